@@ -1,0 +1,111 @@
+"""The exceptions of fdezero, and the words that explain a failed array operation.
+
+    FdezeroError
+    ├── ShapeError        (ValueError)   shapes that do not go together
+    ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── DeviceError       (RuntimeError) mixed devices, no GPU
+    ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
+    ├── FileError         (ValueError)   a file that does not hold what was asked for
+    ├── KeyMissingError   (TypeError)    a random operation without its key
+    ├── MissingExtraError (ImportError)  an optional dependency that is not installed
+    └── TraceError        (TypeError)    a traced value used where only an array will do
+        ├── ImmutableError               assignment into a traced value
+        └── EscapedTracerError           a traced value used after its transform returned
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+
+class FdezeroError(Exception):
+    """Base of every error that fdezero raises on purpose. `path` is the tree path it arose at, such as `layers/0`."""
+
+    path = ""
+
+    def under(self, prefix: str) -> Self:
+        """The same error, one level further out in the tree."""
+        self.path = f"{prefix}/{self.path}" if self.path else prefix
+        return self
+
+    def __str__(self) -> str:
+        return super().__str__() + (f" (at {self.path})" if self.path else "")
+
+
+class ShapeError(FdezeroError, ValueError):
+    """Shapes that do not go together."""
+
+
+class DTypeError(FdezeroError, TypeError):
+    """A dtype that cannot be differentiated or drawn."""
+
+
+class DeviceError(FdezeroError, RuntimeError):
+    """Arrays on different devices, or a device that this machine has not."""
+
+
+class StructureError(FdezeroError, ValueError):
+    """Trees whose structures differ, or a leaf of the wrong kind."""
+
+
+class FileError(FdezeroError, ValueError):
+    """A file that does not hold what was asked for."""
+
+
+class KeyMissingError(FdezeroError, TypeError):
+    """A random operation was called without its key."""
+
+
+class MissingExtraError(FdezeroError, ImportError):
+    """An optional dependency is not installed; the text names the extra."""
+
+
+class TraceError(FdezeroError, TypeError):
+    """A traced value was used where only an array of numbers will do."""
+
+
+class ImmutableError(TraceError):
+    """Assignment into a traced value."""
+
+
+class EscapedTracerError(TraceError):
+    """A traced value was used after the transform that made it had returned."""
+
+
+def describe(value: Any) -> str:
+    """`float32[2,3]` for an array or a traced value, the type's name for the rest."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    return f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
+
+
+def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
+    """The error to raise in place of what an array library said about `name(*args)`."""
+    arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
+    modules = {type(a).__module__.partition(".")[0] for a in arrays if getattr(a, "ndim", 0) or not isinstance(a, np.generic)}
+    if len(modules) > 1:
+        places = ", ".join(f"{describe(a)} of {type(a).__module__.partition('.')[0]}" for a in arrays)
+        return DeviceError(f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu').")
+    shapes = [tuple(a.shape) for a in arrays]
+    if name == "matmul" and len(shapes) == 2 and shapes[0][-1] != shapes[1][-2]:
+        return ShapeError(
+            f"matmul cannot multiply shapes {shapes[0]} and {shapes[1]}: the last axis of the first ({shapes[0][-1]}) "
+            f"must equal the last axis but one of the second ({shapes[1][-2]})."
+        )
+    if isinstance(error, ValueError) and len(shapes) > 1 and (axis := clashing_axis(shapes)):
+        sizes = " and ".join(str(shape[axis]) for shape in shapes if len(shape) >= -axis)
+        return ShapeError(
+            f"{name} cannot broadcast shapes {' and '.join(map(str, shapes))}: axis {axis} has sizes {sizes}, "
+            "which must be equal or 1."
+        )
+    error.add_note(f"in fdezero's {name}({', '.join(map(describe, args))})")
+    return error
+
+
+def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
+    """The last axis, counted from the end, in which `shapes` do not broadcast; 0 if they do."""
+    for axis in range(-1, -1 - max(map(len, shapes)), -1):
+        if len({shape[axis] for shape in shapes if len(shape) >= -axis} - {1}) > 1:
+            return axis
+    return 0

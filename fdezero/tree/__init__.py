@@ -1,0 +1,38 @@
+"""Pytrees: immutable nested containers of arrays, and what can be done to all their leaves at once."""
+
+from .module import Frozen, Module, module, static
+from .structure import (
+    combine,
+    flatten,
+    flatten_trainable,
+    flatten_with_path,
+    is_differentiable,
+    leaves,
+    map,
+    partition,
+    paths,
+    trainable,
+    unflatten,
+)
+from .keyed import flatten_to_dict, unflatten_from_dict, update
+
+__all__ = [
+    "Frozen",
+    "Module",
+    "combine",
+    "flatten",
+    "flatten_to_dict",
+    "flatten_trainable",
+    "flatten_with_path",
+    "is_differentiable",
+    "leaves",
+    "map",
+    "module",
+    "partition",
+    "paths",
+    "static",
+    "trainable",
+    "unflatten",
+    "unflatten_from_dict",
+    "update",
+]

@@ -1,0 +1,60 @@
+"""Modules: frozen attrs classes that are pytrees of their fields."""
+
+from typing import Any, NoReturn, Self, TypeVar, dataclass_transform
+
+import attrs
+
+from ..errors import ImmutableError, describe
+from .structure import register
+
+T = TypeVar("T")
+
+
+def static(**options: Any) -> Any:
+    """A field that is no leaf: a size, a name, an activation. Takes what `attrs.field` takes; values must be hashable."""
+    return attrs.field(metadata={"static": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, static))
+def module(cls: type[T]) -> type[T]:
+    """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`."""
+    cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
+    cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
+    register(cls, trainable=cls.__name__ != "Frozen")
+    return cls
+
+
+def _refuse(self: Any, name: str, value: Any) -> NoReturn:
+    raise ImmutableError(
+        f"{type(self).__name__} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "
+        f'or fd.tree.update(tree, {{"path/{name}": ...}}) further down.'
+    )
+
+
+class Module:
+    """Base of layers: a short repr and `replace`. Equality is identity, since arrays have no single truth."""
+
+    __slots__ = ()
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields replaced."""
+        return attrs.evolve(self, **changes)  # type: ignore[type-var]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in attrs.fields(type(self)))
+        return f"{type(self).__name__}({fields})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))}{',' if len(value) == 1 else ''})"
+    if callable(value) and hasattr(value, "__name__"):
+        return str(value.__name__)
+    return describe(value) if hasattr(value, "shape") else repr(value)
+
+
+@module
+class Frozen(Module):
+    """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`."""
+
+    value: Any

@@ -1,0 +1,167 @@
+"""Flatten, unflatten, map, partition and combine pytrees.
+
+Containers are dicts (their keys sorted, whatever order they were inserted in), lists, tuples, named tuples, and attrs
+classes: fdezero's modules and a user's own, registered when they are first met. `None` is an empty container.
+Two namespaces of optree tell two readings of a tree apart: in `ALL` a `Frozen` is a container of its content; in
+`TRAINABLE` it is a leaf, which `grad` and optimisers pass over.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+import optree
+
+from ..errors import StructureError, describe
+
+Tree: TypeAlias = Any
+TreeDef: TypeAlias = optree.PyTreeSpec
+
+ALL, TRAINABLE = "fdezero", "fdezero.trainable"
+_known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
+
+
+def register(cls: type, *, trainable: bool = True) -> None:
+    """Make the attrs class `cls` a container: its fields are children, unless declared `static`."""
+    fields = attrs.fields(cls)
+    children = tuple(field.name for field in fields if not field.metadata.get("static"))
+    constants = tuple(field.name for field in fields if field.metadata.get("static"))
+    new, put = object.__new__, object.__setattr__
+
+    def flatten_module(module: Any) -> tuple[list[Any], tuple[Any, ...], tuple[str, ...]]:
+        return [getattr(module, name) for name in children], tuple([getattr(module, name) for name in constants]), children
+
+    def unflatten_module(values: tuple[Any, ...], parts: Iterable[Any]) -> Any:
+        # Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
+        module = new(cls)
+        for name, value in zip(children, parts, strict=True):
+            put(module, name, value)
+        for name, value in zip(constants, values, strict=True):
+            put(module, name, value)
+        return module
+
+    for namespace in (ALL, TRAINABLE) if trainable else (ALL,):
+        optree.register_pytree_node(
+            cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace  # type: ignore[arg-type]
+        )
+    _known.add(cls)
+
+
+def _meets_new_classes(leaves: Iterable[Any]) -> bool:
+    """Register the attrs classes among `leaves`; True if there were any, so that the tree must be read again."""
+    new = {type(leaf) for leaf in leaves} - _known
+    for cls in new:
+        if attrs.has(cls) and not isinstance(cls, str):
+            register(cls)
+        _known.add(cls)
+    return any(attrs.has(cls) for cls in new)
+
+
+def flatten(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> tuple[list[Any], TreeDef]:
+    """The leaves of `tree`, and the structure that `unflatten` puts them back into."""
+    leaves, treedef = optree.tree_flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
+    if _meets_new_classes(leaves):
+        return flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
+    return leaves, treedef
+
+
+def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
+    """The inverse of `flatten`."""
+    return optree.tree_unflatten(treedef, leaves)
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """The leaves of `tree`, in its fixed order."""
+    return flatten(tree)[0]
+
+
+def flatten_with_path(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> list[tuple[str, Any]]:
+    """`[("layers/0/W", leaf), ...]`; the root itself has the path `""`."""
+    leaves, _ = flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
+    paths = optree.tree_paths(tree, none_is_leaf=none_is_leaf, namespace=namespace)
+    return [("/".join(map_str(path)), leaf) for path, leaf in zip(paths, leaves, strict=True)]
+
+
+def map_str(path: Iterable[Any]) -> list[str]:
+    return [str(entry) for entry in path]
+
+
+def paths(tree: Tree) -> list[str]:
+    """The slash-joined path of every leaf, in the order of `leaves`."""
+    return [path for path, _ in flatten_with_path(tree)]
+
+
+def map(function: Callable[..., Any], tree: Tree, *rest: Tree, names: tuple[str, ...] = ()) -> Tree:
+    """The tree of `function(leaf, *leaves_of_rest)`. All trees must have one structure.
+
+    `names` are what an error calls the trees, such as `("params", "grads")`. Raises StructureError at the first
+    path where the structures differ.
+    """
+    first, treedef = flatten(tree)
+    columns = [first]
+    for index, other in enumerate(rest, start=1):
+        column, other_def = flatten(other)
+        if other_def != treedef:
+            raise structure_error(tree, other, *(names[0], names[index]) if names else ("first tree", f"tree {index + 1}"))
+        columns.append(column)
+    return unflatten(treedef, [function(*row) for row in zip(*columns, strict=True)])
+
+
+def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, namespace: str = ALL) -> StructureError:
+    """The error that names the first path at which two trees differ."""
+    trees = [dict(flatten_with_path(tree, namespace=namespace)) for tree in (left, right)]
+    names = (left_name, right_name)
+    for mine, yours, here, there in ((0, 1, *names), (1, 0, *names[::-1])):
+        for path, leaf in trees[mine].items():
+            if path not in trees[yours]:
+                near = [other for other in trees[yours] if other.startswith(path + "/") or path.startswith(other + "/")]
+                instead = f"goes on to {near[0]!r}" if near and near[0].startswith(path) else "has nothing"
+                return StructureError(
+                    f"the structures of {names[0]} and {names[1]} differ at {path or 'the root'!r}: "
+                    f"{here} has {describe(leaf)} there, {there} {instead}."
+                )
+    kinds = [type(tree).__name__ for tree in (left, right)]
+    return StructureError(
+        f"{names[0]} and {names[1]} have the same paths, but their containers differ "
+        f"({kinds[0]} and {kinds[1]} at the root, or other types or static fields further in)."
+    )
+
+
+def is_differentiable(leaf: Any) -> bool:
+    """Whether `leaf` has a gradient: a Python float, or an array (or traced value) of floating or complex dtype."""
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, float) if dtype is None else getattr(dtype, "kind", "") in "fc"
+
+
+def flatten_trainable(tree: Tree) -> tuple[list[Any], TreeDef]:
+    """Like `flatten`, with `None` and whole `Frozen` subtrees as leaves: the reading of `grad` and of optimisers."""
+    return flatten(tree, none_is_leaf=True, namespace=TRAINABLE)
+
+
+def trainable(tree: Tree) -> Tree:
+    """`tree` with None for every leaf that has no gradient: the structure of its gradients."""
+    leaves, treedef = flatten_trainable(tree)
+    return unflatten(treedef, [leaf if is_differentiable(leaf) else None for leaf in leaves])
+
+
+def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]:
+    """Two trees like `tree`: the leaves that fulfil `predicate` with None for the rest, and the rest."""
+    leaves, treedef = flatten(tree)
+    chosen = [predicate(leaf) for leaf in leaves]
+    return (
+        unflatten(treedef, [leaf if yes else None for leaf, yes in zip(leaves, chosen, strict=True)]),
+        unflatten(treedef, [None if yes else leaf for leaf, yes in zip(leaves, chosen, strict=True)]),
+    )
+
+
+def combine(*trees: Tree) -> Tree:
+    """The inverse of `partition`: at every place the first leaf that is not None."""
+    columns, treedef = [], None
+    for tree in trees:
+        column, other = flatten(tree, none_is_leaf=True)
+        if treedef is not None and other != treedef:
+            raise structure_error(trees[0], tree, "first tree", f"tree {len(columns) + 1}")
+        columns, treedef = [*columns, column], other
+    assert treedef is not None, "combine needs at least one tree"
+    return unflatten(treedef, [next((leaf for leaf in row if leaf is not None), None) for row in zip(*columns, strict=True)])
