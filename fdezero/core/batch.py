@@ -1,0 +1,49 @@
+"""Batching: a batch of values computed by the same operations, once.
+
+Because parameters speak of trailing axes only, there is one rule: the batch axis stands in front, axes of length 1 are
+put behind it until the loop axes line up, and the same operation runs.
+"""
+
+from typing import Any
+
+from .tracer import Level, Tracer
+
+
+class BatchTracer(Tracer):
+    """A batch of values; `value` has the batch axis in front."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.value.shape
+        return shape[1:]
+
+    def __bool__(self) -> bool:
+        self._refuse_number("the truth")
+
+
+class Batch(Level):
+    """The level of `vmap`."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(name)
+        self.size = size
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        shapes = [getattr(arg, "shape", ()) for arg in args]
+        loops = [len(s) - core for s, core in zip(shapes, primitive.core_axes(args, params), strict=True)]
+        most = max(loops)
+        values = []
+        for arg, shape, loop in zip(args, shapes, loops, strict=True):
+            if arg.__class__ is BatchTracer and arg.level is self:
+                value = arg.value
+                if loop < most:
+                    value = value.reshape((self.size,) + (1,) * (most - loop) + shape)
+                values.append(value)
+            else:
+                values.append(arg)
+        y = primitive(*values, **params)
+        return BatchTracer(self, y)

@@ -1,0 +1,48 @@
+"""Forward mode: every value carries its tangent along."""
+
+from typing import Any
+
+import numpy as np
+
+from .tracer import Level, Tracer
+
+
+class ForwardTracer(Tracer):
+    """A value and its tangent, of the same shape and dtype."""
+
+    __slots__ = ("tangent",)
+
+    def __init__(self, level: Level, value: Any, tangent: Any) -> None:
+        self.level = level
+        self.value = value
+        self.tangent = tangent
+
+
+class Forward(Level):
+    """The level of forward mode."""
+
+    __slots__ = ()
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        values, tangents, active = [], [], False
+        for position, arg in enumerate(args):
+            mine = arg.__class__ is ForwardTracer and arg.level is self
+            values.append(arg.value if mine else arg)
+            moves = mine and primitive.differentiable and primitive.differentiates(position)
+            tangents.append(arg.tangent if moves else None)
+            active = active or moves
+        y = primitive(*values, **params)
+        if not active:
+            return y
+        tangent = primitive.push(y, values, tangents, params)
+        return ForwardTracer(self, y, match(tangent, y))
+
+
+def match(tangent: Any, y: Any) -> Any:
+    """The tangent broadcast and cast to the shape and dtype of `y`: the one place that does so."""
+    shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
+    if getattr(tangent, "shape", ()) != shape:
+        tangent = np.broadcast_to(tangent, shape)
+    if dtype is not None and getattr(tangent, "dtype", dtype) != dtype:
+        tangent = tangent.astype(dtype)
+    return tangent

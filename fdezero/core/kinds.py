@@ -1,0 +1,237 @@
+"""The kinds of differentiable operations. Each states a derivative once; both modes follow from the statement.
+
+Rules are written with operators, array methods and NumPy functions, which are the library's own operations wherever a
+tracer is among the arguments: so they differentiate, batch and compile again.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .primitive import Core, Primitive
+
+Rule = Callable[..., Any] | int | None
+
+
+class _Partial:
+    """The derivative with respect to one argument, as a map of tangents: `t * partial(...)`, or what a rule of `t` says.
+
+    `takes` are the operands it reads: 0 for the result y, 1 for x0, 2 for x1 and so on.
+    """
+
+    __slots__ = ("apply", "takes")
+
+    def __init__(self, rule: Callable[..., Any] | int) -> None:
+        if isinstance(rule, int):
+            self.takes: tuple[int, ...] = ()
+            self.apply: Callable[..., Any] = {1: lambda t: t, -1: lambda t: -t}[rule]
+            return
+        names = list(inspect.signature(rule).parameters)
+        of_tangent = names[0] == "t"
+        self.takes = tuple(0 if name == "y" else int(name[1:]) + 1 for name in names[of_tangent:])
+        self.apply = rule if of_tangent else lambda t, *operands: t * rule(*operands)
+
+
+class Elementwise(Primitive):
+    """y = f(x0, x1, ...) entry by entry, with broadcasting.
+
+    One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
+    name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
+    `c` is the same function as a C expression, for fused kernels.
+    """
+
+    differentiable = True
+
+    def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str) -> None:
+        super().__init__(name, impl)
+        self.c = c
+        self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
+        self._kept: dict[int, tuple[int, ...]] = {}
+
+    def differentiates(self, position: int) -> bool:
+        return self.partials[position] is not None
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        operands = (y, *args)
+        total = None
+        for partial, tangent in zip(self.partials, tangents, strict=True):
+            if partial is not None and tangent is not None:
+                term = partial.apply(tangent, *[operands[k] for k in partial.takes])
+                total = term if total is None else total + term
+        return total
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        kept = self._kept.get(active)
+        if kept is None:
+            kept = self._kept[active] = tuple(
+                sorted({k for i, p in enumerate(self.partials) if p is not None and active >> i & 1 for k in p.takes})
+            )
+        if not kept:
+            return ()
+        saved: list[Any] = [None] * (len(args) + 1)
+        for k in kept:
+            saved[k] = args[k - 1] if k else y
+        return tuple(saved)
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        saved = node.saved
+        for partial, parent in zip(self.partials, node.parents, strict=True):
+            if parent is not None and partial is not None:
+                yield parent, partial.apply(cotangent, *[saved[k] for k in partial.takes])
+
+
+class Reduction(Primitive):
+    """y = f(x) over trailing `axes`; the rule gives the partial derivative of y for each entry of x, of shape x's.
+
+    The rule names what it uses among `t`, `y`, `x0`, as for elementwise, with y (and t) kept as axes of length 1, and
+    may take `axes`. Forward: the sum of tangent x partial; reverse: cotangent x partial.
+    """
+
+    differentiable = True
+
+    def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any]) -> None:
+        super().__init__(name, impl)
+        self.rule = rule
+
+    def differentiates(self, position: int) -> bool:
+        return True
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        axes, keepdims = params["axes"], params["keepdims"]
+        product = self.rule(tangents[0], _expand(y, axes, keepdims), args[0], axes)
+        return product.sum(axis=axes, keepdims=keepdims)
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        return (y, args[0])
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        axes, keepdims = node.params["axes"], node.params["keepdims"]
+        y, x = node.saved
+        yield node.parents[0], self.rule(_expand(cotangent, axes, keepdims), _expand(y, axes, keepdims), x, axes)
+
+
+def _expand(y: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return y if keepdims else np.expand_dims(y, axes)
+
+
+class Aval:
+    """Shape and dtype of an array: all that the adjoint of a linear operation may know of its argument."""
+
+    __slots__ = ("dtype", "ndim", "shape")
+
+    def __init__(self, array: Any) -> None:
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.ndim = len(self.shape)
+
+
+class Linear(Primitive):
+    """Linear in its arguments jointly, those without an adjoint (None) held fixed: the tangent map is the operation itself.
+
+    An adjoint is `adjoint(t, *args, **params)`, where linear arguments are known by shape and dtype alone. A single
+    `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments.
+    """
+
+    differentiable = True
+
+    def __init__(
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        adjoints: tuple[Callable[..., Any] | None, ...] = (),
+        variadic: Callable[..., Any] | None = None,
+        core: Core = 0,
+    ) -> None:
+        super().__init__(name, impl, core)
+        self.adjoints = adjoints
+        self.variadic = variadic
+
+    def differentiates(self, position: int) -> bool:
+        return self.variadic is not None or self.adjoints[position] is not None
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        mixed = [
+            (zeros_like(arg) if tangent is None else tangent) if self.differentiates(i) else arg
+            for i, (arg, tangent) in enumerate(zip(args, tangents, strict=True))
+        ]
+        return self(*mixed, **params)
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple([Aval(_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        for i, parent in enumerate(node.parents):
+            if parent is None:
+                continue
+            if self.variadic is not None:
+                yield parent, self.variadic(cotangent, i, *node.saved, **node.params)
+            elif (adjoint := self.adjoints[i]) is not None:
+                yield parent, adjoint(cotangent, *node.saved, **node.params)
+
+
+class Multilinear(Linear):
+    """Linear in each argument separately, the others held fixed, whose values the adjoints may use."""
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        total = None
+        for i, tangent in enumerate(tangents):
+            if tangent is not None:
+                term = self(*args[:i], tangent, *args[i + 1 :], **params)
+                total = term if total is None else total + term
+        return total
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        alone = active.bit_count() == 1
+        return tuple([Aval(_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
+
+
+def zeros_like(x: Any) -> Any:
+    """Zeros of the shape, dtype and device of `x`."""
+    return np.zeros_like(_array(x))
+
+
+def _array(x: Any) -> Any:
+    return x if hasattr(x, "shape") else np.asarray(x)
+
+
+def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
+    if t.shape != shape:
+        if extra := len(t.shape) - len(shape):
+            t = t.sum(axis=tuple(range(extra)))
+        if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
+            t = t.sum(axis=axes, keepdims=True)
+        if t.shape != shape:
+            t = np.broadcast_to(t, shape)
+    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
+
+
+def discrete(name: str, impl: Callable[..., Any], core: Core = 0) -> Primitive:
+    """Declare an operation without derivative: a comparison, an argmax, random bits."""
+    return Primitive(name, impl, core)
+
+
+def elementwise(name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None) -> Elementwise:
+    """Declare an elementwise operation; its implementation is the NumPy function of that name unless given."""
+    return Elementwise(name, impl or getattr(np, name), rules, c)
+
+
+def reduction(name: str, rule: Callable[..., Any], impl: Callable[..., Any]) -> Reduction:
+    """Declare a reduction by the partial derivative `rule(t, y, x, axes)` of each entry, times t."""
+    return Reduction(name, impl, rule)
+
+
+def linear(
+    name: str, impl: Callable[..., Any], *adjoints: Callable[..., Any] | None, variadic: Callable[..., Any] | None = None, core: Core = 0
+) -> Linear:
+    """Declare an operation that is linear in its arguments jointly."""
+    return Linear(name, impl, adjoints, variadic, core)
+
+
+def multilinear(
+    name: str, impl: Callable[..., Any], *adjoints: Callable[..., Any], variadic: Callable[..., Any] | None = None, core: Core = 0
+) -> Multilinear:
+    """Declare an operation that is linear in each argument separately."""
+    return Multilinear(name, impl, adjoints, variadic, core)

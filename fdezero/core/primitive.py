@@ -1,0 +1,77 @@
+"""`Primitive`: one operation, known to every interpreter; calling it is `bind`, the one interception point.
+
+A primitive takes arrays by position and parameters by keyword. Parameters speak of trailing axes only, counted from the
+end; every axis further left is a loop axis, which the implementation carries along. So one batching rule serves all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import explain
+from .tracer import Level, Tracer
+
+REGISTRY: dict[str, "Primitive"] = {}
+Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
+
+
+class Primitive:
+    """An operation without derivative, and the base of the kinds that have one (`core/kinds.py`).
+
+    `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
+    """
+
+    differentiable = False
+
+    def __init__(self, name: str, impl: Callable[..., Any], core: Core = 0) -> None:
+        assert name not in REGISTRY, name
+        self.name = name
+        self.impl = impl
+        self.core = core
+        REGISTRY[name] = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        """Hand the operation to the innermost transform among the arguments; with none, call the implementation."""
+        top: Level | None = None
+        for arg in args:
+            if isinstance(arg, Tracer):
+                level = arg.level
+                if top is None or level.serial > top.serial:
+                    top = level
+            elif isinstance(arg, list | tuple):
+                return self(*[np.asarray(arg) if isinstance(arg, list | tuple) else arg for arg in args], **params)
+        if top is not None:
+            if not top.alive:
+                top.refuse_escaped(args)
+            return top.process(self, args, params)
+        try:
+            return self.impl(*args, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            explained = explain(self.name, args, error)
+            if explained is error:
+                raise
+            raise explained from None
+
+    def core_axes(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
+        """The number of trailing axes of each argument that are not loop axes."""
+        return self.core(args, params) if callable(self.core) else (self.core,) * len(args)
+
+    def differentiates(self, position: int) -> bool:
+        """Whether the argument at `position` has a derivative."""
+        return False
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        """Forward mode: the tangent of `y` from those of `args` (None where an argument has none)."""
+        raise NotImplementedError
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        """Reverse mode, on the way out: what `pull` will need if the arguments in the bit mask `active` need it."""
+        raise NotImplementedError
+
+    def pull(self, cotangent: Any, node: Any) -> Any:
+        """Reverse mode, on the way back: (parent node, its cotangent) pairs."""
+        raise NotImplementedError

@@ -1,0 +1,145 @@
+"""Reverse mode: a tape of nodes, walked back once the function has returned."""
+
+import contextlib
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .kinds import fit
+from .tracer import Level, Tracer
+
+
+class Node:
+    """One recorded operation: where its cotangent goes, and what its rule saved to compute it."""
+
+    __slots__ = ("cotangent", "dtype", "params", "parents", "primitive", "saved", "shape")
+
+    def __init__(self, primitive: Any, parents: Any, saved: Any, params: Any, shape: Any, dtype: Any) -> None:
+        self.primitive = primitive
+        self.parents = parents
+        self.saved = saved
+        self.params = params
+        self.shape = shape
+        self.dtype = dtype  # None for a Python float, whose dtype is weak
+        self.cotangent: Any = None
+
+
+class TapeTracer(Tracer):
+    """A value whose making is on the tape."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, level: Level, value: Any, node: Node) -> None:
+        self.level = level
+        self.value = value
+        self.node = node
+
+
+class Tape(Level):
+    """The level of reverse mode: records every differentiable operation on its tracers."""
+
+    __slots__ = ("guard", "nodes")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.nodes: list[Node] = []
+        self.guard = Guard()
+
+    def input(self, value: Any) -> TapeTracer:
+        """A tracer for an input, whose array is read-only as long as the tape lives."""
+        self.guard.hold(value)
+        return TapeTracer(self, value, Node(None, (), (), {}, getattr(value, "shape", ()), getattr(value, "dtype", None)))
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        values: list[Any] = []
+        parents: list[Node | None] = []
+        active, bit, constants = 0, 1, False
+        for position, arg in enumerate(args):
+            if arg.__class__ is TapeTracer and arg.level is self:
+                values.append(arg.value)
+                if primitive.differentiable and primitive.differentiates(position):
+                    parents.append(arg.node)
+                    active |= bit
+                else:
+                    parents.append(None)
+            else:
+                values.append(arg)
+                parents.append(None)
+                constants = constants or arg.__class__ is np.ndarray
+            bit <<= 1
+        y = primitive(*values, **params)
+        if not active:
+            return y
+        saved = primitive.save(y, values, active, params)
+        if constants:
+            self.guard.hold_saved(saved, args)
+        node = Node(primitive, parents, saved, params, getattr(y, "shape", ()), getattr(y, "dtype", None))
+        self.nodes.append(node)
+        return TapeTracer(self, y, node)
+
+    def backward(self, outputs: Iterable[tuple[Node, Any]], *, keep: bool) -> None:
+        """Walk the tape back from the cotangents of `outputs`, leaving those of the inputs in their nodes.
+
+        Without `keep` each node is freed as soon as it has been walked, and the tape is empty afterwards.
+        """
+        for node, cotangent in outputs:
+            node.cotangent = cotangent if node.cotangent is None else node.cotangent + cotangent
+        nodes = list(self.nodes) if keep else self.nodes
+        while nodes:
+            node = nodes.pop()
+            cotangent = node.cotangent
+            if cotangent is None:
+                continue
+            node.cotangent = None
+            for parent, t in node.primitive.pull(cotangent, node):
+                if t.shape != parent.shape or t.dtype != parent.dtype:
+                    t = fit(t, parent.shape, parent.dtype)
+                parent.cotangent = t if parent.cotangent is None else parent.cotangent + t
+
+
+class Guard:
+    """Keeps arrays read-only while a tape needs them, so that a mutation is an error and never a wrong gradient.
+
+    An array held by several tapes is writable again when the last one lets go. A view locks the array it looks into.
+    CuPy arrays have no such flag and are not guarded.
+    """
+
+    __slots__ = ("held",)
+    _counts: dict[int, int] = {}
+    _lock = threading.RLock()
+
+    def __init__(self) -> None:
+        self.held: list[np.ndarray] = []
+
+    def hold(self, array: Any) -> None:
+        """Make `array` (if it is a writable NumPy array) and the arrays it is a view of read-only."""
+        while array.__class__ is np.ndarray:
+            if array.flags.writeable or id(array) in self._counts:
+                with self._lock:
+                    self._counts[id(array)] = self._counts.get(id(array), 0) + 1
+                    array.flags.writeable = False
+                    self.held.append(array)
+            array = array.base
+
+    def hold_saved(self, saved: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+        """Hold the plain arrays of `args` that a rule saved."""
+        for value in saved:
+            if value.__class__ is np.ndarray and any(value is arg for arg in args):
+                self.hold(value)
+
+    def release(self) -> None:
+        """Let go of everything; arrays that nobody else holds are writable again."""
+        with self._lock:
+            while self.held:
+                array = self.held.pop()  # a base comes after its views, and so is writable before them
+                self._counts[id(array)] -= 1
+                if not self._counts[id(array)]:
+                    del self._counts[id(array)]
+                    with contextlib.suppress(ValueError):  # a view of an array that another tape still holds
+                        array.flags.writeable = True
+
+    def __del__(self) -> None:
+        if self.held:
+            self.release()

@@ -1,0 +1,164 @@
+"""Tracers: what a function sees in place of its arrays while a transform runs; and levels: the running transforms.
+
+A tracer behaves like the array it stands for. Its operators and methods are operations of the library, given to it by
+`fdezero.numpy`, and so are the NumPy functions that meet it through `__array_ufunc__` and `__array_function__`.
+"""
+
+import difflib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import EscapedTracerError, ImmutableError, TraceError, describe
+
+NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
+_serials = itertools.count(1)
+
+
+class Level:
+    """One running transform. A later one, with a higher serial, is an inner one; values of other levels are constants."""
+
+    __slots__ = ("alive", "name", "serial")
+
+    def __init__(self, name: str) -> None:
+        self.serial = next(_serials)
+        self.alive = True
+        self.name = name
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Apply `primitive`, at least one of whose arguments is a tracer of this level."""
+        raise NotImplementedError
+
+    def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
+        """Raise the error for a tracer that outlived its transform."""
+        value = next(arg for arg in args if isinstance(arg, Tracer) and arg.level is self)
+        raise EscapedTracerError(
+            f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. It was kept in a "
+            "global, an attribute or a closure; return it from the function instead (has_aux=True for extra results)."
+        )
+
+
+class Tracer:
+    """The stand-in for an array inside a transform: `value` at the level below, and the `level` that traces it."""
+
+    __slots__ = ("__weakref__", "level", "value")
+    level: Level
+    value: Any
+
+    def __init__(self, level: Level, value: Any) -> None:
+        self.level = level
+        self.value = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return getattr(self.value, "shape", ())
+
+    @property
+    def dtype(self) -> Any:
+        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a traced value without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:  # replaced by fdezero.numpy
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"Traced({describe(self)}, by {self.level.name}: {self.value!r})"
+
+    def __format__(self, spec: str) -> str:
+        # For messages and logs, which lie outside the mathematics.
+        return format(unwrap(self), spec)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    __hash__ = object.__hash__
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ImmutableError(
+            f"cannot assign into a traced value {describe(self)}: arrays are immutable here. In place of x[index] = y "
+            "write x = fd.at(x)[index].set(y); .add, .multiply, .min and .max are there too."
+        )
+
+    def _refuse_number(self, what: str) -> NoReturn:
+        raise TraceError(
+            f"{what} of a value {describe(self)} traced by {self.level.name}: a plain number carries no derivative. Use "
+            "fd.numpy functions in place of math ones; to look at the number, fd.stop_gradient(x) makes it plain under grad."
+        )
+
+    def __float__(self) -> float:
+        self._refuse_number("float()")
+
+    def __int__(self) -> int:
+        self._refuse_number("int()")
+
+    def __index__(self) -> int:
+        self._refuse_number("an index or int()")
+
+    def __complex__(self) -> complex:
+        self._refuse_number("complex()")
+
+    def item(self) -> Any:
+        self._refuse_number(".item()")
+
+    def tolist(self) -> Any:
+        self._refuse_number(".tolist()")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise TraceError(
+            f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced "
+            "values use fd.numpy.stack or concatenate; to write one into an array, x = fd.at(x)[index].set(y)."
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.pop("out", None) is not None:
+            raise ImmutableError(
+                f"np.{ufunc.__name__} cannot write a traced value into a plain array (`a += x`, or out=). Write a = a + x."
+            )
+        function = NUMPY_FUNCTIONS.get(ufunc if method == "__call__" else (ufunc, method))
+        if function is None:
+            return _refuse_function(ufunc.__name__ + ("" if method == "__call__" else f".{method}"))
+        return function(*args, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        ours = NUMPY_FUNCTIONS.get(function)
+        if ours is None:
+            return _refuse_function(function.__name__)
+        if kwargs.get("out") is not None:
+            raise ImmutableError(f"np.{function.__name__} cannot write a traced value into a plain array (out=).")
+        return ours(*args, **kwargs)
+
+
+def _refuse_function(name: str) -> NoReturn:
+    known = sorted({function.__name__ for function in NUMPY_FUNCTIONS if hasattr(function, "__name__")})
+    near = difflib.get_close_matches(name, known, 3)
+    raise TraceError(
+        f"fdezero cannot trace np.{name}" + (f"; near it are {', '.join(near)}" if near else "") + ". Build it from the "
+        "functions of fdezero.numpy, give it a rule with fd.custom_vjp, or take it out with fd.stop_gradient."
+    )
+
+
+def unwrap(value: Any) -> Any:
+    """The plain value beneath all levels of tracing."""
+    while isinstance(value, Tracer):
+        value = value.value
+    return value

@@ -1,0 +1,172 @@
+"""Elementwise operations: for each its partial derivatives and a C expression, from which all the rest follows.
+
+Implementations are Python's operators where there are any, for NumPy scalars are ten times faster with them, Python
+scalars stay weak, and CuPy arrays need no dispatch. At kinks the derivative is what the peers take: 0 for abs and relu,
+1 on the bounds of clip, an even split at ties of maximum and minimum.
+"""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..core import discrete, elementwise
+
+LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
+
+
+def _ones(x: Any) -> Any:
+    return np.ones_like(x)
+
+
+# Arithmetic
+add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add)
+subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub)
+multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul)
+divide = elementwise("divide", lambda t, x1: t / x1, lambda t, y, x1: -t * y / x1, c="x0 / x1", impl=operator.truediv)
+negative = elementwise("negative", -1, c="-x0", impl=operator.neg)
+positive = elementwise("positive", 1, c="x0", impl=operator.pos)
+square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0")
+reciprocal = elementwise("reciprocal", lambda t, y: -t * y * y, c="1 / x0")
+power = elementwise(
+    "power",
+    # Where the exponent is 0 the derivative is 0, also at x0 = 0; so the power itself is taken of 1 there.
+    lambda t, x0, x1: t * x1 * x0 ** np.where(x1 == 0, _ones(x1), x1 - 1),
+    lambda t, y, x0: t * y * np.log(np.where(x0 > 0, x0, _ones(x0))),
+    c="pow(x0, x1)",
+    impl=operator.pow,
+)
+absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)")
+remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c="x0 - floor(x0 / x1) * x1")
+fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)")
+
+# Exponentials and logarithms
+exp = elementwise("exp", lambda y: y, c="exp(x0)")
+exp2 = elementwise("exp2", lambda y: y * LN2, c="exp2(x0)")
+expm1 = elementwise("expm1", lambda y: y + 1, c="expm1(x0)")
+log = elementwise("log", lambda t, x0: t / x0, c="log(x0)")
+log2 = elementwise("log2", lambda t, x0: t / (x0 * LN2), c="log2(x0)")
+log10 = elementwise("log10", lambda t, x0: t / (x0 * LN10), c="log10(x0)")
+log1p = elementwise("log1p", lambda t, x0: t / (1 + x0), c="log1p(x0)")
+sqrt = elementwise("sqrt", lambda t, y: t / (2 * y), c="sqrt(x0)")
+cbrt = elementwise("cbrt", lambda t, y: t / (3 * y * y), c="cbrt(x0)")
+logaddexp = elementwise(
+    "logaddexp",
+    lambda t, x0, x1: t * sigmoid(_difference(x0, x1)),
+    lambda t, x0, x1: t * sigmoid(_difference(x1, x0)),
+    c="fmax(x0, x1) + log1p(exp(-fabs(x0 - x1)))",
+)
+logaddexp2 = elementwise(
+    "logaddexp2",
+    lambda t, x0, x1: t * sigmoid(_difference(x0, x1) * LN2),
+    lambda t, x0, x1: t * sigmoid(_difference(x1, x0) * LN2),
+    c="fmax(x0, x1) + log2(1 + exp2(-fabs(x0 - x1)))",
+)
+
+
+def _difference(a: Any, b: Any) -> Any:
+    """a - b, and 0 for equal infinities."""
+    return np.where(a == b, 0 * _ones(a), a - np.where(a == b, 0 * _ones(b), b))
+
+
+# Trigonometry
+sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)")
+cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)")
+tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)")
+arcsin = elementwise("arcsin", lambda t, x0: t / np.sqrt(1 - x0 * x0), c="asin(x0)")
+arccos = elementwise("arccos", lambda t, x0: -t / np.sqrt(1 - x0 * x0), c="acos(x0)")
+arctan = elementwise("arctan", lambda t, x0: t / (1 + x0 * x0), c="atan(x0)")
+arctan2 = elementwise(
+    "arctan2",
+    lambda t, x0, x1: t * x1 / (x0 * x0 + x1 * x1),
+    lambda t, x0, x1: -t * x0 / (x0 * x0 + x1 * x1),
+    c="atan2(x0, x1)",
+)
+hypot = elementwise("hypot", lambda t, y, x0: t * x0 / y, lambda t, y, x1: t * x1 / y, c="hypot(x0, x1)")
+sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)")
+cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)")
+tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)")
+arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)")
+arccosh = elementwise("arccosh", lambda t, x0: t / np.sqrt(x0 * x0 - 1), c="acosh(x0)")
+arctanh = elementwise("arctanh", lambda t, x0: t / (1 - x0 * x0), c="atanh(x0)")
+deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295")
+rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
+
+
+# Choice. The rules of t make a choice, not a product: 0 * inf would be NaN.
+def _share(t: Any, y: Any, mine: Any, other: Any) -> Any:
+    return np.where(mine == y, np.where(other == y, t * 0.5, t), t * 0)
+
+
+maximum = elementwise(
+    "maximum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 >= x1 ? x0 : x1"
+)
+minimum = elementwise(
+    "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 ? x0 : x1"
+)
+fmax = elementwise(
+    "fmax", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmax(x0, x1)"
+)
+fmin = elementwise(
+    "fmin", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmin(x0, x1)"
+)
+where = elementwise(
+    "where", None, lambda t, x0: np.where(x0, t, t * 0), lambda t, x0: np.where(x0, t * 0, t), c="x0 ? x1 : x2"
+)
+clip = elementwise(
+    "clip",
+    lambda t, x0, x1, x2: np.where((x0 >= x1) & (x0 <= x2), t, t * 0),
+    lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, t * 0),
+    lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, t * 0),
+    c="fmin(fmax(x0, x1), x2)",
+)
+copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(_ones(x1), x1), None, c="copysign(x0, x1)")
+
+
+def _sigmoid(x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        y = np.exp(-x)
+    y += 1
+    return 1 / y
+
+
+# Activations that a composition would make several passes of
+sigmoid = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid)
+relu = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0))
+
+# Without derivative (or with derivative 0 wherever there is one)
+equal = discrete("equal", operator.eq)
+not_equal = discrete("not_equal", operator.ne)
+less = discrete("less", operator.lt)
+less_equal = discrete("less_equal", operator.le)
+greater = discrete("greater", operator.gt)
+greater_equal = discrete("greater_equal", operator.ge)
+bitwise_and = discrete("bitwise_and", operator.and_)
+bitwise_or = discrete("bitwise_or", operator.or_)
+bitwise_xor = discrete("bitwise_xor", operator.xor)
+left_shift = discrete("left_shift", operator.lshift)
+right_shift = discrete("right_shift", operator.rshift)
+floor_divide = discrete("floor_divide", operator.floordiv)
+invert = discrete("invert", np.invert)
+logical_and = discrete("logical_and", np.logical_and)
+logical_or = discrete("logical_or", np.logical_or)
+logical_xor = discrete("logical_xor", np.logical_xor)
+logical_not = discrete("logical_not", np.logical_not)
+isnan = discrete("isnan", np.isnan)
+isinf = discrete("isinf", np.isinf)
+isfinite = discrete("isfinite", np.isfinite)
+signbit = discrete("signbit", np.signbit)
+sign = discrete("sign", np.sign)
+floor = discrete("floor", np.floor)
+ceil = discrete("ceil", np.ceil)
+trunc = discrete("trunc", np.trunc)
+rint = discrete("rint", np.rint)
+heaviside = discrete("heaviside", np.heaviside)
+nextafter = discrete("nextafter", np.nextafter)
+spacing = discrete("spacing", np.spacing)
+gcd = discrete("gcd", np.gcd)
+lcm = discrete("lcm", np.lcm)
+round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))
+stop_gradient = discrete("stop_gradient", lambda x: x)
+to_discrete = discrete("astype_discrete", lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype))

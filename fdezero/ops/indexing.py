@@ -1,0 +1,118 @@
+"""Indexing by integer arrays: gather, its adjoint scatter_add, and put. They carry loop axes in their implementation.
+
+    gather:      x (..., n1..nk, *rest), k indices (..., *points)     -> (..., *points, *rest)
+    scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..nk, *rest), zeros elsewhere
+    put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index, the last one winning
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..core import discrete, linear
+from ..devices import array_module
+
+
+def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, rest: int) -> tuple[Any, ...]:
+    """The index that runs over the loop axes too, where the indices differ along them."""
+    trailing = (slice(None),) * rest
+    if all(index.ndim == points for index in indices):
+        return (..., *indices, *trailing)
+    xp, ndim = array_module(*indices), len(loops) + points
+    grid = [xp.arange(n).reshape((n,) + (1,) * (ndim - axis - 1)) for axis, n in enumerate(loops)]
+    return (*grid, *indices, *trailing)
+
+
+def _loops(arrays: list[tuple[Any, int]]) -> tuple[int, ...]:
+    return np.broadcast_shapes(*[x.shape[: x.ndim - core] for x, core in arrays])
+
+
+def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
+    core = len(indices) + rest
+    loops = _loops([(x, core), *[(index, points) for index in indices]])
+    if any(index.ndim > points for index in indices):
+        x = np.broadcast_to(x, loops + x.shape[x.ndim - core :])
+    return x[_full_index(loops, indices, points, rest)]
+
+
+def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> Any:
+    core = len(indices) + rest
+    shape = x.shape[len(x.shape) - core : len(x.shape) - rest]
+    return scatter_add(t, *indices, points=points, rest=rest, shape=shape)
+
+
+def _scatter_add(x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> Any:
+    loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
+    body = x.shape[x.ndim - points - rest :]
+    y = np.zeros_like(x, shape=loops + shape + body[points:])
+    np.add.at(y, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
+    return y
+
+
+def _cores(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
+    return (len(args) - 1 + params["rest"], *[params["points"]] * (len(args) - 1))
+
+
+class _IndexedBy:
+    """One adjoint for the array, none for however many indices."""
+
+    def __init__(self, adjoint: Any) -> None:
+        self.adjoint = adjoint
+
+    def __getitem__(self, position: int) -> Any:
+        return None if position else self.adjoint
+
+
+gather = linear("gather", _gather, core=_cores)
+gather.adjoints = _IndexedBy(_gather_adjoint)  # type: ignore[assignment]
+scatter_add = linear(
+    "scatter_add",
+    _scatter_add,
+    core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
+)
+scatter_add.adjoints = _IndexedBy(  # type: ignore[assignment]
+    lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest)
+)
+
+
+def _winners(x: Any, index: Any) -> Any:
+    """For each point of `index` the number of the last point that has the same index."""
+    xp, m = array_module(index), index.shape[-1]
+    loops = index.shape[:-1]
+    last = xp.zeros((*loops, x.shape[-1]), dtype=np.int64)
+    full = _full_index(loops, (index,), 1, 0) if loops else (index,)
+    numbers = xp.broadcast_to(xp.arange(m), index.shape)
+    if xp is np:
+        last[full] = numbers
+    else:
+        np.maximum.at(last, full, numbers)
+    return last[full]
+
+
+winners = discrete("winners", _winners, core=1)
+
+
+def _put(x: Any, v: Any, index: Any) -> Any:
+    loops = _loops([(x, 1), (v, 1), (index, 1)])
+    y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)
+    if array_module(x) is not np:  # duplicates are undefined on the GPU: let every one of them write the winner's value
+        index = np.broadcast_to(index, loops + index.shape[-1:])
+        v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(x, index), axis=-1)
+    y[_full_index(loops, (index,), 1, 0)] = v
+    return y
+
+
+def _put_adjoint_of_v(t: Any, x: Any, v: Any, index: Any) -> Any:
+    taken = gather(t, index, points=1, rest=0)
+    numbers = np.broadcast_to(array_module(index).arange(index.shape[-1]), index.shape)
+    return np.where(winners(t, index) == numbers, taken, taken * 0)
+
+
+put = linear(
+    "put",
+    _put,
+    lambda t, x, v, index: put(t, np.zeros_like(gather(t, index, points=1, rest=0)), index),
+    _put_adjoint_of_v,
+    None,
+    core=1,
+)

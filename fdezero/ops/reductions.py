@@ -1,0 +1,86 @@
+"""Reductions over trailing axes. The rule of a `reduction` is the partial derivative of y for each entry, times t."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core import discrete, linear, reduction
+from .shape import slice_axes
+
+Axes = tuple[int, ...]
+
+
+def _sum_adjoint(t: Any, x: Any, *, axes: Axes, keepdims: bool) -> Any:
+    return np.broadcast_to(t if keepdims else np.expand_dims(t, axes), x.shape)
+
+
+sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint)
+
+
+def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
+    """t split evenly over the entries equal to the extreme."""
+    chosen = x == y
+    return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), t * 0)
+
+
+maximum_of = reduction("max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims))
+minimum_of = reduction("min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims))
+
+
+def _others(x: Any) -> Any:
+    """The product of all other entries along the last axis, by halves: no division, so that zeros are no trouble."""
+    n = x.shape[-1]
+    if n == 1:
+        return np.ones_like(x)
+    left, right = x[..., : n // 2], x[..., n // 2 :]
+    return np.concatenate(
+        [_others(left) * right.prod(axis=-1, keepdims=True), _others(right) * left.prod(axis=-1, keepdims=True)], axis=-1
+    )
+
+
+def _product_rule(t: Any, y: Any, x: Any, axes: Axes) -> Any:
+    if not x.size:
+        return t * x
+    kept = tuple(i for i in range(-len(x.shape), 0) if i not in axes)
+    order = tuple(i + len(x.shape) for i in (*kept, *axes))
+    moved = np.transpose(x, order)
+    shape = moved.shape
+    others = _others(moved.reshape((*shape[: len(kept)], -1))).reshape(shape)
+    return t * np.transpose(others, tuple(order.index(i) for i in range(len(order))))
+
+
+product_of = reduction("prod", _product_rule, lambda x, *, axes, keepdims: x.prod(axis=axes, keepdims=keepdims))
+
+
+def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
+    top = x.max(axis=axes, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):  # log(0) = -inf, where all entries are -inf
+        y = np.log(np.exp(x - top).sum(axis=axes, keepdims=True)) + top.astype(x.dtype)
+    return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
+
+
+logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0 * x, y)), _logsumexp)
+
+
+def _flip(x: Any, axis: int) -> Any:
+    return slice_axes(x, index=((None, None, -1),) + ((None, None, None),) * (-axis - 1))
+
+
+# Running sums along the trailing axis number `axis`.
+cumsum = linear(
+    "cumsum",
+    lambda x, *, axis: np.cumsum(x, axis=axis),
+    lambda t, x, *, axis: _flip(cumsum(_flip(t, axis), axis=axis), axis),
+)
+
+any_of = discrete("any", lambda x, *, axes, keepdims: x.any(axis=axes, keepdims=keepdims))
+all_of = discrete("all", lambda x, *, axes, keepdims: x.all(axis=axes, keepdims=keepdims))
+argmax = discrete("argmax", lambda x, *, axis, keepdims: _keep(x.argmax(axis=axis), axis, keepdims))
+argmin = discrete("argmin", lambda x, *, axis, keepdims: _keep(x.argmin(axis=axis), axis, keepdims))
+argsort = discrete("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"))
+
+
+def _keep(y: Any, axis: int, keepdims: bool) -> Any:
+    return np.expand_dims(y, axis) if keepdims else y

@@ -1,0 +1,82 @@
+"""Shape: operations that rearrange entries, linear all, on trailing axes."""
+
+from typing import Any
+
+import numpy as np
+
+from ..core import linear
+
+Index = tuple[Any, ...]
+
+
+def _trailing(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    return shape[len(shape) - count :]
+
+
+def _replace(shape: tuple[int, ...], count: int, new: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[: len(shape) - count] + new
+
+
+# The last `ndim` axes take on `shape`.
+reshape = linear(
+    "reshape",
+    lambda x, *, ndim, shape: x.reshape(_replace(x.shape, ndim, shape)),
+    lambda t, x, *, ndim, shape: reshape(t, ndim=len(shape), shape=_trailing(x.shape, ndim)),
+)
+# The last len(perm) axes in the order `perm`, negative numbers.
+permute = linear(
+    "permute",
+    lambda x, *, perm: x.transpose(*range(x.ndim - len(perm)), *[x.ndim + axis for axis in perm]),
+    lambda t, x, *, perm: permute(t, perm=tuple(perm.index(axis) - len(perm) for axis in range(-len(perm), 0))),
+)
+# The last len(shape) axes broadcast to `shape`.
+broadcast = linear(
+    "broadcast",
+    lambda x, *, shape: np.broadcast_to(x, _replace(x.shape, len(shape), shape)),
+    lambda t, x, *, shape: t.sum(
+        axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True
+    ),
+)
+astype = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype))
+
+
+def _concatenate(*arrays: Any, axis: int) -> Any:
+    loops = {x.shape[:axis] for x in arrays}
+    if len(loops) > 1:  # some are batched and some are not
+        loop = np.broadcast_shapes(*loops)
+        arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
+    return np.concatenate(arrays, axis=axis)
+
+
+def _concatenate_adjoint(t: Any, i: int, *arrays: Any, axis: int) -> Any:
+    start = sum(x.shape[axis] for x in arrays[:i])
+    stop = start + arrays[i].shape[axis]
+    return slice_axes(t, index=((start, stop, 1),) + ((None, None, None),) * (-axis - 1))
+
+
+concatenate = linear(
+    "concatenate", _concatenate, variadic=_concatenate_adjoint, core=lambda args, params: (-params["axis"],) * len(args)
+)
+
+
+def _index(index: Index) -> Index:
+    return (..., *(slice(*entry) if isinstance(entry, tuple) else entry for entry in index))
+
+
+# Basic indexing of the last axes: each entry of `index` is (start, stop, step), an integer, or None for a new axis.
+slice_axes = linear(
+    "slice",
+    lambda x, *, index: x[_index(index)],
+    lambda t, x, *, index: unslice_axes(t, index=index, shape=_trailing(x.shape, sum(e is not None for e in index))),
+)
+
+
+def _unslice(x: Any, *, index: Index, shape: tuple[int, ...]) -> Any:
+    kept = len(index) - sum(isinstance(entry, int) for entry in index)
+    y = np.zeros_like(x, shape=_replace(x.shape, kept, shape))
+    y[_index(index)] = x
+    return y
+
+
+# Zeros of `shape` with x at `index`: the adjoint of slicing.
+unslice_axes = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index))
