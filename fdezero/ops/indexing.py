@@ -75,11 +75,11 @@ scatter_add.adjoints = _IndexedBy(  # type: ignore[assignment]
 )
 
 
-def _winners(x: Any, index: Any) -> Any:
+def _winners(index: Any, *, size: int) -> Any:
     """For each point of `index` the number of the last point that has the same index."""
     xp, m = array_module(index), index.shape[-1]
     loops = index.shape[:-1]
-    last = xp.zeros((*loops, x.shape[-1]), dtype=np.int64)
+    last = xp.zeros((*loops, size), dtype=np.int64)
     full = _full_index(loops, (index,), 1, 0) if loops else (index,)
     numbers = xp.broadcast_to(xp.arange(m), index.shape)
     if xp is np:
@@ -97,7 +97,7 @@ def _put(x: Any, v: Any, index: Any) -> Any:
     y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)
     if array_module(x) is not np:  # duplicates are undefined on the GPU: let every one of them write the winner's value
         index = np.broadcast_to(index, loops + index.shape[-1:])
-        v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(x, index), axis=-1)
+        v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=x.shape[-1]), axis=-1)
     y[_full_index(loops, (index,), 1, 0)] = v
     return y
 
@@ -105,7 +105,7 @@ def _put(x: Any, v: Any, index: Any) -> Any:
 def _put_adjoint_of_v(t: Any, x: Any, v: Any, index: Any) -> Any:
     taken = gather(t, index, points=1, rest=0)
     numbers = np.broadcast_to(array_module(index).arange(index.shape[-1]), index.shape)
-    return np.where(winners(t, index) == numbers, taken, taken * 0)
+    return np.where(winners(index, size=x.shape[-1]) == numbers, taken, taken * 0)
 
 
 put = linear(

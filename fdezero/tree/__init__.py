@@ -11,6 +11,7 @@ from .structure import (
     map,
     partition,
     paths,
+    structure_error,
     trainable,
     unflatten,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "partition",
     "paths",
     "static",
+    "structure_error",
     "trainable",
     "unflatten",
     "unflatten_from_dict",

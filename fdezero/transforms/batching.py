@@ -1,0 +1,91 @@
+"""Batching for users: vmap."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..core.batch import Batch, BatchTracer
+from ..errors import ShapeError, describe
+from .reverse import name_of
+
+Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
+
+
+def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callable[..., Any]:
+    """The function that maps `function` over a batch axis of its arguments, by one run of batched operations.
+
+    `in_axes`: the batch axis of every positional argument, or a tuple of one entry an argument; an entry is an int,
+    None (not batched), or a tree of these that is a prefix of the argument. Keyword arguments are not batched.
+    `out_axes`: where the batch axis of the results goes, likewise.
+
+    Raises ShapeError when there is no batch axis, or the sizes differ, naming the leaves.
+    """
+
+    @functools.wraps(function)
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        name = name_of("vmap", function)
+        per_argument = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        if len(per_argument) != len(args):
+            raise ShapeError(f"{name}: in_axes names {len(per_argument)} arguments, but {len(args)} were given.")
+        leaves, treedef = trees.flatten(args)
+        axes = [axis for axis, arg in zip(per_argument, args, strict=True) for axis in _spread(axis, arg)]
+        level = Batch(name, _batch_size(name, args, leaves, axes))
+        traced = [leaf if axis is None else BatchTracer(level, _to_front(leaf, axis)) for leaf, axis in zip(leaves, axes, strict=True)]
+        try:
+            result = function(*trees.unflatten(treedef, traced), **kwargs)
+        finally:
+            level.alive = False
+        outputs, out_def = trees.flatten(result)
+        return trees.unflatten(
+            out_def,
+            [_out(level, leaf, axis) for leaf, axis in zip(outputs, _spread(out_axes, result), strict=True)],
+        )
+
+    return batched
+
+
+def _spread(axes: Axes, tree: Any) -> list[int | None]:
+    """One axis for each leaf of `tree`, from a prefix tree of axes."""
+    if axes is None or isinstance(axes, int):
+        return [axes] * len(trees.leaves(tree))
+    prefix, treedef = trees.flatten(axes, none_is_leaf=True)
+    parts = treedef.flatten_up_to(tree)
+    return [axis for entry, part in zip(prefix, parts, strict=True) for axis in _spread(entry, part)]
+
+
+def _batch_size(name: str, args: Any, leaves: list[Any], axes: list[int | None]) -> int:
+    sizes: dict[int, str] = {}
+    for (path, leaf), axis in zip(trees.flatten_with_path(args), axes, strict=True):
+        if axis is None:
+            continue
+        shape = getattr(leaf, "shape", ())
+        if not -len(shape) <= axis < len(shape):
+            raise ShapeError(
+                f"{name}: argument {path} is {describe(leaf)} and has no axis {axis} to map over. "
+                "Give in_axes=None for arguments that are not batched, as in in_axes=(None, 0)."
+            )
+        sizes.setdefault(shape[axis], f"{path} {describe(leaf)} (axis {axis})")
+    if not sizes:
+        raise ShapeError(f"{name}: no argument has a batch axis; in_axes is None for all.")
+    if len(sizes) > 1:
+        raise ShapeError(f"{name}: the batch axes differ in size: {', '.join(f'argument {where}' for where in sizes.values())}.")
+    return next(iter(sizes))
+
+
+def _to_front(leaf: Any, axis: int) -> Any:
+    return leaf if axis == 0 else np.moveaxis(leaf, axis, 0)
+
+
+def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
+    mine = isinstance(leaf, BatchTracer) and leaf.level is level
+    if axis is None:
+        if mine:
+            raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
+        return leaf
+    if not hasattr(leaf, "shape"):
+        leaf = np.asarray(leaf)
+    value = leaf.value if mine else np.broadcast_to(leaf, (level.size, *leaf.shape))
+    return value if axis == 0 else np.moveaxis(value, 0, axis)

@@ -1,0 +1,218 @@
+"""Reverse mode for users: grad, value_and_grad, vjp, stop_gradient."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..core import unwrap
+from ..core.kinds import zeros_like
+from ..core.tape import Node, Tape, TapeTracer
+from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..ops.elementwise import stop_gradient as stop_gradient_op
+
+
+def name_of(transform: str, function: Callable[..., Any]) -> str:
+    return f"{transform}({getattr(function, '__name__', type(function).__name__)})"
+
+
+class _Trace:
+    """The inputs of a function under a tape: some leaves of its arguments, and the way back to a tree."""
+
+    def __init__(self, name: str, arguments: Any) -> None:
+        self.tape = Tape(name)
+        self.leaves, self.treedef = trees.flatten_trainable(arguments)
+        self.nodes: list[Node | None] = [None] * len(self.leaves)
+
+    def inputs(self) -> Any:
+        traced = list(self.leaves)
+        for i, leaf in enumerate(self.leaves):
+            if trees.is_differentiable(leaf):
+                traced[i] = tracer = self.tape.input(leaf)
+                self.nodes[i] = tracer.node
+        return trees.unflatten(self.treedef, traced)
+
+    def plain(self, result: Any) -> Any:
+        """`result` without the tracers of this tape."""
+        return trees.map(lambda leaf: leaf.value if self.owns(leaf) else leaf, result)
+
+    def owns(self, leaf: Any) -> bool:
+        return isinstance(leaf, TapeTracer) and leaf.level is self.tape
+
+    def gradients(self) -> Any:
+        """The cotangents that a walk back left in the inputs; zeros where none arrived; None for what has no gradient."""
+        gradients: list[Any] = []
+        for leaf, node in zip(self.leaves, self.nodes, strict=True):
+            t = None
+            if node is not None:
+                t, node.cotangent = node.cotangent, None
+                if t is None:
+                    t = zeros_like(leaf)
+                elif node.dtype is None and t.dtype != np.float64:
+                    t = t.astype(np.float64)
+            gradients.append(t)
+        return trees.unflatten(self.treedef, gradients)
+
+
+def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments: Any) -> None:
+    if any(trees.is_differentiable(leaf) for leaf in trace.leaves):
+        return
+    found = [(path, leaf) for path, leaf in trees.flatten_with_path(arguments) if leaf is not None]
+    path, leaf = found[0] if found else ("", None)
+    hint = f"{leaf}.0" if isinstance(leaf, int) and not isinstance(leaf, bool) else "x.astype(float)"
+    where = f" at {path!r}" if path else ""
+    raise DTypeError(
+        f"{trace.tape.name}: argument {argnums} has nothing to differentiate: got {describe(leaf)}{where}, but a gradient "
+        f"needs floating numbers. Say {hint}."
+    )
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """The function that returns `(function(...), its gradient)`; with `has_aux`, `((value, aux), gradient)`.
+
+    The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
+    structure, shapes and dtypes of the argument, with None for integers, booleans and `Frozen` subtrees.
+
+    Raises:
+        DTypeError: an argument without floating leaves.
+        ShapeError: the value is no scalar.
+    """
+
+    @functools.wraps(function)
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        name = name_of("grad", function)
+        single = isinstance(argnums, int)
+        numbers: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if any(not -len(args) <= n < len(args) for n in numbers):
+            raise TypeError(f"{name}: argnums={argnums}, but {len(args)} positional arguments were given.")
+        chosen = args[numbers[0]] if single else tuple(args[n] for n in numbers)
+        trace = _Trace(name, chosen)
+        _check_differentiable(trace, argnums, chosen)
+        tape = trace.tape
+        try:
+            traced = trace.inputs()
+            full = list(args)
+            for n, value in zip(numbers, (traced,) if single else traced, strict=True):
+                full[n] = value
+            result = function(*full, **kwargs)
+            del full, traced
+            value, aux = _split_aux(name, result) if has_aux else (result, None)
+            _check_scalar(name, value)
+            plain = value.value if trace.owns(value) else value
+            aux = trace.plain(aux)
+            tape.alive = False
+            if trace.owns(value):
+                node = value.node
+                del result, value
+                tape.backward([(node, _one(plain))], keep=False)
+            gradients = trace.gradients()
+        finally:
+            tape.alive = False
+            tape.nodes.clear()
+            tape.guard.release()
+        return ((plain, aux) if has_aux else plain), gradients
+
+    return differentiated
+
+
+def _split_aux(name: str, result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {describe(result)}.")
+    return result
+
+
+def _check_scalar(name: str, value: Any) -> None:
+    shape = getattr(value, "shape", () if isinstance(value, int | float) else None)
+    if shape is None:
+        raise StructureError(f"{name}: the function must return a number, got {describe(value)}; extras go by has_aux=True.")
+    if shape != ():
+        raise ShapeError(
+            f"{name}: the function must return a scalar, got {describe(value)}. Reduce it (fd.numpy.mean, fd.numpy.sum), "
+            "or use fd.vjp or fd.vmap(fd.grad(...)) for more than one output."
+        )
+    if not trees.is_differentiable(value):
+        raise DTypeError(f"{name}: the function must return a floating scalar, got {describe(value)}.")
+
+
+def _one(value: Any) -> Any:
+    return np.ones_like(value) if hasattr(value, "shape") else np.float64(1.0)
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+    """The gradient of a scalar function; with `has_aux`, `(gradient, aux)`. See `value_and_grad`.
+
+        >>> fd.grad(lambda x: x ** 3)(2.0)
+        np.float64(12.0)
+    """
+    both = value_and_grad(function, argnums, has_aux=has_aux)
+
+    @functools.wraps(function)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, gradients = both(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
+
+    return gradient
+
+
+def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """`(function(*primals), pullback)`, where `pullback(cotangents)` is a tuple of gradients, one for each primal.
+
+    `cotangents` has the structure and shapes of the output. The pullback may be called any number of times; while it
+    lives, the arrays it needs are read-only. With `has_aux`, `(output, pullback, aux)`.
+    """
+    trace = _Trace(name_of("vjp", function), primals)
+    try:
+        result = function(*trace.inputs())
+    except BaseException:
+        trace.tape.guard.release()
+        raise
+    finally:
+        trace.tape.alive = False
+    output, aux = _split_aux(trace.tape.name, result) if has_aux else (result, None)
+    leaves, treedef = trees.flatten(output)
+    nodes = [leaf.node if trace.owns(leaf) else None for leaf in leaves]
+    plain = [leaf.value if trace.owns(leaf) else leaf for leaf in leaves]
+    aux = trace.plain(aux)
+
+    def pullback(cotangents: Any) -> tuple[Any, ...]:
+        """The gradients of the primals, from the cotangents of the output."""
+        given, given_def = trees.flatten(cotangents)
+        if given_def != treedef:
+            raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, "output", "cotangents")
+        for (path, cotangent), value in zip(trees.flatten_with_path(cotangents), plain, strict=True):
+            if np.shape(unwrap(cotangent)) != np.shape(unwrap(value)) and not _same_shape(cotangent, value):
+                at = f" at {path!r}" if path else ""
+                raise ShapeError(
+                    f"{trace.tape.name}: the cotangent{at} is {describe(cotangent)}, the output {describe(value)}; shapes must agree."
+                )
+        trace.tape.backward(
+            [
+                (node, _as_dtype(t, node.dtype))
+                for node, t in zip(nodes, given, strict=True)
+                if node is not None
+            ],
+            keep=True,
+        )
+        gradients: tuple[Any, ...] = trace.gradients()
+        return gradients
+
+    value = trees.unflatten(treedef, plain)
+    return (value, pullback, aux) if has_aux else (value, pullback)
+
+
+def _same_shape(a: Any, b: Any) -> bool:
+    return bool(getattr(a, "shape", ()) == getattr(b, "shape", ()))
+
+
+def _as_dtype(t: Any, dtype: Any) -> Any:
+    t = t if hasattr(t, "dtype") else np.asarray(t)
+    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
+
+
+def stop_gradient(tree: Any) -> Any:
+    """`tree` as constants: the same values, without derivative."""
+    return trees.map(lambda leaf: stop_gradient_op(leaf) if hasattr(leaf, "level") else leaf, tree)
