@@ -16,8 +16,11 @@ from ..core import discrete, elementwise
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 
-def _ones(x: Any) -> Any:
-    return np.ones_like(x)
+def _power_slope(x: Any, exponent: Any) -> Any:
+    """exponent * x ** (exponent - 1), and 0 for the exponent 0 also at x = 0."""
+    if isinstance(exponent, int | float):
+        return exponent * x ** (exponent - 1) if exponent else np.zeros_like(x)
+    return np.where(exponent == 0, 0, exponent * x ** np.where(exponent == 0, 1, exponent - 1))
 
 
 # Arithmetic
@@ -31,9 +34,8 @@ square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0")
 reciprocal = elementwise("reciprocal", lambda t, y: -t * y * y, c="1 / x0")
 power = elementwise(
     "power",
-    # Where the exponent is 0 the derivative is 0, also at x0 = 0; so the power itself is taken of 1 there.
-    lambda t, x0, x1: t * x1 * x0 ** np.where(x1 == 0, _ones(x1), x1 - 1),
-    lambda t, y, x0: t * y * np.log(np.where(x0 > 0, x0, _ones(x0))),
+    lambda t, x0, x1: t * _power_slope(x0, x1),
+    lambda t, y, x0: t * (y * np.log(np.where(x0 > 0, x0, 1))),
     c="pow(x0, x1)",
     impl=operator.pow,
 )
@@ -67,7 +69,7 @@ logaddexp2 = elementwise(
 
 def _difference(a: Any, b: Any) -> Any:
     """a - b, and 0 for equal infinities."""
-    return np.where(a == b, 0 * _ones(a), a - np.where(a == b, 0 * _ones(b), b))
+    return np.where(a == b, 0, a - np.where(a == b, 0, b))
 
 
 # Trigonometry
@@ -96,7 +98,7 @@ rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
 
 # Choice. The rules of t make a choice, not a product: 0 * inf would be NaN.
 def _share(t: Any, y: Any, mine: Any, other: Any) -> Any:
-    return np.where(mine == y, np.where(other == y, t * 0.5, t), t * 0)
+    return np.where(mine == y, np.where(other == y, t * 0.5, t), 0)
 
 
 maximum = elementwise(
@@ -112,16 +114,16 @@ fmin = elementwise(
     "fmin", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmin(x0, x1)"
 )
 where = elementwise(
-    "where", None, lambda t, x0: np.where(x0, t, t * 0), lambda t, x0: np.where(x0, t * 0, t), c="x0 ? x1 : x2"
+    "where", None, lambda t, x0: np.where(x0, t, 0), lambda t, x0: np.where(x0, 0, t), c="x0 ? x1 : x2"
 )
 clip = elementwise(
     "clip",
-    lambda t, x0, x1, x2: np.where((x0 >= x1) & (x0 <= x2), t, t * 0),
-    lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, t * 0),
-    lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, t * 0),
+    lambda t, x0, x1, x2: np.where((x0 >= x1) & (x0 <= x2), t, 0),
+    lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, 0),
+    lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
     c="fmin(fmax(x0, x1), x2)",
 )
-copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(_ones(x1), x1), None, c="copysign(x0, x1)")
+copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)")
 
 
 def _sigmoid(x: Any) -> Any:

@@ -105,7 +105,7 @@ def _put(x: Any, v: Any, index: Any) -> Any:
 def _put_adjoint_of_v(t: Any, x: Any, v: Any, index: Any) -> Any:
     taken = gather(t, index, points=1, rest=0)
     numbers = np.broadcast_to(array_module(index).arange(index.shape[-1]), index.shape)
-    return np.where(winners(index, size=x.shape[-1]) == numbers, taken, taken * 0)
+    return np.where(winners(index, size=x.shape[-1]) == numbers, taken, 0)
 
 
 put = linear(

@@ -21,7 +21,7 @@ sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     """t split evenly over the entries equal to the extreme."""
     chosen = x == y
-    return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), t * 0)
+    return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
 
 
 maximum_of = reduction("max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims))
@@ -61,7 +61,7 @@ def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
 
 
-logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0 * x, y)), _logsumexp)
+logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp)
 
 
 def _flip(x: Any, axis: int) -> Any:

@@ -1,0 +1,47 @@
+"""What the face shares: arguments made arrays, axes counted from the end."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..core import Tracer, unwrap
+from ..ops import elementwise as ops
+
+Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
+Axis: TypeAlias = int | Sequence[int] | None
+
+
+def as_array(x: Any) -> Array:
+    """`x` as it is if it is an array or a traced one; lists and numbers become arrays, also around traced values."""
+    if isinstance(x, Tracer):
+        return x if hasattr(unwrap(x), "shape") else ops.multiply(x, np.float64(1.0))
+    if hasattr(x, "shape"):
+        return x
+    if isinstance(x, list | tuple) and _has_tracer(x):
+        from .shape import stack
+
+        return stack([as_array(part) for part in x])
+    return np.asarray(x)
+
+
+def _has_tracer(x: Any) -> bool:
+    return isinstance(x, Tracer) or (isinstance(x, list | tuple) and any(map(_has_tracer, x)))
+
+
+def trailing_axis(axis: int, ndim: int) -> int:
+    """`axis` counted from the end."""
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis - ndim if axis >= 0 else axis
+
+
+def trailing_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """All axes named by `axis` (None: every one), counted from the end, in order."""
+    if axis is None:
+        return tuple(range(-ndim, 0))
+    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    found = tuple(sorted(trailing_axis(int(a), ndim) for a in axes))
+    if len(set(found)) < len(found):
+        raise ValueError(f"an axis is named twice in {axis}")
+    return found

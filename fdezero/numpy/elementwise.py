@@ -1,0 +1,111 @@
+"""Elementwise functions under NumPy's names. Most are the operations themselves."""
+
+from typing import Any
+
+import numpy as np
+
+from ..core import unwrap
+from ..ops import elementwise as ops
+from ..ops import shape as shape_ops
+from ..ops.elementwise import *  # noqa: F403
+from ._common import Array, as_array
+
+abs = absolute = fabs = ops.absolute  # noqa: A001
+true_divide = ops.divide
+mod = ops.remainder
+radians, degrees = ops.deg2rad, ops.rad2deg
+acos, acosh, asin, asinh, atan, atan2, atanh = (
+    ops.arccos, ops.arccosh, ops.arcsin, ops.arcsinh, ops.arctan, ops.arctan2, ops.arctanh
+)  # fmt: skip
+bitwise_not = bitwise_invert = ops.invert
+bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
+
+
+def power(x: Any, exponent: Any) -> Array:
+    """x ** exponent; the square is multiplied out, as NumPy does."""
+    if isinstance(exponent, int | float) and exponent == 2:
+        return ops.multiply(x, x) if not hasattr(x, "shape") else ops.square(x)
+    return ops.power(x, exponent)
+
+
+pow = float_power = power  # noqa: A001
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Array:  # noqa: A002
+    """Entries limited to [min, max]; the derivative is 1 on the bounds."""
+    if min is None and max is None:
+        return ops.positive(as_array(x))
+    if min is None:
+        return ops.minimum(x, max)
+    return ops.maximum(x, min) if max is None else ops.clip(x, min, max)
+
+
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """Entries of x where `condition` holds, of y elsewhere; no NaN from the branch not taken enters a gradient."""
+    if x is None and y is None:
+        return nonzero(condition)
+    return ops.where(condition, x, y)
+
+
+def nonzero(x: Any) -> tuple[Array, ...]:
+    """The indices of the entries that are not zero. Their number depends on the values: not under vmap."""
+    from ..core.batch import BatchTracer
+    from ..errors import TraceError
+
+    x = ops.stop_gradient(as_array(x))
+    if isinstance(x, BatchTracer):
+        raise TraceError("nonzero of a batched value: each example would have its own shape. Use fd.numpy.where(mask, x, 0).")
+    return tuple(unwrap(x).nonzero())
+
+
+def astype(x: Any, dtype: Any, copy: bool = True) -> Array:
+    """`x` cast to `dtype`; casts to integers and booleans end differentiation."""
+    x, dtype = as_array(x), np.dtype(dtype)
+    if x.dtype == dtype:
+        return x
+    return shape_ops.astype(x, dtype=dtype) if dtype.kind in "fc" else ops.to_discrete(x, dtype=dtype)
+
+
+def round(x: Any, decimals: int = 0) -> Array:  # noqa: A001
+    """`x` rounded to `decimals`, half to even; the derivative is 0."""
+    return ops.round_to(as_array(x), decimals=decimals)
+
+
+around = round
+
+
+def divmod(x: Any, y: Any) -> tuple[Array, Array]:  # noqa: A001
+    """(x // y, x % y)."""
+    return ops.floor_divide(x, y), ops.remainder(x, y)
+
+
+def modf(x: Any) -> tuple[Array, Array]:
+    """The fractional and the integral part of `x`, both with its sign."""
+    whole = ops.trunc(x)
+    return ops.subtract(x, whole), whole
+
+
+def ldexp(x: Any, exponent: Any) -> Array:
+    """x * 2 ** exponent, with an integer exponent."""
+    x = as_array(x)
+    return ops.multiply(x, np.ldexp(np.ones((), x.dtype), ops.stop_gradient(exponent)))
+
+
+def sinc(x: Any) -> Array:
+    """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order there (by the series within |x| < 0.05)."""
+    z = ops.multiply(as_array(x), np.pi)
+    near = ops.less(ops.absolute(z), 0.15)
+    safe = ops.where(near, 1, z)
+    w = ops.multiply(z, z)
+    series = 1 - w / 6 * (1 - w / 20 * (1 - w / 42 * (1 - w / 72 * (1 - w / 110 * (1 - w / 156)))))
+    return ops.where(near, series, ops.divide(ops.sin(safe), safe))
+
+
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
+    """NaN and infinities replaced by finite numbers; the derivative there is 0."""
+    x = as_array(x)
+    limits = np.finfo(x.dtype) if x.dtype.kind == "f" else None
+    high = posinf if posinf is not None else float(limits.max) if limits else 0
+    low = neginf if neginf is not None else float(limits.min) if limits else 0
+    x = ops.where(ops.isnan(x), nan, x)
+    return ops.where(ops.equal(x, np.inf), high, ops.where(ops.equal(x, -np.inf), low, x))

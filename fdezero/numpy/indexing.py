@@ -1,0 +1,176 @@
+"""Indexing: `x[index]` of every kind that NumPy knows, take, take_along_axis, and functional updates `at(x)[index].set(y)`."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from ..core import Tracer
+from ..devices import array_module
+from ..errors import ShapeError, describe
+from ..ops import elementwise as elementwise_ops
+from ..ops import indexing as ops
+from ..ops import shape as shape_ops
+from ._common import Array, as_array, trailing_axis
+from .elementwise import astype, nonzero
+from .reductions import argsort
+from .shape import WHOLE, broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+
+Number = int | np.integer
+
+
+def getitem(x: Any, index: Any) -> Array:
+    """`x[index]`, as NumPy defines it: integers, slices, None, ..., integer and boolean arrays, and mixtures."""
+    x = as_array(x)
+    entries = _complete(x, index if isinstance(index, tuple) else (index,))
+    arrays = [i for i, entry in enumerate(entries) if _is_array(entry)]
+    if not arrays:
+        return shape_ops.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
+    # Beside an array an integer is an array too; the rest of the index is applied first.
+    advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
+    x = shape_ops.slice_axes(x, index=tuple(WHOLE if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
+    indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
+    if advanced != list(range(advanced[0], advanced[-1] + 1)):  # NumPy puts their axes first when something stands between
+        x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))
+    return _gather(x, indices, advanced[0])
+
+
+def _gather(x: Array, indices: list[Array], axis: int) -> Array:
+    points = np.broadcast_shapes(*[index.shape for index in indices])
+    indices = [broadcast_to(index, points) for index in indices]
+    return ops.gather(x, *indices, points=len(points), rest=x.ndim - axis - len(indices))
+
+
+def _is_array(entry: Any) -> bool:
+    return hasattr(entry, "dtype") and not isinstance(entry, np.integer)
+
+
+def _basic(entry: Any) -> Any:
+    if isinstance(entry, slice):
+        return tuple(None if part is None else int(part) for part in (entry.start, entry.stop, entry.step))
+    return None if entry is None else int(entry)
+
+
+def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
+    """One entry for every axis, None for a new one: the ellipsis spread out, masks turned into integer arrays."""
+    entries: list[Any] = []
+    for entry in index:
+        if isinstance(entry, list):
+            entry = as_array(entry) if entry else np.zeros(0, np.intp)
+        if isinstance(entry, bool | np.bool_):
+            entry = np.asarray(entry)
+        if _is_array(entry) and entry.dtype == bool:
+            if entry.ndim == 0:
+                raise IndexError("an index True or False without axes is not supported: use fd.numpy.where.")
+            entries += nonzero(entry)
+        elif isinstance(entry, slice | Number) or entry is None or entry is Ellipsis:
+            entries.append(entry)
+        elif _is_array(entry) and entry.dtype.kind in "iu":
+            entries.append(entry)
+        else:
+            raise IndexError(f"an index must be integers, slices, None, ..., or integer or boolean arrays, got {describe(entry)}.")
+    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    if used > x.ndim:
+        raise IndexError(f"too many indices: {used} for {describe(x)}.")
+    spread = [slice(None)] * (x.ndim - used)
+    at = next((i for i, entry in enumerate(entries) if entry is Ellipsis), None)
+    return [*entries, *spread] if at is None else [*entries[:at], *spread, *[e for e in entries[at + 1 :] if e is not Ellipsis]]
+
+
+def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Array:
+    """The entries of `x` at `indices` along `axis` (of the flattened array when None)."""
+    x, indices = as_array(x), as_array(indices)
+    if axis is None:
+        x, axis = ravel(x), 0
+    return _gather(x, [indices], axis % x.ndim)
+
+
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
+    """For each line of `x` along `axis` its entries at the line of `indices`: x (..., n), indices (..., m) -> (..., m)."""
+    x, indices = as_array(x), as_array(indices)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = trailing_axis(axis, x.ndim)
+    lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
+    loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
+    picks = broadcast_to(picks, (*loops, picks.shape[-1]))
+    return moveaxis(ops.gather(lines, picks, points=1, rest=0), -1, axis)
+
+
+class at:  # noqa: N801, a function in use
+    """Functional update: `at(x)[index].set(y)` is `x` with `x[index] = y`, a new array, and differentiable.
+
+    `.add`, `.multiply`, `.min` and `.max` combine; where an index occurs twice all its values count, in `set` the last.
+    """
+
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = as_array(x)
+
+    def __getitem__(self, index: Any) -> "_Place":
+        return _Place(self.x, index)
+
+
+class _Place:
+    """The entries of `x` at `index`, as positions in the flattened array."""
+
+    __slots__ = ("positions", "shape", "x")
+
+    def __init__(self, x: Array, index: Any) -> None:
+        numbers = array_module(x).arange(x.size).reshape(x.shape)
+        positions = getitem(numbers, index)
+        self.x, self.shape, self.positions = x, positions.shape, reshape(positions, (-1,) if positions.size else (0,))
+
+    def _values(self, y: Any) -> Array:
+        y = as_array(y) if hasattr(y, "shape") or not isinstance(y, int | float) else array_module(self.x).asarray(y)
+        try:
+            wide = broadcast_to(y, self.shape)
+        except ValueError:
+            raise ShapeError(f"at(x)[index] has shape {self.shape}, which {describe(y)} cannot be broadcast to.") from None
+        return astype(reshape(wide, self.positions.shape), self.x.dtype)
+
+    def _put(self, values: Array) -> Array:
+        return reshape(ops.put(ravel(self.x), values, self.positions), self.x.shape)
+
+    def set(self, y: Any) -> Array:
+        """`x` with `y` at the index."""
+        return self._put(self._values(y))
+
+    def add(self, y: Any) -> Array:
+        """`x` with `y` added at the index."""
+        added = ops.scatter_add(self._values(y), self.positions, points=1, rest=0, shape=(self.x.size,))
+        return elementwise_ops.add(self.x, reshape(added, self.x.shape))
+
+    def multiply(self, y: Any) -> Array:
+        """`x` with the entries at the index multiplied by `y`."""
+        return self._combine(elementwise_ops.multiply, y)
+
+    def min(self, y: Any) -> Array:
+        """`x` with the lesser of entry and `y` at the index."""
+        return self._combine(elementwise_ops.minimum, y)
+
+    def max(self, y: Any) -> Array:
+        """`x` with the greater of entry and `y` at the index."""
+        return self._combine(elementwise_ops.maximum, y)
+
+    def _combine(self, operation: Callable[..., Array], y: Any) -> Array:
+        # Sorted by position, the values of one position lie together; a scan by doubling steps combines each run, so
+        # that its last value holds all of them, and `put` lets the last one win.
+        values = self._values(y)
+        order = argsort(self.positions)
+        values, positions = take(values, order), take(self.positions, order)
+        step, n = 1, values.shape[0]
+        while step < n:
+            same = elementwise_ops.equal(slice_axis(positions, 0, step, None), slice_axis(positions, 0, 0, n - step))
+            later, earlier = slice_axis(values, 0, step, None), slice_axis(values, 0, 0, n - step)
+            combined = elementwise_ops.where(same, operation(later, earlier), later)
+            values = concatenate([slice_axis(values, 0, 0, step), combined], 0)
+            step *= 2
+        old = take(ravel(self.x), positions)
+        place = cast(Any, _Place.__new__(_Place))
+        place.x, place.shape, place.positions = self.x, self.shape, positions
+        return place._put(operation(old, values))
+
+
+Tracer.__getitem__ = getitem  # type: ignore[method-assign, assignment]

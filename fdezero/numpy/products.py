@@ -1,0 +1,133 @@
+"""Products of arrays under NumPy's names: matmul, dot, inner, outer, tensordot, einsum, trace."""
+
+import math
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, describe
+from ..ops import elementwise, products
+from . import shape as shapes
+from ._common import Array, as_array
+from .reductions import sum as sum_of
+
+
+def matmul(x: Any, y: Any) -> Array:
+    """The matrix product: x (..., n, k), y (..., k, m) -> (..., n, m); one axis alone is a row or a column."""
+    x, y = as_array(x), as_array(y)
+    if not x.ndim or not y.ndim:
+        raise ShapeError(f"matmul needs at least one axis on either side, got {describe(x)} and {describe(y)}; use * for numbers.")
+    if x.ndim > 1 and y.ndim > 1:
+        return products.matmul(x, y)
+    left = x if x.ndim > 1 else shapes.expand_dims(x, 0)
+    right = y if y.ndim > 1 else shapes.expand_dims(y, 1)
+    z = products.matmul(left, right)
+    drop = ((-2,) if x.ndim == 1 else ()) + ((-1,) if y.ndim == 1 else ())
+    return shapes.squeeze(z, drop)
+
+
+def dot(x: Any, y: Any) -> Array:
+    """NumPy's dot: the sum over the last axis of x and the last but one of y."""
+    x, y = as_array(x), as_array(y)
+    if not x.ndim or not y.ndim:
+        return elementwise.multiply(x, y)
+    return matmul(x, y) if x.ndim <= 2 and y.ndim <= 2 else tensordot(x, y, ((-1,), (-2 if y.ndim > 1 else -1,)))
+
+
+def vdot(x: Any, y: Any) -> Array:
+    """The sum of products of all entries."""
+    return matmul(shapes.ravel(x), shapes.ravel(y))
+
+
+def inner(x: Any, y: Any) -> Array:
+    """The sum over the last axis of both."""
+    x, y = as_array(x), as_array(y)
+    return elementwise.multiply(x, y) if not x.ndim or not y.ndim else tensordot(x, y, ((-1,), (-1,)))
+
+
+def outer(x: Any, y: Any) -> Array:
+    """x (n,), y (m,) -> (n, m), the products of all pairs; more axes are flattened."""
+    return elementwise.multiply(shapes.reshape(shapes.ravel(x), (-1, 1)), shapes.ravel(y))
+
+
+def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Array:
+    """The sum of products over `axes` of x and y: the last `axes` of x with the first of y, or two lists of axes."""
+    x, y = as_array(x), as_array(y)
+    if isinstance(axes, int):
+        axes = (tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes)))
+    first, second = ([axis % z.ndim for axis in np.atleast_1d(named)] for named, z in zip(axes, (x, y), strict=True))
+    if [x.shape[a] for a in first] != [y.shape[a] for a in second]:
+        raise ShapeError(f"tensordot: axes {first} of {describe(x)} and {second} of {describe(y)} differ in length.")
+    x_rest = [a for a in range(x.ndim) if a not in first]
+    y_rest = [a for a in range(y.ndim) if a not in second]
+    inner_size = math.prod(x.shape[a] for a in first)
+    shape = tuple(x.shape[a] for a in x_rest) + tuple(y.shape[a] for a in y_rest)
+    left = shapes.reshape(shapes.transpose(x, [*x_rest, *first]), (math.prod(x.shape[a] for a in x_rest), inner_size))
+    right = shapes.reshape(shapes.transpose(y, [*second, *y_rest]), (inner_size, math.prod(y.shape[a] for a in y_rest)))
+    return shapes.reshape(products.matmul(left, right), shape)
+
+
+def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Array:
+    """Einstein's summation, `einsum("ij,jk->ik", x, y)`, with NumPy's subscripts, ellipsis included."""
+    arrays = [as_array(x) for x in operands]
+    inputs, output = products.letters_of(subscripts)
+    if len(inputs) != len(arrays):
+        raise ShapeError(f"einsum: {subscripts!r} names {len(inputs)} operands, but {len(arrays)} were given.")
+    # An ellipsis becomes capital letters of its own, one an axis, counted from the right.
+    free = [c for c in string.ascii_uppercase + string.ascii_lowercase if c not in subscripts]
+    wide = max([x.ndim - len(s.replace("...", "")) for s, x in zip(inputs, arrays, strict=True) if "..." in s], default=0)
+    dots = "".join(free[:wide])
+    spelled = [
+        s.replace("...", dots[wide - (x.ndim - len(s) + 3) :] if "..." in s else "") for s, x in zip(inputs, arrays, strict=True)
+    ]
+    if output is None:
+        once = "".join(sorted(c for c in set("".join(inputs)) - set(".") if sum(s.count(c) for s in inputs) == 1))
+        output = dots + once
+    output = output.replace("...", dots)
+    for i, (letters, x) in enumerate(zip(spelled, arrays, strict=True)):
+        if len(letters) != x.ndim:
+            raise ShapeError(f"einsum: {subscripts!r} gives operand {i} {len(letters)} axes, but it is {describe(x)}.")
+        arrays[i], spelled[i] = _once_each(letters, x)
+    lengths: dict[str, int] = {}
+    for letters, x in zip(spelled, arrays, strict=True):
+        for letter, n in zip(letters, x.shape, strict=True):
+            if lengths.setdefault(letter, n) != n:
+                if 1 not in (lengths[letter], n):
+                    raise ShapeError(f"einsum: {letter!r} of {subscripts!r} is an axis of {lengths[letter]} and of {n} entries.")
+                lengths[letter] = max(lengths[letter], n)
+    for i, (letters, x) in enumerate(zip(spelled, arrays, strict=True)):
+        x = shapes.broadcast_to(x, tuple(lengths[c] for c in letters))
+        others = set(output).union(*spelled[:i], *spelled[i + 1 :])
+        alone = tuple(j for j, c in enumerate(letters) if c not in others)
+        arrays[i], spelled[i] = sum_of(x, axis=alone) if alone else x, "".join(c for c in letters if c in others)
+    return products.einsum(*arrays, inputs=tuple(spelled), output=output)
+
+
+def _once_each(letters: str, x: Array) -> tuple[Array, str]:
+    """The diagonal over every letter that stands twice."""
+    for letter in dict.fromkeys(letters):
+        while letters.count(letter) > 1:
+            first = letters.index(letter)
+            second = letters.index(letter, first + 1)
+            x = diagonal(x, axis1=first, axis2=second)
+            letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + letter
+    return x, letters
+
+
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The entries with equal index in two axes, as the last axis of the result."""
+    from .indexing import getitem
+
+    x = shapes.moveaxis(as_array(x), (axis1, axis2), (-2, -1))
+    rows, columns = x.shape[-2:]
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    i = np.arange(n)
+    return getitem(x, (..., i - min(offset, 0), i + max(offset, 0)))
+
+
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The sum of the diagonal."""
+    return sum_of(diagonal(x, offset, axis1, axis2), axis=-1)
+

@@ -1,0 +1,92 @@
+"""Gives tracers the operators, methods and NumPy functions of an array: each is the function of that name in this face."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core.tracer import NUMPY_FUNCTIONS, Tracer
+
+BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "power", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "left_shift", "rshift": "right_shift", "divmod": "divmod",
+}  # fmt: skip
+COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
+METHODS = (
+    "all any argmax argmin argsort astype clip cumsum diagonal dot max mean min prod ravel repeat round squeeze std sum "
+    "swapaxes take trace var"
+).split()
+UFUNC_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+
+
+def install(face: dict[str, Any]) -> None:
+    """Fill in `Tracer` and the table of NumPy functions from the functions of `face`."""
+    for name, function in BINARY.items():
+        setattr(Tracer, f"__{name}__", _operator(face[function]))
+        setattr(Tracer, f"__r{name}__", _reflected(face[function]))
+    for name, function in COMPARISONS.items():
+        setattr(Tracer, f"__{name}__", _operator(face[function]))
+    for name, function in UNARY.items():
+        setattr(Tracer, f"__{name}__", _method(face[function]))
+    for name in METHODS:
+        setattr(Tracer, name, _method(face[name]))
+    members: dict[str, Any] = {
+        "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
+        "transpose": lambda x, *axes: face["transpose"](x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
+        "flatten": _method(face["ravel"]),
+        "copy": lambda x, order="C": x,
+        "conj": lambda x: x,
+        "T": property(_method(face["transpose"])),
+        "mT": property(_method(face["matrix_transpose"])),
+        "real": property(lambda x: x),
+        "device": property(lambda x: getattr(_plain(x), "device", "cpu")),
+        "__array_namespace__": lambda x, *, api_version=None: sys.modules[__package__],
+    }
+    for name, member in members.items():
+        setattr(Tracer, name, member)
+    for name, function in face.items():
+        numpys = getattr(np, name, None)
+        if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
+            NUMPY_FUNCTIONS[numpys] = function
+    for name, function in UFUNC_REDUCTIONS.items():
+        NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
+
+
+def _plain(x: Any) -> Any:
+    while isinstance(x, Tracer):
+        x = x.value
+    return x
+
+
+def _operator(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    def operate(self: Any, other: Any) -> Any:
+        return function(self, other)
+
+    return operate
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    def operate(self: Any, other: Any) -> Any:
+        return function(other, self)
+
+    return operate
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    # A function binds to the instance as a method does; a primitive, being an object, would not.
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    return method
+
+
+def _ufunc_reduce(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, axis: Any = 0, **kwargs: Any) -> Any:
+        return function(x, axis=axis, **kwargs)
+
+    return reduce
+
+

@@ -1,0 +1,233 @@
+"""Functions that rearrange entries, under NumPy's names: compositions of a few operations on trailing axes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, describe
+from ..ops import shape as ops
+from ..ops.elementwise import where
+from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
+
+WHOLE = (None, None, None)
+
+
+def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
+
+
+def reshape(x: Any, shape: int | Sequence[int], order: str = "C") -> Array:
+    """`x` with another shape of as many entries, read row by row; one length may be -1."""
+    x, wanted = as_array(x), _shape(shape)
+    if order != "C":
+        raise NotImplementedError("reshape reads row by row (order='C') only: transpose before and after for order='F'.")
+    if wanted.count(-1) == 1:
+        rest = -math.prod(wanted)
+        wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
+    if math.prod(wanted) != x.size:
+        raise ShapeError(f"reshape: {describe(x)} has {x.size} entries and cannot take the shape {_shape(shape)}.")
+    return x if wanted == x.shape else ops.reshape(x, ndim=x.ndim, shape=wanted)
+
+
+def ravel(x: Any, order: str = "C") -> Array:
+    """`x` as one axis."""
+    return reshape(x, (-1,) if as_array(x).size else (0,), order)
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Array:
+    """The axes of `x` in the order `axes`; reversed when None."""
+    x = as_array(x)
+    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
+    perm = tuple(trailing_axis(axis, x.ndim) for axis in order)
+    if sorted(perm) != list(range(-x.ndim, 0)):
+        raise ShapeError(f"transpose: {order} is no order of the {x.ndim} axes of {describe(x)}.")
+    return ops.permute(x, perm=perm) if perm != tuple(sorted(perm)) else x
+
+
+permute_dims = transpose
+
+
+def matrix_transpose(x: Any) -> Array:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+    """The axes `source` moved to `destination`, the others in their order."""
+    x = as_array(x)
+    from_, to = ([a % x.ndim for a in _shape(axes)] for axes in (source, destination))
+    order = [axis for axis in range(x.ndim) if axis not in from_]
+    for place, axis in sorted(zip(to, from_, strict=True)):
+        order.insert(place, axis)
+    return transpose(x, order)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
+    """Two axes exchanged."""
+    x = as_array(x)
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(x, order)
+
+
+def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
+    """`x` repeated to `shape` by NumPy's rule."""
+    x, wanted = as_array(x), _shape(shape)
+    if len(wanted) < x.ndim:
+        raise ShapeError(f"broadcast_to: {describe(x)} has more axes than the shape {wanted}.")
+    if x.ndim < len(wanted):
+        x = reshape(x, (1,) * (len(wanted) - x.ndim) + x.shape)
+    return x if x.shape == wanted else ops.broadcast(x, shape=wanted)
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
+    """All arrays broadcast to their common shape."""
+    values = [as_array(x) for x in arrays]
+    shape = np.broadcast_shapes(*[x.shape for x in values])
+    return tuple(broadcast_to(x, shape) for x in values)
+
+
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
+    """`x` with new axes of length 1 at the places `axis` of the result."""
+    x = as_array(x)
+    axes = _shape(axis)
+    new = {a % (x.ndim + len(axes)) for a in axes}
+    rest = iter(x.shape)
+    return reshape(x, tuple(1 if i in new else next(rest) for i in range(x.ndim + len(axes))))
+
+
+def squeeze(x: Any, axis: Axis = None) -> Array:
+    """`x` without its axes of length 1, or without those named."""
+    x = as_array(x)
+    ones = tuple(i for i in range(-x.ndim, 0) if x.shape[i] == 1)
+    drop = ones if axis is None else trailing_axes(axis, x.ndim)
+    if not set(drop) <= set(ones):
+        raise ShapeError(f"squeeze: axis {axis} of {describe(x)} is not of length 1.")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape, -x.ndim) if i not in drop))
+
+
+def atleast_1d(x: Any) -> Array:
+    """`x` with at least one axis."""
+    x = as_array(x)
+    return x if x.ndim else reshape(x, (1,))
+
+
+def _promoted(arrays: Sequence[Any]) -> list[Array]:
+    from .elementwise import astype
+
+    values = [as_array(x) for x in arrays]
+    dtype = np.result_type(*[x.dtype for x in values])
+    return [x if x.dtype == dtype else astype(x, dtype) for x in values]
+
+
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
+    """The arrays one behind the other along `axis` (flattened when None); dtypes are promoted."""
+    values = _promoted(list(arrays))
+    if axis is None:
+        values, axis = [ravel(x) for x in values], 0
+    return ops.concatenate(*values, axis=trailing_axis(axis, values[0].ndim))
+
+
+concat = concatenate
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
+    """The arrays, all of one shape, along a new axis."""
+    values = [as_array(x) for x in arrays]
+    if len({x.shape for x in values}) > 1:
+        raise ShapeError(f"stack: all arrays must have one shape, got {', '.join(map(describe, values))}.")
+    return concatenate([expand_dims(x, axis) for x in values], axis)
+
+
+def vstack(arrays: Sequence[Any]) -> Array:
+    """The arrays as rows, one below the other."""
+    return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in arrays], 0)
+
+
+def hstack(arrays: Sequence[Any]) -> Array:
+    """The arrays side by side."""
+    values = [atleast_1d(x) for x in arrays]
+    return concatenate(values, 0 if values[0].ndim == 1 else 1)
+
+
+def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
+    """`x[..., start:stop:step, ...]` at `axis`."""
+    axis = trailing_axis(axis, x.ndim)
+    return ops.slice_axes(x, index=((start, stop, step),) + (WHOLE,) * (-axis - 1))
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
+    """`x` cut along `axis` into equal parts, or at the given indices."""
+    x = as_array(x)
+    n = x.shape[axis]
+    if isinstance(sections, int):
+        if n % sections:
+            raise ShapeError(f"split: axis {axis} of {describe(x)} has {n} entries, which {sections} parts do not divide evenly.")
+        cuts = list(range(0, n + 1, n // sections)) if n else [0] * (sections + 1)
+    else:
+        cuts = [0, *[c if c >= 0 else c + n for c in sections], n]
+    return [slice_axis(x, axis, start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def flip(x: Any, axis: Axis = None) -> Array:
+    """The entries along `axis` (every axis when None) in reverse order."""
+    x = as_array(x)
+    for a in trailing_axes(axis, x.ndim):
+        x = slice_axis(x, a, None, None, -1)
+    return x
+
+
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
+    """The entries shifted along `axis`, those beyond the end coming in at the start."""
+    x = as_array(x)
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    shifts, axes = _shape(shift), _shape(axis)
+    for s, a in zip(shifts * (len(axes) if len(shifts) == 1 else 1), axes, strict=True):
+        n = x.shape[a]
+        if n and s % n:
+            x = concatenate([slice_axis(x, a, n - s % n, None), slice_axis(x, a, 0, n - s % n)], a)
+    return x
+
+
+def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
+    """`x` repeated as a whole along every axis."""
+    x, times = as_array(x), _shape(repetitions)
+    ndim = max(x.ndim, len(times))
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    times = (1,) * (ndim - len(times)) + times
+    wide = broadcast_to(reshape(x, tuple(m for n in shape for m in (1, n))), tuple(m for n, r in zip(shape, times, strict=True) for m in (r, n)))
+    return reshape(wide, tuple(n * r for n, r in zip(shape, times, strict=True)))
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Array:
+    """Every entry along `axis` repeated: a number of times, or one number for each."""
+    from .indexing import take
+
+    x = as_array(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
+    """`x` with entries put around it; `pad_width` as in NumPy, modes constant, edge, reflect, symmetric, wrap."""
+    from .indexing import take
+
+    x = as_array(x)
+    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
+    if mode != "constant":
+        for axis, width in enumerate(widths):
+            if any(width):
+                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]
+        return x
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))
+    padded = ops.unslice_axes(x, index=index, shape=shape)
+    if not np.any(constant_values):
+        return padded
+    inside = np.zeros(shape, bool)
+    inside[tuple(slice(*entry) for entry in index)] = True
+    return where(inside, padded, constant_values)
