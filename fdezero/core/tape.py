@@ -132,13 +132,16 @@ class Guard:
     def release(self) -> None:
         """Let go of everything; arrays that nobody else holds are writable again."""
         with self._lock:
-            while self.held:
-                array = self.held.pop()  # a base comes after its views, and so is writable before them
+            free = []
+            for array in self.held:
                 self._counts[id(array)] -= 1
                 if not self._counts[id(array)]:
                     del self._counts[id(array)]
-                    with contextlib.suppress(ValueError):  # a view of an array that another tape still holds
-                        array.flags.writeable = True
+                    free.append(array)
+            for array in sorted(free, key=lambda array: array.base is not None):  # a view needs its owner writable first
+                with contextlib.suppress(ValueError):  # an owner that another tape still holds
+                    array.flags.writeable = True
+            self.held.clear()
 
     def __del__(self) -> None:
         if self.held:

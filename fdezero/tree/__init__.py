@@ -2,6 +2,7 @@
 
 from .module import Frozen, Module, module, static
 from .structure import (
+    TRAINABLE,
     combine,
     flatten,
     flatten_trainable,
@@ -18,6 +19,7 @@ from .structure import (
 from .keyed import flatten_to_dict, unflatten_from_dict, update
 
 __all__ = [
+    "TRAINABLE",
     "Frozen",
     "Module",
     "combine",

@@ -1,0 +1,50 @@
+"""Activations: x (...) -> (...), in the dtype of x."""
+
+import math
+from typing import Any
+
+from .. import numpy as fnp
+from ..ops import elementwise as ops
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return ops.sigmoid(x)
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0); the derivative at 0 is 0."""
+    return ops.relu(x)
+
+
+def leaky_relu(x: Any, slope: float = 0.2) -> Any:
+    """x where it is positive, slope * x elsewhere."""
+    return fnp.where(x > 0, x, slope * x)
+
+
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return ops.tanh(x)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)), without overflow."""
+    return fnp.logaddexp(x, fnp.zeros_like(x))
+
+
+def gelu(x: Any) -> Any:
+    """x times the normal distribution function, in its approximation by tanh.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
+    """
+    return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """log(exp(x) / sum(exp(x))) along `axis`, without overflow."""
+    return x - fnp.logsumexp(x, axis=axis, keepdims=True)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along `axis`, without overflow."""
+    return ops.exp(log_softmax(x, axis))

@@ -1,0 +1,67 @@
+"""Losses: the mean over all examples, a scalar in the dtype of the predictions."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import numpy as fnp
+from ..errors import DTypeError, ShapeError, describe
+
+
+def _check_labels(name: str, logits: Any, labels: Any) -> None:
+    if getattr(labels, "dtype", np.dtype("O")).kind not in "iu":
+        hint = "labels.argmax(axis=-1)" if getattr(labels, "shape", None) == logits.shape else "labels.astype(int)"
+        raise DTypeError(f"{name} takes integer labels, got {describe(labels)}: say {hint}.")
+    if labels.shape != logits.shape[:-1]:
+        raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.")
+    if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
+        raise ShapeError(f"{name}: labels lie between {labels.min()} and {labels.max()}, the logits have {logits.shape[-1]} classes.")
+
+
+def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
+    """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
+
+    Raises DTypeError for labels that are no integers, ShapeError for shapes or labels that do not fit.
+    """
+    logits, labels = fnp.asarray(logits), fnp.asarray(labels)
+    _check_labels("softmax_cross_entropy", logits, labels)
+    picked = fnp.take_along_axis(logits, fnp.expand_dims(labels, -1), axis=-1)
+    return fnp.mean(fnp.logsumexp(logits, axis=-1) - picked.reshape(labels.shape))
+
+
+def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
+    x, targets = fnp.asarray(x), fnp.asarray(targets)
+    if x.shape != targets.shape:
+        raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have one shape.")
+    return x, targets if targets.dtype.kind == "f" else fnp.astype(targets, x.dtype)
+
+
+def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
+    """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar."""
+    logits, targets = _check_same_shape("sigmoid_cross_entropy", logits, targets)
+    return fnp.mean(fnp.logaddexp(logits, fnp.zeros_like(logits)) - targets * logits)
+
+
+def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
+    """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
+
+    Logarithms are of at least the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values.
+    """
+    p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
+    tiny = float(np.finfo(p.dtype).tiny)
+    return -fnp.mean(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * fnp.log(fnp.clip(1 - p, tiny, 1.0)))
+
+
+def mean_squared_error(x: Any, targets: Any) -> Any:
+    """The mean of (x - targets)**2: (...), (...) -> a scalar."""
+    x, targets = _check_same_shape("mean_squared_error", x, targets)
+    return fnp.mean(fnp.square(x - targets))
+
+
+def accuracy(logits: Any, labels: Any) -> Any:
+    """The fraction of examples whose greatest logit is at the label, without derivative: (..., classes), (...) -> a scalar."""
+    logits, labels = fnp.asarray(logits), fnp.asarray(labels)
+    _check_labels("accuracy", logits, labels)
+    return fnp.mean(fnp.argmax(logits, axis=-1) == labels)
+
+

@@ -1,0 +1,59 @@
+"""Single layers: Linear, Dropout, and Function, a layer without parameters."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from .. import functions as F
+from .. import random
+from ..errors import describe
+from ..tree import Module, module, static
+
+Array = Any
+
+
+@module
+class Linear(Module):
+    """y = x @ W + b over the last axis: x (..., in_size) -> (..., out_size)."""
+
+    W: Array  # (in_size, out_size)
+    b: Array | None = None  # (out_size,)
+
+    @classmethod
+    def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
+        """W normal with variance 1 / in_size (LeCun et al., "Efficient backprop", 1998), b zero."""
+        for name, size in (("in_size", in_size), ("out_size", out_size)):
+            if not isinstance(size, int | np.integer) or size < 1:
+                raise ValueError(f"Linear: {name} is a whole number from 1 on, got {describe(size)}.")
+        W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
+        return cls(W, np.zeros(out_size, dtype) if bias else None)
+
+    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+        return F.linear(x, self.W, self.b)
+
+
+def _check_rate(layer: Any, attribute: Any, rate: Any) -> None:
+    if not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise ValueError(f"Dropout: the rate is a number from 0 up to but not including 1, got {describe(rate)}.")
+
+
+@module
+class Dropout(Module):
+    """Drops entries with probability `rate` when train=True, which needs a key; the identity otherwise."""
+
+    rate: float = static(default=0.5, validator=_check_rate)
+
+    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+        return F.dropout(x, self.rate, key=key, train=train)
+
+
+@module
+class Function(Module):
+    """A function as a layer without parameters: an activation, a reshape."""
+
+    function: Callable[[Array], Array] = static()
+
+    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+        return self.function(x)

@@ -1,0 +1,9 @@
+"""Optimisers as pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
+
+from .methods import adam, clip_by_global_norm, momentum, scale, sgd, weight_decay
+from .transformation import GradientTransformation, apply_updates, chain, global_norm
+
+__all__ = [
+    "GradientTransformation", "adam", "apply_updates", "chain", "clip_by_global_norm", "global_norm", "momentum", "scale", "sgd",
+    "weight_decay",
+]  # fmt: skip

@@ -1,0 +1,143 @@
+"""One sample or more of every primitive: the arguments and parameters on which the laws are checked.
+
+`float64[...]`-like arrays stay clear of kinks. A primitive without a sample fails `test_every_primitive_has_a_sample`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fdezero.random  # noqa: F401, declares its primitives
+from fdezero.core import REGISTRY, Primitive
+
+RNG = np.random.default_rng(7)
+
+
+class Sample(NamedTuple):
+    name: str
+    args: tuple[Any, ...]
+    params: dict[str, Any]
+
+    @property
+    def primitive(self) -> Primitive:
+        return REGISTRY[self.name]
+
+    def __str__(self) -> str:
+        shapes = "-".join("x".join(map(str, np.shape(arg))) or "0d" for arg in self.args)
+        return f"{self.name}-{shapes}-{'-'.join(map(str, self.params.values()))}"
+
+
+def between(low: float, high: float, *shape: int) -> np.ndarray:
+    """Distinct numbers in random order: no ties."""
+    n = int(np.prod(shape))
+    return (low + (high - low) * (RNG.permutation(n) + 0.5) / n).reshape(shape)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape)
+
+
+def integers(high: int, *shape: int) -> np.ndarray:
+    return RNG.integers(0, high, shape)
+
+
+def apart(*shape: int) -> np.ndarray:
+    """Numbers at least 0.2 away from every integer and half-integer kink."""
+    return RNG.integers(-3, 3, shape) + RNG.choice([0.25, 0.3, 0.7, 0.75], shape)
+
+
+UNARY: dict[str, tuple[float, float]] = {
+    **dict.fromkeys("negative positive square exp exp2 expm1 sin cos sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid".split(), (-2, 2)),
+    **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
+    **dict.fromkeys("arcsin arccos arctanh".split(), (-0.8, 0.8)),
+    "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
+}  # fmt: skip
+DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
+DISCRETE_BINARY = "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor heaviside nextafter floor_divide".split()
+INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
+BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+W = (None, None, None)
+
+
+def _samples() -> list[Sample]:
+    made: list[Sample] = []
+
+    def sample(name: str, *args: Any, **params: Any) -> None:
+        made.append(Sample(name, args, params))
+
+    for name, (low, high) in UNARY.items():
+        sample(name, between(low, high, 2, 3))
+        sample(name, np.asarray(between(low, high, 1)[0]))
+    sample("absolute", between(-2, -0.3, 3))
+    sample("relu", between(-2, -0.3, 3))
+    for name in BINARY:
+        both = between(0.5, 3, 12)
+        sample(name, both[::2].reshape(2, 3), both[1::2].reshape(2, 3))
+        sample(name, between(0.5, 1.4, 3), between(1.8, 3, 2, 1))
+        sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
+    sample("power", between(0.5, 2, 2, 3), normal(3))
+    sample("power", between(0.5, 2, 3), 3)
+    sample("remainder", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
+    sample("fmod", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
+    sample("where", integers(2, 2, 3).astype(bool), normal(2, 3), normal(3))
+    sample("where", integers(2, 3).astype(bool), normal(2, 1), np.asarray(0.5))
+    sample("clip", apart(2, 3), np.asarray(-1.5), np.asarray(1.5))
+    sample("clip", apart(2, 3), np.full(3, -1.5), np.full((2, 1), 1.5))
+    for name in DISCRETE_UNARY:
+        sample(name, apart(2, 3))
+    for name in DISCRETE_BINARY:
+        sample(name, apart(2, 3), apart(3))
+    for name in INTEGER_BINARY:
+        sample(name, integers(5, 2, 3), integers(5, 3))
+    sample("invert", integers(5, 2, 3))
+    sample("round", apart(2, 3), decimals=1)
+    sample("astype", normal(2, 3), dtype=np.dtype("float64"))
+    sample("astype_discrete", apart(2, 3), dtype=np.dtype("int64"))
+    sample("reshape", normal(2, 6), ndim=1, shape=(3, 2))
+    sample("reshape", normal(2, 3), ndim=2, shape=(6,))
+    sample("reshape", normal(3), ndim=0, shape=(1, 1))
+    sample("permute", normal(2, 3, 4), perm=(-1, -3, -2))
+    sample("permute", normal(2, 3, 4), perm=(-1, -2))
+    sample("broadcast", normal(2, 1), shape=(4,))
+    sample("broadcast", normal(1, 3), shape=(2, 3))
+    sample("concatenate", normal(2, 3), normal(2, 2), normal(2, 1), axis=-1)
+    sample("concatenate", normal(2, 3), normal(1, 3), axis=-2)
+    sample("slice", normal(4, 5), index=((1, None, 2), None, 3))
+    sample("slice", normal(4, 5), index=((None, None, -2),))
+    sample("unslice", normal(2, 2), index=((1, 5, 3),), shape=(6,))
+    sample("unslice", normal(2, 1, 3), index=(0, None, (1, 4, None)), shape=(2, 5))
+    for name in ("sum", "max", "min", "prod", "logsumexp"):
+        x = between(0.3, 3, 2, 3, 4)
+        sample(name, x, axes=(-1,), keepdims=False)
+        sample(name, x, axes=(-3, -1), keepdims=True)
+        sample(name, x, axes=(-3, -2, -1), keepdims=False)
+    sample("prod", np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0]]), axes=(-1,), keepdims=False)
+    sample("cumsum", normal(2, 3), axis=-1)
+    sample("cumsum", normal(2, 3), axis=-2)
+    for name in ("any", "all"):
+        sample(name, integers(2, 2, 3).astype(bool), axes=(-1,), keepdims=False)
+    for name in ("argmax", "argmin"):
+        sample(name, normal(2, 3), axis=-1, keepdims=True)
+        sample(name, normal(2, 3), axis=-2, keepdims=False)
+    sample("argsort", normal(2, 3), axis=-1)
+    sample("matmul", normal(2, 3), normal(3, 4))
+    sample("matmul", normal(5, 1, 2, 3), normal(2, 3, 4))
+    sample("einsum", normal(2, 3), normal(3, 4), inputs=("ij", "jk"), output="ki")
+    sample("einsum", normal(2, 3), normal(3), normal(2), inputs=("ij", "j", "i"), output="")
+    sample("einsum", normal(2, 3), inputs=("ij",), output="ji")
+    sample("gather", normal(4, 3), integers(4, 5), points=1, rest=1)
+    sample("gather", normal(2, 4, 3), integers(4, 2, 5), integers(3, 2, 5), points=2, rest=0)
+    sample("gather", normal(2, 4), integers(4, 2, 6), points=1, rest=0)
+    sample("scatter_add", normal(5, 3), integers(4, 5), points=1, rest=1, shape=(4,))
+    sample("scatter_add", normal(2, 6), integers(4, 2, 6), points=1, rest=0, shape=(4,))
+    sample("put", normal(2, 5), normal(2, 3), np.array([4, 0, 2]))
+    sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
+    sample("winners", np.array([1, 3, 1, 1]), size=5)
+    sample("winners", integers(3, 2, 4), size=3)
+    sample("random_words", np.array([3, 5], np.uint64), count=6, start=0, domain=0)
+    sample("random_lanes", np.arange(3, dtype=np.uint64) * 0x0123456789, dtype=np.dtype("uint16"))
+    return made
+
+
+SAMPLES = _samples()
+DIFFERENTIABLE = [s for s in SAMPLES if s.primitive.differentiable]

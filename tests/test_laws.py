@@ -1,0 +1,188 @@
+"""The laws that every operation obeys, checked over the whole registry."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import numpy as fnp
+from fdezero.core import REGISTRY, elementwise, linear, reduction
+from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
+
+from .samples import DIFFERENTIABLE, SAMPLES, Sample
+
+every = pytest.mark.parametrize("sample", SAMPLES, ids=str)
+differentiable = pytest.mark.parametrize("sample", DIFFERENTIABLE, ids=str)
+
+
+def function_of(sample: Sample) -> tuple[Callable[..., Any], list[Any]]:
+    """The operation as a function of its differentiable arguments, and these."""
+    places = [i for i, arg in enumerate(sample.args) if fd.tree.is_differentiable(arg) and sample.primitive.differentiates(i)]
+
+    def function(*chosen: Any) -> Any:
+        full = list(sample.args)
+        for place, value in zip(places, chosen, strict=True):
+            full[place] = value
+        return sample.primitive(*full, **sample.params)
+
+    return function, [sample.args[i] for i in places]
+
+
+def test_every_primitive_has_a_sample() -> None:
+    assert {name for name in REGISTRY if not name.startswith("planted")} - {s.name for s in SAMPLES} == set()
+
+
+@differentiable
+def test_derivatives_are_finite_differences_to_second_order(sample: Sample) -> None:
+    function, args = function_of(sample)
+    check_grads(function, args, order=2, tolerance=2e-6)
+
+
+@every
+def test_vmap_is_a_loop_for_every_subset_of_arguments(sample: Sample) -> None:
+    arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
+    for count in range(1, len(arrays) + 1):
+        for batched in itertools.combinations(arrays, count):
+            args = [
+                np.stack([arg, np.roll(arg, 1), arg[..., ::-1] if arg.ndim else arg]) if i in batched else arg
+                for i, arg in enumerate(sample.args)
+            ]
+            axes = tuple(0 if i in batched else None for i in range(len(args)))
+
+            def run(*args: Any) -> Any:
+                return sample.primitive(*args, **sample.params)
+
+            got = fd.vmap(run, in_axes=axes)(*args)
+            loop = np.stack([run(*[arg[k] if i in batched else arg for i, arg in enumerate(args)]) for k in range(3)])
+            assert got.dtype == loop.dtype
+            assert_trees_close(got, loop, 1e-13, f"vmap over {batched}")
+
+
+@every
+def test_vmap_of_vmap_is_a_double_loop(sample: Sample) -> None:
+    arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
+    first, last = arrays[0], arrays[-1]
+    args = list(sample.args)
+    args[first] = np.stack([args[first]] * 2)
+    args[last] = np.stack([args[last], args[last], args[last]])
+    inner = tuple(0 if i == first else None for i in range(len(args)))
+    outer = tuple(0 if i == last else None for i in range(len(args)))
+
+    def run(*args: Any) -> Any:
+        return sample.primitive(*args, **sample.params)
+
+    got = fd.vmap(fd.vmap(run, inner), outer)(*args)
+    once = np.asarray(run(*sample.args))
+    assert_trees_close(got, np.broadcast_to(once, (3, 2, *once.shape)), 1e-13)
+
+
+@differentiable
+def test_vmap_of_grad_is_a_loop_of_grads(sample: Sample) -> None:
+    function, args = function_of(sample)
+    numbers = tuple(range(len(args)))
+    weights = np.cos(np.arange(np.size(function(*args)), dtype=float)).reshape(np.shape(function(*args)))
+    gradient = fd.grad(lambda *a: fnp.sum(function(*a) * weights), argnums=numbers)
+    stacked = [np.stack([arg, np.roll(arg, 1)]) if hasattr(arg, "shape") else arg for arg in args]
+    axes = tuple(0 if hasattr(arg, "shape") else None for arg in args)
+    if all(axis is None for axis in axes):
+        pytest.skip("no array argument to batch")
+    got = fd.vmap(gradient, axes)(*stacked)
+    loop = [gradient(*[s[k] if a == 0 else s for s, a in zip(stacked, axes, strict=True)]) for k in range(2)]
+    assert_trees_close(got, tuple(np.stack(part) for part in zip(*loop, strict=True)), 1e-10)
+
+
+@differentiable
+def test_forward_over_reverse_is_reverse_over_forward(sample: Sample) -> None:
+    function, args = function_of(sample)
+    rng = np.random.default_rng(3)
+    tangents = tuple(np.asarray(rng.standard_normal(np.shape(arg))) if hasattr(arg, "shape") else 0.3 for arg in args)
+    cotangent = rng.standard_normal(np.shape(function(*args)))
+
+    def reverse(*a: Any) -> Any:
+        return fd.vjp(function, *a)[1](cotangent)
+
+    def forward(*a: Any) -> Any:
+        return fnp.sum(fd.jvp(function, a, tangents)[1] * cotangent)
+
+    one = fd.jvp(reverse, tuple(args), tangents)[1]
+    other = fd.grad(forward, argnums=tuple(range(len(args))))(*args)
+    assert_trees_close(one, other, 1e-9)
+
+
+@differentiable
+def test_float32_is_kept(sample: Sample) -> None:
+    function, args = function_of(sample)
+    if sample.name == "astype":
+        pytest.skip("a cast to float64 is asked for")
+    narrow = [np.asarray(arg, np.float32) if hasattr(arg, "shape") else arg for arg in args]
+    narrow_sample = Sample(sample.name, tuple(np.asarray(a, np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in sample.args), sample.params)
+    function, narrow = function_of(narrow_sample)
+    value, tangent = fd.jvp(function, tuple(narrow), tuple(np.ones_like(a) if hasattr(a, "shape") else 1.0 for a in narrow))
+    assert value.dtype == tangent.dtype == np.float32
+    gradients = fd.vjp(function, *narrow)[1](np.ones_like(value))
+    assert all(g.dtype == np.float32 for g, a in zip(gradients, narrow, strict=True) if hasattr(a, "dtype"))
+
+
+@every
+def test_inputs_are_not_mutated_and_stay_writable(sample: Sample) -> None:
+    before = [np.array(arg) for arg in sample.args]
+    function, args = function_of(sample)
+    if sample.primitive.differentiable:
+        fd.grad(lambda *a: fnp.sum(function(*a)), argnums=tuple(range(len(args))))(*args)
+    else:
+        sample.primitive(*sample.args, **sample.params)
+    assert_trees_equal([np.asarray(arg) for arg in sample.args], before)
+    assert all(arg.flags.writeable for arg in sample.args if isinstance(arg, np.ndarray))
+
+
+@differentiable
+def test_numpy_scalars_serve_as_well_as_arrays(sample: Sample) -> None:
+    function, args = function_of(sample)
+    if any(np.ndim(arg) for arg in sample.args):
+        return
+    scalars = [arg[()] if isinstance(arg, np.ndarray) else arg for arg in args]
+    assert_trees_close(fd.grad(function)(*scalars), fd.grad(function)(*args), 1e-15)
+
+
+PLANTED: list[tuple[str, Callable[[], Any], tuple[Any, ...], dict[str, Any]]] = [
+    ("wrong sign", lambda: elementwise("planted_cos", lambda x0: np.sin(x0), c="cos(x0)", impl=np.cos), (np.array([0.3, 1.1]),), {}),
+    ("forgotten factor", lambda: elementwise("planted_square", lambda x0: x0, c="", impl=np.square), (np.array([0.3, 1.1]),), {}),
+    ("value for argument", lambda: elementwise("planted_exp2", lambda y: y, c="", impl=np.exp2), (np.array([0.3, 1.1]),), {}),
+    (
+        "arguments exchanged",
+        lambda: elementwise("planted_multiply", lambda x0: x0, lambda x1: x1, c="", impl=np.multiply),
+        (np.array([0.3, 1.1]), np.array([2.0, 0.7])),
+        {},
+    ),
+    (
+        "wrong at second order only",
+        lambda: elementwise("planted_sin", lambda x0: np.cos(fd.stop_gradient(x0)), c="", impl=np.sin),
+        (np.array([0.3, 1.1]),),
+        {},
+    ),
+    ("missing derivative", lambda: elementwise("planted_sum", 1, None, c="", impl=np.add), (np.ones(2), np.full(2, 0.5)), {}),
+    ("nonlinear declared linear", lambda: linear("planted_linear", np.square, lambda t, x: t), (np.array([0.3, 1.1]),), {}),
+    ("wrong adjoint", lambda: linear("planted_flip", lambda x: x[..., ::-1], lambda t, x: t), (np.array([0.3, 1.1, 2.0]),), {}),
+    (
+        "cotangent not broadcast",
+        lambda: reduction("planted_mean", lambda t, y, x, axes: t * np.ones_like(x), lambda x, *, axes, keepdims: x.mean(axis=axes, keepdims=keepdims)),
+        (np.array([0.3, 1.1, 2.0]),),
+        {"axes": (-1,), "keepdims": False},
+    ),
+]
+
+
+@pytest.mark.parametrize(("build", "args", "params"), [p[1:] for p in PLANTED], ids=[p[0] for p in PLANTED])
+def test_a_planted_wrong_rule_is_caught(build: Callable[[], Any], args: tuple[Any, ...], params: dict[str, Any]) -> None:
+    primitive = build()
+    try:
+        function = fd.numpy.asarray  # the names below must come from the primitive
+        chosen = [i for i in range(len(args))]
+        with pytest.raises((AssertionError, TypeError)):
+            function, given = (lambda *a: primitive(*a, **params)), [args[i] for i in chosen]
+            check_grads(function, given, order=2)
+    finally:
+        del REGISTRY[primitive.name]
