@@ -3,6 +3,7 @@
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
     ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
     ├── FileError         (ValueError)   a file that does not hold what was asked for
@@ -39,6 +40,10 @@ class ShapeError(FdezeroError, ValueError):
 
 class DTypeError(FdezeroError, TypeError):
     """A dtype that cannot be differentiated or drawn."""
+
+
+class RangeError(FdezeroError, ValueError):
+    """A number outside its range: a probability above 1, bounds with nothing between."""
 
 
 class DeviceError(FdezeroError, RuntimeError):

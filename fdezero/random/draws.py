@@ -1,124 +1,156 @@
-"""Distributions: what is made of the random bits."""
+"""Draws of independent entries: bits, uniform, normal, bernoulli, randint and the masks of dropout.
+
+The words behind a draw are the same on every device, and so is all that is made of them by integer arithmetic or
+exactly; only `normal`, and `uniform` between given bounds, may differ in the last bits.
+"""
 
 import math
-from collections.abc import Sequence
+import operator
 from typing import Any
 
 import numpy as np
 
-from .. import numpy as fnp
-from ..devices import array_module
-from ..errors import ShapeError, describe
-from .bits import bits, check_key
-
-Shape = int | Sequence[int]
-
-
-def _shape(shape: Shape) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+from ..core import discrete
+from ..errors import DTypeError, RangeError, ShapeError, describe
+from ..ops.elementwise import less, rint
+from .philox import multiply_high
+from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
 
 
-def _unit(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """Uniform in [0, 1) with as many bits as the significand holds."""
-    if dtype.kind != "f":
-        raise TypeError(f"random numbers are of a floating dtype, got {dtype}; randint draws integers.")
-    lane, kept = {2: (np.uint16, 11), 4: (np.uint32, 24), 8: (np.uint64, 53)}[dtype.itemsize]
-    shift = 8 * np.dtype(lane).itemsize - kept
-    drawn = bits(key, shape, lane) >> np.dtype(lane).type(shift)
-    return drawn.astype(dtype) * dtype.type(2.0**-kept)
+def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> Array:
+    """Uniform unsigned integers: `shape`, uint64, uint32, uint16 or uint8.
 
-
-def uniform(key: Any, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = np.float32) -> Any:
-    """Numbers in [low, high). float64 draws equal `Generator(Philox(key)).random()` of NumPy; bits are equal on all devices."""
-    unit = _unit(check_key(key, "uniform"), _shape(shape), np.dtype(dtype))
-    return unit if isinstance(low, float) and low == 0.0 and isinstance(high, float) and high == 1.0 else low + (high - low) * unit
-
-
-def normal(key: Any, shape: Shape = (), dtype: Any = np.float32) -> Any:
-    """Standard normal numbers, by Box and Muller (1958) in float64, rounded to `dtype`.
-
-    Logarithm and cosine differ in the last bits from device to device: float64 draws agree to a few units in the last
-    place, float32 draws but for the rarest rounding.
+    As uint64 they are `numpy.random.Philox(counter=0, key=key).random_raw(n)`; narrower ones are those words cut up, the
+    low bits first. Entry i in C order is the same for every shape.
     """
-    check_key(key, "normal")
-    shape = _shape(shape)
-    half = -(-math.prod(shape) // 2)
-    unit = _unit(key, (2, half), np.dtype(np.float64))
-    radius = fnp.sqrt(-2.0 * fnp.log1p(-unit[0]))
-    angle = (2.0 * math.pi) * unit[1]
-    both = fnp.concatenate([radius * fnp.cos(angle), radius * fnp.sin(angle)])
-    return fnp.astype(both[: math.prod(shape)].reshape(shape), dtype)
+    what = "fd.random.bits"
+    check_key(key, what)
+    return random_bits(key, 0, shape=check_shape(shape, what), dtype=check_dtype(dtype, "u", what), domain=DRAW)
 
 
-def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Any:
-    """True with probability `p`, which may be an array; `shape` is that of `p` unless given."""
-    check_key(key, "bernoulli")
-    wanted = getattr(p, "shape", ()) if shape is None else _shape(shape)
-    return _unit(key, wanted, np.dtype(np.float64)) < p
+# The unsigned integers for a floating dtype, and how many of their bits its significand holds.
+_LANES = {2: (np.uint16, 11), 4: (np.uint32, 24), 8: (np.uint64, 53)}
 
 
-def keep_mask(key: Any, keep: Any, shape: Shape) -> tuple[Any, Any]:
-    """A mask that is True with probability `keep`, from 16 bits an entry, and that probability as it is drawn.
+def _fraction(lanes: Array, *, dtype: np.dtype[Any]) -> Array:
+    kept = _LANES[dtype.itemsize][1]
+    return (lanes >> 8 * dtype.itemsize - kept).astype(dtype) * 2.0**-kept
 
-    `keep` is rounded to a multiple of 2**-16; scaling by the inverse of what is returned keeps the expectation exact.
+
+fraction = discrete("random_fraction", _fraction)
+
+
+def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = np.float32) -> Array:
+    """Uniform numbers from `low` up to `high`: `shape`, floating `dtype`; differentiable in the bounds.
+
+    Between 0 and 1 they are multiples of 2**-53 (float64, as NumPy's own), 2**-24 (float32) or 2**-11 (float16), never 1.
+    Raises ShapeError if a bound does not broadcast to `shape`.
     """
-    check_key(key, "keep_mask")
-    threshold = fnp.round(keep * 65536.0) if hasattr(keep, "shape") else round(keep * 65536.0)
-    return bits(key, shape, np.uint16) < threshold, threshold / 65536.0
+    what = "fd.random.uniform"
+    check_key(key, what)
+    sizes, dtype = check_shape(shape, what), check_dtype(dtype, "f", what)
+    _check_fits(sizes, what, low=low, high=high)
+    drawn = fraction(random_bits(key, 0, shape=sizes, dtype=np.dtype(_LANES[dtype.itemsize][0]), domain=DRAW), dtype=dtype)
+    if isinstance(low, int | float) and isinstance(high, int | float) and (low, high) == (0, 1):
+        return drawn
+    scaled = low + drawn * (high - low)
+    return scaled if scaled.dtype == dtype else scaled.astype(dtype)
 
 
-def randint(key: Any, shape: Shape, low: int, high: int, dtype: Any = np.int64) -> Any:
-    """Whole numbers in [low, high), each with equal probability to within 2**-64."""
-    check_key(key, "randint")
-    low, high, dtype = int(low), int(high), np.dtype(dtype)
-    if high <= low:
-        raise ValueError(f"randint draws from [low, high), which is empty for low={low}, high={high}.")
-    limits = np.iinfo(dtype)
-    if low < limits.min or high - 1 > limits.max:
-        raise ValueError(f"randint: [{low}, {high}) does not fit into {dtype}, which holds {limits.min} to {limits.max}.")
-    span = high - low
-    words = bits(key, shape)
-    scaled = words if span == 1 << 64 else _multiply_high(words, span)
-    return (scaled + np.uint64(low % (1 << 64))).astype(dtype)
+def _check_fits(shape: tuple[int, ...], what: str, **given: Any) -> None:
+    for name, array in given.items():
+        sizes = getattr(array, "shape", ())
+        if len(sizes) > len(shape) or any(n not in (1, m) for n, m in zip(sizes[::-1], shape[::-1], strict=False)):
+            raise ShapeError(f"{what}: {name} {describe(array)} does not broadcast to the shape {shape} of the result.")
 
 
-def _multiply_high(words: Any, span: int) -> Any:
-    """The upper 64 bits of words * span, by halves of 32 bits."""
-    mask, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-    a, b = words >> shift, words & mask
-    c, d = np.uint64(span >> 32), np.uint64(span & 0xFFFFFFFF)
-    middle = a * d + (b * d >> shift)
-    return a * c + (middle >> shift) + (((middle & mask) + b * c) >> shift)
+def _box_muller(words: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    pairs = words.reshape(*words.shape[:-1], words.shape[-1] // 2, 2)
+    radius = np.sqrt(-2 * np.log(((pairs[..., 0] >> 11) + 1).astype(np.float64) * 2.0**-53))  # never the logarithm of 0
+    angle = (pairs[..., 1] >> 11).astype(np.float64) * (math.tau * 2.0**-53)
+    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    flat = both.reshape(words.shape)[..., : math.prod(shape)]
+    return flat.reshape(words.shape[:-1] + shape).astype(dtype)
 
 
-def permutation(key: Any, x: Any) -> Any:
-    """The numbers 0..x-1 in random order, or an array with its first axis in random order."""
-    check_key(key, "permutation")
-    order = fnp.argsort(bits(key, x if isinstance(x, int | np.integer) else x.shape[0]))
-    return order if isinstance(x, int | np.integer) else fnp.take(x, order, 0)
+# words (..., 2 n) -> (..., *shape)
+box_muller = discrete("random_normal", _box_muller, core=1)
 
 
-def choice(key: Any, a: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> Any:
-    """Entries of `a` (its first axis, or the numbers 0..a-1), with or without replacement, with probabilities `p`."""
-    check_key(key, "choice")
-    n = int(a) if isinstance(a, int | np.integer) else a.shape[0]
-    shape = _shape(shape)
-    size = math.prod(shape)
-    if n < 1 or (not replace and size > n):
-        raise ShapeError(f"choice: cannot take {size} of {n} entries{'' if replace else ' without replacement'}.")
-    if p is not None and getattr(p, "shape", (len(p),)) != (n,):
-        raise ShapeError(f"choice: p must have the shape ({n},), got {describe(p)}.")
-    if p is None:
-        index = randint(key, shape, 0, n) if replace else permutation(key, n)[:size].reshape(shape)
-    elif replace:
-        total = fnp.cumsum(fnp.asarray(p))
-        draws = _unit(key, (size,), np.dtype(np.float64)) * total[-1]
-        index = array_module(total).searchsorted(total, draws, side="right").reshape(shape)
-    else:  # the order of exponential clocks with the rates p (Efraimidis and Spirakis 2006)
-        clocks = -fnp.log1p(-_unit(key, (n,), np.dtype(np.float64)))
-        index = fnp.argsort(clocks / fnp.asarray(p))[:size].reshape(shape)
-    if isinstance(a, int | np.integer):
-        return index
-    return fnp.take(a, index, 0)
+def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
+    """Normal numbers of mean 0 and standard deviation 1: `shape`, floating `dtype`.
+
+    Two entries come from two words, computed in float64 and rounded. CPU and GPU agree to a few units in the last place
+    of a float64, and so nearly always exactly in float32. Source: Box and Muller, Ann. Math. Statist. 29 (1958) 610.
+    """
+    what = "fd.random.normal"
+    check_key(key, what)
+    sizes, dtype = check_shape(shape, what), check_dtype(dtype, "f", what)
+    count = math.prod(sizes)
+    words = random_bits(key, 0, shape=(count + count % 2,), dtype=UINT64, domain=DRAW)
+    return box_muller(words, shape=sizes, dtype=dtype)
 
 
+def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> Array:
+    """True with probability `p`, which broadcasts to `shape` (by default p's own): bool. Exact to 2**-53, at 0 and 1 too.
+
+    `p` may be traced, but the draw has no derivative. Raises RangeError for a number outside 0 to 1, ShapeError if the
+    shapes do not go together.
+    """
+    what = "fd.random.bernoulli"
+    check_key(key, what)
+    sizes = check_shape(getattr(p, "shape", ()) if shape is None else shape, what)
+    _check_fits(sizes, what, p=p)
+    _check_probability(p, what)
+    return less(fraction(random_bits(key, 0, shape=sizes, dtype=UINT64, domain=DRAW), dtype=np.dtype(np.float64)), p)
+
+
+def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
+    """A mask that is True with probability `kept`, and `kept`: `keep` rounded to a multiple of 1 / 65536; bool `shape`.
+
+    Sixteen bits an entry are enough for dropout: the expectation of `where(mask, x, 0) / kept` is x exactly. `keep` is
+    a number or an array without axes, and so is `kept`. Raises RangeError for a number outside 0 to 1.
+    """
+    what = "fd.random.keep_mask"
+    check_key(key, what)
+    sizes = check_shape(shape, what)
+    _check_probability(keep, what)
+    _check_fits((), what, keep=keep)
+    threshold: Any = np.uint32(round(keep * 65536)) if isinstance(keep, int | float) else rint(keep * np.float32(65536))
+    lanes = random_bits(key, 0, shape=sizes, dtype=np.dtype(np.uint16), domain=DRAW)
+    return less(lanes, threshold), int(threshold) / 65536 if isinstance(keep, int | float) else threshold / 65536
+
+
+def _check_probability(p: Any, what: str) -> None:
+    if isinstance(p, int | float) and not 0 <= p <= 1:
+        raise RangeError(f"{what}: a probability lies between 0 and 1, got {p}.")
+
+
+def _scale(words: Array, *, low: int, span: int, dtype: np.dtype[Any]) -> Array:
+    offset = words if span == 2**64 else multiply_high(words, span)
+    with np.errstate(over="ignore"):  # modulo 2**64, as is the cast: the sum is in range again
+        return (offset + np.uint64(low % 2**64)).astype(dtype)
+
+
+scale_words = discrete("random_integer", _scale)
+
+
+def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) -> Array:
+    """Integers from `low` to `high` - 1: `shape`, integer `dtype`. All are equally likely, to 2**-64.
+
+    Raises DTypeError if a bound is no integer, RangeError if nothing lies between the bounds or the dtype cannot hold it.
+    Source: the product with the high word of D. Lemire, ACM Trans. Model. Comput. Simul. 29 (2019) 3.
+    """
+    what = "fd.random.randint"
+    check_key(key, what)
+    sizes, dtype = check_shape(shape, what), check_dtype(dtype, "iu", what)
+    try:
+        low, high = operator.index(low), operator.index(high)
+    except TypeError:
+        raise DTypeError(f"{what} needs integers as bounds, got {describe(low)} and {describe(high)}.") from None
+    if low >= high:
+        raise RangeError(f"{what}: there is no integer from {low} up to, but without, {high}.")
+    if low < np.iinfo(dtype).min or high - 1 > np.iinfo(dtype).max:
+        raise RangeError(f"{what}: {dtype} holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, not {low} to {high - 1}.")
+    words = random_bits(key, 0, shape=sizes, dtype=UINT64, domain=DRAW)
+    return scale_words(words, low=low, span=high - low, dtype=dtype)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, describe
+from ..errors import DTypeError, RangeError, describe
 from .source import FOLD, SPLIT, UINT64, Array, Key, check_key, check_shape, random_bits
 
 
 def key(seed: int) -> Key:
     """The key of a seed, an integer from 0 to 2**128 - 1: uint64 (2,), the key (seed, 0) of Philox4x64 below 2**64.
 
-    Raises DTypeError for anything that is no integer, OverflowError outside the range.
+    Raises DTypeError for anything that is no integer, RangeError outside the range.
     """
     if isinstance(seed, bool | np.bool_) or not hasattr(type(seed), "__index__"):
         raise DTypeError(f"fd.random.key takes an integer, got {describe(seed)}: say fd.random.key(0).")
     number = operator.index(seed)
     if not 0 <= number < 2**128:
-        raise OverflowError(f"fd.random.key takes a seed from 0 to 2**128 - 1, got {number}: say fd.random.key({abs(number) % 2**128}).")
+        raise RangeError(f"fd.random.key takes a seed from 0 to 2**128 - 1, got {number}: say fd.random.key({abs(number) % 2**128}).")
     return np.array([number % 2**64, number >> 64], np.uint64)
 
 
@@ -39,13 +39,14 @@ def fold_in(key: Key, data: Any) -> Array:
     """The key of the number `data` under `key`: uint64 (2,), or (..., 2) for an integer array `data` (...).
 
     Numbers are not negative (those of an array count modulo 2**64). Keys from `fold_in` are never keys from `split`.
-    Raises DTypeError unless `data` is made of integers, OverflowError outside 0 to 2**64 - 1.
+    Raises DTypeError unless `data` is made of integers, RangeError outside 0 to 2**64 - 1.
     """
     check_key(key, "fd.random.fold_in")
-    if not (isinstance(data, int) or getattr(data, "dtype", UINT64).kind in "iu" and hasattr(data, "shape")) or data is True or data is False:
+    whole = data.dtype.kind in "iu" if hasattr(data, "dtype") else isinstance(data, int) and not isinstance(data, bool)
+    if not whole:
         raise DTypeError(f"fd.random.fold_in takes an integer or an array of integers, got {describe(data)}.")
     if isinstance(data, int | np.integer):
         data = int(data)
         if not 0 <= data < 2**64:
-            raise OverflowError(f"fd.random.fold_in takes a number from 0 to 2**64 - 1, got {data}.")
+            raise RangeError(f"fd.random.fold_in takes a number from 0 to 2**64 - 1, got {data}.")
     return random_bits(key, data, shape=(4,), dtype=UINT64, domain=FOLD)[..., :2]

@@ -1,0 +1,1 @@
+"""Scripts to run: `python -m fdezero.examples.mnist`."""

@@ -1,0 +1,6 @@
+"""Trees in files: slash-keyed npz."""
+
+from ..tree import flatten_to_dict, unflatten_from_dict
+from .npz import load, save
+
+__all__ = ["flatten_to_dict", "load", "save", "unflatten_from_dict"]

@@ -1,0 +1,94 @@
+"""Draws of positions: permutations, and choices with or without replacement."""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..core import discrete
+from ..errors import DTypeError, RangeError, ShapeError, describe
+from ..ops.indexing import gather
+from ..ops.reductions import argsort
+from .draws import fraction, randint
+from .source import DRAW, UINT64, Array, Key, Shape, check_key, check_shape, random_bits
+
+
+def permutation(key: Key, x: Any) -> Array:
+    """The numbers 0 to n - 1 in random order for an integer n: int64 (n,); or an array (n, ...) with its first axis in that order.
+
+    The order is the stable argsort of one 64-bit word each: the same on every device.
+    """
+    what = "fd.random.permutation"
+    check_key(key, what)
+    n, of_array = _population(x, what)
+    return _pick(x, of_array, _order(key, n))
+
+
+def _order(key: Key, n: int) -> Array:
+    return argsort(random_bits(key, 0, shape=(n,), dtype=UINT64, domain=DRAW), axis=-1)
+
+
+def _population(x: Any, what: str) -> tuple[int, bool]:
+    """The size to draw from, and whether `x` is an array of things rather than their number."""
+    if shape := getattr(x, "shape", ()):
+        return shape[0], True
+    try:
+        n = operator.index(x)
+    except TypeError:
+        raise DTypeError(f"{what} draws from an integer, or an array along its first axis, got {describe(x)}.") from None
+    if n < 0:
+        raise RangeError(f"{what}: there are no {n} things to draw from.")
+    return n, False
+
+
+def _pick(x: Any, of_array: bool, order: Array) -> Array:
+    return gather(x, order, points=order.ndim, rest=len(x.shape) - 1) if of_array else order
+
+
+def _weighted_index(u: Array, p: Array) -> Array:
+    """The first place where the running sum of p exceeds u times the whole: u (..., m), p (..., n) -> (..., m)."""
+    running = np.cumsum(p, axis=-1, dtype=np.float64)
+    target = u * running[..., -1:]
+    if running.ndim == 1:
+        return np.searchsorted(running, target, side="right")
+    return (target[..., :, None] >= running[..., None, :]).sum(axis=-1)
+
+
+def _weighted_order(u: Array, p: Array) -> Array:
+    """Positions in the order of a race whose rates are p, those of rate 0 last: u (..., n), p (..., n) -> (..., n)."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        time = -np.log1p(-u) / p
+    return np.argsort(np.where(p > 0, time, math.inf), axis=-1, kind="stable")
+
+
+weighted_index = discrete("random_weighted_index", _weighted_index, core=1)
+weighted_order = discrete("random_weighted_order", _weighted_order, core=1)
+
+
+def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> Array:
+    """Draws from 0 to n - 1 for an integer n, or from the first axis of an array (n, ...): int64 `shape`, or (*shape, ...).
+
+    `p` (n,) are weights, which need not sum to 1; what weighs 0 is never drawn. Without `replace` nothing is drawn
+    twice. Raises RangeError when there is not enough to draw from, ShapeError if `p` is not one weight for each.
+    Source: P. Efraimidis, P. Spirakis, Inf. Process. Lett. 97 (2006) 181, for weights without replacement.
+    """
+    what = "fd.random.choice"
+    check_key(key, what)
+    sizes = check_shape(shape, what)
+    n, of_array = _population(x, what)
+    count = math.prod(sizes)
+    if p is not None:
+        p = p if hasattr(p, "shape") else np.asarray(p)
+        if tuple(p.shape) != (n,):
+            raise ShapeError(f"{what} needs one weight for each of {n}, got {describe(p)}.")
+    if count > (n if not replace else n * count):
+        raise RangeError(f"{what} cannot draw {count} from {n}" + ("." if replace else " without replacement: say replace=True."))
+    if p is None and replace:
+        return _pick(x, of_array, randint(key, sizes, 0, max(n, 1)))
+    if p is None:
+        order = _order(key, n)
+    else:
+        words = random_bits(key, 0, shape=(count if replace else n,), dtype=UINT64, domain=DRAW)
+        order = (weighted_index if replace else weighted_order)(fraction(words, dtype=np.dtype(np.float64)), p)
+    return _pick(x, of_array, order[:count].reshape(sizes))

@@ -1,0 +1,21 @@
+"""Settings for all tests: one BLAS thread, hypothesis profiles, and the skip of GPU tests where there is no GPU."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import hypothesis  # noqa: E402, BLAS reads its setting at the first import of NumPy
+import pytest  # noqa: E402
+
+import fdezero as fd  # noqa: E402
+
+hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not fd.gpu_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no GPU: these tests compare the CPU with a CUDA device"))
