@@ -134,8 +134,14 @@ def _samples() -> list[Sample]:
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
-    sample("random_words", np.array([3, 5], np.uint64), count=6, start=0, domain=0)
-    sample("random_lanes", np.arange(3, dtype=np.uint64) * 0x0123456789, dtype=np.dtype("uint16"))
+    key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
+    sample("random_bits", key, np.array(9, np.uint64), shape=(2, 3), dtype=np.dtype("uint16"), domain=1)
+    sample("random_bits", key, 0, shape=(), dtype=np.dtype("uint64"), domain=0)
+    sample("random_fraction", words, dtype=np.dtype("float64"))
+    sample("random_normal", words, shape=(5,), dtype=np.dtype("float64"))
+    sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
+    sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
+    sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
     return made
 
 

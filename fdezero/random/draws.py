@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError, describe
-from ..ops.elementwise import less, rint
+from ..ops.elementwise import greater, less, maximum, rint
 from .philox import multiply_high
 from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
 
@@ -106,7 +106,7 @@ def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> Array:
 
 
 def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
-    """A mask that is True with probability `kept`, and `kept`: `keep` rounded to a multiple of 1 / 65536; bool `shape`.
+    """A mask that is True with probability `kept`, and `kept`: `keep` in 65536ths, 0 only for 0; bool `shape`.
 
     Sixteen bits an entry are enough for dropout: the expectation of `where(mask, x, 0) / kept` is x exactly. `keep` is
     a number or an array without axes, and so is `kept`. Raises RangeError for a number outside 0 to 1.
@@ -116,9 +116,12 @@ def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
     sizes = check_shape(shape, what)
     _check_probability(keep, what)
     _check_fits((), what, keep=keep)
-    threshold: Any = np.uint32(round(keep * 65536)) if isinstance(keep, int | float) else rint(keep * np.float32(65536))
     lanes = random_bits(key, 0, shape=sizes, dtype=np.dtype(np.uint16), domain=DRAW)
-    return less(lanes, threshold), int(threshold) / 65536 if isinstance(keep, int | float) else threshold / 65536
+    if isinstance(keep, int | float):
+        parts = max(round(keep * 65536), int(keep > 0))
+        return less(lanes, np.uint32(parts)), parts / 65536
+    threshold = maximum(rint(keep * np.float32(65536)), greater(keep, 0))
+    return less(lanes, threshold), threshold / 65536
 
 
 def _check_probability(p: Any, what: str) -> None:
