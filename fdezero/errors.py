@@ -23,7 +23,7 @@ import numpy as np
 class FdezeroError(Exception):
     """Base of every error that fdezero raises on purpose. `path` is the tree path it arose at, such as `layers/0`."""
 
-    path = ""
+    path: Any = ""  # ImportError has an attribute of this name, too
 
     def under(self, prefix: str) -> Self:
         """The same error, one level further out in the tree."""

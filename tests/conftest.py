@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import hypothesis  # noqa: E402, BLAS reads its setting at the first import of NumPy
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
-import fdezero as fd  # noqa: E402
+import fdezero as fd
 
 hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("nightly", max_examples=3000, deadline=None)

@@ -47,13 +47,19 @@ def apart(*shape: int) -> np.ndarray:
 
 
 UNARY: dict[str, tuple[float, float]] = {
-    **dict.fromkeys("negative positive square exp exp2 expm1 sin cos sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid".split(), (-2, 2)),
+    **dict.fromkeys((
+        "negative positive square exp exp2 expm1 sin cos "
+        "sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid"
+    ).split(), (-2, 2)),
     **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
-    **dict.fromkeys("arcsin arccos arctanh".split(), (-0.8, 0.8)),
+    **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
 DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
-DISCRETE_BINARY = "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor heaviside nextafter floor_divide".split()
+DISCRETE_BINARY = (
+    "equal not_equal less less_equal greater greater_equal "
+    "logical_and logical_or logical_xor heaviside nextafter floor_divide"
+).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
 BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 W = (None, None, None)

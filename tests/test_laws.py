@@ -114,12 +114,10 @@ def test_forward_over_reverse_is_reverse_over_forward(sample: Sample) -> None:
 
 @differentiable
 def test_float32_is_kept(sample: Sample) -> None:
-    function, args = function_of(sample)
     if sample.name == "astype":
         pytest.skip("a cast to float64 is asked for")
-    narrow = [np.asarray(arg, np.float32) if hasattr(arg, "shape") else arg for arg in args]
-    narrow_sample = Sample(sample.name, tuple(np.asarray(a, np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in sample.args), sample.params)
-    function, narrow = function_of(narrow_sample)
+    cast = tuple(np.asarray(a, np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in sample.args)
+    function, narrow = function_of(sample._replace(args=cast))
     value, tangent = fd.jvp(function, tuple(narrow), tuple(np.ones_like(a) if hasattr(a, "shape") else 1.0 for a in narrow))
     assert value.dtype == tangent.dtype == np.float32
     gradients = fd.vjp(function, *narrow)[1](np.ones_like(value))
@@ -147,6 +145,10 @@ def test_numpy_scalars_serve_as_well_as_arrays(sample: Sample) -> None:
     assert_trees_close(fd.grad(function)(*scalars), fd.grad(function)(*args), 1e-15)
 
 
+def _mean(x: Any, *, axes: Any, keepdims: bool) -> Any:
+    return x.mean(axis=axes, keepdims=keepdims)
+
+
 PLANTED: list[tuple[str, Callable[[], Any], tuple[Any, ...], dict[str, Any]]] = [
     ("wrong sign", lambda: elementwise("planted_cos", lambda x0: np.sin(x0), c="cos(x0)", impl=np.cos), (np.array([0.3, 1.1]),), {}),
     ("forgotten factor", lambda: elementwise("planted_square", lambda x0: x0, c="", impl=np.square), (np.array([0.3, 1.1]),), {}),
@@ -168,7 +170,7 @@ PLANTED: list[tuple[str, Callable[[], Any], tuple[Any, ...], dict[str, Any]]] = 
     ("wrong adjoint", lambda: linear("planted_flip", lambda x: x[..., ::-1], lambda t, x: t), (np.array([0.3, 1.1, 2.0]),), {}),
     (
         "cotangent not broadcast",
-        lambda: reduction("planted_mean", lambda t, y, x, axes: t * np.ones_like(x), lambda x, *, axes, keepdims: x.mean(axis=axes, keepdims=keepdims)),
+        lambda: reduction("planted_mean", lambda t, y, x, axes: t * np.ones_like(x), _mean),
         (np.array([0.3, 1.1, 2.0]),),
         {"axes": (-1,), "keepdims": False},
     ),
@@ -179,10 +181,7 @@ PLANTED: list[tuple[str, Callable[[], Any], tuple[Any, ...], dict[str, Any]]] = 
 def test_a_planted_wrong_rule_is_caught(build: Callable[[], Any], args: tuple[Any, ...], params: dict[str, Any]) -> None:
     primitive = build()
     try:
-        function = fd.numpy.asarray  # the names below must come from the primitive
-        chosen = [i for i in range(len(args))]
-        with pytest.raises((AssertionError, TypeError)):
-            function, given = (lambda *a: primitive(*a, **params)), [args[i] for i in chosen]
-            check_grads(function, given, order=2)
+        with pytest.raises(AssertionError):
+            check_grads(lambda *a: primitive(*a, **params), args, order=2)
     finally:
         del REGISTRY[primitive.name]

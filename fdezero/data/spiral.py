@@ -1,6 +1,5 @@
 """The spiral of *Deep Learning from Scratch 3*: a small set of points that no straight line separates."""
 
-import math
 from typing import Any
 
 from .. import numpy as fnp

@@ -65,7 +65,8 @@ def progress(batches: Iterator[Any], total: int, name: str) -> Iterable[Any]:
     with contextlib.suppress(ImportError):
         from tqdm import tqdm
 
-        return tqdm(batches, name, total, leave=False)
+        bar: Iterable[Any] = tqdm(batches, name, total, leave=False)
+        return bar
     return batches
 
 
@@ -78,7 +79,8 @@ def accuracy(model: nn.MLP, data: Any, batch_size: int = 1000) -> float:
 def plot(path: Path, run: Run, data: Any) -> None:
     """Draw the losses, and a grid of test digits with their predictions, red where wrong."""
     pyplot = load_pyplot()
-    figure, axes = pyplot.subplot_mosaic([["loss", *range(4)], ["loss", *range(4, 8)], ["loss", *range(8, 12)]], figsize=(11, 5), width_ratios=[3, 1, 1, 1, 1])
+    rows = [["loss", *range(start, start + 4)] for start in (0, 4, 8)]
+    figure, axes = pyplot.subplot_mosaic(rows, figsize=(11, 5), width_ratios=[3, 1, 1, 1, 1])
     axes["loss"].plot(range(1, len(run.losses) + 1), run.losses, marker="o")
     axes["loss"].set(xlabel="epoch", ylabel="training loss")
     images, labels = data[0][:12], data[1][:12]

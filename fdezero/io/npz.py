@@ -48,7 +48,9 @@ def _storable(key: str, leaf: Any) -> np.ndarray:
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     array = np.asarray(to_numpy(leaf))
     if array.dtype.kind not in "biufcmMSU" or (array.dtype.kind not in "mM" and np.dtype(array.dtype.str) != array.dtype):
-        raise FileError(f"{key} is {describe(leaf)}, which npz cannot keep: convert it to an array of numbers, or declare the field static.")
+        raise FileError(
+            f"{key} is {describe(leaf)}, which npz cannot keep: convert it to an array of numbers, or declare the field static."
+        )
     return array
 
 

@@ -43,7 +43,8 @@ def _run(layers: Sequence[Any], x: Array, key: Array, train: bool) -> Array:
         try:
             x = layer(x, key=keys[i], train=train)
         except FdezeroError as error:
-            raise error.under(f"layers/{i}")
+            error.under(f"layers/{i}")
+            raise
     return x
 
 
@@ -81,5 +82,6 @@ class MLP(Module):
                 if i != last:
                     x = self.dropout(self.activation(x), key=None if keys is None else keys[i], train=train)
             except FdezeroError as error:
-                raise error.under(f"layers/{i}")
+                error.under(f"layers/{i}")
+                raise
         return x

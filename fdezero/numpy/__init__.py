@@ -29,11 +29,11 @@ from numpy import (
 )
 
 from . import protocol as _protocol
-from .creation import *  # noqa: F403
-from .elementwise import *  # noqa: F403
+from .creation import *
+from .elementwise import *
 from .indexing import at, getitem, take, take_along_axis
 from .products import diagonal, dot, einsum, inner, matmul, outer, tensordot, trace, vdot
-from .reductions import (  # noqa: A004
+from .reductions import (
     all,
     amax,
     amin,
@@ -77,5 +77,5 @@ from .shape import (
     vstack,
 )
 
-bool = bool_  # noqa: A001, the array API's name of the dtype
+bool = bool_
 _protocol.install(globals())

@@ -7,10 +7,10 @@ import numpy as np
 from ..core import unwrap
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
-from ..ops.elementwise import *  # noqa: F403
+from ..ops.elementwise import *
 from ._common import Array, as_array
 
-abs = absolute = fabs = ops.absolute  # noqa: A001
+abs = absolute = fabs = ops.absolute
 true_divide = ops.divide
 mod = ops.remainder
 radians, degrees = ops.deg2rad, ops.rad2deg
@@ -21,17 +21,17 @@ bitwise_not = bitwise_invert = ops.invert
 bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
 
 
-def power(x: Any, exponent: Any) -> Array:
+def power(x: Any, exponent: Any) -> Array:  # type: ignore[no-redef]
     """x ** exponent; the square is multiplied out, as NumPy does."""
     if isinstance(exponent, int | float) and exponent == 2:
         return ops.multiply(x, x) if not hasattr(x, "shape") else ops.square(x)
     return ops.power(x, exponent)
 
 
-pow = float_power = power  # noqa: A001
+pow = float_power = power
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Array:  # noqa: A002
+def clip(x: Any, min: Any = None, max: Any = None) -> Array:  # type: ignore[no-redef]
     """Entries limited to [min, max]; the derivative is 1 on the bounds."""
     if min is None and max is None:
         return ops.positive(as_array(x))
@@ -40,7 +40,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Array:  # noqa: A002
     return ops.maximum(x, min) if max is None else ops.clip(x, min, max)
 
 
-def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:  # type: ignore[no-redef]
     """Entries of x where `condition` holds, of y elsewhere; no NaN from the branch not taken enters a gradient."""
     if x is None and y is None:
         return nonzero(condition)
@@ -66,7 +66,7 @@ def astype(x: Any, dtype: Any, copy: bool = True) -> Array:
     return shape_ops.astype(x, dtype=dtype) if dtype.kind in "fc" else ops.to_discrete(x, dtype=dtype)
 
 
-def round(x: Any, decimals: int = 0) -> Array:  # noqa: A001
+def round(x: Any, decimals: int = 0) -> Array:
     """`x` rounded to `decimals`, half to even; the derivative is 0."""
     return ops.round_to(as_array(x), decimals=decimals)
 
@@ -74,7 +74,7 @@ def round(x: Any, decimals: int = 0) -> Array:  # noqa: A001
 around = round
 
 
-def divmod(x: Any, y: Any) -> tuple[Array, Array]:  # noqa: A001
+def divmod(x: Any, y: Any) -> tuple[Array, Array]:
     """(x // y, x % y)."""
     return ops.floor_divide(x, y), ops.remainder(x, y)
 

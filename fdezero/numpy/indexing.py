@@ -63,9 +63,7 @@ def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
             if entry.ndim == 0:
                 raise IndexError("an index True or False without axes is not supported: use fd.numpy.where.")
             entries += nonzero(entry)
-        elif isinstance(entry, slice | Number) or entry is None or entry is Ellipsis:
-            entries.append(entry)
-        elif _is_array(entry) and entry.dtype.kind in "iu":
+        elif isinstance(entry, slice | Number) or entry is None or entry is Ellipsis or (_is_array(entry) and entry.dtype.kind in "iu"):
             entries.append(entry)
         else:
             raise IndexError(f"an index must be integers, slices, None, ..., or integer or boolean arrays, got {describe(entry)}.")

@@ -16,9 +16,9 @@ BINARY = {
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
 METHODS = (
-    "all any argmax argmin argsort astype clip cumsum diagonal dot max mean min prod ravel repeat round squeeze std sum "
-    "swapaxes take trace var"
-).split()
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "cumsum", "diagonal", "dot", "max", "mean", "min", "prod", "ravel",
+    "repeat", "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var",
+)  # fmt: skip
 UFUNC_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
 
 

@@ -1,6 +1,5 @@
 """Reductions under NumPy's names and signatures."""
 
-# ruff: noqa: A001
 from typing import Any
 
 from ..ops import elementwise as ops

@@ -1,5 +1,6 @@
 """Functions that rearrange entries, under NumPy's names: compositions of a few operations on trailing axes."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -168,7 +169,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
         cuts = list(range(0, n + 1, n // sections)) if n else [0] * (sections + 1)
     else:
         cuts = [0, *[c if c >= 0 else c + n for c in sections], n]
-    return [slice_axis(x, axis, start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [slice_axis(x, axis, start, stop) for start, stop in itertools.pairwise(cuts)]
 
 
 def flip(x: Any, axis: Axis = None) -> Array:
@@ -198,7 +199,8 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
     ndim = max(x.ndim, len(times))
     shape = (1,) * (ndim - x.ndim) + x.shape
     times = (1,) * (ndim - len(times)) + times
-    wide = broadcast_to(reshape(x, tuple(m for n in shape for m in (1, n))), tuple(m for n, r in zip(shape, times, strict=True) for m in (r, n)))
+    twice = tuple(m for n, r in zip(shape, times, strict=True) for m in (r, n))
+    wide = broadcast_to(reshape(x, tuple(m for n in shape for m in (1, n))), twice)
     return reshape(wide, tuple(n * r for n, r in zip(shape, times, strict=True)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import discrete, elementwise
+from ..core import Elementwise, discrete, elementwise
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -134,7 +134,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 # Activations that a composition would make several passes of
-sigmoid = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid)
+sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid)
 relu = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0))
 
 # Without derivative (or with derivative 0 wherever there is one)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import discrete, linear
+from ..core import Linear, discrete, linear
 from ..devices import array_module
 
 
@@ -45,7 +45,8 @@ def _scatter_add(x: Any, *indices: Any, points: int, rest: int, shape: tuple[int
     loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
     body = x.shape[x.ndim - points - rest :]
     y = np.zeros_like(x, shape=loops + shape + body[points:])
-    np.add.at(y, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
+    # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
+    array_module(y).add.at(y, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
     return y
 
 
@@ -63,9 +64,9 @@ class _IndexedBy:
         return None if position else self.adjoint
 
 
-gather = linear("gather", _gather, core=_cores)
+gather: Linear = linear("gather", _gather, core=_cores)
 gather.adjoints = _IndexedBy(_gather_adjoint)  # type: ignore[assignment]
-scatter_add = linear(
+scatter_add: Linear = linear(
     "scatter_add",
     _scatter_add,
     core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
@@ -85,7 +86,7 @@ def _winners(index: Any, *, size: int) -> Any:
     if xp is np:
         last[full] = numbers
     else:
-        np.maximum.at(last, full, numbers)
+        xp.maximum.at(last, full, numbers)
     return last[full]
 
 
@@ -108,7 +109,7 @@ def _put_adjoint_of_v(t: Any, x: Any, v: Any, index: Any) -> Any:
     return np.where(winners(index, size=x.shape[-1]) == numbers, taken, 0)
 
 
-put = linear(
+put: Linear = linear(
     "put",
     _put,
     lambda t, x, v, index: put(t, np.zeros_like(gather(t, index, points=1, rest=0)), index),

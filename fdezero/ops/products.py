@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import multilinear
+from ..core import Multilinear, multilinear
 
 
 def _transposed(x: Any) -> Any:
@@ -13,7 +13,7 @@ def _transposed(x: Any) -> Any:
 
 
 # (..., n, k), (..., k, m) -> (..., n, m)
-matmul = multilinear(
+matmul: Multilinear = multilinear(
     "matmul",
     np.matmul,
     lambda t, x0, x1: matmul(t, _transposed(x1)),
@@ -35,7 +35,7 @@ def _einsum_adjoint(t: Any, i: int, *arrays: Any, inputs: tuple[str, ...], outpu
 
 
 # Letters name trailing axes; none twice in one factor, and each in the output or in another factor.
-einsum = multilinear(
+einsum: Multilinear = multilinear(
     "einsum",
     _einsum,
     variadic=_einsum_adjoint,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import discrete, linear, reduction
+from ..core import Linear, discrete, linear, reduction
 from .shape import slice_axes
 
 Axes = tuple[int, ...]
@@ -69,7 +69,7 @@ def _flip(x: Any, axis: int) -> Any:
 
 
 # Running sums along the trailing axis number `axis`.
-cumsum = linear(
+cumsum: Linear = linear(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis=axis),
     lambda t, x, *, axis: _flip(cumsum(_flip(t, axis), axis=axis), axis),

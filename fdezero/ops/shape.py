@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import linear
+from ..core import Linear, linear
 
 Index = tuple[Any, ...]
 
@@ -18,26 +18,26 @@ def _replace(shape: tuple[int, ...], count: int, new: tuple[int, ...]) -> tuple[
 
 
 # The last `ndim` axes take on `shape`.
-reshape = linear(
+reshape: Linear = linear(
     "reshape",
     lambda x, *, ndim, shape: x.reshape(_replace(x.shape, ndim, shape)),
     lambda t, x, *, ndim, shape: reshape(t, ndim=len(shape), shape=_trailing(x.shape, ndim)),
 )
 # The last len(perm) axes in the order `perm`, negative numbers.
-permute = linear(
+permute: Linear = linear(
     "permute",
     lambda x, *, perm: x.transpose(*range(x.ndim - len(perm)), *[x.ndim + axis for axis in perm]),
     lambda t, x, *, perm: permute(t, perm=tuple(perm.index(axis) - len(perm) for axis in range(-len(perm), 0))),
 )
 # The last len(shape) axes broadcast to `shape`.
-broadcast = linear(
+broadcast: Linear = linear(
     "broadcast",
     lambda x, *, shape: np.broadcast_to(x, _replace(x.shape, len(shape), shape)),
     lambda t, x, *, shape: t.sum(
         axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True
     ),
 )
-astype = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype))
+astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype))
 
 
 def _concatenate(*arrays: Any, axis: int) -> Any:
@@ -54,7 +54,7 @@ def _concatenate_adjoint(t: Any, i: int, *arrays: Any, axis: int) -> Any:
     return slice_axes(t, index=((start, stop, 1),) + ((None, None, None),) * (-axis - 1))
 
 
-concatenate = linear(
+concatenate: Linear = linear(
     "concatenate", _concatenate, variadic=_concatenate_adjoint, core=lambda args, params: (-params["axis"],) * len(args)
 )
 
@@ -64,7 +64,7 @@ def _index(index: Index) -> Index:
 
 
 # Basic indexing of the last axes: each entry of `index` is (start, stop, step), an integer, or None for a new axis.
-slice_axes = linear(
+slice_axes: Linear = linear(
     "slice",
     lambda x, *, index: x[_index(index)],
     lambda t, x, *, index: unslice_axes(t, index=index, shape=_trailing(x.shape, sum(e is not None for e in index))),
@@ -79,4 +79,4 @@ def _unslice(x: Any, *, index: Index, shape: tuple[int, ...]) -> Any:
 
 
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
-unslice_axes = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index))
+unslice_axes: Linear = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index))

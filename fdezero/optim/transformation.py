@@ -37,7 +37,8 @@ def check_gradients(params: Tree, grads: Tree) -> None:
     for i, (leaf, gradient) in enumerate(zip(leaves, found, strict=True)):
         if gradient is not None and getattr(gradient, "shape", ()) != getattr(leaf, "shape", ()):
             path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
-            raise ShapeError(f"the gradient of {path or 'the parameter'} is {describe(gradient)}, the parameter {describe(leaf)}; shapes must agree.")
+            what = f"the gradient of {path or 'the parameter'} is {describe(gradient)}, the parameter {describe(leaf)}"
+            raise ShapeError(f"{what}; shapes must agree.")
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:

@@ -1,5 +1,6 @@
 """Pytrees: immutable nested containers of arrays, and what can be done to all their leaves at once."""
 
+from .keyed import flatten_to_dict, unflatten_from_dict, update
 from .module import Frozen, Module, module, static
 from .structure import (
     TRAINABLE,
@@ -16,7 +17,6 @@ from .structure import (
     trainable,
     unflatten,
 )
-from .keyed import flatten_to_dict, unflatten_from_dict, update
 
 __all__ = [
     "TRAINABLE",

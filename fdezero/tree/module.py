@@ -38,11 +38,15 @@ class Module:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
-        return attrs.evolve(self, **changes)  # type: ignore[type-var]
+        return attrs.evolve(self, **changes)  # type: ignore[misc]
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in attrs.fields(type(self)))
+        fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in _fields(self))
         return f"{type(self).__name__}({fields})"
+
+
+def _fields(module: Any) -> Any:
+    return attrs.fields(type(module))
 
 
 def _short(value: Any) -> str:

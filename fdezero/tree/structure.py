@@ -34,7 +34,7 @@ def register(cls: type, *, trainable: bool = True) -> None:
 
     def unflatten_module(values: tuple[Any, ...], parts: Iterable[Any]) -> Any:
         # Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
-        module = new(cls)
+        module: Any = new(cls)
         for name, value in zip(children, parts, strict=True):
             put(module, name, value)
         for name, value in zip(constants, values, strict=True):
@@ -157,7 +157,8 @@ def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]
 
 def combine(*trees: Tree) -> Tree:
     """The inverse of `partition`: at every place the first leaf that is not None."""
-    columns, treedef = [], None
+    columns: list[list[Any]] = []
+    treedef: TreeDef | None = None
     for tree in trees:
         column, other = flatten(tree, none_is_leaf=True)
         if treedef is not None and other != treedef:

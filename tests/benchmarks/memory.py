@@ -1,0 +1,84 @@
+"""The peak memory of a gradient (tracemalloc), without its arguments, beside autograd's."""
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fdezero as fd
+
+from .measure import peer, table
+
+
+def peak(function: Callable[[], Any]) -> float:
+    """The greatest number of MB held at once during a call, after one call to warm up."""
+    function()
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def mlp_loss(np: Any) -> Callable[..., Any]:
+    def loss(parameters: Any, x: Any, t: Any) -> Any:
+        W1, b1, W2, b2 = parameters
+        z = np.dot(1 / (1 + np.exp(-(np.dot(x, W1) + b1))), W2) + b2
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - z[np.arange(100), t])
+
+    return loss
+
+
+def elementwise_chain(np: Any) -> Callable[..., Any]:
+    def loss(x: Any) -> Any:
+        for _ in range(10):
+            x = np.sin(x) * 1.01 + 0.1
+        return np.sum(x)
+
+    return loss
+
+
+def tanh_chain(np: Any) -> Callable[..., Any]:
+    def loss(x: Any) -> Any:
+        for _ in range(30):
+            x = np.tanh(x)
+        return np.sum(x)
+
+    return loss
+
+
+def product_chain(np: Any) -> Callable[..., Any]:
+    def loss(W: Any, x: Any) -> Any:
+        for _ in range(20):
+            x = np.tanh(np.dot(x, W))
+        return np.sum(x * x)
+
+    return loss
+
+
+def run() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(784, 1000), (1000,), (1000, 10), (10,)]
+    weights = [(0.03 * rng.standard_normal(shape)).astype(np.float32) for shape in shapes]
+    x, t = rng.random((100, 784), np.float32), rng.integers(0, 10, 100)
+    million, W, rows = rng.random(10**6), 0.05 * rng.standard_normal((500, 500)), rng.standard_normal((1000, 500))
+    cases: dict[str, tuple[Any, tuple[Any, ...], float]] = {
+        "MLP loss, 784-1000-10, 100 rows, float32": (mlp_loss, (weights, x, t), sum(w.nbytes for w in weights)),
+        "10 x (sin, *, +) on 1e6 float64": (elementwise_chain, (million,), million.nbytes),
+        "30 x tanh on 1e6 float64": (tanh_chain, (million,), million.nbytes),
+        "20 x (matmul, tanh) on (1000, 500) float64": (product_chain, (W, rows), W.nbytes),
+    }
+    autograd = peer("autograd")
+    lines = []
+    for name, (make, arguments, size) in cases.items():
+        ours = fd.grad(make(fd.numpy))
+        mine = peak(lambda: ours(*arguments))
+        line = [name, f"{size / 1e6:.1f}", f"{mine:.1f}"]
+        if autograd is not None:
+            theirs = autograd.grad(make(peer("autograd.numpy")))
+            other = peak(lambda: theirs(*arguments))
+            line += [f"{other:.1f}", f"{mine / other:.2f}"]
+        lines.append(line)
+    table(["peak of one gradient", "the gradient itself, MB", "fdezero, MB", *(["autograd, MB", "ratio"] if autograd else [])], lines)
