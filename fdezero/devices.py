@@ -4,24 +4,28 @@ Backends are looked up through the array itself, never imported: CuPy is loaded 
 A device is named `"cpu"`, `"gpu"` (the first one) or `"gpu:1"`.
 """
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import tree as trees
-from .errors import DeviceError, describe
+from .errors import DeviceError, DTypeError, TraceError, describe
 
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
 
 
+def _plain(array: Any) -> Any:
+    while hasattr(array, "level"):  # a traced value: what it traces
+        array = array.value
+    return array
+
+
 def array_module(*arrays: Any) -> ModuleType:
     """numpy, or cupy if one of `arrays` is a CuPy array (inside a transform: the module of the value traced)."""
-    for array in arrays:
-        while hasattr(array, "level"):  # a traced value: what it traces
-            array = array.value
+    for array in map(_plain, arrays):
         if not isinstance(array, _PLAIN):
             module = sys.modules.get(type(array).__module__.partition(".")[0])
             if module is not None and hasattr(module, "ndarray") and isinstance(array, module.ndarray):
@@ -34,20 +38,25 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _device(array: Any) -> str:
-    return "cpu" if array_module(array) is np else f"gpu:{array.device.id}"
+    return "cpu" if array_module(array) is np else f"gpu:{_plain(array).device.id}"
 
 
 def why_no_gpu() -> str:
     """What is missing for a GPU, in one sentence; empty when one works. Asks the driver, not the import."""
-    if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed: pip install 'fdezero[cuda12]' or 'fdezero[cuda13]', to suit your NVIDIA driver."
     try:
         import cupy
 
         if cupy.is_available():
             return ""
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return "CuPy is not installed: pip install 'fdezero[cuda12]' or 'fdezero[cuda13]', to suit your NVIDIA driver."
+        return f"CuPy is installed, but the module {error.name} that it needs is not."
     except Exception as error:  # a broken installation fails in many ways (missing libcuda, libcublas, ...): all mean no
-        return f"CuPy is installed but cannot be loaded: {error}"
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # CuPy wraps what happened in twenty lines of advice
+            cause = cause.__cause__
+        return f"CuPy is installed but cannot be loaded: {str(cause).strip().partition(chr(10))[0]}."
     return f"CuPy {cupy.__version__} is installed, but the CUDA driver shows it no usable NVIDIA GPU (see nvidia-smi)."
 
 
@@ -58,10 +67,10 @@ def gpu_available() -> bool:
 
 def parse_device(device: str) -> int | None:
     """The index of a GPU, or None for the CPU. Raises DeviceError for any other name."""
-    name, _, index = device.partition(":")
+    name, _, index = str(device).partition(":")
     if device == "cpu":
         return None
-    if name == "gpu" and (index.isdigit() or device == "gpu"):
+    if name == "gpu" and (index.isdecimal() or device == "gpu"):
         return int(index or 0)
     raise DeviceError(f"unknown device {device!r}: say 'cpu', 'gpu' or 'gpu:1'.")
 
@@ -69,30 +78,41 @@ def parse_device(device: str) -> int | None:
 def to_device(tree: Any, device: str) -> Any:
     """A new tree with every array on `device`; arrays that are already there are shared, other leaves stay as they are.
 
-    Raises DeviceError for an unknown name, or when there is no such GPU, saying what is missing.
+    CuPy computes on its current device, the first GPU: work on another one belongs in `with cupy.cuda.Device(1): ...`.
+    Raises DeviceError for an unknown name, or when there is no such GPU, saying what is missing; DTypeError that names the
+    leaf for a dtype no GPU knows; TraceError inside a transform, unless nothing traced has to move.
     """
     index = parse_device(device)
+    if index is not None:
+        if reason := why_no_gpu():
+            raise DeviceError(f"no GPU for to_device(tree, {device!r}): {reason}")
+        import cupy
+
+        if index >= (count := cupy.cuda.runtime.getDeviceCount()):
+            raise DeviceError(f"no device {device!r}: this machine has {count} GPU{'s' * (count > 1)}.")
+    place = "cpu" if index is None else f"gpu:{index}"
+    leaves, treedef = trees.flatten(tree)
+    if all(not _is_array(leaf) or _device(leaf) == place for leaf in leaves):
+        return trees.unflatten(treedef, leaves)
     if index is None:
-        return trees.map(_to_cpu, tree)
-    if reason := why_no_gpu():
-        raise DeviceError(f"no GPU for to_device(tree, {device!r}): {reason}")
-    import cupy
-
-    if index >= (count := cupy.cuda.runtime.getDeviceCount()):
-        raise DeviceError(f"no device {device!r}: this machine has {count} GPU{'s' * (count > 1)}.")
-    with cupy.cuda.Device(index):
-        return trees.map(lambda leaf: _to_gpu(leaf, index, cupy), tree)
+        moved = [_move(leaf, path, place, lambda array: array_module(array).asnumpy(array)) for path, leaf in trees.flatten_with_path(tree)]
+    else:
+        with cupy.cuda.Device(index):
+            moved = [_move(leaf, path, place, cupy.asarray) for path, leaf in trees.flatten_with_path(tree)]
+    return trees.unflatten(treedef, moved)
 
 
-def _to_cpu(leaf: Any) -> Any:
-    module = array_module(leaf)
-    return leaf if module is np else module.asnumpy(leaf)
-
-
-def _to_gpu(leaf: Any, index: int, cupy: Any) -> Any:
-    if not _is_array(leaf) or (array_module(leaf) is cupy and leaf.device.id == index):
+def _move(leaf: Any, path: str, place: str, carry: Callable[[Any], Any]) -> Any:
+    if not _is_array(leaf) or _device(leaf) == place:
         return leaf
-    return cupy.asarray(leaf)
+    if hasattr(leaf, "level"):
+        raise TraceError(
+            f"to_device cannot move {describe(leaf)} at {path or 'the root'} to {place} while {leaf.level.name} traces it: "
+            "move the arguments before the transform."
+        )
+    if leaf.dtype.kind not in "biufcV":
+        raise DTypeError(f"{path or 'the root'} has the dtype {leaf.dtype}, which no GPU knows: leave it out of the tree, or static.")
+    return carry(leaf)
 
 
 def to_numpy(tree: Any) -> Any:
@@ -107,7 +127,7 @@ def device_of(tree: Any) -> str:
     """
     found: dict[str, str] = {}
     for path, leaf in trees.flatten_with_path(tree):
-        if _is_array(leaf):
+        if _is_array(leaf) and not isinstance(leaf, np.generic):  # NumPy's scalars go with arrays of every device
             found.setdefault(_device(leaf), f"{path or 'the root'} ({describe(leaf)})")
     if len(found) > 1:
         (here, first), (there, second) = list(found.items())[:2]

@@ -112,7 +112,10 @@ class Tracer:
         self._refuse_number("int()")
 
     def __index__(self) -> int:
-        self._refuse_number("an index or int()")
+        raise TraceError(
+            f"a value {describe(self)} traced by {self.level.name} cannot index a plain sequence or give a range its length. "
+            "To index an array by it use fd.numpy.take(x, i, axis=0), or fd.numpy.getitem(x, i)."
+        )
 
     def __complex__(self) -> complex:
         self._refuse_number("complex()")
@@ -126,7 +129,8 @@ class Tracer:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TraceError(
             f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced "
-            "values use fd.numpy.stack or concatenate; to write one into an array, x = fd.at(x)[index].set(y)."
+            "values use fd.numpy.stack or concatenate; to write one into an array, x = fd.at(x)[index].set(y); to index an array "
+            "by one, fd.numpy.getitem(x, i)."
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:

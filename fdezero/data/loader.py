@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import random
 from .. import tree as trees
-from ..devices import to_device
+from ..devices import to_device, to_numpy
 from ..errors import KeyMissingError, ShapeError, StructureError, describe
 
 
@@ -47,7 +47,7 @@ class DataLoader:
         """The order of the examples in an epoch: (size,) int64."""
         if not self.shuffle:
             return np.arange(self.size)
-        order: np.ndarray = random.permutation(random.fold_in(self.key, epoch), self.size)
+        order: np.ndarray = to_numpy(random.permutation(random.fold_in(self.key, epoch), self.size))
         return order
 
     def batch(self, epoch: int, step: int) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import lzma
+import math
 import os
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FileError
+from ..errors import DTypeError, FileError
 
 # SHA-256 of the uncompressed files
 FILES = {
@@ -30,15 +31,19 @@ def mnist(
 
     The files come with the package and are decompressed once into $FDEZERO_CACHE, else the user's cache folder; where
     that cannot be written, in memory. `data_dir` reads idx files (plain or .xz) from another folder instead.
-    Raises FileError for a file that is missing or damaged.
+    Raises FileError for a file that is missing or damaged, DTypeError for a dtype that has no fractions.
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998; licence CC BY-SA 3.0.
     """
     if split not in ("train", "test"):
         raise ValueError(f"mnist: the split is 'train' or 'test', got {split!r}.")
+    if np.dtype(dtype).kind != "f":
+        raise DTypeError(f"mnist: images are fractions from 0 to 1, which {np.dtype(dtype)} cannot hold: say dtype=np.float32.")
     stem = "train" if split == "train" else "t10k"
     folder = None if data_dir is None else Path(data_dir)
     images = _idx(f"{stem}-images.idx3-ubyte", folder)
     labels = _idx(f"{stem}-labels.idx1-ubyte", folder)
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        raise FileError(f"{folder}: {stem} images {images.shape} and labels {labels.shape} are not (n, 28, 28) and (n,).")
     shape = (len(images), 784) if flatten else (len(images), 1, 28, 28)
     return images.reshape(shape).astype(dtype) / np.dtype(dtype).type(255), labels.astype(np.int64)
 
@@ -48,8 +53,8 @@ def _idx(name: str, folder: Path | None) -> np.ndarray:
     data = _packaged(name) if folder is None else _read_from(folder, name)
     ndim = data[3] if len(data) > 3 and data[:3] == b"\x00\x00\x08" else 0
     start = 4 + 4 * ndim
-    shape = tuple(np.frombuffer(data[4:start], ">u4").astype(int)) if ndim else ()
-    if not ndim or len(data) != start + int(np.prod(shape)):
+    shape = tuple(np.frombuffer(data[4:start], ">u4").tolist()) if ndim and len(data) >= start else ()
+    if not shape or len(data) != start + math.prod(shape):
         raise FileError(f"{name} in {folder} is no idx file of bytes, or is cut short.")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
@@ -58,8 +63,15 @@ def _read_from(folder: Path, name: str) -> bytes:
     if (folder / name).is_file():
         return (folder / name).read_bytes()
     if (folder / f"{name}.xz").is_file():
-        return lzma.decompress((folder / f"{name}.xz").read_bytes())
+        return _decompressed((folder / f"{name}.xz").read_bytes(), f"{name}.xz in {folder} is damaged")
     raise FileError(f"no {name} and no {name}.xz in {folder}.")
+
+
+def _decompressed(data: bytes, damaged: str) -> bytes:
+    try:
+        return lzma.decompress(data)
+    except lzma.LZMAError as error:
+        raise FileError(f"{damaged}: {error}") from error
 
 
 def _packaged(name: str) -> bytes:
@@ -68,9 +80,10 @@ def _packaged(name: str) -> bytes:
         data = cached.read_bytes()
         if hashlib.sha256(data).hexdigest() == FILES[name]:
             return data
-    data = lzma.decompress((resources.files(__package__) / "files" / f"{name}.xz").read_bytes())
+    damaged = f"the packaged {name}.xz is damaged: install fdezero again"
+    data = _decompressed((resources.files(__package__) / "files" / f"{name}.xz").read_bytes(), damaged)
     if hashlib.sha256(data).hexdigest() != FILES[name]:
-        raise FileError(f"the packaged {name}.xz is damaged: install fdezero again.")
+        raise FileError(damaged)
     with contextlib.suppress(OSError):  # a read-only or full disk: memory serves as well
         _write(cached, data)
     return data
@@ -79,14 +92,14 @@ def _packaged(name: str) -> bytes:
 def cache_folder() -> Path:
     """Where decompressed files are kept: $FDEZERO_CACHE, or `fdezero` in the user's cache folder."""
     if chosen := os.environ.get("FDEZERO_CACHE"):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(base).expanduser() / "fdezero"
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(base)) / "fdezero"  # unlike Path.expanduser, raises nothing for a user without a home
 
 
 def _write(path: Path, data: bytes) -> None:

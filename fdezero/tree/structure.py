@@ -115,8 +115,8 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
     for mine, yours, here, there in ((0, 1, *names), (1, 0, *names[::-1])):
         for path, leaf in trees[mine].items():
             if path not in trees[yours]:
-                near = [other for other in trees[yours] if other.startswith(path + "/") or path.startswith(other + "/")]
-                instead = f"goes on to {near[0]!r}" if near and near[0].startswith(path) else "has nothing"
+                below = [other for other in trees[yours] if other.startswith(path + "/") or not path]
+                instead = f"goes on to {below[0]!r}" if below else "has nothing"
                 return StructureError(
                     f"the structures of {names[0]} and {names[1]} differ at {path or 'the root'!r}: "
                     f"{here} has {describe(leaf)} there, {there} {instead}."
@@ -155,14 +155,13 @@ def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]
     )
 
 
-def combine(*trees: Tree) -> Tree:
+def combine(first: Tree, *rest: Tree) -> Tree:
     """The inverse of `partition`: at every place the first leaf that is not None."""
     columns: list[list[Any]] = []
     treedef: TreeDef | None = None
-    for tree in trees:
+    for tree in (first, *rest):
         column, other = flatten(tree, none_is_leaf=True)
         if treedef is not None and other != treedef:
-            raise structure_error(trees[0], tree, "first tree", f"tree {len(columns) + 1}")
+            raise structure_error(first, tree, "first tree", f"tree {len(columns) + 1}")
         columns, treedef = [*columns, column], other
-    assert treedef is not None, "combine needs at least one tree"
     return unflatten(treedef, [next((leaf for leaf in row if leaf is not None), None) for row in zip(*columns, strict=True)])

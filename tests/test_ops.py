@@ -1,0 +1,36 @@
+"""The C expressions of the elementwise operations: compiled, they give NumPy's values."""
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fdezero.core import Elementwise
+
+from .samples import DIFFERENTIABLE
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+ELEMENTWISE = {s.name: s for s in DIFFERENTIABLE if isinstance(s.primitive, Elementwise)}
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
+def test_c_expressions_are_the_operations(tmp_path: Path) -> None:
+    functions = []
+    for name, sample in ELEMENTWISE.items():
+        arguments = ", ".join(f"double x{i}" for i in range(len(sample.args)))
+        functions.append(f"double f_{name}({arguments}) {{ return {sample.primitive.c}; }}")  # type: ignore[attr-defined]
+    source, library = tmp_path / "ops.c", tmp_path / "ops.so"
+    source.write_text("#include <math.h>\n" + "\n".join(functions))
+    subprocess.run([str(COMPILER), "-O0", "-shared", "-fPIC", "-o", str(library), str(source), "-lm"], check=True)
+    compiled = ctypes.CDLL(str(library))
+    for name, sample in ELEMENTWISE.items():
+        function = getattr(compiled, f"f_{name}")
+        function.restype = ctypes.c_double
+        function.argtypes = [ctypes.c_double] * len(sample.args)
+        flat = [x.ravel() for x in np.broadcast_arrays(*sample.args)]
+        expected = np.ravel(sample.primitive(*sample.args, **sample.params))
+        got = [function(*map(float, row)) for row in zip(*flat, strict=True)]
+        np.testing.assert_allclose(got, expected, rtol=1e-12, err_msg=name)
