@@ -4,15 +4,15 @@ Backends are looked up through the array itself, never imported: CuPy is loaded 
 A device is named `"cpu"`, `"gpu"` (the first one) or `"gpu:1"`.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import tree as trees
-from .errors import DeviceError, DTypeError, TraceError, describe
+from .errors import DeviceError, DTypeError, FdezeroError, TraceError, describe
 
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
 
@@ -25,8 +25,8 @@ def _plain(array: Any) -> Any:
 
 def array_module(*arrays: Any) -> ModuleType:
     """numpy, or cupy if one of `arrays` is a CuPy array (inside a transform: the module of the value traced)."""
-    for array in map(_plain, arrays):
-        if not isinstance(array, _PLAIN):
+    for array in arrays:
+        if not isinstance(array, _PLAIN) and not isinstance(array := _plain(array), _PLAIN):
             module = sys.modules.get(type(array).__module__.partition(".")[0])
             if module is not None and hasattr(module, "ndarray") and isinstance(array, module.ndarray):
                 return module
@@ -90,29 +90,29 @@ def to_device(tree: Any, device: str) -> Any:
 
         if index >= (count := cupy.cuda.runtime.getDeviceCount()):
             raise DeviceError(f"no device {device!r}: this machine has {count} GPU{'s' * (count > 1)}.")
-    place = "cpu" if index is None else f"gpu:{index}"
     leaves, treedef = trees.flatten(tree)
-    if all(not _is_array(leaf) or _device(leaf) == place for leaf in leaves):
-        return trees.unflatten(treedef, leaves)
-    if index is None:
-        moved = [_move(leaf, path, place, lambda array: array_module(array).asnumpy(array)) for path, leaf in trees.flatten_with_path(tree)]
-    else:
-        with cupy.cuda.Device(index):
-            moved = [_move(leaf, path, place, cupy.asarray) for path, leaf in trees.flatten_with_path(tree)]
+    moved = []
+    with contextlib.nullcontext() if index is None else cupy.cuda.Device(index):
+        for number, leaf in enumerate(leaves):
+            try:
+                moved.append(_place(leaf, "cpu" if index is None else f"gpu:{index}"))
+            except FdezeroError as error:
+                raise error.under(trees.paths(tree)[number]) from None
     return trees.unflatten(treedef, moved)
 
 
-def _move(leaf: Any, path: str, place: str, carry: Callable[[Any], Any]) -> Any:
-    if not _is_array(leaf) or _device(leaf) == place:
+def _place(leaf: Any, device: str) -> Any:
+    if not _is_array(leaf) or _device(leaf) == device:
         return leaf
     if hasattr(leaf, "level"):
         raise TraceError(
-            f"to_device cannot move {describe(leaf)} at {path or 'the root'} to {place} while {leaf.level.name} traces it: "
-            "move the arguments before the transform."
+            f"to_device cannot move {describe(leaf)} to {device} while {leaf.level.name} traces it: move it before the transform."
         )
+    if device == "cpu":
+        return array_module(leaf).asnumpy(leaf)
     if leaf.dtype.kind not in "biufcV":
-        raise DTypeError(f"{path or 'the root'} has the dtype {leaf.dtype}, which no GPU knows: leave it out of the tree, or static.")
-    return carry(leaf)
+        raise DTypeError(f"a GPU cannot hold {describe(leaf)}: leave it out of the tree, or make it a static field.")
+    return sys.modules["cupy"].asarray(leaf)
 
 
 def to_numpy(tree: Any) -> Any:

@@ -88,10 +88,16 @@ def describe(value: Any) -> str:
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise in place of what an array library said about `name(*args)`."""
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
-    modules = {type(a).__module__.partition(".")[0] for a in arrays if getattr(a, "ndim", 0) or not isinstance(a, np.generic)}
-    if len(modules) > 1:
-        places = ", ".join(f"{describe(a)} of {type(a).__module__.partition('.')[0]}" for a in arrays)
+    placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
+    if len({place for place, _ in placed}) > 1:
+        places = ", ".join(f"{what} on {place}" for place, what in placed)
         return DeviceError(f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu').")
+    if "different from the current device" in str(error):  # CuPy's
+        place = placed[0][0]
+        return DeviceError(
+            f"{name} got arrays on {place}, where CuPy does not compute now: put the work into "
+            f"`with cupy.cuda.Device({place.removeprefix('gpu:')}): ...`."
+        )
     shapes = [tuple(a.shape) for a in arrays]
     if name == "matmul" and len(shapes) == 2 and shapes[0][-1] != shapes[1][-2]:
         return ShapeError(
@@ -106,6 +112,10 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
         )
     error.add_note(f"in fdezero's {name}({', '.join(map(describe, args))})")
     return error
+
+
+def _place(array: Any) -> str:
+    return "cpu" if isinstance(array, np.ndarray) else f"gpu:{getattr(array.device, 'id', array.device)}"
 
 
 def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:

@@ -28,7 +28,7 @@ class Forward(Level):
         for position, arg in enumerate(args):
             mine = arg.__class__ is ForwardTracer and arg.level is self
             values.append(arg.value if mine else arg)
-            moves = mine and primitive.differentiable and primitive.differentiates(position)
+            moves = mine and primitive.differentiates(position)
             tangents.append(arg.tangent if moves else None)
             active = active or moves
         y = primitive(*values, **params)

@@ -5,7 +5,7 @@ tracer is among the arguments: so they differentiate, batch and compile again.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,34 @@ from .primitive import Core, Primitive
 Rule = Callable[..., Any] | int | None
 
 
-class _Partial:
-    """The derivative with respect to one argument, as a map of tangents: `t * partial(...)`, or what a rule of `t` says.
+def _same(t: Any) -> Any:
+    return t
 
-    `takes` are the operands it reads: 0 for the result y, 1 for x0, 2 for x1 and so on.
+
+def _negative(t: Any) -> Any:
+    return -t
+
+
+class _Partial:
+    """The derivative with respect to one argument: a `rule` of the operands it `takes` (0: y, 1: x0, 2: x1, ...).
+
+    It gives the partial derivative itself, or, if `of_tangent`, its product with the tangent, which is the first operand.
     """
 
-    __slots__ = ("apply", "takes")
+    __slots__ = ("of_tangent", "rule", "takes")
 
     def __init__(self, rule: Callable[..., Any] | int) -> None:
         if isinstance(rule, int):
-            self.takes: tuple[int, ...] = ()
-            self.apply: Callable[..., Any] = {1: lambda t: t, -1: lambda t: -t}[rule]
-            return
+            rule = _same if rule == 1 else _negative
         names = list(inspect.signature(rule).parameters)
-        of_tangent = names[0] == "t"
-        self.takes = tuple(0 if name == "y" else int(name[1:]) + 1 for name in names[of_tangent:])
-        self.apply = rule if of_tangent else lambda t, *operands: t * rule(*operands)
+        self.rule = rule
+        self.of_tangent = names[0] == "t"
+        self.takes = tuple(0 if name == "y" else int(name[1:]) + 1 for name in names[self.of_tangent :])
+
+    def times(self, t: Any, operands: Sequence[Any]) -> Any:
+        """The tangent or cotangent `t` times the partial derivative."""
+        taken = [operands[k] for k in self.takes]
+        return self.rule(t, *taken) if self.of_tangent else t * self.rule(*taken)
 
 
 class Elementwise(Primitive):
@@ -42,44 +53,38 @@ class Elementwise(Primitive):
     `c` is the same function as a C expression, for fused kernels.
     """
 
-    differentiable = True
-
     def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str) -> None:
         super().__init__(name, impl)
         self.c = c
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
-        self._kept: dict[int, tuple[int, ...]] = {}
-
-    def differentiates(self, position: int) -> bool:
-        return self.partials[position] is not None
+        self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
+        self._kept: dict[int, frozenset[int]] = {}
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         operands = (y, *args)
         total = None
         for partial, tangent in zip(self.partials, tangents, strict=True):
             if partial is not None and tangent is not None:
-                term = partial.apply(tangent, *[operands[k] for k in partial.takes])
+                term = partial.times(tangent, operands)
                 total = term if total is None else total + term
         return total
 
-    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> Sequence[Any]:
         kept = self._kept.get(active)
         if kept is None:
-            kept = self._kept[active] = tuple(
-                sorted({k for i, p in enumerate(self.partials) if p is not None and active >> i & 1 for k in p.takes})
-            )
+            taken = [p.takes for i, p in enumerate(self.partials) if p is not None and active >> i & 1]
+            kept = self._kept[active] = frozenset(k for takes in taken for k in takes)
         if not kept:
             return ()
-        saved: list[Any] = [None] * (len(args) + 1)
-        for k in kept:
-            saved[k] = args[k - 1] if k else y
-        return tuple(saved)
+        return [operand if k in kept else None for k, operand in enumerate((y, *args))]
 
-    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+    def pull(self, cotangent: Any, node: Any) -> list[tuple[Any, Any]]:
         saved = node.saved
-        for partial, parent in zip(self.partials, node.parents, strict=True):
-            if parent is not None and partial is not None:
-                yield parent, partial.apply(cotangent, *[saved[k] for k in partial.takes])
+        return [
+            (parent, partial.times(cotangent, saved))
+            for partial, parent in zip(self.partials, node.parents)  # noqa: B905, the hottest loop
+            if parent is not None and partial is not None
+        ]
 
 
 class Reduction(Primitive):
@@ -89,14 +94,10 @@ class Reduction(Primitive):
     may take `axes`. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    differentiable = True
-
     def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any]) -> None:
         super().__init__(name, impl)
         self.rule = rule
-
-    def differentiates(self, position: int) -> bool:
-        return True
+        self.mask = 1
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         axes, keepdims = params["axes"], params["keepdims"]
@@ -134,8 +135,6 @@ class Linear(Primitive):
     `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments.
     """
 
-    differentiable = True
-
     def __init__(
         self,
         name: str,
@@ -147,9 +146,7 @@ class Linear(Primitive):
         super().__init__(name, impl, core)
         self.adjoints = adjoints
         self.variadic = variadic
-
-    def differentiates(self, position: int) -> bool:
-        return self.variadic is not None or self.adjoints[position] is not None
+        self.mask = -1 if variadic else sum(1 << i for i, adjoint in enumerate(adjoints) if adjoint is not None)
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         mixed = [

@@ -4,7 +4,7 @@ A primitive takes arrays by position and parameters by keyword. Parameters speak
 end; every axis further left is a loop axis, which the implementation carries along. So one batching rule serves all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Primitive:
     `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
     """
 
-    differentiable = False
+    # Bit i is set if the argument at position i has a derivative.
+    mask = 0
 
     def __init__(self, name: str, impl: Callable[..., Any], core: Core = 0) -> None:
         assert name not in REGISTRY, name
@@ -51,24 +52,30 @@ class Primitive:
         try:
             return self.impl(*args, **params)
         except (ValueError, TypeError, IndexError) as error:
-            explained = explain(self.name, args, error)
-            if explained is error:
-                raise
-            raise explained from None
+            raise self.explained(args, error) from None
+
+    def explained(self, args: Sequence[Any], error: Exception) -> Exception:
+        """What to raise for an error of the implementation: what, of which shapes, and how to mend it."""
+        return explain(self.name, args, error)
 
     def core_axes(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
         """The number of trailing axes of each argument that are not loop axes."""
         return self.core(args, params) if callable(self.core) else (self.core,) * len(args)
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether any argument has a derivative."""
+        return self.mask != 0
+
     def differentiates(self, position: int) -> bool:
         """Whether the argument at `position` has a derivative."""
-        return False
+        return bool(self.mask >> position & 1)
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         """Forward mode: the tangent of `y` from those of `args` (None where an argument has none)."""
         raise NotImplementedError
 
-    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> Sequence[Any]:
         """Reverse mode, on the way out: what `pull` will need if the arguments in the bit mask `active` need it."""
         raise NotImplementedError
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,15 @@ class Tape(Level):
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values: list[Any] = []
         parents: list[Node | None] = []
-        active, bit, constants = 0, 1, False
-        for position, arg in enumerate(args):
-            if arg.__class__ is TapeTracer and arg.level is self:
-                values.append(arg.value)
-                if primitive.differentiable and primitive.differentiates(position):
+        mask, active, bit = primitive.mask, 0, 1
+        bottom, constants = True, False
+        for arg in args:
+            kind = arg.__class__
+            if kind is TapeTracer and arg.level is self:
+                value = arg.value
+                values.append(value)
+                bottom = bottom and not isinstance(value, Tracer)
+                if mask & bit:
                     parents.append(arg.node)
                     active |= bit
                 else:
@@ -67,15 +71,27 @@ class Tape(Level):
             else:
                 values.append(arg)
                 parents.append(None)
-                constants = constants or arg.__class__ is np.ndarray
+                if kind is np.ndarray:
+                    constants = True
+                else:
+                    bottom = bottom and not isinstance(arg, Tracer)
             bit <<= 1
-        y = primitive(*values, **params)
+        if bottom:  # no tracer below: bind has nothing to find
+            try:
+                y = primitive.impl(*values, **params)
+            except (ValueError, TypeError, IndexError) as error:
+                raise primitive.explained(values, error) from None
+        else:
+            y = primitive(*values, **params)
         if not active:
             return y
         saved = primitive.save(y, values, active, params)
         if constants:
             self.guard.hold_saved(saved, args)
-        node = Node(primitive, parents, saved, params, getattr(y, "shape", ()), getattr(y, "dtype", None))
+        try:
+            node = Node(primitive, parents, saved, params, y.shape, y.dtype)
+        except AttributeError:  # a Python number
+            node = Node(primitive, parents, saved, params, (), None)
         self.nodes.append(node)
         return TapeTracer(self, y, node)
 
@@ -123,7 +139,7 @@ class Guard:
                     self.held.append(array)
             array = array.base
 
-    def hold_saved(self, saved: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+    def hold_saved(self, saved: Sequence[Any], args: tuple[Any, ...]) -> None:
         """Hold the plain arrays of `args` that a rule saved."""
         for value in saved:
             if value.__class__ is np.ndarray and any(value is arg for arg in args):

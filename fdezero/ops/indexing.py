@@ -54,25 +54,12 @@ def _cores(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
     return (len(args) - 1 + params["rest"], *[params["points"]] * (len(args) - 1))
 
 
-class _IndexedBy:
-    """One adjoint for the array, none for however many indices."""
-
-    def __init__(self, adjoint: Any) -> None:
-        self.adjoint = adjoint
-
-    def __getitem__(self, position: int) -> Any:
-        return None if position else self.adjoint
-
-
-gather: Linear = linear("gather", _gather, core=_cores)
-gather.adjoints = _IndexedBy(_gather_adjoint)  # type: ignore[assignment]
+gather: Linear = linear("gather", _gather, _gather_adjoint, core=_cores)
 scatter_add: Linear = linear(
     "scatter_add",
     _scatter_add,
+    lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest),
     core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
-)
-scatter_add.adjoints = _IndexedBy(  # type: ignore[assignment]
-    lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest)
 )
 
 

@@ -157,11 +157,11 @@ def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]
 
 def combine(first: Tree, *rest: Tree) -> Tree:
     """The inverse of `partition`: at every place the first leaf that is not None."""
-    columns: list[list[Any]] = []
-    treedef: TreeDef | None = None
-    for tree in (first, *rest):
+    column, treedef = flatten(first, none_is_leaf=True)
+    columns = [column]
+    for tree in rest:
         column, other = flatten(tree, none_is_leaf=True)
-        if treedef is not None and other != treedef:
+        if other != treedef:
             raise structure_error(first, tree, "first tree", f"tree {len(columns) + 1}")
-        columns, treedef = [*columns, column], other
+        columns.append(column)
     return unflatten(treedef, [next((leaf for leaf in row if leaf is not None), None) for row in zip(*columns, strict=True)])
