@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Elementwise, discrete, elementwise
+from ..devices import array_module
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -137,6 +138,13 @@ def _sigmoid(x: Any) -> Any:
 sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid)
 relu = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0))
 
+
+def _spacing(x: Any) -> Any:
+    if array_module(x) is np:
+        return np.spacing(x)
+    return np.copysign(np.nextafter(abs(x), math.inf) - abs(x), x)  # CuPy has no spacing
+
+
 # Without derivative (or with derivative 0 wherever there is one)
 equal = discrete("equal", operator.eq)
 not_equal = discrete("not_equal", operator.ne)
@@ -166,7 +174,7 @@ trunc = discrete("trunc", np.trunc)
 rint = discrete("rint", np.rint)
 heaviside = discrete("heaviside", np.heaviside)
 nextafter = discrete("nextafter", np.nextafter)
-spacing = discrete("spacing", np.spacing)
+spacing = discrete("spacing", _spacing)
 gcd = discrete("gcd", np.gcd)
 lcm = discrete("lcm", np.lcm)
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))

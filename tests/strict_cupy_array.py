@@ -1,0 +1,258 @@
+"""The array of the stand-in for CuPy: a NumPy array behind the refusals of cupy.ndarray, on one of two devices."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+PYTHON_SCALARS = (bool, int, float, complex)
+KINDS = "?bhilqBHILQefdFD"
+current = [0]
+
+
+class Device:
+    """cupy.cuda.Device: `with Device(1): ...` makes it the current one."""
+
+    def __init__(self, device: Any = None) -> None:
+        self.id = current[-1] if device is None else int(device)
+
+    def __enter__(self) -> "Device":
+        current.append(self.id)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        current.pop()
+
+    def use(self) -> "Device":
+        current[-1] = self.id
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.id == other.id
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def unsupported(value: Any) -> TypeError:
+    return TypeError(f"Unsupported type {type(value)}")
+
+
+def here(array: "ndarray") -> np.ndarray:
+    """The numbers of an array that a kernel may read."""
+    if array.device.id != current[-1]:
+        raise ValueError(
+            f"The device where the array resides ({array.device.id}) is different from the current device ({current[-1]}). "
+            "Peer access is unavailable between these devices."
+        )
+    return array._numbers
+
+
+def operand(value: Any) -> Any:
+    """What a kernel takes: an array on the current device or a scalar."""
+    if isinstance(value, ndarray):
+        return here(value)
+    if type(value) in PYTHON_SCALARS or isinstance(value, np.generic):
+        return value
+    raise unsupported(value)
+
+
+def wrap(result: Any, device: int | None = None) -> Any:
+    """Arrays for arrays and for scalars, also inside tuples and lists."""
+    if isinstance(result, tuple | list):
+        return type(result)([wrap(part, device) for part in result])
+    return ndarray._of(np.asarray(result), current[-1] if device is None else device)
+
+
+class Flags:
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.c_contiguous = numbers.flags.c_contiguous
+        self.f_contiguous = numbers.flags.f_contiguous
+        self.owndata = numbers.flags.owndata
+
+    def __getitem__(self, name: str) -> bool:
+        return {"C_CONTIGUOUS": self.c_contiguous, "F_CONTIGUOUS": self.f_contiguous, "OWNDATA": self.owndata}[name]
+
+
+class ndarray:  # noqa: N801, CuPy's name
+    """cupy.ndarray."""
+
+    __slots__ = ("__weakref__", "_device", "_numbers")
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+    _numbers: np.ndarray
+    _device: int
+
+    @classmethod
+    def _of(cls, numbers: np.ndarray, device: int) -> "ndarray":
+        if numbers.dtype.char not in KINDS:
+            raise ValueError(f"Unsupported dtype {numbers.dtype}")
+        self = cls.__new__(cls)
+        self._numbers = numbers
+        self._device = device
+        return self
+
+    shape = property(lambda self: self._numbers.shape)
+    dtype = property(lambda self: self._numbers.dtype)
+    ndim = property(lambda self: self._numbers.ndim)
+    size = property(lambda self: self._numbers.size)
+    nbytes = property(lambda self: self._numbers.nbytes)
+    itemsize = property(lambda self: self._numbers.itemsize)
+    strides = property(lambda self: self._numbers.strides)
+    flags = property(lambda self: Flags(self._numbers))
+    device = property(lambda self: Device(self._device))
+    T = property(lambda self: wrap(self._numbers.T, self._device))
+    mT = property(lambda self: wrap(self._numbers.mT, self._device))  # noqa: N815
+    real = property(lambda self: wrap(self._numbers.real, self._device))
+
+    def get(self) -> np.ndarray:
+        return self._numbers.copy()
+
+    def item(self) -> Any:
+        return self._numbers.item()
+
+    def tolist(self) -> Any:
+        return self._numbers.tolist()
+
+    def fill(self, value: Any) -> None:
+        if isinstance(value, ndarray):
+            if value.shape:
+                raise ValueError("non-scalar cupy.ndarray cannot be used for fill")
+            value = here(value)
+        elif np.asarray(value).shape:
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        here(self).fill(value)
+
+    def __repr__(self) -> str:
+        return repr(self._numbers)
+
+    def __str__(self) -> str:
+        return str(self._numbers)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._numbers, spec)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator["ndarray"]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    def __int__(self) -> int:
+        return int(self._numbers)
+
+    def __float__(self) -> float:
+        return float(self._numbers)
+
+    def __complex__(self) -> complex:
+        return complex(self._numbers)
+
+    def __array__(self, dtype: Any = None) -> np.ndarray:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __getitem__(self, index: Any) -> "ndarray":
+        parts, advanced = index_of(index)
+        return wrap((here(self) if advanced else self._numbers)[parts], self._device)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        parts, advanced = index_of(index)
+        if isinstance(value, ndarray):
+            here(self)[parts] = here(value)
+        elif advanced:  # CuPy uploads it
+            here(self)[parts] = np.asarray(value, self.dtype)
+        else:
+            wrap(self._numbers[parts, ...] if parts is not Ellipsis else self._numbers, self._device).fill(value)
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if "out" in kwargs:
+            if len(kwargs["out"]) != 1:
+                raise ValueError("The 'out' parameter must have exactly one array value")
+            kwargs["out"] = kwargs["out"][0]
+        ours: Any = getattr(sys.modules["cupy"], function.__name__, None)
+        if method != "__call__":
+            ours = getattr(ours, method, None)
+        if ours is None:
+            return NotImplemented
+        for value in (*inputs, *([kwargs["out"]] if "out" in kwargs else [])):
+            known = type(value) in PYTHON_SCALARS or isinstance(value, ndarray | np.ndarray | np.generic)
+            if not known and not hasattr(value, "__cuda_array_interface__") and not hasattr(value, "__cupy_get_ndarray__"):
+                return NotImplemented
+        if function.__name__ in {"greater", "greater_equal", "less", "less_equal", "equal", "not_equal"}:
+            inputs = tuple([x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs])
+        return ours(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
+        module: Any = sys.modules["cupy"]
+        for name in function.__module__.split(".")[1:]:
+            module = getattr(module, name, None)
+        ours = getattr(module, function.__name__, None)
+        if ours is None or ours is function or not all(issubclass(kind, ndarray | np.ndarray) for kind in kinds):
+            return NotImplemented
+        return ours(*args, **kwargs)
+
+
+ndarray.__module__ = "cupy"
+
+
+def index_of(index: Any) -> tuple[Any, bool]:
+    """The index for NumPy, and whether arrays are in it. Lists and NumPy arrays in it are uploaded, as CuPy does."""
+    if isinstance(index, tuple):
+        parts = [index_of(part) for part in index]
+        return tuple([part for part, _ in parts]), any(advanced for _, advanced in parts)
+    if isinstance(index, ndarray):
+        return here(index), True
+    if index is None or index is Ellipsis or isinstance(index, slice) or (np.isscalar(index) and not isinstance(index, bool | np.bool_)):
+        return index, False
+    return np.asarray(index), True
+
+
+def both_handed(name: str, numpys: Any) -> None:
+    """An operator as CuPy has it: its own kernel for its own arrays, the protocol of NumPy for what else has one."""
+
+    def ours() -> Any:
+        return getattr(sys.modules["cupy"], numpys.__name__)
+
+    def forward(x: ndarray, y: Any) -> Any:
+        if isinstance(y, ndarray):
+            return ours()(x, y)
+        if not hasattr(y, "__array_ufunc__"):
+            return NotImplemented if getattr(y, "__array_priority__", 0) > 100 else numpys(x, y)
+        return NotImplemented if y.__array_ufunc__ is None else numpys(x, y)
+
+    setattr(ndarray, f"__{name}__", forward)
+    setattr(ndarray, f"__r{name}__", lambda self, other: ours()(other, self))
+    setattr(ndarray, f"__i{name}__", lambda self, other: ours()(self, other, out=self))
+
+
+def compared(name: str, numpys: Any) -> None:
+    def compare(self: ndarray, other: Any) -> Any:
+        if isinstance(other, ndarray):
+            return getattr(sys.modules["cupy"], numpys.__name__)(self, other)
+        if getattr(other, "__array_ufunc__", 0) is None:
+            return NotImplemented
+        if name in {"eq", "ne"} and (other is None or type(other).__eq__ is object.__eq__):
+            return wrap(np.full(self.shape, name == "ne"))
+        return numpys(self, other.item() if isinstance(other, np.ndarray) and other.ndim == 0 else other)
+
+    setattr(ndarray, f"__{name}__", compare)
+
+
+OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
+    "matmul": "matmul", "divmod": "divmod",
+}  # fmt: skip
+COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+for _name, _word in OPERATORS.items():
+    both_handed(_name, getattr(np, _word))
+for _name, _word in COMPARISONS.items():
+    compared(_name, getattr(np, _word))
+for _name, _word in {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}.items():
+    setattr(ndarray, f"__{_name}__", lambda self, word=_word: getattr(sys.modules["cupy"], word)(self))
