@@ -83,6 +83,9 @@ def _samples() -> list[Sample]:
         sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
     sample("power", between(0.5, 2, 2, 3), normal(3))
     sample("power", between(0.5, 2, 3), 3)
+    sample("power", between(0.5, 2, 3), np.array([0.0, 1.0, 2.0]))
+    for name in ("logaddexp", "logaddexp2"):  # equal arguments: a tie, but no kink
+        sample(name, np.array([1.0, 2.0]), np.array([1.0, 0.5]))
     sample("remainder", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
     sample("fmod", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
     sample("where", integers(2, 2, 3).astype(bool), normal(2, 3), normal(3))

@@ -18,10 +18,11 @@ LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 
 def _power_slope(x: Any, exponent: Any) -> Any:
-    """exponent * x ** (exponent - 1), and 0 for the exponent 0 also at x = 0."""
+    """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
     if isinstance(exponent, int | float):
         return exponent * x ** (exponent - 1) if exponent else np.zeros_like(x)
-    return np.where(exponent == 0, 0, exponent * x ** np.where(exponent == 0, 1, exponent - 1))
+    constant = (exponent == 0) & (x == 0)
+    return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
 # Arithmetic
@@ -70,7 +71,8 @@ logaddexp2 = elementwise(
 
 def _difference(a: Any, b: Any) -> Any:
     """a - b, and 0 for equal infinities."""
-    return np.where(a == b, 0, a - np.where(a == b, 0, b))
+    same = np.isinf(a) & (a == b)
+    return np.where(same, 0, a - np.where(same, 0, b))
 
 
 # Trigonometry
