@@ -56,7 +56,9 @@ def _storable(key: str, leaf: Any) -> np.ndarray:
     if hasattr(leaf, "level"):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     array = np.asarray(to_numpy(leaf))
-    if isinstance(leaf, str | bytes) or array.dtype.kind not in "biufcmMSU" or (array.dtype.kind not in "mM" and np.dtype(array.dtype.str) != array.dtype):
+    # A dtype that NumPy only borrows, such as bfloat16, comes back from a file as something else.
+    known = array.dtype.kind in "mM" or np.dtype(array.dtype.str) == array.dtype
+    if isinstance(leaf, str | bytes) or array.dtype.kind not in "biufcmMSU" or not known:
         raise FileError(
             f"{key} is {describe(leaf)}, which npz cannot keep: convert it to an array of numbers, or declare the field static."
         )

@@ -86,7 +86,7 @@ def run() -> None:
     table(
         ["one operation, forward and backward", "scalar, us", "ratio", "100 float64, us", "ratio"],
         [
-            [name, f"{scalar[name]:.2f}", f"{scalar[name] / scalar[base]:.1f}", f"{hundred[name]:.2f}", f"{hundred[name] / hundred[base]:.1f}"]
+            [name, *(text for found in (scalar, hundred) for text in (f"{found[name]:.2f}", f"{found[name] / found[base]:.1f}"))]
             for name in scalar
         ],
     )

@@ -22,7 +22,8 @@ def seconds(name: str) -> float:
 
 
 def run() -> None:
-    names = [name for name in ("fdezero", "attrs, optree", "autograd.numpy", "mygrad", "torch", "jax.numpy", "dezero") if "," in name or peer(name)]
+    candidates = ("fdezero", "attrs, optree", "autograd.numpy", "mygrad", "torch", "jax.numpy", "dezero")
+    names = [name for name in candidates if "," in name or peer(name)]
     for name in names:
         seconds(name)
     times: dict[str, list[float]] = {name: [] for name in names}

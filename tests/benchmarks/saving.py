@@ -41,5 +41,6 @@ def run() -> None:
         for verb, kind in (("save", "plain"), ("save", "packed"), ("load", "plain"), ("load", "packed")):
             numpy, ours = medians[f"{verb} {kind}"], medians[f"fd {verb} {kind}"]
             megabytes = " / ".join(f"{path.stat().st_size / 1e6:.1f}" for path in sizes[kind])
-            rows.append([f"{verb}, {'compressed' if kind == 'packed' else 'uncompressed'}", f"{numpy:.2f}", f"{ours:.2f}", f"{ours / numpy:.2f}", megabytes])
+            what = f"{verb}, {'compressed' if kind == 'packed' else 'uncompressed'}"
+            rows.append([what, f"{numpy:.2f}", f"{ours:.2f}", f"{ours / numpy:.2f}", megabytes])
     table(["100 MB of float32", "NumPy (floor), CPU s", "fdezero, CPU s", "ratio", "file, MB: NumPy / fdezero"], rows)
