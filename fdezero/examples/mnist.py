@@ -131,6 +131,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for path in (options.weights, options.plot):
         if path and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} for {path.name}")
+    if options.plot and options.plot.suffix != ".png":
+        parser.error(f"--plot draws a PNG file, got {options.plot}")
     return options
 
 
@@ -150,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     for device in devices:
         if len(devices) > 1:
             print(f"device: {device}")
-        runs[device] = run = train(model, training, options, device, options.weights if device == devices[-1] else None)
+        runs[device] = run = train(model, training, options, device, options.weights)
         print(f"test accuracy: {accuracy(run.model, test):.4f}")
     if len(devices) > 1:
         averages = {device: sum(run.times) / len(run.times) for device, run in runs.items()}

@@ -4,13 +4,13 @@ from typing import Any
 
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
-from . import elementwise as face
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
+from .elementwise import astype
 from .shape import ravel
 
 
 def _cast(x: Any, dtype: Any) -> Array:
-    return as_array(x) if dtype is None else face.astype(x, dtype)
+    return as_array(x) if dtype is None else astype(x, dtype)
 
 
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
@@ -63,7 +63,7 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy."""
     x = _cast(x, dtype)
     if str(x.dtype) == "float16":
-        return face.astype(mean(x, axis, "float32", None, keepdims), x.dtype)
+        return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
     axes = trailing_axes(axis, x.ndim)
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
