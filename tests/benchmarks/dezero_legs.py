@@ -25,7 +25,7 @@ def held_to_float32(loader: Any, weights: list[np.ndarray]) -> Any:
 def _narrow_numbers() -> Iterator[None]:
     core = peer("dezero.core")
     before = core.as_array
-    core.as_array = lambda x, array_module=np: array_module.asarray(x, np.float32) if isinstance(x, int | float) else before(x, array_module)
+    core.as_array = lambda x, xp=np: xp.asarray(x, np.float32) if isinstance(x, int | float) else before(x, xp)
     try:
         yield
     finally:
