@@ -184,7 +184,7 @@ class RawKernel:
         rows, keys = out.reshape(n, count), keys.reshape(-1, 2)
         for row in range(n):
             first = int(starts.reshape(-1)[row]) if has_starts else int(start)
-            rows[row] = np.random.Philox(counter=[first, 0, 0, int(domain)], key=keys[row]).random_raw(int(count))
+            rows[row] = np.random.Philox(counter=first + (int(domain) << 192), key=keys[row]).random_raw(int(count))
 
 
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False) -> ndarray:

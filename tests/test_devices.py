@@ -140,7 +140,8 @@ def test_device_of_names_the_leaves_that_differ(gpu: Any) -> None:
 
 def test_mixing_devices_in_an_operation_says_where_each_array_is(gpu: Any) -> None:
     here, there = np.ones(3), gpu.asarray([1.0, 2.0, 3.0])
-    for mix in (lambda x: fnp.add(x, here), lambda x: x * here, lambda x: here * x, lambda x: fnp.matmul(here, x), lambda x: np.add(here, x)):
+    ways = (lambda x: fnp.add(x, here), lambda x: x * here, lambda x: here * x, lambda x: fnp.matmul(here, x), lambda x: np.add(here, x))
+    for mix in ways:
         with pytest.raises(DeviceError, match=r"different devices: .* on (gpu:0, .* on cpu|cpu, .* on gpu:0)\..*to_device"):
             fd.grad(lambda x: fnp.sum(mix(x)))(there)
     key = fd.random.key(0)
@@ -182,8 +183,9 @@ def test_a_second_gpu(strict_cupy: Any) -> None:
 
 def same(there: Any, here: Any, tolerance: float = 1e-9) -> None:
     """The numbers are the same, and all of them are on the GPU."""
-    assert all(fd.device_of(leaf) == "gpu:0" for leaf, plain in zip(fd.tree.leaves(there), fd.tree.leaves(here), strict=True) if np.ndim(plain))
-    assert [x.dtype for x in fd.tree.leaves(fd.to_numpy(there))] == [np.asarray(x).dtype for x in fd.tree.leaves(here)]
+    leaves, expected = fd.tree.leaves(there), [np.asarray(leaf) for leaf in fd.tree.leaves(here)]
+    assert all(fd.device_of(leaf) == "gpu:0" for leaf, plain in zip(leaves, expected, strict=True) if plain.ndim)
+    assert [x.dtype for x in fd.to_numpy(leaves)] == [x.dtype for x in expected]
     assert_trees_close(fd.to_numpy(there), here, tolerance)
 
 
@@ -229,16 +231,21 @@ X = np.cos(np.arange(12.0)).reshape(4, 3)
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: x[0] * x[1, ::-1] + x[..., 1:2].sum(), lambda x: x[np.array([0, 2, 2])], lambda x: x[[1, 2], [0, 2]],
-        lambda x: x[x > 0], lambda x: x[None, 1, :, None], lambda x: fd.at(x)[1].set(2.0), lambda x: fd.at(x)[[0, 0]].add(x[:2]),
-        lambda x: fd.at(x)[[0, 0], [1, 1]].multiply(3.0), lambda x: fd.at(x)[0].max(0.5), lambda x: np.sin(x) * 2 + np.float64(3) * x,
-        lambda x: np.maximum(0.1, x), lambda x: np.add.reduce(x), lambda x: np.concatenate([x, 2.0 * x]), lambda x: fnp.stack([x[0], x[1] * 2]),
-        lambda x: np.where(x > 0, x, 0.0), lambda x: fnp.std(x, axis=0), lambda x: fnp.pad(x, 1), lambda x: fnp.roll(x, 1, 0),
-        lambda x: fnp.split(x, 2)[1], lambda x: fnp.einsum("ij,kj->ik", x, x), lambda x: x @ x.T, lambda x: fnp.clip(x, -0.5, 0.5),
-        lambda x: fnp.take_along_axis(x, fnp.argsort(x, axis=1), axis=1), lambda x: 2 / (3 + x) - x**2 + 2**x, lambda x: -abs(x),
-        lambda x: F.softmax(x), lambda x: F.gelu(x), lambda x: F.softplus(x), lambda x: F.log_softmax(x), lambda x: fnp.repeat(x, 2, 0),
-        lambda x: fnp.tile(x, (2, 1)), lambda x: fnp.prod(x, axis=0), lambda x: fnp.cumsum(x, axis=1), lambda x: fnp.outer(x[0], x[1]),
-        lambda x: fnp.tensordot(x, x, 2), lambda x: fnp.moveaxis(x, 0, 1), lambda x: fnp.logsumexp(x), lambda x: x.astype(np.float32),
+        lambda x: x[0] * x[1, ::-1] + x[..., 1:2].sum(), lambda x: x[np.array([0, 2, 2])],
+        lambda x: x[[1, 2], [0, 2]], lambda x: x[x > 0], lambda x: x[None, 1, :, None],
+        lambda x: fd.at(x)[1].set(2.0), lambda x: fd.at(x)[[0, 0]].add(x[:2]),
+        lambda x: fd.at(x)[[0, 0], [1, 1]].multiply(3.0), lambda x: fd.at(x)[0].max(0.5),
+        lambda x: np.sin(x) * 2 + np.float64(3) * x, lambda x: np.maximum(0.1, x), lambda x: np.add.reduce(x),
+        lambda x: np.concatenate([x, 2.0 * x]), lambda x: fnp.stack([x[0], x[1] * 2]),
+        lambda x: np.where(x > 0, x, 0.0), lambda x: fnp.std(x, axis=0), lambda x: fnp.pad(x, 1),
+        lambda x: fnp.roll(x, 1, 0), lambda x: fnp.split(x, 2)[1], lambda x: fnp.einsum("ij,kj->ik", x, x),
+        lambda x: x @ x.T, lambda x: fnp.clip(x, -0.5, 0.5),
+        lambda x: fnp.take_along_axis(x, fnp.argsort(x, axis=1), axis=1), lambda x: 2 / (3 + x) - x**2 + 2**x,
+        lambda x: -abs(x), lambda x: F.softmax(x), lambda x: F.gelu(x), lambda x: F.softplus(x),
+        lambda x: F.log_softmax(x), lambda x: fnp.repeat(x, 2, 0), lambda x: fnp.tile(x, (2, 1)),
+        lambda x: fnp.prod(x, axis=0), lambda x: fnp.cumsum(x, axis=1), lambda x: fnp.outer(x[0], x[1]),
+        lambda x: fnp.tensordot(x, x, 2), lambda x: fnp.moveaxis(x, 0, 1), lambda x: fnp.logsumexp(x),
+        lambda x: x.astype(np.float32),
     ],
 )  # fmt: skip
 def test_what_people_write_is_the_same_on_the_gpu(function: Callable[[Any], Any], gpu: Any) -> None:
