@@ -57,7 +57,8 @@ def test_known_answers() -> None:
     assert random.key(5).tolist() == [5, 0]
     assert random.key(2**64 + 3).tolist() == [3, 1]
     assert random.split(random.key(0)).tolist() == reference([0, 0], 8, domain=1).reshape(2, 4)[:, :2].tolist()
-    assert random.fold_in(random.key(0), 9).tolist() == reference([0, 0], 2, start=9, domain=2).tolist()
+    for data in (0, 9, 2**63 + 1, 2**64 - 1):  # NumPy takes a list with a number from 2**63 on for floats
+        assert random.fold_in(random.key(0), data).tolist() == reference([0, 0], 2, start=data, domain=2).tolist()
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=33, max_size=36), st.integers(1, 9), st.integers(0, 3))
