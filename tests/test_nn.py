@@ -1,0 +1,184 @@
+"""Layers: the names of parameters, immutability, keys, errors that name the layer, frozen layers."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero.errors import ImmutableError, KeyMissingError, ShapeError, StructureError
+from fdezero.testing import assert_trees_equal, check_grads
+
+KEY = fd.random.key(0)
+X = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+
+
+def sequential(*layers: Any) -> nn.Sequential:
+    return nn.Sequential(layers)
+
+
+def test_linear_is_its_formula() -> None:
+    layer = nn.Linear.init(KEY, 4, 3)
+    assert layer.W.shape == (4, 3)
+    assert layer.W.dtype == layer.b.dtype == layer(X).dtype == np.float32
+    np.testing.assert_array_equal(layer.b, np.zeros(3, np.float32))
+    moved = layer.replace(b=np.ones(3, np.float32))
+    np.testing.assert_allclose(moved(X), X @ layer.W + 1, rtol=1e-6)
+    assert_trees_equal(layer(X, key=KEY, train=True), layer(X))
+
+
+def test_linear_weights_have_the_variance_of_lecun() -> None:
+    W = nn.Linear.init(KEY, 400, 500).W
+    assert abs(W.std() * 20 - 1) < 0.01
+    assert abs(W.mean()) < 0.001
+    assert_trees_equal(nn.Linear.init(KEY, 400, 500).W, W)
+    assert (nn.Linear.init(fd.random.key(1), 400, 500).W != W).mean() > 0.99
+
+
+def test_linear_without_bias_and_in_other_dtypes() -> None:
+    layer = nn.Linear.init(KEY, 4, 3, bias=False, dtype=np.float64)
+    assert layer.b is None
+    assert fd.tree.paths(layer) == ["W"]
+    assert layer(X.astype(np.float64)).dtype == np.float64
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (3, -1), (2.5, 3)])
+def test_linear_refuses_sizes(sizes: tuple[Any, Any]) -> None:
+    with pytest.raises(ValueError, match="a whole number from 1 on"):
+        nn.Linear.init(KEY, *sizes)
+
+
+def test_a_seed_is_no_key() -> None:
+    with pytest.raises(KeyMissingError, match=r"fd\.random\.key\(0\)"):
+        nn.Linear.init(0, 4, 3)
+
+
+def test_names_of_parameters() -> None:
+    assert fd.tree.paths(nn.MLP.init(KEY, (4, 3, 2))) == ["layers/0/W", "layers/0/b", "layers/1/W", "layers/1/b"]
+    model = sequential(nn.Linear.init(KEY, 4, 3), F.relu, nn.Dropout(0.5), nn.Linear.init(KEY, 3, 2))
+    assert fd.tree.paths(model) == ["layers/0/W", "layers/0/b", "layers/3/W", "layers/3/b"]
+
+
+def test_layers_are_immutable() -> None:
+    model = nn.MLP.init(KEY, (4, 3, 2))
+    with pytest.raises(ImmutableError, match="Linear is immutable: W cannot be assigned"):
+        model.layers[0].W = X
+    with pytest.raises(ImmutableError, match="MLP is immutable: momentum cannot be assigned"):
+        model.momentum = 1
+    with pytest.raises(AttributeError):
+        del model.layers
+
+
+def test_layers_are_copied_and_pickled() -> None:
+    model = nn.MLP.init(KEY, (4, 3, 2), dropout=0.25)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_trees_equal(other, model)
+        assert other.dropout.rate == 0.25
+        assert_trees_equal(other(X), model(X))
+
+
+def test_mlp_is_its_formula() -> None:
+    model = nn.MLP.init(KEY, (4, 6, 5, 2), activation=F.relu)
+    first, second, third = model.layers
+    hidden = np.maximum(np.maximum(X @ first.W + first.b, 0) @ second.W + second.b, 0)
+    np.testing.assert_allclose(model(X), hidden @ third.W + third.b, rtol=1e-5)
+    assert model(X).dtype == np.float32
+    assert len({layer.W.ravel()[0] for layer in model.layers}) == 3
+
+
+def test_mlp_has_second_derivatives() -> None:
+    model = nn.MLP.init(KEY, (4, 3, 2), activation=F.tanh, dtype=np.float64)
+    check_grads(lambda model, x: F.softmax_cross_entropy(model(x), np.array([0, 1, 1])), (model, X[:3].astype(np.float64)))
+
+
+@pytest.mark.parametrize("sizes", [(4,), (), 4])
+def test_mlp_refuses_sizes(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="at least the sizes of its input and output"):
+        nn.MLP.init(KEY, sizes)
+
+
+def test_dropout_layer() -> None:
+    layer = nn.Dropout(0.5)
+    assert fd.tree.paths(layer) == []
+    assert layer(X) is X
+    assert_trees_equal(layer(X, key=KEY, train=True), F.dropout(X, 0.5, key=KEY, train=True))
+    for rate in (1.0, -0.5, "half"):
+        with pytest.raises(ValueError, match="from 0 up to but not including 1"):
+            nn.Dropout(rate)
+
+
+def test_sequential_runs_layers_and_functions_in_order() -> None:
+    first, last = nn.Linear.init(KEY, 4, 3), nn.Linear.init(fd.random.key(1), 3, 2)
+    model = sequential(first, F.relu, lambda x: x * 2, last)
+    np.testing.assert_allclose(model(X), last(2 * np.maximum(first(X), 0)))
+    check_grads(lambda x: sequential(F.tanh, lambda x: x * x)(x), (X.astype(np.float64),))
+
+
+def test_sequential_without_layers_is_the_identity() -> None:
+    assert sequential()(X, key=KEY, train=True) is X
+
+
+@pytest.mark.parametrize("wrong", [3, nn.Linear, np.ones(2)])
+def test_sequential_refuses_what_is_no_layer(wrong: Any) -> None:
+    with pytest.raises(StructureError, match=r"Sequential takes layers and functions, got .*"):
+        sequential(F.relu, wrong)
+
+
+def test_every_layer_draws_with_a_key_of_its_own() -> None:
+    ones = np.ones((1, 200))
+    model = sequential(*[lambda x: np.ones((1, 200)), nn.Dropout(0.5)] * 2)
+    twice = sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+    kept = (twice(ones, key=KEY, train=True) != 0).mean()
+    assert 0.1 < kept < 0.4
+    assert (model(ones, key=KEY, train=True) != nn.Dropout(0.5)(ones, key=KEY, train=True)).any()
+
+
+def test_dropout_of_an_mlp() -> None:
+    model = nn.MLP.init(KEY, (4, 50, 50, 2), dropout=0.5)
+    trained = [model(X, key=key, train=True) for key in fd.random.split(KEY)]
+    assert (trained[0] != trained[1]).all()
+    assert_trees_equal(model(X, key=KEY), nn.MLP(model.layers, model.activation)(X))
+    mean = np.mean([model(X, key=key, train=True) for key in fd.random.split(KEY, 2000)], axis=0)
+    assert np.abs(mean - model(X)).max() < 0.2
+
+
+def test_errors_name_the_layer() -> None:
+    inner = sequential(F.relu, nn.Linear.init(KEY, 9, 2))
+    with pytest.raises(ShapeError, match=r"last axis of 9, got x float32\[5,3\].*\(at layers/1/layers/1\)"):
+        sequential(nn.Linear.init(KEY, 4, 3), inner)(X)
+    with pytest.raises(ShapeError, match=r"\(at layers/0\)"):
+        nn.MLP.init(KEY, (3, 2))(X)
+    with pytest.raises(KeyMissingError, match=r"\(at layers/1\)"):
+        sequential(F.relu, nn.Dropout(0.5))(X, train=True)
+    with pytest.raises(KeyMissingError, match=r"\(at layers/0\)"):
+        nn.MLP.init(KEY, (4, 3, 2), dropout=0.5)(X, train=True)
+
+
+def test_models_map_over_examples_and_over_their_own_axis() -> None:
+    model = nn.MLP.init(KEY, (4, 3, 2))
+    np.testing.assert_allclose(fd.vmap(model)(X), model(X), rtol=1e-6)
+    ensemble = fd.vmap(lambda key: nn.MLP.init(key, (4, 3, 2)))(fd.random.split(KEY, 7))
+    outputs = fd.vmap(lambda model: model(X))(ensemble)
+    assert outputs.shape == (7, 5, 2)
+    np.testing.assert_allclose(outputs[3], nn.MLP.init(fd.random.split(KEY, 7)[3], (4, 3, 2))(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("opt", [optim.sgd(0.1), optim.adam(0.1)], ids=["sgd", "adam"])
+def test_a_frozen_layer_has_no_gradient_and_is_not_trained(opt: optim.GradientTransformation) -> None:
+    layers = nn.MLP.init(KEY, (4, 3, 2)).layers
+    params = {"first": fd.Frozen(layers[0]), "last": layers[1]}
+
+    def loss(params: Any) -> Any:
+        return F.softmax_cross_entropy(params["last"](F.relu(params["first"].value(X))), np.array([0, 1, 0, 1, 1]))
+
+    gradient = fd.grad(loss)(params)
+    assert gradient["first"] is None
+    trained, state = params, opt.init(params)
+    for _ in range(3):
+        trained, state = opt.step(trained, fd.grad(loss)(trained), state)
+    assert_trees_equal(trained["first"], params["first"])
+    assert loss(trained) < loss(params)
