@@ -121,7 +121,7 @@ class _Place:
         self.x, self.shape, self.positions = x, positions.shape, reshape(positions, (-1,) if positions.size else (0,))
 
     def _values(self, y: Any) -> Array:
-        y = as_array(y) if hasattr(y, "shape") or not isinstance(y, int | float) else array_module(self.x).asarray(y)
+        y = array_module(self.x).asarray(y) if isinstance(y, int | float | np.generic) else as_array(y)
         try:
             wide = broadcast_to(y, self.shape)
         except ValueError:
