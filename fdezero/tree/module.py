@@ -1,6 +1,6 @@
 """Modules: frozen attrs classes that are pytrees of their fields."""
 
-from typing import Any, NoReturn, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
 
 import attrs
 
@@ -20,7 +20,7 @@ def module(cls: type[T]) -> type[T]:
     """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`."""
     cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
     cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
-    register(cls, trainable=cls.__name__ != "Frozen")
+    register(cls)
     return cls
 
 
@@ -61,4 +61,5 @@ def _short(value: Any) -> str:
 class Frozen(Module):
     """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`."""
 
+    passed_over: ClassVar[bool] = True  # a leaf in the namespace TRAINABLE
     value: Any

@@ -22,7 +22,7 @@ ALL, TRAINABLE = "fdezero", "fdezero.trainable"
 _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
 
 
-def register(cls: type, *, trainable: bool = True) -> None:
+def register(cls: type) -> None:
     """Make the attrs class `cls` a container: its fields are children, unless declared `static`."""
     fields = attrs.fields(cls)
     children = tuple(field.name for field in fields if not field.metadata.get("static"))
@@ -41,7 +41,7 @@ def register(cls: type, *, trainable: bool = True) -> None:
             put(module, name, value)
         return module
 
-    for namespace in (ALL, TRAINABLE) if trainable else (ALL,):
+    for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
         optree.register_pytree_node(
             cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace  # type: ignore[arg-type]
         )
