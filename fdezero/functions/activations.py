@@ -19,6 +19,7 @@ def relu(x: Any) -> Any:
 
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
     """x where it is positive, slope * x elsewhere."""
+    x = fnp.asarray(x)
     return fnp.where(x > 0, x, slope * x)
 
 
@@ -37,6 +38,7 @@ def gelu(x: Any) -> Any:
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
     """
+    x = fnp.asarray(x)
     return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, RangeError, ShapeError, describe
 
 
 def _check_labels(name: str, logits: Any, labels: Any) -> None:
@@ -15,13 +15,14 @@ def _check_labels(name: str, logits: Any, labels: Any) -> None:
     if labels.shape != logits.shape[:-1]:
         raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.")
     if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
-        raise ShapeError(f"{name}: labels lie between {labels.min()} and {labels.max()}, the logits have {logits.shape[-1]} classes.")
+        raise RangeError(f"{name}: labels lie between {labels.min()} and {labels.max()}, the logits have {logits.shape[-1]} classes.")
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
 
-    Raises DTypeError for labels that are no integers, ShapeError for shapes or labels that do not fit.
+    Raises DTypeError for labels that are no integers, ShapeError for shapes that do not fit, and RangeError for labels
+    outside the classes (on the CPU; a GPU is not made to wait for the check).
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     _check_labels("softmax_cross_entropy", logits, labels)
@@ -45,7 +46,8 @@ def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
     """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
 
-    Logarithms are of at least the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values.
+    Logarithms are of at least the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values; the
+    term that is cut off there has the derivative 0. Where p is a sigmoid, sigmoid_cross_entropy of its logits is exact.
     """
     p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
     tiny = float(np.finfo(p.dtype).tiny)
@@ -63,5 +65,3 @@ def accuracy(logits: Any, labels: Any) -> Any:
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     _check_labels("accuracy", logits, labels)
     return fnp.mean(fnp.argmax(logits, axis=-1) == labels)
-
-

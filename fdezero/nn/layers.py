@@ -7,8 +7,9 @@ from typing import Any, Self
 import numpy as np
 
 from .. import functions as F
+from .. import numpy as fnp
 from .. import random
-from ..errors import describe
+from ..errors import RangeError, describe
 from ..tree import Module, module, static
 
 Array = Any
@@ -23,12 +24,15 @@ class Linear(Module):
 
     @classmethod
     def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
-        """W normal with variance 1 / in_size (LeCun et al., "Efficient backprop", 1998), b zero."""
+        """W normal with variance 1 / in_size (LeCun et al., "Efficient backprop", 1998), b zero, on the key's device.
+
+        Raises RangeError for a size that is no whole number from 1 on.
+        """
         for name, size in (("in_size", in_size), ("out_size", out_size)):
             if not isinstance(size, int | np.integer) or size < 1:
-                raise ValueError(f"Linear: {name} is a whole number from 1 on, got {describe(size)}.")
+                raise RangeError(f"Linear: {name} is a whole number from 1 on, got {describe(size)}.")
         W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
-        return cls(W, np.zeros(out_size, dtype) if bias else None)
+        return cls(W, fnp.zeros_like(W[0]) if bias else None)
 
     def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
         return F.linear(x, self.W, self.b)
@@ -36,7 +40,7 @@ class Linear(Module):
 
 def _check_rate(layer: Any, attribute: Any, rate: Any) -> None:
     if not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise ValueError(f"Dropout: the rate is a number from 0 up to but not including 1, got {describe(rate)}.")
+        raise RangeError(f"Dropout: the rate is a number from 0 up to but not including 1, got {describe(rate)}.")
 
 
 @module

@@ -9,13 +9,13 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from .transformation import GradientTransformation, as_dtype, chain, global_norm, stateless
+from .transformation import GradientTransformation, Scaling, chain, global_norm, stateless, times, weak
 
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
 
 
 class Count(NamedTuple):
-    """The number of steps taken, an int64 array."""
+    """The number of steps taken, int64."""
 
     step: Any
 
@@ -34,47 +34,48 @@ class Moments(NamedTuple):
     square: Any
 
 
-def _times(x: Any, factor: Any) -> Any:
-    return as_dtype(x * factor, x)
-
-
 def scale(factor: Any) -> GradientTransformation:
     """Gradients times a number."""
-    return stateless(lambda grads, params: trees.map(lambda g: _times(g, factor), grads))
+    factor = weak(factor)
+    return Scaling(lambda params: (), lambda grads, state, params: (_times_all(grads, factor), state), factor)
 
 
-def _descend(lr: Rate) -> GradientTransformation:
-    if not callable(lr):
-        return scale(-lr)
-
-    def update(grads: Any, state: Count, params: Any) -> tuple[Any, Count]:
-        factor = -lr(state.step)
-        return trees.map(lambda g: _times(g, factor), grads), Count(state.step + 1)
-
-    return GradientTransformation(lambda params: Count(np.asarray(0)), update)
+def _times_all(tree: Any, factor: Any) -> Any:
+    return trees.map(lambda x: times(x, factor), tree)
 
 
 def sgd(lr: Rate) -> GradientTransformation:
     """params - lr * grads."""
-    return _descend(lr)
+    if not callable(lr):
+        return scale(-lr)
+
+    def update(grads: Any, state: Count, params: Any) -> tuple[Any, Count]:
+        return _times_all(grads, weak(-lr(state.step))), Count(state.step + 1)
+
+    return GradientTransformation(lambda params: Count(np.asarray(0)), update)
 
 
 def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
     """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that (Sutskever et al. 2013)."""
+    decay = weak(decay)
 
     def init(params: Any) -> Trace:
         return Trace(trees.map(fnp.zeros_like, trees.trainable(params)))
 
     def update(grads: Any, state: Trace, params: Any) -> tuple[Any, Trace]:
-        velocity = trees.map(lambda g, v: decay * v + g, grads, state.velocity, names=("grads", "the state's velocity"))
-        moves = trees.map(lambda g, v: decay * v + g, grads, velocity) if nesterov else velocity
+        velocity = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))
+        moves = trees.map(lambda g, v: times(v, decay) + g, grads, velocity) if nesterov else velocity
         return moves, Trace(velocity)
 
-    return chain(GradientTransformation(init, update), _descend(lr))
+    return chain(GradientTransformation(init, update), sgd(lr))
 
 
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
-    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1."""
+    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+
+    With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
+    """
+    b1, b2, eps = weak(b1), weak(b2), weak(eps)
 
     def init(params: Any) -> Moments:
         zeros = trees.map(fnp.zeros_like, trees.trainable(params))
@@ -83,16 +84,12 @@ def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8)
     def update(grads: Any, state: Moments, params: Any) -> tuple[Any, Moments]:
         names = ("grads", "the state's moments")
         step = state.step + 1
-        mean = trees.map(lambda g, m: b1 * m + (1 - b1) * g, grads, state.mean, names=names)
-        square = trees.map(lambda g, s: b2 * s + (1 - b2) * fnp.square(g), grads, state.square, names=names)
-        first, second = 1 - b1**step, 1 - b2**step
+        mean = trees.map(lambda g, m: times(m, b1) + times(g, 1 - b1), grads, state.mean, names=names)
+        square = trees.map(lambda g, s: times(s, b2) + times(fnp.square(g), 1 - b2), grads, state.square, names=names)
+        first, second = weak(1 / (1 - b1**step)), weak(1 / (1 - b2**step))
+        return trees.map(lambda m, s: times(m, first) / (fnp.sqrt(times(s, second)) + eps), mean, square), Moments(step, mean, square)
 
-        def move(m: Any, s: Any) -> Any:
-            return _times(m, 1 / first) / (fnp.sqrt(_times(s, 1 / second)) + eps)
-
-        return trees.map(move, mean, square), Moments(step, mean, square)
-
-    return chain(GradientTransformation(init, update), _descend(lr))
+    return chain(GradientTransformation(init, update), sgd(lr))
 
 
 def clip_by_global_norm(max_norm: float) -> GradientTransformation:
@@ -100,18 +97,17 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
 
     def clip(grads: Any, params: Any) -> Any:
         norm = global_norm(grads)
-        factor = fnp.where(norm > max_norm, max_norm / fnp.where(norm > max_norm, norm, 1), 1)
-        return trees.map(lambda g: _times(g, factor), grads)
+        above = norm > max_norm
+        return _times_all(grads, weak(fnp.where(above, max_norm / fnp.where(above, norm, 1), 1)))  # no 0 / 0 at norm 0
 
     return stateless(clip)
 
 
 def weight_decay(rate: float) -> GradientTransformation:
-    """rate * params added to the gradients: L2 regularisation before an optimiser, decoupled decay after its scaling."""
+    """rate * params added to the gradients of all leaves: L2 regularisation, as in `chain(weight_decay(1e-4), sgd(0.1))`."""
+    rate = weak(rate)
 
     def decay(grads: Any, params: Any) -> Any:
-        return trees.map(lambda g, p: g + rate * p, grads, trees.trainable(params), names=("grads", "params"))
+        return trees.map(lambda g, p: g + times(p, rate), grads, trees.trainable(params), names=("grads", "params"))
 
     return stateless(decay)
-
-

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import ShapeError, describe
+from ..errors import DTypeError, ShapeError, describe
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
@@ -16,43 +16,81 @@ State: TypeAlias = Any
 
 @attrs.frozen
 class GradientTransformation:
-    """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`: updates are added to the params."""
+    """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`: updates are added to the params.
+
+    Gradients and updates have the structure of `fd.tree.trainable(params)`: None for integers and Frozen subtrees.
+    """
 
     init: Callable[[Tree], State]
     update: Callable[[Tree, State, Tree], tuple[Tree, State]]
 
     def step(self, params: Tree, grads: Tree, state: State) -> tuple[Tree, State]:
-        """The new params and the new state. Raises StructureError or ShapeError at the first leaf where grads do not fit."""
-        check_gradients(params, grads)
+        """The new params and the new state.
+
+        Raises StructureError, ShapeError or DTypeError that names the first leaf whose gradient does not fit.
+        """
+        side_by_side(params, grads, "grads")
         updates, state = self.update(grads, state, params)
         return apply_updates(params, updates), state
 
 
-def check_gradients(params: Tree, grads: Tree) -> None:
-    """Raise the error that names the first path at which `grads` is no gradient of `params`."""
-    leaves, treedef = trees.flatten_trainable(params)
-    found, other = trees.flatten_trainable(grads)
-    if other != treedef:
-        raise trees.structure_error(trees.trainable(params), grads, "params", "grads")
-    for i, (leaf, gradient) in enumerate(zip(leaves, found, strict=True)):
-        if gradient is not None and getattr(gradient, "shape", ()) != getattr(leaf, "shape", ()):
-            path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
-            what = f"the gradient of {path or 'the parameter'} is {describe(gradient)}, the parameter {describe(leaf)}"
-            raise ShapeError(f"{what}; shapes must agree.")
+@attrs.frozen
+class Scaling(GradientTransformation):
+    """Gradients times a number. Its step reads each tree once, and so costs little more than a loop over the leaves."""
+
+    factor: Any
+
+    def step(self, params: Tree, grads: Tree, state: State) -> tuple[Tree, State]:
+        leaves, found, treedef = side_by_side(params, grads, "grads")
+        factor = self.factor
+        return trees.unflatten(treedef, [p if g is None else p + times(g, factor) for p, g in zip(leaves, found, strict=True)]), state
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
-    """params + updates, leaf by leaf in the dtype of the parameter; leaves without update (None) stay as they are."""
+    """params + updates, leaf by leaf; leaves without update (None) stay as they are. Raises as `step` does."""
+    leaves, found, treedef = side_by_side(params, updates, "updates")
+    return trees.unflatten(treedef, [p if u is None else p + u for p, u in zip(leaves, found, strict=True)])
+
+
+def side_by_side(params: Tree, others: Tree, name: str) -> tuple[list[Any], list[Any], Any]:
+    """The leaves of `params`, those of their `grads` or `updates`, and the structure. Raises where they do not fit."""
     leaves, treedef = trees.flatten_trainable(params)
-    found, other = trees.flatten_trainable(updates)
-    if other != treedef:
-        raise trees.structure_error(trees.trainable(params), updates, "params", "updates")
-    return trees.unflatten(treedef, [p if u is None else as_dtype(p + u, p) for p, u in zip(leaves, found, strict=True)])
+    found, structure = trees.flatten_trainable(others)
+    if structure != treedef:
+        raise trees.structure_error(trees.trainable(params), others, "params", name)
+    for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
+        if other is not None and not _fits(leaf, other):
+            path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
+            raise _misfit({"grads": "gradient", "updates": "update"}[name], path, leaf, other)
+        if leaf.__class__ is float:
+            found[i] = weak(other)  # so that their sum is a Python float again
+    return leaves, found, treedef
 
 
-def as_dtype(x: Any, like: Any) -> Any:
-    """`x` in the dtype of `like`; as it is, if `like` is a Python number."""
-    return fnp.astype(x, like.dtype) if hasattr(like, "dtype") and x.dtype != like.dtype else x
+def _fits(leaf: Any, other: Any) -> bool:
+    try:
+        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype)
+    except AttributeError:  # a Python number
+        return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
+
+
+def _misfit(what: str, path: str, leaf: Any, other: Any) -> ShapeError | DTypeError:
+    text = f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}"
+    if not trees.is_differentiable(leaf):
+        return DTypeError(f"{text}, which has no {what}: it must be None there.")
+    if getattr(leaf, "shape", ()) != getattr(other, "shape", ()):
+        return ShapeError(f"{text}; shapes must agree.")
+    return DTypeError(f"{text}; dtypes must agree: {what}.astype({str(leaf.dtype)!r}).")
+
+
+def weak(number: Any) -> Any:
+    """A NumPy number as a Python one, which takes on the dtype of what it meets; anything else as it is."""
+    return number.item() if isinstance(number, np.generic | np.ndarray) and number.ndim == 0 else number
+
+
+def times(x: Any, factor: Any) -> Any:
+    """x * factor in the dtype of x."""
+    return x * (fnp.astype(factor, x.dtype) if hasattr(factor, "dtype") and hasattr(x, "dtype") else factor)
 
 
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
@@ -76,7 +114,6 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 def global_norm(tree: Tree) -> Any:
     """The Euclidean norm of all leaves together, computed in float32 or wider."""
     total: Any = np.float32(0)
-    for leaf in trees.leaves(tree):
-        wide = fnp.astype(leaf, np.float32) if str(leaf.dtype) == "float16" else leaf
-        total = total + fnp.sum(fnp.square(wide))
+    for leaf in map(fnp.asarray, trees.leaves(tree)):
+        total = total + fnp.sum(fnp.square(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
     return fnp.sqrt(total)

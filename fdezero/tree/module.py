@@ -59,7 +59,13 @@ def _short(value: Any) -> str:
 
 @module
 class Frozen(Module):
-    """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`."""
+    """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`.
+
+    A frozen layer is called as the layer is.
+    """
 
     passed_over: ClassVar[bool] = True  # a leaf in the namespace TRAINABLE
     value: Any
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.value(*args, **options)
