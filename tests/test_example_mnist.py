@@ -150,7 +150,7 @@ def test_without_a_gpu_one_sentence_says_what_is_missing(device: str, monkeypatc
 def test_as_a_program_errors_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fdezero.examples.mnist", "--data-dir", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stdout == ""
     assert re.fullmatch(r"error: no train-images\S* .*\n", ended.stderr)
 

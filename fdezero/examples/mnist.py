@@ -2,11 +2,14 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 import fdezero as fd
 from fdezero import functions as F
@@ -44,7 +47,7 @@ def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str, we
     losses, times = [], []
     try:
         for epoch in range(options.epochs):
-            start, total = time.perf_counter(), 0.0
+            start, total = time.perf_counter(), np.float64(0)  # 600 float32 losses would add up their roundings
             for step, (x, t) in enumerate(progress(loader.epoch(epoch), len(loader), f"epoch {epoch + 1}")):
                 key = fd.random.fold_in(dropout_key, epoch * len(loader) + step) if options.dropout else None
                 model, state, loss = train_step(model, state, x, t, key)
@@ -131,6 +134,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for path in (options.weights, options.plot):
         if path and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} for {path.name}")
+        if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            parser.error(f"{path} cannot be written: it is a folder, or in one that is read-only")
     if options.plot and options.plot.suffix != ".png":
         parser.error(f"--plot draws a PNG file, got {options.plot}")
     return options
@@ -167,6 +172,7 @@ if __name__ == "__main__":
     try:
         main()
     except (FdezeroError, OSError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
