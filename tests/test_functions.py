@@ -145,7 +145,8 @@ def test_accuracy() -> None:
         (np.eye(2, 3), DTypeError, r"say labels.argmax\(axis=-1\)"),
         (np.array([True, False]), DTypeError, r"got bool\[2\]"),
         (np.array([0, 1, 2]), ShapeError, r"logits float32\[2,3\] need labels of shape \(2,\), got int64\[3\]"),
-        (np.array([[0], [1]]), ShapeError, r"got int64\[2,1\]"),
+        (np.array([[0], [1]]), ShapeError, r"got int64\[2,1\]\.$"),
+        (np.eye(2, 3, dtype=int), ShapeError, r"One-hot labels: say labels.argmax\(axis=-1\)"),
         (np.array([0, 3]), RangeError, "between 0 and 3, the logits have 3 classes"),
         (np.array([-1, 0]), RangeError, "between -1 and 0"),
     ],
@@ -161,6 +162,13 @@ def test_errors_of_labels(loss: Callable[..., Any], labels: np.ndarray, error: t
 def test_shapes_do_not_broadcast_silently(loss: Callable[..., Any]) -> None:
     with pytest.raises(ShapeError, match=rf"{loss.__name__}: predictions float64\[3,1\] and targets float64\[3\]"):
         loss(np.full((3, 1), 0.5), np.ones(3))
+
+
+@pytest.mark.parametrize("loss", [F.mean_squared_error, F.sigmoid_cross_entropy, F.binary_cross_entropy])
+def test_the_loss_has_the_dtype_of_the_predictions(loss: Callable[..., Any]) -> None:
+    p = F.sigmoid(X).astype(np.float32)
+    assert loss(p, TARGETS.astype(np.float64)).dtype == np.float32
+    assert fd.grad(loss)(p, TARGETS.astype(np.float64)).dtype == np.float32
 
 
 def test_losses_under_vmap_are_the_losses_of_each() -> None:
@@ -183,6 +191,9 @@ def test_errors_of_linear() -> None:
         F.linear(np.ones((2, 28, 28)), np.ones((784, 10)))
     with pytest.raises(ShapeError, match=r"a last axis of 5, got x float64\[2,7\] for W float64\[5,10\]\.$"):
         F.linear(np.ones((2, 7)), np.ones((5, 10)))
+    for b in (np.ones(3), np.ones((2, 10)), np.ones(1)):
+        with pytest.raises(ShapeError, match=r"a bias of shape \(10,\), got float64\["):
+            F.linear(np.ones((2, 5)), np.ones((5, 10)), b)
     with pytest.raises(ShapeError, match="a last axis of 5"):
         F.linear(3.0, np.ones((5, 10)))
 

@@ -181,7 +181,10 @@ def test_methods_are_pytorchs() -> None:
         "nesterov": (optim.momentum(0.01, nesterov=True), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
         "adam": (optim.adam(0.01), lambda p: torch.optim.Adam(p, lr=0.01)),
         "decay": (optim.chain(optim.weight_decay(0.1), optim.sgd(0.1)), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1)),
-        "adam with decay": (optim.chain(optim.weight_decay(0.1), optim.adam(0.01)), lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)),
+        "adam with decay": (
+            optim.chain(optim.weight_decay(0.1), optim.adam(0.01)),
+            lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
+        ),
         "adamw": (
             optim.chain(optim.adam(1.0), optim.weight_decay(-0.1), optim.scale(0.01)),
             lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),

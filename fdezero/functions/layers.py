@@ -18,7 +18,11 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
         hint = f" Flatten first: x.reshape({', '.join(map(str, (*x.shape[: flat[0]], W.shape[0])))})." if flat else ""
         raise ShapeError(f"Linear expects a last axis of {W.shape[0]}, got x {describe(x)} for W {describe(W)}.{hint}")
     y = fnp.matmul(x, W)
-    return y if b is None else y + b
+    if b is None:
+        return y
+    if b.shape != W.shape[1:]:
+        raise ShapeError(f"Linear expects a bias of shape {W.shape[1:]}, got {describe(b)} for W {describe(W)}.")
+    return y + b
 
 
 def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:

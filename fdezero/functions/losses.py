@@ -13,7 +13,8 @@ def _check_labels(name: str, logits: Any, labels: Any) -> None:
         hint = "labels.argmax(axis=-1)" if getattr(labels, "shape", None) == logits.shape else "labels.astype(int)"
         raise DTypeError(f"{name} takes integer labels, got {describe(labels)}: say {hint}.")
     if labels.shape != logits.shape[:-1]:
-        raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.")
+        hint = " One-hot labels: say labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
+        raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}")
     if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
         raise RangeError(f"{name}: labels lie between {labels.min()} and {labels.max()}, the logits have {logits.shape[-1]} classes.")
 
@@ -34,7 +35,7 @@ def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
     x, targets = fnp.asarray(x), fnp.asarray(targets)
     if x.shape != targets.shape:
         raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have one shape.")
-    return x, targets if targets.dtype.kind == "f" else fnp.astype(targets, x.dtype)
+    return x, fnp.astype(targets, x.dtype) if x.dtype.kind == "f" else targets
 
 
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
