@@ -4,6 +4,7 @@ import copy
 import pickle
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.errors import ImmutableError, KeyMissingError, ShapeError, StructureError
-from fdezero.testing import assert_trees_equal, check_grads
+from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 KEY = fd.random.key(0)
 X = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
@@ -182,3 +183,38 @@ def test_a_frozen_layer_has_no_gradient_and_is_not_trained(opt: optim.GradientTr
         trained, state = opt.step(trained, fd.grad(loss)(trained), state)
     assert_trees_equal(trained["first"], params["first"])
     assert loss(trained) < loss(params)
+
+
+@pytest.mark.parametrize("opt", [optim.sgd(0.1), optim.adam(0.1)], ids=["sgd", "adam"])
+def test_frozen_layers_run_inside_models(opt: optim.GradientTransformation) -> None:
+    mlp = nn.MLP.init(KEY, (4, 3, 2))
+    frozen = mlp.replace(layers=(fd.Frozen(mlp.layers[0]), mlp.layers[1]))
+    assert_trees_equal(frozen(X), mlp(X))
+    model = sequential(fd.Frozen(mlp.layers[0]), F.sigmoid, mlp.layers[1])
+    assert_trees_equal(model(X), mlp(X))
+    trained, _ = opt.step(model, fd.grad(lambda model: fd.numpy.sum(model(X)))(model), opt.init(model))
+    assert trained.layers[0].value.W is mlp.layers[0].W
+    assert (trained.layers[2].W != mlp.layers[1].W).all()
+    with pytest.raises(ShapeError, match=r"\(at layers/0\)"):
+        model(X[:, :2])
+
+
+def test_a_users_attrs_class_is_a_layer() -> None:
+    @attrs.frozen
+    class Scale:
+        by: Any
+
+        def __call__(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
+            return x * self.by
+
+    model = sequential(Scale(np.float32(3)), F.relu)
+    assert fd.tree.paths(model) == ["layers/0/by"]
+    gradient = fd.grad(lambda model: fd.numpy.sum(model(X)))(model).layers[0].by
+    assert gradient.dtype == np.float32
+    np.testing.assert_allclose(gradient, np.maximum(X, 0).sum(), rtol=1e-6)
+
+
+def test_layers_are_made_where_the_key_is(gpu: Any) -> None:
+    model = nn.MLP.init(fd.to_device(KEY, "gpu"), (4, 3, 2))
+    assert fd.device_of(model) == "gpu:0"
+    assert_trees_close(fd.to_numpy(model), nn.MLP.init(KEY, (4, 3, 2)))
