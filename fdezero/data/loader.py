@@ -8,80 +8,98 @@ import numpy as np
 
 from .. import random
 from .. import tree as trees
-from ..devices import to_device, to_numpy
-from ..errors import KeyMissingError, ShapeError, StructureError, describe
+from ..devices import device_of, to_device, to_numpy
+from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError, describe
+
+STATIC = {"static": True}
 
 
-@attrs.frozen(init=False, eq=False, repr=False)
+@attrs.frozen(eq=False)
 class DataLoader:
     """The batches of a data set, any pytree of arrays with one common first axis.
 
     `loader.epoch(e)` iterates over the batches of epoch `e`; `loader.epoch(e, start=s)` from step s on, exactly the
     batches an uninterrupted epoch would have had; `len(loader)` is the number of steps. With `shuffle` the order is a
-    permutation drawn from `fold_in(key, epoch)`. With `device`, every batch is placed there.
+    permutation drawn from `fold_in(key, epoch)`. With `drop_last` examples that do not fill a batch are left out. With
+    `device`, every batch is placed there.
 
-    Raises StructureError or ShapeError for arrays of different lengths, KeyMissingError for `shuffle` without `key`.
+    Raises StructureError or ShapeError for arrays of different lengths, RangeError for a batch size below 1,
+    KeyMissingError for `shuffle` without `key`, DeviceError for a device that there is not.
     """
 
-    dataset: Any
-    batch_size: int
-    key: Any
-    shuffle: bool
-    drop_last: bool
-    device: str | None
-    size: int
+    dataset: Any = attrs.field(repr=lambda dataset: str(trees.map(describe, dataset)))
+    batch_size: int = attrs.field(metadata=STATIC)
+    key: Any = attrs.field(default=None, kw_only=True)
+    shuffle: bool = attrs.field(default=True, kw_only=True, metadata=STATIC)
+    drop_last: bool = attrs.field(default=False, kw_only=True, metadata=STATIC)
+    device: str | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
+    size: int = attrs.field(init=False, repr=False, metadata=STATIC)
 
-    def __init__(
-        self, dataset: Any, batch_size: int, *, key: Any = None, shuffle: bool = True, drop_last: bool = False, device: str | None = None
-    ) -> None:
-        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ValueError(f"DataLoader: the batch size is a whole number from 1 on, got {describe(batch_size)}.")
-        if shuffle and key is None:
-            raise KeyMissingError("DataLoader with shuffle=True needs a random key: pass key=fd.random.key(0), or shuffle=False.")
-        self.__attrs_init__(dataset, batch_size, key, shuffle, drop_last, device, _common_length(dataset))  # type: ignore[attr-defined]
+    @size.default
+    def _common_length(self) -> int:
+        found: dict[int, str] = {}
+        for path, leaf in trees.flatten_with_path(self.dataset):
+            name = path or "the data set"
+            if not getattr(leaf, "shape", ()):
+                raise StructureError(
+                    f"DataLoader: {name} is {describe(leaf)}, not an array of examples along a first axis: np.stack them."
+                )
+            found.setdefault(leaf.shape[0], f"{name} has {leaf.shape[0]} examples ({describe(leaf)})")
+        if len(found) > 1:
+            raise ShapeError(f"DataLoader: {' but '.join(list(found.values())[:2])}.")
+        if not found:
+            raise StructureError("DataLoader: the data set holds no array.")
+        return next(iter(found))
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int | np.integer):
+            raise DTypeError(f"DataLoader: the batch size is a whole number, got {describe(self.batch_size)}.")
+        if self.batch_size < 1:
+            raise RangeError(f"DataLoader: the batch size is 1 or more, got {self.batch_size}.")
+        if self.shuffle and self.key is None:
+            raise KeyMissingError(
+                "DataLoader with shuffle=True needs a random key: pass key=fd.random.key(0), or shuffle=False."
+            )
+        if self.device is not None:
+            to_device((), self.device)
 
     def __len__(self) -> int:
         return self.size // self.batch_size if self.drop_last else -(-self.size // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the examples in an epoch: (size,) int64."""
+        """The order of the examples in an epoch: (size,) int64, on the CPU."""
         if not self.shuffle:
             return np.arange(self.size)
         order: np.ndarray = to_numpy(random.permutation(random.fold_in(self.key, epoch), self.size))
         return order
 
     def batch(self, epoch: int, step: int) -> Any:
-        """One batch. An iteration over `epoch(...)` draws the order once; this draws it for the one batch."""
+        """One batch. An iteration over `epoch(...)` draws the order once; this draws it for the one batch.
+
+        Raises RangeError unless 0 <= step < len(loader).
+        """
         if not 0 <= step < len(self):
-            raise IndexError(f"step {step} of an epoch of {len(self)} steps.")
-        return self._gather(self.order(epoch), step)
+            raise RangeError(f"there is no step {step}: an epoch has {len(self)} steps, counted from 0.")
+        return next(self.epoch(epoch, step))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """The batches of an epoch, from step `start` on."""
+        """The batches of an epoch, from step `start` on: none when `start` is len(loader).
+
+        Raises RangeError unless 0 <= start <= len(loader).
+        """
         if not 0 <= start <= len(self):
-            raise IndexError(f"an epoch of {len(self)} steps cannot start at step {start}.")
-        order = self.order(epoch)
+            raise RangeError(f"an epoch of {len(self)} steps cannot start at step {start}.")
+        order = to_device(self.order(epoch), device_of(self.dataset))
         return (self._gather(order, step) for step in range(start, len(self)))
 
-    def _gather(self, order: np.ndarray, step: int) -> Any:
+    def _gather(self, order: Any, step: int) -> Any:
         index = order[step * self.batch_size : (step + 1) * self.batch_size]
         batch = trees.map(lambda array: array[index], self.dataset)
         return batch if self.device is None else to_device(batch, self.device)
 
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle:
-            raise StructureError("a shuffled DataLoader has another order every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
+            raise TypeError(
+                "a shuffled DataLoader has another order every epoch: iterate over loader.epoch(0), loader.epoch(1), ..."
+            )
         return self.epoch(0)
-
-
-def _common_length(dataset: Any) -> int:
-    found: dict[int, str] = {}
-    for path, leaf in trees.flatten_with_path(dataset):
-        if not getattr(leaf, "shape", ()):
-            raise StructureError(f"DataLoader: {path or 'the dataset'} is {describe(leaf)}, not an array of examples along a first axis.")
-        found.setdefault(leaf.shape[0], f"{path or 'the dataset'} has {leaf.shape[0]} examples ({describe(leaf)})")
-    if len(found) > 1:
-        raise ShapeError(f"DataLoader: {' but '.join(list(found.values())[:2])}.")
-    if not found:
-        raise StructureError("DataLoader: the dataset holds no array.")
-    return next(iter(found))

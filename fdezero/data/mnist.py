@@ -2,18 +2,18 @@
 
 import contextlib
 import hashlib
-import lzma
+import importlib
 import math
 import os
+import secrets
 import sys
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, FileError
+from ..errors import DTypeError, FileError, RangeError
 
 # SHA-256 of the uncompressed files
 FILES = {
@@ -22,35 +22,41 @@ FILES = {
     "t10k-images.idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels.idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+DECOMPRESSORS = {"": None, ".gz": "gzip", ".xz": "lzma"}  # imported when needed: both are optional parts of Python
 
 
 def mnist(
-    split: str = "train", *, flatten: bool = True, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
+    split: str, *, flatten: bool = True, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images in [0, 1], (n, 784) or (n, 1, 28, 28) in `dtype`, and labels (n,) int64; n is 60,000 ("train") or 10,000 ("test").
+    """Images (n, 784) in [0, 1], or (n, 1, 28, 28) with `flatten=False`, in `dtype`, and labels (n,) int64.
 
-    The files come with the package and are decompressed once into $FDEZERO_CACHE, else the user's cache folder; where
-    that cannot be written, in memory. `data_dir` reads idx files (plain or .xz) from another folder instead.
-    Raises FileError for a file that is missing or damaged, DTypeError for a dtype that has no fractions.
+    n is 60,000 for the split "train", 10,000 for "test". The files come with the package and are decompressed once into
+    $FDEZERO_CACHE, else the user's cache folder; where that cannot be written, in memory. `data_dir` is another folder
+    to read idx files of the same names from: plain, .gz or .xz, any number of images of 28 x 28.
+
+    Raises RangeError for another split, DTypeError for a dtype that has no fractions, FileError for a file that is
+    missing or damaged.
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998; licence CC BY-SA 3.0.
     """
     if split not in ("train", "test"):
-        raise ValueError(f"mnist: the split is 'train' or 'test', got {split!r}.")
-    if np.dtype(dtype).kind != "f":
-        raise DTypeError(f"mnist: images are fractions from 0 to 1, which {np.dtype(dtype)} cannot hold: say dtype=np.float32.")
+        raise RangeError(f"mnist: the split is 'train' or 'test', got {split!r}.")
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f":
+        raise DTypeError(f"mnist: images are fractions from 0 to 1, which {dtype} cannot hold: say dtype=np.float32.")
     stem = "train" if split == "train" else "t10k"
     folder = None if data_dir is None else Path(data_dir)
-    images = _idx(f"{stem}-images.idx3-ubyte", folder)
-    labels = _idx(f"{stem}-labels.idx1-ubyte", folder)
+    images, labels = (_idx(f"{stem}-{name}-ubyte", folder) for name in ("images.idx3", "labels.idx1"))
     if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-        raise FileError(f"{folder}: {stem} images {images.shape} and labels {labels.shape} are not (n, 28, 28) and (n,).")
+        raise FileError(
+            f"{folder}: {stem} images {images.shape} and labels {labels.shape} are not (n, 28, 28) and (n,)."
+        )
     shape = (len(images), 784) if flatten else (len(images), 1, 28, 28)
-    return images.reshape(shape).astype(dtype) / np.dtype(dtype).type(255), labels.astype(np.int64)
+    return np.divide(images.reshape(shape), 255, dtype=dtype), labels.astype(np.int64)
 
 
 def _idx(name: str, folder: Path | None) -> np.ndarray:
     """The array in an idx file: big-endian magic 0x0800 + number of axes, the lengths of the axes, then bytes."""
-    data = _packaged(name) if folder is None else _read_from(folder, name)
+    data = _packaged(name) if folder is None else _from_folder(folder, name)
     ndim = data[3] if len(data) > 3 and data[:3] == b"\x00\x00\x08" else 0
     start = 4 + 4 * ndim
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist()) if ndim and len(data) >= start else ()
@@ -59,19 +65,24 @@ def _idx(name: str, folder: Path | None) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _read_from(folder: Path, name: str) -> bytes:
-    if (folder / name).is_file():
-        return (folder / name).read_bytes()
-    if (folder / f"{name}.xz").is_file():
-        return _decompressed((folder / f"{name}.xz").read_bytes(), f"{name}.xz in {folder} is damaged")
-    raise FileError(f"no {name} and no {name}.xz in {folder}.")
+def _from_folder(folder: Path, name: str) -> bytes:
+    for spelling in (name, name.replace(".idx", "-idx")):  # both are in use
+        for ending in DECOMPRESSORS:
+            path = folder / (spelling + ending)
+            if path.is_file():
+                return _decompressed(path.read_bytes(), ending, f"{path} is damaged")
+    raise FileError(f"no {name} in {folder}: not plain, not .gz, not .xz.")
 
 
-def _decompressed(data: bytes, damaged: str) -> bytes:
+def _decompressed(data: bytes, ending: str, damaged: str) -> bytes:
+    if not (module := DECOMPRESSORS[ending]):
+        return data
+    decompress = importlib.import_module(module).decompress
     try:
-        return lzma.decompress(data)
-    except lzma.LZMAError as error:
+        plain: bytes = decompress(data)
+    except Exception as error:  # OSError, EOFError, zlib.error or LZMAError: all mean one thing
         raise FileError(f"{damaged}: {error}") from error
+    return plain
 
 
 def _packaged(name: str) -> bytes:
@@ -81,9 +92,9 @@ def _packaged(name: str) -> bytes:
         if hashlib.sha256(data).hexdigest() == FILES[name]:
             return data
     damaged = f"the packaged {name}.xz is damaged: install fdezero again"
-    data = _decompressed((resources.files(__package__) / "files" / f"{name}.xz").read_bytes(), damaged)
+    data = _decompressed((resources.files(__package__) / "files" / f"{name}.xz").read_bytes(), ".xz", damaged)
     if hashlib.sha256(data).hexdigest() != FILES[name]:
-        raise FileError(damaged)
+        raise FileError(f"{damaged}.")
     with contextlib.suppress(OSError):  # a read-only or full disk: memory serves as well
         _write(cached, data)
     return data
@@ -94,21 +105,22 @@ def cache_folder() -> Path:
     if chosen := os.environ.get("FDEZERO_CACHE"):
         return Path(os.path.expanduser(chosen))
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "fdezero"  # unlike Path.expanduser, raises nothing for a user without a home
+    return Path(os.path.expanduser(base)) / "fdezero"
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all; the last of several processes wins, with the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise

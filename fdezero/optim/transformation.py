@@ -43,7 +43,16 @@ class Scaling(GradientTransformation):
     def step(self, params: Tree, grads: Tree, state: State) -> tuple[Tree, State]:
         leaves, found, treedef = side_by_side(params, grads, "grads")
         factor = self.factor
-        return trees.unflatten(treedef, [p if g is None else p + times(g, factor) for p, g in zip(leaves, found, strict=True)]), state
+        moved = [p if g is None else _plus(p, times(g, factor)) for p, g in zip(leaves, found, strict=True)]
+        return trees.unflatten(treedef, moved), state
+
+
+def _plus(p: Any, move: Any) -> Any:
+    """p + move, into the array of `move`, which nobody else holds."""
+    if p.__class__ is move.__class__ is np.ndarray:
+        move += p
+        return move
+    return p + move
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
