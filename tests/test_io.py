@@ -51,7 +51,12 @@ ARRAYS = {
     "text": np.array(["é", "long"]),
     "bytes": np.array([b"a\0b", b""]),
 }
-TREE = {"layers": [{"W": ARRAYS["c"], "b": np.zeros(8, np.float32)}, {"W": NUMBERS}], "rate": 0.1, "step": 3, "on": True}
+TREE = {
+    "layers": [{"W": ARRAYS["c"], "b": np.zeros(8, np.float32)}, {"W": NUMBERS}],
+    "rate": 0.1,
+    "step": 3,
+    "on": True,
+}
 
 
 def same(a: Any, b: Any) -> bool:
@@ -102,12 +107,21 @@ def test_a_file_is_a_flat_dict_without_like(tmp_path: Path) -> None:
     fd.save(tmp_path / "x.npz", TREE)
     found = fd.load(tmp_path / "x.npz")
     assert list(found) == ["layers/0/W", "layers/0/b", "layers/1/W", "on", "rate", "step"]
-    assert [(found[key].shape, found[key].dtype) for key in ("on", "rate", "step")] == [((), "bool"), ((), "f8"), ((), "i8")]
+    assert [(found[key].shape, found[key].dtype) for key in ("on", "rate", "step")] == [
+        ((), "bool"),
+        ((), "f8"),
+        ((), "i8"),
+    ]
     assert_trees_equal(fd.io.unflatten_from_dict(found, like=TREE), TREE)
 
 
 def test_modules_none_and_numpy_scalars_come_back_as_they_were(tmp_path: Path) -> None:
-    tree = {"model": nn.MLP.init(fd.random.key(0), (3, 4, 2)), "nothing": None, "loss": np.float32(0.5), "frozen": fd.Frozen(NUMBERS)}
+    tree = {
+        "model": nn.MLP.init(fd.random.key(0), (3, 4, 2)),
+        "nothing": None,
+        "loss": np.float32(0.5),
+        "frozen": fd.Frozen(NUMBERS),
+    }
     fd.save(tmp_path / "x.npz", tree)
     found = fd.load(tmp_path / "x.npz", like=tree)
     assert isinstance(found["model"], nn.MLP)
@@ -117,7 +131,10 @@ def test_modules_none_and_numpy_scalars_come_back_as_they_were(tmp_path: Path) -
 
 
 def test_a_python_number_takes_numbers_of_its_kind_alone(tmp_path: Path) -> None:
-    path, foreign = tmp_path / "x.npz", {"i": np.uint8(3), "f": np.float16(0.5), "c": np.complex64(1j), "b": np.bool_(True)}
+    path, foreign = (
+        tmp_path / "x.npz",
+        {"i": np.uint8(3), "f": np.float16(0.5), "c": np.complex64(1j), "b": np.bool_(True)},
+    )
     fd.save(path, foreign)
     found = fd.load(path, like={"i": 0, "f": 0.0, "c": 0j, "b": False})
     assert [(type(value), value) for value in found.values()] == [(int, 3), (float, 0.5), (complex, 1j), (bool, True)]
@@ -128,7 +145,7 @@ def test_a_python_number_takes_numbers_of_its_kind_alone(tmp_path: Path) -> None
     with pytest.raises(FileError, match=r"f is float 0.0 in the tree, float64\[1\] in the file"):
         fd.load(path, like={"f": 0.0}, strict=False)
     if np.dtype(np.longdouble).itemsize > 8:
-        with pytest.raises(FileError, match="long is float 0.0 in the tree"):
+        with pytest.raises(FileError, match=r"long is float 0\.0 in the tree"):
             fd.load(path, like={"long": 0.0}, strict=False)
 
 
@@ -138,15 +155,19 @@ def test_the_empty_tree(tmp_path: Path) -> None:
     assert fd.load(tmp_path / "x.npz", like={"a": None}) == {"a": None}
 
 
-KEYS = ["allow_pickle", "file", "self", "args", "a", "a.npy", "a.npy.npy", "../up", "/root", "with space", "é/字", "a\\b", "", "x/.npy", "."]
+KEYS = [
+    "allow_pickle", "file", "self", "args", "a", "a.npy", "a.npy.npy", "../up", "/root", "with space", "é/字", "a\\b", "x/.npy", ".",
+]  # fmt: skip
 
 
 def test_no_key_is_lost_or_confused(tmp_path: Path) -> None:
-    keys = [key for key in KEYS if key and not (os.sep == "\\" and "\\" in key)]
+    keys = [key for key in KEYS if not (os.sep == "\\" and "\\" in key)]
     tree = {key: np.array([i]) for i, key in enumerate(keys)} | {"inner": {"": np.array([99])}}
     fd.save(tmp_path / "x.npz", tree)
     assert_trees_equal(fd.load(tmp_path / "x.npz", like=tree), tree)
-    assert {key: int(array[0]) for key, array in fd.load(tmp_path / "x.npz").items()} == {key: int(a[0]) for key, a in flat(tree).items()}
+    assert {key: int(array[0]) for key, array in fd.load(tmp_path / "x.npz").items()} == {
+        key: int(a[0]) for key, a in flat(tree).items()
+    }
     with np.load(tmp_path / "x.npz") as numpys:
         assert [int(numpys[key][0]) for key in ("allow_pickle", "file", "é/字")] == [0, 1, keys.index("é/字")]
 
@@ -166,7 +187,9 @@ def test_no_key_is_lost_or_confused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_a_file_cannot_keep_is_named_before_anything_is_written(tmp_path: Path, leaf: Any, said: str) -> None:
     path = tmp_path / "x.npz"
-    with pytest.raises(FileError, match=f"layers/0/W is {said}.*, which npz cannot keep: convert it.*or declare the field static"):
+    with pytest.raises(
+        FileError, match=f"layers/0/W is {said}.*, which npz cannot keep: convert it.*or declare the field static"
+    ):
         fd.save(path, {"a": NUMBERS, "layers": [{"W": leaf}]})
     assert list(tmp_path.iterdir()) == []
     fd.save(path, {"a": NUMBERS})
@@ -194,7 +217,7 @@ def test_traced_values_are_refused(tmp_path: Path) -> None:
         return fd.numpy.sum(x)
 
     for transform in (fd.grad, fd.vmap):
-        with pytest.raises(FileError, match="x is a traced value .*: return it from the function and save it outside"):
+        with pytest.raises(FileError, match=r"x is a traced value .*: return it from the function and save it outside"):
             transform(loss)(NUMBERS)
     assert list(tmp_path.iterdir()) == []
 
@@ -246,7 +269,7 @@ def test_no_ending_is_appended(tmp_path: Path, name: str) -> None:
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder .*missing to save x.npz in"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing to save x\.npz in"):
         fd.save(tmp_path / "missing" / "x.npz", TREE)
     with pytest.raises(FileError, match="is a folder or a device, not a file"):
         fd.save(tmp_path, TREE)
@@ -320,7 +343,9 @@ def check_failed(folder: Path, old: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("compress", [True, False])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError()], ids=repr
+)
 def test_a_failure_at_any_write_leaves_the_old_file_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, compress: bool
 ) -> None:
@@ -329,13 +354,18 @@ def test_a_failure_at_any_write_leaves_the_old_file_whole(
     new = tmp_path / "new"
     new.mkdir()
     monkeypatch.setattr(npz, "open", Disk, raising=False)
-    for name, value in {"operations": 0, "fails_at": float("inf"), "error": error, "lasting": isinstance(error, OSError)}.items():
+    for name, value in {
+        "operations": 0,
+        "fails_at": float("inf"),
+        "error": error,
+        "lasting": isinstance(error, OSError),
+    }.items():
         monkeypatch.setattr(Disk, name, value)
     fd.save(new / "x.npz", TREE, compress=compress)
     (new / "x.npz").unlink()
     total = Disk.operations
     assert total > 3 * len(flat(TREE))
-    for number in range(total - 1):  # the last is the flush of a file that is closed a second time
+    for number in range(total):
         for folder, before in ((new, None), (tmp_path, old)):
             monkeypatch.setattr(Disk, "operations", 0)
             monkeypatch.setattr(Disk, "fails_at", number)
@@ -413,12 +443,19 @@ def test_all_differences_are_listed(tmp_path: Path) -> None:
     ]
 
 
-def test_hints_are_for_what_differs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("like", "hint"),
+    [
+        ({"W": np.zeros(3), "b": np.zeros(3)}, None),
+        ({"W": np.zeros(2)}, "strict=False"),
+        ({"W": np.zeros(2, int), "b": np.zeros(3)}, "cast"),
+    ],
+)
+def test_hints_are_for_what_differs(tmp_path: Path, like: Any, hint: str | None) -> None:
     fd.save(tmp_path / "x.npz", {"W": np.zeros(2), "b": np.zeros(3)})
-    for like, hints in (({"W": np.zeros(3), "b": np.zeros(3)}, ""), ({"W": np.zeros(2)}, "strict"), ({"W": np.zeros(2, int), "b": np.zeros(3)}, "cast")):
-        with pytest.raises(FileError) as caught:
-            fd.load(tmp_path / "x.npz", like=like)
-        assert [word for word in ("strict=False", "cast") if word in str(caught.value)] == [w for w in ("strict=False", "cast") if hints and hints in w]
+    with pytest.raises(FileError) as caught:
+        fd.load(tmp_path / "x.npz", like=like)
+    assert [word for word in ("strict=False", "cast") if word in str(caught.value)] == ([hint] if hint else [])
 
 
 def test_partial_loading_keeps_what_the_file_lacks_and_passes_over_what_like_lacks(tmp_path: Path) -> None:
@@ -429,9 +466,9 @@ def test_partial_loading_keeps_what_the_file_lacks_and_passes_over_what_like_lac
     assert found["W"].tolist() == [1.0, 1.0]
     assert found["new"] is like["new"]
     assert (found["name"], set(found)) == ("mlp", {"W", "new", "name"})
-    for wrong in ({"W": np.zeros(3)}, {"W": np.zeros(2, np.float32)}, {"W": "text"}, {"W": 1.0}, {"W": np.float64(1)}, {"W": np.zeros(2, ">f8")}):
+    for wrong in (np.zeros(3), np.zeros(2, np.float32), "text", 1.0, np.float64(1), np.zeros(2, ">f8")):
         with pytest.raises(FileError, match=r"does not fit the tree:\n  different:  W is "):
-            fd.load(path, like=like | wrong, strict=False)
+            fd.load(path, like=like | {"W": wrong}, strict=False)
 
 
 def test_everything_is_checked_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,8 +495,12 @@ def test_everything_is_checked_before_anything_is_read(tmp_path: Path, monkeypat
     ],
 )
 def test_keys_are_renamed_by_prefix_or_by_a_function(tmp_path: Path, rename: Any, keys: list[str]) -> None:
-    fd.save(tmp_path / "x.npz", {"l0": {"W": np.array(0), "b": np.array(1)}, "l01": {"W": np.array(2)}, "l1": np.array(3)})
-    assert {key: int(value) for key, value in fd.load(tmp_path / "x.npz", rename=rename).items()} == dict(zip(keys, range(4), strict=True))
+    fd.save(
+        tmp_path / "x.npz", {"l0": {"W": np.array(0), "b": np.array(1)}, "l01": {"W": np.array(2)}, "l1": np.array(3)}
+    )
+    assert {key: int(value) for key, value in fd.load(tmp_path / "x.npz", rename=rename).items()} == dict(
+        zip(keys, range(4), strict=True)
+    )
 
 
 @pytest.mark.parametrize("rename", [{"a": "b"}, lambda key: "b"])
@@ -475,7 +516,9 @@ def test_a_file_of_dezero_loads_by_a_rename(tmp_path: Path) -> None:
     dezero: dict[str, Any] = {key: rng.standard_normal(shape, dtype=np.float32) for key, shape in shapes.items()}
     np.savez_compressed(tmp_path / "dezero.npz", **dezero)  # as its Layer.save_weights does
     model = nn.MLP.init(fd.random.key(0), (784, 20, 10))
-    with pytest.raises(FileError, match=r"missing:    layers/0/W \(float32\[784,20\]\)\n(.*\n)*  unexpected: l0/W.*\n(.*\n)*.*rename="):
+    with pytest.raises(
+        FileError, match=r"missing:    layers/0/W \(float32\[784,20\]\)\n(.*\n)*  unexpected: l0/W.*\n(.*\n)*.*rename="
+    ):
         fd.load(tmp_path / "dezero.npz", like=model)
     model = fd.load(tmp_path / "dezero.npz", like=model, rename={"l0": "layers/0", "l1": "layers/1"})
     x = rng.standard_normal((5, 784), dtype=np.float32)
@@ -488,29 +531,30 @@ def test_a_file_of_dezero_loads_by_a_rename(tmp_path: Path) -> None:
 
 # --- damage ----------------------------------------------------------------------------------------------------------
 
-SMALL = {"a": np.arange(5, dtype=np.int16), "b": np.empty((0, 2)), "c": np.float32(1.5)}
+SMALL = {"a": np.arange(5, dtype=np.int16), "b": np.empty((0, 2), np.float32)}
 
 
 @pytest.mark.parametrize("compress", [True, False])
-@pytest.mark.parametrize("like", [None, SMALL])
-def test_no_damage_goes_unnoticed(tmp_path: Path, compress: bool, like: Any) -> None:
+def test_no_damage_goes_unnoticed(tmp_path: Path, compress: bool) -> None:
     path = tmp_path / "x.npz"
     fd.save(path, SMALL, compress=compress)
     whole = path.read_bytes()
-    damaged = [whole[:length] for length in range(len(whole))]
-    damaged += [whole[:i] + bytes([whole[i] ^ bits]) + whole[i + 1 :] for i in range(len(whole)) for bits in (0x01, 0x40, 0xFF)]
-    refused = 0
+    damaged = [whole[:length] for length in range(0, len(whole), 7)]
+    damaged += [
+        whole[:i] + bytes([byte ^ bits]) + whole[i + 1 :] for i, byte in enumerate(whole) for bits in (1 << i % 8, 0xFF)
+    ]
+    messages = []
     for data in damaged:
         path.write_bytes(data)
         try:
-            found = fd.load(path, like=like)
+            found = fd.load(path)
         except FileError as error:
-            assert str(path) in str(error)
-            refused += 1
+            messages.append(str(error))
         else:  # a byte without meaning, such as that of a time
             assert found.keys() == SMALL.keys()
-            assert all(same(np.asarray(found[key]), np.asarray(value)) for key, value in SMALL.items())
-    assert refused > 0.7 * len(damaged)
+            assert all(same(found[key], array) for key, array in SMALL.items())
+    assert all(str(path) in message for message in messages)
+    assert len(messages) > 0.7 * len(damaged)
 
 
 def archive(path: Path, members: dict[str, bytes]) -> Path:
@@ -529,14 +573,23 @@ def header(text: str, version: int = 1) -> bytes:
     [
         (b"text", "is no npy array, or is damaged"),
         (b"", "is no npy array, or is damaged"),
-        (header("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,)}"), "length is not that of its shape"),
-        (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}") + bytes(9), "length is not that of its shape"),
+        (
+            header("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,)}"),
+            "length is not that of its shape",
+        ),
+        (
+            header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}") + bytes(9),
+            "length is not that of its shape",
+        ),
         (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), "is no npy array, or is damaged"),
         (header("{'descr': '<f8'"), "is no npy array, or is damaged"),
         (header("{" * 5000), "is no npy array, or is damaged"),
         (header("{'descr': 'nonsense', 'fortran_order': False, 'shape': (1,)}", 2), "is no npy array, or is damaged"),
         (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", 9), "is no npy array, or is damaged"),
-        (header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + b"cos\nsystem\n", "holds pickled objects, which are never"),
+        (
+            header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + b"cos\nsystem\n",
+            "holds pickled objects, which are never",
+        ),
     ],
 )
 @pytest.mark.parametrize("like", [None, {"x": np.zeros(1)}])
@@ -560,13 +613,15 @@ def test_partial_loading_passes_over_foreign_members(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda: b"", lambda: b"no zip", lambda: bytes(1000)], ids=["empty", "text", "zeros"])
 def test_files_that_are_no_npz(tmp_path: Path, make: Callable[[], bytes]) -> None:
     (tmp_path / "x.npz").write_bytes(make())
-    with pytest.raises(FileError, match="x.npz is no npz file, or is damaged"):
+    with pytest.raises(FileError, match=r"x\.npz is no npz file, or is damaged"):
         fd.load(tmp_path / "x.npz")
 
 
 def test_a_none_that_dezero_pickled_is_explained(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "x.npz", **{"l0/W": None, "l0/b": np.zeros(3)})  # type: ignore[arg-type]
-    with pytest.raises(FileError, match=r"'l0/W.npy' holds pickled objects, .*DeZero pickles None for a layer that has not been called"):
+    with pytest.raises(
+        FileError, match=r"'l0/W.npy' holds pickled objects, .*DeZero pickles None for a layer that has not been called"
+    ):
         fd.load(tmp_path / "x.npz")
     assert fd.load(tmp_path / "x.npz", like={"l0": {"b": np.ones(3)}}, strict=False)["l0"]["b"].tolist() == [0.0] * 3
 

@@ -201,7 +201,8 @@ def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], str
     lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
     lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
     lines += [
-        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file" for key in different
+        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file"
+        for key in different
     ]
     if missing or unexpected:
         lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
