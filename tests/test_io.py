@@ -116,8 +116,12 @@ def test_a_file_is_a_flat_dict_without_like(tmp_path: Path) -> None:
 
 
 def test_modules_none_and_numpy_scalars_come_back_as_they_were(tmp_path: Path) -> None:
+    model = nn.MLP.init(fd.random.key(0), (3, 4, 2))
     tree = {
-        "model": nn.MLP.init(fd.random.key(0), (3, 4, 2)),
+        "model": model,
+        "state": fd.optim.adam().init(model),
+        "at": (2, 17),
+        "was model": nn.MLP.init(fd.random.key(0), (3, 4, 2)),
         "nothing": None,
         "loss": np.float32(0.5),
         "frozen": fd.Frozen(NUMBERS),
@@ -156,7 +160,8 @@ def test_the_empty_tree(tmp_path: Path) -> None:
 
 
 KEYS = [
-    "allow_pickle", "file", "self", "args", "a", "a.npy", "a.npy.npy", "../up", "/root", "with space", "é/字", "a\\b", "x/.npy", ".",
+    "allow_pickle", "file", "self", "args", "kwds", "arr_0", "a", "a.npy", "a.npy.npy", "../up", "/root", "with space",
+    "a\tb", "é/字", "a\\b", "x/", "x/.npy", ".",
 ]  # fmt: skip
 
 
@@ -179,8 +184,8 @@ def test_no_key_is_lost_or_confused(tmp_path: Path) -> None:
     ("leaf", "said"),
     [
         (np.array([1, None], object), r"object\[2\]"), ("name", "str"), (b"name", "bytes"), (np.str_("name"), r"<U4\[\]"),
-        (np.array(["a"], np.dtypes.StringDType()), "StringDType"), (np.zeros(2, "V2"), r"\|V2\[2\]"), (2**70, "int 1180591620717411303424"),
-        (np.zeros(2, [("a", "f4")]), r"\[\('a', '<f4'\)\]\[2\]"), (print, "builtin_function_or_method"), ({1, 2}, "set"),
+        (np.array(["a"], np.dtypes.StringDType()), "StringDType"), (np.zeros(2, "V2"), r"\|V2\[2\]"), (2**70, "int 118059"),
+        (np.zeros(2, [("a", "f4")]), r"\[\('a', '<f4'\)\]\[2\]"), (print, "builtin_function"), ({1, 2}, "set"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), r"float64\[2\]"), (zipfile.ZipInfo("x"), "ZipInfo"),
     ],
     ids=lambda value: str(type(value).__name__),

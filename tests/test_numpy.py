@@ -1,5 +1,6 @@
 """The NumPy-named face: the same values as NumPy on arrays, inside grad, and under vmap; derivatives by differences."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -244,6 +245,16 @@ def test_methods_and_properties() -> None:
 
     x = np.arange(6.0).reshape(2, 3)
     check_grads(f, (x,), order=2)
+
+
+def test_the_namespace_holds_functions_and_not_their_tools() -> None:
+    assert not {"np", "Any", "ops", "discrete", "elementwise", "unwrap", "as_array", "math", "operator"} & {
+        name for name, member in vars(fnp).items() if not inspect.ismodule(member) or member.__name__ in ("numpy", "math", "operator")
+    }
+
+
+def test_shape_functions_of_a_traced_value() -> None:
+    assert fd.grad(lambda x: x.sum() * (np.ndim(x) + np.size(x) + np.shape(x)[0]))(np.ones(3)).tolist() == [7.0] * 3
 
 
 def test_unknown_functions_are_named_with_their_neighbours() -> None:

@@ -42,7 +42,7 @@ class DataLoader:
             name = path or "the data set"
             if not getattr(leaf, "shape", ()):
                 raise StructureError(
-                    f"DataLoader: {name} is {describe(leaf)}, not an array of examples along a first axis: np.stack them."
+                    f"DataLoader: {name} is {describe(leaf)}, not an array of examples along its first axis."
                 )
             found.setdefault(leaf.shape[0], f"{name} has {leaf.shape[0]} examples ({describe(leaf)})")
         if len(found) > 1:
@@ -100,6 +100,6 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle:
             raise TypeError(
-                "a shuffled DataLoader has another order every epoch: iterate over loader.epoch(0), loader.epoch(1), ..."
+                "a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ..."
             )
         return self.epoch(0)

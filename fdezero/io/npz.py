@@ -105,11 +105,11 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:
-    """The tree in an npz file, with the structure, devices and Python numbers of `like`; without `like`, a flat dict.
+    """The tree in an npz file, with the structure, devices and Python numbers of `like`; without it, a flat dict.
 
     Every key, shape and dtype is checked before an array is read. With `strict=False` leaves that the file lacks are
     those of `like`, and what `like` lacks is passed over; shapes and dtypes must agree all the same. `rename` maps keys
-    of the file to keys of the tree: a dict of prefixes, `{"l0": "layers/0"}`, of which the longest counts, or a function.
+    of the file to keys of the tree: a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest counts.
 
     Raises FileError that lists all missing, unexpected and different keys, or names a file that is no npz, is damaged,
     or holds pickled objects; OSError when there is no such file.

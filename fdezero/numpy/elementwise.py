@@ -1,10 +1,10 @@
 """Elementwise functions under NumPy's names. Most are the operations themselves."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import unwrap
+from ..core import Primitive, unwrap
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
@@ -109,3 +109,12 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
     low = neginf if neginf is not None else float(limits.min) if limits else 0
     x = ops.where(ops.isnan(x), nan, x)
     return ops.where(ops.equal(x, np.inf), high, ops.where(ops.equal(x, -np.inf), low, x))
+
+
+# A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.
+if not TYPE_CHECKING:
+    __all__ = [
+        name
+        for name, member in list(globals().items())
+        if isinstance(member, Primitive) or (getattr(member, "__module__", "") == __name__ and not name.startswith("_"))
+    ]

@@ -51,6 +51,9 @@ def install(face: dict[str, Any]) -> None:
         numpys = getattr(np, name, None)
         if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
             NUMPY_FUNCTIONS[numpys] = function
+    NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
+    NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
+    NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
     for name, function in UFUNC_REDUCTIONS.items():
         NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
 

@@ -7,11 +7,11 @@ scalars stay weak, and CuPy arrays need no dispatch. At kinks the derivative is 
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Elementwise, discrete, elementwise
+from ..core import Elementwise, Primitive, discrete, elementwise
 from ..devices import array_module
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
@@ -182,3 +182,8 @@ lcm = discrete("lcm", np.lcm)
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))
 stop_gradient = discrete("stop_gradient", lambda x: x)
 to_discrete = discrete("astype_discrete", lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype))
+
+
+# A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.
+if not TYPE_CHECKING:
+    __all__ = [name for name, member in list(globals().items()) if isinstance(member, Primitive)]
