@@ -7,9 +7,15 @@ import numpy as np
 
 import fdezero as fd
 
-from .measure import interleaved, table
+from .measure import interleaved, median, ratio, table
 
 REPETITIONS = 5
+
+
+def numpy_load(path: Path) -> None:
+    with np.load(path) as file:
+        for key in file.files:
+            file[key]
 
 
 def run() -> None:
@@ -17,30 +23,20 @@ def run() -> None:
     tree = {f"layer{i}": rng.standard_normal((2500, 2500), np.float32) for i in range(4)}
     with tempfile.TemporaryDirectory() as folder:
         plain, packed, theirs, theirs_packed = (Path(folder) / f"{name}.npz" for name in ("a", "b", "c", "d"))
-
-        def numpy_load(path: Path) -> None:
-            with np.load(path) as file:
-                for key in file.files:
-                    file[key]
-
-        medians = interleaved(
-            {
-                "save plain": lambda: np.savez(theirs, **tree),
-                "fd save plain": lambda: fd.save(plain, tree, compress=False),
-                "save packed": lambda: np.savez_compressed(theirs_packed, **tree),
-                "fd save packed": lambda: fd.save(packed, tree),
-                "load plain": lambda: numpy_load(theirs),
-                "fd load plain": lambda: fd.load(plain),
-                "load packed": lambda: numpy_load(theirs_packed),
-                "fd load packed": lambda: fd.load(packed),
-            },
-            REPETITIONS,
-        )
-        sizes = {"plain": (theirs, plain), "packed": (theirs_packed, packed)}
+        pairs = {
+            "save, uncompressed": (lambda: np.savez(theirs, **tree), lambda: fd.save(plain, tree, compress=False)),
+            "save, compressed": (lambda: np.savez_compressed(theirs_packed, **tree), lambda: fd.save(packed, tree)),
+            "load, uncompressed": (lambda: numpy_load(theirs), lambda: fd.load(plain)),
+            "load, compressed": (lambda: numpy_load(theirs_packed), lambda: fd.load(packed)),
+        }
         rows = []
-        for verb, kind in (("save", "plain"), ("save", "packed"), ("load", "plain"), ("load", "packed")):
-            numpy, ours = medians[f"{verb} {kind}"], medians[f"fd {verb} {kind}"]
-            megabytes = " / ".join(f"{path.stat().st_size / 1e6:.1f}" for path in sizes[kind])
-            what = f"{verb}, {'compressed' if kind == 'packed' else 'uncompressed'}"
-            rows.append([what, f"{numpy:.2f}", f"{ours:.2f}", f"{ours / numpy:.2f}", megabytes])
-    table(["100 MB of float32", "NumPy (floor), CPU s", "fdezero, CPU s", "ratio", "file, MB: NumPy / fdezero"], rows)
+        for what, (numpys, ours) in pairs.items():
+            times = interleaved({"NumPy": numpys, "fdezero": ours}, REPETITIONS)
+            its, mine = median(times["NumPy"]), median(times["fdezero"])
+            files = (theirs_packed, packed) if what.endswith(" compressed") else (theirs, plain)
+            rows.append([
+                what, f"{its.cpu:.2f}", f"{mine.cpu:.2f}", f"{ratio(times['fdezero'], times['NumPy']):.2f}",
+                f"{its.wall:.2f}", f"{mine.wall:.2f}", " / ".join(f"{path.stat().st_size / 1e6:.1f}" for path in files),
+            ])  # fmt: skip
+    heads = ["NumPy (floor), CPU s", "fdezero, CPU s", "ratio", "NumPy, wall s", "fdezero, wall s", "file, MB: NumPy / fdezero"]
+    table(["100 MB of float32", *heads], rows)
