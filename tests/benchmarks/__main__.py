@@ -1,4 +1,4 @@
-"""The one command: runs the benchmarks named on the command line, or all of them, with one BLAS thread."""
+"""The one command: runs the benchmarks named on the command line, or all of them, with one thread."""
 
 import os
 import sys
@@ -11,12 +11,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 from tests.benchmarks import chain, importing, measure, memory, mnist, saving  # noqa: E402
 
 PARTS = {"mnist": mnist.run, "chain": chain.run, "memory": memory.run, "import": importing.run, "io": saving.run}
+PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 
 
 def main(names: list[str]) -> None:
     if unknown := set(names) - PARTS.keys():
         sys.exit(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}.")
-    print(f"Python {sys.version.split()[0]}, {measure.versions('numpy', 'fdezero', 'torch', 'jax', 'autograd', 'mygrad', 'dezero')}")
+    print(measure.machine(*PACKAGES))
     for name in names or PARTS:
         print(f"\n## {name}", flush=True)
         PARTS[name]()

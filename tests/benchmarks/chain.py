@@ -7,9 +7,10 @@ import numpy as np
 
 import fdezero as fd
 
-from .measure import interleaved, peer, table
+from .measure import Times, interleaved, median, peer, ratio, table
 
-LINKS, REPETITIONS = 250, 15  # four operations a link
+LINKS, REPETITIONS = 250, 31  # four operations a link
+FLOOR = "NumPy by hand (floor)"
 
 
 def chain(sin: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -39,7 +40,7 @@ def legs_for(x: Any) -> dict[str, Callable[[], Any]]:
         return (lambda v: function(v).sum()) if np.ndim(x) else function
 
     ours = fd.grad(summed(chain(fd.numpy.sin)))
-    legs: dict[str, Callable[[], Any]] = {"NumPy by hand (floor)": lambda: floor(x), "fdezero": lambda: ours(x)}
+    legs: dict[str, Callable[[], Any]] = {FLOOR: lambda: floor(x), "fdezero": lambda: ours(x)}
     if (autograd := peer("autograd")) is not None:
         theirs = autograd.grad(summed(chain(peer("autograd.numpy").sin)))
         legs["autograd"] = lambda: theirs(x)
@@ -81,12 +82,12 @@ def run() -> None:
         for name, leg in legs.items():
             np.testing.assert_allclose(leg(), expected, rtol=1e-10, err_msg=name)
         results.append(interleaved(legs, REPETITIONS))
-    scalar, hundred = ({name: seconds * 1e6 / (4 * LINKS) for name, seconds in result.items()} for result in results)
-    base = "NumPy by hand (floor)"
-    table(
-        ["one operation, forward and backward", "scalar, us", "ratio", "100 float64, us", "ratio"],
-        [
-            [name, *(text for found in (scalar, hundred) for text in (f"{found[name]:.2f}", f"{found[name] / found[base]:.1f}"))]
-            for name in scalar
-        ],
-    )
+
+    def cells(times: Times, name: str) -> list[str]:
+        taken = median(times[name])
+        microseconds = (1e6 * seconds / (4 * LINKS) for seconds in taken)
+        return [*(f"{number:.2f}" for number in microseconds), f"{ratio(times[name], times[FLOOR]):.1f}"]
+
+    heads = [f"{what}, {column}" for what in ("scalar", "100 float64") for column in ("CPU us", "wall us", "ratio")]
+    rows = [[name, *(cell for times in results for cell in cells(times, name))] for name in results[0]]
+    table(["one operation, forward and backward", *heads], rows)

@@ -1,14 +1,28 @@
-"""What the benchmarks share: interleaved CPU times, peers that may be missing, tables."""
+"""What the benchmarks share: interleaved times, their medians and ratios, peers that may be missing, tables."""
 
+import datetime
 import importlib
+import os
+import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Seconds(NamedTuple):
+    """What one call took: CPU time over all threads, which a busy machine disturbs least, and time on the wall."""
+
+    cpu: float
+    wall: float
+
+
+Times = dict[str, list[Seconds]]
 
 
 def peer(name: str) -> Any:
@@ -22,33 +36,46 @@ def peer(name: str) -> Any:
         return None
 
 
-def versions(*names: str) -> str:
-    """`numpy 2.4.6, torch 2.13.0, ...` of those that are installed."""
-    found = []
-    for name in names:
+def machine(*packages: str) -> str:
+    """The date, the processor, and the versions of those of `packages` that are installed."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    found = [f"Python {platform.python_version()}"]
+    for package in packages:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    processor = named[0] if named else platform.processor() or platform.machine()
+    return f"{datetime.date.today()}, {processor}, {os.cpu_count()} cores, one thread; {', '.join(found)}"
 
 
-def cpu_seconds(function: Callable[[], Any]) -> float:
-    """The CPU time of one call, over all threads."""
-    start = time.process_time()
+def timed(function: Callable[[], Any]) -> Seconds:
+    """The time of one call."""
+    cpu, wall = time.process_time(), time.perf_counter()
     function()
-    return time.process_time() - start
+    return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
 
 
-def interleaved(legs: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """The median CPU seconds of each leg, all of them run in turn in every repetition, after one call to warm up."""
+def interleaved(legs: dict[str, Callable[[], Any]], repetitions: int) -> Times:
+    """The times of each leg, all of them run in turn in every repetition, after one call to warm up."""
     for function in legs.values():
         function()
-    times: dict[str, list[float]] = {name: [] for name in legs}
+    times: Times = {name: [] for name in legs}
     for _ in range(repetitions):
         for name, function in legs.items():
-            times[name].append(cpu_seconds(function))
-    return {name: statistics.median(values) for name, values in times.items()}
+            times[name].append(timed(function))
+    return times
+
+
+def median(times: Iterable[Seconds]) -> Seconds:
+    return Seconds(*map(statistics.median, zip(*times, strict=True)))
+
+
+def ratio(times: Iterable[Seconds], floor: Iterable[Seconds]) -> float:
+    """The median of the ratios of CPU times, each taken within one repetition, so that a machine's drift cancels."""
+    return statistics.median(mine.cpu / its.cpu for mine, its in zip(times, floor, strict=True))
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
