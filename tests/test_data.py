@@ -1,20 +1,29 @@
-"""Data sets and batches: values, caches, orders, and runs resumed in the middle of an epoch."""
+"""Data sets: their values, the cache, and folders of a user's own files."""
 
+import errno
+import gzip
+import hashlib
 import lzma
+import os
 import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import fdezero as fd
-from fdezero.data import DataLoader, mnist, spiral
-from fdezero.errors import DTypeError, FileError, KeyMissingError, ShapeError, StructureError
-from fdezero.testing import assert_trees_equal, keys
+from fdezero.data import mnist, spiral
+from fdezero.data.mnist import FILES, cache_folder
+from fdezero.errors import (
+    DTypeError,
+    FileError,
+    KeyMissingError,
+)
+from fdezero.testing import assert_trees_equal
 
 PACKAGED = Path(str(resources.files("fdezero.data"))) / "files"
 LABELS = "t10k-labels.idx1-ubyte"
@@ -31,6 +40,10 @@ def test_mnist_training_images(cache: Path) -> None:
     assert (x.shape, x.dtype, t.shape, t.dtype) == ((60000, 784), np.float32, (60000,), np.int64)
     assert (x.min(), x.max(), list(t[:5]), np.bincount(t).min()) == (0.0, 1.0, [5, 0, 4, 1, 9], 5421)
     assert x.mean(dtype=float) == pytest.approx(0.1307, abs=5e-5)
+    head = bytes([0, 0, 8, 3]) + np.array((*x.shape[:1], 28, 28), ">u4").tobytes()
+    pixels = np.rint(x * 255).astype(np.uint8)
+    assert hashlib.sha256(head + pixels.tobytes()).hexdigest() == FILES["train-images.idx3-ubyte"]
+    assert (x[0] == pixels[0].astype(np.float32) / np.float32(255)).all()
 
 
 def test_mnist_test_images(cache: Path) -> None:
@@ -64,14 +77,134 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache: Path) -> None:
     assert cache.is_file()
 
 
-def test_an_interrupted_cache_leaves_no_rubbish(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: Any) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("place", ["builtins.open", "os.replace"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")], ids=repr)
+def test_a_cache_that_breaks_off_leaves_no_rubbish(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
+) -> None:
+    def fail(path: Any, *args: Any) -> Any:
+        if str(path).endswith(".tmp"):
+            raise error
+        return working(path, *args)
 
-    monkeypatch.setattr("os.replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        mnist("test")
+    working = open
+    monkeypatch.setattr(place, fail)
+    if isinstance(error, OSError):
+        assert list(mnist("test")[1][:3]) == [7, 2, 1]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            mnist("test")
     assert list(cache.iterdir()) == []
+
+
+def test_files_are_decompressed_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = mnist("test")
+    assert {name: hashlib.sha256((cache / name).read_bytes()).hexdigest() for name in os.listdir(cache)} == {
+        name: digest for name, digest in FILES.items() if name.startswith("t10k")
+    }
+
+    def fail(*args: Any) -> None:
+        raise AssertionError("decompressed again")
+
+    monkeypatch.setattr(lzma, "decompress", fail)
+    assert_trees_equal(mnist("test"), expected)
+
+
+def test_several_processes_fill_one_cache(cache: Path) -> None:
+    script = "import fdezero as fd; x, t = fd.data.mnist('test'); print(x.sum(dtype=float), t.sum())"
+    runs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    x, t = mnist("test")
+    assert {run.communicate(timeout=100)[0] for run in runs} == {f"{x.sum(dtype=float)} {t.sum()}\n"}
+    assert sorted(os.listdir(cache)) == [name for name in sorted(FILES) if name.startswith("t10k")]
+
+
+def test_a_damaged_package_is_noticed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FILES, LABELS, "0" * 64)
+    with pytest.raises(FileError, match=rf"the packaged {LABELS}.xz is damaged: install fdezero again"):
+        mnist("test")
+    assert LABELS not in os.listdir(cache)
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {}, "HOME/.cache/fdezero"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "HOME/.cache/fdezero"),
+        ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/fdezero"),
+        ("linux", {"XDG_CACHE_HOME": "/xdg", "FDEZERO_CACHE": "/own"}, "/own"),
+        ("linux", {"FDEZERO_CACHE": "~/own"}, "HOME/own"),
+        ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "HOME/Library/Caches/fdezero"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/fdezero"),
+        ("win32", {}, "HOME/AppData/Local/fdezero"),
+    ],
+)
+def test_the_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, platform: str, environment: dict[str, str], expected: str
+) -> None:
+    for name in ("FDEZERO_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    home = os.path.expanduser("~")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert cache_folder() == Path(expected.replace("HOME", home))
+
+
+IMAGES = np.arange(3 * 784, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
+
+
+def write_idx(folder: Path, images: np.ndarray = IMAGES, count: int = 3) -> dict[str, bytes]:
+    """The idx files of `images` and `count` labels, plain in `folder`."""
+    labels = np.arange(count, dtype=np.uint8)
+    files = {}
+    for array, name in ((images, "train-images.idx3-ubyte"), (labels, "train-labels.idx1-ubyte")):
+        files[name] = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+        (folder / name).write_bytes(files[name])
+    return files
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("hyphen", [True, False])
+def test_data_dir_reads_every_spelling(tmp_path: Path, ending: str, hyphen: bool) -> None:
+    files = write_idx(tmp_path)
+    compress = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[ending]
+    for name, data in files.items():
+        (tmp_path / name).unlink()
+        (tmp_path / ((name.replace(".", "-") if hyphen else name) + ending)).write_bytes(compress(data))
+    x, t = mnist("train", flatten=False, data_dir=str(tmp_path))
+    assert_trees_equal((x, t), ((IMAGES / 255).astype(np.float32)[:, None], np.arange(3)))
+
+
+@pytest.mark.parametrize(
+    ("images", "count", "said"),
+    [
+        (IMAGES, 2, r"train images \(3, 28, 28\) and labels \(2,\) are not \(n, 28, 28\) and \(n,\)"),
+        (IMAGES[:, :14], 3, r"images \(3, 14, 28\)"),
+        (IMAGES.reshape(3, 784), 3, r"images \(3, 784\)"),
+    ],
+)
+def test_data_dir_checks_shapes(tmp_path: Path, images: np.ndarray, count: int, said: str) -> None:
+    write_idx(tmp_path, images, count)
+    with pytest.raises(FileError, match=said):
+        mnist("train", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0, 5, -1])
+@pytest.mark.parametrize("ending", [".gz", ".xz"])
+def test_data_dir_names_a_damaged_archive(tmp_path: Path, ending: str, cut: int) -> None:
+    files = write_idx(tmp_path)
+    name = "train-labels.idx1-ubyte"
+    (tmp_path / name).unlink()
+    compressed = {".gz": gzip.compress, ".xz": lzma.compress}[ending](files[name])
+    (tmp_path / (name + ending)).write_bytes(compressed[:cut])
+    with pytest.raises(FileError, match=name):
+        mnist("train", data_dir=tmp_path)
+
+
+def test_data_dir_without_the_files(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(FileError, match=rf"no train-images\.idx3-ubyte in {folder}: not plain, not \.gz, not \.xz"):
+            mnist("train", data_dir=folder)
 
 
 def test_data_dir_reads_plain_and_compressed_files(tmp_path: Path, cache: Path) -> None:
@@ -112,77 +245,34 @@ def test_spiral() -> None:
     assert_trees_equal(spiral(fd.random.key(0), 50, 4), (x, t))
 
 
-@given(
-    key=keys(), size=st.integers(0, 40), batch_size=st.integers(1, 50), drop_last=st.booleans(), shuffle=st.booleans()
-)
-def test_an_epoch_has_every_example_once(key: Any, size: int, batch_size: int, drop_last: bool, shuffle: bool) -> None:
-    dataset = {"x": np.arange(size) * 10, "t": [np.arange(size)]}
-    loader = DataLoader(dataset, batch_size, key=key, shuffle=shuffle, drop_last=drop_last)
-    batches = list(loader.epoch(3))
-    assert len(batches) == len(loader)
-    seen = [int(i) for batch in batches for i in batch["t"][0]]
-    assert len(set(seen)) == len(seen) == (size // batch_size * batch_size if drop_last else size)
-    assert seen == list(loader.order(3)[: len(seen)])
-    assert all(np.array_equal(batch["x"], batch["t"][0] * 10) for batch in batches)
+def test_the_spiral_has_the_arms_of_the_book() -> None:
+    x, t = spiral(fd.random.key(1))
+    assert (x.shape, list(np.bincount(t))) == ((300, 2), [100, 100, 100])
+    radius = np.hypot(*x.astype(float).T)
+    for arm in range(3):
+        np.testing.assert_allclose(np.sort(radius[t == arm]), np.arange(100) / 100, atol=1e-6)
+    far = radius > 0.05
+    noise = np.arctan2(*x.T) - 4 * t - 4 * radius
+    noise = (noise[far] + np.pi) % (2 * np.pi) - np.pi
+    assert noise.std() == pytest.approx(0.2, abs=0.03)
+    assert abs(noise.mean()) < 0.04
+    assert (np.diff(t) != 0).sum() > 100  # in random order
 
 
-@given(key=keys(), epoch=st.integers(0, 1000), data=st.data())
-def test_an_epoch_resumes_anywhere(key: Any, epoch: int, data: Any) -> None:
-    dataset = (np.arange(23.0), np.arange(23))
-    whole = list(DataLoader(dataset, 5, key=key).epoch(epoch))
-    start = data.draw(st.integers(0, len(whole)))
-    again = DataLoader(dataset, 5, key=key)
-    assert_trees_equal(list(again.epoch(epoch, start=start)), whole[start:])
-    assert_trees_equal([again.batch(epoch, step) for step in range(len(again))], whole)
+def test_the_spiral_is_a_function_of_its_key_that_can_be_mapped() -> None:
+    both = fd.random.split(fd.random.key(2))
+    x, t = fd.vmap(spiral)(both)
+    assert (x.shape, t.shape) == ((2, 300, 2), (2, 300))
+    assert not np.array_equal(x[0], x[1])
+    for i in range(2):
+        assert_trees_equal((x[i], t[i]), spiral(both[i]))
+    with pytest.raises(KeyMissingError):
+        spiral(None)
 
 
-def test_orders_differ_by_epoch_and_key() -> None:
-    orders = [DataLoader(np.arange(50), 5, key=fd.random.key(seed)).order(epoch) for seed in (0, 1) for epoch in (0, 1)]
-    assert len({tuple(order) for order in orders}) == 4
-
-
-def test_without_shuffle_the_loader_is_iterated() -> None:
-    assert_trees_equal(
-        list(DataLoader(np.arange(5), 2, shuffle=False)), [np.array([0, 1]), np.array([2, 3]), np.array([4])]
-    )
-    with pytest.raises(TypeError, match=r"loader.epoch\(0\)"):
-        iter(DataLoader(np.arange(5), 2, key=fd.random.key(0)))
-
-
-def test_batches_share_nothing_with_the_data_set() -> None:
-    dataset = np.arange(6.0)
-    for batch in DataLoader(dataset, 3, shuffle=False, device="cpu"):
-        batch += 1
-    np.testing.assert_array_equal(dataset, np.arange(6.0))
-
-
-@pytest.mark.parametrize(
-    ("dataset", "error", "message"),
-    [
-        ({"x": np.ones(3), "t": np.ones(4)}, ShapeError, "t has 4 examples.* but x has 3 examples"),
-        ({"x": np.ones(3), "t": np.float64(1)}, StructureError, "t is float64"),
-        ([1, 2, 3], StructureError, "0 is int 1"),
-        ({}, StructureError, "holds no array"),
-    ],
-)
-def test_what_is_no_data_set(dataset: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        DataLoader(dataset, 2, shuffle=False)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 2.0, "2"])
-def test_what_is_no_batch_size(batch_size: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match="batch size"):
-        DataLoader(np.ones(3), batch_size, shuffle=False)
-
-
-def test_shuffling_needs_a_key() -> None:
-    with pytest.raises(KeyMissingError, match="key="):
-        DataLoader(np.ones(3), 2)
-
-
-@pytest.mark.parametrize(("method", "step"), [("epoch", -1), ("epoch", 3), ("batch", -1), ("batch", 2)])
-def test_steps_outside_the_epoch_are_refused(method: str, step: int) -> None:
-    loader = DataLoader(np.ones(4), 2, shuffle=False)
-    with pytest.raises((ValueError, IndexError), match=f"step {step}"):
-        getattr(loader, method)(0, step)
+def test_the_spiral_lies_on_the_device_of_its_key(gpu: Any) -> None:
+    there = spiral(fd.to_device(fd.random.key(0), "gpu"))
+    assert fd.device_of(there) == "gpu:0"
+    x, t = fd.to_numpy(there)
+    np.testing.assert_allclose(x, spiral(fd.random.key(0))[0], atol=1e-6)
+    assert_trees_equal(t, spiral(fd.random.key(0))[1])

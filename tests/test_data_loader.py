@@ -1,0 +1,146 @@
+"""Batches: every example once an epoch, in an order that is a function of key and epoch, resumed anywhere."""
+
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fdezero as fd
+from fdezero.data import DataLoader
+from fdezero.errors import DeviceError, DTypeError, KeyMissingError, RangeError, ShapeError, StructureError
+from fdezero.testing import assert_trees_equal, keys
+
+
+@given(
+    key=keys(), size=st.integers(0, 40), batch_size=st.integers(1, 50), drop_last=st.booleans(), shuffle=st.booleans()
+)
+def test_an_epoch_has_every_example_once(key: Any, size: int, batch_size: int, drop_last: bool, shuffle: bool) -> None:
+    dataset = {"x": np.arange(size) * 10, "t": [np.arange(size)]}
+    loader = DataLoader(dataset, batch_size, key=key, shuffle=shuffle, drop_last=drop_last)
+    batches = list(loader.epoch(3))
+    assert len(batches) == len(loader)
+    seen = [int(i) for batch in batches for i in batch["t"][0]]
+    assert len(set(seen)) == len(seen) == (size // batch_size * batch_size if drop_last else size)
+    assert seen == list(loader.order(3)[: len(seen)])
+    assert all(np.array_equal(batch["x"], batch["t"][0] * 10) for batch in batches)
+
+
+@given(key=keys(), epoch=st.integers(0, 1000), data=st.data())
+def test_an_epoch_resumes_anywhere(key: Any, epoch: int, data: Any) -> None:
+    dataset = (np.arange(23.0), np.arange(23))
+    whole = list(DataLoader(dataset, 5, key=key).epoch(epoch))
+    start = data.draw(st.integers(0, len(whole)))
+    again = DataLoader(dataset, 5, key=key)
+    assert_trees_equal(list(again.epoch(epoch, start=start)), whole[start:])
+    assert_trees_equal([again.batch(epoch, step) for step in range(len(again))], whole)
+
+
+def test_an_epoch_draws_its_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, permutation = [], fd.random.permutation
+    monkeypatch.setattr(fd.random, "permutation", lambda key, n: drawn.append(n) or permutation(key, n))
+    loader = DataLoader(np.arange(50), 5, key=fd.random.key(0))
+    assert len(list(loader.epoch(0))) == 10
+    assert drawn == [50]
+    list(loader.epoch(0, start=4))
+    assert drawn == [50, 50]
+
+
+@given(key=keys(), epoch=st.integers(0, 2**40), size=st.integers(0, 60))
+def test_the_order_is_the_permutation_of_the_folded_key(key: Any, epoch: int, size: int) -> None:
+    order = DataLoader(np.zeros((size, 2)), 7, key=key).order(epoch)
+    assert_trees_equal(order, fd.random.permutation(fd.random.fold_in(key, epoch), size))
+    assert_trees_equal(DataLoader({"other": np.zeros(size)}, 3, key=key, drop_last=True).order(epoch), order)
+
+
+def test_orders_differ_by_epoch_and_key() -> None:
+    orders = [DataLoader(np.arange(50), 5, key=fd.random.key(seed)).order(epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_without_shuffle_the_loader_is_iterated() -> None:
+    assert_trees_equal(
+        list(DataLoader(np.arange(5), 2, shuffle=False)), [np.array([0, 1]), np.array([2, 3]), np.array([4])]
+    )
+    with pytest.raises(TypeError, match=r"loader.epoch\(0\)"):
+        iter(DataLoader(np.arange(5), 2, key=fd.random.key(0)))
+
+
+def test_batches_share_nothing_with_the_data_set() -> None:
+    dataset = np.arange(6.0)
+    for batch in DataLoader(dataset, 3, shuffle=False, device="cpu"):
+        batch += 1
+    np.testing.assert_array_equal(dataset, np.arange(6.0))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        ({"x": np.ones(3), "t": np.ones(4)}, ShapeError, "t has 4 examples.* but x has 3 examples"),
+        ({"x": np.ones(3), "t": np.float64(1)}, StructureError, "t is float64"),
+        ([1, 2, 3], StructureError, "0 is int 1"),
+        ({}, StructureError, "holds no array"),
+    ],
+)
+def test_what_is_no_data_set(dataset: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        DataLoader(dataset, 2, shuffle=False)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, "2", True, None])
+def test_what_is_no_batch_size(batch_size: Any) -> None:
+    with pytest.raises((RangeError, DTypeError), match="batch size"):
+        DataLoader(np.ones(3), batch_size, shuffle=False)
+
+
+def test_shuffling_needs_a_key() -> None:
+    with pytest.raises(KeyMissingError, match="key="):
+        DataLoader(np.ones(3), 2)
+
+
+@pytest.mark.parametrize(("method", "step"), [("epoch", -1), ("epoch", 3), ("batch", -1), ("batch", 2)])
+def test_steps_outside_the_epoch_are_refused(method: str, step: int) -> None:
+    loader = DataLoader(np.ones(4), 2, shuffle=False)
+    with pytest.raises(RangeError, match=f"step {step}"):
+        getattr(loader, method)(0, step)
+
+
+def test_a_loader_is_immutable_and_shows_what_it_holds() -> None:
+    loader = DataLoader({"x": np.zeros((6, 2), np.float32), "t": np.arange(6)}, np.int64(4), key=fd.random.key(0))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        loader.batch_size = 3  # type: ignore[misc]
+    assert "'x': 'float32[6,2]'" in repr(loader)
+    assert (loader.size, len(loader)) == (6, 2)
+    with pytest.raises(TypeError):
+        DataLoader(np.zeros(3), 2, fd.random.key(0))  # type: ignore[misc]
+
+
+def test_batches_are_placed_on_the_device(gpu: Any) -> None:
+    dataset = (np.arange(10.0), np.arange(10))
+    key = fd.random.key(0)
+    here = list(DataLoader(dataset, 3, key=key).epoch(2))
+    on_gpu = fd.to_device(dataset, "gpu")
+    for loader in (
+        DataLoader(dataset, 3, key=key, device="gpu"),
+        DataLoader(on_gpu, 3, key=key),
+        DataLoader(on_gpu, 3, key=fd.to_device(key, "gpu")),
+        DataLoader(dataset, 3, key=fd.to_device(key, "gpu"), device="gpu"),
+        fd.to_device(DataLoader(dataset, 3, key=key), "gpu"),
+    ):
+        batches = list(loader.epoch(2))
+        assert {fd.device_of(batch) for batch in batches} == {"gpu:0"}
+        assert_trees_equal(fd.to_numpy(batches), here)
+        assert isinstance(loader.order(2), np.ndarray)
+    back = list(DataLoader(on_gpu, 3, key=key, device="cpu").epoch(2))
+    assert {fd.device_of(batch) for batch in back} == {"cpu"}
+    assert_trees_equal(back, here)
+
+
+def test_a_device_that_is_not_there_is_refused_at_once(strict_cupy: Any) -> None:
+    for device in ("gpu:7", "cuda"):
+        with pytest.raises(DeviceError, match=device):
+            DataLoader(np.arange(3), 2, shuffle=False, device=device)
+    with pytest.raises(DeviceError, match="1 .*is on gpu:0"):
+        DataLoader((np.arange(3), strict_cupy.asarray([1, 2, 3])), 2, shuffle=False).epoch(0)
