@@ -12,6 +12,7 @@ import fdezero as fd
 from .strict_cupy import gpu, strict_cupy  # noqa: F401, fixtures
 
 hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("dev", max_examples=10, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

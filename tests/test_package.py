@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import fdezero as fd
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_import_loads_no_optional_dependency() -> None:
@@ -38,6 +40,16 @@ def test_readme_code_runs(block: int, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    commands = re.findall(r"^python3 -m venv .* -m pytest$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(commands) == 1
-    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^command=\$\(grep -m 1 -E '(.*)' README\.md\)$", script, re.MULTILINE)
+    assert script.rstrip().endswith('eval "$command"')
+    assert re.findall(pattern, README, re.MULTILINE) == [
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
+    ]
+
+
+def test_version_and_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == fd.__version__
+    assert {re.split(r"[<>=]", name)[0] for name in project["dependencies"]} == {"numpy", "attrs", "optree"}
+    assert (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8").count(f"## {fd.__version__}") == 1
