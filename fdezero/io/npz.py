@@ -206,8 +206,10 @@ def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], str
     ]
     if missing or unexpected:
         lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
-    if any(found[key][0] == getattr(wanted[key], "shape", ()) for key in different):
-        lines.append("No dtype is changed silently: load with `like` in the file's dtypes, then cast the leaves.")
+    castable = [leaf for key in different if found[key][0] == getattr(leaf := wanted[key], "shape", None)]
+    if castable:
+        cast = f"fd.tree.map(lambda a: a.astype('{castable[0].dtype}'), fd.load({os.fspath(path)!r}))"
+        lines.append(f"No dtype is changed silently. Cast the file first: fd.save('cast.npz', {cast}).")
     if lines:
         hint = f"fd.load({os.fspath(path)!r}) shows what the file has."
         raise FileError("\n".join([f"{os.fspath(path)} does not fit the tree:", *lines, hint]))
