@@ -1,7 +1,12 @@
-"""The one command: runs the benchmarks named on the command line, or all of them, with one thread."""
+"""The one command: runs the benchmarks named on the command line, or all of them, with one thread.
+
+`python -m tests.benchmarks` prints tables; with `--write` it runs all and puts them into docs/benchmarks.md.
+"""
 
 import os
+import re
 import sys
+from pathlib import Path
 
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -12,15 +17,27 @@ from tests.benchmarks import chain, importing, measure, memory, mnist, saving  #
 
 PARTS = {"mnist": mnist.run, "chain": chain.run, "memory": memory.run, "import": importing.run, "io": saving.run}
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
+    names = [name for name in arguments if name != "--write"]
     if unknown := set(names) - PARTS.keys():
         sys.exit(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}.")
-    print(measure.machine(*PACKAGES))
+    if names and names != arguments:
+        sys.exit("--write puts the tables of one run into the document, and so runs all of them: name none.")
+    machine = measure.machine(*PACKAGES)
+    print(machine)
+    found = {}
     for name in names or PARTS:
-        print(f"\n## {name}", flush=True)
-        PARTS[name]()
+        print(f"\n## {name}\n", flush=True)
+        found[name] = PARTS[name]()
+        print(found[name], flush=True)
+    if not names and arguments:
+        text = re.sub(r"(?m)^Measured on .*$", f"Measured on {machine}.", DOCUMENT.read_text(encoding="utf-8"))
+        for name, table in found.items():
+            text = re.sub(rf"(?ms)^(## {name}:.*?\n)\|.*?\n(?!\|)", lambda m, t=table: f"{m[1]}{t}\n", text, count=1)
+        DOCUMENT.write_text(text, encoding="utf-8", newline="\n")
 
 
 main(sys.argv[1:])

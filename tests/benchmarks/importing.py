@@ -28,7 +28,7 @@ def measure(name: str, cache: str) -> Seconds:
     return Seconds(*map(float, ended.stdout.split()))
 
 
-def run() -> None:
+def run() -> str:
     names = [name for name in CANDIDATES if name == FLOOR or peer(name)]
     times: Times = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as cache:
@@ -42,4 +42,4 @@ def run() -> None:
         taken = median(times[name])
         label = f"{name} alone (floor)" if name == FLOOR else name
         rows.append([label, f"{taken.cpu * 1e3:.0f}", f"{taken.wall * 1e3:.0f}", f"{ratio(times[name], times[FLOOR]):.1f}"])
-    table(["import, NumPy being there", "CPU ms", "wall ms", "ratio"], rows)
+    return table(["import, NumPy being there", "CPU ms", "wall ms", "ratio"], rows)

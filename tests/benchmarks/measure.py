@@ -78,11 +78,8 @@ def ratio(times: Iterable[Seconds], floor: Iterable[Seconds]) -> float:
     return statistics.median(mine.cpu / its.cpu for mine, its in zip(times, floor, strict=True))
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a Markdown table."""
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
     heads = list(heads)
-    print("\n| " + " | ".join(heads) + " |")
-    print("|" + "|".join("---" if i == 0 else "---:" for i in range(len(heads))) + "|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print(flush=True)
+    rule = "|".join("---" if i == 0 else "---:" for i in range(len(heads)))
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)])

@@ -18,7 +18,7 @@ def numpy_load(path: Path) -> None:
             file[key]
 
 
-def run() -> None:
+def run() -> str:
     rng = np.random.default_rng(0)
     tree = {f"layer{i}": rng.standard_normal((2500, 2500), np.float32) for i in range(4)}
     with tempfile.TemporaryDirectory() as folder:
@@ -39,4 +39,4 @@ def run() -> None:
                 f"{its.wall:.2f}", f"{mine.wall:.2f}", " / ".join(f"{path.stat().st_size / 1e6:.1f}" for path in files),
             ])  # fmt: skip
     heads = ["NumPy (floor), CPU s", "fdezero, CPU s", "ratio", "NumPy, wall s", "fdezero, wall s", "file, MB: NumPy / fdezero"]
-    table(["100 MB of float32", *heads], rows)
+    return table(["100 MB of float32", *heads], rows)
