@@ -2,6 +2,7 @@
 
 from .kinds import Elementwise, Linear, Multilinear, Reduction, discrete, elementwise, linear, multilinear, reduction
 from .primitive import REGISTRY, Primitive
+from .region import Region
 from .tracer import Level, Tracer, unwrap
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Multilinear",
     "Primitive",
     "Reduction",
+    "Region",
     "Tracer",
     "discrete",
     "elementwise",

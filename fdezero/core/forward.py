@@ -37,6 +37,13 @@ class Forward(Level):
         tangent = primitive.push(y, values, tangents, params)
         return ForwardTracer(self, y, match(tangent, y))
 
+    def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        mine = [isinstance(leaf, ForwardTracer) and leaf.level is self for leaf in leaves]
+        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
+        tangents = [match(leaf.tangent, leaf.value) if my else None for leaf, my in zip(leaves, mine, strict=True)]
+        outputs, moved = region.push(values, tangents)
+        return tuple([y if t is None else ForwardTracer(self, y, match(t, y)) for y, t in zip(outputs, moved, strict=True)])
+
 
 def match(tangent: Any, y: Any) -> Any:
     """The tangent broadcast and cast to the shape and dtype of `y`: the one place that does so."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .primitive import Core, Primitive
+from .primitive import Core, Primitive, Write
 
 Rule = Callable[..., Any] | int | None
 
@@ -53,9 +53,8 @@ class Elementwise(Primitive):
     `c` is the same function as a C expression, for fused kernels.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str) -> None:
-        super().__init__(name, impl)
-        self.c = c
+    def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str, write: Write, expand: bool) -> None:
+        super().__init__(name, impl, c=c, write=write, expand=expand)
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
         self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
         self._kept: dict[int, frozenset[int]] = {}
@@ -94,8 +93,8 @@ class Reduction(Primitive):
     may take `axes`. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any]) -> None:
-        super().__init__(name, impl)
+    def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any], write: Write, expand: bool) -> None:
+        super().__init__(name, impl, write=write, expand=expand)
         self.rule = rule
         self.mask = 1
 
@@ -142,8 +141,9 @@ class Linear(Primitive):
         adjoints: tuple[Callable[..., Any] | None, ...] = (),
         variadic: Callable[..., Any] | None = None,
         core: Core = 0,
+        write: Write = None,
     ) -> None:
-        super().__init__(name, impl, core)
+        super().__init__(name, impl, core, write=write)
         self.adjoints = adjoints
         self.variadic = variadic
         self.mask = -1 if variadic else sum(1 << i for i, adjoint in enumerate(adjoints) if adjoint is not None)
@@ -205,30 +205,44 @@ def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 
-def discrete(name: str, impl: Callable[..., Any], core: Core = 0) -> Primitive:
+def discrete(name: str, impl: Callable[..., Any], core: Core = 0, *, c: str = "", write: Write = None) -> Primitive:
     """Declare an operation without derivative: a comparison, an argmax, random bits."""
-    return Primitive(name, impl, core)
+    return Primitive(name, impl, core, c=c, write=write)
 
 
-def elementwise(name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None) -> Elementwise:
+def elementwise(
+    name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
+) -> Elementwise:
     """Declare an elementwise operation; its implementation is the NumPy function of that name unless given."""
-    return Elementwise(name, impl or getattr(np, name), rules, c)
+    return Elementwise(name, impl or getattr(np, name), rules, c, write, expand)
 
 
-def reduction(name: str, rule: Callable[..., Any], impl: Callable[..., Any]) -> Reduction:
+def reduction(
+    name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
+) -> Reduction:
     """Declare a reduction by the partial derivative `rule(t, y, x, axes)` of each entry, times t."""
-    return Reduction(name, impl, rule)
+    return Reduction(name, impl, rule, write, expand)
 
 
 def linear(
-    name: str, impl: Callable[..., Any], *adjoints: Callable[..., Any] | None, variadic: Callable[..., Any] | None = None, core: Core = 0
+    name: str,
+    impl: Callable[..., Any],
+    *adjoints: Callable[..., Any] | None,
+    variadic: Callable[..., Any] | None = None,
+    core: Core = 0,
+    write: Write = None,
 ) -> Linear:
     """Declare an operation that is linear in its arguments jointly."""
-    return Linear(name, impl, adjoints, variadic, core)
+    return Linear(name, impl, adjoints, variadic, core, write)
 
 
 def multilinear(
-    name: str, impl: Callable[..., Any], *adjoints: Callable[..., Any], variadic: Callable[..., Any] | None = None, core: Core = 0
+    name: str,
+    impl: Callable[..., Any],
+    *adjoints: Callable[..., Any],
+    variadic: Callable[..., Any] | None = None,
+    core: Core = 0,
+    write: Write = None,
 ) -> Multilinear:
     """Declare an operation that is linear in each argument separately."""
-    return Multilinear(name, impl, adjoints, variadic, core)
+    return Multilinear(name, impl, adjoints, variadic, core, write)

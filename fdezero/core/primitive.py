@@ -13,6 +13,7 @@ from ..errors import explain
 from .tracer import Level, Tracer
 
 REGISTRY: dict[str, "Primitive"] = {}
+Write = str | Callable[..., None] | None
 Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
 
@@ -20,16 +21,24 @@ class Primitive:
     """An operation without derivative, and the base of the kinds that have one (`core/kinds.py`).
 
     `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
+    `write` is how compiled code computes it into an array: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
+    `write(out, *args, **params)`; NumPy's ufunc of the same name needs none. With `expand`, compiled code writes the
+    operations that the implementation is made of in its place.
     """
 
     # Bit i is set if the argument at position i has a derivative.
     mask = 0
 
-    def __init__(self, name: str, impl: Callable[..., Any], core: Core = 0) -> None:
+    def __init__(
+        self, name: str, impl: Callable[..., Any], core: Core = 0, *, c: str = "", write: Write = None, expand: bool = False
+    ) -> None:
         assert name not in REGISTRY, name
         self.name = name
         self.impl = impl
         self.core = core
+        self.c = c
+        self.write = write
+        self.expand = expand
         REGISTRY[name] = self
 
     def __repr__(self) -> str:

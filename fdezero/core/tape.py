@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import fit
+from .. import tree as trees
+from .kinds import fit, zeros_like
+from .primitive import Primitive
 from .tracer import Level, Tracer
 
 
@@ -95,6 +97,26 @@ class Tape(Level):
         self.nodes.append(node)
         return TapeTracer(self, y, node)
 
+    def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        mine = tuple([isinstance(leaf, TapeTracer) and leaf.level is self for leaf in leaves])
+        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
+        outputs, residuals = region.forward(mine, values)
+        for leaf in trees.leaves(residuals):
+            if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):
+                self.guard.hold(leaf)
+        parents = [leaf.node if my else None for leaf, my in zip(leaves, mine, strict=True)]
+        common = Node(_RegionRule(region, mine, list(outputs)), parents, residuals, {}, None, None)
+        self.nodes.append(common)
+        traced: list[Any] = []
+        for i, y in enumerate(outputs):
+            if not trees.is_differentiable(y):
+                traced.append(y)
+                continue
+            node = Node(_Output(i, len(outputs)), [common], (), {}, getattr(y, "shape", ()), getattr(y, "dtype", None))
+            self.nodes.append(node)
+            traced.append(TapeTracer(self, y, node))
+        return tuple(traced)
+
     def backward(self, outputs: Iterable[tuple[Node, Any]], *, keep: bool) -> None:
         """Walk the tape back from the cotangents of `outputs`, leaving those of the inputs in their nodes.
 
@@ -113,6 +135,42 @@ class Tape(Level):
                 if t.shape != parent.shape or t.dtype != parent.dtype:
                     t = fit(t, parent.shape, parent.dtype)
                 parent.cotangent = t if parent.cotangent is None else parent.cotangent + t
+
+
+class _RegionRule(Primitive):
+    """What the node of a region asks to pull its cotangents back. One for each call, outside the registry."""
+
+    def __init__(self, region: Any, active: tuple[bool, ...], outputs: list[Any]) -> None:
+        self.name, self.region, self.active = region.name, region, active
+        self.outputs = outputs
+
+    def pull(self, cotangent: Any, node: Any) -> Any:
+        filled = [zeros_like(aval) if t is None else t for t, aval in zip(cotangent.parts, self.outputs, strict=True)]
+        gradients = self.region.backward(self.active, node.saved, filled)
+        return [(parent, t) for parent, t in zip(node.parents, gradients, strict=True) if parent is not None and t is not None]
+
+
+class _Parts:
+    """The cotangents of several results, which add up part by part."""
+
+    shape = dtype = None
+
+    def __init__(self, parts: tuple[Any, ...]) -> None:
+        self.parts = parts
+
+    def __add__(self, other: "_Parts") -> "_Parts":
+        return _Parts(tuple(b if a is None else a if b is None else a + b for a, b in zip(self.parts, other.parts, strict=True)))
+
+
+class _Output(Primitive):
+    """One of several results: hands its cotangent to the common node in its place."""
+
+    def __init__(self, position: int, count: int) -> None:
+        self.name, self.position, self.count = "output", position, count
+
+    def pull(self, cotangent: Any, node: Any) -> Any:
+        parts = tuple(cotangent if i == self.position else None for i in range(self.count))
+        return [(node.parents[0], _Parts(parts))]
 
 
 class Guard:

@@ -31,6 +31,10 @@ class Level:
         """Apply `primitive`, at least one of whose arguments is a tracer of this level."""
         raise NotImplementedError
 
+    def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Apply a `Region`, at least one of whose leaves is a tracer of this level."""
+        raise NotImplementedError
+
     def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
         """Raise the error for a tracer that outlived its transform."""
         value = next(arg for arg in args if isinstance(arg, Tracer) and arg.level is self)

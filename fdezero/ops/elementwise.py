@@ -110,6 +110,18 @@ maximum = elementwise(
 minimum = elementwise(
     "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 ? x0 : x1"
 )
+
+
+def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
+    xp = array_module(out)
+    if out is x:
+        xp.copyto(out, y, where=xp.logical_not(condition))
+    else:
+        if out is not y:
+            xp.copyto(out, y)
+        xp.copyto(out, x, where=condition)
+
+
 fmax = elementwise(
     "fmax", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmax(x0, x1)"
 )
@@ -117,7 +129,12 @@ fmin = elementwise(
     "fmin", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmin(x0, x1)"
 )
 where = elementwise(
-    "where", None, lambda t, x0: np.where(x0, t, 0), lambda t, x0: np.where(x0, 0, t), c="x0 ? x1 : x2"
+    "where",
+    None,
+    lambda t, x0: np.where(x0, t, 0),
+    lambda t, x0: np.where(x0, 0, t),
+    c="x0 ? x1 : x2",
+    write=_write_where,
 )
 clip = elementwise(
     "clip",
@@ -125,6 +142,7 @@ clip = elementwise(
     lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, 0),
     lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
     c="fmin(fmax(x0, x1), x2)",
+    write="xp.clip({0}, {1}, {2}, out={out})",
 )
 copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)")
 
@@ -137,8 +155,8 @@ def _sigmoid(x: Any) -> Any:
 
 
 # Activations that a composition would make several passes of
-sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid)
-relu = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0))
+sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True)
+relu: Elementwise = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True)
 
 
 def _spacing(x: Any) -> Any:
@@ -148,12 +166,12 @@ def _spacing(x: Any) -> Any:
 
 
 # Without derivative (or with derivative 0 wherever there is one)
-equal = discrete("equal", operator.eq)
-not_equal = discrete("not_equal", operator.ne)
-less = discrete("less", operator.lt)
-less_equal = discrete("less_equal", operator.le)
-greater = discrete("greater", operator.gt)
-greater_equal = discrete("greater_equal", operator.ge)
+equal = discrete("equal", c="x0 == x1", impl=operator.eq)
+not_equal = discrete("not_equal", c="x0 != x1", impl=operator.ne)
+less = discrete("less", c="x0 < x1", impl=operator.lt)
+less_equal = discrete("less_equal", c="x0 <= x1", impl=operator.le)
+greater = discrete("greater", c="x0 > x1", impl=operator.gt)
+greater_equal = discrete("greater_equal", c="x0 >= x1", impl=operator.ge)
 bitwise_and = discrete("bitwise_and", operator.and_)
 bitwise_or = discrete("bitwise_or", operator.or_)
 bitwise_xor = discrete("bitwise_xor", operator.xor)
@@ -161,19 +179,19 @@ left_shift = discrete("left_shift", operator.lshift)
 right_shift = discrete("right_shift", operator.rshift)
 floor_divide = discrete("floor_divide", operator.floordiv)
 invert = discrete("invert", np.invert)
-logical_and = discrete("logical_and", np.logical_and)
-logical_or = discrete("logical_or", np.logical_or)
+logical_and = discrete("logical_and", np.logical_and, c="x0 && x1")
+logical_or = discrete("logical_or", np.logical_or, c="x0 || x1")
 logical_xor = discrete("logical_xor", np.logical_xor)
-logical_not = discrete("logical_not", np.logical_not)
-isnan = discrete("isnan", np.isnan)
-isinf = discrete("isinf", np.isinf)
-isfinite = discrete("isfinite", np.isfinite)
+logical_not = discrete("logical_not", np.logical_not, c="!x0")
+isnan = discrete("isnan", np.isnan, c="isnan(x0)")
+isinf = discrete("isinf", np.isinf, c="isinf(x0)")
+isfinite = discrete("isfinite", np.isfinite, c="isfinite(x0)")
 signbit = discrete("signbit", np.signbit)
-sign = discrete("sign", np.sign)
-floor = discrete("floor", np.floor)
-ceil = discrete("ceil", np.ceil)
-trunc = discrete("trunc", np.trunc)
-rint = discrete("rint", np.rint)
+sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0")
+floor = discrete("floor", np.floor, c="floor(x0)")
+ceil = discrete("ceil", np.ceil, c="ceil(x0)")
+trunc = discrete("trunc", np.trunc, c="trunc(x0)")
+rint = discrete("rint", np.rint, c="rint(x0)")
 heaviside = discrete("heaviside", np.heaviside)
 nextafter = discrete("nextafter", np.nextafter)
 spacing = discrete("spacing", _spacing)
@@ -181,7 +199,7 @@ gcd = discrete("gcd", np.gcd)
 lcm = discrete("lcm", np.lcm)
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))
 stop_gradient = discrete("stop_gradient", lambda x: x)
-to_discrete = discrete("astype_discrete", lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype))
+to_discrete = discrete("astype_discrete", lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype), write="xp.copyto({out}, {0}, casting='unsafe')")
 
 
 # A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.

@@ -43,11 +43,17 @@ def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> An
 
 def _scatter_add(x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> Any:
     loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
-    body = x.shape[x.ndim - points - rest :]
-    y = np.zeros_like(x, shape=loops + shape + body[points:])
-    # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
-    array_module(y).add.at(y, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
+    y = np.empty_like(x, shape=loops + shape + x.shape[x.ndim - rest :])
+    _write_scatter_add(y, x, *indices, points=points, rest=rest, shape=shape)
     return y
+
+
+def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> None:
+    loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
+    body = x.shape[x.ndim - points - rest :]
+    out.fill(0)
+    # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
+    array_module(out).add.at(out, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
 
 
 def _cores(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
@@ -60,6 +66,7 @@ scatter_add: Linear = linear(
     _scatter_add,
     lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest),
     core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
+    write=_write_scatter_add,
 )
 
 

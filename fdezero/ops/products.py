@@ -19,6 +19,7 @@ matmul: Multilinear = multilinear(
     lambda t, x0, x1: matmul(t, _transposed(x1)),
     lambda t, x0, x1: matmul(_transposed(x0), t),
     core=2,
+    write="xp.matmul({0}, {1}, out={out})",
 )
 
 

@@ -15,7 +15,11 @@ def _sum_adjoint(t: Any, x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return np.broadcast_to(t if keepdims else np.expand_dims(t, axes), x.shape)
 
 
-sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint)
+def _write(method: str) -> str:
+    return f"{{0}}.{method}(axis={{axes}}, keepdims={{keepdims}}, out={{out}})"
+
+
+sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint, write=_write("sum"))
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
@@ -24,8 +28,12 @@ def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
 
 
-maximum_of = reduction("max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims))
-minimum_of = reduction("min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims))
+maximum_of = reduction(
+    "max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims), write=_write("max")
+)
+minimum_of = reduction(
+    "min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims), write=_write("min")
+)
 
 
 def _others(x: Any) -> Any:
@@ -50,7 +58,9 @@ def _product_rule(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     return t * np.transpose(others, tuple(order.index(i) for i in range(len(order))))
 
 
-product_of = reduction("prod", _product_rule, lambda x, *, axes, keepdims: x.prod(axis=axes, keepdims=keepdims))
+product_of = reduction(
+    "prod", _product_rule, lambda x, *, axes, keepdims: x.prod(axis=axes, keepdims=keepdims), write=_write("prod")
+)
 
 
 def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
@@ -61,7 +71,9 @@ def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
 
 
-logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp)
+logsumexp = reduction(
+    "logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp, expand=True
+)
 
 
 def _flip(x: Any, axis: int) -> Any:
@@ -73,10 +85,11 @@ cumsum: Linear = linear(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis=axis),
     lambda t, x, *, axis: _flip(cumsum(_flip(t, axis), axis=axis), axis),
+    write="xp.cumsum({0}, axis={axis}, out={out})",
 )
 
-any_of = discrete("any", lambda x, *, axes, keepdims: x.any(axis=axes, keepdims=keepdims))
-all_of = discrete("all", lambda x, *, axes, keepdims: x.all(axis=axes, keepdims=keepdims))
+any_of = discrete("any", lambda x, *, axes, keepdims: x.any(axis=axes, keepdims=keepdims), write=_write("any"))
+all_of = discrete("all", lambda x, *, axes, keepdims: x.all(axis=axes, keepdims=keepdims), write=_write("all"))
 argmax = discrete("argmax", lambda x, *, axis, keepdims: _keep(x.argmax(axis=axis), axis, keepdims))
 argmin = discrete("argmin", lambda x, *, axis, keepdims: _keep(x.argmin(axis=axis), axis, keepdims))
 argsort = discrete("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, linear
+from ..devices import array_module
 
 Index = tuple[Any, ...]
 
@@ -22,6 +23,7 @@ reshape: Linear = linear(
     "reshape",
     lambda x, *, ndim, shape: x.reshape(_replace(x.shape, ndim, shape)),
     lambda t, x, *, ndim, shape: reshape(t, ndim=len(shape), shape=_trailing(x.shape, ndim)),
+    write=lambda out, x, *, ndim, shape: array_module(out).copyto(out.reshape(x.shape), x),
 )
 # The last len(perm) axes in the order `perm`, negative numbers.
 permute: Linear = linear(
@@ -37,15 +39,16 @@ broadcast: Linear = linear(
         axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True
     ),
 )
-astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype))
+CAST = "xp.copyto({out}, {0}, casting='unsafe')"
+astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype), write=CAST)
 
 
-def _concatenate(*arrays: Any, axis: int) -> Any:
+def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
     loops = {x.shape[:axis] for x in arrays}
     if len(loops) > 1:  # some are batched and some are not
         loop = np.broadcast_shapes(*loops)
         arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
-    return np.concatenate(arrays, axis=axis)
+    return np.concatenate(arrays, axis=axis, out=out)
 
 
 def _concatenate_adjoint(t: Any, i: int, *arrays: Any, axis: int) -> Any:
@@ -55,7 +58,11 @@ def _concatenate_adjoint(t: Any, i: int, *arrays: Any, axis: int) -> Any:
 
 
 concatenate: Linear = linear(
-    "concatenate", _concatenate, variadic=_concatenate_adjoint, core=lambda args, params: (-params["axis"],) * len(args)
+    "concatenate",
+    _concatenate,
+    variadic=_concatenate_adjoint,
+    core=lambda args, params: (-params["axis"],) * len(args),
+    write=lambda out, *arrays, axis: _concatenate(*arrays, axis=axis, out=out),
 )
 
 
@@ -78,5 +85,12 @@ def _unslice(x: Any, *, index: Index, shape: tuple[int, ...]) -> Any:
     return y
 
 
+def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) -> None:
+    out.fill(0)
+    out[_index(index)] = x
+
+
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
-unslice_axes: Linear = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index))
+unslice_axes: Linear = linear(
+    "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
+)

@@ -1,0 +1,212 @@
+"""Programs as data: variables, instructions and graphs, immutable all; `str(graph)` reads like a program."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+from ..core import Elementwise, Primitive
+from ..errors import describe
+
+
+@attrs.frozen(eq=False)
+class Variable:
+    """A value that a program computes or is given: what is known of it before it runs.
+
+    `strides` are None for numbers; `kind` is "array", "scalar" (NumPy's, without axes) or "number" (Python's, its dtype weak).
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    strides: tuple[int, ...] | None = None
+    kind: str = "array"
+    device: str = "cpu"
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * int(self.dtype.itemsize)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the entries lie in memory in C order, without gaps."""
+        return self.strides == row_strides(self.shape, self.dtype.itemsize)
+
+    def __str__(self) -> str:
+        return describe(self) if self.kind != "number" else np.dtype(self.dtype).name
+
+
+def row_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The strides of an array of `shape` in C order."""
+    strides, step = [], itemsize
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+@attrs.frozen(eq=False)
+class Constant:
+    """A plain value that a program holds: a number written in it, or an array that a closure brought."""
+
+    value: Any
+
+    @property
+    def key(self) -> Any:
+        """Equal for constants that may stand for each other: small arrays by content, large ones by identity."""
+        value = self.value
+        if isinstance(value, np.ndarray | np.generic):
+            if value.dtype.hasobject or value.nbytes > 1024 or 0 in value.strides and value.size > 64:
+                return id(value)
+            return (type(value), value.dtype, value.shape, value.strides, value.tobytes())
+        return id(value) if hasattr(value, "dtype") else (type(value), repr(value))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return getattr(self.value, "shape", ())
+
+    @property
+    def dtype(self) -> Any:
+        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+
+    @property
+    def kind(self) -> str:
+        if isinstance(self.value, np.generic):
+            return "scalar"
+        return "array" if hasattr(self.value, "dtype") else "number"
+
+    def __str__(self) -> str:
+        value = self.value
+        return repr(value) if not getattr(value, "shape", ()) else f"constant {describe(value)}"
+
+
+Atom: TypeAlias = Variable | Constant
+
+
+class Region:
+    """An operation that is made of others, with several results: a custom rule or a loop, whose structure a graph keeps.
+
+    `apply(*leaves)` computes it on plain and traced values alike; `body` is the program to write in its place, if it is one.
+    """
+
+    def __init__(self, name: str, apply: Callable[..., tuple[Any, ...]], body: "Graph | None" = None) -> None:
+        self.name, self.apply, self.body = name, apply, body
+
+
+Operation: TypeAlias = Primitive | Region
+
+
+@attrs.frozen(eq=False)
+class Instruction:
+    """`outputs = operation(*inputs, **params)`; `line` is the user's. The output is a view of input number `alias`, if any."""
+
+    operation: Any
+    inputs: tuple[Atom, ...]
+    params: dict[str, Any]
+    outputs: tuple[Variable, ...]
+    line: str = ""
+    alias: int | None = None
+
+    @property
+    def output(self) -> Variable:
+        return self.outputs[0]
+
+    @property
+    def name(self) -> str:
+        return str(self.operation.name)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether every entry of the result depends on the entries at its place alone."""
+        return isinstance(self.operation, Elementwise) or getattr(self.operation, "entrywise", False)
+
+
+@attrs.frozen(eq=False)
+class Graph:
+    """A program: instructions in the order they run in. `names` are those of the inputs."""
+
+    name: str
+    inputs: tuple[Variable, ...]
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Atom, ...]
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        name = namer(self)
+        lines = [f"def {self.name}({', '.join(f'{name(v)}: {v}' for v in self.inputs)}):"]
+        for instruction in self.instructions:
+            terms = [*map(name, instruction.inputs), *[f"{k}={v!r}" for k, v in instruction.params.items()]]
+            left = ", ".join(f"{name(v)}: {v}" for v in instruction.outputs)
+            lines.append(f"    {left} = {instruction.name}({', '.join(terms)})" + (f"  # {instruction.line}" if instruction.line else ""))
+        outputs = ", ".join(map(name, self.outputs))
+        return "\n".join([*lines, f"    return {outputs or 'nothing'}"])
+
+    def to_dot(self) -> str:
+        """The graph in the language of Graphviz: values as ellipses, operations as boxes."""
+        name = namer(self)
+        lines = [f'digraph "{self.name}" {{']
+        for variable in [*self.inputs, *[v for i in self.instructions for v in i.outputs]]:
+            colour = "orange" if variable in self.outputs else "lightblue" if variable in self.inputs else "white"
+            lines.append(f'  "{name(variable)}" [label="{name(variable)}\\n{variable}", style=filled, fillcolor={colour}];')
+        for number, instruction in enumerate(self.instructions):
+            lines.append(f'  "op{number}" [label="{instruction.name}", shape=box, tooltip="{instruction.line}"];')
+            lines += [f'  "{name(atom)}" -> "op{number}";' for atom in instruction.inputs if isinstance(atom, Variable)]
+            lines += [f'  "op{number}" -> "{name(variable)}";' for variable in instruction.outputs]
+        return "\n".join([*lines, "}"])
+
+
+def namer(graph: Graph) -> Callable[[Atom], str]:
+    """The function that names the atoms of a graph: inputs by their names, the rest v0, v1, ... in order."""
+    names: dict[Variable, str] = dict(zip(graph.inputs, graph.names or [f"x{i}" for i in range(len(graph.inputs))], strict=True))
+    for instruction in graph.instructions:
+        for variable in instruction.outputs:
+            names[variable] = f"v{len(names) - len(graph.inputs)}"
+    return lambda atom: names[atom] if isinstance(atom, Variable) else str(atom)
+
+
+def uses(graph: Graph) -> Iterator[Variable]:
+    """Every variable as often as it is read, by an instruction or as an output."""
+    for instruction in graph.instructions:
+        yield from (atom for atom in instruction.inputs if isinstance(atom, Variable))
+    yield from (atom for atom in graph.outputs if isinstance(atom, Variable))
+
+
+def validate(graph: Graph) -> Graph:
+    """The graph itself; AssertionError, saying where, if it is no program: run after every pass in the tests."""
+    known: set[Variable] = set(graph.inputs)
+    assert len(known) == len(graph.inputs), "an input stands twice"
+    for number, instruction in enumerate(graph.instructions):
+        where = f"instruction {number}, {instruction.name}"
+        for atom in instruction.inputs:
+            assert isinstance(atom, Constant) or atom in known, f"{where}, reads what is not yet computed"
+        for variable in instruction.outputs:
+            assert variable not in known, f"{where}, computes a variable twice"
+            known.add(variable)
+        if instruction.elementwise:
+            shape = np.broadcast_shapes(*[atom.shape for atom in instruction.inputs])
+            assert shape == instruction.output.shape, f"{where}: {shape} is not {instruction.output.shape}"
+        if instruction.alias is not None:
+            assert instruction.inputs[instruction.alias].kind == "array", f"{where}, is a view of a number"
+    for atom in graph.outputs:
+        assert isinstance(atom, Constant) or atom in known, "an output is not computed"
+    return graph
+
+
+def evaluate(graph: Graph, leaves: Any) -> tuple[Any, ...]:
+    """The outputs for these inputs, one operation after the other: on plain values, and on traced ones of any level."""
+    values: dict[Variable, Any] = dict(zip(graph.inputs, leaves, strict=True))
+
+    def read(atom: Atom) -> Any:
+        return atom.value if isinstance(atom, Constant) else values[atom]
+
+    for instruction in graph.instructions:
+        args = [read(atom) for atom in instruction.inputs]
+        if isinstance(instruction.operation, Region):
+            values.update(zip(instruction.outputs, instruction.operation.apply(*args), strict=True))
+        else:
+            values[instruction.output] = instruction.operation(*args, **instruction.params)
+    return tuple(map(read, graph.outputs))

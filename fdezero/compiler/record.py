@@ -1,0 +1,194 @@
+"""Recording by example: a function runs for real, on tracers that write down every operation they meet."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import attrs
+import numpy as np
+
+from ..core import Tracer, unwrap
+from ..core.tracer import Level
+from ..devices import array_module
+from ..errors import TraceError, describe
+from .graph import Atom, Constant, Graph, Instruction, Region, Variable
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+EXAMPLES = PACKAGE + "examples" + os.sep
+
+
+def user_frame() -> Any:
+    """The innermost frame that is not the library's own."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        if frame.f_code.co_filename.startswith(EXAMPLES):
+            break
+        frame = frame.f_back
+    return frame
+
+
+def user_line() -> str:
+    """The user's line that runs now, as `train.py:12`."""
+    frame = user_frame()
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+class RecordTracer(Tracer):
+    """A value of the first run, and what it is called in the program."""
+
+    __slots__ = ("atom",)
+
+    def __init__(self, level: Level, value: Any, atom: Atom) -> None:
+        self.level = level
+        self.value = value
+        self.atom = atom
+
+    def _refuse_number(self, what: str) -> NoReturn:
+        frame = user_frame()
+        raise TraceError(
+            f"{what} of a value {describe(self)} that {self.level.name} records, at {frame.f_code.co_filename}, line {frame.f_lineno}: "
+            "the program is recorded once, and the value is another in every call. Choose by fd.numpy.where(condition, a, b) or "
+            'fd.cond; make it a static argument, fd.compile(f, static=("name",)), if it is a setting; or do this outside of the '
+            "compiled function, with what it returns."
+        )
+
+    def __bool__(self) -> bool:
+        self._refuse_number("the truth (if, while, and, or, not)")
+
+    def __index__(self) -> int:
+        self._refuse_number("the number (range(), an index of a list, a shape)")
+
+    def __iter__(self) -> Any:
+        if len(self.shape) < 2:  # rows are arrays again: they may be unpacked, as in `key, other = split(key)`
+            self._refuse_number("iteration over the values")
+        return super().__iter__()
+
+    def tolist(self) -> Any:
+        self._refuse_number(".tolist()")
+
+    def __format__(self, spec: str) -> str:
+        return f"<{describe(self)}, recorded by {self.level.name}>"
+
+
+class Recorder(Level):
+    """The level that writes down what is done to its tracers, and to the constants they meet."""
+
+    __slots__ = ("captures", "constants", "instructions", "variables")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.instructions: list[Instruction] = []
+        self.constants: dict[int, Constant] = {}
+        self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels that a closure brought
+
+    def input(self, value: Any) -> RecordTracer:
+        return RecordTracer(self, value, variable_of(value))
+
+    def atom(self, value: Any) -> Atom:
+        """What `value` is called in the program: a variable if it was recorded, else a constant."""
+        if isinstance(value, Tracer):
+            if isinstance(value, RecordTracer) and value.level is self:
+                return value.atom
+            for captured, variable in self.captures:
+                if captured is value:
+                    return variable
+            variable = variable_of(value)
+            self.captures.append((value, variable))
+            return variable
+        known = self.constants.get(id(value))
+        if known is None:
+            known = self.constants[id(value)] = Constant(value)  # which keeps the value alive, and with it its id
+        return known
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        atoms = tuple([self.atom(arg) for arg in args])
+        values = [unwrap(arg) for arg in args]
+        y = primitive(*values, **params)
+        output = variable_of(y)
+        self.instructions.append(Instruction(primitive, atoms, params, (output,), user_line(), alias_of(y, values)))
+        return RecordTracer(self, y, output)
+
+    def call(self, name: str, apply: Callable[..., tuple[Any, ...]], body: Graph | None, leaves: Iterable[Any], outputs: Any) -> Any:
+        """Write down a region that gave `outputs` (plain values) for `leaves`."""
+        leaves = list(leaves)
+        variables = tuple([variable_of(y) for y in outputs])
+        region = Region(name, apply, body)
+        self.instructions.append(Instruction(region, tuple([self.atom(leaf) for leaf in leaves]), {}, variables, user_line()))
+        return tuple(RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True))
+
+
+def variable_of(value: Any) -> Variable:
+    """The variable that stands for a value like this one, plain or traced."""
+    plain = unwrap(value)
+    if not hasattr(plain, "dtype"):
+        return Variable((), np.dtype(type(plain)), None, "number")
+    if isinstance(plain, np.generic) and not value.shape:
+        return Variable((), plain.dtype, None, "scalar")
+    device = "cpu" if array_module(plain) is np else f"gpu:{plain.device.id}"
+    return Variable(tuple(value.shape), value.dtype, plain.strides if value is plain else None, "array", device)
+
+
+def alias_of(y: Any, values: list[Any]) -> int | None:
+    """The number of the value that the array `y` looks into, if any."""
+    if not hasattr(y, "strides"):
+        return None
+    for i, value in enumerate(values):
+        if value is y:
+            return i
+        if y.base is not None and hasattr(value, "strides") and _owner(value) is _owner(y) and y.size:
+            return i
+    return None
+
+
+def _owner(array: Any) -> Any:
+    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
+        array = array.base
+    return array
+
+
+@attrs.frozen(eq=False)
+class Record:
+    """What a recording gave: the program, and the values it computed on the way.
+
+    `captures` are traced values of transforms around the recording, whose variables follow the leaves' among the inputs.
+    """
+
+    graph: Graph
+    outputs: tuple[Any, ...]
+    captures: tuple[Tracer, ...] = ()
+
+
+def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
+    """Run `function(*leaves) -> a sequence of leaves` and write it down. What is no number or array stays as it is."""
+    recorder = Recorder(name)
+    leaves = list(leaves)
+    traced = [recorder.input(leaf) if is_dynamic(leaf) else leaf for leaf in leaves]
+    try:
+        outputs = tuple(function(*traced))
+        atoms = tuple([recorder.atom(y) for y in outputs])
+    finally:
+        recorder.alive = False
+    captured = tuple([tracer for tracer, _ in recorder.captures])
+    inputs = tuple([t.atom if isinstance(t, RecordTracer) else Variable((), np.dtype(object), None, "static") for t in traced])
+    graph = Graph(
+        identifier(name),
+        (*inputs, *[variable for _, variable in recorder.captures]),
+        tuple(recorder.instructions),
+        atoms,
+        (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
+    )
+    return Record(graph, tuple([unwrap(y) for y in outputs]), captured)
+
+
+def is_dynamic(leaf: Any) -> bool:
+    """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
+    if isinstance(leaf, bool):
+        return False
+    return isinstance(leaf, int | float | complex | Tracer) or hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+
+
+def identifier(text: str) -> str:
+    """`text` as a name of Python."""
+    word = "".join(c if c.isalnum() else "_" for c in text).strip("_")
+    return word if word.isidentifier() else f"f_{word}"

@@ -1,0 +1,49 @@
+"""`Region`: an operation of several results that keeps its structure under every transform.
+
+A program, a loop, a branch, a function with a rule of its own: each tells how it is run, differentiated and batched as a
+whole, and the levels ask it, as they ask primitives.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .tracer import Level, Tracer
+
+Leaves = Sequence[Any]
+
+
+class Region:
+    """Leaves in, a tuple of leaves out. Calling it hands it to the innermost transform among the leaves."""
+
+    name: str
+
+    def __call__(self, *leaves: Any) -> tuple[Any, ...]:
+        top: Level | None = None
+        for leaf in leaves:
+            if isinstance(leaf, Tracer) and (top is None or leaf.level.serial > top.serial):
+                top = leaf.level
+        if top is None:
+            return self.run(*leaves)
+        if not top.alive:
+            top.refuse_escaped(leaves)
+        return top.process_region(self, leaves)
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        """The results, from plain values."""
+        raise NotImplementedError
+
+    def forward(self, active: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
+        """Reverse mode, on the way out: the results, and the residuals that `backward` needs for the `active` leaves."""
+        raise NotImplementedError
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
+        """Reverse mode, on the way back: one cotangent a leaf, None for those that are not active or get none."""
+        raise NotImplementedError
+
+    def push(self, leaves: Leaves, tangents: Leaves) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Forward mode: the results and their tangents; a tangent is None where a leaf, or a result, has none."""
+        raise NotImplementedError
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        """The region over a batch axis of `size`, in front of the leaves that are `mine` and of every result."""
+        raise NotImplementedError
