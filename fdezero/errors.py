@@ -9,6 +9,8 @@
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── KeyMissingError   (TypeError)    a random operation without its key
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
+    ├── StaticError       (TypeError)    a static argument that cannot tell programs apart
+    ├── StormError        (RuntimeError) a function recorded more often than was allowed
     └── TraceError        (TypeError)    a traced value used where only an array will do
         ├── ImmutableError               assignment into a traced value
         └── EscapedTracerError           a traced value used after its transform returned
@@ -64,6 +66,14 @@ class KeyMissingError(FdezeroError, TypeError):
 
 class MissingExtraError(FdezeroError, ImportError):
     """An optional dependency is not installed; the text names the extra."""
+
+
+class StaticError(FdezeroError, TypeError):
+    """A static argument that cannot be hashed, or a compiled function asked for what it has not recorded."""
+
+
+class StormError(FdezeroError, RuntimeError):
+    """A compiled function would be recorded more often than it is allowed to be."""
 
 
 class TraceError(FdezeroError, TypeError):

@@ -1,12 +1,14 @@
 """Programs as data: variables, instructions and graphs, immutable all; `str(graph)` reads like a program."""
 
+import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
-from ..core import Elementwise, Primitive
+from ..core import Elementwise, Primitive, Region
 from ..errors import describe
 
 
@@ -87,16 +89,6 @@ class Constant:
 Atom: TypeAlias = Variable | Constant
 
 
-class Region:
-    """An operation that is made of others, with several results: a custom rule or a loop, whose structure a graph keeps.
-
-    `apply(*leaves)` computes it on plain and traced values alike; `body` is the program to write in its place, if it is one.
-    """
-
-    def __init__(self, name: str, apply: Callable[..., tuple[Any, ...]], body: "Graph | None" = None) -> None:
-        self.name, self.apply, self.body = name, apply, body
-
-
 Operation: TypeAlias = Primitive | Region
 
 
@@ -104,7 +96,7 @@ Operation: TypeAlias = Primitive | Region
 class Instruction:
     """`outputs = operation(*inputs, **params)`; `line` is the user's. The output is a view of input number `alias`, if any."""
 
-    operation: Any
+    operation: Operation
     inputs: tuple[Atom, ...]
     params: dict[str, Any]
     outputs: tuple[Variable, ...]
@@ -122,7 +114,23 @@ class Instruction:
     @property
     def elementwise(self) -> bool:
         """Whether every entry of the result depends on the entries at its place alone."""
-        return isinstance(self.operation, Elementwise) or getattr(self.operation, "entrywise", False)
+        return isinstance(self.operation, Primitive) and is_elementwise(self.operation)
+
+
+CASTS = ("astype", "astype_discrete")
+
+
+@functools.cache
+def is_elementwise(primitive: Primitive) -> bool:
+    """Whether every entry of the result depends on the entries at its place alone."""
+    return isinstance(primitive, Elementwise) or primitive.name in CASTS or ufunc_of(primitive) is not None
+
+
+@functools.cache
+def ufunc_of(primitive: Primitive) -> np.ufunc | None:
+    """NumPy's ufunc that does what the primitive does: the one of its name."""
+    ufunc = getattr(np, primitive.name, None)
+    return ufunc if primitive.core == 0 and primitive.write is None and isinstance(ufunc, np.ufunc) else None
 
 
 @attrs.frozen(eq=False)
@@ -196,17 +204,31 @@ def validate(graph: Graph) -> Graph:
     return graph
 
 
+class _Line(threading.local):
+    """The user's line that an evaluated program was recorded at, for whoever records it again."""
+
+    now: str = ""
+
+
+LINE = _Line()
+
+
 def evaluate(graph: Graph, leaves: Any) -> tuple[Any, ...]:
     """The outputs for these inputs, one operation after the other: on plain values, and on traced ones of any level."""
     values: dict[Variable, Any] = dict(zip(graph.inputs, leaves, strict=True))
+    before = LINE.now
 
     def read(atom: Atom) -> Any:
         return atom.value if isinstance(atom, Constant) else values[atom]
 
-    for instruction in graph.instructions:
-        args = [read(atom) for atom in instruction.inputs]
-        if isinstance(instruction.operation, Region):
-            values.update(zip(instruction.outputs, instruction.operation.apply(*args), strict=True))
-        else:
-            values[instruction.output] = instruction.operation(*args, **instruction.params)
+    try:
+        for instruction in graph.instructions:
+            args = [read(atom) for atom in instruction.inputs]
+            LINE.now = instruction.line
+            if isinstance(instruction.operation, Region):
+                values.update(zip(instruction.outputs, instruction.operation(*args), strict=True))
+            else:
+                values[instruction.output] = instruction.operation(*args, **instruction.params)
+    finally:
+        LINE.now = before
     return tuple(map(read, graph.outputs))

@@ -2,17 +2,18 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import attrs
 import numpy as np
 
-from ..core import Tracer, unwrap
+from ..core import Region, Tracer
+from ..core.batch import BatchTracer
 from ..core.tracer import Level
 from ..devices import array_module
 from ..errors import TraceError, describe
-from .graph import Atom, Constant, Graph, Instruction, Region, Variable
+from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 EXAMPLES = PACKAGE + "examples" + os.sep
@@ -30,6 +31,8 @@ def user_frame() -> Any:
 
 def user_line() -> str:
     """The user's line that runs now, as `train.py:12`."""
+    if LINE.now:
+        return LINE.now
     frame = user_frame()
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
@@ -64,9 +67,6 @@ class RecordTracer(Tracer):
             self._refuse_number("iteration over the values")
         return super().__iter__()
 
-    def tolist(self) -> Any:
-        self._refuse_number(".tolist()")
-
     def __format__(self, spec: str) -> str:
         return f"<{describe(self)}, recorded by {self.level.name}>"
 
@@ -74,7 +74,7 @@ class RecordTracer(Tracer):
 class Recorder(Level):
     """The level that writes down what is done to its tracers, and to the constants they meet."""
 
-    __slots__ = ("captures", "constants", "instructions", "variables")
+    __slots__ = ("captures", "constants", "instructions")
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -93,7 +93,7 @@ class Recorder(Level):
             for captured, variable in self.captures:
                 if captured is value:
                     return variable
-            variable = variable_of(value)
+            variable = variable_of(example_of(value))
             self.captures.append((value, variable))
             return variable
         known = self.constants.get(id(value))
@@ -103,40 +103,49 @@ class Recorder(Level):
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         atoms = tuple([self.atom(arg) for arg in args])
-        values = [unwrap(arg) for arg in args]
+        values = [self._value(arg) for arg in args]
         y = primitive(*values, **params)
         output = variable_of(y)
         self.instructions.append(Instruction(primitive, atoms, params, (output,), user_line(), alias_of(y, values)))
         return RecordTracer(self, y, output)
 
-    def call(self, name: str, apply: Callable[..., tuple[Any, ...]], body: Graph | None, leaves: Iterable[Any], outputs: Any) -> Any:
-        """Write down a region that gave `outputs` (plain values) for `leaves`."""
-        leaves = list(leaves)
+    def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        atoms = tuple([self.atom(leaf) for leaf in leaves])
+        outputs = region(*[self._value(leaf) for leaf in leaves])
         variables = tuple([variable_of(y) for y in outputs])
-        region = Region(name, apply, body)
-        self.instructions.append(Instruction(region, tuple([self.atom(leaf) for leaf in leaves]), {}, variables, user_line()))
-        return tuple(RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True))
+        self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
+        return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
+
+    def _value(self, arg: Any) -> Any:
+        return arg.value if isinstance(arg, RecordTracer) and arg.level is self else example_of(arg)
+
+
+def example_of(value: Any) -> Any:
+    """A plain value like the one that is traced; of a batch, its first member."""
+    if isinstance(value, BatchTracer):
+        batch = example_of(value.value)
+        return batch[0] if len(batch) else np.zeros_like(batch, shape=batch.shape[1:])
+    return example_of(value.value) if isinstance(value, Tracer) else value
 
 
 def variable_of(value: Any) -> Variable:
-    """The variable that stands for a value like this one, plain or traced."""
-    plain = unwrap(value)
-    if not hasattr(plain, "dtype"):
-        return Variable((), np.dtype(type(plain)), None, "number")
-    if isinstance(plain, np.generic) and not value.shape:
-        return Variable((), plain.dtype, None, "scalar")
-    device = "cpu" if array_module(plain) is np else f"gpu:{plain.device.id}"
-    return Variable(tuple(value.shape), value.dtype, plain.strides if value is plain else None, "array", device)
+    """The variable that stands for values like this plain one."""
+    if not hasattr(value, "dtype"):
+        return Variable((), np.dtype(type(value)), None, "number")
+    if isinstance(value, np.generic):
+        return Variable((), value.dtype, None, "scalar")
+    device = "cpu" if array_module(value) is np else f"gpu:{value.device.id}"
+    return Variable(tuple(value.shape), value.dtype, tuple(value.strides), "array", device)
 
 
-def alias_of(y: Any, values: list[Any]) -> int | None:
+def alias_of(y: Any, values: Sequence[Any]) -> int | None:
     """The number of the value that the array `y` looks into, if any."""
-    if not hasattr(y, "strides"):
+    if not hasattr(y, "strides") or isinstance(y, np.generic):
         return None
     for i, value in enumerate(values):
         if value is y:
             return i
-        if y.base is not None and hasattr(value, "strides") and _owner(value) is _owner(y) and y.size:
+        if y.base is not None and hasattr(value, "strides") and y.size and _owner(value) is _owner(y):
             return i
     return None
 
@@ -160,32 +169,25 @@ class Record:
 
 
 def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
-    """Run `function(*leaves) -> a sequence of leaves` and write it down. What is no number or array stays as it is."""
+    """Run `function(*leaves) -> a sequence of leaves` on plain arrays and numbers, and write it down."""
     recorder = Recorder(name)
-    leaves = list(leaves)
-    traced = [recorder.input(leaf) if is_dynamic(leaf) else leaf for leaf in leaves]
+    traced = [recorder.input(leaf) for leaf in leaves]
     try:
         outputs = tuple(function(*traced))
         atoms = tuple([recorder.atom(y) for y in outputs])
+        values = tuple([recorder._value(y) for y in outputs])
     finally:
         recorder.alive = False
-    captured = tuple([tracer for tracer, _ in recorder.captures])
-    inputs = tuple([t.atom if isinstance(t, RecordTracer) else Variable((), np.dtype(object), None, "static") for t in traced])
+    inputs = [t.atom for t in traced]
+    captured = [variable for _, variable in recorder.captures]
     graph = Graph(
         identifier(name),
-        (*inputs, *[variable for _, variable in recorder.captures]),
+        tuple([*inputs, *captured]),  # type: ignore[arg-type]
         tuple(recorder.instructions),
         atoms,
         (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
     )
-    return Record(graph, tuple([unwrap(y) for y in outputs]), captured)
-
-
-def is_dynamic(leaf: Any) -> bool:
-    """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
-    if isinstance(leaf, bool):
-        return False
-    return isinstance(leaf, int | float | complex | Tracer) or hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+    return Record(graph, values, tuple([tracer for tracer, _ in recorder.captures]))
 
 
 def identifier(text: str) -> str:

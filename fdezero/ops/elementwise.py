@@ -99,6 +99,22 @@ deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.01745329251994329
 rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
 
 
+def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
+    xp = array_module(out)
+    if xp is np and type(y) is int and y == 0 and condition.dtype == bool and x.dtype == out.dtype and (bits := BITS.get(out.dtype)):
+        # A word times 0 or 1 is the choice between it and zero, without a branch that goes the wrong way half of the time.
+        np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
+    elif out is x:
+        xp.copyto(out, y, where=xp.logical_not(condition))
+    else:
+        if out is not y:
+            xp.copyto(out, y)
+        xp.copyto(out, x, where=condition)
+
+
+BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
+
+
 # Choice. The rules of t make a choice, not a product: 0 * inf would be NaN.
 def _share(t: Any, y: Any, mine: Any, other: Any) -> Any:
     return np.where(mine == y, np.where(other == y, t * 0.5, t), 0)
@@ -110,18 +126,6 @@ maximum = elementwise(
 minimum = elementwise(
     "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 ? x0 : x1"
 )
-
-
-def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
-    xp = array_module(out)
-    if out is x:
-        xp.copyto(out, y, where=xp.logical_not(condition))
-    else:
-        if out is not y:
-            xp.copyto(out, y)
-        xp.copyto(out, x, where=condition)
-
-
 fmax = elementwise(
     "fmax", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmax(x0, x1)"
 )

@@ -94,3 +94,6 @@ def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) ->
 unslice_axes: Linear = linear(
     "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
 )
+
+
+copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")

@@ -1,0 +1,293 @@
+"""`compile` for users: what is recorded when, why again, and the source that runs."""
+
+import functools
+import inspect
+import operator
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from .. import tree as trees
+from ..core import Tracer
+from ..errors import StaticError, StormError, describe
+from .passes import lent_outputs
+from .program import Program
+from .record import RecordTracer, example_of, identifier, record, user_line
+from .runtime import available_threads
+
+_layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
+
+
+@attrs.frozen(eq=False)
+class Recording:
+    """One recording: the user's line that called for it, its duration in milliseconds, and what differed from the one before."""
+
+    line: str
+    milliseconds: float
+    reason: str
+    program: Program = attrs.field(repr=False)
+    signature: Any = attrs.field(repr=False)
+    places: tuple[int, ...] = attrs.field(repr=False)  # where the inputs are among the leaves
+    treedef: Any = attrs.field(repr=False)  # of the results
+    whole: bool = attrs.field(repr=False)  # whether all leaves are inputs
+
+
+class Compiled:
+    """A compiled function: call it as the function itself. `source` is what runs, `explain()` what was recorded and why."""
+
+    def __init__(self, function: Callable[..., Any], static: Sequence[str], max_recordings: int | None, threads: int | None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.max_recordings, self.threads = max_recordings, threads or available_threads()
+        self.parameters = _parameters(function)
+        self.static = _static_names(self.name, static, self.parameters)
+        self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
+        self.recordings: list[Recording] = []
+        self._known: dict[Any, Recording] = {}
+        self._last: tuple[Any, Any, Recording] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.static:
+            constants, args, kwargs = self._set_aside(args, kwargs)
+        else:
+            constants = ()
+        leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
+        try:
+            layouts = list(map(_layout, leaves))
+        except AttributeError:  # numbers, settings or traced values among the leaves
+            layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
+        last = self._last
+        if last is not None and last[0] == (treedef, constants) and last[1] == layouts:
+            recording = last[2]
+        else:
+            if any(isinstance(leaf, Tracer) for leaf in leaves):
+                return self._traced(leaves, treedef, constants, layouts, args, kwargs)
+            signature = (treedef, constants, tuple(layouts))
+            found = self._known.get(signature)
+            if found is None:
+                return self._first(leaves, signature, args, kwargs)
+            recording = found
+            self._last = (treedef, constants), layouts, recording
+        inputs = leaves if recording.whole else [leaves[i] for i in recording.places]
+        return trees.unflatten(recording.treedef, recording.program.run(*inputs))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.name}, {len(self.recordings)} recordings>"
+
+    @property
+    def graph(self) -> Any:
+        """The program of the last recording, as it was recorded: `print(f.graph)`, `f.graph.to_dot()`."""
+        return self._last_recording().program.graph
+
+    @property
+    def source(self) -> str:
+        """The Python source that the last recording runs as."""
+        return self._last_recording().program.executable.source
+
+    def _last_recording(self) -> Recording:
+        if not self.recordings:
+            raise StaticError(f"{self.name} has not been recorded yet: call it once.")
+        return self.recordings[-1]
+
+    def explain(self) -> str:
+        """Every recording: where it was called for, how long it took, and what had changed since the last one."""
+        lines = [f"{self.name}: {len(self.recordings)} recording{'s' * (len(self.recordings) != 1)}"]
+        for number, r in enumerate(self.recordings, start=1):
+            lines.append(f"  {number}. at {r.line}, {r.milliseconds:.1f} ms: {r.reason}")
+        return "\n".join(lines)
+
+    # What the calls do that are not the same again
+
+    def _first(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> Any:
+        recording, outputs, captures = self._record(leaves, signature, args, kwargs)
+        if captures:  # traced values that the function reaches through its closure: another program in every call
+            inputs = [leaves[i] for i in recording.places]
+            return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
+        self._known[signature] = recording
+        lent = lent_outputs(recording.program.graph)
+        for i, y in enumerate(outputs):
+            if i not in lent and isinstance(y, np.ndarray):
+                y.flags.writeable = False
+        return trees.unflatten(recording.treedef, outputs)
+
+    def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
+        if any(_is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
+            return self._call(args, kwargs, constants)
+        signature = (treedef, constants, tuple(layouts))
+        recording, captures = self._known.get(signature), ()
+        if recording is None:
+            recording, _, captures = self._record(leaves, signature, args, kwargs)
+            if not captures:
+                self._known[signature] = recording
+        inputs = [leaves[i] for i in recording.places]
+        return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
+
+    def _record(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
+        names = self._paths(args, kwargs)
+        reason = self._reason(signature, names)
+        if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
+            raise StormError(
+                f"{self.name} would be recorded for the {len(self.recordings) + 1}. time, more than max_recordings="
+                f"{self.max_recordings}: {reason}. Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
+                f"and pass what changes as a number or an array."
+            )
+        treedef, constants, _ = signature
+        structure: list[Any] = []
+        places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
+
+        def flat(*traced: Any) -> list[Any]:
+            full = list(leaves)
+            for place, value in zip(places, traced, strict=True):
+                full[place] = value
+            tree = trees.unflatten(treedef, full)
+            result = self._call(*((tree if kwargs else (tree, {}))), constants)
+            outputs, out_def = trees.flatten(result)
+            structure.append(out_def)
+            return outputs
+
+        line, start = user_line(), time.perf_counter()
+        called = tuple([identifier(names[i]) for i in places])
+        made = record(flat, [example_of(leaves[i]) for i in places], self.name, called)
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        program = Program(made.graph, self.threads)
+        whole = len(places) == len(leaves)
+        recording = Recording(line, milliseconds, reason, program, signature, places, structure[0], whole)
+        self.recordings.append(recording)
+        return recording, made.outputs, made.captures
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], constants: Any) -> Any:
+        if not self.static:
+            return self.function(*args, **kwargs)
+        named = dict(constants)
+        full = [named.pop(self.parameters[i]) if i in self.positions and self.parameters[i] in named else x for i, x in enumerate(args)]
+        return self.function(*full, **kwargs, **named)
+
+    def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The static arguments by name, and the others, None standing for static ones."""
+        constants = [(self.parameters[i], args[i]) for i in sorted(self.positions) if i < len(args)]
+        constants += [(name, kwargs[name]) for name in sorted(self.static) if name in kwargs]
+        for name, value in constants:
+            try:
+                hash(value)
+            except TypeError:
+                raise StaticError(
+                    f"{self.name}: the static argument {name!r} is {describe(value)}, which cannot be hashed, so that no call can tell "
+                    "whether it has changed. Give a tuple or a frozen attrs class, or let it be an input (not static)."
+                ) from None
+        args = tuple([None if i in self.positions else x for i, x in enumerate(args)])
+        return tuple(constants), args, {k: v for k, v in kwargs.items() if k not in self.static}
+
+    def _layout_of(self, place: int, leaf: Any, args: Any, kwargs: Any) -> Any:
+        """What of a leaf a program is recorded for."""
+        leaf = example_of(leaf)
+        if not _is_input(leaf):
+            try:
+                hash(leaf)
+            except TypeError:
+                raise StaticError(
+                    f"{self.name}: {self._paths(args, kwargs)[place]} is {describe(leaf)}, neither an array nor a number, and it cannot be "
+                    "hashed, so that no call can tell whether it has changed. Leave it out, or make it a static field of a module."
+                ) from None
+            return (type(leaf), leaf)
+        if not hasattr(leaf, "dtype"):
+            return type(leaf)
+        device = getattr(leaf, "device", None)
+        return _layout(leaf) if device is None or device == "cpu" else (*_layout(leaf), str(device))
+
+    def _paths(self, args: Any, kwargs: Any) -> list[str]:
+        names = [*self.parameters, *[f"argument{i}" for i in range(len(self.parameters), len(args))]]
+        found = []
+        for path, _ in trees.flatten_with_path(args):
+            number, _, rest = path.partition("/")
+            found.append("/".join(filter(None, [names[int(number)], rest])))
+        return found + (trees.paths(kwargs) if kwargs else [])
+
+    def _reason(self, signature: Any, names: list[str]) -> str:
+        if not self.recordings:
+            return "the first call"
+        treedef, constants, layouts = signature
+        old_def, old_constants, old_layouts = self.recordings[-1].signature
+        changes = [
+            f"the static argument {name} was {dict(old_constants).get(name)!r} and is {value!r}"
+            for name, value in constants
+            if dict(old_constants).get(name) != value
+        ]
+        if treedef != old_def:
+            changes.append(f"the structure of the arguments was {old_def} and is {treedef}")
+        else:
+            changes += [
+                f"{name} was {_shown(old, new)} and is {_shown(new, old)}"
+                for name, old, new in zip(names, old_layouts, layouts, strict=True)
+                if old != new
+            ]
+        more = f", and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return "; ".join(changes[:3]) + more if changes else "the function reaches traced values through its closure"
+
+
+def _shown(layout: Any, other: Any) -> str:
+    """A layout for people, with the strides where only they differ from the other's."""
+    if isinstance(layout, type):
+        return f"a Python {layout.__name__}"
+    if len(layout) == 2:
+        return repr(layout[1])
+    text = f"{layout[2]}[{','.join(map(str, layout[1]))}]"
+    if layout[1:3] == (other[1:3] if isinstance(other, tuple) else None):
+        text += f" of {layout[0].__name__}" if layout[0] is not other[0] else f" with strides {layout[3]}"
+        text += f" on {layout[4]}" if layout[4:] != other[4:] and len(layout) > 4 else ""
+    return text
+
+
+def _is_input(leaf: Any) -> bool:
+    """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
+    return isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool) or hasattr(leaf, "strides")
+
+
+def _is_recorded(leaf: Any) -> bool:
+    while isinstance(leaf, Tracer):
+        if isinstance(leaf, RecordTracer):
+            return True
+        leaf = leaf.value
+    return False
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _static_names(name: str, static: Sequence[str], parameters: list[str]) -> frozenset[str]:
+    if isinstance(static, str):
+        raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
+    return frozenset(static)
+
+
+def compile(  # noqa: A001, the field's word
+    function: Callable[..., Any] | None = None,
+    *,
+    static: Sequence[str] = (),
+    max_recordings: int | None = None,
+    threads: int | None = None,
+) -> Any:
+    """`function`, recorded once for each kind of arguments and run from then on as generated in-place source: the same bits.
+
+    Arrays and numbers among the arguments, in trees of any kind, are inputs; strings, booleans, None and callables are static,
+    and so are the arguments named in `static`: another value records anew, as does another structure, shape, dtype, layout or
+    device. Arrays reached through the closure are constants. Results are read-only arrays. `max_recordings` limits how often
+    is recorded; `threads` how many threads large elementwise groups use (None: as many as there are processors).
+
+    Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
+    argument that cannot be hashed; StormError at one recording more than `max_recordings`.
+    """
+    if function is None:
+        return functools.partial(compile, static=static, max_recordings=max_recordings, threads=threads)
+    return Compiled(function, static, max_recordings, threads)

@@ -1,0 +1,272 @@
+"""Writing source: a planned graph as the in-place program that a careful person would have written by hand."""
+
+import keyword
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core import Primitive, Region
+from ..ops import shape as shape_ops
+from . import runtime
+from .fuse import Fused, is_number
+from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from .plan import Plan, Storage, is_written
+
+SYMBOLS = {
+    operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//", operator.mod: "%",
+    operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
+    operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
+}  # fmt: skip
+VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
+    shape_ops.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
+    shape_ops.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
+    shape_ops.broadcast: lambda x, params, y: f"xp.broadcast_to({x}, {y.shape})",
+    shape_ops.slice_axes: lambda x, params, y: f"{x}[{_index(params['index'])}]",
+}
+
+
+def _full_order(perm: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return (*range(ndim - len(perm)), *[axis + ndim for axis in perm])
+
+
+def _index(index: tuple[Any, ...]) -> str:
+    return ", ".join(["...", *[_entry(entry) for entry in index]])
+
+
+def _entry(entry: Any) -> str:
+    if not isinstance(entry, tuple):
+        return str(entry)
+    start, stop, step = ["" if part is None else str(part) for part in entry]
+    return f"{start}:{stop}" + (f":{step}" if step else "")
+
+
+class Emitter:
+    """Writes one program. `build` are the lines that run once, `body` those of every call; `namespace` what they refer to."""
+
+    def __init__(self, graph: Graph, plan: Plan, threads: int, prefix: str) -> None:
+        self.graph, self.plan, self.threads, self.prefix = graph, plan, threads, prefix
+        self.xp = "np"
+        self.namespace: dict[str, Any] = {"np": np, "memory": runtime.memory, "array": runtime.array, "Outputs": runtime.Outputs}
+        self.names: dict[Atom, str] = {}
+        self.build: list[str] = []
+        self.body: list[str] = []
+        self.static: set[Atom] = set()  # what exists once, before any call
+        self.outputs: list[Storage] = []
+        self.shown: dict[Any, str] = {}
+
+    # Names
+
+    def name(self, atom: Atom) -> str:
+        if isinstance(atom, Constant):
+            return self.constant(atom)
+        return self.names[atom]
+
+    def constant(self, atom: Constant) -> str:
+        value = atom.value
+        if type(value) in (int, bool, type(None), str) or type(value) in (float, complex) and np.isfinite(value):
+            return f"({value!r})" if isinstance(value, complex) or not isinstance(value, bool | str | None) and value < 0 else repr(value)
+        key = atom.key
+        if key not in self.shown:
+            self.shown[key] = self.keep(f"c{len(self.shown)}", value, str(atom))
+        return self.shown[key]
+
+    def keep(self, name: str, value: Any, comment: str) -> str:
+        """A name for a value that has no text."""
+        while name in self.namespace and self.namespace[name] is not value:
+            name += "_"
+        if name not in self.namespace:
+            self.namespace[name] = value
+            if comment:
+                self.build.append(f"# {name}: {comment}")
+        return name
+
+    def literal(self, value: Any) -> str:
+        if isinstance(value, np.dtype):
+            return f"np.dtype({value.str!r})" if value.kind != "V" else self.keep("dtype", value, "")
+        if isinstance(value, tuple):
+            return f"({', '.join(map(self.literal, value))}{',' if len(value) == 1 else ''})"
+        if value is None or type(value) in (int, bool, str, float):
+            return repr(value)
+        return self.keep("parameter", value, f"{type(value).__name__}")
+
+    # The program
+
+    def write(self) -> str:
+        graph = self.graph
+        taken: set[str] = set()
+        for variable, given in zip(graph.inputs, graph.names, strict=True):
+            name = given if given.isidentifier() and not keyword.iskeyword(given) else f"x_{given}"
+            while name in taken or name in self.namespace:
+                name += "_"
+            taken.add(name)
+            self.names[variable] = name
+        self._arrays()
+        counter = 0
+        for instruction in graph.instructions:
+            for variable in instruction.outputs:
+                self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
+                counter += 1
+        for instruction in graph.instructions:
+            self._instruction(instruction)
+        arguments = ", ".join(self.names[v] for v in graph.inputs)
+        returned = ", ".join([self._returned(atom) for atom in graph.outputs])
+        lines = [f"def build({self.xp}):"] + [f"    {line}" for line in self.build] + ["", f"    def {graph.name}({arguments}):"]
+        if self.outputs:
+            lines.append("        outputs = results.take()")
+            lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
+            self.build_outputs(lines)
+        lines += [f"        {line}" for line in self.body]
+        lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {graph.name}", ""]
+        return "\n".join(lines)
+
+    def _fresh(self, name: str, taken: set[str]) -> str:
+        while name in taken:
+            name += "_"
+        return name
+
+    def build_outputs(self, lines: list[str]) -> None:
+        specs = [f"({s.like.shape}, {self.literal(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
+        where = lines.index("")
+        lines[where:where] = ["    results = Outputs([", *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)], "    ])"]
+
+    def _arrays(self) -> None:
+        """The names of the memory that results are written into."""
+        for slot, size in enumerate(self.plan.slots):
+            self.build.append(f"m{slot} = memory({size})")
+        made: dict[Any, str] = {}
+        for variable, storage in self.plan.storages.items():
+            if storage.output:
+                if storage not in self.outputs:
+                    self.outputs.append(storage)
+                self.names[variable] = f"o{self.outputs.index(storage)}"
+                continue
+            like = storage.like
+            key = (storage.slot, like.shape, like.dtype, like.strides)
+            if key not in made:
+                made[key] = f"b{len(made)}"
+                self.build.append(f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.literal(like.dtype)}, {like.strides})")
+            self.names[variable] = made[key]
+            self.static.add(variable)
+
+    def _returned(self, atom: Atom) -> str:
+        """What is handed out for an output: for memory that is written again, its read-only view."""
+        root = self.plan.roots.get(atom, atom)
+        storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
+        if storage is None:
+            return self.name(atom)
+        handed = f"outputs.handed[{self.outputs.index(storage)}]"
+        chain = []
+        while atom is not root:
+            maker = next(i for i in self.graph.instructions if atom in i.outputs)
+            chain.append(maker)
+            atom = maker.inputs[maker.alias or 0]
+        for maker in reversed(chain):
+            handed = self._call(maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)])
+        return handed
+
+    def _instruction(self, instruction: Instruction) -> None:
+        if isinstance(instruction.operation, Fused):
+            self._fused(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Region):
+            self._region(instruction)
+            return
+        y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
+        comment = f"  # {y.shape} {y.dtype}" + (f", {instruction.line}" if instruction.line else "")
+        if is_written(instruction):
+            self.body.append(self._call(instruction, self.names[y], names) + comment)
+        elif instruction.alias is not None and all(isinstance(a, Constant) or a in self.static for a in instruction.inputs):
+            self.static.add(y)
+            self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+        else:
+            self.body.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+
+    def _call(self, instruction: Instruction, out: str | None, names: list[str]) -> str:
+        """The text of an operation on operands with these names, into the array `out` if there is one."""
+        operation, params = instruction.operation, instruction.params
+        assert isinstance(operation, Primitive)
+        ufunc = ufunc_of(operation)
+        if out is not None and ufunc is not None:
+            return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
+        keywords = {name: self.literal(value) for name, value in params.items()}
+        if out is not None and isinstance(operation.write, str):
+            text = operation.write.format(*names, args=", ".join(names), out=out, **keywords)
+            return text.replace("xp.", f"{self.xp}.")
+        if out is not None:
+            function = self.keep(f"write_{operation.name}", operation.write, "")
+            return f"{function}({', '.join([out, *names, *[f'{k}={v}' for k, v in keywords.items()]])})"
+        if instruction.alias is not None and operation in VIEWS:
+            return VIEWS[operation](names[0], params, instruction.output).replace("xp.", f"{self.xp}.")
+        if operation.impl in SYMBOLS and len(names) == 2:
+            return f" {SYMBOLS[operation.impl]} ".join(names)
+        function = self.keep(operation.name, operation.impl, "")
+        return f"{function}({', '.join([*names, *[f'{k}={v}' for k, v in keywords.items()]])})"
+
+    def _region(self, instruction: Instruction) -> None:
+        function = self.keep(instruction.name, instruction.operation, "")
+        left = ", ".join(self.names[v] for v in instruction.outputs)
+        self.body.append(f"{left}, = {function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}")
+
+    def _fused(self, instruction: Instruction, fused: Fused) -> None:
+        body, number = fused.body, sum(name.startswith("blocks") for name in self.namespace)
+        whole = [v for v in body.inputs if is_number(v)]
+        sliced = [v for v in body.inputs if not is_number(v)]
+        flat = fused.mode == "flat"
+        cut = [flat or len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0] for v in sliced]
+        local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
+        local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
+        temporaries, lines = self._block(fused, local)
+        arguments = ", ".join([*dict.fromkeys(local[v] for v in [*sliced, *body.outputs, *whole]), *[f"t{i}" for i in range(len(temporaries))]])
+        name = f"fused{number}"
+        self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
+        like = body.instructions[0].output
+        order = sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)) if flat else None
+        blocks = self.keep(f"blocks{number}", runtime.Blocks, "")
+        cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
+        dtypes = [np.dtype(d).str for d in temporaries]
+        self.build.append(
+            f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {self.threads}, "
+            f"{tuple(order) if order is not None else None}, {fused.total is not None})"
+        )
+        operands = ", ".join(self.name(v) for v in [*sliced, *body.outputs, *whole])
+        left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
+        keep = f".reshape({(1,) * len(like.shape)})" if fused.total is not None and fused.total.params["keepdims"] else ""
+        self.body.append(f"{left}run{number}({operands}){keep}  # {like.shape} in blocks, {instruction.line}")
+
+    def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
+        """The lines that compute one block, and the dtypes of the temporaries they need."""
+        steps = fused.body.instructions
+        last = {atom: i for i, step in enumerate(steps) for atom in step.inputs}
+        total = fused.total
+        if total is not None:
+            last[total.inputs[0]] = len(steps)
+        dtypes: list[Any] = []
+        free: list[int] = []
+        holder: dict[Atom, int] = {}
+        lines = []
+        for i, step in enumerate(steps):
+            y = step.output
+            dying = [holder[atom] for atom in dict.fromkeys(step.inputs) if atom in holder and last[atom] == i]
+            if y not in local:
+                # Over an operand that dies here, but not over the condition of a choice, which is read twice.
+                unsafe = {holder.get(step.inputs[0])} if step.name == "where" else set()
+                over = [t for t in dying if dtypes[t] == y.dtype and t not in unsafe]
+                spare = [t for t in free if dtypes[t] == y.dtype]
+                chosen = over[0] if over else spare[0] if spare else len(dtypes)
+                if chosen == len(dtypes):
+                    dtypes.append(y.dtype)
+                elif not over:
+                    free.remove(chosen)
+                holder[y], local[y] = chosen, f"t{chosen}"
+                dying = [t for t in dying if t != chosen]
+                if y not in last:
+                    dying.append(chosen)
+            free += dying
+            names = [self.constant(a) if isinstance(a, Constant) else local[a] for a in step.inputs]
+            lines.append(self._call(step, local[y], names) + (f"  # {step.line}" if step.line else ""))
+        if total is not None:
+            lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
+        return dtypes, lines
+

@@ -1,0 +1,174 @@
+"""Fusion: runs of elementwise operations on large arrays become one step, which goes through memory once.
+
+On the CPU a group runs block by block, each small enough to stay in the cache; on the GPU it is one kernel. A group grows
+as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
+"""
+
+from typing import Any
+
+import attrs
+
+from ..core import Primitive, Region
+from ..ops.reductions import sum_axes
+from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+
+LARGE = 1 << 16  # entries from which a group on the CPU pays
+
+
+class Fused(Region):
+    """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
+
+    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows.
+    `total` is the instruction that sums up a result, if one ends the group.
+    """
+
+    def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
+        self.name, self.body, self.mode, self.total = "fused", body, mode, total
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.body.instructions[0].output.shape
+
+
+class _Group:
+    """A group while it grows."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.instructions: list[Instruction] = []
+        self.made: set[Atom] = set()
+        self.flat = True
+        self.total: Instruction | None = None
+
+    def add(self, instruction: Instruction, flat: bool) -> None:
+        self.instructions.append(instruction)
+        self.made.update(instruction.outputs)
+        self.flat = self.flat and flat
+
+
+def fuse(graph: Graph, large: int = LARGE) -> Graph:
+    """The graph with its groups as one instruction each."""
+    open_groups: dict[Any, _Group] = {}
+    order: list[Instruction | _Group] = []
+
+    def close(group: _Group) -> None:
+        del open_groups[group.key]
+        order.append(group)
+
+    def close_readers_of(atoms: tuple[Atom, ...], but: _Group | None = None) -> None:
+        for group in list(open_groups.values()):
+            if group is not but and any(atom in group.made for atom in atoms):
+                close(group)
+
+    for instruction in graph.instructions:
+        key = _key_of(instruction, large)
+        group = open_groups.get(key) if key is not None else None
+        if key is not None:
+            flat = instruction.output.device != "cpu" or _lies_alike(instruction)
+            if group is not None and (group.total is not None or not (flat and group.flat) and not _in_rows(instruction.output)):
+                close(group)
+                group = None
+            close_readers_of(instruction.inputs, group)
+            if group is None:
+                group = open_groups[key] = _Group(key)
+            group.add(instruction, flat)
+        elif (found := _group_summed(instruction, open_groups)) is not None:
+            found.total = instruction
+            found.made.update(instruction.outputs)
+        else:
+            close_readers_of(instruction.inputs)
+            order.append(instruction)
+    for group in list(open_groups.values()):
+        close(group)
+    return _assembled(graph, order)
+
+
+def _key_of(instruction: Instruction, large: int) -> Any:
+    """What the members of a group have in common: shape, layout and device; None for what cannot be fused."""
+    if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
+        return None
+    y = instruction.output
+    if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
+        return None
+    if y.device != "cpu":
+        return (y.shape, y.device) if _has_expression(instruction) else None
+    if y.size < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
+        return None
+    if not _lies_alike(instruction) and not _in_rows(y):
+        return None
+    return (y.shape, layout(y), y.device)
+
+
+def _has_expression(instruction: Instruction) -> bool:
+    operands = [*instruction.inputs, instruction.output]
+    known = instruction.operation.c or instruction.name in ("astype", "astype_discrete")  # type: ignore[union-attr]
+    return bool(known) and all(atom.dtype.kind in "biuf" and atom.dtype.itemsize != 2 for atom in operands)
+
+
+def layout(variable: Atom) -> tuple[int, ...]:
+    """The strides in entries, 0 for axes of one entry: alike for arrays that lie in memory alike."""
+    strides = variable.strides if isinstance(variable, Variable) else variable.value.strides
+    itemsize = variable.dtype.itemsize
+    return tuple([0 if n == 1 else s // itemsize for n, s in zip(variable.shape, strides or (), strict=True)])
+
+
+def _lies_alike(instruction: Instruction) -> bool:
+    """Whether all operands that are not single numbers have the shape and the layout of the result, without gaps."""
+    y = instruction.output
+    like = layout(y)
+    if sorted(s for n, s in zip(y.shape, like, strict=True) if n > 1) != _dense(y.shape, like):
+        return False
+    return all(is_number(atom) or atom.shape == y.shape and layout(atom) == like for atom in instruction.inputs)
+
+
+def _dense(shape: tuple[int, ...], like: tuple[int, ...]) -> list[int]:
+    step, strides = 1, []
+    for s, n in sorted((s, n) for n, s in zip(shape, like, strict=True) if n > 1):
+        strides.append(step)
+        step *= n
+    return strides
+
+
+def is_number(atom: Atom) -> bool:
+    """Whether an operand is one entry, the same for every block."""
+    return not atom.shape
+
+
+def _in_rows(y: Variable) -> bool:
+    return y.contiguous and len(y.shape) > 1 and y.shape[0] > 1
+
+
+def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group | None:
+    """The group whose result the instruction sums up as a whole, with the bits of NumPy's sum by halves."""
+    if instruction.operation is not sum_axes or instruction.output.kind != "scalar":
+        return None
+    x = instruction.inputs[0]
+    if x.dtype.char not in "fd" or len(instruction.params["axes"]) != len(x.shape) or instruction.output.dtype != x.dtype:
+        return None
+    return next((g for g in groups.values() if x in g.made and g.flat and g.total is None and x.device == "cpu"), None)
+
+
+def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
+    last_reader: dict[Atom, int] = {}
+    for number, step in enumerate(order):
+        for instruction in step.instructions if isinstance(step, _Group) else [step]:
+            for atom in instruction.inputs:
+                last_reader[atom] = number
+    kept = set(graph.outputs)
+    instructions: list[Instruction] = []
+    for number, step in enumerate(order):
+        if isinstance(step, Instruction):
+            instructions.append(step)
+            continue
+        gpu = step.instructions[0].output.device != "cpu"
+        if len(step.instructions) == 1 and step.total is None:
+            instructions += step.instructions
+            continue
+        inside = [v for i in step.instructions for v in i.outputs]
+        leaving = tuple(v for v in inside if v in kept or last_reader.get(v, number) > number)
+        read = dict.fromkeys(atom for i in step.instructions for atom in i.inputs if atom not in step.made and isinstance(atom, Variable))
+        body = Graph("fused", tuple(read), tuple(step.instructions), leaving)
+        fused = Fused(body, "kernel" if gpu else "flat" if step.flat else "rows", step.total)
+        outputs = leaving + (step.total.outputs if step.total is not None else ())
+        instructions.append(Instruction(fused, tuple(read), {}, outputs, step.instructions[0].line))
+    return attrs.evolve(graph, instructions=tuple(instructions))

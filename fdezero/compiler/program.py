@@ -1,0 +1,193 @@
+"""`Program`: a recorded function that runs as generated source, and is differentiated and batched through its graph."""
+
+import itertools
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..core import Region, Tracer
+from ..core.kinds import zeros_like
+from ..transforms import jvp, vjp, vmap
+from ..tree import is_differentiable
+from .emit import Emitter
+from .fuse import fuse
+from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
+from .passes import drop_dead, optimise
+from .plan import plan
+from .record import example_of, record
+
+_serials = itertools.count(1)
+
+
+class Executable:
+    """The source of a graph, and the instances of it: each has memory of its own, and serves one call at a time."""
+
+    def __init__(self, graph: Graph, threads: int) -> None:
+        self.graph = fuse(optimise(graph))
+        emitter = Emitter(self.graph, plan(self.graph), threads, "")
+        self.source = emitter.write()
+        self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
+        linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
+        namespace = dict(emitter.namespace)
+        exec(compile(self.source, self.filename, "exec"), namespace)
+        self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace["build"]
+        self.free: list[Callable[..., tuple[Any, ...]]] = []
+
+    def __call__(self, *leaves: Any) -> tuple[Any, ...]:
+        try:
+            instance = self.free.pop()
+        except IndexError:
+            instance = self.build(np)
+        with np.errstate(all="ignore"):
+            outputs = instance(*leaves)
+        self.free.append(instance)  # not after an error: the traceback may hold its arrays
+        return outputs
+
+    def __del__(self) -> None:
+        linecache.cache.pop(self.filename, None)
+
+
+class Program(Region):
+    """A graph as an operation. What is derived from it (its derivative, its batched form) is recorded when first asked for."""
+
+    def __init__(self, graph: Graph, threads: int = 1) -> None:
+        self.name, self.graph, self.threads = graph.name, graph, threads
+        self._executable: Executable | None = None
+        self._derived: dict[Any, Any] = {}
+
+    @property
+    def executable(self) -> Executable:
+        if self._executable is None:
+            self._executable = Executable(self.graph, self.threads)
+        return self._executable
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.executable(*leaves)
+
+    def _evaluate(self, *leaves: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, leaves)
+
+    def _program(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
+        """The program of `function`, recorded on examples of the leaves when first asked for."""
+        key = (key, tuple([_signature(leaf) for leaf in leaves]))
+        found = self._derived.get(key)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = Program(record(function, list(map(example_of, leaves)), f"{name}_{self.name}", names).graph, self.threads)
+            self._derived[key] = found
+        return found
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        out, back = self._reverse(active, leaves)
+        results = out(*leaves)
+        count = len(self.graph.outputs)
+        return results[:count], (results[count:], back)
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        saved, (back, moving, floating) = residuals
+        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+        gradients = iter(back(*saved, *given))
+        return tuple([next(gradients) if moves else None for moves in moving])
+
+    def _reverse(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
+        """The program of results and residuals, and that of the cotangents from residuals and cotangents."""
+        examples = list(map(example_of, leaves))
+        key = ("reverse", active, tuple(map(_signature, examples)))
+        found = self._derived.get(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        moving = tuple([my and is_differentiable(leaf) for my, leaf in zip(active, examples, strict=True)])
+        n, floating = len(leaves), []
+
+        def both(*given: Any) -> tuple[Any, ...]:
+            inputs = given[:n]
+
+            def moved(*chosen: Any) -> tuple[Any, ...]:
+                rest = iter(chosen)
+                return self._evaluate(*[next(rest) if moves else x for x, moves in zip(inputs, moving, strict=True)])
+
+            outputs, pullback = vjp(moved, *[x for x, moves in zip(inputs, moving, strict=True) if moves])
+            cotangents = iter(given[n:])
+            filled = tuple([next(cotangents) if counts else zeros_like(y) for y, counts in zip(outputs, floating, strict=True)])
+            return (*outputs, *pullback(filled))
+
+        with np.errstate(all="ignore"):
+            results = self._evaluate(*examples)
+            floating = [is_differentiable(y) for y in results]
+            seeds = [np.ones_like(y) for y, counts in zip(results, floating, strict=True) if counts]
+            names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
+            joint = record(both, [*examples, *seeds], self.name, names).graph
+        out, back = split(joint, n, len(results))
+        found = self._derived[key] = (Program(out, self.threads), (Program(back, self.threads), moving, tuple(floating)))
+        return found
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        moving = tuple([t is not None and is_differentiable(leaf) for leaf, t in zip(leaves, tangents, strict=True)])
+        given = [t for t, moves in zip(tangents, moving, strict=True) if moves]
+        n = len(leaves)
+
+        def moved(*both: Any) -> tuple[Any, ...]:
+            rest = iter(both[n:])
+            directions = tuple([next(rest) if moves else None for moves in moving])
+            values, derivative = jvp(self._evaluate, both[:n], directions)
+            return (*values, *derivative)
+
+        names = (*self.graph.names, *[f"t{i}" for i in range(len(given))])
+        results = self._program(("push", moving), [*leaves, *given], moved, "jvp", names)(*leaves, *given)
+        count = len(self.graph.outputs)
+        values = results[:count]
+        return values, tuple([t if is_differentiable(y) else None for y, t in zip(values, results[count:], strict=True)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self._evaluate, tuple([0 if my else None for my in mine]))
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            return self._program(("batched", mine), leaves, mapped, "vmap", self.graph.names)(*leaves)
+
+        return run
+
+
+def _signature(leaf: Any) -> Any:
+    """What of a value a program is recorded for: its class, shape, dtype and layout."""
+    if isinstance(leaf, Tracer):
+        leaf = example_of(leaf)
+    if not hasattr(leaf, "strides"):
+        return type(leaf)
+    return (type(leaf), leaf.shape, leaf.dtype, leaf.strides, str(getattr(leaf, "device", "")))
+
+
+def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
+    """The graph of a derivative in two: what needs no cotangent, and the rest.
+
+    `joint` takes `n` leaves and then cotangents, and gives `count` results and then gradients. The first graph gives the
+    results and, after them, the residuals; the second takes residuals and cotangents.
+    """
+    late: set[Atom] = set(joint.inputs[n:])
+    first: list[Instruction] = []
+    second: list[Instruction] = []
+    for instruction in joint.instructions:
+        waits = any(atom in late for atom in instruction.inputs)
+        (second if waits else first).append(instruction)
+        if waits:
+            late.update(instruction.outputs)
+    back = drop_dead(attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:]))
+    made = {v for instruction in back.instructions for v in instruction.outputs}
+    given = set(joint.inputs[n:])
+    residuals = tuple(dict.fromkeys(v for v in uses(back) if v not in made and v not in given))
+    leaves, names = joint.inputs[:n], joint.names
+    out = drop_dead(
+        attrs.evolve(
+            joint,
+            name=f"{joint.name}_forward",
+            inputs=leaves,
+            names=names[:n],
+            instructions=tuple(first),
+            outputs=(*joint.outputs[:count], *residuals),
+        )
+    )
+    known: dict[Variable, str] = dict(zip(leaves, names, strict=False))
+    called = tuple([known.get(v, f"saved{i}") for i, v in enumerate(residuals)])
+    return out, attrs.evolve(back, inputs=(*residuals, *joint.inputs[n:]), names=(*called, *names[n:]))
