@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .strict_cupy_array import Device, current, here, index_of, ndarray, operand, unsupported, wrap
+from .strict_cupy_array import Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
+from .strict_cupy_kernel import CompileException, ElementwiseKernel
 
 COUNT = 2
 
@@ -30,7 +31,7 @@ cumprod a / axis dtype out; cumsum a / axis dtype out; diag v / k; diagonal a / 
 diff a / n axis prepend append; dot a b / out; einsum * / dtype optimize; empty_like a / dtype order subok shape
 expand_dims a axis /; flatnonzero a /; flip a / axis; full_like a fill_value / dtype order subok shape
 hstack tup / dtype casting; inner a b /; isclose a b / rtol atol equal_nan; kron a b /; matmul a b / out
-max a / axis out keepdims; mean a / axis dtype out keepdims; median a / axis out overwrite_input keepdims
+max a / axis out keepdims; may_share_memory a b / max_work; mean a / axis dtype out keepdims; median a / axis out overwrite_input keepdims
 min a / axis out keepdims; moveaxis a source destination /; nan_to_num x / copy nan posinf neginf; nonzero a /
 ones_like a / dtype order subok shape; outer a b / out; pad array pad_width / mode constant_values
 prod a / axis dtype out keepdims; ptp a / axis; ravel a / order; repeat a repeats / axis
@@ -74,13 +75,25 @@ class ufunc:  # noqa: N801, CuPy's name
                 return arg.__cupy_override_elementwise_kernel__(self, *args, **other)
         if other:
             raise TypeError(f"Wrong arguments {other}")
-        operands = [operand(arg) for arg in args]
-        if out is None:
-            return wrap(self.function(*operands, dtype=dtype, casting=casting))
-        if not isinstance(out, ndarray):
-            raise unsupported(out)
-        self.function(*operands, out=here(out), dtype=dtype, casting=casting)
-        return out
+        nin, nout = self.function.nin, self.function.nout
+        if not nin <= len(args) <= nin + nout:
+            raise TypeError(f"Wrong number of arguments for {self.name!r}. It must be either {nin} or {nin + nout} (with outputs)")
+        args, outs = args[:nin], args[nin:]
+        if out is not None:
+            if outs:
+                raise ValueError("Cannot specify 'out' as both a positional and keyword argument")
+            outs = out if isinstance(out, tuple) else (out,)
+            if len(outs) != nout:
+                raise ValueError("The 'out' tuple must have exactly one entry per ufunc output")
+        outs = (*outs, *[None] * (nout - len(outs)))
+        for y in outs:
+            if y is not None and not isinstance(y, ndarray):
+                raise unsupported(y)
+        results = self.function(
+            *map(operand, args), out=tuple([None if y is None else here(y) for y in outs]), dtype=dtype, casting=casting
+        )
+        made = [wrap(result) if y is None else y for y, result in zip(outs, results if nout > 1 else [results], strict=True)]
+        return made[0] if nout == 1 else tuple(made)
 
     def outer(self, a: Any, b: Any) -> Any:
         return wrap(self.function.outer(operand(a), operand(b)))
@@ -127,6 +140,11 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
 
     def function(*args: Any, **kwargs: Any) -> Any:
         names = [*required, *optional]
+        if "out" in names and len(args) - method > (place := names.index("out")):
+            if name == "matmul" or "out" in kwargs:
+                raise TypeError(f"{name}() got multiple values for argument 'out'")
+            kwargs |= zip(names[place:], args[place + method :], strict=False)
+            args = args[: place + method]
         if "*" not in names and len(args) - method > len(names):
             raise TypeError(f"{name}() takes at most {len(names)} arguments, got {len(args)}")
         if unknown := [key for key in kwargs if key not in names]:
@@ -141,6 +159,8 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
         if name in {"broadcast_to", "where"} and not isinstance(args[0], ndarray | np.bool_):
             raise TypeError(f"Argument 'array' has incorrect type (expected cupy.ndarray, got {type(args[0])})")
         out = kwargs.pop("out", None)
+        if out is not None and not isinstance(out, ndarray):
+            raise TypeError(f"Argument 'out' has incorrect type (expected cupy.ndarray, got {type(out)})")
         result = numpys(
             *[take_numbers(arg, kernel=kernel) for arg in args],
             **{key: take_numbers(value, kernel=kernel) for key, value in kwargs.items()},
@@ -148,7 +168,7 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
         )
         if out is not None:
             return out
-        if isinstance(result, bool | int) and name in {"count_nonzero", "shares_memory"}:
+        if isinstance(result, bool | int) and name in {"count_nonzero", "may_share_memory", "shares_memory"}:
             return result
         first = args[0] if args and isinstance(args[0], ndarray) else None
         return wrap(result, first._device if first is not None and name in VIEWS else None)
@@ -199,8 +219,30 @@ def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, bl
     return a.get() if isinstance(a, ndarray) else np.asarray(a)
 
 
+def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = None) -> None:
+    """cupy.copyto: between any two devices, but with a mask on the current one alone."""
+    if isinstance(src, np.ndarray):
+        if src.size != 1:
+            raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
+        src = src.reshape(())[()]
+    if where is None:
+        np.copyto(dst._numbers, src._numbers if isinstance(src, ndarray) else operand(src), casting)
+        return
+    np.copyto(here(dst), operand(src), casting, where=operand(where))
+
+
 def result_type(*values: Any) -> np.dtype:
     return np.result_type(*[value.dtype if isinstance(value, ndarray) else value for value in values])
+
+
+def spoiling(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
+    def function(*args: Any, **kwargs: Any) -> ndarray:
+        made = make(*args, **kwargs)
+        spoilt(made._numbers)
+        return made
+
+    function.__name__ = make.__name__
+    return function
 
 
 def make_cupy() -> types.ModuleType:
@@ -209,7 +251,8 @@ def make_cupy() -> types.ModuleType:
     runtime = types.SimpleNamespace(getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1])
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
-        "cuda": types.SimpleNamespace(Device=Device, runtime=runtime),
+        "ElementwiseKernel": ElementwiseKernel, "copyto": copyto,
+        "cuda": types.SimpleNamespace(Device=Device, runtime=runtime, compiler=types.SimpleNamespace(CompileException=CompileException)),
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),
@@ -221,6 +264,8 @@ def make_cupy() -> types.ModuleType:
         members[name] = strict(name, getattr(np, name), required, optional)
     for name in CREATION:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])
+    for name in ("empty", "empty_like"):
+        members[name] = spoiling(members[name])
     for name in dir(np):
         found = getattr(np, name)
         if isinstance(found, np.ufunc) and found.__name__ not in ABSENT_UFUNCS:

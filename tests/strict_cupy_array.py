@@ -1,6 +1,8 @@
 """The array of the stand-in for CuPy: a NumPy array behind the refusals of cupy.ndarray, on one of two devices."""
 
 import sys
+import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +66,13 @@ def wrap(result: Any, device: int | None = None) -> Any:
     return ndarray._of(np.asarray(result), current[-1] if device is None else device)
 
 
+def spoilt(numbers: np.ndarray) -> np.ndarray:
+    """New memory, where NumPy may leave zeros, with what nobody expects in it: NaN, and the largest integers."""
+    kind = numbers.dtype.kind
+    numbers.fill(np.iinfo(numbers.dtype).max if kind in "iu" else True if kind == "b" else np.nan)
+    return numbers
+
+
 class Flags:
     def __init__(self, numbers: np.ndarray) -> None:
         self.c_contiguous = numbers.flags.c_contiguous
@@ -77,19 +86,41 @@ class Flags:
 class ndarray:  # noqa: N801, CuPy's name
     """cupy.ndarray."""
 
-    __slots__ = ("__weakref__", "_device", "_numbers")
+    __slots__ = ("__weakref__", "_device", "_numbers", "base")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
     _numbers: np.ndarray
     _device: int
+    base: "ndarray | None"
+
+    def __new__(cls, shape: Any, dtype: Any = float, memptr: None = None, strides: Any = None, order: Any = "C") -> "ndarray":
+        if memptr is not None:
+            raise NotImplementedError("the stand-in makes no array of a pointer")
+        if strides is not None and any(step < 0 for step in strides):
+            raise ValueError("ndarray() with strides currently does not allow negative strides")
+        numbers = np.ndarray(shape, dtype, strides=strides, order=order)
+        return cls._of(spoilt(numbers) if strides is None else numbers, current[-1])
 
     @classmethod
     def _of(cls, numbers: np.ndarray, device: int) -> "ndarray":
+        """The array of these numbers: the same object again for the same memory, and as `base` for views of it."""
         if numbers.dtype.char not in KINDS:
             raise ValueError(f"Unsupported dtype {numbers.dtype}")
-        self = cls.__new__(cls)
+        owner: Any = numbers
+        while getattr(owner, "base", None) is not None:
+            owner = owner.base
+        is_view = owner is not numbers and isinstance(owner, np.ndarray)
+        known = OWNERS.get(id(owner))
+        if known is not None and not is_view and known._device == device:
+            return known
+        self = object.__new__(cls)
         self._numbers = numbers
         self._device = device
+        self.base = None
+        if is_view:
+            self.base = known if known is not None else cls._of(owner, device)
+        else:
+            OWNERS[id(numbers)] = self
         return self
 
     shape = property(lambda self: self._numbers.shape)
@@ -101,6 +132,7 @@ class ndarray:  # noqa: N801, CuPy's name
     strides = property(lambda self: self._numbers.strides)
     flags = property(lambda self: Flags(self._numbers))
     device = property(lambda self: Device(self._device))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._numbers.ctypes.data, device_id=self._device))
     T = property(lambda self: wrap(self._numbers.T, self._device))
     mT = property(lambda self: wrap(self._numbers.mT, self._device))  # noqa: N815
     real = property(lambda self: wrap(self._numbers.real, self._device))
@@ -199,6 +231,7 @@ class ndarray:  # noqa: N801, CuPy's name
 
 
 ndarray.__module__ = "cupy"
+OWNERS: "weakref.WeakValueDictionary[int, ndarray]" = weakref.WeakValueDictionary()  # by the id of their numbers
 
 
 def index_of(index: Any) -> tuple[Any, bool]:

@@ -11,11 +11,28 @@ from pathlib import Path
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+os.environ["NPROC"] = "1"  # the threads of JAX, whose flag leaves it two where there are two processors
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from tests.benchmarks import chain, importing, measure, memory, mnist, saving  # noqa: E402
+from tests.benchmarks import (  # noqa: E402
+    chain,
+    derivatives,
+    dropout,
+    elementwise,
+    importing,
+    lstm,
+    measure,
+    memory,
+    mnist,
+    overhead,
+    saving,
+)
 
-PARTS = {"mnist": mnist.run, "chain": chain.run, "memory": memory.run, "import": importing.run, "io": saving.run}
+PARTS = {
+    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "elementwise": elementwise.run, "product": derivatives.run_product,
+    "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
+    "memory": memory.run, "import": importing.run, "io": saving.run,
+}  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved times, their medians and ratios, peers that may be missing, tables."""
+"""What the benchmarks share: interleaved times, their medians and ratios, legs that must agree, peers that may be missing, tables."""
 
 import datetime
 import importlib
@@ -14,6 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import fdezero as fd
+
+FLOOR = "NumPy by hand, in place (floor)"
+COMPILED, EAGER, JAX, TORCH = "fdezero, compiled", "fdezero, eager", "JAX, jit", "PyTorch, eager"
+
 
 class Seconds(NamedTuple):
     """What one call took: CPU time over all threads, which a busy machine disturbs least, and time on the wall."""
@@ -23,17 +28,35 @@ class Seconds(NamedTuple):
 
 
 Times = dict[str, list[Seconds]]
+Legs = dict[str, Callable[[], Any]]
 
 
 def peer(name: str) -> Any:
-    """The module `name`, or None, with a line that says it is left out."""
+    """The module `name`, with one thread and float64 where it can be told so, or None, with a line that says it is left out."""
     if name.partition(".")[0] == "dezero":
         np.int = int  # type: ignore[attr-defined]  # dezero 0.0.13 names it at import; NumPy 1.24 took it away
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ImportError as error:
         print(f"left out: {name} ({error})", file=sys.stderr)
         return None
+    if name == "torch":
+        module.set_num_threads(1)
+    if name == "jax":
+        module.config.update("jax_enable_x64", True)
+    return module
+
+
+def ours(function: Callable[..., Any], *args: Any) -> Legs:
+    """The legs of fdezero: `function(*args)` compiled, and as it stands."""
+    compiled = fd.compile(function, threads=1)
+    return {COMPILED: lambda: compiled(*args), EAGER: lambda: function(*args)}
+
+
+def jitted(jax: Any, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """The leg of JAX, whose arguments are there and whose results are waited for."""
+    compiled, args = jax.jit(function), jax.device_put(args)
+    return lambda: jax.block_until_ready(compiled(*args))
 
 
 def machine(*packages: str) -> str:
@@ -83,3 +106,43 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = list(heads)
     rule = "|".join("---" if i == 0 else "---:" for i in range(len(heads)))
     return "\n".join([f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def agree(legs: Legs, rtol: float, atol: float = 0.0) -> None:
+    """AssertionError that names the leg, unless each gives what the first one gives."""
+    found = {name: [np.array(leaf) for leaf in fd.tree.leaves(leg())] for name, leg in legs.items()}
+    for name, leaves in found.items():
+        for i, (mine, expected) in enumerate(zip(leaves, next(iter(found.values())), strict=True)):
+            np.testing.assert_allclose(mine, expected, rtol, atol, err_msg=f"{name}, result {i}")
+
+
+def compared(what: str, cases: dict[str, Legs], repetitions: int, *, per: float = 1e-3, rtol: float, atol: float = 0.0) -> str:
+    """The table of legs side by side for each case, the first leg being the floor, once they agree.
+
+    `per` is the unit in seconds: 1e-3 for ms, and microseconds for a part of a call otherwise.
+    """
+    results = []
+    for legs in cases.values():
+        agree(legs, rtol, atol)
+        results.append(interleaved(legs, repetitions))
+    return rows_of(what, dict(zip(cases, results, strict=True)), per)
+
+
+def rows_of(what: str, cases: dict[str, Times], per: float = 1.0, extra: dict[str, dict[str, str]] | None = None) -> str:
+    """The table of times that were taken: a row for each leg, the first being the floor; `extra` has more columns."""
+    unit = {1.0: "s", 1e-3: "ms"}.get(per, "us")
+
+    def cells(times: Times, name: str) -> list[str]:
+        if name not in times:
+            return ["", "", ""]
+        floor = next(iter(times.values()))
+        return [*(f"{seconds / per:.2f}" for seconds in median(times[name])), f"{ratio(times[name], floor):.2f}"]
+
+    extra = extra or {}
+    heads = [f"{case}, {column}" if case else column for case in cases for column in (f"CPU {unit}", f"wall {unit}", "ratio")]
+    names = dict.fromkeys(name for times in cases.values() for name in times)
+    rows = [
+        [name, *(cell for times in cases.values() for cell in cells(times, name)), *(column.get(name, "") for column in extra.values())]
+        for name in names
+    ]
+    return table([what, *heads, *extra], rows)
