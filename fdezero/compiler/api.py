@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
 from ..errors import StaticError, StormError, describe
-from .passes import lent_outputs
+from .passes import lent_by_inputs, read_only
 from .program import Program
 from .record import RecordTracer, example_of, identifier, record, user_line
 from .runtime import available_threads
@@ -111,11 +110,8 @@ class Compiled:
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
         self._known[signature] = recording
-        lent = lent_outputs(recording.program.graph)
-        for i, y in enumerate(outputs):
-            if i not in lent and isinstance(y, np.ndarray):
-                y.flags.writeable = False
-        return trees.unflatten(recording.treedef, outputs)
+        handed = [y if lent else read_only(y) for y, lent in zip(outputs, lent_by_inputs(recording.program.graph), strict=True)]
+        return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
         if any(_is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program

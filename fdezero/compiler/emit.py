@@ -12,6 +12,7 @@ from ..ops import shape as shape_ops
 from . import runtime
 from .fuse import Fused, is_number
 from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from .passes import read_only
 from .plan import Plan, Storage, is_written
 
 SYMBOLS = {
@@ -155,7 +156,8 @@ class Emitter:
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
-            return self.name(atom)
+            fresh = isinstance(root, Variable) and root not in self.graph.inputs and atom.kind == "array"
+            return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []
         while atom is not root:

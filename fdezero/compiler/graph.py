@@ -64,7 +64,7 @@ class Constant:
         if isinstance(value, np.ndarray | np.generic):
             if value.dtype.hasobject or value.nbytes > 1024 or 0 in value.strides and value.size > 64:
                 return id(value)
-            return (type(value), value.dtype, value.shape, value.strides, value.tobytes())
+            return (type(value), value.dtype, value.shape, value.strides, value.flags.writeable, value.tobytes())
         return id(value) if hasattr(value, "dtype") else (type(value), repr(value))
 
     @property

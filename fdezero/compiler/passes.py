@@ -263,6 +263,12 @@ def lent_outputs(graph: Graph) -> set[int]:
     return {i for i, atom in enumerate(graph.outputs) if roots.get(atom, atom) in given or isinstance(roots.get(atom, atom), Constant)}
 
 
+def lent_by_inputs(graph: Graph) -> list[bool]:
+    """For every output whether it is an input, or a view of one."""
+    roots = roots_of(graph)
+    return [roots.get(atom, atom) in graph.inputs for atom in graph.outputs]
+
+
 def roots_of(graph: Graph) -> dict[Atom, Atom]:
     """For every view what it looks into, in the end."""
     roots: dict[Atom, Atom] = {}
@@ -278,22 +284,24 @@ def own_outputs(graph: Graph, lent: set[int]) -> Graph:
     roots, outputs, copies = roots_of(graph), list(graph.outputs), []
     for i, atom in enumerate(graph.outputs):
         root = roots.get(atom, atom)
-        if i in lent or atom.kind != "array":
+        if atom.kind != "array":
             continue
         if isinstance(atom, Constant):
-            outputs[i] = Constant(_own(atom.value))
-        elif root in graph.inputs or isinstance(root, Constant):
+            outputs[i] = Constant(read_only(atom.value if i in lent else atom.value.copy(order="K")))
+        elif i not in lent and (root in graph.inputs or isinstance(root, Constant)):
             copy = attrs.evolve(atom, strides=tuple(empty_like(atom).strides))
             copies.append(Instruction(shape_ops.copy, (atom,), {}, (copy,)))
             outputs[i] = copy
     return attrs.evolve(graph, instructions=(*graph.instructions, *copies), outputs=tuple(outputs))
 
 
-def _own(array: Any) -> Any:
-    copied = array.copy(order="K")
-    if isinstance(copied, np.ndarray):
-        copied.flags.writeable = False
-    return copied
+def read_only(array: Any) -> Any:
+    """A view of an array that cannot be written to, as far as its library has such."""
+    if not isinstance(array, np.ndarray):
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 PASSES: tuple[Pass, ...] = (inline, fold_constants, simplify, merge_common, drop_dead, expand, simplify, merge_common, drop_dead)

@@ -1,5 +1,6 @@
 """Recording by example: a function runs for real, on tracers that write down every operation they meet."""
 
+import keyword
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -193,4 +194,4 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
 def identifier(text: str) -> str:
     """`text` as a name of Python."""
     word = "".join(c if c.isalnum() else "_" for c in text).strip("_")
-    return word if word.isidentifier() else f"f_{word}"
+    return word if word.isidentifier() and not keyword.iskeyword(word) else f"f_{word}"

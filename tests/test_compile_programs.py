@@ -1,0 +1,347 @@
+"""The law of `compile`, on random programs: the bits of the eager run, in every call, and no array changed behind anyone's back."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+import fdezero as fd
+
+from .program_operations import OPERATIONS
+from .programs import Program, programs
+
+Leaves = list[Any]
+patient = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
+seeds = st.lists(st.integers(0, 99), min_size=3, max_size=3)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Random programs divide by zero and overflow, eager or not."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+# What is checked
+def bits(leaf: Any) -> Any:
+    """What must agree: type, dtype, shape, and the bytes of every number, all NaN being one."""
+    if not hasattr(leaf, "dtype"):
+        return type(leaf), repr(leaf)
+    parts = np.array(leaf, order="C").reshape(-1)
+    parts = parts.view(parts.real.dtype) if parts.dtype.kind == "c" else parts
+    if parts.dtype.kind == "f":
+        parts[np.isnan(parts)] = np.nan
+    return type(leaf), str(leaf.dtype), leaf.shape, hashlib.sha1(parts.tobytes()).hexdigest() if parts.nbytes > 512 else parts.tobytes()
+
+
+def assert_same_bits(actual: Any, expected: Any, what: str) -> None:
+    """Two trees of one structure with the same bits."""
+    left, structure = fd.tree.flatten(actual)
+    right, expected_structure = fd.tree.flatten(expected)
+    assert structure == expected_structure, f"{what}: the structure is {structure}, not {expected_structure}"
+    for i, (a, b) in enumerate(zip(left, right, strict=True)):
+        if bits(a) != bits(b):
+            same = hasattr(a, "shape") and hasattr(b, "shape") and a.shape == b.shape and a.dtype == b.dtype
+            spots = np.argwhere(np.atleast_1d(np.asarray(a) != np.asarray(b)))[:1] if same else None
+            raise AssertionError(f"{what}: leaf {i} is {a!r} {type(a).__name__}, eager {b!r} {type(b).__name__}; first at {spots}")
+
+
+def flags(values: Sequence[Any]) -> list[bool | None]:
+    return [v.flags.writeable if isinstance(v, np.ndarray) else None for v in values]
+
+
+class Ledger:
+    """Results that are held, with their bits as they were: they must never change."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, Any, list[Any]]] = []
+
+    def hold(self, name: str, leaves: Any) -> None:
+        self.held.append((name, leaves, [bits(leaf) for leaf in leaves]))
+
+    def verify(self, now: str) -> None:
+        for name, leaves, before in self.held:
+            assert [bits(leaf) for leaf in leaves] == before, f"{name} has changed after {now}"
+
+
+def looks_into(leaf: Any, inputs: Sequence[Any]) -> bool:
+    return any(isinstance(v, np.ndarray) and np.may_share_memory(leaf, v) for v in inputs)
+
+
+def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a call", readonly: bool = True) -> Any:
+    """One call of each: the same bits, no input changed in values or flags, and results that are read-only."""
+    before, writable = [bits(v) for v in inputs], flags(inputs)
+    expected = eager(*inputs)
+    assert [bits(v) for v in inputs] == before, f"{what}: the eager run has changed an input"
+    result = compiled(*inputs)
+    assert [bits(v) for v in inputs] == before, f"{what} has changed an input"
+    assert flags(inputs) == writable, f"{what} has left an input with other flags: {flags(inputs)}"
+    assert_same_bits(result, expected, what)
+    for i, leaf in enumerate(fd.tree.leaves(result) if readonly else ()):
+        if isinstance(leaf, np.ndarray) and not looks_into(leaf, inputs):  # an input, or a view of one, is as the caller has it
+            assert not leaf.flags.writeable, f"{what}: leaf {i} of the result is writable"
+    return result
+
+
+def check_calls(eager: Any, compiled: Any, arguments: Sequence[Sequence[Any]], *, hold: str = "all", readonly: bool = True) -> None:
+    """One call for each of `arguments`; earlier results are held: all of them, every other one, or none."""
+    ledger = Ledger()
+    for number, inputs in enumerate(arguments):
+        result = check_call(eager, compiled, inputs, f"call {number}", readonly)
+        if hold == "all" or (hold == "some" and number % 2):
+            ledger.hold(f"the result of call {number}", fd.tree.leaves(result))
+        del result
+        ledger.verify(f"call {number}")
+
+
+def check_mutation(eager: Any, compiled: Any, first: Sequence[Any], second: Sequence[Any]) -> None:
+    """The caller writes into the inputs between calls: the next call sees it, earlier results do not."""
+    inputs = list(first)
+    ledger = Ledger()
+    for number in range(3):
+        result = fd.tree.leaves(check_call(eager, compiled, inputs, f"call {number}"))
+        # A result that is an input, or a view of one, may follow it, as it does eagerly.
+        ledger.hold(f"the result of call {number}", [leaf for leaf in result if not looks_into(leaf, inputs)])
+        for value, other in zip(inputs, second if number % 2 == 0 else first, strict=True):
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                value[...] = np.array(other) if number % 2 == 0 else np.roll(value, 1)
+        ledger.verify(f"the inputs were written to, after call {number}")
+
+
+# The laws
+@patient
+@given(programs(), st.integers(0, 99), st.sampled_from(["all", "some", "none"]))
+def test_ten_calls_with_the_same_values(program: Program, seed: int, hold: str) -> None:
+    inputs = program.arguments(seed)
+    check_calls(program.run, fd.compile(program.run), [inputs] * 10, hold=hold)
+
+
+@patient
+@given(programs(), seeds, st.sampled_from(["all", "some", "none"]))
+def test_calls_with_other_values(program: Program, seeds: list[int], hold: str) -> None:
+    a, b, c = (program.arguments(seed) for seed in seeds)
+    check_calls(program.run, fd.compile(program.run), [a, b, c, a, c, b, b, a, c, a], hold=hold)
+
+
+@patient
+@given(programs(), seeds)
+def test_calls_with_other_memory_layouts(program: Program, seeds: list[int]) -> None:
+    arguments = [program.arguments(seed, layouts) for seed in seeds for layouts in ("own", "others")]
+    check_calls(program.run, fd.compile(program.run), [*arguments, *arguments[::-1]])
+
+
+@patient
+@given(programs(), seeds)
+def test_inputs_are_the_callers_to_write_to(program: Program, seeds: list[int]) -> None:
+    check_mutation(program.run, fd.compile(program.run), program.arguments(seeds[0]), program.arguments(seeds[1]))
+
+
+@patient
+@given(programs(), seeds, st.data())
+def test_one_array_in_two_places_and_views_of_one(program: Program, seeds: list[int], data: Any) -> None:
+    compiled = fd.compile(program.run)
+    arguments = []
+    for seed in seeds:
+        inputs = program.arguments(seed)
+        arrays = [i for i, v in enumerate(inputs) if isinstance(v, np.ndarray)]
+        i, j = data.draw(st.sampled_from(arrays)), data.draw(st.sampled_from(arrays))
+        like = inputs[i].shape == inputs[j].shape and inputs[i].dtype == inputs[j].dtype
+        if like and i != j:
+            inputs[j] = inputs[i] if data.draw(st.booleans()) else inputs[i][...]
+        elif inputs[i].ndim and i == j:  # a view of an array that overlaps with another input
+            larger = np.concatenate([inputs[i], inputs[i][:1]])
+            inputs = [larger[1:] if v.shape == inputs[i].shape and v.dtype == larger.dtype and k != i else v for k, v in enumerate(inputs)] if arrays else inputs
+            inputs[i] = larger[: inputs[i].shape[0]]
+        arguments.append(inputs)
+    check_calls(program.run, compiled, [*arguments, *arguments])
+
+
+@patient
+@given(programs(), seeds)
+def test_results_as_the_next_inputs(program: Program, seeds: list[int]) -> None:
+    """As in a loop of training steps: each call is given results of the one before, where they fit."""
+    compiled = fd.compile(program.run)
+    inputs = program.arguments(seeds[0])
+    ledger = Ledger()
+    for number in range(6):
+        result = fd.tree.leaves(check_call(program.run, compiled, inputs, f"call {number}"))
+        if number % 3 == 0:
+            ledger.hold(f"the result of call {number}", result)
+        for i, value in enumerate(inputs):
+            fits = [y for y in result if isinstance(value, np.ndarray) and type(y) is type(value) and y.shape == value.shape and y.dtype == value.dtype]
+            inputs[i] = fits[-1] if fits else value
+        del result
+        ledger.verify(f"call {number}")
+
+
+@settings(patient, max_examples=max(2, settings().max_examples // 20))
+@pytest.mark.parametrize("name", OPERATIONS)
+@given(data=st.data())
+def test_every_operation(name: str, data: Any) -> None:
+    names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
+    program = data.draw(programs(names=names, most=8, rich=True))
+    assume(any(step.name == name for step in program.body.steps))
+    compiled = fd.compile(program.run)
+    check_calls(program.run, compiled, [program.arguments(seed) for seed in (0, 0, 1, 2)])
+
+
+INSIDE = [("grad", "compile"), ("value_and_grad", "compile"), ("jvp", "compile"), ("vjp", "compile"), ("vmap", "compile")]
+INSIDE += [("grad", "grad", "compile"), ("grad", "vmap", "compile"), ("vmap", "grad", "compile"), ("grad", "jvp", "compile")]
+AROUND = [("compile", "grad"), ("compile", "value_and_grad"), ("compile", "jvp"), ("compile", "vjp"), ("compile", "vmap")]
+AROUND += [("compile", "grad", "compile"), ("compile", "grad", "vmap"), ("compile", "grad", "grad"), ("compile", "vmap", "compile")]
+AROUND += [("compile", "compile"), ("grad", "compile", "grad"), ("compile", "vmap", "grad")]
+
+
+def check_chain(program: Program, chain: Sequence[str], seeds: Sequence[int], compile: Callable[[Any], Any]) -> None:  # noqa: A002
+    arguments = [program.arguments(seed, batch=3 * ("vmap" in chain)) for seed in seeds]
+    eager = program.transformed(chain, lambda function: function)
+    try:
+        eager(*arguments[0])
+    except fd.errors.FdezeroError as error:
+        event(f"{chain}: no eager result, {type(error).__name__}")
+        assume(False)
+    compiled = program.transformed(chain, compile)
+    check_calls(eager, compiled, [*arguments, *arguments[:2]], readonly=chain[-1] == "compile")
+
+
+@patient
+@given(programs(real=True, most=12), st.sampled_from(INSIDE), seeds)
+def test_transforms_within_a_compiled_function(program: Program, chain: tuple[str, ...], seeds: list[int]) -> None:
+    check_chain(program, chain, seeds, fd.compile)
+
+
+@patient
+@given(programs(real=True, most=12), st.sampled_from(AROUND), seeds)
+def test_transforms_around_a_compiled_function(program: Program, chain: tuple[str, ...], seeds: list[int]) -> None:
+    check_chain(program, chain, seeds, fd.compile)
+
+
+# Wrong compilers, planted: the checks above must catch each
+def _frozen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A right compiler: results of their own, read-only."""
+
+    def call(*inputs: Any) -> Any:
+        def own(y: Any) -> Any:
+            if isinstance(y, np.ndarray):
+                y = np.array(y)
+                y.flags.writeable = False
+            return y
+
+        return fd.tree.map(own, function(*inputs))
+
+    return call
+
+
+def _writes_into_its_input(function: Any) -> Any:
+    def call(x: Any) -> Any:
+        result = _frozen(function)(x)
+        x += 1
+        return result
+
+    return call
+
+
+def _locks_its_input(function: Any) -> Any:
+    def call(x: Any) -> Any:
+        x.flags.writeable = False
+        return _frozen(function)(x)
+
+    return call
+
+
+def _stale(function: Any) -> Any:
+    """The buffers of the first results are written over by every later call."""
+    buffers: list[Any] = []
+
+    def call(x: Any) -> Any:
+        results = function(x)
+        buffers.extend([] if buffers else [np.empty_like(y) for y in results])
+        views = []
+        for buffer, y in zip(buffers, results, strict=True):
+            buffer[...] = y
+            views.append(buffer[...])
+            views[-1].flags.writeable = False
+        return tuple(views)
+
+    return call
+
+
+def _stale_from_the_third(function: Any) -> Any:
+    right, stale, count = _frozen(function), _stale(function), iter(range(99))
+    return lambda x: (right if next(count) < 2 else stale)(x)
+
+
+def _remembers(function: Any) -> Any:
+    """The first result for ever: an input was taken for a constant."""
+    first: list[Any] = []
+
+    def call(x: Any) -> Any:
+        first.extend([] if first else [_frozen(function)(x)])
+        return first[0]
+
+    return call
+
+
+def _remembers_the_array(function: Any) -> Any:
+    """The result of the same array is not computed anew, whatever was written to it."""
+    known: dict[int, Any] = {}
+    return lambda x: known.setdefault(id(x), _frozen(function)(x))
+
+
+def _each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda function: _frozen(lambda *inputs: fd.tree.map(change, function(*inputs)))
+
+
+X = (np.random.default_rng(5).standard_normal(1000) * 1000).astype(np.float32)
+doubled = lambda x: (x * 2, fd.numpy.sum(x), x - x)
+
+PLANTED: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "writes into its input": (doubled, _writes_into_its_input),
+    "locks its input": (doubled, _locks_its_input),
+    "a stale buffer": (lambda x: (x * 2,), _stale),
+    "a stale buffer from the third call on": (lambda x: (x * 2,), _stale_from_the_third),
+    "remembers its first result": (doubled, _remembers),
+    "remembers the result of an array": (doubled, _remembers_the_array),
+    "reassociates a sum": (lambda x: fd.numpy.sum(x), lambda function: lambda x: x[::-1].sum()),
+    "reassociates a product": (lambda x: x * 3 * 7, lambda function: _frozen(lambda x: x * 21.3 * (7 / 7.1))),
+    "writable results": (doubled, lambda function: function),
+    "another dtype": (doubled, _each(lambda y: y.astype(np.float64))),
+    "an array for a scalar": (doubled, _each(np.asarray)),
+    "a scalar for an array": (lambda x: fd.numpy.reshape(x[:1], ()), _each(lambda y: y[()])),
+    "another sign of zero": (doubled, _each(lambda y: y if np.any(y) else -y)),
+    "the last bit": (doubled, _each(lambda y: np.nextafter(y, np.float32(0)))),
+    "another shape": (doubled, _each(lambda y: y.reshape(1, -1))),
+    "another structure": (doubled, lambda function: _frozen(lambda x: list(function(x)))),
+    "a Python number": (lambda x: (fd.numpy.sum(x),), lambda function: lambda x: (float(function(x)[0]),)),
+}  # fmt: skip
+
+
+def _every_check(eager: Any, compiled: Callable[[], Any]) -> None:
+    other = np.roll(X, 7) + np.float32(1)
+    check_calls(eager, compiled(), [[X.copy()], [other.copy()], [X.copy()], [other.copy()]])
+    check_mutation(eager, compiled(), [X.copy()], [other.copy()])
+
+
+def test_the_checks_pass_a_right_compiler() -> None:
+    for eager, _ in PLANTED.values():
+        _every_check(eager, lambda: _frozen(eager))
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_wrong_compiler_is_caught(name: str) -> None:
+    eager, wrong = PLANTED[name]
+    with pytest.raises(AssertionError):
+        _every_check(eager, lambda: wrong(eager))
+
+
+@settings(patient, max_examples=20)
+@given(programs(), seeds)
+def test_the_checks_pass_the_eager_run_itself(program: Program, seeds: list[int]) -> None:
+    """Eager runs agree with themselves, also on copies at other addresses: else no compiler could agree with them."""
+    check_calls(program.run, _frozen(program.run), [program.arguments(seed) for seed in seeds])
+    again = [program.arguments(seeds[0]), program.arguments(seeds[0])]
+    assert_same_bits(program.run(*again[0]), program.run(*again[1]), "a second eager run")
