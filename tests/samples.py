@@ -103,6 +103,7 @@ def _samples() -> list[Sample]:
     sample("astype", normal(2, 3), dtype=np.dtype("float64"))
     sample("astype_discrete", apart(2, 3), dtype=np.dtype("int64"))
     sample("copy", normal(2, 3))
+    sample("fence", normal(2, 3), normal(2), ndim=2, after=1)
     sample("reshape", normal(2, 6), ndim=1, shape=(3, 2))
     sample("reshape", normal(2, 3), ndim=2, shape=(6,))
     sample("reshape", normal(3), ndim=0, shape=(1, 1))

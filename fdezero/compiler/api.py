@@ -14,7 +14,7 @@ from ..core import Tracer
 from ..errors import StaticError, StormError, describe
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import RecordTracer, example_of, identifier, record, user_line
+from .record import example_of, identifier, is_recorded, record, user_line
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -72,7 +72,7 @@ class Compiled:
             recording = found
             self._last = (treedef, constants), layouts, recording
         inputs = leaves if recording.whole else [leaves[i] for i in recording.places]
-        return trees.unflatten(recording.treedef, recording.program.run(*inputs))
+        return trees.unflatten(recording.treedef, recording.program.executable(*inputs))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -114,7 +114,7 @@ class Compiled:
         return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
-        if any(_is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
+        if any(is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
             return self._call(args, kwargs, constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()
@@ -243,14 +243,6 @@ def _shown(layout: Any, other: Any) -> str:
 def _is_input(leaf: Any) -> bool:
     """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
     return isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool) or hasattr(leaf, "strides")
-
-
-def _is_recorded(leaf: Any) -> bool:
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, RecordTracer):
-            return True
-        leaf = leaf.value
-    return False
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

@@ -207,7 +207,7 @@ class Emitter:
         return f"{function}({', '.join([*names, *[f'{k}={v}' for k, v in keywords.items()]])})"
 
     def _region(self, instruction: Instruction) -> None:
-        function = self.keep(instruction.name, instruction.operation, "")
+        function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
         left = ", ".join(self.names[v] for v in instruction.outputs)
         self.body.append(f"{left}, = {function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}")
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..core import Region, Tracer
+from ..core import Region
 from ..core.kinds import zeros_like
 from ..transforms import jvp, vjp, vmap
 from ..tree import is_differentiable
@@ -55,6 +55,7 @@ class Program(Region):
 
     def __init__(self, graph: Graph, threads: int = 1) -> None:
         self.name, self.graph, self.threads = graph.name, graph, threads
+        self.layouts = tuple([layout_of(variable) for variable in graph.inputs])
         self._executable: Executable | None = None
         self._derived: dict[Any, Any] = {}
 
@@ -65,23 +66,25 @@ class Program(Region):
         return self._executable
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
-        return self.executable(*leaves)
+        if tuple(map(layout_of, leaves)) == self.layouts:
+            return self.executable(*leaves)
+        # Laid out in memory otherwise than what was recorded: the same program, planned for that.
+        return self.derived("again", leaves, self.evaluate, self.name, self.graph.names).executable(*leaves)
 
-    def _evaluate(self, *leaves: Any) -> tuple[Any, ...]:
+    def evaluate(self, *leaves: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, leaves)
 
-    def _program(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
+    def derived(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
         """The program of `function`, recorded on examples of the leaves when first asked for."""
-        key = (key, tuple([_signature(leaf) for leaf in leaves]))
-        found = self._derived.get(key)
-        if found is None:
+        examples = list(map(example_of, leaves))
+        key = (key, tuple(map(layout_of, examples)))
+        if key not in self._derived:
             with np.errstate(all="ignore"):
-                found = Program(record(function, list(map(example_of, leaves)), f"{name}_{self.name}", names).graph, self.threads)
-            self._derived[key] = found
-        return found
+                self._derived[key] = Program(record(function, examples, name, names).graph, self.threads)
+        return self._derived[key]  # type: ignore[no-any-return]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        out, back = self._reverse(active, leaves)
+        out, back = self.reverse(active, leaves)
         results = out(*leaves)
         count = len(self.graph.outputs)
         return results[:count], (results[count:], back)
@@ -92,10 +95,10 @@ class Program(Region):
         gradients = iter(back(*saved, *given))
         return tuple([next(gradients) if moves else None for moves in moving])
 
-    def _reverse(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
+    def reverse(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
         """The program of results and residuals, and that of the cotangents from residuals and cotangents."""
         examples = list(map(example_of, leaves))
-        key = ("reverse", active, tuple(map(_signature, examples)))
+        key = ("reverse", active, tuple(map(layout_of, examples)))
         found = self._derived.get(key)
         if found is not None:
             return found  # type: ignore[no-any-return]
@@ -107,7 +110,7 @@ class Program(Region):
 
             def moved(*chosen: Any) -> tuple[Any, ...]:
                 rest = iter(chosen)
-                return self._evaluate(*[next(rest) if moves else x for x, moves in zip(inputs, moving, strict=True)])
+                return self.evaluate(*[next(rest) if moves else x for x, moves in zip(inputs, moving, strict=True)])
 
             outputs, pullback = vjp(moved, *[x for x, moves in zip(inputs, moving, strict=True) if moves])
             cotangents = iter(given[n:])
@@ -115,7 +118,7 @@ class Program(Region):
             return (*outputs, *pullback(filled))
 
         with np.errstate(all="ignore"):
-            results = self._evaluate(*examples)
+            results = self.evaluate(*examples)
             floating = [is_differentiable(y) for y in results]
             seeds = [np.ones_like(y) for y, counts in zip(results, floating, strict=True) if counts]
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
@@ -132,31 +135,31 @@ class Program(Region):
         def moved(*both: Any) -> tuple[Any, ...]:
             rest = iter(both[n:])
             directions = tuple([next(rest) if moves else None for moves in moving])
-            values, derivative = jvp(self._evaluate, both[:n], directions)
+            values, derivative = jvp(self.evaluate, both[:n], directions)
             return (*values, *derivative)
 
         names = (*self.graph.names, *[f"t{i}" for i in range(len(given))])
-        results = self._program(("push", moving), [*leaves, *given], moved, "jvp", names)(*leaves, *given)
+        results = self.derived(("push", moving), [*leaves, *given], moved, f"jvp_{self.name}", names)(*leaves, *given)
         count = len(self.graph.outputs)
         values = results[:count]
         return values, tuple([t if is_differentiable(y) else None for y, t in zip(values, results[count:], strict=True)])
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        mapped = vmap(self._evaluate, tuple([0 if my else None for my in mine]))
+        mapped = vmap(self.evaluate, tuple([0 if my else None for my in mine]))
 
         def run(*leaves: Any) -> tuple[Any, ...]:
-            return self._program(("batched", mine), leaves, mapped, "vmap", self.graph.names)(*leaves)
+            return self.derived(("batched", mine), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
 
         return run
 
 
-def _signature(leaf: Any) -> Any:
-    """What of a value a program is recorded for: its class, shape, dtype and layout."""
-    if isinstance(leaf, Tracer):
-        leaf = example_of(leaf)
-    if not hasattr(leaf, "strides"):
-        return type(leaf)
-    return (type(leaf), leaf.shape, leaf.dtype, leaf.strides, str(getattr(leaf, "device", "")))
+def layout_of(value: Any) -> Any:
+    """What of a plain value, or of a variable, a program is recorded for."""
+    strides = getattr(value, "strides", None)
+    if strides is None or isinstance(value, np.generic):  # a number, or a variable that stands for one
+        kind = getattr(value, "kind", "scalar" if strides is not None else "number")
+        return (kind, getattr(value, "dtype", None) or np.dtype(type(value)))
+    return (tuple(value.shape), value.dtype, tuple(strides))
 
 
 def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:

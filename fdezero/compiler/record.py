@@ -129,6 +129,15 @@ def example_of(value: Any) -> Any:
     return example_of(value.value) if isinstance(value, Tracer) else value
 
 
+def is_recorded(leaf: Any) -> bool:
+    """Whether a value, or what it traces, is being recorded."""
+    while isinstance(leaf, Tracer):
+        if isinstance(leaf, RecordTracer):
+            return True
+        leaf = leaf.value
+    return False
+
+
 def variable_of(value: Any) -> Variable:
     """The variable that stands for values like this plain one."""
     if not hasattr(value, "dtype"):

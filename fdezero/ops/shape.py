@@ -97,3 +97,12 @@ unslice_axes: Linear = linear(
 
 
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
+
+
+def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
+    loops = seed.shape[: len(seed.shape) - after]
+    return np.broadcast_to(x, loops + x.shape) if loops and x.ndim == ndim else x
+
+
+# x, once `seed` is there: what is computed from it is not merged with what was computed from x before.
+fence: Linear = linear("fence", _fence, lambda t, x, seed, *, ndim, after: t, None, core=lambda args, params: (params["ndim"], params["after"]))

@@ -1,0 +1,233 @@
+"""`cond`, a branch chosen by a value, and `checkpoint`, which computes again in place of keeping."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..core import Region, Tracer
+from ..core.batch import BatchTracer
+from ..core.kinds import zeros_like
+from ..core.tape import TapeTracer
+from ..errors import DTypeError, ShapeError, describe
+from ..ops.shape import fence
+from ..transforms import jvp, vjp, vmap
+from ..transforms.reverse import name_of
+from .loops import is_structured
+from .program import Program
+from .record import example_of, is_recorded, record
+
+
+class Cond(Region):
+    """`yes(*leaves)` or `no(*leaves)` by the first leaf; both take all the others and give results of the same kinds."""
+
+    def __init__(self, yes: Program, no: Program) -> None:
+        self.name, self.yes, self.no = "cond", yes, no
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return (self.yes if leaves[0] else self.no).run(*leaves[1:])
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
+        count = len(self.yes.graph.outputs)
+        examples = [example_of(leaf) for leaf in leaves[1:]]
+        saved = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
+
+        def padded(which: int) -> Program:
+            # Both branches save for both: zeros in the place of what the other one would save.
+            def run(*given: Any) -> tuple[Any, ...]:
+                results = rules[which][0](*given)
+                mine, other = results[count:], saved[1 - which]
+                return (*results[:count], *(mine if which == 0 else other), *(other if which == 0 else mine))
+
+            return _recorded(run, examples, "cond_forward")
+
+        results = Cond(padded(0), padded(1))(*leaves)
+        return results[:count], (leaves[0], results[count:], rules, list(leaves))
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))), leaves = residuals
+        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+        n = len(yes.graph.inputs) - len(given)
+        examples = [example_of(leaf) for leaf in (*saved, *given)]
+        of_yes = _recorded(lambda *all_given: yes(*all_given[:n], *all_given[len(saved) :]), examples, "cond_backward")
+        of_no = _recorded(lambda *all_given: no(*all_given[n:]), examples, "cond_backward")
+        gradients = iter(Cond(of_yes, of_no)(choice, *saved, *given))
+        return (None, *[next(gradients) if moves else None for moves in moving])
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        moved = [i for i, t in enumerate(tangents) if i and t is not None and trees.is_differentiable(example_of(leaves[i]))]
+        n = len(leaves) - 1
+
+        def pushed(branch: Program) -> Program:
+            def run(*given: Any) -> tuple[Any, ...]:
+                ts: list[Any] = [None] * n
+                for i, t in zip(moved, given[n:], strict=True):
+                    ts[i - 1] = t
+                ys, dys = branch.push(given[:n], ts)
+                return (*ys, *[zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)])
+
+            return _recorded(run, [example_of(leaf) for leaf in given], "cond_jvp")
+
+        given = [*leaves[1:], *[tangents[i] for i in moved]]
+        results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
+        count = len(self.yes.graph.outputs)
+        floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
+        return results[:count], tuple([t if counts else None for t, counts in zip(results[count:], floating, strict=True)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        axes = tuple([0 if my else None for my in mine])
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            if mine[0]:  # each member has a choice of its own: both are computed
+
+                def both(choice: Any, *given: Any) -> tuple[Any, ...]:
+                    return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
+
+                return vmap(both, axes)(*leaves)  # type: ignore[no-any-return]
+            examples = [example_of(leaf) for leaf in leaves[1:]]
+            branches = [_recorded(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
+            return Cond(*branches)(*leaves)
+
+        return run
+
+
+def _recorded(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
+    with np.errstate(all="ignore"):
+        return Program(record(function, examples, name).graph)
+
+
+def _zeros(atom: Any) -> Any:
+    if atom.kind != "array":
+        return atom.dtype.type(0)
+    return np.zeros(atom.shape, atom.dtype)
+
+
+def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
+    """`yes(*operands)` where `predicate`, a scalar, is true, `no(*operands)` otherwise: the same tree of the same kinds.
+
+    Eagerly only the one is called. Within `fd.compile` both are recorded, and one runs; under `vmap` over the predicate both
+    are computed, and each member takes its own. Both modes of differentiation go through the branch that is taken.
+
+    Raises StructureError, ShapeError or DTypeError where the results of the two differ.
+    """
+    name = name_of("cond", yes)
+    if getattr(predicate, "shape", ()) != ():
+        raise ShapeError(f"{name}: the predicate is a scalar, got {describe(predicate)}; entry by entry chooses fd.numpy.where.")
+    if not is_structured(predicate):
+        return (yes if predicate else no)(*operands)
+    leaves, treedef = trees.flatten(operands)
+    examples = [example_of(leaf) for leaf in leaves]
+    structures: list[Any] = []
+
+    def flat(branch: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> list[Any]:
+            result = branch(*trees.unflatten(treedef, given))
+            structures.append(result)
+            return trees.leaves(result)
+
+        return run
+
+    made = [record(flat(branch), examples, name) for branch in (yes, no)]
+    _check_alike(name, *[trees.unflatten(trees.flatten(s)[1], m.outputs) for s, m in zip(structures, made, strict=True)])
+    n, t = len(leaves), len(made[0].captures)
+    captures = [*made[0].captures, *made[1].captures]
+    more = [*examples, *[example_of(leaf) for leaf in captures]]
+    first, second = Program(made[0].graph), Program(made[1].graph)
+    of_yes = _recorded(lambda *g: first(*g[: n + t]), more, name)
+    of_no = _recorded(lambda *g: second(*g[:n], *g[n + t :]), more, name)
+    return trees.unflatten(trees.flatten(structures[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
+
+
+def _check_alike(name: str, yes: Any, no: Any) -> None:
+    if trees.flatten(yes)[1] != trees.flatten(no)[1]:
+        raise trees.structure_error(yes, no, "the result of the first branch", "that of the second")
+    for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
+        text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
+        if getattr(a, "shape", ()) != getattr(b, "shape", ()):
+            raise ShapeError(f"{text}; shapes must agree.")
+        if getattr(a, "dtype", type(a)) != getattr(b, "dtype", type(b)):
+            raise DTypeError(f"{text}; dtypes must agree: .astype one of them.")
+
+
+class _Checkpoint(Region):
+    """A program that a tape keeps nothing of but what it was given."""
+
+    def __init__(self, program: Program, first: tuple[Any, ...] | None) -> None:
+        self.name, self.graph, self.program, self.first = "checkpoint", program.graph, program, first
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.program.evaluate(*leaves) if self.first is None else self.first
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        # The region again, so that a tape further out keeps nothing either.
+        return self(*leaves), list(leaves)
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        moving = [my and trees.is_differentiable(leaf) for my, leaf in zip(active, residuals, strict=True)]
+        seed = next(t for t in cotangents if trees.is_differentiable(t))
+        # The fence keeps the compiler from taking what was computed before, which is what was not to be kept.
+        again = [_behind(leaf, seed) for leaf in residuals]
+
+        def moved(*chosen: Any) -> tuple[Any, ...]:
+            rest = iter(chosen)
+            ys = self.program.evaluate(*[next(rest) if moves else x for x, moves in zip(again, moving, strict=True)])
+            return tuple([y for y in ys if trees.is_differentiable(y)])
+
+        given = tuple([t for t in cotangents if trees.is_differentiable(t)])
+        gradients = iter(vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])[1](given))
+        return tuple([next(gradients) if moves else None for moves in moving])
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        values, moved = jvp(self.program.evaluate, tuple(leaves), tuple(tangents))
+        return values, tuple([t if trees.is_differentiable(y) else None for y, t in zip(values, moved, strict=True)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.program.evaluate, tuple([0 if my else None for my in mine]))
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            return _Checkpoint(_recorded(mapped, [example_of(leaf) for leaf in leaves], "checkpoint"), None)(*leaves)
+
+        return run
+
+
+def _behind(leaf: Any, seed: Any) -> Any:
+    if not (is_recorded(leaf) or is_recorded(seed)) or not hasattr(leaf, "shape") or not leaf.shape:
+        return leaf
+    return fence(leaf, seed, ndim=len(leaf.shape), after=len(seed.shape))
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which reverse mode keeps the arguments alone, and computes the rest again on the way back.
+
+    Less memory for one more run forward, eagerly and within `fd.compile` alike; values that the function reaches through its
+    closure get their derivatives, too. Source: Griewank and Walther, ACM Trans. Math. Softw. 26 (2000) 19.
+    """
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = trees.flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
+        structure: list[Any] = []
+
+        def flat(*given: Any) -> list[Any]:
+            full = list(leaves)
+            for place, value in zip(places, given, strict=True):
+                full[place] = value
+            inner, named = trees.unflatten(treedef, full)
+            outputs, out_def = trees.flatten(function(*inner, **named))
+            structure.append(out_def)
+            return outputs
+
+        name = getattr(function, "__name__", "checkpoint")
+        made = record(flat, [example_of(leaves[i]) for i in places], name)
+        inputs = [*[leaves[i] for i in places], *made.captures]
+        plain = not any(_below_a_tape(leaf) for leaf in inputs)
+        return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))
+
+    return checkpointed
+
+
+def _below_a_tape(leaf: Any) -> bool:
+    """Whether a value is traced by anything but one tape, so that the results of the recording are not its own."""
+    return isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer)) or isinstance(leaf, BatchTracer)
