@@ -31,7 +31,12 @@ class Recording:
     signature: Any = attrs.field(repr=False)
     places: tuple[int, ...] = attrs.field(repr=False)  # where the inputs are among the leaves
     treedef: Any = attrs.field(repr=False)  # of the results
-    whole: bool = attrs.field(repr=False)  # whether all leaves are inputs
+    names: tuple[str, ...] = attrs.field(repr=False)  # of all leaves
+
+    @property
+    def whole(self) -> bool:
+        """Whether all leaves are inputs."""
+        return len(self.places) == len(self.names)
 
 
 class Compiled:
@@ -59,12 +64,12 @@ class Compiled:
             layouts = list(map(_layout, leaves))
         except AttributeError:  # numbers, settings or traced values among the leaves
             layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
+            if any(isinstance(leaf, Tracer) for leaf in leaves):
+                return self._traced(leaves, treedef, constants, layouts, args, kwargs)
         last = self._last
         if last is not None and last[0] == (treedef, constants) and last[1] == layouts:
             recording = last[2]
         else:
-            if any(isinstance(leaf, Tracer) for leaf in leaves):
-                return self._traced(leaves, treedef, constants, layouts, args, kwargs)
             signature = (treedef, constants, tuple(layouts))
             found = self._known.get(signature)
             if found is None:
@@ -151,10 +156,11 @@ class Compiled:
         line, start = user_line(), time.perf_counter()
         called = tuple([identifier(names[i]) for i in places])
         made = record(flat, [example_of(leaves[i]) for i in places], self.name, called)
-        milliseconds = 1e3 * (time.perf_counter() - start)
         program = Program(made.graph, self.threads)
-        whole = len(places) == len(leaves)
-        recording = Recording(line, milliseconds, reason, program, signature, places, structure[0], whole)
+        if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
+            program.executable  # noqa: B018, compiled now, so that the second call is as fast as the tenth
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        recording = Recording(line, milliseconds, reason, program, signature, places, structure[0], tuple(names))
         self.recordings.append(recording)
         return recording, made.outputs, made.captures
 
@@ -209,6 +215,7 @@ class Compiled:
         if not self.recordings:
             return "the first call"
         treedef, constants, layouts = signature
+        changes: list[str]
         old_def, old_constants, old_layouts = self.recordings[-1].signature
         changes = [
             f"the static argument {name} was {dict(old_constants).get(name)!r} and is {value!r}"
@@ -216,7 +223,11 @@ class Compiled:
             if dict(old_constants).get(name) != value
         ]
         if treedef != old_def:
-            changes.append(f"the structure of the arguments was {old_def} and is {treedef}")
+            old_names = self.recordings[-1].names
+            gone, new = [n for n in old_names if n not in names], [n for n in names if n not in old_names]
+            changes += [f"{n} is gone" for n in gone] + [f"{n} is new" for n in new]
+            if not gone and not new:
+                changes.append(f"the containers of the arguments, or static fields in them, were {old_def} and are {treedef}")
         else:
             changes += [
                 f"{name} was {_shown(old, new)} and is {_shown(new, old)}"

@@ -85,7 +85,7 @@ class Emitter:
 
     def literal(self, value: Any) -> str:
         if isinstance(value, np.dtype):
-            return f"np.dtype({value.str!r})" if value.kind != "V" else self.keep("dtype", value, "")
+            return f"np.{value.name}" if value.isbuiltin and value.isnative and value.kind in "biufc" else self.keep("dtype", value, str(value))
         if isinstance(value, tuple):
             return f"({', '.join(map(self.literal, value))}{',' if len(value) == 1 else ''})"
         if value is None or type(value) in (int, bool, str, float):
@@ -227,7 +227,7 @@ class Emitter:
         order = sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)) if flat else None
         blocks = self.keep(f"blocks{number}", runtime.Blocks, "")
         cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
-        dtypes = [np.dtype(d).str for d in temporaries]
+        dtypes = f"[{', '.join(map(self.literal, temporaries))}]"
         self.build.append(
             f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {self.threads}, "
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"

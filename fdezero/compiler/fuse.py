@@ -40,6 +40,12 @@ class _Group:
         self.flat = True
         self.total: Instruction | None = None
 
+    def takes(self, instruction: Instruction, flat: bool) -> bool:
+        """Whether the instruction may run block by block with the others: not if it needs the sum of all blocks."""
+        if self.total is not None and (not flat or self.total.output in instruction.inputs):
+            return False
+        return flat and self.flat or _in_rows(instruction.output)
+
     def add(self, instruction: Instruction, flat: bool) -> None:
         self.instructions.append(instruction)
         self.made.update(instruction.outputs)
@@ -65,7 +71,7 @@ def fuse(graph: Graph, large: int = LARGE) -> Graph:
         group = open_groups.get(key) if key is not None else None
         if key is not None:
             flat = instruction.output.device != "cpu" or _lies_alike(instruction)
-            if group is not None and (group.total is not None or not (flat and group.flat) and not _in_rows(instruction.output)):
+            if group is not None and not group.takes(instruction, flat):
                 close(group)
                 group = None
             close_readers_of(instruction.inputs, group)

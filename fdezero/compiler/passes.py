@@ -136,8 +136,18 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _is(atom: Atom, number: int) -> bool:
-    value = atom.value if isinstance(atom, Constant) and atom.kind != "array" else None
+    value = _one_value(atom) if isinstance(atom, Constant) else None
     return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(value == number)
+
+
+def _one_value(constant: Constant) -> Any:
+    """The value of a number, or of an array that is one number broadcast; None for other constants."""
+    value = constant.value
+    if constant.kind != "array":
+        return value
+    if isinstance(value, np.ndarray) and value.size and all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
+        return value.flat[0]
+    return None
 
 
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
@@ -194,8 +204,13 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
     inputs = list(instruction.inputs)
     for i, atom in enumerate(inputs):
         maker = makers.get(atom)
-        if maker is not None and maker.operation is shape_ops.broadcast and maker.inputs[0].kind != "number":
-            narrow = [*inputs[:i], maker.inputs[0], *inputs[i + 1 :]]
+        before: Atom | None = None
+        if isinstance(atom, Constant):
+            before = Constant(_one_value(atom)) if atom.kind == "array" and _one_value(atom) is not None else None
+        elif maker is not None and maker.operation is shape_ops.broadcast and maker.inputs[0].kind != "number":
+            before = maker.inputs[0]
+        if before is not None:
+            narrow = [*inputs[:i], before, *inputs[i + 1 :]]
             if np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow
     return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)

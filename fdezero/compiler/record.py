@@ -14,7 +14,7 @@ from ..core.batch import BatchTracer
 from ..core.tracer import Level
 from ..devices import array_module
 from ..errors import TraceError, describe
-from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
+from .graph import LINE, Atom, Constant, Graph, Instruction, Variable, evaluate
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 EXAMPLES = PACKAGE + "examples" + os.sep
@@ -111,14 +111,33 @@ class Recorder(Level):
         return RecordTracer(self, y, output)
 
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = [self._value(leaf) for leaf in leaves]
+        if region.composed:
+            made = record(region.run, values, region.name)
+            if made.captures:  # traced values that it reaches through its closure belong to this run alone
+                return region.run(*leaves)
+            region, outputs = _Composed(region, made.graph), made.outputs
+        else:
+            outputs = region(*values)
         atoms = tuple([self.atom(leaf) for leaf in leaves])
-        outputs = region(*[self._value(leaf) for leaf in leaves])
         variables = tuple([variable_of(y) for y in outputs])
         self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
         return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
 
     def _value(self, arg: Any) -> Any:
         return arg.value if isinstance(arg, RecordTracer) and arg.level is self else example_of(arg)
+
+
+class _Composed(Region):
+    """A region with its own rules, and the program that computes it."""
+
+    def __init__(self, region: Region, graph: Graph) -> None:
+        self.name, self.graph = region.name, graph
+        self.forward, self.backward = region.forward, region.backward  # type: ignore[method-assign]
+        self.push, self.batched = region.push, region.batched  # type: ignore[method-assign]
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, leaves)
 
 
 def example_of(value: Any) -> Any:

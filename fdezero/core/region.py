@@ -16,6 +16,7 @@ class Region:
     """Leaves in, a tuple of leaves out. Calling it hands it to the innermost transform among the leaves."""
 
     name: str
+    composed = False  # whether `run` is made of operations that may stand in a program in its place
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         top: Level | None = None

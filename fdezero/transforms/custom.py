@@ -71,6 +71,8 @@ def _one_per_leaf(name: str, gradients: Any, args: tuple[Any, ...]) -> tuple[Any
 class _Custom(Region):
     """A function with its own rule: `function(*leaves) -> (results, residuals)` and `pull(residuals, cotangents) -> gradients`."""
 
+    composed = True
+
     def __init__(self, name: str, function: Callable[..., Any], pull: Flat) -> None:
         self.name, self.function, self.pull = name, function, pull
 
