@@ -231,6 +231,14 @@ def matmul(c: Choice) -> Any:
     return (i, c.pick("fi", ndim=1, where=multiplies)), {}
 
 
+def matmul_to_array(c: Choice) -> Any:
+    """Not of two rows: of these NumPy makes a scalar, which `fdezero.numpy` never makes of a product."""
+    operands, _ = matmul(c)
+    if all(c.values[i].ndim == 1 for i in operands):
+        raise Impossible
+    return operands, {}
+
+
 def einsum(c: Choice) -> Any:
     i = c.pick("f", where=lambda v: np.ndim(v) == 2 and v.size < 3000)
     n = c.values[i].shape

@@ -57,7 +57,7 @@ halved.defvjp(lambda x: (fnp.multiply(x, x), x), lambda x, t: (fnp.multiply(t, x
 
 # Transforms within a program
 def floating(values: Any) -> tuple[Any, ...]:
-    return tuple(v for v in values if hasattr(v, "dtype") and v.dtype.kind == "f") or (fnp.sum(0.0),)
+    return tuple(v for v in values if choose.kind_of(v) == "f") or (fnp.sum(0.0),)
 
 
 def total(values: Any) -> Any:
@@ -168,7 +168,7 @@ def _table() -> dict[str, Operation]:
         declare(f"at_{method}", choose.at, _at(method))
         declare(f"at_array_{method}", choose.at_array, _at_array(method))
     declare("matmul", choose.matmul)
-    declare("@", choose.matmul, operator.matmul)
+    declare("@", choose.matmul_to_array, operator.matmul)
     declare("dot", choose.matmul)
     declare("einsum", choose.einsum, lambda x, y, *, subscripts: fnp.einsum(subscripts, x, y))
     declare("outer", lambda c: ((c.pick("f", 1, lambda v: v.size < 200), c.pick("fi", 1, lambda v: v.size < 200)), {}))

@@ -59,8 +59,8 @@ def _filled(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ..
 def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     """An array of the same values (but for "broadcast", whose first axis repeats) in another memory layout."""
     if layout == "F":
-        return np.asfortranarray(values)
-    if layout == "reversed":
+        return values.copy(order="F")
+    if layout == "reversed" and values.ndim:
         return np.flip(np.flip(values).copy())
     if layout == "sliced" and values.ndim:
         larger = np.zeros((*values.shape[:-1], 2 * values.shape[-1] + 1), values.dtype)

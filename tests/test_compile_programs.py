@@ -15,7 +15,7 @@ from .program_operations import OPERATIONS
 from .programs import Program, programs
 
 Leaves = list[Any]
-patient = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
+patient = settings(max_examples=5 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
 seeds = st.lists(st.integers(0, 99), min_size=3, max_size=3)
 
 
@@ -69,7 +69,8 @@ class Ledger:
 
 
 def looks_into(leaf: Any, inputs: Sequence[Any]) -> bool:
-    return any(isinstance(v, np.ndarray) and np.may_share_memory(leaf, v) for v in inputs)
+    """Whether a result is an input, or a view of one; nobody can tell of an empty one."""
+    return np.size(leaf) == 0 or any(isinstance(v, np.ndarray) and np.may_share_memory(leaf, v) for v in inputs)
 
 
 def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a call", readonly: bool = True) -> Any:
@@ -178,7 +179,7 @@ def test_results_as_the_next_inputs(program: Program, seeds: list[int]) -> None:
         ledger.verify(f"call {number}")
 
 
-@settings(patient, max_examples=max(2, settings().max_examples // 20))
+@settings(patient, max_examples=max(3, settings().max_examples // 8))
 @pytest.mark.parametrize("name", OPERATIONS)
 @given(data=st.data())
 def test_every_operation(name: str, data: Any) -> None:

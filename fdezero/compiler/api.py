@@ -148,7 +148,7 @@ class Compiled:
             for place, value in zip(places, traced, strict=True):
                 full[place] = value
             tree = trees.unflatten(treedef, full)
-            result = self._call(*((tree if kwargs else (tree, {}))), constants)
+            result = self._call(*(tree if kwargs else (tree, {})), constants)
             outputs, out_def = trees.flatten(result)
             structure.append(out_def)
             return outputs
@@ -253,7 +253,7 @@ def _shown(layout: Any, other: Any) -> str:
 
 def _is_input(leaf: Any) -> bool:
     """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
-    return isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool) or hasattr(leaf, "strides")
+    return (isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool)) or hasattr(leaf, "strides")
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

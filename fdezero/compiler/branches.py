@@ -230,4 +230,4 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _below_a_tape(leaf: Any) -> bool:
     """Whether a value is traced by anything but one tape, so that the results of the recording are not its own."""
-    return isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer)) or isinstance(leaf, BatchTracer)
+    return (isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer))) or isinstance(leaf, BatchTracer)

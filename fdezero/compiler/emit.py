@@ -66,8 +66,8 @@ class Emitter:
 
     def constant(self, atom: Constant) -> str:
         value = atom.value
-        if type(value) in (int, bool, type(None), str) or type(value) in (float, complex) and np.isfinite(value):
-            return f"({value!r})" if isinstance(value, complex) or not isinstance(value, bool | str | None) and value < 0 else repr(value)
+        if type(value) in (int, bool, type(None), str) or (type(value) in (float, complex) and np.isfinite(value)):
+            return f"({value!r})" if isinstance(value, complex) or (not isinstance(value, bool | str | None) and value < 0) else repr(value)
         key = atom.key
         if key not in self.shown:
             self.shown[key] = self.keep(f"c{len(self.shown)}", value, str(atom))
@@ -85,12 +85,16 @@ class Emitter:
 
     def literal(self, value: Any) -> str:
         if isinstance(value, np.dtype):
-            return f"np.{value.name}" if value.isbuiltin and value.isnative and value.kind in "biufc" else self.keep("dtype", value, str(value))
+            return f"np.dtype({self.type_of(value)})"
         if isinstance(value, tuple):
             return f"({', '.join(map(self.literal, value))}{',' if len(value) == 1 else ''})"
         if value is None or type(value) in (int, bool, str, float):
             return repr(value)
         return self.keep("parameter", value, f"{type(value).__name__}")
+
+    def type_of(self, dtype: np.dtype[Any]) -> str:
+        plain = dtype.isbuiltin and dtype.isnative and dtype.kind in "biufc"
+        return f"np.{dtype.name}" if plain else self.keep("dtype", dtype, str(dtype))
 
     # The program
 
@@ -128,7 +132,7 @@ class Emitter:
         return name
 
     def build_outputs(self, lines: list[str]) -> None:
-        specs = [f"({s.like.shape}, {self.literal(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
+        specs = [f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
         where = lines.index("")
         lines[where:where] = ["    results = Outputs([", *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)], "    ])"]
 
@@ -147,7 +151,7 @@ class Emitter:
             key = (storage.slot, like.shape, like.dtype, like.strides)
             if key not in made:
                 made[key] = f"b{len(made)}"
-                self.build.append(f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.literal(like.dtype)}, {like.strides})")
+                self.build.append(f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.type_of(like.dtype)}, {like.strides})")
             self.names[variable] = made[key]
             self.static.add(variable)
 
@@ -216,7 +220,7 @@ class Emitter:
         whole = [v for v in body.inputs if is_number(v)]
         sliced = [v for v in body.inputs if not is_number(v)]
         flat = fused.mode == "flat"
-        cut = [flat or len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0] for v in sliced]
+        cut = [flat or (len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0]) for v in sliced]
         local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
         local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
         temporaries, lines = self._block(fused, local)
@@ -227,7 +231,7 @@ class Emitter:
         order = sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)) if flat else None
         blocks = self.keep(f"blocks{number}", runtime.Blocks, "")
         cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
-        dtypes = f"[{', '.join(map(self.literal, temporaries))}]"
+        dtypes = f"[{', '.join(map(self.type_of, temporaries))}]"
         self.build.append(
             f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {self.threads}, "
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"

@@ -1,7 +1,7 @@
 """Fusion: runs of elementwise operations on large arrays become one step, which goes through memory once.
 
-On the CPU a group runs block by block, each small enough to stay in the cache; on the GPU it is one kernel. A group grows
-as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
+A group runs block by block, each small enough to stay in the cache. It grows as long as nothing outside of it needs what is
+computed in it, and runs where that is first needed. Programs on the GPU are not fused.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import attrs
 
 from ..core import Primitive, Region
 from ..ops.reductions import sum_axes
-from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from .graph import Atom, Graph, Instruction, Variable, ufunc_of
 
 LARGE = 1 << 16  # entries from which a group on the CPU pays
 
@@ -44,7 +44,7 @@ class _Group:
         """Whether the instruction may run block by block with the others: not if it needs the sum of all blocks."""
         if self.total is not None and (not flat or self.total.output in instruction.inputs):
             return False
-        return flat and self.flat or _in_rows(instruction.output)
+        return (flat and self.flat) or _in_rows(instruction.output)
 
     def add(self, instruction: Instruction, flat: bool) -> None:
         self.instructions.append(instruction)
@@ -70,7 +70,7 @@ def fuse(graph: Graph, large: int = LARGE) -> Graph:
         key = _key_of(instruction, large)
         group = open_groups.get(key) if key is not None else None
         if key is not None:
-            flat = instruction.output.device != "cpu" or _lies_alike(instruction)
+            flat = _lies_alike(instruction)
             if group is not None and not group.takes(instruction, flat):
                 close(group)
                 group = None
@@ -97,18 +97,12 @@ def _key_of(instruction: Instruction, large: int) -> Any:
     if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return None
     if y.device != "cpu":
-        return (y.shape, y.device) if _has_expression(instruction) else None
+        return None
     if y.size < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
     if not _lies_alike(instruction) and not _in_rows(y):
         return None
     return (y.shape, layout(y), y.device)
-
-
-def _has_expression(instruction: Instruction) -> bool:
-    operands = [*instruction.inputs, instruction.output]
-    known = instruction.operation.c or instruction.name in ("astype", "astype_discrete")  # type: ignore[union-attr]
-    return bool(known) and all(atom.dtype.kind in "biuf" and atom.dtype.itemsize != 2 for atom in operands)
 
 
 def layout(variable: Atom) -> tuple[int, ...]:
@@ -124,7 +118,7 @@ def _lies_alike(instruction: Instruction) -> bool:
     like = layout(y)
     if sorted(s for n, s in zip(y.shape, like, strict=True) if n > 1) != _dense(y.shape, like):
         return False
-    return all(is_number(atom) or atom.shape == y.shape and layout(atom) == like for atom in instruction.inputs)
+    return all(is_number(atom) or (atom.shape == y.shape and layout(atom) == like) for atom in instruction.inputs)
 
 
 def _dense(shape: tuple[int, ...], like: tuple[int, ...]) -> list[int]:
@@ -166,7 +160,6 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
         if isinstance(step, Instruction):
             instructions.append(step)
             continue
-        gpu = step.instructions[0].output.device != "cpu"
         if len(step.instructions) == 1 and step.total is None:
             instructions += step.instructions
             continue
@@ -174,7 +167,7 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
         leaving = tuple(v for v in inside if v in kept or last_reader.get(v, number) > number)
         read = dict.fromkeys(atom for i in step.instructions for atom in i.inputs if atom not in step.made and isinstance(atom, Variable))
         body = Graph("fused", tuple(read), tuple(step.instructions), leaving)
-        fused = Fused(body, "kernel" if gpu else "flat" if step.flat else "rows", step.total)
+        fused = Fused(body, "flat" if step.flat else "rows", step.total)
         outputs = leaving + (step.total.outputs if step.total is not None else ())
         instructions.append(Instruction(fused, tuple(read), {}, outputs, step.instructions[0].line))
     return attrs.evolve(graph, instructions=tuple(instructions))

@@ -62,7 +62,7 @@ class Constant:
         """Equal for constants that may stand for each other: small arrays by content, large ones by identity."""
         value = self.value
         if isinstance(value, np.ndarray | np.generic):
-            if value.dtype.hasobject or value.nbytes > 1024 or 0 in value.strides and value.size > 64:
+            if value.dtype.hasobject or value.nbytes > 1024 or (0 in value.strides and value.size > 64):
                 return id(value)
             return (type(value), value.dtype, value.shape, value.strides, value.flags.writeable, value.tobytes())
         return id(value) if hasattr(value, "dtype") else (type(value), repr(value))
@@ -117,13 +117,10 @@ class Instruction:
         return isinstance(self.operation, Primitive) and is_elementwise(self.operation)
 
 
-CASTS = ("astype", "astype_discrete")
-
-
 @functools.cache
 def is_elementwise(primitive: Primitive) -> bool:
     """Whether every entry of the result depends on the entries at its place alone."""
-    return isinstance(primitive, Elementwise) or primitive.name in CASTS or ufunc_of(primitive) is not None
+    return isinstance(primitive, Elementwise) or primitive.name == "astype" or primitive.name == "astype_discrete" or ufunc_of(primitive) is not None
 
 
 @functools.cache

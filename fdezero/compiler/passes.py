@@ -158,7 +158,7 @@ def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruct
         return inputs[0]
     if operation is ops.multiply:
         x = inputs[0] if _is(inputs[1], 1) else inputs[1] if _is(inputs[0], 1) else None
-    elif operation is ops.divide and _is(inputs[1], 1) or operation is ops.subtract and _is(inputs[1], 0):
+    elif (operation is ops.divide and _is(inputs[1], 1)) or (operation is ops.subtract and _is(inputs[1], 0)):
         x = inputs[0]
     if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
         return instruction

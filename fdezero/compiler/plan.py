@@ -9,7 +9,7 @@ import attrs
 
 from ..core import Region
 from .fuse import Fused, layout
-from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from .graph import Atom, Graph, Instruction, Variable, ufunc_of
 from .passes import roots_of
 
 
@@ -40,6 +40,8 @@ def is_written(instruction: Instruction) -> bool:
     if isinstance(operation, Fused):
         return True
     if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
+        return False
+    if y.device != "cpu":  # CuPy's memory pool hands out what was freed at next to no cost
         return False
     if ufunc_of(operation) is not None:
         # A power of an exponent that varies goes its own ways in NumPy, by the exponent's value.
@@ -111,7 +113,7 @@ def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
     steps = fused.body.instructions
     reads = [i for i, step in enumerate(steps) if x in step.inputs]
     writes = [i for i, step in enumerate(steps) if y in step.outputs]
-    return fused.mode != "kernel" and max(reads) <= writes[0]
+    return max(reads) <= writes[0]
 
 
 def _place(storages: list[Storage]) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ def sgd(lr: Rate) -> GradientTransformation:
     def update(grads: Any, state: Count, params: Any) -> tuple[Any, Count]:
         return _times_all(grads, weak(-lr(state.step))), Count(state.step + 1)
 
-    return GradientTransformation(lambda params: Count(np.asarray(0)), update)
+    return GradientTransformation(lambda params: Count(np.int64(0)), update)
 
 
 def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
@@ -79,7 +79,7 @@ def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8)
 
     def init(params: Any) -> Moments:
         zeros = trees.map(fnp.zeros_like, trees.trainable(params))
-        return Moments(np.asarray(0), zeros, zeros)
+        return Moments(np.int64(0), zeros, zeros)
 
     def update(grads: Any, state: Moments, params: Any) -> tuple[Any, Moments]:
         names = ("grads", "the state's moments")
