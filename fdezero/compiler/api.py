@@ -120,7 +120,7 @@ class Compiled:
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
         if any(is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
-            return self._call(args, kwargs, constants)
+            return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()
         if recording is None:
@@ -148,7 +148,7 @@ class Compiled:
             for place, value in zip(places, traced, strict=True):
                 full[place] = value
             tree = trees.unflatten(treedef, full)
-            result = self._call(*(tree if kwargs else (tree, {})), constants)
+            result = self._call(*(tree if kwargs else (tree, {})), constants=constants)
             outputs, out_def = trees.flatten(result)
             structure.append(out_def)
             return outputs
@@ -164,7 +164,7 @@ class Compiled:
         self.recordings.append(recording)
         return recording, made.outputs, made.captures
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], constants: Any) -> Any:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, constants: Any) -> Any:
         if not self.static:
             return self.function(*args, **kwargs)
         named = dict(constants)

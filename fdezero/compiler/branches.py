@@ -7,7 +7,6 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Region, Tracer
-from ..core.batch import BatchTracer
 from ..core.kinds import zeros_like
 from ..core.tape import TapeTracer
 from ..errors import DTypeError, ShapeError, describe
@@ -44,10 +43,10 @@ class Cond(Region):
             return _recorded(run, examples, "cond_forward")
 
         results = Cond(padded(0), padded(1))(*leaves)
-        return results[:count], (leaves[0], results[count:], rules, list(leaves))
+        return results[:count], (leaves[0], results[count:], rules)
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))), leaves = residuals
+        choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))) = residuals
         given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
         n = len(yes.graph.inputs) - len(given)
         examples = [example_of(leaf) for leaf in (*saved, *given)]
@@ -230,4 +229,4 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _below_a_tape(leaf: Any) -> bool:
     """Whether a value is traced by anything but one tape, so that the results of the recording are not its own."""
-    return (isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer))) or isinstance(leaf, BatchTracer)
+    return isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer))

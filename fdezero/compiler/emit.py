@@ -224,7 +224,8 @@ class Emitter:
         local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
         local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
         temporaries, lines = self._block(fused, local)
-        arguments = ", ".join([*dict.fromkeys(local[v] for v in [*sliced, *body.outputs, *whole]), *[f"t{i}" for i in range(len(temporaries))]])
+        operands = [*sliced, *body.outputs, *whole]
+        arguments = ", ".join([*[local[v] for v in operands], *[f"t{i}" for i in range(len(temporaries))]])
         name = f"fused{number}"
         self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
         like = body.instructions[0].output
@@ -236,10 +237,8 @@ class Emitter:
             f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {self.threads}, "
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"
         )
-        operands = ", ".join(self.name(v) for v in [*sliced, *body.outputs, *whole])
         left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
-        keep = f".reshape({(1,) * len(like.shape)})" if fused.total is not None and fused.total.params["keepdims"] else ""
-        self.body.append(f"{left}run{number}({operands}){keep}  # {like.shape} in blocks, {instruction.line}")
+        self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line}")
 
     def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
         """The lines that compute one block, and the dtypes of the temporaries they need."""

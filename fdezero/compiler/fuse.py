@@ -123,7 +123,7 @@ def _lies_alike(instruction: Instruction) -> bool:
 
 def _dense(shape: tuple[int, ...], like: tuple[int, ...]) -> list[int]:
     step, strides = 1, []
-    for s, n in sorted((s, n) for n, s in zip(shape, like, strict=True) if n > 1):
+    for _, n in sorted((s, n) for n, s in zip(shape, like, strict=True) if n > 1):
         strides.append(step)
         step *= n
     return strides
@@ -145,7 +145,7 @@ def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group
     x = instruction.inputs[0]
     if x.dtype.char not in "fd" or len(instruction.params["axes"]) != len(x.shape) or instruction.output.dtype != x.dtype:
         return None
-    return next((g for g in groups.values() if x in g.made and g.flat and g.total is None and x.device == "cpu"), None)
+    return next((g for g in groups.values() if x in g.made and g.flat and g.total is None), None)
 
 
 def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:

@@ -120,7 +120,8 @@ class Instruction:
 @functools.cache
 def is_elementwise(primitive: Primitive) -> bool:
     """Whether every entry of the result depends on the entries at its place alone."""
-    return isinstance(primitive, Elementwise) or primitive.name == "astype" or primitive.name == "astype_discrete" or ufunc_of(primitive) is not None
+            comment = f"  # {instruction.line}" if instruction.line else ""
+            lines.append(f"    {left} = {instruction.name}({', '.join(terms)}){comment}")
 
 
 @functools.cache
@@ -146,7 +147,8 @@ class Graph:
         for instruction in self.instructions:
             terms = [*map(name, instruction.inputs), *[f"{k}={v!r}" for k, v in instruction.params.items()]]
             left = ", ".join(f"{name(v)}: {v}" for v in instruction.outputs)
-            lines.append(f"    {left} = {instruction.name}({', '.join(terms)})" + (f"  # {instruction.line}" if instruction.line else ""))
+            comment = f"  # {instruction.line}" if instruction.line else ""
+            lines.append(f"    {left} = {instruction.name}({', '.join(terms)}){comment}")
         outputs = ", ".join(map(name, self.outputs))
         return "\n".join([*lines, f"    return {outputs or 'nothing'}"])
 

@@ -56,14 +56,14 @@ class Scan(Region):
         # Every floating carry may come to depend on what is active.
         mask = tuple([my or i < self.carries for i, my in enumerate(active)])
         out, rule = self.body.reverse(mask, _first_round(leaves, self.carries, self.columns))
-        inputs = {variable: i for i, variable in enumerate(out.graph.inputs)}
+        inputs: dict[Any, int] = {variable: i for i, variable in enumerate(out.graph.inputs)}
         count = len(self.body.graph.outputs)
         saved = out.graph.outputs[count:]
         # What a round saves of the xs and the constants is there already; the rest goes into columns.
-        again = [inputs.get(v, -1) if inputs.get(v, -1) >= self.carries else -1 for v in saved]  # type: ignore[call-overload]
+        again = [inputs.get(v, -1) if inputs.get(v, -1) >= self.carries else -1 for v in saved]
         kept = [i for i, place in enumerate(again) if place < 0]
         if ("out", mask) not in self._derived:
-            outputs = tuple([*out.graph.outputs[:count], *[saved[i] for i in kept]])
+            outputs = (*out.graph.outputs[:count], *[saved[i] for i in kept])
             program = Program(attrs.evolve(out.graph, outputs=outputs), out.threads)
             self._derived["out", mask] = Scan(program, self.carries, self.columns, self.length, self.reverse)
         results = self._derived["out", mask](*leaves)
@@ -91,7 +91,8 @@ class Scan(Region):
             varied = {i: next(parts) for i in column}
             ys = [next(parts) for _ in of_ys]
             full = varied | {i: next(parts) for i in fixed}
-            gradients = dict(zip([i for i, m in enumerate(moving) if m], back(*[full[i] for i in range(len(again))], *ts, *ys), strict=True))
+            results = back(*[full[i] for i in range(len(again))], *ts, *ys)
+            gradients = dict(zip([i for i, moves in enumerate(moving) if moves], results, strict=True))
             return (
                 *[gradients[i] for i in moved_carry],
                 *[total + gradients[i] for total, i in zip(totals, moved_constants, strict=True)],
@@ -106,31 +107,31 @@ class Scan(Region):
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         examples = [example_of(leaf) for leaf in leaves]
-        moving = tuple(
-            [trees.is_differentiable(leaf) and (t is not None or i < self.carries) for i, (leaf, t) in enumerate(zip(examples, tangents, strict=True))]
-        )
-        filled = [(zeros_like(leaf) if t is None else t) if moves else None for leaf, t, moves in zip(leaves, tangents, moving, strict=True)]
+        pairs = enumerate(zip(examples, tangents, strict=True))
+        moving = tuple([trees.is_differentiable(x) and (t is not None or i < self.carries) for i, (x, t) in pairs])
+        filled = _filled(leaves, tangents, moving)
         values, moved = self.split(leaves), self.split(filled)
-        pairs = [[*part, *[t for t in ts if t is not None]] for part, ts in zip(values, moved, strict=True)]
-        count = [len(part) for part in pairs]
+        parts = [[*part, *[t for t in ts if t is not None]] for part, ts in zip(values, moved, strict=True)]
+        count = [len(part) for part in parts]
         which = self.split(moving)
         outputs = self.body.graph.outputs
         floating = [atom.dtype.kind in "fc" for atom in outputs]
 
         def round_forward(*given: Any) -> tuple[Any, ...]:
             parts = [given[: count[0]], given[count[0] : count[0] + count[1]], given[count[0] + count[1] :]]
-            xs, ts = [], []
+            xs: list[Any] = []
+            ts: list[Any] = []
             for part, marks in zip(parts, which, strict=True):
                 rest = iter(part[len(marks) :])
                 xs += part[: len(marks)]
                 ts += [next(rest) if mark else None for mark in marks]
             ys, dys = self.body.push(xs, ts)
-            dys = [zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)]
-            new, c = [dy if counts else None for dy, counts in zip(dys, floating, strict=True)], self.carries
+            filled = [zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)]
+            new, c = [dy if counts else None for dy, counts in zip(filled, floating, strict=True)], self.carries
             carry = [*ys[:c], *[dy for dy in new[:c] if dy is not None]]
             return (*carry, *ys[c:], *[dy for dy in new[c:] if dy is not None])
 
-        given = [leaf for part in pairs for leaf in part]
+        given = [leaf for part in parts for leaf in part]
         results, c = self._loop(("push", moving), round_forward, given, count[0], count[1])(*given), self.carries
         columns = results[count[0] :]
         ys = [*results[:c], *columns[: len(outputs) - c]]
@@ -149,6 +150,12 @@ class Scan(Region):
             return (*results[: self.carries], *[np.moveaxis(y, 1, 0) for y in results[self.carries :]])
 
         return run
+
+
+def _filled(leaves: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
+    """The tangents of what moves, zeros where there are none; None for the rest."""
+    triples = zip(leaves, tangents, moving, strict=True)
+    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
 
 
 def _array(x: Any) -> Any:
@@ -171,7 +178,9 @@ def _first_round(leaves: Sequence[Any], carries: int, columns: int) -> list[Any]
     return [*examples[:carries], *[x[0] for x in examples[carries : carries + columns]], *examples[carries + columns :]]
 
 
-def scan(function: Callable[..., Any], carry: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False) -> tuple[Any, Any]:
+def scan(
+    function: Callable[..., Any], carry: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False
+) -> tuple[Any, Any]:
     """`function(carry, x) -> (carry, y)` for the rows x of `xs`, one after the other: `(the last carry, the ys stacked)`.
 
     xs: a tree of arrays (length, ...), or None with `length`; the carry keeps structure, shapes and dtypes. Within `fd.compile`
@@ -268,8 +277,9 @@ class While(Region):
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         c = self.carries
-        moving = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in enumerate(zip(leaves, tangents, strict=True))]
-        filled = [(zeros_like(x) if t is None else t) if m else None for x, t, m in zip(leaves, tangents, moving, strict=True)]
+        pairs = enumerate(zip(leaves, tangents, strict=True))
+        moving = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in pairs]
+        filled = _filled(leaves, tangents, moving)
         moved = [i for i in range(c) if moving[i]]
         given = [*leaves[:c], *[filled[i] for i in moved], *leaves[c:], *[t for t in filled[c:] if t is not None]]
         both, n = c + len(moved), len(leaves)

@@ -103,7 +103,8 @@ class Program(Region):
         if found is not None:
             return found  # type: ignore[no-any-return]
         moving = tuple([my and is_differentiable(leaf) for my, leaf in zip(active, examples, strict=True)])
-        n, floating = len(leaves), []
+        n = len(leaves)
+        floating: list[bool] = []
 
         def both(*given: Any) -> tuple[Any, ...]:
             inputs = given[:n]

@@ -4,7 +4,7 @@ import keyword
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import attrs
 import numpy as np
@@ -207,11 +207,11 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
         values = tuple([recorder._value(y) for y in outputs])
     finally:
         recorder.alive = False
-    inputs = [t.atom for t in traced]
+    inputs = [cast(Variable, t.atom) for t in traced]
     captured = [variable for _, variable in recorder.captures]
     graph = Graph(
         identifier(name),
-        tuple([*inputs, *captured]),  # type: ignore[arg-type]
+        (*inputs, *captured),
         tuple(recorder.instructions),
         atoms,
         (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),

@@ -203,7 +203,11 @@ gcd = discrete("gcd", np.gcd)
 lcm = discrete("lcm", np.lcm)
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))
 stop_gradient = discrete("stop_gradient", lambda x: x)
-to_discrete = discrete("astype_discrete", lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype), write="xp.copyto({out}, {0}, casting='unsafe')")
+to_discrete = discrete(
+    "astype_discrete",
+    lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype),
+    write="xp.copyto({out}, {0}, casting='unsafe')",
+)
 
 
 # A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.

@@ -105,4 +105,10 @@ def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
 
 
 # x, once `seed` is there: what is computed from it is not merged with what was computed from x before.
-fence: Linear = linear("fence", _fence, lambda t, x, seed, *, ndim, after: t, None, core=lambda args, params: (params["ndim"], params["after"]))
+fence: Linear = linear(
+    "fence",
+    _fence,
+    lambda t, x, seed, *, ndim, after: t,
+    None,
+    core=lambda args, params: (params["ndim"], params["after"]),
+)
