@@ -120,8 +120,8 @@ class Instruction:
 @functools.cache
 def is_elementwise(primitive: Primitive) -> bool:
     """Whether every entry of the result depends on the entries at its place alone."""
-            comment = f"  # {instruction.line}" if instruction.line else ""
-            lines.append(f"    {left} = {instruction.name}({', '.join(terms)}){comment}")
+    casts = primitive.name in ("astype", "astype_discrete")
+    return isinstance(primitive, Elementwise) or casts or ufunc_of(primitive) is not None
 
 
 @functools.cache
