@@ -196,7 +196,7 @@ def input_specs(draw: Callable[[Any], Any], shapes: Any, dtypes: Sequence[str] =
 
 RICH = [("int64", 2), ("bool", 2), ("float64", 0), ("int64", 0), ("float32", 1), ("int64", 1), ("float32", 2)]
 NAMES = [name for name in OPERATIONS if not name.endswith("_of")]
-NAMES += ["add", "multiply", "subtract", "tanh", "where", "matmul", "sum", "reshape", "transpose", "index", "at_set"] * 4
+NAMES += ["add", "multiply", "subtract", "tanh", "where", "matmul", "sum", "reshape", "transpose", "index", "at_set", "power"] * 4
 NESTED = [name for name in OPERATIONS if name.endswith("_of")]
 
 
@@ -257,7 +257,7 @@ def programs(draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str]
     if rich:
         n = draw(st.integers(1, 4))
         shapes = st.just((n, n))
-        key += tuple(Input("array", dtype, (n,) * ndim) for dtype, ndim in RICH)
+        key += (*[Input("array", dtype, (n,) * ndim) for dtype, ndim in RICH], Input("number", "float64"))
     inputs = (first, *draw(st.lists(input_specs(shapes, dtypes, fills), max_size=4)), *key)
     number = st.sampled_from((0.5, 2, 1.0, -1.5, 3, 0.0))
     constants = draw(st.lists(number | input_specs(shapes, dtypes, fills).filter(lambda spec: spec.kind != "number"), max_size=3))

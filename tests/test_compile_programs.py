@@ -148,15 +148,15 @@ def test_one_array_in_two_places_and_views_of_one(program: Program, seeds: list[
     arguments = []
     for seed in seeds:
         inputs = program.arguments(seed)
-        arrays = [i for i, v in enumerate(inputs) if isinstance(v, np.ndarray)]
-        i, j = data.draw(st.sampled_from(arrays)), data.draw(st.sampled_from(arrays))
-        like = inputs[i].shape == inputs[j].shape and inputs[i].dtype == inputs[j].dtype
-        if like and i != j:
-            inputs[j] = inputs[i] if data.draw(st.booleans()) else inputs[i][...]
-        elif inputs[i].ndim and i == j:  # a view of an array that overlaps with another input
-            larger = np.concatenate([inputs[i], inputs[i][:1]])
-            inputs = [larger[1:] if v.shape == inputs[i].shape and v.dtype == larger.dtype and k != i else v for k, v in enumerate(inputs)] if arrays else inputs
-            inputs[i] = larger[: inputs[i].shape[0]]
+        array = inputs[data.draw(st.sampled_from([i for i, v in enumerate(inputs) if isinstance(v, np.ndarray)]))]
+        like = [i for i, v in enumerate(inputs) if isinstance(v, np.ndarray) and (v.shape, v.dtype) == (array.shape, array.dtype)]
+        way = data.draw(st.sampled_from(["the same", "a view", "overlapping"]))
+        wide = np.concatenate([array, array[:1], array[:1]]) if array.ndim else array
+        for k, i in enumerate(like):
+            if way == "overlapping" and array.ndim:
+                inputs[i] = wide[k % 3 : k % 3 + len(array)]
+            else:
+                inputs[i] = array if way == "the same" or k == 0 else array[...]
         arguments.append(inputs)
     check_calls(program.run, compiled, [*arguments, *arguments])
 
@@ -179,17 +179,6 @@ def test_results_as_the_next_inputs(program: Program, seeds: list[int]) -> None:
         ledger.verify(f"call {number}")
 
 
-@settings(patient, max_examples=max(3, settings().max_examples // 8))
-@pytest.mark.parametrize("name", OPERATIONS)
-@given(data=st.data())
-def test_every_operation(name: str, data: Any) -> None:
-    names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
-    program = data.draw(programs(names=names, most=8, rich=True))
-    assume(any(step.name == name for step in program.body.steps))
-    compiled = fd.compile(program.run)
-    check_calls(program.run, compiled, [program.arguments(seed) for seed in (0, 0, 1, 2)])
-
-
 INSIDE = [("grad", "compile"), ("value_and_grad", "compile"), ("jvp", "compile"), ("vjp", "compile"), ("vmap", "compile")]
 INSIDE += [("grad", "grad", "compile"), ("grad", "vmap", "compile"), ("vmap", "grad", "compile"), ("grad", "jvp", "compile")]
 AROUND = [("compile", "grad"), ("compile", "value_and_grad"), ("compile", "jvp"), ("compile", "vjp"), ("compile", "vmap")]
@@ -207,6 +196,18 @@ def check_chain(program: Program, chain: Sequence[str], seeds: Sequence[int], co
         assume(False)
     compiled = program.transformed(chain, compile)
     check_calls(eager, compiled, [*arguments, *arguments[:2]], readonly=chain[-1] == "compile")
+
+
+@settings(patient, max_examples=max(3, settings().max_examples // 8))
+@pytest.mark.parametrize("name", OPERATIONS)
+@given(data=st.data())
+def test_every_operation(name: str, data: Any) -> None:
+    """Each in short programs, as it is and under `grad`."""
+    names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
+    program = data.draw(programs(names=names, most=8, rich=True, real=True))
+    assume(any(step.name == name for step in program.body.steps))
+    check_calls(program.run, fd.compile(program.run), [program.arguments(seed) for seed in (0, 0, 1, 2)])
+    check_chain(program, ("value_and_grad", "compile"), (0, 1), fd.compile)
 
 
 @patient

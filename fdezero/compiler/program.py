@@ -87,7 +87,10 @@ class Program(Region):
         out, back = self.reverse(active, leaves)
         results = out(*leaves)
         count = len(self.graph.outputs)
-        return results[:count], (results[count:], back)
+        # What is kept of the leaves is taken from them, for a number must stay a number where results are batched.
+        known = {variable: leaf for variable, leaf in zip(out.graph.inputs, leaves, strict=True)}
+        saved = [known.get(v, y) for v, y in zip(out.graph.outputs[count:], results[count:], strict=True)]
+        return results[:count], (saved, back)
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         saved, (back, moving, floating) = residuals

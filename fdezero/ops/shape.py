@@ -100,8 +100,9 @@ copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copy
 
 
 def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
-    loops = seed.shape[: len(seed.shape) - after]
-    return np.broadcast_to(x, loops + x.shape) if loops and x.ndim == ndim else x
+    mine, its = x.shape[: x.ndim - ndim], seed.shape[: seed.ndim - after]
+    loops = np.broadcast_shapes(mine, its)
+    return x if loops == mine else np.broadcast_to(x, loops + x.shape[x.ndim - ndim :])
 
 
 # x, once `seed` is there: what is computed from it is not merged with what was computed from x before.

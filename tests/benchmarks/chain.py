@@ -105,4 +105,4 @@ def legs_for(x: Any) -> Legs:
 def run() -> str:
     cases = {"scalar": np.float64(0.5), "8 float64": np.linspace(0.1, 0.9, 8), "100 float64": np.linspace(0.1, 0.9, 100)}
     legs = {name: legs_for(x) for name, x in cases.items()}
-    return compared("one operation, forward and backward", legs, REPETITIONS, per=4e-6 * LINKS, rtol=1e-10)
+    return compared("one operation, forward and backward", legs, REPETITIONS, unit="us", parts=4 * LINKS, rtol=1e-10)

@@ -99,4 +99,4 @@ def run() -> str:
     if (torch := peer("torch")) is not None:
         legs[TORCH] = torch_leg(torch, x)
     agree(legs, rtol=1e-5, atol=1e-5)
-    return rows_of("value and gradient", {"": interleaved(legs, REPETITIONS)}, 1e-3, {MEMORY: memory})
+    return rows_of("value and gradient", {"": interleaved(legs, REPETITIONS)}, "ms", extra={MEMORY: memory})

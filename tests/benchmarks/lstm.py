@@ -131,9 +131,7 @@ def scanned(step: Callable[..., Any], zeros: Any, scan: Callable[..., Any]) -> C
     return last
 
 
-def functional_leg(
-    last: Callable[..., Any], value_and_grad: Any, transform: Any, start: list[Any], x: Any, t: Any
-) -> Training:
+def functional_leg(last: Callable[..., Any], value_and_grad: Any, transform: Any, start: list[Any], x: Any, t: Any) -> Training:
     """A pure training step, of fdezero or JAX."""
 
     def loss_of(weights: Any, x: Any, t: Any) -> Any:
@@ -207,4 +205,4 @@ def run() -> str:
         legs[f"{JAX}, lax.scan"] = functional_leg(last, jax.value_and_grad, jax.jit, *jax.device_put((start, x, t)))
     if (torch := peer("torch")) is not None:
         legs |= torch_legs(torch, start, x, t)
-    return compared(f"{STEPS} steps", {"": legs}, REPETITIONS, per=1.0, rtol=1e-4, atol=1e-6)
+    return compared(f"{STEPS} steps", {"": legs}, REPETITIONS, unit="s", rtol=1e-4, atol=1e-6)

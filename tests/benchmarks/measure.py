@@ -116,21 +116,23 @@ def agree(legs: Legs, rtol: float, atol: float = 0.0) -> None:
             np.testing.assert_allclose(mine, expected, rtol, atol, err_msg=f"{name}, result {i}")
 
 
-def compared(what: str, cases: dict[str, Legs], repetitions: int, *, per: float = 1e-3, rtol: float, atol: float = 0.0) -> str:
+def compared(
+    what: str, cases: dict[str, Legs], repetitions: int, *, unit: str = "ms", parts: int = 1, rtol: float, atol: float = 0.0
+) -> str:
     """The table of legs side by side for each case, the first leg being the floor, once they agree.
 
-    `per` is the unit in seconds: 1e-3 for ms, and microseconds for a part of a call otherwise.
+    `parts` says of how many like operations a call consists, the times then being those of one.
     """
     results = []
     for legs in cases.values():
         agree(legs, rtol, atol)
         results.append(interleaved(legs, repetitions))
-    return rows_of(what, dict(zip(cases, results, strict=True)), per)
+    return rows_of(what, dict(zip(cases, results, strict=True)), unit, parts)
 
 
-def rows_of(what: str, cases: dict[str, Times], per: float = 1.0, extra: dict[str, dict[str, str]] | None = None) -> str:
+def rows_of(what: str, cases: dict[str, Times], unit: str = "s", parts: int = 1, extra: dict[str, dict[str, str]] | None = None) -> str:
     """The table of times that were taken: a row for each leg, the first being the floor; `extra` has more columns."""
-    unit = {1.0: "s", 1e-3: "ms"}.get(per, "us")
+    per = {"s": 1, "ms": 1e-3, "us": 1e-6}[unit] * parts
 
     def cells(times: Times, name: str) -> list[str]:
         if name not in times:

@@ -1,0 +1,436 @@
+"""The memory of compiled functions: none allocated in the steady state, none written to that a caller holds."""
+
+import gc
+import os
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero import numpy as fnp
+from fdezero.compiler import runtime
+
+from .test_compile_programs import assert_same_bits
+
+counts_references = pytest.mark.skipif(
+    sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="reference counts do not tell who holds an array"
+)
+rng = np.random.default_rng(0)
+
+
+def training(sizes: tuple[int, ...], batch: int, method: Any = None) -> tuple[Any, Any, Any]:
+    """A step of training, the state it starts from, and a batch."""
+    opt = method or optim.sgd(0.1)
+    model = nn.MLP.init(fd.random.key(0), sizes)
+
+    def step(state: Any, x: Any, t: Any) -> Any:
+        model, moments = state
+        loss, gradient = fd.value_and_grad(lambda model: F.softmax_cross_entropy(model(x), t))(model)
+        return opt.step(model, gradient, moments), loss
+
+    x = rng.standard_normal((batch, sizes[0])).astype(np.float32)
+    return step, (model, opt.init(model)), (x, rng.integers(0, sizes[-1], batch))
+
+
+def allocated(function: Callable[[], Any]) -> int:
+    """The bytes by which the memory in use rises above what it was, at any time within a call."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        result = function()
+        after = tracemalloc.get_traced_memory()[1]
+        del result
+        return after - before
+    finally:
+        tracemalloc.stop()
+
+
+def in_use_after(function: Callable[[int], None], counts: tuple[int, int]) -> tuple[int, int]:
+    """The bytes in use after the first, and after the second number of calls more."""
+    tracemalloc.start()
+    try:
+        found = []
+        for count in counts:
+            function(count)
+            gc.collect()
+            found.append(tracemalloc.get_traced_memory()[0])
+        return found[0], found[1]
+    finally:
+        tracemalloc.stop()
+
+
+# The steady state
+@counts_references
+@pytest.mark.parametrize("method", [optim.sgd(0.1), optim.momentum(0.1, 0.9)], ids=["sgd", "momentum"])
+def test_a_step_of_training_on_mnist_allocates_no_array(method: Any) -> None:
+    step, state, batch = training((784, 1000, 10), 100, method)
+    compiled = fd.compile(step)
+    assert allocated(lambda: step(state, *batch)) > 1_000_000  # what is measured is there to be found
+    for _ in range(4):
+        state, loss = compiled(state, *batch)
+    for _ in range(5):
+        held = [state, loss]
+
+        def run(held: list[Any] = held) -> None:
+            held[:] = compiled(held[0], *batch)
+
+        rise = allocated(run)
+        state, loss = held
+        # The largest array of the step has 3 MB; lists, tuples and Python's frames are what is left.
+        assert rise < 32_000, f"{rise} bytes"
+
+
+@counts_references
+def test_no_single_block_above_4_kB_is_left_by_a_step() -> None:
+    step, state, batch = training((784, 1000, 10), 100)
+    compiled = fd.compile(step)
+    for _ in range(4):
+        state, loss = compiled(state, *batch)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.take_snapshot()
+        for _ in range(3):
+            state, loss = compiled(state, *batch)
+        grown = [d for d in tracemalloc.take_snapshot().compare_to(before, "traceback") if d.size_diff > 4096 and "tracemalloc" not in str(d.traceback)]
+    finally:
+        tracemalloc.stop()
+    assert np.isfinite(loss)
+    assert not grown, grown
+
+
+@counts_references
+def test_memory_is_flat_over_ten_thousand_small_steps() -> None:
+    step, state, batch = training((8, 16, 4), 10)
+    compiled = fd.compile(step)
+    box = [state]
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            box[0], _ = compiled(box[0], *batch)
+
+    run(100)
+    first, second = in_use_after(run, (1000, 10_000))
+    assert abs(second - first) < 10_000, (first, second)
+
+
+@counts_references
+def test_memory_is_flat_over_two_hundred_large_steps() -> None:
+    step, state, batch = training((784, 1000, 10), 20)
+    compiled = fd.compile(step)
+    box = [state]
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            box[0], _ = compiled(box[0], *batch)
+
+    run(5)
+    first, second = in_use_after(run, (20, 200))
+    assert abs(second - first) < 10_000, (first, second)
+
+
+@counts_references
+def test_results_that_are_dropped_are_written_again() -> None:
+    f = fd.compile(lambda x: x * 2)
+    x = np.arange(5.0)
+    f(x)
+    places = {f(x).__array_interface__["data"][0] for _ in range(10)}
+    assert len(places) == 1
+
+
+@counts_references
+def test_memory_does_not_grow_with_results_that_were_held_and_dropped() -> None:
+    f, x = fd.compile(lambda x: x * 2), np.zeros(10_000)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            held = [f(x) for _ in range(20)]
+            del held
+
+    run(2)
+    first, second = in_use_after(run, (3, 30))
+    assert abs(second - first) < 10_000, (first, second)
+
+
+# What callers hold
+def test_results_that_are_held_never_change() -> None:
+    f = fd.compile(lambda x: (x * 2, {"sum": fnp.sum(x), "T": x.T, "row": (x + 1)[1], "same": x * 2}))
+    held, copies = [], []
+    for i in range(20):
+        held.append(f(rng.standard_normal((3, 4)) + i))
+        copies.append(fd.tree.map(lambda y: np.array(y) if y.shape else y, held[-1]))
+        for result, copy in zip(held, copies, strict=True):
+            assert_same_bits(result, copy, f"after call {i}")
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "a slice": lambda y: y[1:],
+    "a row": lambda y: y[0],
+    "a transpose": lambda y: y.T,
+    "a transpose of a slice": lambda y: y[::2].T,
+    "a reshape": lambda y: y.reshape(-1),
+    "a view of another dtype": lambda y: y.view(np.int64),
+    "a memoryview": memoryview,
+    "a memoryview of a slice": lambda y: memoryview(y[1:]),
+    "a broadcast": lambda y: np.broadcast_to(y, (2, *y.shape)),
+    "an iterator": lambda y: y.flat,
+    "a subclass": lambda y: y.view(np.recarray),
+    "asarray": np.asarray,
+    "frombuffer": lambda y: np.frombuffer(y, np.uint8),
+    "the base": lambda y: y.base,
+    "windows": lambda y: np.lib.stride_tricks.sliding_window_view(y, (2, 2)),
+    "another library's view": lambda y: np.asarray(Holder(y)),
+}  # fmt: skip
+
+
+class Holder:
+    """An object of another library that hands on the memory of an array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = array.__array_interface__
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("returned", [lambda x: x * 2, lambda x: (x * 2).T, lambda x: (x * 2)[1:], lambda x: fnp.reshape(x * 2, (4, 3))])
+def test_views_alone_keep_their_result(name: str, returned: Any) -> None:
+    f = fd.compile(returned)
+    held, copies = [], []
+    for i in range(12):
+        held.append(VIEWS[name](f(np.full((3, 4), float(i)))))
+        copies.append(np.array(held[-1]))
+        for view, copy in zip(held, copies, strict=True):
+            np.testing.assert_array_equal(np.array(view), copy, err_msg=f"after call {i}")
+
+
+def test_one_of_several_results_is_held() -> None:
+    f = fd.compile(lambda x: (x * 2, x * 3, x * 4))
+    held: list[Any] = []
+    for i in range(15):
+        held.append(f(np.full(4, float(i)))[i % 3])
+        for j, y in enumerate(held):
+            np.testing.assert_array_equal(y, np.full(4, float(j) * (2 + j % 3)))
+
+
+def test_results_are_read_only() -> None:
+    f = fd.compile(lambda x: (x * 2, (x * 3).T, fnp.sum(x, axis=0)))
+    for _ in range(4):
+        for y in f(np.ones((2, 3))):
+            with pytest.raises(ValueError, match="read-only"):
+                y[0] = 1
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                y.flags.writeable = True
+
+
+# What tells whether a result is held
+@counts_references
+def test_reference_counts_are_calibrated() -> None:
+    assert runtime.FREE is not None
+    assert runtime._calibrated() == runtime.FREE
+
+
+@counts_references
+def test_outputs_know_who_is_held() -> None:
+    outputs = runtime.Outputs([((2, 3), np.dtype(np.float32), (12, 4))])
+    first = outputs.take()
+    assert outputs.take() is first
+    view = first.handed[0][:1]
+    second = outputs.take()
+    assert second is not first
+    del view
+    assert outputs.take() in (first, second)
+    held = [outputs.take().handed[0] for _ in range(10)]
+    assert len({id(y) for y in held}) == 10
+    assert len(outputs.generations) <= runtime.Outputs.MOST
+
+
+def test_without_reference_counts_every_result_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "FREE", None)
+    step, state, batch = training((8, 16, 4), 10)
+    compiled, eager = fd.compile(step), state
+    seen = []
+    for _ in range(6):
+        eager, expected = step(eager, *batch)
+        state, loss = compiled(state, *batch)
+        seen.append(fd.tree.leaves(state))
+        assert_same_bits((state, loss), (eager, expected), "a step")
+    places = [y.__array_interface__["data"][0] for leaves in seen for y in leaves]
+    assert len(set(places)) == len(places)
+
+
+# Who calls when
+def test_eight_threads_call_one_function() -> None:
+    def f(x: Any, W: Any) -> Any:
+        y = np.tanh(x @ W) * x
+        return y, fnp.sum(y * y, axis=0), fd.scan(lambda c, row: (c + row, c), x[0], y)[1]
+
+    compiled = fd.compile(f)
+    W = rng.standard_normal((40, 40))
+    inputs = [rng.standard_normal((30, 40)) for _ in range(8)]
+    expected = [f(x, W) for x in inputs]
+    compiled(inputs[0], W)
+    wrong: list[Any] = []
+    start = threading.Barrier(8)
+
+    def work(i: int) -> None:
+        start.wait()
+        held = []
+        for number in range(60):
+            held.append(compiled(inputs[i], W))
+            held = held[-(number % 5) :]
+            for y in held:
+                try:
+                    assert_same_bits(y, expected[i], f"thread {i}, call {number}")
+                except AssertionError as error:
+                    wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong, wrong[0]
+
+
+def test_threads_that_record_at_once() -> None:
+    f = lambda x: np.sin(x) * 2
+    compiled, start, results = fd.compile(f), threading.Barrier(8), {}
+
+    def work(i: int) -> None:
+        start.wait()
+        results[i] = [compiled(np.arange(float(n))) for n in range(1, 20)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(8):
+        assert_same_bits(results[i], [f(np.arange(float(n))) for n in range(1, 20)], f"thread {i}")
+
+
+def test_a_function_that_calls_itself() -> None:
+    @fd.compile
+    def f(x: Any, n: Any) -> Any:
+        return x if n is None else np.sin(f(x, {"1": None, "2": "1", "3": "2"}[n]) * 2 + x)
+
+    x = rng.standard_normal(5)
+    expected = x
+    for _ in range(3):
+        expected = np.sin(expected * 2 + x)
+    for _ in range(4):
+        assert_same_bits(f(x, "3"), expected, "three times")
+    assert_same_bits(f(x, None), x, "not at all")
+
+
+def test_an_exception_half_way_leaves_the_function_usable() -> None:
+    f = lambda x, i: (np.exp(x) * 2, fnp.take(x * 2, i, axis=0) + 1)
+    compiled = fd.compile(f)
+    x, right, wrong = rng.standard_normal((4, 3)), np.array([0, 3, 1]), np.array([0, 9, 1])
+    held = [compiled(x, right) for _ in range(2)]
+    expected = f(x, right)
+    for _ in range(5):
+        with pytest.raises(IndexError):
+            compiled(x + 1, wrong)
+        for result in (*held, compiled(x, right)):
+            assert_same_bits(result, expected, "after an error")
+
+
+def test_signatures_in_turn() -> None:
+    f = lambda x: (x * 2 + 1, fnp.sum(x, axis=-1))
+    compiled = fd.compile(f)
+    inputs = [rng.standard_normal((3, 4)), rng.standard_normal(7).astype(np.float32), rng.standard_normal((4, 3)).T, rng.integers(0, 9, (2, 2))]
+    held = []
+    for number in range(24):
+        x = inputs[number % 4]
+        held.append((compiled(x), f(x)))
+        for result, expected in held[-9:]:
+            assert_same_bits(result, expected, f"call {number}")
+    assert len(compiled.recordings) == 4
+
+
+def test_inputs_that_alias_each_other() -> None:
+    f = lambda x, y: (x + y, x * y, y - x[::-1])
+    compiled = fd.compile(f)
+    big = rng.standard_normal(9)
+    compiled(big[:8].copy(), big[:8].copy())
+    for x, y in ((big[:8], big[:8]), (big[:8], big[1:]), (big[1:], big[:8])):
+        for _ in range(3):
+            before = big.copy()
+            assert_same_bits(compiled(x, y), f(x, y), "aliases")
+            np.testing.assert_array_equal(big, before)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 5])
+def test_outputs_as_inputs_in_swapped_order(keep: int) -> None:
+    f = lambda x, y: (y * 2 - x, np.sin(x) + y[::-1])
+    compiled = fd.compile(f)
+    a, b = rng.standard_normal(6), rng.standard_normal(6)
+    c, d = a, b
+    held: list[Any] = []
+    for number in range(20):
+        a, b = compiled(b, a)
+        c, d = f(d, c)
+        held = [*held, ((a, b), (c, d))][len(held) + 1 - keep :] if keep else []
+        for result, expected in [*held, ((a, b), (c, d))]:
+            assert_same_bits(result, expected, f"call {number}")
+
+
+# Blocks
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_blocks_on_threads_give_the_bits_of_the_eager_run(threads: int) -> None:
+    f = lambda x, a: (fnp.sum(np.sin(x) * np.exp(-x * x) + a), np.tanh(x) * a + x)
+    compiled = fd.compile(f, threads=threads)
+    gradient, of_compiled = fd.value_and_grad(lambda x, a: f(x, a)[0]), fd.value_and_grad(lambda x, a: compiled(x, a)[0])
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal(1_000_003).astype(np.float32)
+        a = np.float32(seed + 0.5)
+        assert_same_bits(compiled(x, a), f(x, a), f"call {seed}")
+        assert_same_bits(of_compiled(x, a), gradient(x, a), f"the gradient in call {seed}")
+    assert "in blocks" in compiled.source
+
+
+def test_blocks_from_two_threads_at_once() -> None:
+    f = lambda x: (np.sin(x) * 2 + x, fnp.sum(np.cos(x) * x))
+    compiled = fd.compile(f, threads=2)
+    inputs = [np.full(600_000, float(i), np.float32) for i in range(2)]
+    expected, wrong = [f(x) for x in inputs], []
+
+    def work(i: int) -> None:
+        for _ in range(5):
+            try:
+                assert_same_bits(compiled(inputs[i]), expected[i], f"thread {i}")
+            except AssertionError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process with threads is what is tested
+def test_a_forked_child_starts_workers_of_its_own() -> None:
+    f = fd.compile(lambda x: np.sin(x) * 2 + x, threads=2)
+    x = np.linspace(0, 1, 1_000_003)
+    expected = f(x).copy()
+    child = os.fork()
+    if child == 0:  # pragma: no cover, in the child
+        os._exit(0 if np.array_equal(f(x), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
