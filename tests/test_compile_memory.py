@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,12 +68,20 @@ def in_use_after(function: Callable[[int], None], counts: tuple[int, int]) -> tu
         tracemalloc.stop()
 
 
+@pytest.fixture
+def small_buffers() -> Iterator[None]:
+    """NumPy's own buffer for broadcasting, 8192 entries, would hide arrays of that size."""
+    before = np.setbufsize(64)
+    yield
+    np.setbufsize(before)
+
+
 # The steady state
 @counts_references
 @pytest.mark.parametrize("method", [optim.sgd(0.1), optim.momentum(0.1, 0.9)], ids=["sgd", "momentum"])
-def test_a_step_of_training_on_mnist_allocates_no_array(method: Any) -> None:
+def test_a_step_of_training_on_mnist_allocates_no_array(method: Any, small_buffers: None) -> None:
     step, state, batch = training((784, 1000, 10), 100, method)
-    compiled = fd.compile(step)
+    compiled = fd.compile(step, threads=1)
     assert allocated(lambda: step(state, *batch)) > 1_000_000  # what is measured is there to be found
     for _ in range(4):
         state, loss = compiled(state, *batch)
@@ -85,8 +93,8 @@ def test_a_step_of_training_on_mnist_allocates_no_array(method: Any) -> None:
 
         rise = allocated(run)
         state, loss = held
-        # The largest array of the step has 3 MB; lists, tuples and Python's frames are what is left.
-        assert rise < 32_000, f"{rise} bytes"
+        # Arrays of 4 kB to 3 MB are written; what is left are the views of blocks, Python's frames, and indices of 100 labels.
+        assert rise < 12_000, f"{rise} bytes"
 
 
 @counts_references
@@ -108,32 +116,17 @@ def test_no_single_block_above_4_kB_is_left_by_a_step() -> None:
 
 
 @counts_references
-def test_memory_is_flat_over_ten_thousand_small_steps() -> None:
-    step, state, batch = training((8, 16, 4), 10)
-    compiled = fd.compile(step)
-    box = [state]
+@pytest.mark.parametrize(("sizes", "batch", "counts"), [((8, 16, 4), 10, (1000, 10_000)), ((784, 1000, 10), 20, (20, 200))])
+def test_memory_is_flat_over_many_steps(sizes: tuple[int, ...], batch: int, counts: tuple[int, int]) -> None:
+    step, state, inputs = training(sizes, batch)
+    compiled, box = fd.compile(step), [state]
 
     def run(count: int) -> None:
         for _ in range(count):
-            box[0], _ = compiled(box[0], *batch)
-
-    run(100)
-    first, second = in_use_after(run, (1000, 10_000))
-    assert abs(second - first) < 10_000, (first, second)
-
-
-@counts_references
-def test_memory_is_flat_over_two_hundred_large_steps() -> None:
-    step, state, batch = training((784, 1000, 10), 20)
-    compiled = fd.compile(step)
-    box = [state]
-
-    def run(count: int) -> None:
-        for _ in range(count):
-            box[0], _ = compiled(box[0], *batch)
+            box[0], _ = compiled(box[0], *inputs)
 
     run(5)
-    first, second = in_use_after(run, (20, 200))
+    first, second = in_use_after(run, counts)
     assert abs(second - first) < 10_000, (first, second)
 
 
@@ -178,13 +171,13 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "a transpose of a slice": lambda y: y[::2].T,
     "a reshape": lambda y: y.reshape(-1),
     "a view of another dtype": lambda y: y.view(np.int64),
+    "a buffer": lambda y: np.frombuffer(memoryview(y.T if y.flags.f_contiguous else y), np.uint8),
     "a memoryview": memoryview,
     "a memoryview of a slice": lambda y: memoryview(y[1:]),
     "a broadcast": lambda y: np.broadcast_to(y, (2, *y.shape)),
     "an iterator": lambda y: y.flat,
     "a subclass": lambda y: y.view(np.recarray),
     "asarray": np.asarray,
-    "frombuffer": lambda y: np.frombuffer(y, np.uint8),
     "the base": lambda y: y.base,
     "windows": lambda y: np.lib.stride_tricks.sliding_window_view(y, (2, 2)),
     "another library's view": lambda y: np.asarray(Holder(y)),
@@ -226,8 +219,6 @@ def test_results_are_read_only() -> None:
         for y in f(np.ones((2, 3))):
             with pytest.raises(ValueError, match="read-only"):
                 y[0] = 1
-            with pytest.raises(ValueError, match="WRITEABLE"):
-                y.flags.writeable = True
 
 
 # What tells whether a result is held
@@ -267,6 +258,31 @@ def test_without_reference_counts_every_result_is_new(monkeypatch: pytest.Monkey
 
 
 # Who calls when
+def together(work: Callable[[int], None], count: int) -> None:
+    """`work(0)`, `work(1)`, ... each on a thread of its own, started at once and switched often; raises what one of them raises."""
+    start, errors = threading.Barrier(count), []
+
+    def run(i: int) -> None:
+        start.wait()
+        try:
+            work(i)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    if errors:
+        raise errors[0]
+
+
 def test_eight_threads_call_one_function() -> None:
     def f(x: Any, W: Any) -> Any:
         y = np.tanh(x @ W) * x
@@ -277,47 +293,25 @@ def test_eight_threads_call_one_function() -> None:
     inputs = [rng.standard_normal((30, 40)) for _ in range(8)]
     expected = [f(x, W) for x in inputs]
     compiled(inputs[0], W)
-    wrong: list[Any] = []
-    start = threading.Barrier(8)
 
     def work(i: int) -> None:
-        start.wait()
-        held = []
+        held: list[Any] = []
         for number in range(60):
-            held.append(compiled(inputs[i], W))
-            held = held[-(number % 5) :]
+            held = [*held[-(number % 5) :], compiled(inputs[i], W)]
             for y in held:
-                try:
-                    assert_same_bits(y, expected[i], f"thread {i}, call {number}")
-                except AssertionError as error:
-                    wrong.append(error)
+                assert_same_bits(y, expected[i], f"thread {i}, call {number}")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not wrong, wrong[0]
+    together(work, 8)
 
 
 def test_threads_that_record_at_once() -> None:
     f = lambda x: np.sin(x) * 2
-    compiled, start, results = fd.compile(f), threading.Barrier(8), {}
+    compiled, results = fd.compile(f), {}
 
     def work(i: int) -> None:
-        start.wait()
         results[i] = [compiled(np.arange(float(n))) for n in range(1, 20)]
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 8)
     for i in range(8):
         assert_same_bits(results[i], [f(np.arange(float(n))) for n in range(1, 20)], f"thread {i}")
 
@@ -407,21 +401,13 @@ def test_blocks_from_two_threads_at_once() -> None:
     f = lambda x: (np.sin(x) * 2 + x, fnp.sum(np.cos(x) * x))
     compiled = fd.compile(f, threads=2)
     inputs = [np.full(600_000, float(i), np.float32) for i in range(2)]
-    expected, wrong = [f(x) for x in inputs], []
+    expected = [f(x) for x in inputs]
 
     def work(i: int) -> None:
         for _ in range(5):
-            try:
-                assert_same_bits(compiled(inputs[i]), expected[i], f"thread {i}")
-            except AssertionError as error:
-                wrong.append(error)
+            assert_same_bits(compiled(inputs[i]), expected[i], f"thread {i}")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong, wrong[0]
+    together(work, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

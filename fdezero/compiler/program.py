@@ -88,7 +88,7 @@ class Program(Region):
         results = out(*leaves)
         count = len(self.graph.outputs)
         # What is kept of the leaves is taken from them, for a number must stay a number where results are batched.
-        known = {variable: leaf for variable, leaf in zip(out.graph.inputs, leaves, strict=True)}
+        known: dict[Any, Any] = dict(zip(out.graph.inputs, leaves, strict=True))
         saved = [known.get(v, y) for v, y in zip(out.graph.outputs[count:], results[count:], strict=True)]
         return results[:count], (saved, back)
 

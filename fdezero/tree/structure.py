@@ -6,7 +6,9 @@ Two namespaces of optree tell two readings of a tree apart: in `ALL` a `Frozen` 
 `TRAINABLE` it is a leaf, which `grad` and optimisers pass over.
 """
 
+import operator
 from collections.abc import Callable, Iterable
+from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
 import attrs
@@ -28,15 +30,23 @@ def register(cls: type) -> None:
     children = tuple(field.name for field in fields if not field.metadata.get("static"))
     constants = tuple(field.name for field in fields if field.metadata.get("static"))
     new, put = object.__new__, object.__setattr__
+    read, constant = _reader(children), _reader(constants)
+    # A slot is set past the frozen class's __setattr__, and faster than by name.
+    slots = [vars(cls).get(name) for name in children]
+    direct = [slot.__set__ for slot in slots if isinstance(slot, MemberDescriptorType)]
 
-    def flatten_module(module: Any) -> tuple[list[Any], tuple[Any, ...], tuple[str, ...]]:
-        return [getattr(module, name) for name in children], tuple([getattr(module, name) for name in constants]), children
+    def flatten_module(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
+        return read(module), constant(module), children
 
     def unflatten_module(values: tuple[Any, ...], parts: Iterable[Any]) -> Any:
         # Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
         module: Any = new(cls)
-        for name, value in zip(children, parts, strict=True):
-            put(module, name, value)
+        if len(direct) == len(children):
+            for assign, value in zip(direct, parts):  # noqa: B905, optree has counted them
+                assign(module, value)
+        else:
+            for name, value in zip(children, parts, strict=True):
+                put(module, name, value)
         for name, value in zip(constants, values, strict=True):
             put(module, name, value)
         return module
@@ -48,9 +58,21 @@ def register(cls: type) -> None:
     _known.add(cls)
 
 
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """The function that reads these attributes of a module into a tuple."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    if names:
+        get = operator.attrgetter(*names)
+        return lambda module: (get(module),)
+    return lambda module: ()
+
+
 def _meets_new_classes(leaves: Iterable[Any]) -> bool:
     """Register the attrs classes among `leaves`; True if there were any, so that the tree must be read again."""
     new = {type(leaf) for leaf in leaves} - _known
+    if not new:
+        return False
     for cls in new:
         if attrs.has(cls) and not isinstance(cls, str):
             register(cls)
