@@ -94,6 +94,40 @@ def test_vmap_of_grad_is_a_loop_of_grads(sample: Sample) -> None:
     assert_trees_close(got, tuple(np.stack(part) for part in zip(*loop, strict=True)), 1e-10)
 
 
+def _bits(tree: Any) -> list[Any]:
+    return [(type(leaf), np.shape(leaf), np.asarray(leaf).dtype, np.asarray(leaf).tobytes()) for leaf in fd.tree.leaves(tree)]
+
+
+@every
+def test_compiled_has_the_bits_of_eager_on_every_call(sample: Sample) -> None:
+    arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
+
+    def run(*given: Any) -> Any:
+        full = list(sample.args)
+        for i, value in zip(arrays, given, strict=True):
+            full[i] = value
+        return sample.primitive(*full, **sample.params)
+
+    given = [sample.args[i] for i in arrays]
+    compiled, expected = fd.compile(run), _bits(run(*given))
+    assert all(_bits(compiled(*given)) == expected for _ in range(3))
+
+
+@differentiable
+def test_a_compiled_gradient_has_the_bits_of_an_eager_one_and_so_has_the_gradient_of_compiled(sample: Sample) -> None:
+    function, args = function_of(sample)
+    numbers = tuple(range(len(args)))
+    weights = np.cos(np.arange(np.size(function(*args)), dtype=float)).reshape(np.shape(function(*args)))
+
+    def weighed(*given: Any) -> Any:
+        return fnp.sum(function(*given) * weights)
+
+    gradient = fd.grad(weighed, argnums=numbers)
+    expected, inside, around = _bits(gradient(*args)), fd.compile(gradient), fd.grad(fd.compile(weighed), argnums=numbers)
+    assert all(_bits(inside(*args)) == expected for _ in range(3))
+    assert all(_bits(around(*args)) == expected for _ in range(2))
+
+
 @differentiable
 def test_forward_over_reverse_is_reverse_over_forward(sample: Sample) -> None:
     function, args = function_of(sample)

@@ -224,19 +224,18 @@ def expand(graph: Graph) -> Graph:
         instruction = _renamed(instruction, replaced)
         operation = instruction.operation
         arrays = [atom for atom in instruction.inputs if isinstance(atom, Variable) and atom.kind == "array"]
-        # A GPU has one kernel for an elementwise operation.
-        on_gpu = bool(arrays) and arrays[0].device != "cpu" and instruction.elementwise
-        if isinstance(operation, Region) or not operation.expand or not arrays or on_gpu:
+        # On the GPU nothing is written into given memory, so that the parts would be no better than the whole.
+        if isinstance(operation, Region) or not operation.expand or not arrays or arrays[0].device != "cpu":
             instructions.append(instruction)
             continue
-        body = _implementation(instruction, arrays[0].device)
+        body = _implementation(instruction)
         names: dict[Atom, Atom] = dict(zip(body.inputs, [a for a in instruction.inputs if isinstance(a, Variable)], strict=True))
         instructions += [_renamed(step, names) for step in body.instructions]
         replaced[instruction.output] = names.get(body.outputs[0], body.outputs[0])
     return _finish(graph, instructions, replaced)
 
 
-def _implementation(instruction: Instruction, device: str) -> Graph:
+def _implementation(instruction: Instruction) -> Graph:
     """The program of what the implementation does, recorded on ones."""
     variables = [atom for atom in instruction.inputs if isinstance(atom, Variable)]
 
