@@ -54,5 +54,6 @@ def test_another_device_is_recorded_anew(gpu: Any) -> None:  # noqa: F811
     x = np.arange(3.0)
     double(x)
     result = double(fd.to_device(x, "gpu"))
-    assert len(double.recordings) == 2 and fd.device_of(result) == "gpu:0"
+    assert len(double.recordings) == 2
+    assert fd.device_of(result) == "gpu:0"
     assert_trees_close(fd.to_numpy(result), x * 2, 0)
