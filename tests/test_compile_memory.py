@@ -6,6 +6,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,16 +163,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "asarray": np.asarray,
     "the base": lambda y: y.base,
     "windows": lambda y: np.lib.stride_tricks.sliding_window_view(y, (2, 2)),
-    "another library's view": lambda y: np.asarray(Holder(y)),
+    "another library's view": lambda y: np.asarray(SimpleNamespace(array=y, __array_interface__=y.__array_interface__)),
 }  # fmt: skip
-
-
-class Holder:
-    """An object of another library that hands on the memory of an array."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.__array_interface__ = array.__array_interface__
 
 
 @pytest.mark.parametrize("name", VIEWS)

@@ -116,7 +116,7 @@ class Outputs:
 FREE = _calibrated()
 
 BLOCK = 1 << 15  # entries that go through a group at a time, with its temporaries in the cache
-SHARE = 1 << 18  # entries from which a second thread pays
+SHARE = 1 << 20  # entries from which a second thread pays
 
 
 class Blocks:
