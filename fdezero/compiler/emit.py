@@ -46,8 +46,8 @@ def _entry(entry: Any) -> str:
 class Emitter:
     """Writes one program. `build` are the lines that run once, `body` those of every call; `namespace` what they refer to."""
 
-    def __init__(self, graph: Graph, plan: Plan, threads: int, prefix: str) -> None:
-        self.graph, self.plan, self.threads, self.prefix = graph, plan, threads, prefix
+    def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
+        self.graph, self.plan, self.threads = graph, plan, threads
         self.xp = "np"
         self.namespace: dict[str, Any] = {"np": np, "memory": runtime.memory, "array": runtime.array, "Outputs": runtime.Outputs}
         self.names: dict[Atom, str] = {}

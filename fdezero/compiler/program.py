@@ -27,7 +27,7 @@ class Executable:
 
     def __init__(self, graph: Graph, threads: int) -> None:
         self.graph = fuse(optimise(graph))
-        emitter = Emitter(self.graph, plan(self.graph), threads, "")
+        emitter = Emitter(self.graph, plan(self.graph), threads)
         self.source = emitter.write()
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)

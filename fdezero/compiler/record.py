@@ -75,6 +75,7 @@ class RecordTracer(Tracer):
 class Recorder(Level):
     """The level that writes down what is done to its tracers, and to the constants they meet."""
 
+    shows_values = False
     __slots__ = ("captures", "constants", "instructions")
 
     def __init__(self, name: str) -> None:

@@ -26,6 +26,7 @@ class BatchTracer(Tracer):
 class Batch(Level):
     """The level of `vmap`."""
 
+    shows_values = False
     __slots__ = ("size",)
 
     def __init__(self, name: str, size: int) -> None:

@@ -20,6 +20,7 @@ _serials = itertools.count(1)
 class Level:
     """One running transform. A later one, with a higher serial, is an inner one; values of other levels are constants."""
 
+    shows_values = True  # whether what its tracers hold is the value, and not one of a batch, or an example
     __slots__ = ("alive", "name", "serial")
 
     def __init__(self, name: str) -> None:

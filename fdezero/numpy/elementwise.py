@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Primitive, unwrap
+from ..core import Primitive, Tracer
+from ..errors import TraceError, describe
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
@@ -48,14 +49,17 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:  # type: ignore[
 
 
 def nonzero(x: Any) -> tuple[Array, ...]:
-    """The indices of the entries that are not zero. Their number depends on the values: not under vmap."""
-    from ..core.batch import BatchTracer
-    from ..errors import TraceError
-
-    x = ops.stop_gradient(as_array(x))
-    if isinstance(x, BatchTracer):
-        raise TraceError("nonzero of a batched value: each example would have its own shape. Use fd.numpy.where(mask, x, 0).")
-    return tuple(unwrap(x).nonzero())
+    """The indices of the entries that are not zero. Their number depends on the values: not under vmap, nor within compile."""
+    x = as_array(x)
+    traced = x
+    while isinstance(traced, Tracer):
+        if not traced.level.shows_values:
+            raise TraceError(
+                f"nonzero, or an index by a mask, of a value {describe(x)} under {traced.level.name}: how many entries there are depends "
+                "on the values, which differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0)."
+            )
+        traced = traced.value
+    return tuple(traced.nonzero())
 
 
 def astype(x: Any, dtype: Any, copy: bool = True) -> Array:
