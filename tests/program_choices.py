@@ -17,10 +17,10 @@ class Impossible(Exception):  # noqa: N818, no error: a step that is left out
 
 
 class Choice:
-    """The choices for one step among the `values` there are."""
+    """The choices for one step among the `values` there are, of which those numbered `fresh` are not yet used."""
 
-    def __init__(self, draw: Callable[[Any], Any], values: Sequence[Any], body: Callable[[Sequence[Any]], Any] | None = None) -> None:
-        self.draw, self.values, self._body = draw, values, body
+    def __init__(self, draw: Callable[[Any], Any], values: Sequence[Any], fresh: Sequence[int], body: Callable[[Sequence[Any]], Any]) -> None:
+        self.draw, self.values, self.fresh, self._body = draw, values, fresh, body
 
     def flag(self) -> bool:
         return bool(self.draw(st.booleans()))
@@ -32,11 +32,12 @@ class Choice:
         return self.draw(st.sampled_from(options))
 
     def pick(self, kinds: str = "fbic", ndim: int = 0, where: Callable[[Any], bool] = lambda value: True) -> int:
-        """The number of a value, as often a late one as any."""
+        """The number of a value: any, a late one, or one that is not used yet, so that little is computed in vain."""
         found = [i for i, v in enumerate(self.values) if kind_of(v) in kinds and np.ndim(v) >= ndim and where(v)]
         if not found:
             raise Impossible
-        return int(self.among(found[-4:] if self.flag() else found))
+        way = self.integer(0, 3)
+        return int(self.among(found if way == 0 else found[-4:] if way == 1 else [i for i in found if i in self.fresh] or found))
 
     def axis(self, i: int) -> int:
         ndim = np.ndim(self.values[i])
@@ -52,8 +53,6 @@ class Choice:
         return self.axis(i) if kind == "one" else tuple(sorted(self.draw(st.sets(st.integers(0, ndim - 1), min_size=1))))
 
     def body(self, examples: Sequence[Any]) -> Any:
-        if self._body is None:
-            raise Impossible
         return self._body(examples)
 
 
@@ -93,8 +92,8 @@ def power(c: Choice) -> Any:
 
 
 def where(c: Choice) -> Any:
-    i = c.pick("fi")
-    j = c.pick("fi", where=lambda v: together(v, c.values[i]))
+    i = c.pick("fib")
+    j = c.pick("fib", where=lambda v: together(v, c.values[i]))
     return (c.pick("b", where=lambda v: together(v, c.values[i], c.values[j])), i, j), {}
 
 

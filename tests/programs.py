@@ -164,11 +164,13 @@ class Program:
 
 def _shapes(draw: Callable[[Any], Any]) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes that broadcast to one, which now and then is of length 0, or beyond the size of a block."""
-    sizes = draw(st.sampled_from(["small"] * 14 + ["large"] * 2 + ["empty"]))
+    sizes = draw(st.sampled_from(["small"] * 20 + ["square"] * 8 + ["large"] * 4 + ["empty"]))
     if sizes == "large":
         base = draw(st.sampled_from([(40000,), (170, 200), (3, 90, 130), (130, 1, 140)]))
+    elif sizes == "square":
+        base = (draw(st.integers(2, 4)),) * 2
     else:
-        base = tuple(draw(st.lists(st.integers(1, 5), min_size=0, max_size=3)))
+        base = tuple(draw(st.sampled_from((2, 3, 1, 4, 5))) for _ in range(draw(st.sampled_from((1, 2, 2, 3, 3, 0)))))
         if sizes == "empty" and base:
             base = (0, *base[1:])
 
@@ -177,7 +179,7 @@ def _shapes(draw: Callable[[Any], Any]) -> st.SearchStrategy[tuple[int, ...]]:
 
     rarely = st.sampled_from([False, False, False, True])
     whole = st.just(base)
-    return st.one_of(whole, whole, st.builds(part, st.integers(0, 3), st.lists(rarely, min_size=3, max_size=3)))
+    return st.one_of(whole, whole, whole, st.builds(part, st.integers(0, 3), st.lists(rarely, min_size=3, max_size=3)))
 
 
 DTYPES = ["float32"] * 8 + ["float64"] * 6 + ["int64"] * 3 + ["bool"] * 2 + ["float16"] + ["complex128"]
@@ -196,7 +198,7 @@ def input_specs(draw: Callable[[Any], Any], shapes: Any, dtypes: Sequence[str] =
 
 RICH = [("int64", 2), ("bool", 2), ("float64", 0), ("int64", 0), ("float32", 1), ("int64", 1), ("float32", 2)]
 NAMES = [name for name in OPERATIONS if not name.endswith("_of")]
-NAMES += ["add", "multiply", "subtract", "tanh", "where", "matmul", "sum", "reshape", "transpose", "index", "at_set", "power"] * 4
+NAMES += ["add", "multiply", "subtract", "tanh", "where", "matmul", "sum", "reshape", "transpose", "index", "at_set", "power", "mirrored", "folded"] * 4
 NESTED = [name for name in OPERATIONS if name.endswith("_of")]
 
 
@@ -209,33 +211,41 @@ class Builder:
         self.values = [*examples, *Body(0, constants=self.constants).closure]
         self.steps: list[Step] = []
 
-    def add(self) -> None:
+    def add(self) -> bool:
         name = self.draw(st.sampled_from(self.names))
         nested = [n for n in self.names if n not in NESTED] if name in NESTED else []
+        used = {i for step in self.steps for i in step.operands}
+        fresh = [i for i in range(len(self.values)) if i not in used]
+        choice = Choice(self.draw, self.values, fresh, lambda examples: self._inner(examples, nested or NAMES))
         try:
-            operands, params = OPERATIONS[name].choose(Choice(self.draw, self.values, lambda examples: self._inner(examples, nested or NAMES)))
+            operands, params = OPERATIONS[name].choose(choice)
         except Impossible:
-            return
+            return False
         step = Step(name, operands, params)
         with np.errstate(all="ignore"):
             try:
                 results = perform(step, self.values)
             except Exception:
-                return
-        if all(np.size(y) <= MOST and (self.wild or _tame(y)) for y in results):
-            self.steps.append(step)
-            self.values += results
+                return False
+        if not all(np.size(y) <= MOST and (self.wild or _tame(y)) for y in results):
+            return False
+        self.steps.append(step)
+        self.values += results
+        return True
 
     def _inner(self, examples: Sequence[Any], names: Sequence[str]) -> Body:
         return Builder(self.draw, examples, (0.5,), names, self.wild).body(1, 5)
 
     def body(self, least: int, most: int) -> Body:
+        """Steps, then some of the values as outputs, and as a rule those that no step has used."""
         for _ in range(self.draw(st.integers(least, most))):
-            self.add()
-        late = range(max(0, len(self.values) - 5), len(self.values))
-        number = st.sampled_from(late) | st.integers(0, len(self.values) - 1)
-        outputs = (len(self.values) - 1, *self.draw(st.lists(number, max_size=3)))
-        return Body(self.count, tuple(self.steps), outputs, self.constants)
+            any(self.add() for _ in range(3))
+        count = len(self.values)
+        outputs = [count - 1, *self.draw(st.lists(st.integers(0, count - 1), max_size=4))]
+        if self.draw(st.integers(0, 3)):
+            used = {i for step in self.steps for i in step.operands}
+            outputs += [i for i in range(self.count + len(self.constants), count - 1) if i not in used][-8:]
+        return Body(self.count, tuple(self.steps), tuple(outputs), self.constants)
 
 
 def _tame(y: Any) -> bool:
@@ -251,8 +261,9 @@ def programs(draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str]
     shapes = _shapes(draw)
     wild = not real and draw(st.integers(0, 9)) == 9
     fills = ("normal", "normal", "ties", "wild") if wild else ("normal", "normal", "ties")
-    dtypes = [dtype for dtype in DTYPES if not real or dtype != "complex128"]
-    first = Input("array", draw(st.sampled_from(["float32", "float64"])), draw(shapes), draw(st.sampled_from(LAYOUTS)))
+    main = draw(st.sampled_from(["float32", "float64"]))
+    dtypes = [main] * 30 + [dtype for dtype in DTYPES if not real or dtype != "complex128"]
+    first = Input("array", main, draw(shapes), draw(st.sampled_from(LAYOUTS)))
     key = (Input("key", "uint64", (2,)),) if rich or draw(st.integers(0, 2)) == 2 else ()
     if rich:
         n = draw(st.integers(1, 4))
@@ -264,6 +275,6 @@ def programs(draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str]
     blank = Program(inputs, Body(len(inputs)))
     usual = NAMES + NESTED * draw(st.integers(0, 3))
     builder = Builder(draw, blank.arguments(0), constants, names or usual, wild)
-    least = draw(st.sampled_from((1, 4, 16)))
+    least = draw(st.sampled_from((1, 5, 5, 14)))
     body = builder.body(min(least, most), min(3 * least, most))
     return Program(inputs, body, draw(st.sampled_from(("tuple", "single", "dict"))))

@@ -352,6 +352,14 @@ def test_checkpoint_keeps_less() -> None:
     assert peak(lambda: with_less(x)) < 0.5 * peak(lambda: with_all(x))
 
 
+def test_a_tape_further_out_keeps_nothing_either() -> None:
+    # The inner tape asks for the first run, the outer one records it.
+    outer = lambda wrap: fd.grad(lambda x: fnp.sum(fd.vjp(deep(wrap), x)[0] * x))
+    x = rng.standard_normal(50_000)
+    assert_trees_close(outer(fd.checkpoint)(x), outer(lambda f: f)(x), 1e-12)
+    assert peak(lambda: outer(fd.checkpoint)(x)) < 0.5 * peak(lambda: outer(lambda f: f)(x))
+
+
 def test_checkpoint_computes_again_within_compile() -> None:
     plain, saved = fd.compile(fd.grad(saving_plain)), fd.compile(fd.grad(saving))
     assert_trees_close(saved(W, H0, XS), plain(W, H0, XS), 1e-12)

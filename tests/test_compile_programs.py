@@ -1,5 +1,6 @@
 """The law of `compile`, on random programs: the bits of the eager run, in every call, and no array changed behind anyone's back."""
 
+import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from .programs import Program, programs
 
 Leaves = list[Any]
 patient = settings(max_examples=5 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
+holds = st.sampled_from(["all", "some", "one", "views", "none"])
 seeds = st.lists(st.integers(0, 99), min_size=3, max_size=3)
 
 
@@ -50,8 +52,8 @@ def assert_same_bits(actual: Any, expected: Any, what: str) -> None:
             raise AssertionError(f"{what}: leaf {i} is {a!r} {type(a).__name__}, eager {b!r} {type(b).__name__}; first at {spots}")
 
 
-def flags(values: Sequence[Any]) -> list[bool | None]:
-    return [v.flags.writeable if isinstance(v, np.ndarray) else None for v in values]
+def writable_ones(values: Sequence[Any]) -> set[int]:
+    return {i for i, v in enumerate(values) if isinstance(v, np.ndarray) and v.flags.writeable}
 
 
 class Ledger:
@@ -74,13 +76,16 @@ def looks_into(leaf: Any, inputs: Sequence[Any]) -> bool:
 
 
 def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a call", readonly: bool = True) -> Any:
-    """One call of each: the same bits, no input changed in values or flags, and results that are read-only."""
-    before, writable = [bits(v) for v in inputs], flags(inputs)
+    """One call of each: the same bits, no input changed or locked, and results that are read-only."""
+    before = [bits(v) for v in inputs]
     expected = eager(*inputs)
     assert [bits(v) for v in inputs] == before, f"{what}: the eager run has changed an input"
+    writable = writable_ones(inputs)
     result = compiled(*inputs)
     assert [bits(v) for v in inputs] == before, f"{what} has changed an input"
-    assert flags(inputs) == writable, f"{what} has left an input with other flags: {flags(inputs)}"
+    if not writable <= writable_ones(inputs):
+        gc.collect()  # a pullback that is dead, but in a cycle, still holds its arrays
+    assert writable <= writable_ones(inputs), f"{what} has left an input read-only"
     assert_same_bits(result, expected, what)
     for i, leaf in enumerate(fd.tree.leaves(result) if readonly else ()):
         if isinstance(leaf, np.ndarray) and not looks_into(leaf, inputs):  # an input, or a view of one, is as the caller has it
@@ -89,12 +94,16 @@ def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a 
 
 
 def check_calls(eager: Any, compiled: Any, arguments: Sequence[Sequence[Any]], *, hold: str = "all", readonly: bool = True) -> None:
-    """One call for each of `arguments`; earlier results are held: all of them, every other one, or none."""
+    """One call for each of `arguments`; earlier results are held: all, every other one, one leaf of each, views of them, or none."""
     ledger = Ledger()
     for number, inputs in enumerate(arguments):
-        result = check_call(eager, compiled, inputs, f"call {number}", readonly)
+        result = fd.tree.leaves(check_call(eager, compiled, inputs, f"call {number}", readonly))
         if hold == "all" or (hold == "some" and number % 2):
-            ledger.hold(f"the result of call {number}", fd.tree.leaves(result))
+            ledger.hold(f"the result of call {number}", result)
+        elif hold == "one":
+            ledger.hold(f"a result of call {number}", result[number % len(result) :][:1])
+        elif hold == "views":
+            ledger.hold(f"a view of a result of call {number}", [leaf[:1] for leaf in result if np.ndim(leaf) and number % 3])
         del result
         ledger.verify(f"call {number}")
 
@@ -115,14 +124,14 @@ def check_mutation(eager: Any, compiled: Any, first: Sequence[Any], second: Sequ
 
 # The laws
 @patient
-@given(programs(), st.integers(0, 99), st.sampled_from(["all", "some", "none"]))
+@given(programs(), st.integers(0, 99), holds)
 def test_ten_calls_with_the_same_values(program: Program, seed: int, hold: str) -> None:
     inputs = program.arguments(seed)
     check_calls(program.run, fd.compile(program.run), [inputs] * 10, hold=hold)
 
 
 @patient
-@given(programs(), seeds, st.sampled_from(["all", "some", "none"]))
+@given(programs(), seeds, holds)
 def test_calls_with_other_values(program: Program, seeds: list[int], hold: str) -> None:
     a, b, c = (program.arguments(seed) for seed in seeds)
     check_calls(program.run, fd.compile(program.run), [a, b, c, a, c, b, b, a, c, a], hold=hold)

@@ -39,6 +39,22 @@ class Recording:
         return len(self.places) == len(self.names)
 
 
+class _Exactly:
+    """A static argument, equal to one of the same type and value alone: 1 is not 1.0, and 0.0 not -0.0."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.key = (type(value), value, repr(value) if isinstance(value, float | complex | tuple | frozenset) else "")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Exactly) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 class Compiled:
     """A compiled function: call it as the function itself. `source` is what runs, `explain()` what was recorded and why."""
 
@@ -48,7 +64,7 @@ class Compiled:
         self.name = getattr(function, "__name__", type(function).__name__)
         self.max_recordings, self.threads = max_recordings, threads or available_threads()
         self.parameters = _parameters(function)
-        self.static = _static_names(self.name, static, self.parameters)
+        self.static = _static_names(self.name, function, static)
         self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
         self.recordings: list[Recording] = []
         self._known: dict[Any, Recording] = {}
@@ -167,15 +183,15 @@ class Compiled:
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, constants: Any) -> Any:
         if not self.static:
             return self.function(*args, **kwargs)
-        named = dict(constants)
+        named = {name: exact.value for name, exact in constants}
         full = [named.pop(self.parameters[i]) if i in self.positions and self.parameters[i] in named else x for i, x in enumerate(args)]
         return self.function(*full, **kwargs, **named)
 
     def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The static arguments by name, and the others, None standing for static ones."""
-        constants = [(self.parameters[i], args[i]) for i in sorted(self.positions) if i < len(args)]
-        constants += [(name, kwargs[name]) for name in sorted(self.static) if name in kwargs]
-        for name, value in constants:
+        given = [(self.parameters[i], args[i]) for i in sorted(self.positions) if i < len(args)]
+        given += [(name, kwargs[name]) for name in sorted(self.static) if name in kwargs]
+        for name, value in given:
             try:
                 hash(value)
             except TypeError:
@@ -184,7 +200,8 @@ class Compiled:
                     "whether it has changed. Give a tuple or a frozen attrs class, or let it be an input (not static)."
                 ) from None
         args = tuple([None if i in self.positions else x for i, x in enumerate(args)])
-        return tuple(constants), args, {k: v for k, v in kwargs.items() if k not in self.static}
+        constants = tuple([(name, _Exactly(value)) for name, value in given])
+        return constants, args, {k: v for k, v in kwargs.items() if k not in self.static}
 
     def _layout_of(self, place: int, leaf: Any, args: Any, kwargs: Any) -> Any:
         """What of a leaf a program is recorded for."""
@@ -218,7 +235,7 @@ class Compiled:
         changes: list[str]
         old_def, old_constants, old_layouts = self.recordings[-1].signature
         changes = [
-            f"the static argument {name} was {dict(old_constants).get(name)!r} and is {value!r}"
+            f"the static argument {name} was {getattr(dict(old_constants).get(name), 'value', None)!r} and is {value.value!r}"
             for name, value in constants
             if dict(old_constants).get(name) != value
         ]
@@ -264,9 +281,17 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
-def _static_names(name: str, static: Sequence[str], parameters: list[str]) -> frozenset[str]:
+def _static_names(name: str, function: Callable[..., Any], static: Sequence[str]) -> frozenset[str]:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return frozenset(static)
+    names = list(parameters)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if not open_ended and (unknown := [word for word in static if word not in names]):
+        raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
     return frozenset(static)
 
 

@@ -15,7 +15,7 @@ from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
 from .loops import is_structured
 from .program import Program
-from .record import example_of, is_recorded, record
+from .record import example_of, is_recorded, owned, record
 
 
 class Cond(Region):
@@ -25,7 +25,7 @@ class Cond(Region):
         self.name, self.yes, self.no = "cond", yes, no
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
-        return (self.yes if leaves[0] else self.no).run(*leaves[1:])
+        return owned((self.yes if leaves[0] else self.no).run(*leaves[1:]), leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
@@ -175,7 +175,9 @@ class _Checkpoint(Region):
             return tuple([y for y in ys if trees.is_differentiable(y)])
 
         given = tuple([t for t in cotangents if trees.is_differentiable(t)])
-        gradients = iter(vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])[1](given))
+        _, pullback = vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])
+        gradients = iter(pullback(given))
+        pullback.release()
         return tuple([next(gradients) if moves else None for moves in moving])
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

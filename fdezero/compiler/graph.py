@@ -62,9 +62,10 @@ class Constant:
         """Equal for constants that may stand for each other: small arrays by content, large ones by identity."""
         value = self.value
         if isinstance(value, np.ndarray | np.generic):
-            if value.dtype.hasobject or value.nbytes > 1024 or (0 in value.strides and value.size > 64):
+            written = isinstance(value, np.ndarray) and value.flags.writeable  # its owner may write other values into it
+            if value.dtype.hasobject or value.nbytes > 1024 or written:
                 return id(value)
-            return (type(value), value.dtype, value.shape, value.strides, value.flags.writeable, value.tobytes())
+            return (type(value), value.dtype, value.shape, value.strides, value.tobytes())
         return id(value) if hasattr(value, "dtype") else (type(value), repr(value))
 
     @property

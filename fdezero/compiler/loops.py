@@ -15,7 +15,7 @@ from ..numpy import stack
 from ..transforms import vmap
 from ..transforms.reverse import name_of
 from .program import Program
-from .record import RecordTracer, example_of, is_recorded, record
+from .record import RecordTracer, example_of, is_recorded, owned, record
 
 
 class Scan(Region):
@@ -41,7 +41,7 @@ class Scan(Region):
                 columns = [_column(y, self.length) for y in results[self.carries :]]
             for column, y in zip(columns, results[self.carries :], strict=True):
                 column[i] = y
-        return (*carry, *columns)
+        return owned((*carry, *columns), leaves)
 
     def _loop(
         self, key: Any, body: Callable[..., Any], leaves: Sequence[Any], carries: int, columns: int, backwards: bool = False
@@ -267,7 +267,7 @@ class While(Region):
         carry, constants = leaves[: self.carries], leaves[self.carries :]
         while self.condition.run(*carry, *constants)[0]:
             carry = self.body.run(*carry, *constants)
-        return tuple(carry)
+        return owned(carry, leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         raise TraceError(

@@ -119,7 +119,9 @@ class Program(Region):
             outputs, pullback = vjp(moved, *[x for x, moves in zip(inputs, moving, strict=True) if moves])
             cotangents = iter(given[n:])
             filled = tuple([next(cotangents) if counts else zeros_like(y) for y, counts in zip(outputs, floating, strict=True)])
-            return (*outputs, *pullback(filled))
+            gradients = pullback(filled)
+            pullback.release()
+            return (*outputs, *gradients)
 
         with np.errstate(all="ignore"):
             results = self.evaluate(*examples)

@@ -149,6 +149,12 @@ def example_of(value: Any) -> Any:
     return example_of(value.value) if isinstance(value, Tracer) else value
 
 
+def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """Results of a loop or a branch, copied where they look into what it was given: that memory is written again."""
+    given = {id(_owner(leaf)) for leaf in leaves if hasattr(leaf, "strides") and not isinstance(leaf, np.generic)}
+    return tuple([y.copy() if isinstance(y, np.ndarray) and id(_owner(y)) in given else y for y in results])
+
+
 def is_recorded(leaf: Any) -> bool:
     """Whether a value, or what it traces, is being recorded."""
     while isinstance(leaf, Tracer):

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..ops import elementwise as ops
+from ..ops import shape as ops
 
 Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
 Axis: TypeAlias = int | Sequence[int] | None
@@ -15,7 +15,7 @@ Axis: TypeAlias = int | Sequence[int] | None
 def as_array(x: Any) -> Array:
     """`x` as it is if it is an array or a traced one; lists and numbers become arrays, also around traced values."""
     if isinstance(x, Tracer):
-        return x if hasattr(unwrap(x), "shape") else ops.multiply(x, np.float64(1.0))
+        return x if hasattr(unwrap(x), "shape") else ops.as_array(x)
     if hasattr(x, "shape"):
         return x
     if isinstance(x, list | tuple) and _has_tracer(x):

@@ -120,7 +120,7 @@ def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
     if isinstance(keep, int | float):
         parts = max(round(keep * 65536), int(keep > 0))
         return less(lanes, np.uint32(parts)), parts / 65536
-    threshold = maximum(rint(keep * np.float32(65536)), greater(keep, 0))
+    threshold = maximum(rint(keep * 65536.0), greater(keep, 0))
     return less(lanes, threshold), threshold / 65536
 
 

@@ -99,6 +99,7 @@ class _Custom(Region):
         # The tangent map is the transpose of the linear map `pulled`, which its own pullback computes.
         _, transpose = vjp(pulled, *[zeros_like(y) for y in outputs])
         moved = transpose(tuple(tangents[i] for i in moving))
+        transpose.release()
         return outputs, tuple(t if trees.is_differentiable(y) else None for y, t in zip(outputs, moved, strict=True))
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> "_Custom":

@@ -200,6 +200,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         gradients: tuple[Any, ...] = trace.gradients()
         return gradients
 
+    # For a caller that is done with it: the arrays are writable again now, and not when the pullback is collected.
+    pullback.release = trace.tape.guard.release  # type: ignore[attr-defined]
     value = trees.unflatten(treedef, plain)
     return (value, pullback, aux) if has_aux else (value, pullback)
 

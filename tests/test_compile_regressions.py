@@ -1,0 +1,100 @@
+"""Mistakes that compiled code once made, each with the smallest program that showed it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import numpy as fnp
+from fdezero.errors import StaticError, TraceError
+
+X = np.arange(3.0)
+
+
+def _kept(c: Any, _: Any) -> tuple[Any, None]:
+    return c, None
+
+
+def test_a_carry_that_comes_back_as_it_was_given_is_no_memory_that_is_written_again() -> None:
+    def scanned(x: Any) -> Any:
+        carry, _ = fd.scan(_kept, x * 2, length=2)
+        return carry * fnp.sum(np.exp(x * 3))
+
+    def looped(x: Any) -> Any:
+        carry = fd.while_loop(lambda c: c[0] > 9.0, lambda c: c * 2, x * 2)
+        return carry * fnp.sum(np.exp(x * 3))
+
+    def turned(x: Any) -> Any:
+        carry, _ = fd.scan(lambda c, _: (c.T, None), np.outer(x, x) * 2, length=2)
+        return carry * fnp.sum(np.exp(x * 3))
+
+    for function in (scanned, looped, turned):
+        compiled = fd.compile(function)
+        for _ in range(3):
+            np.testing.assert_array_equal(compiled(X), function(X))
+
+
+def test_carries_that_a_caller_holds_stay_as_they_are() -> None:
+    def weights(W: Any, x: Any) -> Any:
+        return fd.scan(lambda c, _: ((c[0], np.tanh(c[1] @ c[0])), None), (W * 2, x), length=3)[0]
+
+    rows = fd.compile(lambda x: fd.scan(lambda c, row: (row, c), x[0], x * 2)[0])
+    compiled = fd.compile(weights)
+    assert [W[0, 0] for W, _ in [compiled(np.eye(3) * i, X) for i in range(1, 6)]] == [2, 4, 6, 8, 10]
+    assert [y[0] for y in [rows(np.arange(6.0).reshape(3, 2) + i) for i in range(5)]] == [8, 10, 12, 14, 16]
+
+
+def test_static_arguments_that_are_equal_but_not_the_same_are_told_apart() -> None:
+    scaled = fd.compile(lambda x, n: x * n, static=("n",))
+    assert [scaled(np.arange(3), n).dtype.kind for n in (1, 1.0, 1)] == ["i", "f", "i"]
+    assert [np.signbit(scaled(np.ones(1), n))[0] for n in (0.0, -0.0)] == [False, True]
+    with pytest.raises(StaticError, match="static names m"):
+        fd.compile(lambda x: x, static=("m",))
+
+
+def test_a_mask_does_not_freeze_the_indices_of_the_first_call() -> None:
+    with pytest.raises(TraceError, match=r"nonzero, or an index by a mask.*where"):
+        fd.compile(lambda x: x[x > 0])(np.array([1.0, -1.0]))
+    assert fd.grad(lambda x: x[x > 0].sum())(np.array([1.0, -1.0])).tolist() == [1.0, 0.0]
+
+
+def test_a_checkpoint_may_return_a_number() -> None:
+    function = fd.checkpoint(lambda x: (x * 2, 3))
+    assert fd.compile(fd.grad(lambda x: fnp.sum(function(x)[0])))(X).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_a_number_kept_for_the_way_back_stays_weak_under_vmap() -> None:
+    x = np.array([0.3, 0.5], np.float32)
+
+    def mapped(f: Any) -> Any:
+        return fd.vmap(fd.grad(f, argnums=(0, 1)), (0, None))(x, -2.0)
+
+    for mine, eager in zip(mapped(fd.compile(lambda x, n: fnp.hypot(x, n))), mapped(fnp.hypot), strict=True):
+        np.testing.assert_array_equal(mine, eager)
+
+
+def test_a_closure_array_written_into_is_not_mistaken_for_its_twin() -> None:
+    a, b = np.ones(2), np.ones(2)
+    product = fd.compile(lambda x: (x + a) * (x + b))
+    product(np.ones(2))
+    b[...] = 0
+    assert product(np.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_a_compiled_gradient_leaves_constants_writable() -> None:
+    signs = np.array([1.0, -2.0])
+    compiled = fd.compile(lambda x: fnp.sum(np.copysign(x, signs)))
+    fd.grad(compiled)(np.ones(2))
+    assert signs.flags.writeable
+
+
+def test_a_traced_dropout_rate_scales_as_a_plain_one() -> None:
+    from fdezero import functions as F
+
+    x, key = np.linspace(1, 2, 1000), fd.random.key(3)
+
+    def dropped(rate: Any) -> Any:
+        return F.dropout(x, rate, key=key, train=True)
+
+    np.testing.assert_array_equal(fd.compile(dropped)(0.3), dropped(0.3))
