@@ -266,7 +266,7 @@ def optimised(function: Callable[..., Any], *args: Any) -> list[str]:
 BIG = rng.standard_normal((300, 400))
 SMALL: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "common": (lambda x: np.sin(x) * 2 + np.sin(x) * 2, ["sin", "multiply", "add"]),
-    "common, equal constants": (lambda x: (x + np.arange(4.0)) * (x + np.arange(4.0)), ["add", "multiply"]),
+    "common, equal constants": (lambda x: (x + np.float64(4.0)) * (x + np.float64(4.0)), ["add", "multiply"]),
     "common, other numbers": (lambda x: (x * 2) + (x * 2.5), ["multiply", "multiply", "add"]),
     "not common: 0.0 and -0.0": (lambda x: (x + 0.0) * (x + -0.0), ["add", "add", "multiply"]),
     "not common: 1 and True": (lambda x: (x.astype(int) + 1) * (x.astype(int) + True), ["astype_discrete", "add", "add", "multiply"]),

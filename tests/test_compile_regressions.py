@@ -89,6 +89,18 @@ def test_a_compiled_gradient_leaves_constants_writable() -> None:
     assert signs.flags.writeable
 
 
+def test_an_array_is_writable_again_also_when_a_tape_holds_another_view_of_its_owner_longer() -> None:
+    owner = np.arange(6.0)
+    first, second = owner.reshape(2, 3), owner.reshape(3, 2)
+    _, outer = fd.vjp(lambda x: x * first, np.ones((2, 3)))
+    _, inner = fd.vjp(lambda x: x * second, np.ones((3, 2)))
+    inner.release()
+    outer.release()
+    assert owner.flags.writeable
+    assert first.flags.writeable
+    assert second.flags.writeable
+
+
 def test_a_traced_dropout_rate_scales_as_a_plain_one() -> None:
     from fdezero import functions as F
 

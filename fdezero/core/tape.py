@@ -1,6 +1,5 @@
 """Reverse mode: a tape of nodes, walked back once the function has returned."""
 
-import contextlib
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -182,6 +181,7 @@ class Guard:
 
     __slots__ = ("held",)
     _counts: dict[int, int] = {}
+    _waiting: list[np.ndarray] = []
     _lock = threading.RLock()
 
     def __init__(self) -> None:
@@ -212,9 +212,13 @@ class Guard:
                 if not self._counts[id(array)]:
                     del self._counts[id(array)]
                     free.append(array)
-            for array in sorted(free, key=lambda array: array.base is not None):  # a view needs its owner writable first
-                with contextlib.suppress(ValueError):  # an owner that another tape still holds
+            waiting = [array for array in self._waiting if id(array) not in self._counts]
+            self._waiting[:] = [array for array in self._waiting if id(array) in self._counts]
+            for array in sorted([*free, *waiting], key=lambda array: array.base is not None):  # a view needs its owner writable first
+                try:
                     array.flags.writeable = True
+                except ValueError:  # an owner that another tape still holds: when that one lets go
+                    self._waiting.append(array)
             self.held.clear()
 
     def __del__(self) -> None:

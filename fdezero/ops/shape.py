@@ -97,7 +97,7 @@ unslice_axes: Linear = linear(
 
 
 # A number as an array without axes, whose dtype is no longer weak.
-as_array: Linear = linear("as_array", np.asarray, lambda t, x: t)
+as_array: Linear = linear("as_array", lambda x: x if hasattr(x, "shape") else np.asarray(x), lambda t, x: t)
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
 
 

@@ -11,6 +11,7 @@ from ..core import unwrap
 from ..core.kinds import zeros_like
 from ..core.tape import Node, Tape, TapeTracer
 from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..numpy._common import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 
 
@@ -211,7 +212,7 @@ def _same_shape(a: Any, b: Any) -> bool:
 
 
 def _as_dtype(t: Any, dtype: Any) -> Any:
-    t = t if hasattr(t, "dtype") else np.asarray(t)
+    t = as_array(t)
     return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 
