@@ -164,7 +164,7 @@ class Program:
 
 def _shapes(draw: Callable[[Any], Any]) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes that broadcast to one, which now and then is of length 0, or beyond the size of a block."""
-    sizes = draw(st.sampled_from(["small"] * 20 + ["square"] * 8 + ["large"] * 4 + ["empty"]))
+    sizes = draw(st.sampled_from(["small"] * 20 + ["square"] * 8 + ["large"] * 6 + ["empty"]))
     if sizes == "large":
         base = draw(st.sampled_from([(40000,), (170, 200), (3, 90, 130), (130, 1, 140)]))
     elif sizes == "square":
@@ -271,7 +271,8 @@ def programs(draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str]
         key += (*[Input("array", dtype, (n,) * ndim) for dtype, ndim in RICH], Input("number", "float64"))
     inputs = (first, *draw(st.lists(input_specs(shapes, dtypes, fills), max_size=4)), *key)
     number = st.sampled_from((0.5, 2, 1.0, -1.5, 3, 0.0))
-    constants = draw(st.lists(number | input_specs(shapes, dtypes, fills).filter(lambda spec: spec.kind != "number"), max_size=3))
+    held = input_specs(shapes, dtypes, fills).filter(lambda spec: spec.kind != "number")
+    constants = draw(st.lists(number | held | held, max_size=3))
     blank = Program(inputs, Body(len(inputs)))
     usual = NAMES + NESTED * draw(st.integers(0, 3))
     builder = Builder(draw, blank.arguments(0), constants, names or usual, wild)

@@ -101,6 +101,21 @@ def test_an_array_is_writable_again_also_when_a_tape_holds_another_view_of_its_o
     assert second.flags.writeable
 
 
+def test_a_constant_array_is_cut_into_blocks_with_the_rest() -> None:
+    held, x = np.linspace(0, 1, 70000), np.linspace(1, 2, 70000)
+    rows = held[:, None] * np.ones(2)
+    for function, given in ((lambda x: np.sin(x * held) + held, x), (lambda x: np.sin(x[:, None] * rows) + rows[:1], x)):
+        compiled = fd.compile(function)
+        for _ in range(3):
+            np.testing.assert_array_equal(compiled(given), function(given))
+
+
+def test_a_composite_operation_of_a_broadcast_array_sums_in_the_order_of_eager_code() -> None:
+    x = np.broadcast_to(np.linspace(-3, 3, 90, dtype=np.float32)[:, None], (3, 90, 130))
+    compiled = fd.compile(fnp.logsumexp)
+    assert [compiled(x) for _ in range(2)] == [fnp.logsumexp(x)] * 2
+
+
 def test_a_traced_dropout_rate_scales_as_a_plain_one() -> None:
     from fdezero import functions as F
 

@@ -217,14 +217,15 @@ class Emitter:
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
         body, number = fused.body, sum(name.startswith("blocks") for name in self.namespace)
+        held = dict.fromkeys(a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape)
         whole = [v for v in body.inputs if is_number(v)]
-        sliced = [v for v in body.inputs if not is_number(v)]
+        sliced: list[Atom] = [*[v for v in body.inputs if not is_number(v)], *held]
         flat = fused.mode == "flat"
         cut = [flat or (len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0]) for v in sliced]
         local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
         local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
         temporaries, lines = self._block(fused, local)
-        operands = [*sliced, *body.outputs, *whole]
+        operands: list[Atom] = [*sliced, *body.outputs, *whole]
         arguments = ", ".join([*[local[v] for v in operands], *[f"t{i}" for i in range(len(temporaries))]])
         name = f"fused{number}"
         self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
@@ -269,7 +270,7 @@ class Emitter:
                 if y not in last:
                     dying.append(chosen)
             free += dying
-            names = [self.constant(a) if isinstance(a, Constant) else local[a] for a in step.inputs]
+            names = [local[a] if a in local else self.name(a) for a in step.inputs]
             lines.append(self._call(step, local[y], names) + (f"  # {step.line}" if step.line else ""))
         if total is not None:
             lines.append(f"return np.add.reduce({local[total.inputs[0]]})")

@@ -52,8 +52,9 @@ class _Group:
         self.flat = self.flat and flat
 
 
-def fuse(graph: Graph, large: int = LARGE) -> Graph:
-    """The graph with its groups as one instruction each."""
+def fuse(graph: Graph, large: int | None = None) -> Graph:
+    """The graph with its groups, of arrays of at least `large` entries, as one instruction each."""
+    large = LARGE if large is None else large
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
 

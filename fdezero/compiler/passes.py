@@ -258,9 +258,13 @@ def ones_like(variable: Variable) -> Any:
         return variable.dtype.type(1).item()
     if variable.kind == "scalar":
         return variable.dtype.type(1)
-    ones = empty_like(variable)
-    ones[...] = 1
-    return ones
+    shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
+    if not variable.size or any(s % itemsize for s in strides):
+        return np.ones(shape, variable.dtype)
+    spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    before, after = -sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans)
+    memory = np.ones((before + after) // itemsize + 1, variable.dtype)
+    return np.ndarray(shape, variable.dtype, memory, before, strides)
 
 
 def empty_like(variable: Variable) -> np.ndarray:
