@@ -140,9 +140,10 @@ class Blocks:
         size = int(np.prod(shape, dtype=np.int64))
         self.function, self.sliced, self.order, self.total = function, tuple(sliced), order, total
         self.length, self.rest = (size, ()) if order is not None else (shape[0], tuple(shape[1:]))
-        block = max(1, BLOCK * self.length // size)
-        self.bounds = halves(0, self.length, block) if total else even(self.length, block)
         count = max(1, min(threads, size // SHARE))
+        # Threads meet at the interpreter's lock after every operation: larger blocks let them meet less often.
+        block = max(1, (BLOCK if count == 1 else 4 * BLOCK) * self.length // size)
+        self.bounds = halves(0, self.length, block) if total else even(self.length, block)
         cuts = [len(self.bounds) * i // count for i in range(count + 1)]
         self.parts = [self.bounds[a:b] for a, b in itertools.pairwise(cuts)]
         longest = max(stop - start for start, stop in self.bounds)
