@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from .program_operations import OPERATIONS
 from .programs import Program, programs
 
 Leaves = list[Any]
-patient = settings(max_examples=5 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
+patient = settings(max_examples=settings().max_examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
 holds = st.sampled_from(["all", "some", "one", "views", "none"])
 seeds = st.lists(st.integers(0, 99), min_size=3, max_size=3)
 
@@ -28,15 +27,6 @@ def quiet() -> Iterator[None]:
     with np.errstate(all="ignore"):
         yield
 
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_blocks() -> Iterator[None]:
-    """Fusion and blocks from small arrays on, so that random programs reach them in every example."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("fdezero.compiler.fuse"), "LARGE", 64)
-        patch.setattr(importlib.import_module("fdezero.compiler.runtime"), "BLOCK", 512)
-        yield
 
 
 # What is checked
