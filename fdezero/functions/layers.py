@@ -42,6 +42,8 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
             raise RangeError(f"dropout: the rate is the probability to drop, from 0 up to but not including 1; got {rate}.")
         if rate == 0:
             return x
+    else:  # traced: in the precision of the plain one
+        rate = fnp.astype(rate, np.float64)
     if key is None:
         raise KeyMissingError("dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False.")
     x = fnp.asarray(x)
