@@ -13,7 +13,7 @@ from ..errors import DTypeError, ShapeError, describe
 from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
-from .loops import is_structured
+from .loops import is_structured, program_of
 from .program import Program
 from .record import example_of, is_recorded, owned, record
 
@@ -40,7 +40,7 @@ class Cond(Region):
                 mine, other = results[count:], saved[1 - which]
                 return (*results[:count], *(mine if which == 0 else other), *(other if which == 0 else mine))
 
-            return _recorded(run, examples, "cond_forward")
+            return program_of(run, examples, "cond_forward")
 
         results = Cond(padded(0), padded(1))(*leaves)
         return results[:count], (leaves[0], results[count:], rules)
@@ -50,8 +50,8 @@ class Cond(Region):
         given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
         n = len(yes.graph.inputs) - len(given)
         examples = [example_of(leaf) for leaf in (*saved, *given)]
-        of_yes = _recorded(lambda *all_given: yes(*all_given[:n], *all_given[len(saved) :]), examples, "cond_backward")
-        of_no = _recorded(lambda *all_given: no(*all_given[n:]), examples, "cond_backward")
+        of_yes = program_of(lambda *all_given: yes(*all_given[:n], *all_given[len(saved) :]), examples, "cond_backward")
+        of_no = program_of(lambda *all_given: no(*all_given[n:]), examples, "cond_backward")
         gradients = iter(Cond(of_yes, of_no)(choice, *saved, *given))
         return (None, *[next(gradients) if moves else None for moves in moving])
 
@@ -67,7 +67,7 @@ class Cond(Region):
                 ys, dys = branch.push(given[:n], ts)
                 return (*ys, *[zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)])
 
-            return _recorded(run, [example_of(leaf) for leaf in given], "cond_jvp")
+            return program_of(run, [example_of(leaf) for leaf in given], "cond_jvp")
 
         given = [*leaves[1:], *[tangents[i] for i in moved]]
         results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
@@ -86,15 +86,10 @@ class Cond(Region):
 
                 return vmap(both, axes)(*leaves)  # type: ignore[no-any-return]
             examples = [example_of(leaf) for leaf in leaves[1:]]
-            branches = [_recorded(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
+            branches = [program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
             return Cond(*branches)(*leaves)
 
         return run
-
-
-def _recorded(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
-    with np.errstate(all="ignore"):
-        return Program(record(function, examples, name).graph)
 
 
 def _zeros(atom: Any) -> Any:
@@ -134,8 +129,8 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
     captures = [*made[0].captures, *made[1].captures]
     more = [*examples, *[example_of(leaf) for leaf in captures]]
     first, second = Program(made[0].graph), Program(made[1].graph)
-    of_yes = _recorded(lambda *g: first(*g[: n + t]), more, name)
-    of_no = _recorded(lambda *g: second(*g[:n], *g[n + t :]), more, name)
+    of_yes = program_of(lambda *g: first(*g[: n + t]), more, name)
+    of_no = program_of(lambda *g: second(*g[:n], *g[n + t :]), more, name)
     return trees.unflatten(trees.flatten(structures[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
 
 
@@ -188,7 +183,7 @@ class _Checkpoint(Region):
         mapped = vmap(self.program.evaluate, tuple([0 if my else None for my in mine]))
 
         def run(*leaves: Any) -> tuple[Any, ...]:
-            return _Checkpoint(_recorded(mapped, [example_of(leaf) for leaf in leaves], "checkpoint"), None)(*leaves)
+            return _Checkpoint(program_of(mapped, [example_of(leaf) for leaf in leaves], "checkpoint"), None)(*leaves)
 
         return run
 

@@ -49,7 +49,8 @@ class Scan(Region):
         """The loop derived from this one that has the rounds of `body`, recorded when it is first asked for."""
         if key not in self._derived:
             examples = _first_round(leaves, carries, columns)
-            self._derived[key] = Scan(_recorded(body, examples, f"scan_{key[0]}"), carries, columns, self.length, self.reverse != backwards)
+            program = program_of(body, examples, f"scan_{key[0]}")
+            self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
         return self._derived[key]  # type: ignore[no-any-return]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
@@ -167,7 +168,8 @@ def _column(y: Any, length: int) -> Any:
     return np.empty_like(_array(y), shape=(length, *np.shape(y)))
 
 
-def _recorded(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
+def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
+    """The program of `function`, recorded on examples."""
     with np.errstate(all="ignore"):
         return Program(record(function, examples, name).graph)
 
@@ -294,8 +296,8 @@ class While(Region):
             return (*ys, *[zeros_like(ys[i]) if dys[i] is None else dys[i] for i in moved])
 
         examples = [example_of(leaf) for leaf in given]
-        condition = _recorded(lambda *g: self.condition(*parts(g)[0]), examples, "condition")
-        results = While(condition, _recorded(round_forward, examples, "while_jvp"), both)(*given)
+        condition = program_of(lambda *g: self.condition(*parts(g)[0]), examples, "condition")
+        results = While(condition, program_of(round_forward, examples, "while_jvp"), both)(*given)
         found = dict(zip(moved, results[c:], strict=True))
         return results[:c], tuple([found.get(i) for i in range(c)])
 
@@ -311,8 +313,8 @@ class While(Region):
 
             given = [*carry, *leaves[c:]]
             examples = [example_of(leaf) for leaf in given]
-            condition = _recorded(lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition")
-            return While(condition, _recorded(vmap(chosen, axes), examples, "while_vmap"), c)(*given)
+            condition = program_of(lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition")
+            return While(condition, program_of(vmap(chosen, axes), examples, "while_vmap"), c)(*given)
 
         return run
 
@@ -344,8 +346,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     t, b, c = len(tested.captures), len(made.captures), len(leaves)
     more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
     whole, round_ = Program(tested.graph), Program(made.graph)
-    condition_program = _recorded(lambda *g: whole(*g[: c + t]), [*examples, *more], "condition")
-    body_program = _recorded(lambda *g: round_(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
+    condition_program = program_of(lambda *g: whole(*g[: c + t]), [*examples, *more], "condition")
+    body_program = program_of(lambda *g: round_(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
     results = While(condition_program, body_program, c)(*leaves, *tested.captures, *made.captures)
     return trees.unflatten(treedef, results)
 
