@@ -53,6 +53,8 @@ UNARY: dict[str, tuple[float, float]] = {
     ).split(), (-2, 2)),
     **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
+    "erf": (-2, 2), "erfc": (-2, 2), "erfinv": (-0.8, 0.8), "erfcinv": (0.3, 1.7), "erfcx": (-1, 2), "entr": (0.2, 2),
+    "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
 DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
@@ -61,7 +63,10 @@ DISCRETE_BINARY = (
     "logical_and logical_or logical_xor heaviside nextafter floor_divide"
 ).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
-BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+BINARY = (
+    "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign "
+    "xlogy xlog1py beta betaln"
+).split()
 W = (None, None, None)
 
 
@@ -88,6 +93,10 @@ def _samples() -> list[Sample]:
         sample(name, np.array([1.0, 2.0]), np.array([1.0, 0.5]))
     sample("remainder", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
     sample("fmod", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
+    sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
+    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
+        sample(name, 3, between(0.6, 3, 2, 3))
+        sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
     sample("where", integers(2, 2, 3).astype(bool), normal(2, 3), normal(3))
     sample("where", integers(2, 3).astype(bool), normal(2, 1), np.asarray(0.5))
     sample("clip", apart(2, 3), np.asarray(-1.5), np.asarray(1.5))
