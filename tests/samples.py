@@ -163,7 +163,21 @@ def _samples() -> list[Sample]:
     sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
+    _fourier_samples(sample)
     return made
+
+
+def _fourier_samples(sample: Any) -> None:
+    z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
+    sample("fourier", z, axis=-1, sign=-1, norm="backward")
+    sample("fourier", z, axis=-2, sign=1, norm="backward")
+    sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
+    for n in (1, 4, 5):
+        sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")
+        sample("to_half", normal(n, 2), axis=-2, sign=1, norm="backward")
+        half = normal(2, n // 2 + 1) + 1j * normal(2, n // 2 + 1)
+        sample("from_half", half, axis=-1, sign=-1, norm="ortho", size=n)
+        sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
 SAMPLES = _samples()
