@@ -52,8 +52,9 @@ def polygamma(n: Any, x: Any) -> Array:
     Source: Abramowitz and Stegun, "Handbook of mathematical functions", 6.4.10.
     """
     if not isinstance(n, int):
-        n = as_array(n)
-        higher = (-1.0) ** (n + 1) * fnp.exp(gammaln(n + 1.0)) * hurwitz_zeta(fnp.maximum(n, 1) + 1.0, x)
+        x = as_array(x)
+        n = fnp.astype(n, x.dtype if x.dtype.kind == "f" else float)
+        higher = (-1) ** (n + 1) * fnp.exp(gammaln(n + 1)) * hurwitz_zeta(fnp.maximum(n, 1) + 1, x)
         return fnp.where(n == 0, digamma(x), higher)
     return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
 
@@ -112,6 +113,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
 def log_softmax(x: Any, axis: Axis = None) -> Array:
     """log(exp(x) / sum(exp(x))) over `axis`, without overflow: x (...) -> (...)."""
+    x = as_array(x)
     return x - fnp.logsumexp(x, axis=axis, keepdims=True)
 
 
@@ -125,7 +127,7 @@ def rel_entr(x: Any, y: Any) -> Array:
     x, y = as_array(x), as_array(y)
     inside = (x > 0) & (y > 0)
     p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)
-    value = fnp.where(inside, p * fnp.log(p / q), fnp.where((x == 0) & (y >= 0), 0, math.inf))
+    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * fnp.log(p / q), 0), math.inf)
     return fnp.where(fnp.isnan(x) | fnp.isnan(y), math.nan, value)
 
 

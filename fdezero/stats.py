@@ -73,7 +73,7 @@ class Discrete:
         """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). No derivative goes to k."""
         k, *shapes, loc = _promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))
         k = stop_gradient(k - loc)
-        outside = (k < 0) | (k > self._last(*shapes)) | (k != np.floor(k))
+        outside = (k < 0) | (k > self._last(*shapes)) | np.isinf(k) | ((k != np.floor(k)) & (k == k))
         inside = _within(self._valid(*shapes), self._log_probability(fnp.where(outside, 0, k), *shapes))
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
@@ -84,11 +84,15 @@ class Discrete:
 
 def _promoted(x: Any, *parameters: Any) -> list[Any]:
     """Arrays in a floating dtype. Integers take the one of the others, so that counts do not widen a float32."""
-    values = [as_array(x), *[p if isinstance(p, int | float) else as_array(p) for p in parameters]]
+    values = [as_array(x), *parameters]
     floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f"]
     dtype = np.result_type(*floats) if floats else np.dtype(float)
-    numbers = [dtype.type(v) if isinstance(v, int | float) else v for v in values]
-    return [v if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f" else fnp.astype(v, dtype) for v in numbers]
+    return [dtype.type(v) if isinstance(v, int | float) else _as_float(v, dtype) for v in values]
+
+
+def _as_float(x: Any, dtype: Any) -> Any:
+    weak, x = not hasattr(unwrap(x), "dtype"), as_array(x)
+    return fnp.astype(x, dtype) if weak or x.dtype.kind != "f" else x
 
 
 def _within(valid: Any, x: Any) -> Any:
@@ -148,7 +152,9 @@ class Categorical:
         """
         if (p is None) == (logits is None):
             raise ShapeError("stats.categorical takes either probabilities p or logits, of shape (..., n).")
-        k, rows = as_array(k), log_softmax(logits, -1) if p is None else fnp.log(p) - fnp.log(fnp.sum(p, -1, keepdims=True))
+        with np.errstate(divide="ignore"):
+            rows = log_softmax(logits, -1) if p is None else fnp.log(p) - fnp.log(fnp.sum(p, -1, keepdims=True))
+        k = as_array(k)
         n = rows.shape[-1]
         outside = (k < 0) | (k >= n)
         loops = np.broadcast_shapes(k.shape, rows.shape[:-1])

@@ -171,6 +171,8 @@ def _fourier_samples(sample: Any) -> None:
     z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
     sample("fourier", z, axis=-1, sign=-1, norm="backward")
     sample("fourier", z, axis=-2, sign=1, norm="backward")
+    sample("fourier", normal(2, 5), axis=-1, sign=-1, norm="forward")
+    sample("from_half", normal(2, 3), axis=-1, sign=1, norm="backward", size=5)
     sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
     for n in (1, 4, 5):
         sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")

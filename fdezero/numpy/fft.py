@@ -37,19 +37,19 @@ def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, 
     return x, axis, n
 
 
-def _complex(x: Array) -> Array:
-    return x if x.dtype.kind == "c" else astype(x, np.result_type(x.dtype if x.dtype.kind == "f" else float, np.complex64))
+def _inexact(x: Array) -> Array:
+    return x if x.dtype.kind in "fc" else astype(x, float)
 
 
 def _real(name: str, x: Array) -> Array:
     if x.dtype.kind == "c":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}: say x.real, or use {'fft' if name == 'rfft' else 'ifft'}.")
-    return x if x.dtype.kind == "f" else astype(x, float)
+    return _inexact(x)
 
 
 def _fourier(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
     x, axis, n = _prepared(name, a, n, axis)
-    return ops.fourier(_complex(_resized(x, n, axis)), axis=axis, sign=sign, norm=norm or "backward")
+    return ops.fourier(_resized(_inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
 
 
 def _to_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
@@ -61,9 +61,8 @@ def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Nor
     x = as_array(a)
     n = 2 * (x.shape[axis] - 1) if n is None and x.ndim else n
     x, axis, n = _prepared(name, x, n, axis)
-    half = _complex(_resized(x, n // 2 + 1, axis))
-    y = ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
-    return astype(y, x.dtype) if x.dtype == np.float16 else y
+    half = _resized(_inexact(x), n // 2 + 1, axis)
+    return ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
 
 
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:

@@ -2,9 +2,11 @@
 
 With w = exp(sign 2 pi i / n) and a scale that `sign` and `norm` choose as in NumPy, for j and k from 0 to n - 1:
 
-    fourier:  x (..., n) complex            -> y (..., n) complex,         y[k] = scale * sum of x[j] w**(j k)
-    to_half:  x (..., n) real               -> y (..., n // 2 + 1) complex, the first half of the same
-    from_half: x (..., n // 2 + 1) complex  -> y (..., n) real,            the same of x continued so that x[n - k] = conj(x[k])
+    fourier:   x (..., n), complex or real   -> y (..., n) complex,          y[k] = scale * sum of x[j] w**(j k)
+    to_half:   x (..., n), real              -> y (..., n // 2 + 1) complex, the first half of the same
+    from_half: x (..., n // 2 + 1), likewise -> y (..., n) real,              the same of x continued so that x[n - k] = conj(x[k])
+
+The adjoint of a map from real numbers is the real part of its transpose, which the tape takes.
 """
 
 from typing import Any
@@ -25,7 +27,9 @@ def _declare(name: str, adjoint: Any) -> Linear:
         return getattr(array_module(x).fft, NUMPYS[name, sign])(x, size, axis=axis, norm=norm, **out)
 
     def write(out: Any, x: Any, **params: Any) -> None:
-        compute(x, out=out, **params)
+        y = compute(x, out=out, **params)
+        if y is not out:  # NumPy's hfft takes an `out`, and leaves it as it was
+            np.copyto(out, y)
 
     return linear(name, compute, adjoint, core=lambda args, params: (-params["axis"],), write=write)
 
