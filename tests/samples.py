@@ -63,11 +63,33 @@ DISCRETE_BINARY = (
     "logical_and logical_or logical_xor heaviside nextafter floor_divide"
 ).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
-BINARY = (
-    "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign "
-    "xlogy xlog1py beta betaln"
-).split()
+BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 W = (None, None, None)
+
+
+def _special_samples(sample: Any) -> None:
+    for name in ("xlogy", "xlog1py", "beta", "betaln"):
+        sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
+        sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
+    sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
+    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
+        sample(name, 3, between(0.6, 3, 2, 3))
+        sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
+
+
+def _fourier_samples(sample: Any) -> None:
+    z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
+    sample("fourier", z, axis=-1, sign=-1, norm="backward")
+    sample("fourier", z, axis=-2, sign=1, norm="backward")
+    sample("fourier", normal(2, 5), axis=-1, sign=-1, norm="forward")
+    sample("from_half", normal(2, 3), axis=-1, sign=1, norm="backward", size=5)
+    sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
+    for n in (1, 4, 5):
+        sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")
+        sample("to_half", normal(n, 2), axis=-2, sign=1, norm="backward")
+        half = normal(2, n // 2 + 1) + 1j * normal(2, n // 2 + 1)
+        sample("from_half", half, axis=-1, sign=-1, norm="ortho", size=n)
+        sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
 def _samples() -> list[Sample]:
@@ -93,10 +115,6 @@ def _samples() -> list[Sample]:
         sample(name, np.array([1.0, 2.0]), np.array([1.0, 0.5]))
     sample("remainder", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
     sample("fmod", apart(2, 3) + 5, np.full(3, 4.0) + between(0, 0.1, 3))
-    sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
-    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
-        sample(name, 3, between(0.6, 3, 2, 3))
-        sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
     sample("where", integers(2, 2, 3).astype(bool), normal(2, 3), normal(3))
     sample("where", integers(2, 3).astype(bool), normal(2, 1), np.asarray(0.5))
     sample("clip", apart(2, 3), np.asarray(-1.5), np.asarray(1.5))
@@ -163,23 +181,9 @@ def _samples() -> list[Sample]:
     sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
+    _special_samples(sample)
     _fourier_samples(sample)
     return made
-
-
-def _fourier_samples(sample: Any) -> None:
-    z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
-    sample("fourier", z, axis=-1, sign=-1, norm="backward")
-    sample("fourier", z, axis=-2, sign=1, norm="backward")
-    sample("fourier", normal(2, 5), axis=-1, sign=-1, norm="forward")
-    sample("from_half", normal(2, 3), axis=-1, sign=1, norm="backward", size=5)
-    sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
-    for n in (1, 4, 5):
-        sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")
-        sample("to_half", normal(n, 2), axis=-2, sign=1, norm="backward")
-        half = normal(2, n // 2 + 1) + 1j * normal(2, n // 2 + 1)
-        sample("from_half", half, axis=-1, sign=-1, norm="ortho", size=n)
-        sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
 SAMPLES = _samples()
