@@ -43,7 +43,7 @@ def zeta(x: Any, q: Any = 1) -> Array:
 
     Its derivative is with respect to q alone. Raises DerivativeError for one with respect to x.
     """
-    return hurwitz_zeta(x, as_array(q) if isinstance(q, int) else q)
+    return hurwitz_zeta(x, q)
 
 
 def polygamma(n: Any, x: Any) -> Array:
@@ -98,7 +98,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     a = as_array(a)
     if b is None and not return_sign:
         return fnp.logsumexp(a, axis=axis, keepdims=keepdims)
-    a, b = fnp.broadcast_arrays(a, 1 if b is None else b)
+    a, b = fnp.broadcast_arrays(a, fnp.ones_like(a) * (1 if b is None else b))
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
     # What is multiplied by 0 may lie above the top: no infinity there.

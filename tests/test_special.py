@@ -162,6 +162,8 @@ def test_on_the_gpu(gpu: Any) -> None:
         here = fd.value_and_grad(lambda x, function=function: fd.numpy.sum(function(x)))(x)
         assert fd.device_of(there) == "gpu:0"
         assert_trees_close(fd.to_numpy(there), here, 1e-5)
-    for function, *args in ((special.gammainc, 2, x), (special.polygamma, 1, x), (special.betaln, x, x), (special.xlogy, x, x)):
-        placed = [gpu.asarray(arg) if arg is x else arg for arg in args]
+    for function, *args in ((special.gammainc, 2, x), (special.polygamma, 1, x), (special.zeta, x + 1), (special.betaln, x, x), (special.xlogy, x, x)):
+        placed = [gpu.asarray(arg) if hasattr(arg, "shape") else arg for arg in args]
         assert_trees_close(fd.to_numpy(function(*placed)), function(*args), 1e-5)
+    for kwargs in ({"b": 2.0}, {"return_sign": True, "axis": -1}):
+        assert_trees_close(fd.to_numpy(special.logsumexp(gpu.asarray(x), **kwargs)), special.logsumexp(x, **kwargs), 1e-5)

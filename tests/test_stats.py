@@ -120,3 +120,21 @@ def test_a_fit_by_descent_finds_the_parameters() -> None:
         parameters = fd.tree.map(lambda p, g: p - 0.05 * g, parameters, fd.grad(loss)(parameters))
     assert parameters["mean"] == pytest.approx(x.mean(), abs=1e-3)
     assert parameters["log_scale"] == pytest.approx(math.log(x.std()), abs=1e-3)
+
+
+def test_on_the_gpu(gpu: Any) -> None:
+    x = np.array([-1.0, 0.25, 0.75, 1.0], np.float32)
+    for name in PARAMETERS:
+        parameters = {"beta": (2, 3.0), "bernoulli": (0.3,), "binom": (3, 0.3), "poisson": (2,), "t": (2,), "gamma": (2.5,), "lognorm": (1.0,)}
+        given = parameters.get(name, (0.1, 2))
+        there = method(stats, name)(gpu.asarray(x), *given)
+        assert fd.device_of(there) == "gpu:0"
+        assert_trees_close(fd.to_numpy(there), method(stats, name)(x, *given), 1e-5)
+        gradient = fd.grad(lambda x, p, name=name: fd.numpy.sum(method(stats, name)(x, *p)), argnums=1)
+        p = tuple(np.float32(value) for value in given)
+        assert_trees_close(gradient(gpu.asarray(x[1:3]), p), gradient(x[1:3], p), 1e-4)
+    p, labels = np.array([[0.2, 0.8], [0.5, 0.5]], np.float32), np.array([1, 0])
+    there = stats.categorical.logpmf(gpu.asarray(labels), gpu.asarray(p))
+    assert_trees_close(fd.to_numpy(there), stats.categorical.logpmf(labels, p), 1e-6)
+    there = stats.dirichlet.logpdf(gpu.asarray(p), gpu.asarray(p + 1))
+    assert_trees_close(fd.to_numpy(there), stats.dirichlet.logpdf(p, p + 1), 1e-5)

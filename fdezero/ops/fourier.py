@@ -36,11 +36,11 @@ def _declare(name: str, adjoint: Any) -> Linear:
 
 def _inner(n: int, axis: int, xp: Any, dtype: Any, factor: float) -> Any:
     """`factor` for the frequencies of a half spectrum that stand for two of the n, 1 for the others."""
-    weights = np.full(n // 2 + 1, factor, np.finfo(dtype).dtype)
-    weights[0] = 1
+    weights = xp.full(n // 2 + 1, factor, dtype=np.finfo(dtype).dtype)
+    weights[:1] = 1
     if n % 2 == 0:
-        weights[-1] = 1
-    return xp.asarray(weights.reshape((-1,) + (1,) * (-axis - 1)))
+        weights[-1:] = 1
+    return weights.reshape((-1,) + (1,) * (-axis - 1))
 
 
 def _to_half_adjoint(t: Any, x: Any, *, axis: int, sign: int, norm: str) -> Any:
