@@ -3,6 +3,7 @@
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
     ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── MatrixError       (LinAlgError)  a matrix without the inverse or the factor asked for
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
@@ -42,6 +43,10 @@ class ShapeError(FdezeroError, ValueError):
 
 class DTypeError(FdezeroError, TypeError):
     """A dtype that cannot be differentiated or drawn."""
+
+
+class MatrixError(FdezeroError, np.linalg.LinAlgError):
+    """A matrix without the inverse or the factor that was asked for."""
 
 
 class RangeError(FdezeroError, ValueError):
@@ -97,6 +102,8 @@ def describe(value: Any) -> str:
 
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise in place of what an array library said about `name(*args)`."""
+    if isinstance(error, FdezeroError):
+        return error
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
     placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
     if len({place for place, _ in placed}) > 1:

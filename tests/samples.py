@@ -22,6 +22,13 @@ class Sample(NamedTuple):
     def primitive(self) -> Primitive:
         return REGISTRY[self.name]
 
+    def batch(self, position: int, count: int) -> np.ndarray:
+        """The argument at `position` and others of its kind, one behind the other."""
+        arg = self.args[position]
+        if self.name in POSITIVE_DEFINITE:
+            return np.stack([arg, 2 * arg[..., ::-1, ::-1], arg + np.eye(arg.shape[-1])][:count])
+        return np.stack([arg, np.roll(arg, 1), arg[..., ::-1] if arg.ndim else arg][:count])
+
     def __str__(self) -> str:
         shapes = "-".join("x".join(map(str, np.shape(arg))) or "0d" for arg in self.args)
         return f"{self.name}-{shapes}-{'-'.join(map(str, self.params.values()))}"
@@ -39,6 +46,17 @@ def normal(*shape: int) -> np.ndarray:
 
 def integers(high: int, *shape: int) -> np.ndarray:
     return RNG.integers(0, high, shape)
+
+
+def positive_definite(*shape: int) -> np.ndarray:
+    x = normal(*shape)
+    return x @ np.swapaxes(x, -1, -2) + np.eye(shape[-1])
+
+
+def spread(*shape: int) -> np.ndarray:
+    """A matrix with distinct singular values, and signs of its factors that small changes do not turn."""
+    m, n = shape[-2:]
+    return np.arange(1, m + 1)[:, None] * np.eye(m, n) + between(-0.3, 0.3, *shape)
 
 
 def apart(*shape: int) -> np.ndarray:
@@ -62,6 +80,7 @@ DISCRETE_BINARY = (
 ).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
 BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+POSITIVE_DEFINITE = {"cholesky"}
 W = (None, None, None)
 
 
@@ -146,6 +165,28 @@ def _samples() -> list[Sample]:
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
+    for name in ("inv", "det", "cofactor", "slogdet"):
+        sample(name, normal(3, 3) + 2 * np.eye(3))
+        sample(name, normal(2, 2, 2) + 2 * np.eye(2))
+    for name in ("det", "cofactor"):  # singular values repeated, and 0
+        sample(name, np.eye(3))
+    for rank in (1, 2):
+        sample("det", normal(3, rank) @ normal(rank, 3))
+    sample("cofactor", normal(3, 2) @ normal(2, 3))
+    sample("solve", normal(3, 3) + 2 * np.eye(3), normal(3, 2))
+    sample("solve", normal(2, 1, 2, 2) + 2 * np.eye(2), normal(3, 2, 1))
+    sample("pinv", normal(4, 3), rcond=1e-15)
+    sample("pinv", normal(2, 2, 3), rcond=1e-15)
+    sample("cholesky", positive_definite(3, 3))
+    sample("cholesky", positive_definite(2, 2, 2))
+    sample("eigh", positive_definite(3, 3))
+    sample("eigh", positive_definite(2, 2, 2))
+    for full in (False, True):
+        for shape in ((4, 3), (3, 4), (2, 3, 3)):
+            sample("svd", spread(*shape), full=full)
+            sample("qr", spread(*shape), full=full)
+    sample("expm", normal(3, 3))
+    sample("expm", normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
     sample("random_bits", key, np.array(9, np.uint64), shape=(2, 3), dtype=np.dtype("uint16"), domain=1)
     sample("random_bits", key, 0, shape=(), dtype=np.dtype("uint64"), domain=0)

@@ -46,10 +46,7 @@ def test_vmap_is_a_loop_for_every_subset_of_arguments(sample: Sample) -> None:
     arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
     for count in range(1, len(arrays) + 1):
         for batched in itertools.combinations(arrays, count):
-            args = [
-                np.stack([arg, np.roll(arg, 1), arg[..., ::-1] if arg.ndim else arg]) if i in batched else arg
-                for i, arg in enumerate(sample.args)
-            ]
+            args = [sample.batch(i, 3) if i in batched else arg for i, arg in enumerate(sample.args)]
             axes = tuple(0 if i in batched else None for i in range(len(args)))
 
             def run(*args: Any) -> Any:
@@ -85,7 +82,8 @@ def test_vmap_of_grad_is_a_loop_of_grads(sample: Sample) -> None:
     numbers = tuple(range(len(args)))
     weights = np.cos(np.arange(np.size(function(*args)), dtype=float)).reshape(np.shape(function(*args)))
     gradient = fd.grad(lambda *a: fnp.sum(function(*a) * weights), argnums=numbers)
-    stacked = [np.stack([arg, np.roll(arg, 1)]) if hasattr(arg, "shape") else arg for arg in args]
+    places = [next(i for i, given in enumerate(sample.args) if given is arg) for arg in args]
+    stacked = [sample.batch(i, 2) if hasattr(arg, "shape") else arg for i, arg in zip(places, args, strict=True)]
     axes = tuple(0 if hasattr(arg, "shape") else None for arg in args)
     if all(axis is None for axis in axes):
         pytest.skip("no array argument to batch")
