@@ -59,6 +59,11 @@ def hermitian(x: Any) -> Any:
     return x / 2 + H(x) / 2
 
 
+def like(constant: Any, x: Any) -> Any:
+    """A plain array on the device of x."""
+    return array_module(x).asarray(constant)
+
+
 def _eye(x: Any) -> Any:
     return array_module(x).eye(x.shape[-1], dtype=x.dtype)
 
@@ -303,6 +308,46 @@ def _eigh_adjoint(t: Any, y: Any, a: Any) -> tuple[Any]:
 
 # Eigenvalues, ascending, and eigenvectors of the Hermitian part, side by side.
 eigh = nonlinear("eigh", _eigh, _eigh_tangent, _eigh_adjoint, core=2)
+
+
+def eig_parts(y: Any, n: int) -> list[Any]:
+    """Eigenvalues and eigenvectors from the packed result of `eig`."""
+    return unpack(y, (n,), (n, n))
+
+
+def _eig(a: Any) -> Any:
+    w, v = np.linalg.eig(a)
+    y = pack((w, 1), (v, 2))
+    return y.astype(np.result_type(a.dtype, np.complex64), copy=False)
+
+
+def _eig_tangent(t: Any, y: Any, a: Any) -> Any:
+    w, v = eig_parts(y, a.shape[-1])
+    m = inv_eigenvectors(v) @ (t @ v)
+    moved = v @ (m * _per_gap(w))
+    moved = moved - v * (v.conj() * moved).sum(axis=-2, keepdims=True).real  # columns keep their length
+    return pack((_diagonal(m), 1), (moved, 2))
+
+
+# Eigenvalues and eigenvectors of any square matrix side by side, complex.
+eig = nonlinear("eig", _eig, _eig_tangent, core=2)
+
+
+def _inv_eigenvectors(v: Any) -> Any:
+    try:
+        y = np.linalg.inv(v)
+    except np.linalg.LinAlgError:
+        y = np.full_like(v, math.inf)
+    if v.size and abs(y).max() * float(np.finfo(v.dtype).eps) * v.shape[-1] > 1:
+        raise MatrixError(
+            f"eig: a matrix of {describe(v)} has fewer eigenvectors than rows, to rounding: its eigenvalues and vectors have no derivative "
+            "there. Functions of the matrix itself, such as linalg.expm and matrix_power, have."
+        )
+    return y
+
+
+# The inverse of the eigenvectors, which a derivative of eig needs.
+inv_eigenvectors = nonlinear("inv_eigenvectors", _inv_eigenvectors, lambda t, y, v: -(y @ t @ y), core=2)
 
 
 def svd_parts(y: Any, m: int, n: int, *, full: bool) -> list[Any]:
