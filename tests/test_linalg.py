@@ -16,6 +16,7 @@ from .functions_linalg import CASES, Case
 from .samples import normal, positive_definite, spread
 
 every = pytest.mark.parametrize("case", CASES, ids=str)
+differentiable = pytest.mark.parametrize("case", [case for case in CASES if case.name != "matrix_rank"], ids=str)
 
 
 def arrays_of(case: Case) -> tuple[Any, list[Any]]:
@@ -58,7 +59,7 @@ def test_values_are_those_of_numpy(case: Case) -> None:
         np.testing.assert_allclose(mine, numpys, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name != "matrix_rank"], ids=str)
+@differentiable
 def test_derivatives_are_finite_differences_to_second_order(case: Case) -> None:
     function, arrays = floats_of(case)
     check_grads(function, arrays, order=2, tolerance=1e-6)
@@ -92,12 +93,25 @@ def test_numpys_function_of_a_traced_value_is_ours(case: Case) -> None:
     assert_trees_close(fd.jvp(numpys, tuple(arrays), tangents), fd.jvp(function, tuple(arrays), tangents), 1e-15)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name != "matrix_rank"], ids=str)
+@differentiable
 def test_float32_is_kept(case: Case) -> None:
     function, arrays = floats_of(case)
     values, pullback = fd.vjp(function, *[x.astype(np.float32) for x in arrays])
     assert {y.dtype for y in values} == {np.dtype(np.float32)}
     assert {g.dtype for g in pullback([np.ones_like(y) for y in values])} == {np.dtype(np.float32)}
+
+
+@differentiable
+def test_arrays_on_a_gpu_give_the_results_of_the_cpu_there(case: Case, gpu: Any) -> None:
+    function, arrays = floats_of(case)
+
+    def both(*x: Any) -> Any:
+        values, pullback = fd.vjp(function, *x)
+        return values, pullback([y * 0 + 1 for y in values])
+
+    there = both(*fd.to_device(arrays, "gpu"))
+    assert {fd.device_of(leaf) for leaf in fd.tree.leaves(there)} == {"gpu:0"}
+    assert_trees_close(fd.to_numpy(there), fd.to_numpy(both(*arrays)), 1e-9)
 
 
 # Values NumPy has not

@@ -389,7 +389,9 @@ svd: Nonlinear = nonlinear("svd", _svd, _svd_tangent, core=2)
 
 
 def _expm(a: Any) -> Any:
-    norm = abs(a).sum(axis=-2).max(axis=-1, initial=0)
+    if not a.size:
+        return a
+    norm = abs(a).sum(axis=-2).max(axis=-1)
     squarings = np.ceil(np.log2(np.maximum(np.where(np.isfinite(norm), norm, 0) / PADE_RADIUS, 1)))
     x = a / (2.0**squarings).astype(norm.dtype)[..., None, None]
     eye, x2 = _eye(a), x @ x
@@ -402,7 +404,7 @@ def _expm(a: Any) -> Any:
 
     odd, even = x @ half(1), half(0)
     y = np.linalg.solve(even - odd, even + odd)
-    for k in range(int(squarings.max(initial=0))):
+    for k in range(int(squarings.max())):
         y = np.where((squarings > k)[..., None, None], y @ y, y)
     return y
 

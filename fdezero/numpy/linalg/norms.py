@@ -125,7 +125,7 @@ def cond(x: Any, p: Order = None) -> Array:
 def rank_of(s: Array, cutoff: Any) -> Array:
     """How many singular values exceed `cutoff` times the greatest: s (..., k) -> (...)."""
     if not s.shape[-1]:
-        return np.zeros(s.shape[:-1], np.int64)
+        return sum_of(ops.greater(s, 0), axis=-1)
     return sum_of(ops.greater(s, ops.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
 
 
