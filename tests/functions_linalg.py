@@ -10,7 +10,7 @@ import numpy as np
 
 from fdezero.numpy import linalg
 
-from .samples import normal, positive_definite, spread
+from .matrices import Matrices
 
 
 class Case(NamedTuple):
@@ -27,63 +27,64 @@ class Case(NamedTuple):
 
 def _cases() -> list[Case]:
     made: list[Case] = []
+    draw = Matrices(78)
 
     def case(name: str, *args: Any, **kwargs: Any) -> None:
         # LAPACK's eigenvectors of an upper triangle have other signs than those of a lower one.
         numpys = hasattr(np.linalg, name) and not (name == "eigh" and kwargs.get("UPLO") == "U")
         made.append(Case(name, getattr(linalg, name), args, kwargs, numpys))
 
-    square, stack, definite = normal(3, 3) + 2 * np.eye(3), normal(2, 2, 2) + 2 * np.eye(2), positive_definite(3, 3)
+    square, stack, definite = draw.regular(3, 3), draw.regular(2, 2, 2), draw.positive_definite(3, 3)
     for name in ("inv", "det", "slogdet"):
         case(name, square)
         case(name, stack)
-    case("solve", square, normal(3))
-    case("solve", square, normal(3, 2))
-    case("solve", stack, normal(2))
-    case("solve", normal(3, 1, 2, 2) + 2 * np.eye(2), normal(2, 2, 1))
+    case("solve", square, draw.normal(3))
+    case("solve", square, draw.normal(3, 2))
+    case("solve", stack, draw.normal(2))
+    case("solve", draw.regular(3, 1, 2, 2), draw.normal(2, 2, 1))
     for shape in ((4, 3), (2, 3), (2, 3, 3)):
-        case("pinv", spread(*shape))
-        case("svd", spread(*shape), full_matrices=False)
-        case("svd", spread(*shape))
-        case("svd", spread(*shape), compute_uv=False)
-        case("svdvals", spread(*shape))
+        case("pinv", draw.spread(*shape))
+        case("svd", draw.spread(*shape), full_matrices=False)
+        case("svd", draw.spread(*shape))
+        case("svd", draw.spread(*shape), compute_uv=False)
+        case("svdvals", draw.spread(*shape))
         for mode in ("reduced", "complete", "r"):
-            case("qr", spread(*shape), mode)
-        case("matrix_rank", spread(*shape))
-        case("cond", spread(*shape))
-        case("cond", spread(*shape), -2)
+            case("qr", draw.spread(*shape), mode)
+        case("matrix_rank", draw.spread(*shape))
+        case("cond", draw.spread(*shape))
+        case("cond", draw.spread(*shape), -2)
         for order in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf):
-            case("matrix_norm", spread(*shape), ord=order, keepdims=order != 1)
-    case("pinv", positive_definite(3, 3), hermitian=True)
-    case("pinv", spread(3, 2), 0.1)
-    case("pinv", spread(3, 2), rtol=None)
+            case("matrix_norm", draw.spread(*shape), ord=order, keepdims=order != 1)
+    case("pinv", draw.positive_definite(3, 3), hermitian=True)
+    case("pinv", draw.spread(3, 2), 0.1)
+    case("pinv", draw.spread(3, 2), rtol=None)
     case("matrix_rank", definite, 0.1, hermitian=True)
     case("matrix_rank", stack, rtol=np.array([0.1, 0.2]))
     case("cond", square, 1)
     case("cond", square, "fro")
-    case("lstsq", normal(4, 2), normal(4))
-    case("lstsq", normal(4, 2), normal(4, 3))
-    case("lstsq", normal(2, 4), normal(2, 3), 0.01)
+    case("lstsq", draw.normal(4, 2), draw.normal(4))
+    case("lstsq", draw.normal(4, 2), draw.normal(4, 3))
+    case("lstsq", draw.normal(2, 4), draw.normal(2, 3), 0.01)
     case("cholesky", definite)
-    case("cholesky", positive_definite(2, 2, 2), upper=True)
+    case("cholesky", draw.positive_definite(2, 2, 2), upper=True)
     for name in ("eigh", "eigvalsh"):
         case(name, definite)
-        case(name, positive_definite(2, 2, 2))
-        case(name, definite + np.triu(normal(3, 3), 1), "L")
-        case(name, definite + np.tril(normal(3, 3), -1), UPLO="U")
+        case(name, draw.positive_definite(2, 2, 2))
+        case(name, definite + np.triu(draw.normal(3, 3), 1), "L")
+        case(name, definite + np.tril(draw.normal(3, 3), -1), UPLO="U")
     for n in (-2, 0, 1, 3, 6):
         case("matrix_power", square, n)
     case("matrix_power", stack, -1)
     case("expm", square)
     case("expm", 4 * stack)
-    case("multi_dot", [normal(2, 3), normal(3, 4)])
-    case("multi_dot", [normal(2), normal(2, 3), normal(3)])
-    case("multi_dot", [normal(4, 2), normal(2, 5), normal(5, 1), normal(1, 3), normal(3)])
-    case("tensorsolve", normal(2, 3, 6), normal(2, 3))
-    case("tensorsolve", normal(2, 6, 3), normal(2, 3), axes=(1,))
-    case("tensorinv", normal(2, 3, 6))
-    case("tensorinv", normal(4, 2, 2), ind=1)
-    vector, grid = normal(5), normal(2, 3, 4)
+    case("multi_dot", [draw.normal(2, 3), draw.normal(3, 4)])
+    case("multi_dot", [draw.normal(2), draw.normal(2, 3), draw.normal(3)])
+    case("multi_dot", [draw.normal(4, 2), draw.normal(2, 5), draw.normal(5, 1), draw.normal(1, 3), draw.normal(3)])
+    case("tensorsolve", draw.regular(6, 6).reshape(2, 3, 6), draw.normal(2, 3))
+    case("tensorsolve", draw.regular(6, 6).reshape(2, 3, 6).swapaxes(1, 2), draw.normal(2, 3), axes=(1,))
+    case("tensorinv", draw.regular(6, 6).reshape(2, 3, 6))
+    case("tensorinv", draw.regular(4, 4).reshape(4, 2, 2), ind=1)
+    vector, grid = draw.apart(5), draw.apart(2, 3, 4)
     for order in (None, 1, 2, 3, 2.5, -1, 0, np.inf, -np.inf):
         case("norm", vector, order)
         case("norm", grid, order, axis=1, keepdims=True)
@@ -93,20 +94,20 @@ def _cases() -> list[Case]:
     case("norm", grid, keepdims=True)
     case("vector_norm", grid)
     for order in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf):
-        case("norm", spread(3, 4), order)
-        case("norm", np.moveaxis(spread(2, 3, 4), 0, 1), order, axis=(0, 2))
-        case("norm", np.moveaxis(spread(2, 3, 4), 0, 1), order, axis=(-1, 0), keepdims=True)
-    case("cross", normal(2, 3), normal(3))
-    case("cross", normal(3, 2), normal(3, 2), axis=0)
+        case("norm", draw.spread(3, 4), order)
+        case("norm", np.moveaxis(draw.spread(2, 3, 4), 0, 1), order, axis=(0, 2))
+        case("norm", np.moveaxis(draw.spread(2, 3, 4), 0, 1), order, axis=(-1, 0), keepdims=True)
+    case("cross", draw.normal(2, 3), draw.normal(3))
+    case("cross", draw.normal(3, 2), draw.normal(3, 2), axis=0)
     case("diagonal", grid)
     case("diagonal", grid, offset=-1)
     case("trace", grid, offset=1)
-    case("outer", normal(2), normal(3))
-    case("matmul", normal(2, 3, 2), normal(2, 4))
-    case("vecdot", normal(2, 3), normal(3))
-    case("vecdot", normal(3, 1), normal(3, 2), axis=0)
+    case("outer", draw.normal(2), draw.normal(3))
+    case("matmul", draw.normal(2, 3, 2), draw.normal(2, 4))
+    case("vecdot", draw.normal(2, 3), draw.normal(3))
+    case("vecdot", draw.normal(3, 1), draw.normal(3, 2), axis=0)
     case("matrix_transpose", grid)
-    case("tensordot", normal(2, 3), normal(3, 2), axes=1)
+    case("tensordot", draw.normal(2, 3), draw.normal(3, 2), axes=1)
     return made
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import fdezero.random  # noqa: F401, declares its primitives
 from fdezero.core import REGISTRY, Primitive
 
+from .matrices import Matrices
+
 RNG = np.random.default_rng(7)
 
 
@@ -46,17 +48,6 @@ def normal(*shape: int) -> np.ndarray:
 
 def integers(high: int, *shape: int) -> np.ndarray:
     return RNG.integers(0, high, shape)
-
-
-def positive_definite(*shape: int) -> np.ndarray:
-    x = normal(*shape)
-    return x @ np.swapaxes(x, -1, -2) + np.eye(shape[-1])
-
-
-def spread(*shape: int) -> np.ndarray:
-    """A matrix with distinct singular values, and signs of its factors that small changes do not turn."""
-    m, n = shape[-2:]
-    return np.arange(1, m + 1)[:, None] * np.eye(m, n) + between(-0.3, 0.3, *shape)
 
 
 def apart(*shape: int) -> np.ndarray:
@@ -165,28 +156,7 @@ def _samples() -> list[Sample]:
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
-    for name in ("inv", "det", "cofactor", "slogdet"):
-        sample(name, normal(3, 3) + 2 * np.eye(3))
-        sample(name, normal(2, 2, 2) + 2 * np.eye(2))
-    for name in ("det", "cofactor"):  # singular values repeated, and 0
-        sample(name, np.eye(3))
-    for rank in (1, 2):
-        sample("det", normal(3, rank) @ normal(rank, 3))
-    sample("cofactor", normal(3, 2) @ normal(2, 3))
-    sample("solve", normal(3, 3) + 2 * np.eye(3), normal(3, 2))
-    sample("solve", normal(2, 1, 2, 2) + 2 * np.eye(2), normal(3, 2, 1))
-    sample("pinv", normal(4, 3), rcond=1e-15)
-    sample("pinv", normal(2, 2, 3), rcond=1e-15)
-    sample("cholesky", positive_definite(3, 3))
-    sample("cholesky", positive_definite(2, 2, 2))
-    sample("eigh", positive_definite(3, 3))
-    sample("eigh", positive_definite(2, 2, 2))
-    for full in (False, True):
-        for shape in ((4, 3), (3, 4), (2, 3, 3)):
-            sample("svd", spread(*shape), full=full)
-            sample("qr", spread(*shape), full=full)
-    sample("expm", normal(3, 3))
-    sample("expm", normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
+    _linalg_samples(sample)
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
     sample("random_bits", key, np.array(9, np.uint64), shape=(2, 3), dtype=np.dtype("uint16"), domain=1)
     sample("random_bits", key, 0, shape=(), dtype=np.dtype("uint64"), domain=0)
@@ -196,6 +166,41 @@ def _samples() -> list[Sample]:
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
     return made
+
+
+def _linalg_samples(sample: Any) -> None:
+    draw = Matrices(3)
+    for name in ("inv", "det", "cofactor", "slogdet"):
+        sample(name, draw.regular(3, 3))
+        sample(name, draw.regular(2, 2, 2))
+    for name in ("det", "cofactor"):  # singular values repeated, and 0
+        sample(name, np.eye(3))
+    for rank in (1, 2):
+        sample("det", draw.normal(3, rank) @ draw.normal(rank, 3))
+    sample("cofactor", draw.normal(3, 2) @ draw.normal(2, 3))
+    sample("solve", draw.regular(3, 3), draw.normal(3, 2))
+    sample("solve", draw.regular(2, 1, 2, 2), draw.normal(3, 2, 1))
+    sample("pinv", draw.normal(4, 3), rcond=1e-15)
+    sample("pinv", draw.normal(2, 2, 3), rcond=1e-15)
+    sample("cholesky", draw.positive_definite(3, 3))
+    sample("cholesky", draw.positive_definite(2, 2, 2))
+    sample("cholesky", draw.positive_definite(3, 3) + 0.5j * (np.tri(3) - np.tri(3).T))
+    sample("eigh", draw.positive_definite(3, 3))
+    sample("eigh", draw.positive_definite(2, 2, 2))
+    for full in (False, True):
+        for shape in ((4, 3), (3, 4), (2, 3, 3)):
+            sample("svd", draw.spread(*shape), full=full)
+            sample("qr", draw.spread(*shape), full=full)
+    sample("eig", draw.spread(3, 3))  # whose eigenvalues are real, and whose vectors have no phase to choose
+    sample("inv_eigenvectors", draw.regular(3, 3))
+    complex_ones = draw.unit(2, 3, 3)
+    for name in ("inv", "det", "cofactor", "slogdet", "expm", "inv_eigenvectors"):
+        sample(name, complex_ones)
+    sample("solve", complex_ones, draw.unit(3, 2))
+    sample("pinv", draw.unit(4, 3), rcond=1e-15)
+    # Complex qr, svd, eigh and eig have phases to choose: tests/test_linalg_complex.py.
+    sample("expm", draw.normal(3, 3))
+    sample("expm", draw.normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
 
 
 SAMPLES = _samples()

@@ -13,8 +13,10 @@ from fdezero.numpy import linalg
 from fdezero.testing import assert_trees_close, check_grads
 
 from .functions_linalg import CASES, Case
-from .samples import normal, positive_definite, spread
+from .matrices import Matrices
 
+draw = Matrices(7)
+normal, positive_definite, spread = draw.normal, draw.positive_definite, draw.spread
 every = pytest.mark.parametrize("case", CASES, ids=str)
 differentiable = pytest.mark.parametrize("case", [case for case in CASES if case.name != "matrix_rank"], ids=str)
 

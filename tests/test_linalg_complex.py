@@ -16,11 +16,10 @@ from fdezero.errors import MatrixError
 from fdezero.numpy import linalg
 from fdezero.testing import assert_trees_close
 
-from .functions_linalg import normal, spread
+from .matrices import Matrices
 
-
-def unit(*shape: int) -> np.ndarray:
-    return normal(*shape) + 1j * normal(*shape)
+draw = Matrices(11)
+normal, unit, spread = draw.normal, draw.unit, draw.spread
 
 
 def hermitian(x: Any) -> Any:
@@ -39,10 +38,11 @@ def pairs(u: Any, vh: Any) -> Any:
 
 
 WIDE = spread(3, 4) + 0.3j * normal(3, 4)
+LARGE = draw.apart(3, 4) + 1j * draw.apart(3, 4)  # no entry near 0, where |z| has a kink
 CASES: list[tuple[str, Any, tuple[np.ndarray, ...]]] = [
     ("inv", linalg.inv, (unit(2, 3, 3),)),
     ("solve", linalg.solve, (unit(2, 3, 3), unit(3, 2))),
-    ("solve, real matrix", linalg.solve, (normal(3, 3) + 2 * np.eye(3), unit(3))),
+    ("solve, real matrix", linalg.solve, (draw.regular(3, 3), unit(3))),
     ("det", linalg.det, (unit(2, 3, 3),)),
     ("det, rank 2", linalg.det, (unit(3, 2) @ unit(2, 3),)),
     ("slogdet: sign", lambda a: linalg.slogdet(a)[0], (unit(3, 3),)),
@@ -73,8 +73,9 @@ CASES: list[tuple[str, Any, tuple[np.ndarray, ...]]] = [
     ("cross", linalg.cross, (unit(2, 3), unit(3))),
     ("trace", linalg.trace, (unit(2, 3, 3),)),
     ("outer", linalg.outer, (unit(2), unit(3))),
-    *[(f"matrix norm {p}", lambda a, p=p: linalg.norm(a, p), (WIDE,)) for p in ("fro", "nuc", 1, 2, np.inf, -1, -2, -np.inf)],
-    *[(f"vector norm {p}", lambda a, p=p: linalg.norm(a, p, axis=0), (WIDE,)) for p in (None, 1, 3, np.inf)],
+    *[(f"matrix norm {p}", lambda a, p=p: linalg.norm(a, p), (WIDE,)) for p in ("fro", "nuc", 2, -2)],
+    *[(f"matrix norm {p}", lambda a, p=p: linalg.norm(a, p), (LARGE,)) for p in (1, np.inf, -1, -np.inf)],
+    *[(f"vector norm {p}", lambda a, p=p: linalg.norm(a, p, axis=0), (LARGE,)) for p in (None, 1, 3, np.inf)],
 ]
 every = pytest.mark.parametrize(("name", "function", "arrays"), CASES, ids=[case[0] for case in CASES])
 
@@ -190,7 +191,28 @@ def test_functions_of_repeated_eigenvalues_have_their_derivative() -> None:
     a = q @ np.diag([2.0, 2.0, 1.0]) @ np.linalg.inv(q)
     gradient = fd.grad(lambda x: fnp.sum(fnp.real(linalg.eigvals(x) ** 2)))(a)  # of trace(x @ x)
     np.testing.assert_allclose(gradient, 2 * a.T, atol=1e-6)
-    assert np.isfinite(fd.grad(lambda x: fnp.sum(fnp.abs(linalg.eig(x)[1]) ** 4))(np.eye(3))).all()
+    assert np.isfinite(fd.grad(lambda x: fnp.sum(fnp.real(linalg.eig(x)[1]) ** 3))(np.eye(3))).all()
+
+
+def test_norms_have_the_derivative_zero_at_zero() -> None:
+    zero = np.zeros(3, complex)
+    for order in (None, 1, 2, 3, 1.5, np.inf):
+        np.testing.assert_array_equal(fd.grad(lambda x: linalg.norm(x, order))(zero), zero)
+    for order in ("fro", "nuc", 1, 2, np.inf):
+        assert np.isfinite(fd.grad(lambda x: linalg.norm(x, order))(np.zeros((3, 3), complex))).all()
+
+
+def test_gradients_descend() -> None:
+    a = unit(3, 3)
+
+    def loss(z: Any) -> Any:
+        return linalg.norm(linalg.expm(z) - np.eye(3)) ** 2 + linalg.norm(linalg.inv(z + 3 * np.eye(3)), "nuc")
+
+    losses = [loss(a)]
+    for _ in range(20):
+        a = a - 1e-3 * fd.grad(loss)(a)
+        losses.append(loss(a))
+    assert (np.diff(losses) < 0).all()
 
 
 def test_a_matrix_with_too_few_eigenvectors_is_named() -> None:

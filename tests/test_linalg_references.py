@@ -10,10 +10,12 @@ import pytest
 import fdezero as fd
 from fdezero import numpy as fnp
 
-from .functions_linalg import normal, positive_definite, spread
+from .matrices import Matrices
 
-SQUARE, B, WIDE, DEFINITE = normal(3, 3) + 2 * np.eye(3), normal(3, 2), spread(3, 4), positive_definite(3, 3)
-STACK = normal(4, 3, 3) + 2 * np.eye(3)
+draw = Matrices(9)
+normal, positive_definite, spread = draw.normal, draw.positive_definite, draw.spread
+SQUARE, B, WIDE, DEFINITE = draw.regular(3, 3), normal(3, 2), spread(3, 4), positive_definite(3, 3)
+STACK = draw.regular(4, 3, 3)
 
 
 def _hermitian(x: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from ..core import Nonlinear, nonlinear
 from ..devices import array_module
 from ..errors import MatrixError, describe
+from .elementwise import stop_gradient
 from .reductions import _others
 
 PADE = (
@@ -78,7 +79,7 @@ def _diagonal(x: Any) -> Any:
 
 def _reciprocal(x: Any, scale: Any) -> Any:
     """1 / x, and 0 where x is 0 but for the rounding of numbers as large as `scale` (with axes of length 1 for those of x)."""
-    small = abs(x) <= scale * (float(np.finfo(x.dtype).eps) * x.shape[-1])
+    small = abs(stop_gradient(x)) <= stop_gradient(scale) * (float(np.finfo(x.dtype).eps) * x.shape[-1])
     return np.where(small, 0, 1 / np.where(small, 1, x))
 
 

@@ -68,6 +68,11 @@ def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:
     return ops.where(zero, 0, function(ops.where(zero, 1, x)))
 
 
+def _size(x: Array) -> Array:
+    """|x|, with the derivative 0 at 0."""
+    return _unless_zero(absolute, x) if x.dtype.kind == "c" else absolute(x)
+
+
 def _length(x: Array, axes: Axes, keepdims: bool) -> Array:
     return _unless_zero(ops.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
 
@@ -77,7 +82,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
         raise ValueError(f"linalg.norm: {ord!r} is no order of a vector norm; it is a number, inf or -inf.")
     if ord is None or ord == 2:
         return _length(x, axes, keepdims)
-    size = absolute(x)
+    size = _size(x)
     if ord == math.inf:
         return max_of(size, axis=axes, keepdims=keepdims)
     if ord == -math.inf:
@@ -97,7 +102,7 @@ def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
         return _length(x, axes, keepdims)
     if ord in (1, -1, math.inf, -math.inf):
         within, over = axes if ord in (1, -1) else axes[::-1]
-        sums = sum_of(absolute(x), axis=within, keepdims=True)
+        sums = sum_of(_size(x), axis=within, keepdims=True)
         y = (max_of if ord in (1, math.inf) else min_of)(sums, axis=over, keepdims=True)
         return y if keepdims else shapes.squeeze(y, axes)
     if ord not in (2, -2, "nuc"):
