@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core import unwrap
+from ..core import Tracer, unwrap
 from ..core.kinds import cast, zeros_like
 from ..core.tape import Node, Tape, TapeTracer
 from ..errors import DTypeError, ShapeError, StructureError, describe
@@ -247,8 +247,8 @@ def _same_shape(a: Any, b: Any) -> bool:
 
 
 def _as_dtype(t: Any, dtype: Any) -> Any:
-    t = as_array(t)
-    return cast(t, dtype)
+    # A number as NumPy's scalar, which goes with arrays of every device.
+    return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 
 def stop_gradient(tree: Any) -> Any:
