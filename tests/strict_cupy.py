@@ -44,6 +44,10 @@ tile A reps /; trace a / offset axis1 axis2 dtype out; transpose a / axes; tril 
 unique ar / return_index return_inverse return_counts axis; var a / axis dtype out ddof keepdims; vdot a b /
 vstack tup / dtype casting; where condition / x y; zeros_like a / dtype order subok shape
 """
+LINALG = """
+cholesky a /; det a /; eig a /; eigh a / UPLO; inv a /; pinv a / rcond; qr a / mode; slogdet a /; solve a b /
+svd a / full_matrices compute_uv
+"""
 METHODS = """
 all axis out keepdims; any axis out keepdims; argmax axis out dtype keepdims; argmin axis out dtype keepdims
 argsort axis kind; astype dtype order casting subok copy; clip min max out; conj; conjugate; copy order
@@ -214,6 +218,21 @@ class RawKernel:
             rows[row] = np.random.Philox(counter=first + (int(domain) << 192), key=keys[row]).random_raw(int(count))
 
 
+def linalg(name: str, required: list[str], optional: list[str]) -> Callable[..., Any]:
+    """CuPy's function of linear algebra: it broadcasts no stacks, and tells of no singular matrix."""
+
+    def numpys(*args: Any, **kwargs: Any) -> Any:
+        if name == "solve" and args[1].ndim > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
+            raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
+        try:
+            result = getattr(np.linalg, name)(*args, **kwargs)
+        except np.linalg.LinAlgError:
+            return np.full_like(args[-1], np.nan)
+        return tuple(result) if isinstance(result, tuple) else result
+
+    return strict(name, numpys, required, optional)
+
+
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False) -> ndarray:
     """cupy.asarray: uploads, and copies from another device."""
     if isinstance(a, ndarray):
@@ -269,6 +288,7 @@ def make_cupy() -> types.ModuleType:
     }  # fmt: skip
     for name, required, optional in declared(FUNCTIONS):
         members[name] = strict(name, getattr(np, name), required, optional)
+    members["linalg"] = types.SimpleNamespace(**{name: linalg(name, *names) for name, *names in declared(LINALG)})
     for name in CREATION:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])
     fourier = {name: strict(name, getattr(np.fft, name), ["a"], ["n", "axis", "norm"]) for name in FOURIER}
