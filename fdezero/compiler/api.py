@@ -12,9 +12,10 @@ import attrs
 from .. import tree as trees
 from ..core import Tracer
 from ..errors import StaticError, StormError, describe
+from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import example_of, identifier, is_recorded, record, user_line
+from .record import example_of, identifier, is_recorded, record
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -24,7 +25,7 @@ _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
 class Recording:
     """One recording: the user's line that called for it, its duration in milliseconds, and what differed from the one before."""
 
-    line: str
+    line: Line
     milliseconds: float
     reason: str
     program: Program = attrs.field(repr=False)

@@ -75,6 +75,10 @@ class Tracer:
             size *= length
         return size
 
+    def rule(self, operation: Any) -> Any:
+        """`operation`, which made this value, as the tape is to remember it: a level below may look at its rules."""
+        return self.value.rule(operation) if isinstance(self.value, Tracer) else operation
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a traced value without axes")
