@@ -154,15 +154,17 @@ class Graph:
         outputs = ", ".join(map(name, self.outputs))
         return "\n".join([*lines, f"    return {outputs or 'nothing'}"])
 
-    def to_dot(self) -> str:
-        """The graph in the language of Graphviz: values as ellipses, operations as boxes."""
+    def to_dot(self, verbose: bool = True) -> str:
+        """The graph in the language of Graphviz: values as ellipses, operations as boxes; shapes and dtypes if `verbose`."""
         name = namer(self)
         lines = [f'digraph "{self.name}" {{']
         for variable in [*self.inputs, *[v for i in self.instructions for v in i.outputs]]:
             colour = "orange" if variable in self.outputs else "lightblue" if variable in self.inputs else "white"
-            lines.append(f'  "{name(variable)}" [label="{name(variable)}\\n{variable}", style=filled, fillcolor={colour}];')
+            label = f"{name(variable)}\\n{variable}" if verbose else name(variable)
+            lines.append(f'  "{name(variable)}" [label="{label}", style=filled, fillcolor={colour}];')
         for number, instruction in enumerate(self.instructions):
-            lines.append(f'  "op{number}" [label="{instruction.name}", shape=box, tooltip="{instruction.line}"];')
+            line = str(instruction.line or "").replace("\\", "/").replace('"', "'")
+            lines.append(f'  "op{number}" [label="{instruction.name}", shape=box, tooltip="{line}"];')
             lines += [f'  "{name(atom)}" -> "op{number}";' for atom in instruction.inputs if isinstance(atom, Variable)]
             lines += [f'  "op{number}" -> "{name(variable)}";' for variable in instruction.outputs]
         return "\n".join([*lines, "}"])

@@ -73,8 +73,11 @@ class Placed(Primitive):
     def within(self, what: str, run: Any) -> Any:
         """`run()`, whose operations belong to a rule of this operation."""
         before = LINE.now, LINE.rule
-        LINE.rule = f"{what} of {self.name}"
-        LINE.now = attrs.evolve(self.line, rule=LINE.rule) if self.line else None
+        LINE.rule = f"{what} of {self.name}" + (f" in the {self.line.rule}" if self.line and self.line.rule else "")
+        if self.line is not None:
+            LINE.now = attrs.evolve(self.line, rule=LINE.rule)
+        if getattr(getattr(self.primitive, "region", None), "composed", False):  # a user's rule, which has lines of its own
+            LINE.now, LINE.rule = None, f"{LINE.rule}, called at {self.line}"
         try:
             return run()
         finally:

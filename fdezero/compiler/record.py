@@ -122,6 +122,8 @@ class _Composed(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, leaves)
 
+    steps = run
+
 
 def example_of(value: Any) -> Any:
     """A plain value like the one that is traced; of a batch, its first member."""
