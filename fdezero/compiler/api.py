@@ -15,7 +15,7 @@ from ..errors import StaticError, StormError, describe
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import Record, example_of, identifier, is_recorded, record
+from .record import Record, example_of, identifier, record, runs_as_written
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -140,7 +140,7 @@ class Compiled:
         return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
-        if any(is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
+        if any(runs_as_written(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
             return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()

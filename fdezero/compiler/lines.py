@@ -49,7 +49,7 @@ def user_frame() -> Any:
 def user_line() -> Line:
     """The user's line that runs now."""
     if LINE.now:
-        return LINE.now
+        return LINE.now if LINE.now.rule or not LINE.rule else attrs.evolve(LINE.now, rule=LINE.rule)
     frame = user_frame()
     return Line(frame.f_code.co_filename, frame.f_lineno, LINE.rule)
 
@@ -58,7 +58,10 @@ class Placed(Primitive):
     """A primitive, or what a tape asks in the place of a region, whose rules know the line of the operation they belong to."""
 
     def __init__(self, primitive: Any, line: Line | None) -> None:  # not in the registry
-        self.primitive, self.name, self.mask, self.line = primitive, primitive.name, primitive.mask, line
+        self.primitive, self.name, self.mask = primitive, primitive.name, primitive.mask
+        region = getattr(primitive, "region", None)
+        self.line = line if region is None else user_line()
+        self.users = region is not None and region.composed  # a user's rule, which has lines of its own
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> Any:
         return self.primitive.save(y, args, active, params)
@@ -76,7 +79,7 @@ class Placed(Primitive):
         LINE.rule = f"{what} of {self.name}" + (f" in the {self.line.rule}" if self.line and self.line.rule else "")
         if self.line is not None:
             LINE.now = attrs.evolve(self.line, rule=LINE.rule)
-        if getattr(getattr(self.primitive, "region", None), "composed", False):  # a user's rule, which has lines of its own
+        if self.users:
             LINE.now, LINE.rule = None, f"{LINE.rule}, called at {self.line}"
         try:
             return run()

@@ -148,6 +148,15 @@ def is_recorded(leaf: Any) -> bool:
     return False
 
 
+def runs_as_written(leaf: Any) -> bool:
+    """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
+    while isinstance(leaf, Tracer):
+        if isinstance(leaf, RecordTracer) or leaf.level.sees_all:
+            return True
+        leaf = leaf.value
+    return False
+
+
 def variable_of(value: Any) -> Variable:
     """The variable that stands for values like this plain one."""
     if not hasattr(value, "dtype"):

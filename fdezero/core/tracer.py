@@ -21,6 +21,7 @@ class Level:
     """One running transform. A later one, with a higher serial, is an inner one; values of other levels are constants."""
 
     shows_values = True  # whether what its tracers hold is the value, and not one of a batch, or an example
+    sees_all = False  # whether it is to see every operation, so that compiled functions run as they are written
     __slots__ = ("alive", "name", "serial")
 
     def __init__(self, name: str) -> None:

@@ -74,6 +74,7 @@ def _plain(tree: Any) -> Any:
 class Debug(Level):
     """The level of `debug`: the outermost one, so that what all others do passes through it."""
 
+    sees_all = True
     __slots__ = ("checks", "dtypes")
 
     def __init__(self, name: str, checks: Sequence[Nans | Keys], dtypes: Dtypes | None) -> None:
@@ -142,7 +143,7 @@ def debug(
     operands, is a NanError. `keys`: a random key that is drawn from or split twice is a KeyReuseError. `dtypes`: a rule whose
     derivative has not the dtype of its primal, or a shape that does not broadcast, is a RuleError. With none named, all.
 
-    It stands outside of the other transforms, `fd.debug(fd.grad(f))`, and compiled functions within it run uncompiled. What it
+    It stands outside of the other transforms, `fd.debug(fd.grad(f))`, and compiled functions within it run as they are written. What it
     sees is what is computed from the arguments. Raises TraceError within another transform, StructureError without arrays.
     """
     if function is None:
