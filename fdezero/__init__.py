@@ -12,7 +12,7 @@ from .tree import Frozen, Module, module, static
 __version__ = "0.1.0"
 
 __all__ = [
-    "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_vjp", "data", "debug", "device_of", "errors", "functions",
-    "gpu_available", "grad", "io", "jvp", "load", "module", "nn", "numpy", "optim", "plot", "random", "save", "scan", "static", "stop_gradient",
-    "testing", "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
+    "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_vjp", "data", "debug", "device_of", "errors",
+    "functions", "gpu_available", "grad", "io", "jvp", "load", "module", "nn", "numpy", "optim", "plot", "random", "save", "scan",
+    "static", "stop_gradient", "testing", "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from ..errors import TraceError, describe
 from .graph import Atom, Constant, Graph, Instruction, Variable, evaluate
 from .lines import Line, Placed, user_frame, user_line
 
+
 class RecordTracer(Tracer):
     """A value of the first run, and what it is called in the program."""
 

@@ -44,12 +44,9 @@ class Nans:
         bad = nans | infinite if self.infinities else nans
         if not np.any(bad):
             return
-        what = "NaN" if np.any(nans) else "infinity"
-        error = NanError(
-            f"{operation.name} made {_counted(bad, what)}, of\n{_operands(values)}\n"
-            + (f"in the {line.rule}, which ran at\n" if line.rule and "called" not in line.rule else f"in the {line.rule}, at\n" if line.rule else "at\n")
-            + shown(line)
-        )
+        where = f"in the {line.rule}, {'at' if 'called' in line.rule else 'which ran at'}" if line.rule else "at"
+        made = _counted(bad, "NaN" if np.any(nans) else "infinity")
+        error = NanError(f"{operation.name} made {made}, of\n{_operands(values)}\n{where}\n{shown(line)}")
         error.operation, error.line = operation.name, line
         raise error
 
@@ -59,8 +56,9 @@ class Nans:
         for path, leaf in results:
             if id(leaf) in known or not is_differentiable(leaf) or not np.any(np.isnan(leaf)):
                 continue
-            sources = [f"{where or 'itself'} ({_counted(np.isnan(x), 'NaN')})" for where, x in given if is_differentiable(x) and np.any(np.isnan(x))]
-            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant that the function holds or reaches in its closure"
+            masks = [(where, np.isnan(x)) for where, x in given if is_differentiable(x)]
+            sources = [f"{where} ({_counted(mask, 'NaN')})" for where, mask in masks if np.any(mask)]
+            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant of the function or of its closure"
             at = f" {path}" if path else ""
             raise NanError(f"{name}: the result{at} has {_counted(np.isnan(leaf), 'NaN')}. No operation made it: it came in {origin}.")
 
@@ -84,13 +82,12 @@ def _ranged(value: Any) -> str:
     text = describe(value)
     if not hasattr(value, "dtype") or value.dtype.kind not in "iufc" or not value.size:
         return text
-    finite = np.isfinite(value)
     if not np.ndim(value):
         return f"{text} = {value}"
-    entries = abs(value[finite]) if value.dtype.kind == "c" else value[finite]
-    what = ", absolute values" if value.dtype.kind == "c" else ","
-    span = f"{what} from {entries.min()} to {entries.max()}" if entries.size else ""
-    odd = int(value.size - entries.size)
+    finite, of_complex = value[np.isfinite(value)], value.dtype.kind == "c"
+    sizes = abs(finite) if of_complex else finite
+    span = f",{' absolute values' if of_complex else ''} from {sizes.min()} to {sizes.max()}" if sizes.size else ""
+    odd = int(value.size - sizes.size)
     return text + span + (f", {odd} not finite" if odd else "")
 
 
@@ -138,10 +135,11 @@ class Dtypes:
 
 
 def _refuse(name: str, line: Line, what: str, t: Any, primal: Any) -> None:
-    shape, dtype = primal.shape, primal.dtype
+    kind = "a Python float" if primal.dtype is None else describe(primal)
+    kept = "shape" if primal.dtype is None or _real(t.dtype) == _real(primal.dtype) else "dtype"
     error = RuleError(
-        f"the rule of {name} gives {what} as {describe(t)}, but its primal is {dtype or 'a Python float'}[{','.join(map(str, shape))}]: "
-        f"write the rule so that it keeps {'the shape' if _real(t.dtype) == _real(dtype or t.dtype) else 'the dtype'}. It ran at\n{shown(line)}"
+        f"the rule of {name} gives {what} as {describe(t)}, but its primal is {kind}: write the rule so that it keeps the {kept}. "
+        f"{name} ran at\n{shown(line)}"
     )
     error.operation, error.line = name, line
     raise error

@@ -105,8 +105,9 @@ def to_svg(graph: Graph, verbose: bool = True) -> str:
     arrange(boxes)
     width = max((box.x + box.width / 2 for box in boxes), default=0.0) + GAP
     height = max((box.y for box in boxes), default=0.0) + ROW / 2 + 4
+    size = f"{width:.0f} {height:.0f}"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {size}" '
         'font-family="monospace" font-size="12" text-anchor="middle">',
         f"<title>{escape(graph.name)}</title>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
@@ -116,11 +117,10 @@ def to_svg(graph: Graph, verbose: bool = True) -> str:
     for box in boxes:
         for other in box.below:
             top, bottom = box.y + HEIGHT / 2, other.y - HEIGHT / 2
-            bend = (bottom - top) / 2
-            parts.append(
-                f'<path d="M{box.x:.1f} {top:.1f}C{box.x:.1f} {top + bend:.1f} {other.x:.1f} {bottom - bend:.1f} {other.x:.1f} {bottom:.1f}" '
-                'fill="none" stroke="#757575" marker-end="url(#tip)"/>'
-            )
+            points = (box.x, top, box.x, (top + bottom) / 2, other.x, (top + bottom) / 2, other.x, bottom)
+            start, curve = points[:2], points[2:]
+            path = f"M{' '.join(f'{p:.1f}' for p in start)}C{' '.join(f'{p:.1f}' for p in curve)}"
+            parts.append(f'<path d="{path}" fill="none" stroke="#757575" marker-end="url(#tip)"/>')
     parts += map(_drawn, boxes)
     return "\n".join([*parts, "</svg>", ""])
 
@@ -130,9 +130,9 @@ def _drawn(box: Box) -> str:
     fill = box.colour or "#eeeeee"
     first = box.y + 4 - 7 * (len(box.lines) - 1)
     texts = "".join(f'<text x="{box.x:.1f}" y="{first + 14 * i:.1f}">{escape(line)}</text>' for i, line in enumerate(box.lines))
+    left, top = f"{box.x - box.width / 2:.1f}", f"{box.y - HEIGHT / 2:.1f}"
     return (
-        f"<g><title>{escape(box.tooltip)}</title>"
-        f'<rect x="{box.x - box.width / 2:.1f}" y="{box.y - HEIGHT / 2:.1f}" width="{box.width:.1f}" height="{HEIGHT}" rx="{corner}" '
+        f'<g><title>{escape(box.tooltip)}</title><rect x="{left}" y="{top}" width="{box.width:.1f}" height="{HEIGHT}" rx="{corner}" '
         f'fill="{fill}" stroke="#424242"/>{texts}</g>'
     )
 

@@ -68,6 +68,7 @@ def draw(graph: Graph, to_file: Any = "graph.svg", verbose: bool = True) -> Path
 
 
 def _run(program: str, text: str, path: Path, kind: str) -> None:
-    done = subprocess.run([program, f"-T{kind}", "-o", str(path)], input=text, capture_output=True, text=True, encoding="utf-8", check=False)
+    command = [program, f"-T{kind}", "-o", str(path)]
+    done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise FileError(f"plot: dot cannot draw {path.name}: {done.stderr.strip()}")
