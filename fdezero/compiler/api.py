@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
@@ -104,7 +105,8 @@ class Compiled:
         constants, args, kwargs = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
         leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
         layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
-        return self._recorded(leaves, (treedef, constants, tuple(layouts)), args, kwargs)[0].graph
+        with np.errstate(all="ignore"):  # the numbers are not asked for
+            return self._recorded(leaves, (treedef, constants, tuple(layouts)), args, kwargs)[0].graph
 
     @property
     def graph(self) -> Any:
