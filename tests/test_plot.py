@@ -1,5 +1,6 @@
 """`trace` and `plot`: the program with the user's lines, and drawings of it with and without Graphviz."""
 
+import itertools
 import os
 import re
 import shutil
@@ -115,7 +116,7 @@ class TestWithoutGraphviz:
             rows.setdefault(box.rank, []).append(box)
         for row in rows.values():
             row.sort(key=lambda box: box.x)
-            assert all(a.x + a.width / 2 < b.x - b.width / 2 for a, b in zip(row, row[1:], strict=False))
+            assert all(a.x + a.width / 2 < b.x - b.width / 2 for a, b in itertools.pairwise(row))
 
     def test_html_is_one_page_that_needs_nothing(self, tmp_path: Path) -> None:
         text = fd.plot(loss)(W, X, to_file=tmp_path / "graph.html").read_text(encoding="utf-8")
