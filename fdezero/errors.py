@@ -10,7 +10,10 @@
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── KeyMissingError   (TypeError)    a random operation without its key
+    ├── KeyReuseError     (ValueError)   debug: a random key used twice
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
+    ├── NanError          (FloatingPointError)  debug: an operation that made a NaN or an infinity
+    ├── RuleError         (TypeError)    debug: a derivative of another dtype or shape than its primal
     ├── StaticError       (TypeError)    a static argument that cannot tell programs apart
     ├── StormError        (RuntimeError) a function recorded more often than was allowed
     └── TraceError        (TypeError)    a traced value used where only an array will do
@@ -74,8 +77,28 @@ class KeyMissingError(FdezeroError, TypeError):
     """A random operation was called without its key."""
 
 
+class KeyReuseError(FdezeroError, ValueError):
+    """Found by `fd.debug(keys=True)`: a random key was used twice. `lines` are the user's lines of both uses."""
+
+    lines: tuple[Any, ...] = ()
+
+
 class MissingExtraError(FdezeroError, ImportError):
     """An optional dependency is not installed; the text names the extra."""
+
+
+class NanError(FdezeroError, FloatingPointError):
+    """Found by `fd.debug(nans=True)`: a NaN or an infinity, the name of the `operation` that made it, and the user's `line`."""
+
+    operation: str = ""
+    line: Any = None
+
+
+class RuleError(FdezeroError, TypeError):
+    """Found by `fd.debug(dtypes=True)`: a derivative that does not fit, of `operation` at the user's `line`."""
+
+    operation: str = ""
+    line: Any = None
 
 
 class StaticError(FdezeroError, TypeError):
