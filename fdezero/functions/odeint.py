@@ -58,7 +58,7 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
     if trees.flatten(slope)[1] != trees.flatten(y0)[1]:
         raise trees.structure_error(y0, slope, "odeint: y0", "what the function returned")
     for (path, x), dx in zip(trees.flatten_with_path(y0), trees.leaves(slope), strict=True):
-        if getattr(x, "shape", ()) != getattr(dx, "shape", ()) or getattr(x, "dtype", np.dtype(float)) != getattr(dx, "dtype", np.dtype(float)):
+        if (getattr(x, "shape", ()), _dtype(x)) != (getattr(dx, "shape", ()), _dtype(dx)):
             where = f" at {path!r}" if path else ""
             raise ShapeError(f"odeint: the function gives {describe(dx)}{where}, y0 is {describe(x)}: shapes and dtypes must agree.")
     ys = _integrate(field, rtol, atol, y, ts, (captured, args))
@@ -72,7 +72,8 @@ def _integrate(field: Field, rtol: float, atol: float, y: Any, ts: Any, paramete
 
     def between(carry: Any, times: Any) -> Any:
         y, size = carry
-        y, size = _advance(field, rtol, atol, y, size, *times, parameters)
+        t, end = times
+        y, size = _advance(field, rtol, atol, y, size, t, end, parameters)
         return (y, size), y
 
     slope = field(y, ts[0], parameters)
@@ -116,6 +117,10 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
 
     y, _, reached, size, _ = while_loop(unfinished, step, (y, field(y, t, parameters), t, size, 0 * t))
     return fnp.where(reached == end, y, fnp.asarray(np.nan, y.dtype)), size
+
+
+def _dtype(x: Any) -> Any:
+    return getattr(x, "dtype", np.dtype(float))
 
 
 def _norm(x: Any, scale: Any) -> Any:

@@ -46,10 +46,8 @@ def vmap(
         finally:
             level.alive = False
         outputs, out_def = trees.flatten(result)
-        return trees.unflatten(
-            out_def,
-            [_out(level, leaf, axis) for leaf, axis in zip(outputs, _spread(name, out_axes, result, "out_axes", "the result"), strict=True)],
-        )
+        places = _spread(name, out_axes, result, "out_axes", "the result")
+        return trees.unflatten(out_def, [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)])
 
     return batched
 

@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
 from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
@@ -34,7 +33,7 @@ class _Rule:
             bound.apply_defaults()
             args = bound.args
             if bound.kwargs:
-                raise StructureError(f"{self.name} has a rule, which names arguments by position: {', '.join(bound.kwargs)} cannot be keyword-only.")
+                raise StructureError(f"{self.name} has a rule, which knows arguments by position, but {', '.join(bound.kwargs)} has none.")
         call = _Call(self.name, args, self.nondiff_argnums)
         if not any(isinstance(leaf, Tracer) for leaf in call.values):
             return self.function(*args)
@@ -292,7 +291,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
             t = zeros_like(y) if t is None else as_array(t)
             if t.shape != getattr(y, "shape", ()):
                 where = f" at {path!r}" if path else ""
-                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, the output {describe(y)}; shapes must agree.")
+                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output {describe(y)}.")
             moved.append(t)
         return tuple(moved)
 

@@ -1,6 +1,7 @@
 """Whole derivatives for users: jacobian and hessian, products with a Hessian, and gradients entry by entry."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError, describe
 from .batching import vmap
 from .forward import jvp
-from .reverse import grad, name_of, vjp
+from .reverse import _split_aux, grad, name_of, vjp
 
 Argnums = int | Sequence[int]
 
@@ -72,7 +73,8 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
     total, start, basis = sum(map(_size, leaves)), 0, []
     for leaf in leaves:
         n, plain = _size(leaf), unwrap(leaf)
-        rows = np.zeros_like(plain if hasattr(plain, "shape") else np.asarray(plain), shape=(total, *_shape(leaf)))
+        # Row by row whatever the leaf's order, or `reshape` below would copy.
+        rows = np.zeros_like(plain if hasattr(plain, "shape") else np.asarray(plain), order="C", shape=(total, *_shape(leaf)))
         rows.reshape(-1)[start * n : (start + n) * n : n + 1] = 1
         basis.append(rows)
         start += n
@@ -82,7 +84,7 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
 def _spans(leaves: Sequence[Any]) -> list[slice]:
     """Where the entries of each leaf stand among those of all."""
     ends = np.cumsum([0, *map(_size, leaves)])
-    return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
 def _outputs(name: str, output: Any) -> list[Any]:
@@ -105,28 +107,25 @@ def _refuse_complex(name: str, what: str, leaves: Sequence[Any], instead: str) -
             )
 
 
-def _with_aux(function: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
-    return function if has_aux else lambda *args, **kwargs: (function(*args, **kwargs), None)
-
-
-def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str, Any], holomorphic: bool) -> tuple[Any, Any]:
-    """The Jacobian, and aux, by forward mode: all columns at once."""
+def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str, Any], holomorphic: bool) -> Any:
+    """The Jacobian by forward mode: all columns at once."""
     if not holomorphic:
         _refuse_complex(inputs.name, "an argument", inputs.leaves, ", or use jacrev where the outputs are real")
 
     def column(*direction: Any) -> Any:
-        return jvp(lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction, has_aux=True)
+        return jvp(lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
 
-    output, columns, aux = vmap(column, out_axes=(None, -1, None))(*_basis(inputs.leaves))
-    _outputs(inputs.name, output)
+    columns = vmap(column, out_axes=-1)(*_basis(inputs.leaves))
+    _outputs(inputs.name, columns)
     spans = _spans(inputs.leaves)
 
-    def blocks(y: Any, columns: Any) -> Any:
+    def blocks(columns: Any) -> Any:
+        shape = columns.shape[:-1]
         return inputs.tree([
-            _as(columns[..., span].reshape(_shape(y) + _shape(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)
+            _as(columns[..., span].reshape(shape + _shape(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)
         ])
 
-    return _tree_of(blocks, output, columns), aux
+    return trees.map(blocks, columns)
 
 
 def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomorphic: bool) -> Any:
@@ -158,12 +157,6 @@ def _as(block: Any, x: Any) -> Any:
     return block if block.dtype == dtype or (block.dtype.kind == "c" and dtype.kind != "c") else block.astype(dtype)
 
 
-def _tree_of(function: Callable[..., Any], first: Any, second: Any) -> Any:
-    """The tree of `function(leaf, leaf)`, each of which may be a tree itself."""
-    leaves, treedef = trees.flatten(first)
-    return trees.unflatten(treedef, [function(*pair) for pair in zip(leaves, trees.leaves(second), strict=True)])
-
-
 def jacfwd(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
@@ -172,8 +165,11 @@ def jacfwd(
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("jacfwd", function), args, argnums)
-        J, aux = _in_columns(inputs, _with_aux(function, has_aux), kwargs, holomorphic)
-        return (J, aux) if has_aux else J
+        if not has_aux:
+            return _in_columns(inputs, function, kwargs, holomorphic)
+        # Aux, which may be anything, does not go through the batch: it takes a run of its own.
+        J = _in_columns(inputs, lambda *args, **kwargs: _split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic)
+        return J, function(*args, **kwargs)[1]
 
     return jacobian_of
 
@@ -203,11 +199,14 @@ def _reversed(function: Callable[..., Any], argnums: Argnums, has_aux: bool, hol
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("jacobian" if by_shape else "jacrev", function), args, argnums)
-        both = _with_aux(function, has_aux)
+
+        def both(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
+
         output, pullback, aux = vjp(lambda *leaves: inputs.call(both, leaves, kwargs), *inputs.leaves, has_aux=True)
         if by_shape and _forward_is_better(inputs.leaves, trees.leaves(output), holomorphic):
             pullback.release()
-            J, aux = _in_columns(inputs, both, kwargs, holomorphic)
+            J = _in_columns(inputs, lambda *args, **kwargs: both(*args, **kwargs)[0], kwargs, holomorphic)
         else:
             J = _in_rows(inputs, output, pullback, holomorphic)
             pullback.release()
@@ -266,7 +265,7 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[int]:
     """Which primals move; StructureError or ShapeError, naming the path, where a tangent is not like its primal."""
     if len(primals) != len(tangents):
-        raise StructureError(f"{name}: {len(primals)} primals and {len(tangents)} tangents; give one for each, None for what is held fixed.")
+        raise StructureError(f"{name}: {len(primals)} primals, but {len(tangents)} tangents; None stands for a primal that is held fixed.")
     moving = [i for i, t in enumerate(tangents) if t is not None]
     if not moving:
         raise StructureError(f"{name}: all tangents are None, so that nothing moves; give a tree like the primal for one at least.")

@@ -73,7 +73,9 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
     for path, y in trees.flatten_with_path(output):
         if np.any(np.asarray(unwrap(y)) != 0):
             where = f" at {path!r}" if path else ""
-            raise StructureError(f"{name}: the function is not linear: of zeros it makes {unwrap(y)!r}{where}. Take away what it adds: f(x) - f(0).")
+            raise StructureError(
+                f"{name}: the function is not linear: of zeros it makes {unwrap(y)!r}{where}. Take away what it adds, f(x) - f(0)."
+            )
     return pullback  # type: ignore[no-any-return]
 
 
@@ -112,7 +114,7 @@ def _is_linear(node: Node) -> bool:
         case Elementwise(partials=partials):
             # Linear if no partial derivative looks at the result, or at what is traced.
             looks = {0, *[i + 1 for i in active]}
-            return all(partials[i] is None or looks.isdisjoint(partials[i].takes) for i in active)
+            return all(looks.isdisjoint(partial.takes) for i in active if (partial := partials[i]) is not None)
         case Reduction():
             return False
     return True
