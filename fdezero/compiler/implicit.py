@@ -12,7 +12,6 @@ from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
 from ..numpy._common import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
-from ..transforms.reverse import name_of
 from .closures import closure_converted
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
@@ -199,6 +198,6 @@ def custom_root(function: Callable[[Any], Any], initial_guess: Any, solve: Solve
     pure, captured = closure_converted(function, initial_guess)
     leaves, treedef = trees.flatten(initial_guess)
     region = _Root(pure, solve, tangent_solve, treedef, len(leaves))
-    region.check(initial_guess, pure(captured, initial_guess), name_of("the function", function))
+    region.check(initial_guess, pure(captured, initial_guess), "the function")
     return trees.unflatten(treedef, region(*leaves, *captured))
 

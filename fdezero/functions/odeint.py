@@ -87,8 +87,8 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
     """y at `end` from y at t, by steps that begin with `size`, and the size to go on with."""
 
     def unfinished(carry: Any) -> Any:
-        _, _, t, _, count = carry
-        return (t != end) & (count < MOST_STEPS)
+        _, _, t, size, count = carry
+        return (t != end) & (t + size != t) & (count < MOST_STEPS)
 
     def step(carry: Any) -> Any:
         y, slope, t, size, count = carry

@@ -31,9 +31,10 @@ class _Inputs:
         self.places = [i for i, leaf in enumerate(self.all) if trees.is_differentiable(leaf)]
         self.leaves = [self.all[i] for i in self.places]
         if not self.leaves:
-            named = [f"{path}: {describe(leaf)}" for path, leaf in trees.flatten_with_path(self.chosen)]
+            found = trees.flatten_with_path(self.chosen[0] if self.single else self.chosen)
+            named = ", ".join(f"{path}: {describe(leaf)}" if path else describe(leaf) for path, leaf in found)
             raise DTypeError(
-                f"{name}: argument {argnums} has nothing to differentiate ({', '.join(named) or 'no leaf'}); a derivative needs "
+                f"{name}: argument {argnums} has nothing to differentiate ({named or 'no leaf'}); a derivative needs "
                 "floating numbers. Say x.astype(float), or 2.0 in place of 2."
             )
 
@@ -113,10 +114,11 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
         _refuse_complex(inputs.name, "an argument", inputs.leaves, ", or use jacrev where the outputs are real")
 
     def column(*direction: Any) -> Any:
-        return jvp(lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
+        derivative = jvp(lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
+        _outputs(inputs.name, derivative)
+        return derivative
 
     columns = vmap(column, out_axes=-1)(*_basis(inputs.leaves))
-    _outputs(inputs.name, columns)
     spans = _spans(inputs.leaves)
 
     def blocks(columns: Any) -> Any:

@@ -1,0 +1,174 @@
+"""`custom_jvp` and `custom_vjp`: rules that differ from the derivative, so that they can be told, under every transform."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import numpy as fnp
+from fdezero.errors import ShapeError, StructureError, TraceError
+from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
+
+X = np.array([0.1, 0.5, -0.3])
+
+
+@pytest.fixture
+def doubled() -> Any:
+    """{"y": exp(x) scale, "n": 3}, with twice its tangent."""
+
+    @fd.custom_jvp
+    def f(x: Any, scale: Any) -> Any:
+        return {"y": fnp.exp(x) * scale, "n": 3}
+
+    @f.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        (x, scale), (dx, dscale) = primals, tangents
+        y = f(x, scale)
+        moved = 2 * y["y"] * dx
+        return y, {"y": moved if dscale is None else moved + 2 * fnp.exp(x) * dscale, "n": None}
+
+    return f
+
+
+def test_custom_jvp_under_every_transform(doubled: Any) -> None:
+    def f(x: Any) -> Any:
+        return doubled(x, 3)["y"]
+
+    assert_trees_equal(f(X), 3 * np.exp(X))
+    expected, total = 6 * np.exp(X), lambda x: fnp.sum(f(x))
+    assert_trees_close(fd.jvp(f, (X,), (np.ones(3),)), (3 * np.exp(X), expected), 1e-14)
+    assert_trees_close(fd.grad(total)(X), expected, 1e-14)
+    assert_trees_close(fd.vmap(fd.grad(f))(X), expected, 1e-14)
+    assert_trees_close(fd.grad(lambda x: fnp.sum(fd.vmap(f)(x)))(X), expected, 1e-14)
+    assert_trees_close(fd.vmap(fd.grad(fd.grad(f)))(X), 2 * expected, 1e-14)  # the rule's own value has the rule
+    assert_trees_close(fd.hessian(total)(X), np.diag(2 * expected), 1e-14)
+    for compiled in (fd.compile(fd.grad(total)), fd.grad(fd.compile(total)), fd.compile(fd.vmap(fd.grad(f)))):
+        for _ in range(2):
+            assert_trees_equal(compiled(X), fd.grad(total)(X))
+
+
+def test_custom_jvp_sums_over_what_is_not_batched(doubled: Any) -> None:
+    scales = np.array([3.0, 1.0, 0.5])
+    f = lambda x, s: doubled(x, s)["y"]
+    of_x = fd.grad(lambda x: fnp.sum(fd.vmap(f, (None, 0))(x, scales)))(X)
+    assert_trees_close(of_x, 2 * np.exp(X) * scales.sum(), 1e-14)
+    of_s = fd.grad(lambda s: fnp.sum(fd.vmap(f, (0, None))(X, s)))(2.0)
+    assert_trees_close(of_s, 2 * np.exp(X).sum(), 1e-14)
+    moved = fd.jvp(lambda x, s: fd.vmap(f, (None, 0))(x, s), (X, scales), (np.ones(3), np.zeros(3)))[1]
+    assert_trees_close(moved, 2 * np.exp(X) * scales[:, None], 1e-14)
+    assert fd.vmap(lambda x: doubled(x, 2)["n"])(X).tolist() == [3, 3, 3]
+
+
+def test_a_true_rule_passes_check_grads() -> None:
+    @fd.custom_jvp
+    def log1pexp(x: Any) -> Any:
+        return fnp.where(x > 30, x, fnp.log1p(fnp.exp(fnp.minimum(x, 30))))
+
+    log1pexp.defjvp(lambda primals, tangents: (log1pexp(*primals), tangents[0] / (1 + fnp.exp(-primals[0]))))
+    check_grads(log1pexp, (X,), order=3)
+    assert fd.grad(log1pexp)(1000.0) == 1.0
+    assert fd.grad(log1pexp)(np.float32(1)).dtype == np.float32
+
+
+def test_nondiff_argnums() -> None:
+    seen: list[Any] = []
+
+    def power_jvp(function: Any, axis: Any, primals: Any, tangents: Any) -> Any:
+        seen.append((axis, function))
+        (x,), (t,) = primals, tangents
+        return reduced(function, x, axis), 10 * fnp.sum(t, axis=axis)
+
+    @functools.partial(fd.custom_jvp, nondiff_argnums=(0, 2))
+    def reduced(function: Any, x: Any, axis: int = 0) -> Any:
+        return fnp.sum(function(x), axis=axis)
+
+    reduced.defjvp(power_jvp)
+    x = np.arange(6.0).reshape(2, 3)
+    for call in (lambda x: reduced(fnp.sin, x, 1), lambda x: reduced(fnp.sin, x, axis=1)):
+        assert_trees_close(fd.grad(lambda x: fnp.sum(call(x)))(x), np.full((2, 3), 10.0), 0)
+        assert_trees_close(fd.jvp(call, (x,), (x,))[1], 10 * x.sum(1), 0)
+    batched = fd.vmap(fd.grad(lambda x: fnp.sum(reduced(fnp.sin, x, 1))))(np.stack([x, x]))
+    assert_trees_close(batched, np.full((2, 2, 3), 10.0), 0)
+    assert all(axis == 1 and type(axis) is int and function is fnp.sin for axis, function in seen)
+
+
+def test_custom_vjp_with_nondiff_argnums() -> None:
+    def scaled(x: Any, mode: str, bound: Any) -> Any:
+        return x * bound
+
+    f = fd.custom_vjp(scaled, nondiff_argnums=(1, 2))
+    f.defvjp(
+        lambda x, mode, bound: (x * bound, None),
+        lambda mode, bound, residuals, t: (fnp.clip(t, -bound, bound) if mode == "clip" else t,),
+    )
+    bound = np.array(0.5)
+    total = lambda mode: lambda x, b: fnp.sum(3 * f(x, mode, b))
+    assert_trees_close(fd.grad(total("clip"))(X, bound), np.full(3, 0.5), 0)
+    assert_trees_close(fd.grad(total("none"))(X, bound), np.full(3, 3.0), 0)
+    by_bound = fd.vmap(fd.grad(total("clip")), (None, 0))(X, np.array([0.5, 1.0]))
+    assert_trees_close(by_bound, np.array([[0.5] * 3, [1.0] * 3]), 0)
+    compiled = fd.compile(fd.grad(total("clip")))
+    for b in (bound, np.array(0.25), bound):
+        assert_trees_equal(compiled(X, b), np.full(3, float(b)))
+    with pytest.raises(TraceError, match=r"scaled: argument 2 has no derivative .* grad\(<lambda>\) differentiates by it.*stop_gradient"):
+        fd.grad(total("clip"), argnums=1)(X, bound)
+    assert_trees_close(fd.grad(lambda x: fnp.sum(f(x, "clip", fd.stop_gradient(fnp.sum(x)))))(X), np.full(3, X.sum()), 1e-15)
+    with pytest.raises(StructureError, match=r"nondiff_argnums=\(4,\), but 1 arguments"):
+        fd.custom_vjp(lambda x: x, nondiff_argnums=(4,))(1.0)
+
+
+def test_compiled_code_runs_the_function_and_not_its_forward_rule() -> None:
+    f = fd.custom_vjp(lambda x: fnp.sin(x))
+    f.defvjp(lambda x: (fnp.sin(x) + 0.0 * fnp.exp(x), x), lambda x, t: (t * fnp.cos(x),))
+    compiled = fd.compile(f)
+    assert_trees_equal(compiled(X), np.sin(X))
+    assert "exp" not in str(compiled.graph)
+
+
+def test_methods_have_rules_too() -> None:
+    class Model:
+        @fd.custom_jvp
+        def call(self, x: Any) -> Any:
+            return x * 2
+
+        call.nondiff_argnums = (0,)
+        call.defjvp(lambda self, primals, tangents: (primals[0] * 2, tangents[0] * 7))
+
+    assert fd.grad(Model().call)(1.0) == 7.0
+
+
+def test_mistakes_in_rules(doubled: Any) -> None:
+    doubled.rule = None
+    with pytest.raises(StructureError, match=r"has no rule yet: call f.defjvp\(rule\)"):
+        fd.grad(lambda x: doubled(x, 1.0)["y"])(1.0)
+
+    def gradient(rule: Any) -> Any:
+        f = fd.custom_jvp(lambda x: {"y": x})
+        f.defjvp(rule)
+        return fd.grad(lambda x: fnp.sum(f(x)["y"]))(X)
+
+    with pytest.raises(StructureError, match=r"must return \(output, tangent\), got dict"):
+        gradient(lambda p, t: {"y": p[0]})
+    with pytest.raises(StructureError, match=r"output and tangent differ at 'y'"):
+        gradient(lambda p, t: ({"y": p[0]}, {"z": t[0]}))
+    with pytest.raises(ShapeError, match=r"tangent at 'y' is float64\[\], but the output float64\[3\]"):
+        gradient(lambda p, t: ({"y": p[0]}, {"y": t[0].sum()}))
+    assert_trees_equal(gradient(lambda p, t: ({"y": p[0]}, None)), np.zeros(3))
+
+    def backward(pull: Any) -> Any:
+        f = fd.custom_vjp(lambda tree: tree["a"] * 2)
+        f.defvjp(lambda tree: (tree["a"] * 2, None), lambda residuals, t: pull(t))
+        return fd.grad(lambda a: fnp.sum(f({"a": a})))(X)
+
+    with pytest.raises(StructureError, match=r"argument 0 and its gradient differ at 'a'"):
+        backward(lambda t: ({"b": t},))
+    with pytest.raises(ShapeError, match=r"gradient of argument 0/a is float64\[\], the argument float64\[3\]"):
+        backward(lambda t: ({"a": t.sum()},))
+    with pytest.raises(StructureError, match="must return a tuple of 1 gradients"):
+        backward(lambda t: {"a": t})
+    f = fd.custom_vjp(lambda x: x)
+    f.defvjp(lambda x: x, lambda r, t: (t,))
+    with pytest.raises(StructureError, match=r"forward rule of .* must return \(output, residuals\)"):
+        fd.grad(f)(1.0)
