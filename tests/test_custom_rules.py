@@ -127,6 +127,48 @@ def test_compiled_code_runs_the_function_and_not_its_forward_rule() -> None:
     assert "exp" not in str(compiled.graph)
 
 
+@pytest.mark.parametrize("transform", [fd.grad, lambda f: lambda a: fd.jvp(f, (a,), (1.0,))], ids=["grad", "jvp"])
+def test_a_rule_that_cannot_see_a_traced_value_is_told(transform: Any) -> None:
+    """Through the closure the derivative by `a` would be lost in silence."""
+
+    def of_jvp(a: Any) -> Any:
+        f = fd.custom_jvp(lambda x: x * a)
+        f.defjvp(lambda primals, tangents: (primals[0] * a, tangents[0] * 5))
+        return f(a * 2)
+
+    def of_vjp(a: Any) -> Any:
+        f = fd.custom_vjp(lambda x: x * a)
+        f.defvjp(lambda x: (x * a, None), lambda residuals, t: (t * 5,))
+        return f(a * 2)
+
+    for function in (of_jvp, of_vjp):
+        with pytest.raises(TraceError, match=r"through its closure.*Give it as an argument"):
+            transform(function)(1.5)
+        with pytest.raises(TraceError, match=r"through its closure.*Give it as an argument"):
+            fd.vmap(function)(X)
+
+
+def test_what_an_outer_level_traces_goes_its_own_way() -> None:
+    def inner(a: Any) -> Any:
+        f = fd.custom_jvp(lambda x: x * a)
+        f.defjvp(lambda primals, tangents: (primals[0] * a, 5 * a * tangents[0]))
+        return fd.grad(f)(2.0)
+
+    assert inner(1.5) == 7.5
+    assert fd.grad(inner)(1.5) == 5.0
+
+
+def test_rules_within_loops() -> None:
+    f = fd.custom_jvp(fnp.sin)
+    f.defjvp(lambda primals, tangents: (f(*primals), 2 * tangents[0] * fnp.cos(primals[0])))
+    loss = lambda x: fnp.sum(fd.scan(lambda carry, row: (f(carry) + row, carry), x, np.ones((3, 3)))[0])
+    expected = fd.grad(lambda x: fnp.sum(f(f(f(x) + 1) + 1) + 1))(X)
+    assert_trees_close(fd.grad(loss)(X), expected, 1e-15)
+    assert_trees_equal(fd.compile(fd.grad(loss))(X), fd.grad(loss)(X))
+    assert_trees_close(fd.grad(fd.compile(loss))(X), expected, 1e-15)
+    assert_trees_close(fd.compile(fd.hessian(loss))(X), fd.hessian(loss)(X), 1e-13)
+
+
 def test_methods_have_rules_too() -> None:
     class Model:
         @fd.custom_jvp

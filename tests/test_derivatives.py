@@ -1,5 +1,6 @@
 """Whole derivatives, linear maps and vectors: trees, dtypes, argnums, aux, and the errors for mistakes."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_arrays_are_writable_after_a_jacobian() -> None:
     for transform in (*MODES, fd.elementwise_grad):
         transform(lambda x: x * x)(x)
         assert x.flags.writeable
+
+
+def test_arrays_are_writable_again_when_a_pushforward_is_gone() -> None:
+    x = X.copy()
+    _, pushforward = fd.linearize(lambda x: x * x, x)
+    assert not x.flags.writeable
+    del pushforward
+    gc.collect()
+    assert x.flags.writeable
 
 
 def test_hessians() -> None:

@@ -196,3 +196,29 @@ def test_compiled_they_give_the_same_bits(names: tuple[str, ...]) -> None:
         got = compiled(X)
         assert got.dtype == expected.dtype
         assert got.tobytes() == expected.tobytes()
+
+
+def on_device(x: Any) -> Any:
+    return fnp.sin(x) * x[::-1] + x @ x
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        fd.jacobian, fd.jacfwd, fd.jacrev, fd.hessian, fd.elementwise_grad,
+        lambda f: lambda x: fd.hvp(lambda x: fnp.sum(f(x)), (x,), (x,))[0],
+        lambda f: lambda x: fd.linearize(f, x)[1](x),
+        lambda f: lambda x: fd.linear_transpose(lambda v: along(f, x, v), x)(x)[0],
+        lambda f: lambda x: fd.ravel({"a": f(x), "n": 1, "c": 0.5})[0],
+        lambda f: lambda x: fd.grad(lambda v: fnp.sum(fd.ravel({"a": x, "c": x[0]})[1](v)["a"] ** 3))(fd.ravel({"a": x, "c": x[0]})[0]),
+        lambda f: lambda x: fd.grad(lambda x: fnp.sum(by_rule_of_jvp(f)(x)))(x),
+        lambda f: lambda x: fd.grad(lambda x: fnp.sum(by_rule_of_vjp(f)(x)))(x),
+        lambda f: lambda x: fd.grad(lambda x: fnp.sum(fd.custom_linear_solve(lambda y: 2 * y, f(x), lambda g, y: y / 2, symmetric=True)))(x),
+        lambda f: lambda x: fd.grad(lambda x: fnp.sum(fd.odeint(lambda y, t, x: x - y, 0 * x, fnp.zeros_like(x[:2]) + x[1:], x)))(x),
+    ],
+)  # fmt: skip
+def test_on_a_gpu_as_on_the_cpu(gpu: Any, transform: Callable[[Map], Map]) -> None:
+    x = np.array([0.25, 0.5, 1.0])
+    got = transform(on_device)(gpu.asarray(x))
+    assert isinstance(got, gpu.ndarray)
+    assert_trees_close(fd.to_numpy(got), transform(on_device)(x), 1e-9)

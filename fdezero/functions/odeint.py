@@ -116,7 +116,7 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
         )
 
     y, _, reached, size, _ = while_loop(unfinished, step, (y, field(y, t, parameters), t, size, 0 * t))
-    return fnp.where(reached == end, y, fnp.asarray(np.nan, y.dtype)), size
+    return fnp.where(reached == end, y, np.nan), size
 
 
 def _dtype(x: Any) -> Any:

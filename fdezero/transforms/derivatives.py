@@ -297,7 +297,9 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0) -> Call
     def derivative(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums)
         output, pullback = vjp(lambda *leaves: inputs.call(function, leaves, kwargs), *inputs.leaves)
-        _outputs(inputs.name, output)
+        for y in _outputs(inputs.name, output):
+            if _is_complex(y):
+                raise DTypeError(f"{inputs.name}: the output is {describe(y)}; a holomorphic function's derivative is fd.jvp along ones.")
         gradients = pullback(trees.map(lambda y: np.ones_like(y if hasattr(y, "shape") else np.asarray(y)), output))
         pullback.release()
         return inputs.tree(gradients)

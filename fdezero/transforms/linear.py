@@ -71,7 +71,7 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
         raise DTypeError(f"{name}: a transpose needs floating numbers, got {', '.join(map(describe, trees.leaves(zeros)))}.")
     output, pullback = vjp(watched, *zeros)
     for path, y in trees.flatten_with_path(output):
-        if np.any(np.asarray(unwrap(y)) != 0):
+        if np.any(unwrap(y) != 0):
             where = f" at {path!r}" if path else ""
             raise StructureError(
                 f"{name}: the function is not linear: of zeros it makes {unwrap(y)!r}{where}. Take away what it adds, f(x) - f(0)."
