@@ -85,9 +85,8 @@ def levels(tree: Any) -> set[Any]:
 
 
 def _zeros(example: Any) -> Any:
-    if hasattr(example, "shape") and not hasattr(example, "__array_namespace__") and not isinstance(example, Tracer):
-        return np.zeros(example.shape, example.dtype)
-    return zeros_like(example)
+    described = hasattr(example, "shape") and not hasattr(example, "strides") and not isinstance(example, Tracer)
+    return np.zeros(example.shape, example.dtype) if described else zeros_like(example)
 
 
 def _refuse_nonlinear(name: str, nodes: list[Node]) -> None:
