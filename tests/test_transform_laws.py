@@ -107,7 +107,7 @@ def divided(f: Map) -> Map:
 
 def flowed(f: Map) -> Map:
     """f(x) as the end of a path from zero at constant speed."""
-    return lambda x: fd.odeint(lambda y, t, speed: speed + 0 * y, np.zeros(3), np.array([0.0, 1.0]), f(x))[1]
+    return lambda x: fd.odeint(lambda y, t, speed: speed + 0 * y, np.zeros(3), np.array([0.0, 1.0]), f(x), rtol=1e-2)[1]
 
 
 def raveled(f: Map) -> Map:
@@ -188,7 +188,11 @@ def test_three_compose(names: tuple[str, ...]) -> None:
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
 
 
-@pytest.mark.parametrize("names", [(name,) for name in LAWS] + PAIRS, ids="-".join)
+# Second derivatives of a solver's loops are programs of many thousand lines, which take half a minute to write.
+COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or LAWS[names[0]].order < 2]
+
+
+@pytest.mark.parametrize("names", COMPILED, ids="-".join)
 def test_compiled_they_give_the_same_bits(names: tuple[str, ...]) -> None:
     fast, _ = composed(names)
     compiled, expected = fd.compile(fast), np.asarray(fast(X))
