@@ -214,3 +214,20 @@ def test_mistakes_in_rules(doubled: Any) -> None:
     f.defvjp(lambda x: x, lambda r, t: (t,))
     with pytest.raises(StructureError, match=r"forward rule of .* must return \(output, residuals\)"):
         fd.grad(f)(1.0)
+
+
+def test_complex_rules_are_adjoints_of_each_other() -> None:
+    """True rules of one function, holomorphic in z and not in w, either way."""
+    z, w = X + 1j, 0.5 * X - 0.3j
+    function = lambda z, w: fnp.exp(z) * fnp.conj(w)
+    by_jvp = fd.custom_jvp(function)
+    by_jvp.defjvp(lambda p, t: (by_jvp(*p), fnp.exp(p[0]) * (t[0] * fnp.conj(p[1]) + fnp.conj(t[1]))))
+    by_vjp = fd.custom_vjp(function)
+    by_vjp.defvjp(lambda z, w: (by_vjp(z, w), (z, w)), lambda r, t: (t * fnp.conj(fnp.exp(r[0])) * r[1], fnp.conj(t) * fnp.exp(r[0])))
+    for f in (by_jvp, by_vjp):
+        check_grads(f, (z, w), order=2)
+        loss, plain = lambda z, w: fnp.sum(abs(f(z, w)) ** 2), lambda z, w: fnp.sum(abs(function(z, w)) ** 2)
+        expected = fd.grad(plain, argnums=(0, 1))(z, w)
+        assert_trees_close(fd.grad(loss, argnums=(0, 1))(z, w), expected, 1e-13)
+        assert_trees_close(fd.grad(fd.compile(loss), argnums=(0, 1))(z, w), expected, 1e-13)
+        assert_trees_close(fd.vmap(fd.grad(loss, argnums=(0, 1)))(z[:, None], w[:, None])[0][:, 0], expected[0], 1e-13)

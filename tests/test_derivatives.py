@@ -338,3 +338,40 @@ def test_gradients_by_example_are_those_of_a_loop() -> None:
     assert_trees_close(got, fd.tree.map(lambda *leaves: np.stack(leaves), *loop), 1e-6)
     compiled = fd.compile(fd.vmap(gradient, in_axes=(None, 0, 0)))
     assert_trees_equal(compiled(model, x, t), got)
+
+
+# Complex numbers: cotangents as those of `vjp`, J^H t
+
+Z = np.array([0.3 + 0.2j, -0.4 + 1j, 0.7])
+
+
+def test_complex_jacobians() -> None:
+    f = lambda z: fnp.stack([z[0] * z[1], fnp.exp(z[2])])
+    expected = np.array([[Z[1], Z[0], 0], [0, 0, np.exp(Z[2])]])
+    for transform in MODES:
+        assert_trees_close(transform(f, holomorphic=True)(Z), expected, 1e-14)
+        assert transform(lambda z: z**3, holomorphic=True)(1j) == -3
+    assert_trees_close(fd.hessian(lambda z: fnp.sum(z**3), holomorphic=True)(Z), np.diag(6 * Z), 1e-14)
+    norm = lambda z: fnp.real(z * fnp.conj(z))
+    for transform in (fd.jacobian, fd.jacrev):  # real outputs: the rows are gradients
+        assert_trees_close(transform(norm)(Z), np.diag(2 * Z), 1e-14)
+    for transform in (fd.jacobian, fd.jacfwd):  # real inputs
+        assert_trees_close(transform(lambda x: fnp.exp(1j * x))(X), np.diag(1j * np.exp(1j * X)), 1e-14)
+    for transform, function in ((fd.jacobian, f), (fd.jacfwd, norm), (fd.jacrev, f), (fd.elementwise_grad, f)):
+        with pytest.raises(DTypeError, match=r"is complex128\[.*holomorphic=True if it is"):
+            transform(function)(Z)
+    assert_trees_close(fd.elementwise_grad(lambda z: z**2, holomorphic=True)(Z), 2 * Z, 1e-14)
+    assert_trees_close(fd.elementwise_grad(norm)(Z), 2 * Z, 1e-14)
+
+
+def test_complex_linear_maps() -> None:
+    A = np.array([[1j, 2.0, 1 + 1j], [0.5, -1j, 3.0]])
+    f = lambda z: fnp.sin(A @ z) * fnp.conj(z[0])
+    tangent, cotangent = Z[::-1] * 1j, np.array([1 + 2j, -0.5j])
+    assert_trees_close(fd.linearize(f, Z)[1](tangent), fd.jvp(f, (Z,), (tangent,))[1], 1e-14)
+    assert_trees_close(fd.linear_transpose(lambda z: A @ z, Z)(cotangent)[0], A.conj().T @ cotangent, 1e-14)
+    loss = lambda z: fnp.sum(abs(f(z)) ** 2)
+    assert_trees_close(fd.hvp(loss, (Z,), (tangent,))[0], fd.jvp(fd.grad(loss), (Z,), (tangent,))[1], 1e-14)
+    vector, unravel = fd.ravel({"z": Z, "r": 0.5, "c": 2j})
+    back = fd.grad(lambda v: loss(unravel(v)["z"]) + unravel(v)["r"] ** 2)(vector)
+    assert_trees_close(back, np.concatenate([[0, 1.0], fd.grad(loss)(Z)]), 1e-14)

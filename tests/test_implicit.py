@@ -152,3 +152,20 @@ def test_mistakes() -> None:
         fd.custom_root(lambda x: x - B, B, lambda f, x: x.sum(), divided)
     with pytest.raises(StructureError, match=r"differ at 'a'"):
         fd.custom_root(lambda x: {"b": x["a"]}, {"a": B}, newton, divided)
+
+
+def test_complex_solutions() -> None:
+    C, c = A + 1j * A.T / 3, B + 2j
+    check_grads(solved, (C, c), order=2)
+    hermitian = lambda C, c: fd.custom_linear_solve(lambda x: (C + fnp.conj(C.T)) @ x, c, jacobi, symmetric=True)
+    check_grads(hermitian, (C, c), order=2)
+    root = lambda p: fd.custom_root(lambda x: x**2 - p, 1 + 1j, newton_steps, divided)
+    check_grads(root, (np.array(0.5 + 2j),), order=2)
+    assert fd.grad(root, holomorphic=True)(2j) == pytest.approx(1 / (2 * (1 + 1j)))
+
+
+def newton_steps(f: Any, x: Any) -> Any:
+    for _ in range(12):
+        value, slope = fd.jvp(f, (x,), (fnp.ones_like(x),))
+        x = x - value / slope
+    return x

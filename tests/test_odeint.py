@@ -106,3 +106,10 @@ def test_mistakes() -> None:
         fd.odeint(lambda y, t: y, np.array([1, 2]), TS)
     with np.errstate(all="ignore"):
         assert np.isnan(fd.odeint(lambda y, t: y**2, 1.0, np.array([0.0, 2.0]))[-1])
+
+
+def test_complex_states() -> None:
+    f = lambda y, k, ts: fd.odeint(lambda y, t, k: {"z": 1j * k * y["z"], "x": -abs(y["z"]) ** 2 * y["x"]}, y, ts, k, **EXACT)
+    y, k = {"z": np.array([0.5 + 0.2j, 1j]), "x": np.array([0.3, 1.0])}, 0.7 - 0.1j
+    assert_trees_close(f(y, k, TS)["z"], y["z"] * np.exp(1j * k * TS)[:, None], 1e-9)
+    check_grads(f, (y, np.array(k), TS), order=1)

@@ -12,6 +12,7 @@ from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
 from ..numpy._common import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
+from ..transforms.reverse import conjugated
 from .closures import closure_converted
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
@@ -80,9 +81,9 @@ class _LinearSolve(_Solution):
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
-        multipliers = self.transpose()(*cotangents, *leaves[self.count :])
+        multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
-        return (*multipliers, *self.pulled(leaves, x, cotangent))
+        return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))  # type: ignore[no-any-return]
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         x = self(*leaves)  # A x = b, so A dx = db - dA x
@@ -129,9 +130,9 @@ class _Root(_Solution):
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
-        multipliers = self.tangents.transpose()(*cotangents, *x, *leaves[self.count :])
+        multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
-        return (*[None] * self.count, *self.pulled(leaves, x, cotangent))
+        return (*[None] * self.count, *conjugated(self.pulled(leaves, x, cotangent)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         x = self(*leaves)  # F(x, c) = 0, so dF/dx dx = -dF/dc dc
@@ -174,7 +175,8 @@ def custom_linear_solve(
     """`solve(matvec, b)`, the x with matvec(x) = b, differentiable in both modes, also by what `matvec` reaches through its closure.
 
     `matvec` is linear and gives a tree like `b`, as does x. A dx = db - dA x is solved by `solve`, and in reverse mode A^T u = t by
-    `transpose_solve(vecmat, t)`, or by `solve` if `symmetric`. No derivative goes through the solver.
+    `transpose_solve(vecmat, t)`, or by `solve` if `symmetric`; of complex numbers A^T is the conjugate transpose, and a symmetric A is
+    Hermitian. No derivative goes through the solver.
 
     Raises StructureError when trees differ, or for reverse mode without `transpose_solve`.
     """

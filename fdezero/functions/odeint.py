@@ -47,7 +47,8 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
         raise ShapeError(f"odeint: ts is {describe(ts)}; give the times as one axis: the first that of y0, and at least one more.")
     if not y.shape[0]:
         raise DTypeError("odeint: y0 has no floating numbers that could move.")
-    ts = ts if ts.dtype == y.dtype else ts.astype(y.dtype)  # or a float64 time would widen a float32 state
+    real = np.finfo(y.dtype).dtype
+    ts = ts if ts.dtype == real else ts.astype(real)  # or a float64 time would widen a float32 state
     pure, captured = closure_converted(lambda y, t, args: function(y, t, *args), y0, ts[0], args)
 
     def field(y: Any, t: Any, parameters: Any) -> Any:
@@ -78,7 +79,7 @@ def _integrate(field: Field, rtol: float, atol: float, y: Any, ts: Any, paramete
 
     slope = field(y, ts[0], parameters)
     size = 0.01 * _norm(y, atol + rtol * abs(y)) / (_norm(slope, atol + rtol * abs(y)) + 1e-6)
-    size = fnp.clip(size, 1e-6, abs(ts[1] - ts[0]) + 1e-6).astype(y.dtype)
+    size = fnp.clip(size, 1e-6, abs(ts[1] - ts[0]) + 1e-6).astype(ts.dtype)
     _, ys = scan(between, (y, size), (ts[:-1], ts[1:]))
     return fnp.concatenate([y[None], ys])
 
@@ -111,7 +112,7 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
             fnp.where(good, new, y),
             fnp.where(good, slopes[-1], slope),
             fnp.where(good, moved, t),
-            following.astype(y.dtype),
+            following.astype(t.dtype),
             count + 1,
         )
 
@@ -120,11 +121,15 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
 
 
 def _dtype(x: Any) -> Any:
-    return getattr(x, "dtype", np.dtype(float))
+    return np.dtype(getattr(x, "dtype", type(x)))
 
 
 def _norm(x: Any, scale: Any) -> Any:
     return fnp.sqrt(fnp.mean(abs(x / scale) ** 2))
+
+
+def _inner(x: Any, y: Any) -> Any:
+    return fnp.real(fnp.conj(x) * y).sum()
 
 
 def _forward(field: Field, rtol: float, atol: float, y: Any, ts: Any, parameters: Any) -> Any:
@@ -148,11 +153,11 @@ def _backward(field: Field, rtol: float, atol: float, residuals: Any, cotangents
         a, g = carry
         y, cotangent, t, before = row
         state = ravel((y, a + cotangent, g))[0]
-        _, a, g = parts(_integrate(adjoint, rtol, atol, state, fnp.stack([t, before]).astype(state.dtype), parameters)[1])
-        return (a, g), (cotangent * field(y, t, parameters)).sum()
+        _, a, g = parts(_integrate(adjoint, rtol, atol, state, fnp.stack([t, before]), parameters)[1])
+        return (a, g), _inner(cotangent, field(y, t, parameters))
 
     (a, g), of_times = scan(back, (a, g), (ys[1:], cotangents[1:], ts[1:], ts[:-1]), reverse=True)
-    of_start = -(a * field(ys[0], ts[0], parameters)).sum()
+    of_start = -_inner(a, field(ys[0], ts[0], parameters))
     of_ts = fnp.concatenate([of_start.reshape(1), of_times])
     return a + cotangents[0], of_ts, ravel(parameters)[1](g)
 

@@ -13,7 +13,7 @@ from ..core.tape import TapeTracer
 from ..errors import ShapeError, StructureError, TraceError, describe
 from ..numpy._common import as_array
 from .batching import vmap
-from .reverse import vjp
+from .reverse import conjugated, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -152,7 +152,8 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         clipped.defvjp(lambda x: (x, None), lambda residuals, t: (fd.numpy.clip(t, -1, 1),))
 
     `forward(*args) -> (output, residuals)`; `backward(residuals, cotangent) -> a tuple, one entry an argument` (None for
-    an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent.
+    an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent. Cotangents
+    of complex numbers are those that `vjp` takes and gives.
     Arguments in `nondiff_argnums` have no derivative: `backward(*nondiff, residuals, cotangent)` gets them first, and
     gives gradients of the others.
     """
@@ -205,7 +206,7 @@ class _Pulled(Region):
         return outputs, residuals
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        return self.pull(residuals, tuple(cotangents))
+        return conjugated(self.pull(residuals, conjugated(tuple(cotangents))))  # type: ignore[no-any-return]
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         outputs, residuals = self.rule(*leaves)
@@ -327,7 +328,8 @@ class _Pushed(Region):
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         pullback, moving, floating = residuals
-        found = dict(zip(moving, pullback([t for t, counts in zip(cotangents, floating, strict=True) if counts]), strict=True))
+        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+        found = dict(zip(moving, pullback.transposed(given), strict=True))
         return tuple(found.get(i) for i in range(len(active)))
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pushed":

@@ -10,9 +10,10 @@ import numpy as np
 from .. import tree as trees
 from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..numpy.elementwise import is_complex
 from .batching import vmap
 from .forward import jvp
-from .reverse import _split_aux, grad, name_of, vjp
+from .reverse import _split_aux, conjugated, grad, name_of, vjp
 
 Argnums = int | Sequence[int]
 
@@ -65,10 +66,6 @@ def _shape(leaf: Any) -> tuple[int, ...]:
     return getattr(leaf, "shape", ())
 
 
-def _is_complex(leaf: Any) -> bool:
-    return isinstance(leaf, complex) or getattr(getattr(leaf, "dtype", None), "kind", "") == "c"
-
-
 def _basis(leaves: Sequence[Any]) -> list[Any]:
     """For each leaf an array (entries of all leaves, *shape): the unit vectors of the space that the leaves span together."""
     total, start, basis = sum(map(_size, leaves)), 0, []
@@ -101,7 +98,7 @@ def _outputs(name: str, output: Any) -> list[Any]:
 
 def _refuse_complex(name: str, what: str, leaves: Sequence[Any], instead: str) -> None:
     for leaf in leaves:
-        if _is_complex(leaf):
+        if is_complex(leaf):
             raise DTypeError(
                 f"{name}: {what} is {describe(leaf)}, and has one complex derivative only where the function is holomorphic. "
                 f"Say holomorphic=True if it is{instead}."
@@ -146,7 +143,7 @@ def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomor
     else:
         rows = vmap(row)(*basis)
     if holomorphic:  # a pullback is the conjugate transpose
-        rows = tuple(np.conj(g) for g in rows)
+        rows = conjugated(rows)
     blocks = [
         inputs.tree([g[span].reshape(_shape(y) + _shape(x)) for g, x in zip(rows, inputs.leaves, strict=True)])
         for y, span in zip(leaves, _spans(leaves), strict=True)
@@ -155,7 +152,7 @@ def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomor
 
 
 def _as(block: Any, x: Any) -> Any:
-    dtype = getattr(x, "dtype", np.dtype(float))
+    dtype = np.dtype(getattr(x, "dtype", type(x)))
     return block if block.dtype == dtype or (block.dtype.kind == "c" and dtype.kind != "c") else block.astype(dtype)
 
 
@@ -218,9 +215,9 @@ def _reversed(function: Callable[..., Any], argnums: Argnums, has_aux: bool, hol
 
 
 def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphic: bool) -> bool:
-    if not holomorphic and any(map(_is_complex, outputs)):
+    if not holomorphic and any(map(is_complex, outputs)):
         return True
-    if not holomorphic and any(map(_is_complex, inputs)):
+    if not holomorphic and any(map(is_complex, inputs)):
         return False
     return sum(map(_size, inputs)) <= sum(map(_size, outputs))
 
@@ -287,7 +284,7 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
     return moving
 
 
-def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False) -> Callable[..., Any]:
     """The derivative of a function that works entry by entry, x (...) -> y (...): the array of dy/dx, as `function` is of y.
 
     Where an entry of the input meets several of the output, by broadcasting or otherwise, their derivatives are added up.
@@ -297,12 +294,12 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0) -> Call
     def derivative(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums)
         output, pullback = vjp(lambda *leaves: inputs.call(function, leaves, kwargs), *inputs.leaves)
-        for y in _outputs(inputs.name, output):
-            if _is_complex(y):
-                raise DTypeError(f"{inputs.name}: the output is {describe(y)}; a holomorphic function's derivative is fd.jvp along ones.")
+        leaves = _outputs(inputs.name, output)
+        if not holomorphic:
+            _refuse_complex(inputs.name, "the output", leaves, "")
         gradients = pullback(trees.map(lambda y: np.ones_like(y if hasattr(y, "shape") else np.asarray(y)), output))
         pullback.release()
-        return inputs.tree(gradients)
+        return inputs.tree(conjugated(gradients) if holomorphic else gradients)
 
     return derivative
 

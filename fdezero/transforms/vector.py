@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
+from ..core.kinds import cast
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..numpy import concatenate, reshape
@@ -24,7 +25,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     leaves, treedef = trees.flatten_trainable(tree)
     places = [i for i, leaf in enumerate(leaves) if trees.is_differentiable(leaf)]
     shapes = [getattr(leaves[i], "shape", ()) for i in places]
-    dtypes = [np.dtype(getattr(leaves[i], "dtype", float)) for i in places]
+    dtypes = [np.dtype(getattr(leaves[i], "dtype", type(leaves[i]))) for i in places]
     module = array_module(*[unwrap(leaf) for leaf in leaves])
     arrays = [leaves[i] if hasattr(leaves[i], "shape") else module.asarray(leaves[i]) for i in places]
     dtype = np.result_type(*dtypes) if dtypes else np.dtype(float)
@@ -40,9 +41,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
         full, start = list(leaves), 0
         for i, shape, own in zip(places, shapes, dtypes, strict=True):
             part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]
-            if own.kind != "c" and dtype.kind == "c":
-                part = np.real(part)
-            full[i] = part if part.dtype == own else part.astype(own)
+            full[i] = cast(part, own)
             start += math.prod(shape)
         return trees.unflatten(treedef, full)
 
