@@ -1,6 +1,6 @@
 """fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
 
-from . import data, errors, functions, io, nn, numpy, optim, random, testing, tree
+from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
 from .compiler import checkpoint, compile, cond, custom_linear_solve, custom_root, scan, while_loop  # noqa: A004, the field's word
 from .devices import array_module, device_of, gpu_available, to_device, to_numpy
 from .functions import odeint
@@ -34,6 +34,6 @@ __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
     "custom_vjp", "data", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux", "hessian", "hvp",
     "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "module", "nn", "numpy", "odeint", "optim",
-    "random", "ravel", "save", "scan", "static", "stop_gradient", "testing", "to_device", "to_numpy", "tree", "value_and_grad", "vjp",
-    "vmap", "while_loop",
+    "random", "ravel", "save", "scan", "special", "static", "stats", "stop_gradient", "testing", "to_device", "to_numpy", "tree",
+    "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

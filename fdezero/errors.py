@@ -3,6 +3,7 @@
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
     ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── DerivativeError   (TypeError)    a derivative that a function does not have
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
@@ -42,6 +43,10 @@ class ShapeError(FdezeroError, ValueError):
 
 class DTypeError(FdezeroError, TypeError):
     """A dtype that cannot be differentiated or drawn."""
+
+
+class DerivativeError(FdezeroError, TypeError):
+    """A function was differentiated with respect to an argument for which it has no rule."""
 
 
 class RangeError(FdezeroError, ValueError):

@@ -53,6 +53,8 @@ UNARY: dict[str, tuple[float, float]] = {
     ).split(), (-2, 2)),
     **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
+    "erf": (-2, 2), "erfc": (-2, 2), "erfinv": (-0.8, 0.8), "erfcinv": (0.3, 1.7), "erfcx": (-1, 2), "entr": (0.2, 2),
+    "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
 DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
@@ -67,6 +69,31 @@ COMPLEX_UNARY = (
 ).split()
 BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 W = (None, None, None)
+
+
+def _special_samples(sample: Any) -> None:
+    for name in ("xlogy", "xlog1py", "beta", "betaln"):
+        sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
+        sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
+    sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
+    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
+        sample(name, 3, between(0.6, 3, 2, 3))
+        sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
+
+
+def _fourier_samples(sample: Any) -> None:
+    z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
+    sample("fourier", z, axis=-1, sign=-1, norm="backward")
+    sample("fourier", z, axis=-2, sign=1, norm="backward")
+    sample("fourier", normal(2, 5), axis=-1, sign=-1, norm="forward")
+    sample("from_half", normal(2, 3), axis=-1, sign=1, norm="backward", size=5)
+    sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
+    for n in (1, 4, 5):
+        sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")
+        sample("to_half", normal(n, 2), axis=-2, sign=1, norm="backward")
+        half = normal(2, n // 2 + 1) + 1j * normal(2, n // 2 + 1)
+        sample("from_half", half, axis=-1, sign=-1, norm="ortho", size=n)
+        sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
 def _samples() -> list[Sample]:
@@ -122,6 +149,9 @@ def _samples() -> list[Sample]:
     sample("slice", normal(4, 5), index=((None, None, -2),))
     sample("unslice", normal(2, 2), index=((1, 5, 3),), shape=(6,))
     sample("unslice", normal(2, 1, 3), index=(0, None, (1, 4, None)), shape=(2, 5))
+    halves = (((0, 2, 1),), ((2, None, 1),))
+    sample("unslice_all", normal(3, 2), normal(3, 3), indices=halves, shape=(5,), whole=True)
+    sample("unslice_all", normal(3), normal(1, 3), indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))), shape=(3, 3), whole=False)
     for name in ("sum", "max", "min", "prod", "logsumexp"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
@@ -159,6 +189,8 @@ def _samples() -> list[Sample]:
     sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
+    _special_samples(sample)
+    _fourier_samples(sample)
     return made
 
 

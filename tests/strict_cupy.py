@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 from .strict_cupy_array import Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
@@ -54,6 +55,8 @@ trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdim
 """
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
+FOURIER = "fft ifft rfft irfft hfft ihfft".split()
+SPECIAL = "beta betaln digamma erf erfc erfcinv erfcx erfinv gammainc gammaincc gammaln i0 i0e i1 i1e zeta".split()
 CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
 ABSENT_UFUNCS = {"isnat", "matmul", "matvec", "spacing", "vecdot", "vecmat"}
 SCATTERS = {
@@ -191,6 +194,10 @@ def method_of(name: str, names: list[str]) -> Callable[..., Any]:
 
 for _name, _, _names in declared(METHODS):
     setattr(ndarray, _name, method_of(_name, _names))
+def kernel(name: str) -> Callable[..., ndarray]:
+    return lambda *args: wrap(getattr(special, name)(*map(operand, args)))
+
+
 class RawKernel:
     """The kernel of fdezero.random alone: its words come from numpy.random.Philox."""
 
@@ -264,6 +271,8 @@ def make_cupy() -> types.ModuleType:
         members[name] = strict(name, getattr(np, name), required, optional)
     for name in CREATION:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])
+    fourier = {name: strict(name, getattr(np.fft, name), ["a"], ["n", "axis", "norm"]) for name in FOURIER}
+    members["fft"] = types.SimpleNamespace(**fourier)
     for name in ("empty", "empty_like"):
         members[name] = spoiling(members[name])
     for name in dir(np):
@@ -278,9 +287,10 @@ def make_cupy() -> types.ModuleType:
 
 @pytest.fixture
 def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
-    """`import cupy` gives the stand-in, with two devices, the first of them current."""
+    """`import cupy` gives the stand-in, with two devices, the first of them current; SciPy's functions are in `cupyx`."""
     module = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", types.SimpleNamespace(**{f: kernel(f) for f in SPECIAL}))
     yield module
     assert current == [0], "a test left another device current"
 

@@ -50,7 +50,7 @@ class Elementwise(Primitive):
 
     One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
     name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
-    `c` is the same function as a C expression, for fused kernels.
+    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none.
     """
 
     def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str, write: Write, expand: bool) -> None:

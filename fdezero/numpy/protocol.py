@@ -49,10 +49,11 @@ def install(face: dict[str, Any]) -> None:
     }
     for name, member in members.items():
         setattr(Tracer, name, member)
-    for name, function in face.items():
-        numpys = getattr(np, name, None)
-        if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
-            NUMPY_FUNCTIONS[numpys] = function
+    for ours, module in ((face, np), (vars(face["fft"]), np.fft)):
+        for name, function in ours.items():
+            numpys = getattr(module, name, None)
+            if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
+                NUMPY_FUNCTIONS[numpys] = function
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
