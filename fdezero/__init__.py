@@ -1,19 +1,48 @@
 """fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
 
 from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
-from .compiler import checkpoint, compile, cond, scan, while_loop  # noqa: A004, the field's word
+from .compiler import (
+    checkpoint,
+    compile,  # noqa: A004, the field's word
+    cond,
+    custom_linear_solve,
+    custom_root,
+    scan,
+    while_loop,
+)
 from .debugging import debug, plot, trace
 from .devices import array_module, device_of, gpu_available, to_device, to_numpy
+from .functions import odeint
 from .io import load, save
 from .numpy import at
-from .transforms import custom_vjp, grad, jvp, stop_gradient, value_and_grad, vjp, vmap
+from .transforms import (
+    custom_jvp,
+    custom_vjp,
+    elementwise_grad,
+    grad,
+    grad_and_aux,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linear_transpose,
+    linearize,
+    ravel,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from .tree import Frozen, Module, module, static
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_vjp", "data", "debug", "device_of", "errors",
-    "functions", "gpu_available", "grad", "io", "jvp", "load", "module", "nn", "numpy", "optim", "plot", "random", "save", "scan",
-    "special", "static", "stats", "stop_gradient", "testing", "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap",
-    "while_loop",
+    "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
+    "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
+    "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "module", "nn", "numpy",
+    "odeint", "optim", "plot", "random", "ravel", "save", "scan", "special", "static", "stats", "stop_gradient", "testing", "to_device",
+    "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
+from fdezero.compiler import fuse
 from fdezero.errors import StaticError, TraceError
 
 X = np.arange(3.0)
@@ -154,3 +155,24 @@ def test_a_loop_over_rows_has_one_array_for_its_derivative() -> None:
     compiled = fd.compile(fd.grad(lambda x: sum(np.sum(np.sin(x[k])) for k in range(50))))
     compiled(np.ones((50, 3)))
     assert compiled.source.count("write_unslice") == 1
+
+
+def test_a_choice_is_written_over_a_view_of_what_it_chooses_from() -> None:
+    def f(x: Any) -> Any:
+        row = np.tanh(x).reshape(-1)[None, 0]
+        return np.exp(np.where(row > 0, row, 0.2 * row))
+
+    compiled, x = fd.compile(f), np.array([0.5])
+    assert all(compiled(x).tobytes() == f(x).tobytes() for _ in range(3))
+
+
+def test_a_group_writes_a_choice_over_what_it_chooses_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuse, "LARGE", 4)
+
+    def f(a: Any, b: Any) -> Any:
+        product = a @ b
+        return np.where(b > 0, product, np.sin(b) * 0.2)
+
+    a, b = np.eye(4), np.array([[1.0, -1, 2, -2]] * 4)
+    compiled = fd.compile(f)
+    assert all(compiled(a, b).tobytes() == f(a, b).tobytes() for _ in range(3))

@@ -7,6 +7,7 @@ whole, and the levels ask it, as they ask primitives.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import TraceError
 from .tracer import Level, Tracer
 
 Leaves = Sequence[Any]
@@ -27,7 +28,13 @@ class Region:
             return self.run(*leaves)
         if not top.alive:
             top.refuse_escaped(leaves)
-        return top.process_region(self, leaves)
+        results = top.process_region(self, leaves)
+        if any(isinstance(y, Tracer) and isinstance(y.value, Tracer) and y.value.level is top for y in results):
+            raise TraceError(
+                f"{self.name} reaches a value traced by {top.name} through its closure, where its rule does not see it, and a derivative "
+                "or a batch would be wrong. Give it as an argument."
+            )
+        return results
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         """The results, from plain values."""

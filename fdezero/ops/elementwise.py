@@ -114,7 +114,7 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
     if xp is np and type(y) is int and y == 0 and condition.dtype == bool and x.dtype == out.dtype and (bits := BITS.get(out.dtype)):
         # A word times 0 or 1 is the choice between it and zero, without a branch that goes the wrong way half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
-    elif out is x:
+    elif out is x or (xp is np and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
         xp.copyto(out, y, where=xp.logical_not(condition))
     else:
         if out is not y:

@@ -1,8 +1,14 @@
-"""The transformations of functions: grad, value_and_grad, vjp, jvp, vmap, stop_gradient, custom_vjp."""
+"""The transformations of functions: derivatives in either mode, whole ones, linear maps, batching, rules of one's own."""
 
 from .batching import vmap
-from .custom import custom_vjp
+from .custom import custom_jvp, custom_vjp
+from .derivatives import elementwise_grad, grad_and_aux, hessian, hvp, jacfwd, jacobian, jacrev
 from .forward import jvp
+from .linear import linear_transpose, linearize
 from .reverse import grad, stop_gradient, value_and_grad, vjp
+from .vector import ravel
 
-__all__ = ["custom_vjp", "grad", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]
+__all__ = [
+    "custom_jvp", "custom_vjp", "elementwise_grad", "grad", "grad_and_aux", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
+    "linear_transpose", "linearize", "ravel", "stop_gradient", "value_and_grad", "vjp", "vmap",
+]  # fmt: skip

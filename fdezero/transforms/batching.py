@@ -8,20 +8,24 @@ import numpy as np
 
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
-from ..errors import ShapeError, describe
+from ..errors import ShapeError, StructureError, describe
 from .reverse import name_of
 
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 
 
-def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callable[..., Any]:
+def vmap(
+    function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None
+) -> Callable[..., Any]:
     """The function that maps `function` over a batch axis of its arguments, by one run of batched operations.
 
     `in_axes`: the batch axis of every positional argument, or a tuple of one entry an argument; an entry is an int,
     None (not batched), or a tree of these that is a prefix of the argument. Keyword arguments are not batched.
-    `out_axes`: where the batch axis of the results goes, likewise.
+    `out_axes`: where the batch axis of the results goes, likewise; None for a result that is the same for all.
+    `axis_size`: the size of the batch, for when no argument has a batch axis to tell it.
 
-    Raises ShapeError when there is no batch axis, or the sizes differ, naming the leaves.
+    Raises ShapeError when there is no batch axis, or the sizes differ, naming the leaves, and StructureError when axes are no
+    prefix of an argument or a result.
     """
 
     @functools.wraps(function)
@@ -31,33 +35,42 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
         if len(per_argument) != len(args):
             raise ShapeError(f"{name}: in_axes names {len(per_argument)} arguments, but {len(args)} were given.")
         leaves, treedef = trees.flatten(args)
-        axes = [axis for axis, arg in zip(per_argument, args, strict=True) for axis in _spread(axis, arg)]
-        level = Batch(name, _batch_size(name, args, leaves, axes))
+        axes = [
+            axis for i, (axis, arg) in enumerate(zip(per_argument, args, strict=True))
+            for axis in _spread(name, axis, arg, "in_axes", f"argument {i}")
+        ]  # fmt: skip
+        level = Batch(name, _batch_size(name, args, axes, axis_size))
         traced = [leaf if axis is None else BatchTracer(level, _to_front(leaf, axis)) for leaf, axis in zip(leaves, axes, strict=True)]
         try:
             result = function(*trees.unflatten(treedef, traced), **kwargs)
         finally:
             level.alive = False
         outputs, out_def = trees.flatten(result)
-        return trees.unflatten(
-            out_def,
-            [_out(level, leaf, axis) for leaf, axis in zip(outputs, _spread(out_axes, result), strict=True)],
-        )
+        places = _spread(name, out_axes, result, "out_axes", "the result")
+        return trees.unflatten(out_def, [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)])
 
     return batched
 
 
-def _spread(axes: Axes, tree: Any) -> list[int | None]:
+def _spread(name: str, axes: Axes, tree: Any, called: str, of: str) -> list[int | None]:
     """One axis for each leaf of `tree`, from a prefix tree of axes."""
-    if axes is None or isinstance(axes, int):
+    if axes is None or (isinstance(axes, int) and not isinstance(axes, bool)):
         return [axes] * len(trees.leaves(tree))
     prefix, treedef = trees.flatten(axes, none_is_leaf=True)
-    parts = treedef.flatten_up_to(tree)
-    return [axis for entry, part in zip(prefix, parts, strict=True) for axis in _spread(entry, part)]
+    if len(prefix) == 1 and prefix[0] is axes:
+        raise StructureError(f"{name}: {called} has {axes!r} for {of}; an axis is an int, or None for what is not batched.")
+    try:
+        parts = treedef.flatten_up_to(tree)
+    except ValueError:
+        raise StructureError(
+            f"{name}: {called} {axes!r} is no prefix of {of}, whose leaves are {', '.join(trees.paths(tree)) or 'none'}. Give one axis for "
+            "all of it, or a tree of the same containers."
+        ) from None
+    return [axis for entry, part in zip(prefix, parts, strict=True) for axis in _spread(name, entry, part, called, of)]
 
 
-def _batch_size(name: str, args: Any, leaves: list[Any], axes: list[int | None]) -> int:
-    sizes: dict[int, str] = {}
+def _batch_size(name: str, args: Any, axes: list[int | None], axis_size: int | None) -> int:
+    sizes: dict[int, str] = {} if axis_size is None else {axis_size: f"axis_size={axis_size}"}
     for (path, leaf), axis in zip(trees.flatten_with_path(args), axes, strict=True):
         if axis is None:
             continue
@@ -67,11 +80,11 @@ def _batch_size(name: str, args: Any, leaves: list[Any], axes: list[int | None])
                 f"{name}: argument {path} is {describe(leaf)} and has no axis {axis} to map over. "
                 "Give in_axes=None for arguments that are not batched, as in in_axes=(None, 0)."
             )
-        sizes.setdefault(shape[axis], f"{path} {describe(leaf)} (axis {axis})")
+        sizes.setdefault(shape[axis], f"argument {path} {describe(leaf)} (axis {axis})")
     if not sizes:
-        raise ShapeError(f"{name}: no argument has a batch axis; in_axes is None for all.")
+        raise ShapeError(f"{name}: no argument has a batch axis; in_axes is None for all, and there is no axis_size.")
     if len(sizes) > 1:
-        raise ShapeError(f"{name}: the batch axes differ in size: {', '.join(f'argument {where}' for where in sizes.values())}.")
+        raise ShapeError(f"{name}: the batch axes differ in size: {', '.join(sizes.values())}.")
     return next(iter(sizes))
 
 
@@ -88,4 +101,6 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
     if not hasattr(leaf, "shape"):
         leaf = np.asarray(leaf)
     value = leaf.value if mine else np.broadcast_to(leaf, (level.size, *leaf.shape))
+    if not -value.ndim <= axis < value.ndim:
+        raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")
     return value if axis == 0 else np.moveaxis(value, 0, axis)

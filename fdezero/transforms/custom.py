@@ -1,20 +1,150 @@
-"""`custom_vjp`: a function whose derivative is given by its user."""
+"""`custom_jvp` and `custom_vjp`: functions whose derivative is given by their user."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree as trees
 from ..core import Region, Tracer
+from ..core.forward import ForwardTracer
 from ..core.kinds import zeros_like
-from ..errors import StructureError, describe
+from ..core.tape import TapeTracer
+from ..errors import ShapeError, StructureError, TraceError, describe
+from ..numpy._common import as_array
 from .batching import vmap
 from .reverse import conjugated, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
 
 
-class custom_vjp:  # noqa: N801, a decorator
+class _Rule:
+    """A function that has a rule: what the two decorators share."""
+
+    def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.nondiff_argnums = tuple(nondiff_argnums)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            bound = inspect.signature(self.function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args
+            if bound.kwargs:
+                raise StructureError(f"{self.name} has a rule, which knows arguments by position, but {', '.join(bound.kwargs)} has none.")
+        call = _Call(self.name, args, self.nondiff_argnums)
+        if not any(isinstance(leaf, Tracer) for leaf in call.values):
+            return self.function(*args)
+        region, structure = self.region(call)
+        outputs = region(*call.values)
+        return trees.unflatten(structure[0], outputs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def region(self, call: "_Call") -> tuple[Region, list[Any]]:
+        """The call as a region, and a list that holds the structure of the output once it has run."""
+        raise NotImplementedError
+
+
+class _Call:
+    """One call of a function with a rule: its arguments as values, which are traced, and settings, which are not."""
+
+    def __init__(self, name: str, args: tuple[Any, ...], nondiff: tuple[int, ...]) -> None:
+        self.name, self.args = name, args
+        if any(not -len(args) <= n < len(args) for n in nondiff):
+            raise StructureError(f"{name}: nondiff_argnums={nondiff}, but {len(args)} arguments were given.")
+        self.nondiff = sorted(n % len(args) for n in nondiff)
+        self.differentiated = [n for n in range(len(args)) if n not in self.nondiff]
+        self.leaves, self.treedef = trees.flatten(args)
+        argument = [n for n, arg in enumerate(args) for _ in trees.leaves(arg)]
+        # A number is a value where it may be differentiated; elsewhere it may be an axis, which must stay a number.
+        self.places = [
+            i for i, (leaf, n) in enumerate(zip(self.leaves, argument, strict=True))
+            if hasattr(leaf, "shape") or (isinstance(leaf, int | float | complex) and n not in self.nondiff)
+        ]  # fmt: skip
+        self.values = [self.leaves[i] for i in self.places]
+        self.fixed = [k for k, i in enumerate(self.places) if argument[i] in self.nondiff]
+        self.moves = [argument[i] not in self.nondiff and trees.is_differentiable(self.leaves[i]) for i in self.places]
+        for place, value in zip(self.places, self.values, strict=True):
+            if argument[place] in self.nondiff and (level := _derivative_of(value)):
+                raise TraceError(
+                    f"{name}: argument {trees.paths(args)[place]} has no derivative (nondiff_argnums), but {level.name} differentiates by "
+                    "it. Give fd.stop_gradient(x) if that is what you mean, or take it out of nondiff_argnums."
+                )
+
+    def full(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """All arguments, from values."""
+        leaves = list(self.leaves)
+        for place, value in zip(self.places, values, strict=True):
+            leaves[place] = value
+        args: tuple[Any, ...] = trees.unflatten(self.treedef, leaves)
+        return args
+
+    def split(self, values: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+        """The arguments that are not differentiated, and those that are, from values."""
+        args = self.full(values)
+        return [args[n] for n in self.nondiff], tuple(args[n] for n in self.differentiated)
+
+    def again(self, fixed: Sequence[Any]) -> list[Any]:
+        """The arguments that are not differentiated, from their values alone."""
+        values: list[Any] = [None] * len(self.places)
+        for k, value in zip(self.fixed, fixed, strict=True):
+            values[k] = value
+        return self.split(values)[0]
+
+    def tangents(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
+        """The tangents of the differentiated arguments: zeros where nothing moves, None for what has no derivative."""
+        pairs = zip(values, tangents, self.moves, strict=True)
+        filled = iter([(zeros_like(x) if t is None else t) if moves else None for x, t, moves in pairs])
+        places = set(self.places)
+        leaves = [next(filled) if i in places else None for i in range(len(self.leaves))]
+        args = trees.unflatten(self.treedef, leaves)
+        return tuple(args[n] for n in self.differentiated)
+
+    def gradients(self, given: Any) -> tuple[Any, ...]:
+        """What a reverse rule gave, one entry a differentiated argument, as one entry a value."""
+        count = len(self.differentiated)
+        if not isinstance(given, tuple) or len(given) != count:
+            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, got {describe(given)}.")
+        by_argument = dict(zip(self.differentiated, given, strict=True))
+        flat: list[Any] = []
+        for n, arg in enumerate(self.args):
+            leaves, treedef = trees.flatten(arg)
+            gradient = by_argument.get(n)
+            flat += [None] * len(leaves) if gradient is None else _parts(self.name, n, treedef, gradient, arg)
+        return tuple(flat[place] if moves else None for place, moves in zip(self.places, self.moves, strict=True))
+
+
+def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any]:
+    """The leaves of a gradient like the argument, None where it has none."""
+    try:
+        parts = treedef.flatten_up_to(gradient)
+    except ValueError:
+        error = trees.structure_error(arg, gradient, f"argument {n}", "its gradient")
+        raise StructureError(f"the backward rule of {name}: {error}") from None
+    checked: list[Any] = []
+    for (path, x), t in zip(trees.flatten_with_path(arg), parts, strict=True):
+        part = None if t is None else as_array(t)
+        if part is not None and part.shape != getattr(x, "shape", ()):
+            where = f"{n}/{path}" if path else str(n)
+            raise ShapeError(f"the backward rule of {name}: the gradient of argument {where} is {describe(t)}, the argument {describe(x)}.")
+        checked.append(part)
+    return checked
+
+
+def _derivative_of(value: Any) -> Any:
+    """The level that differentiates by a value, if any does."""
+    while isinstance(value, Tracer):
+        if isinstance(value, TapeTracer | ForwardTracer):
+            return value.level
+        value = value.value
+    return None
+
+
+class custom_vjp(_Rule):  # noqa: N801, a decorator
     """Decorator: give `function` a reverse-mode rule of its own, to any order, and under every other transform.
 
         @fd.custom_vjp
@@ -24,73 +154,62 @@ class custom_vjp:  # noqa: N801, a decorator
     `forward(*args) -> (output, residuals)`; `backward(residuals, cotangent) -> a tuple, one entry an argument` (None for
     an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent. Cotangents
     of complex numbers are those that `vjp` takes and gives.
+    Arguments in `nondiff_argnums` have no derivative: `backward(*nondiff, residuals, cotangent)` gets them first, and
+    gives gradients of the others.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
-        self.forward: Callable[..., Any] | None = None
-        self.backward: Callable[..., Any] | None = None
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Any] | None = None
 
     def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
         """Set the rule."""
         self.forward, self.backward = forward, backward
 
-    def __call__(self, *args: Any) -> Any:
-        name = getattr(self.function, "__name__", "custom_vjp")
+    def region(self, call: _Call) -> tuple[Region, list[Any]]:
         if self.forward is None or self.backward is None:
-            raise StructureError(f"{name} has no rule yet: call {name}.defvjp(forward, backward).")
-        leaves, treedef = trees.flatten(args)
-        forward, backward = self.forward, self.backward
+            raise StructureError(f"{self.name} has no rule yet: call {self.name}.defvjp(forward, backward).")
+        function, forward, backward = self.function, self.forward, self.backward
         structure: list[Any] = [None]
 
-        def flat_forward(*leaves: Any) -> tuple[tuple[Any, ...], Any]:
-            output, residuals = forward(*trees.unflatten(treedef, leaves))
-            out_leaves, structure[0] = trees.flatten(output)
-            return tuple(out_leaves), residuals
+        def flat_function(*values: Any) -> tuple[Any, ...]:
+            leaves, structure[0] = trees.flatten(function(*call.full(values)))
+            return tuple(leaves)
+
+        def flat_forward(*values: Any) -> tuple[tuple[Any, ...], Any]:
+            result = forward(*call.full(values))
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise StructureError(f"the forward rule of {self.name} must return (output, residuals), got {describe(result)}.")
+            leaves, structure[0] = trees.flatten(result[0])
+            return tuple(leaves), (result[1], [values[k] for k in call.fixed])
 
         def flat_backward(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
-            gradients = backward(residuals, trees.unflatten(structure[0], cotangents))
-            return _one_per_leaf(name, gradients, args)
+            kept, fixed = residuals
+            return call.gradients(backward(*call.again(fixed), kept, trees.unflatten(structure[0], cotangents)))
 
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            return self.function(*args)
-        outputs = _Custom(name, flat_forward, flat_backward)(*leaves)
-        return trees.unflatten(structure[0], outputs)
+        return _Pulled(self.name, flat_function, flat_forward, flat_backward), structure
 
 
-def _one_per_leaf(name: str, gradients: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not isinstance(gradients, tuple) or len(gradients) != len(args):
-        raise StructureError(f"the backward rule of {name} must return a tuple of {len(args)} gradients, got {describe(gradients)}.")
-    flat: list[Any] = []
-    for gradient, arg in zip(gradients, args, strict=True):
-        leaves, treedef = trees.flatten(arg)
-        flat += [None] * len(leaves) if gradient is None else treedef.flatten_up_to(gradient)
-    return tuple(flat)
-
-
-class _Custom(Region):
-    """A function with its own rule: `function(*leaves) -> (results, residuals)` and `pull(residuals, cotangents) -> gradients`."""
+class _Pulled(Region):
+    """A function with a reverse rule: `rule(*leaves) -> (results, residuals)` and `pull(residuals, cotangents) -> gradients`."""
 
     composed = True
 
-    def __init__(self, name: str, function: Callable[..., Any], pull: Flat) -> None:
-        self.name, self.function, self.pull = name, function, pull
+    def __init__(self, name: str, function: Flat, rule: Callable[..., Any], pull: Flat) -> None:
+        self.name, self.function, self.rule, self.pull = name, function, rule, pull
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
-        outputs: tuple[Any, ...] = self.function(*leaves)[0]
-        return outputs
+        return self.function(*leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The rule's own forward run is differentiable at the levels below: it runs there as it stands.
-        outputs, residuals = self.function(*leaves)
+        outputs, residuals = self.rule(*leaves)
         return outputs, residuals
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         return conjugated(self.pull(residuals, conjugated(tuple(cotangents))))  # type: ignore[no-any-return]
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        outputs, residuals = self.function(*leaves)
+        outputs, residuals = self.rule(*leaves)
         moving = [i for i, t in enumerate(tangents) if t is not None]
 
         def pulled(*cotangents: Any) -> tuple[Any, ...]:
@@ -103,7 +222,7 @@ class _Custom(Region):
         transpose.release()
         return outputs, tuple(t if trees.is_differentiable(y) else None for y, t in zip(outputs, moved, strict=True))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> "_Custom":
+    def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pulled":
         axes = tuple(0 if my else None for my in mine)
 
         def pull(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -111,4 +230,108 @@ class _Custom(Region):
             # What is not batched serves every example: its gradient is the sum over the batch.
             return tuple(t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True))
 
-        return _Custom(self.name, vmap(self.function, axes), pull)
+        return _Pulled(self.name, vmap(self.function, axes), vmap(self.rule, axes), pull)
+
+
+class custom_jvp(_Rule):  # noqa: N801, a decorator
+    """Decorator: give `function` a forward-mode rule of its own, to any order, and under every other transform.
+
+        @fd.custom_jvp
+        def log1pexp(x): return fd.numpy.log(1 + fd.numpy.exp(x))
+        @log1pexp.defjvp
+        def rule(primals, tangents):
+            (x,), (t,) = primals, tangents
+            return log1pexp(x), t / (1 + fd.numpy.exp(-x))
+
+    `rule(primals, tangents) -> (output, its tangent)`, linear in the tangents, which are zeros for what does not move and None
+    for integers; reverse mode is its transpose. Arguments in `nondiff_argnums` have no derivative, and are the first ones of
+    the rule: `rule(*nondiff, primals, tangents)`.
+    """
+
+    rule: Callable[..., Any] | None = None
+
+    def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the rule, and give it back."""
+        self.rule = rule
+        return rule
+
+    def region(self, call: _Call) -> tuple[Region, list[Any]]:
+        if self.rule is None:
+            raise StructureError(f"{self.name} has no rule yet: call {self.name}.defjvp(rule).")
+        function, rule = self.function, self.rule
+        structure: list[Any] = [None]
+
+        def flat_function(*values: Any) -> tuple[Any, ...]:
+            leaves, structure[0] = trees.flatten(function(*call.full(values)))
+            return tuple(leaves)
+
+        def flat_rule(values: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            nondiff, primals = call.split(values)
+            result = rule(*nondiff, primals, call.tangents(values, tangents))
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise StructureError(f"the rule of {self.name} must return (output, tangent), got {describe(result)}.")
+            leaves, structure[0] = trees.flatten(result[0])
+            return tuple(leaves), self._moved(result[0], result[1])
+
+        return _Pushed(self.name, flat_function, flat_rule, tuple(call.moves)), structure
+
+    def _moved(self, output: Any, tangent: Any) -> tuple[Any, ...]:
+        """The tangents of the leaves of the output, zeros for what stays; None where there is no derivative."""
+        given, treedef = trees.flatten(tangent, none_is_leaf=True)
+        if treedef != trees.flatten(output, none_is_leaf=True)[1] and tangent is not None:
+            error = trees.structure_error(output, tangent, "output", "tangent")
+            raise StructureError(f"the rule of {self.name}: {error}")
+        moved: list[Any] = []
+        pairs = trees.flatten_with_path(output, none_is_leaf=True)
+        for (path, y), t in zip(pairs, [None] * len(pairs) if tangent is None else given, strict=True):
+            if y is None:
+                continue
+            if not trees.is_differentiable(y):
+                moved.append(None)
+                continue
+            t = zeros_like(y) if t is None else as_array(t)
+            if t.shape != getattr(y, "shape", ()):
+                where = f" at {path!r}" if path else ""
+                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output {describe(y)}.")
+            moved.append(t)
+        return tuple(moved)
+
+
+class _Pushed(Region):
+    """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`; `moves` says which leaves have one."""
+
+    composed = True
+
+    def __init__(self, name: str, function: Flat, rule: Callable[..., Any], moves: tuple[bool, ...]) -> None:
+        self.name, self.function, self.rule, self.moves = name, function, rule, moves
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.function(*leaves)
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        outputs, moved = self.rule(tuple(leaves), tuple(tangents))
+        return outputs, moved
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        moving = [i for i, (my, moves) in enumerate(zip(active, self.moves, strict=True)) if my and moves]
+
+        def along(*directions: Any) -> tuple[list[Any], tuple[Any, ...]]:
+            tangents: list[Any] = [None] * len(leaves)
+            for i, t in zip(moving, directions, strict=True):
+                tangents[i] = t
+            outputs, moved = self.rule(tuple(leaves), tuple(tangents))
+            return [t for t in moved if t is not None], outputs
+
+        # The rule is linear in the tangents: at zero, its pullback is its transpose.
+        _, pullback, outputs = vjp(along, *[zeros_like(leaves[i]) for i in moving], has_aux=True)
+        return outputs, (pullback, moving, [trees.is_differentiable(y) for y in outputs])
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        pullback, moving, floating = residuals
+        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+        found = dict(zip(moving, pullback.transposed(given), strict=True))
+        return tuple(found.get(i) for i in range(len(active)))
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pushed":
+        axes = tuple(0 if my else None for my in mine)
+        return _Pushed(self.name, vmap(self.function, axes), vmap(self.rule, (axes, axes)), self.moves)

@@ -26,11 +26,13 @@ from tests.benchmarks import (  # noqa: E402
     mnist,
     overhead,
     saving,
+    transforms,
 )
 
 PARTS = {
     "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
+    "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "memory": memory.run, "import": importing.run, "io": saving.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")

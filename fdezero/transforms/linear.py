@@ -1,0 +1,119 @@
+"""Linear maps for users: `linearize`, the derivative at a point, kept; and `linear_transpose`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..core import Elementwise, Multilinear, Reduction, Tracer, unwrap
+from ..core.kinds import zeros_like
+from ..core.tape import Node, TapeTracer
+from ..errors import DTypeError, StructureError, describe
+from .derivatives import check_tangents
+from .reverse import name_of, vjp
+
+
+def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """`(function(*primals), pushforward)`, where `pushforward(*tangents)` is the derivative along the tangents, trees like the primals.
+
+    The function runs once; what its derivative needs is kept, and is read-only while the pushforward lives, which may be called any
+    number of times. It is the pullback transposed: so the function must have a reverse mode. None stands for a primal held fixed.
+
+    Raises StructureError or ShapeError, naming the path, where tangents are not like primals.
+    """
+    name = name_of("linearize", function)
+    output, pullback = vjp(function, *primals)
+    leaves, treedef = trees.flatten(output)
+    floating = [i for i, y in enumerate(leaves) if trees.is_differentiable(y)]
+
+    def pulled(*cotangents: Any) -> list[Any]:
+        full = [zeros_like(y) for y in leaves]
+        for i, t in zip(floating, cotangents, strict=True):
+            full[i] = t
+        return trees.leaves(pullback(trees.unflatten(treedef, full)))
+
+    _, transpose = vjp(pulled, *[zeros_like(leaves[i]) for i in floating])
+
+    def pushforward(*tangents: Any) -> Any:
+        """The derivative of the output along the tangents."""
+        moving = set(check_tangents(name, primals, tangents))
+        directions: list[Any] = []
+        for i, (x, t) in enumerate(zip(primals, tangents, strict=True)):
+            xs = trees.flatten_trainable(x)[0]
+            ts = trees.flatten_trainable(t)[0] if i in moving else [None] * len(xs)
+            directions += [zeros_like(x) if t is None else t for x, t in zip(xs, ts, strict=True) if trees.is_differentiable(x)]
+        moved = [zeros_like(y) for y in leaves]
+        for i, t in zip(floating, transpose(directions), strict=True):
+            moved[i] = t
+        return trees.unflatten(treedef, moved)
+
+    return output, pushforward
+
+
+def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
+    """The transpose of a linear function: `transpose(cotangents)` is a tuple, one tree for each of `examples`.
+
+    Of the examples, trees of arrays or of anything with a shape and a dtype, nothing else is looked at: the function runs on zeros.
+    For complex arrays it is the conjugate transpose, as of `vjp`.
+
+    Raises StructureError, naming the operation, where the function is not linear.
+    """
+    name = name_of("linear_transpose", function)
+
+    def watched(*args: Any) -> Any:
+        output = function(*args)
+        _refuse_nonlinear(name, [leaf.node for leaf in trees.leaves(output) if isinstance(leaf, TapeTracer) and leaf.level in levels(args)])
+        return output
+
+    zeros = [trees.map(_zeros, example) for example in examples]
+    if not any(trees.is_differentiable(leaf) for leaf in trees.leaves(zeros)):
+        raise DTypeError(f"{name}: a transpose needs floating numbers, got {', '.join(map(describe, trees.leaves(zeros)))}.")
+    output, pullback = vjp(watched, *zeros)
+    for path, y in trees.flatten_with_path(output):
+        if np.any(unwrap(y) != 0):
+            where = f" at {path!r}" if path else ""
+            raise StructureError(
+                f"{name}: the function is not linear: of zeros it makes {unwrap(y)!r}{where}. Take away what it adds, f(x) - f(0)."
+            )
+    return pullback  # type: ignore[no-any-return]
+
+
+def levels(tree: Any) -> set[Any]:
+    """The levels that trace the leaves of a tree."""
+    return {leaf.level for leaf in trees.leaves(tree) if isinstance(leaf, Tracer)}
+
+
+def _zeros(example: Any) -> Any:
+    described = hasattr(example, "shape") and not hasattr(example, "strides") and not isinstance(example, Tracer)
+    return np.zeros(example.shape, example.dtype) if described else zeros_like(example)
+
+
+def _refuse_nonlinear(name: str, nodes: list[Node]) -> None:
+    """StructureError for the operation on the way to these nodes that is not linear in what is traced."""
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if node.primitive is not None and not _is_linear(node):
+            raise StructureError(
+                f"{name}: the function is not linear: it computes {node.primitive.name} of values that depend on its argument. For the "
+                "transpose of a derivative, take fd.vjp."
+            )
+        new = {parent for parent in node.parents if parent is not None} - seen
+        seen |= new
+        nodes.extend(new)
+
+
+def _is_linear(node: Node) -> bool:
+    """Whether an operation is linear in the arguments that are traced; of a region it cannot be told."""
+    active = [i for i, parent in enumerate(node.parents) if parent is not None]
+    match node.primitive:
+        case Multilinear():
+            return len(active) == 1
+        case Elementwise(partials=partials):
+            # Linear if no partial derivative looks at the result, or at what is traced.
+            looks = {0, *[i + 1 for i in active]}
+            return all(looks.isdisjoint(partial.takes) for i in active if (partial := partials[i]) is not None)
+        case Reduction():
+            return False
+    return True

@@ -1,0 +1,48 @@
+"""`ravel`: a tree as one vector, and back, for methods that know vectors only."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..core import unwrap
+from ..core.kinds import cast
+from ..devices import array_module
+from ..errors import DTypeError, ShapeError, describe
+from ..numpy import concatenate, reshape
+
+
+def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """`(vector, unravel)`: the floating leaves of a tree one behind the other, (n,), and the way back, `unravel(vector)` -> tree.
+
+    The leaves' dtypes are promoted to one, and each leaf gets its own back; a Python float comes back as a float64 scalar. What `grad`
+    passes over (integers, booleans, None, `Frozen`) is not in the vector, and comes back as it was.
+
+    Raises ShapeError or DTypeError where `unravel` is given another length or dtype.
+    """
+    leaves, treedef = trees.flatten_trainable(tree)
+    places = [i for i, leaf in enumerate(leaves) if trees.is_differentiable(leaf)]
+    shapes = [getattr(leaves[i], "shape", ()) for i in places]
+    dtypes = [np.dtype(getattr(leaves[i], "dtype", type(leaves[i]))) for i in places]
+    module = array_module(*[unwrap(leaf) for leaf in leaves])
+    arrays = [leaves[i] if hasattr(leaves[i], "shape") else module.asarray(leaves[i]) for i in places]
+    dtype = np.result_type(*dtypes) if dtypes else np.dtype(float)
+    size = sum(map(math.prod, shapes))
+    vector = concatenate([reshape(x, (math.prod(x.shape),)) for x in arrays]) if arrays else np.zeros(0)
+
+    def unravel(vector: Any) -> Any:
+        """The tree of a vector."""
+        if getattr(vector, "shape", None) != (size,):
+            raise ShapeError(f"unravel expects {dtype}[{size}], got {describe(vector)}: a tree like this has {size} floating entries.")
+        if vector.dtype != dtype:
+            raise DTypeError(f"unravel expects {dtype}[{size}], got {describe(vector)}. Say vector.astype({str(dtype)!r}).")
+        full, start = list(leaves), 0
+        for i, shape, own in zip(places, shapes, dtypes, strict=True):
+            part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]
+            full[i] = cast(part, own)
+            start += math.prod(shape)
+        return trees.unflatten(treedef, full)
+
+    return vector, unravel
