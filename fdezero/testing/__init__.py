@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .gradients import assert_trees_close, assert_trees_equal, check_grads
+from .comparison import assert_trees_close, assert_trees_equal
+from .gradients import check_grads
 
 __all__ = ["arrays", "assert_trees_close", "assert_trees_equal", "broadcastable_shapes", "check_grads", "keys", "pytrees"]
 
