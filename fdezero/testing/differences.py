@@ -3,8 +3,9 @@
 Arguments are widened to double precision where the function follows them, so that float16 code, too, is measured exactly.
 """
 
+import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -13,12 +14,14 @@ import numpy as np
 from .. import tree as trees
 from ..core import unwrap
 from ..devices import array_module, device_of, to_device, to_numpy
+from ..errors import RangeError
 from .comparison import relative_error, wide
 
 STEP = {"float16": 1e-1, "float32": 2e-2, "float64": 2e-3}
 TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}  # of differences taken in this precision
 ROUNDING = {"float16": 3e-2, "float32": 1e-3, "float64": 1e-8}  # of derivatives computed in this precision
 IMAGINARY_STEP = 1e-20
+MOST = 512  # entries of arguments along which one by one is looked
 CENTRAL, COMPLEX = "central differences", "complex step"
 
 Leaves = list[np.ndarray]
@@ -58,6 +61,18 @@ def like(leaf: Any, values: Any) -> Any:
         return float(values)
     array = np.asarray(values if np.dtype(leaf.dtype).kind == "c" else np.real(values)).astype(leaf.dtype)
     return array if array_module(leaf) is np else to_device(array, device_of(leaf))
+
+
+def axes_of(args: Any, most: int = MOST) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:
+    """The path, index and value of every entry of the arguments, at `most` so many, and the direction along it (and along i)."""
+    leaves = numbers(args)
+    for number, (path, leaf) in enumerate(zip(trees.paths(trees.trainable(args)), leaves, strict=True)):
+        for index in itertools.islice(np.ndindex(leaf.shape), most):
+            most -= 1
+            for factor in (1.0, 1j) if np.iscomplexobj(leaf) else (1.0,):
+                direction = [np.zeros_like(other) for other in leaves]
+                direction[number][index] = factor
+                yield path, index, leaf[index].item(), direction
 
 
 def double(tree: Any, kind: str = "") -> Any:
@@ -140,29 +155,37 @@ class Numeric:
     tolerance: float
 
 
-def differentiate(line: Line, method: str, narrow: str, tolerance: float | None, *, refine: bool = False) -> Numeric:
-    """The derivative along `line` by `method`, "auto", "central" or "complex", of a function computed in type `narrow`.
+@attrs.frozen
+class Ruler:
+    """How derivatives are measured: by which `method` ("auto", "central", "complex"), step, and to which tolerance."""
 
-    "auto" takes the complex step where it agrees with central differences. With `refine`, ever smaller steps are tried,
-    and each leaf taken where two in succession agree best: for points near a kink, or functions that curve much.
-    """
-    central = _settled(line) if refine else line.extrapolated(line.step)
-    coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if tolerance is None else tolerance
-    found = None if method == "central" else line.imaginary()
-    # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
-    for candidate in () if found is None else (found, [-leaf for leaf in found]):
-        if method == "complex" or alike(candidate, central, max(coarse, TOLERANCE["float64"])):
-            return Numeric(candidate, COMPLEX, ROUNDING[narrow] if tolerance is None else tolerance)
-    if method == "complex":
-        raise ValueError("method='complex': the function does not take complex numbers through; say method='auto' or 'central'.")
-    return Numeric(central, CENTRAL, coarse)
+    method: str = "auto"
+    step: float | None = None
+    tolerance: float | None = None
+
+    def measure(self, line: Line, narrow: str, *, refine: bool = False) -> Numeric:
+        """The derivative along `line` of a function computed in type `narrow`; "auto" is the complex step where it agrees.
+
+        With `refine` ever smaller steps are tried, and each leaf taken where two in succession agree best: for points
+        near a kink, or functions that curve much.
+        """
+        central = _settled(line) if refine else line.extrapolated(line.step)
+        coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if self.tolerance is None else self.tolerance
+        found = None if self.method == "central" else line.imaginary()
+        # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
+        for candidate in () if found is None else (found, [-leaf for leaf in found]):
+            if alike(candidate, central, max(coarse, TOLERANCE["float64"])):
+                return Numeric(candidate, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
+        if self.method == "complex":
+            raise RangeError("method='complex': the function does not take complex numbers through. Say method='auto' or 'central'.")
+        return Numeric(central, CENTRAL, coarse)
 
 
 def _settled(line: Line) -> Leaves:
     rows = [line.extrapolated(line.step / 4**k) for k in range(8 if line.name == "float64" else 3)]
     best = []
     for column in zip(*rows, strict=True):
-        changes = [relative_error(fine, coarse).max(initial=0.0) for coarse, fine in zip(column, column[1:], strict=False)]
+        changes = [relative_error(fine, coarse).max(initial=0.0) for coarse, fine in itertools.pairwise(column)]
         best.append(column[1 + int(np.argmin(changes))])
     return best
 

@@ -1,46 +1,37 @@
 """The wrong entries of a derivative: it is taken along every entry of the arguments, one by one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import numpy as np
 
-from .. import tree as trees
 from ..transforms import jvp, vjp
 from .comparison import entry, relative_error
-from .differences import Leaves, Line, differentiate, inner, like, numbers, replace
-
-MOST = 512  # entries that are looked at
+from .differences import Leaves, Line, Ruler, axes_of, inner, like, numbers, replace
 
 
 @attrs.frozen
 class Mismatch:
-    """What is wrong in one leaf of the arguments: how many of the entries looked at, and the worst one."""
+    """What is wrong in one leaf of the arguments: the worst entry, and how many are wrong of those looked at."""
 
     path: str
-    wrong: int
-    looked_at: int
     index: tuple[int, ...]
+    argument: complex
     output: str
     got: complex
     expected: complex
-    argument: Any
     method: str
     error: float
+    wrong: int = 1
+    looked_at: int = 1
 
     def text(self, name: str) -> str:
         """One line on it, with both values."""
         many = f" ({self.wrong} of {self.looked_at} entries wrong)" if self.looked_at > 1 else ""
         of = f", derivative of the output{self.output}" if self.output else ""
-        return (
-            f"{self.path}{entry(self.index)} = {self.argument!r}{of}: {name} {_short(self.got)}, "
-            f"{self.method} {_short(self.expected)}{many}"
-        )
-
-
-def _short(x: complex) -> str:
-    return f"{x:.7g}" if np.iscomplexobj(x) else f"{float(x):.7g}"
+        values = f"{name} {self.got:.7g}, {self.method} {self.expected:.7g}"
+        return f"{self.path}{entry(self.index)}, which is {self.argument:.6g}{of}: {values}{many}"
 
 
 def wrong_entries(
@@ -49,63 +40,41 @@ def wrong_entries(
     args: tuple[Any, ...],
     cotangents: Any,
     narrow: str,
-    method: str,
-    step: float | None,
-    tolerance: float | None,
+    ruler: Ruler,
 ) -> list[Mismatch]:
-    """One `Mismatch` for every leaf of `args` in which `mode` disagrees with derivatives by number.
+    """One `Mismatch` for every leaf of `args` in which `mode` disagrees with derivatives by number, the worst first.
 
     Reverse mode is compared in the gradient of <cotangents, function(*args)>, forward mode in every entry of the output.
     """
-    pullback = vjp(function, *args)[1] if mode == "rev" else None
-    gradient = numbers(pullback(cotangents)) if pullback else []
-    if pullback:
+    gradient: Any = None
+    if mode == "rev":
+        _, pullback = vjp(function, *args)
+        gradient = pullback(cotangents)
         pullback.release()
-    places = [(path, leaf) for path, leaf in trees.flatten_with_path(trees.trainable(args))]
-    found, budget = [], MOST
-    for number, (path, leaf) in enumerate(places):
-        wrong: list[Mismatch] = []
-        count = 0
-        for index, factor in _axes(leaf):
-            if (budget := budget - 1) < 0:
-                break
-            count += 1
-            basis = _basis(args, number, index, factor)
-            line = Line(function, args, basis, step)
-            numeric = differentiate(line, method, narrow, tolerance, refine=True)
-            where = ""
-            if mode == "rev":
-                # Along i the derivative is the imaginary part of the gradient: <g, i> = Im g.
-                got, expected = (np.real(np.conj(factor) * gradient[number][index]), inner(cotangents, numeric.leaves)[0])
-                error = float(relative_error(np.asarray(got), np.asarray(expected)))
-            else:
-                tangent = numbers(jvp(function, args, replace(args, like, basis))[1])
-                where, got, expected, error = _worst(tangent, numeric.leaves)
-            if not error <= numeric.tolerance:
-                argument = np.asarray(numbers(leaf)[0])[index].item()
-                wrong.append(Mismatch(path, 0, 0, index, where, got, expected, argument, numeric.method, error))
-        if wrong:
-            found.append(attrs.evolve(max(wrong, key=lambda mismatch: mismatch.error), wrong=len(wrong), looked_at=count))
-    return found
+    found: dict[str, list[Mismatch]] = {}
+    looked_at: dict[str, int] = {}
+    for path, index, argument, direction in axes_of(args):
+        looked_at[path] = looked_at.get(path, 0) + 1
+        numeric = ruler.measure(Line(function, args, direction, ruler.step), narrow, refine=True)
+        if mode == "rev":
+            projections = [[np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))]
+            where, got, expected, error = _worst(*projections)
+        else:
+            tangent = numbers(jvp(function, args, replace(args, like, direction))[1])
+            where, got, expected, error = _worst(tangent, numeric.leaves)
+        if not error <= numeric.tolerance:
+            found.setdefault(path, []).append(Mismatch(path, index, argument, where, got, expected, numeric.method, error))
+    worst = [attrs.evolve(max(some, key=_error), wrong=len(some), looked_at=looked_at[path]) for path, some in found.items()]
+    return sorted(worst, key=_error, reverse=True)
 
 
-def _axes(leaf: Any) -> Iterator[tuple[tuple[int, ...], complex]]:
-    """Every entry of a leaf; complex ones along 1 and along i."""
-    factors = (1.0, 1j) if np.dtype(getattr(leaf, "dtype", float)).kind == "c" else (1.0,)
-    for index in np.ndindex(np.shape(leaf)):
-        for factor in factors:
-            yield index, factor
+def _error(mismatch: Mismatch) -> float:
+    return mismatch.error
 
 
-def _basis(args: Any, number: int, index: tuple[int, ...], factor: complex) -> Leaves:
-    zeros = [np.zeros_like(leaf) for leaf in numbers(args)]
-    zeros[number][index] = factor
-    return zeros
-
-
-def _worst(got: Leaves, expected: Leaves) -> tuple[str, Any, Any, float]:
+def _worst(got: Leaves, expected: Leaves) -> tuple[str, complex, complex, float]:
     """The entry of the output where two tangents differ most."""
-    worst: tuple[str, Any, Any, float] = ("", 0.0, 0.0, 0.0)
+    worst: tuple[str, complex, complex, float] = ("", 0.0, 0.0, 0.0)
     for number, (a, b) in enumerate(zip(got, expected, strict=True)):
         error = relative_error(a, b)
         if error.size and error.max() >= worst[3]:

@@ -1,21 +1,22 @@
 """`check_grads`: both modes of differentiation against derivatives by number and against each other, to any order."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..errors import DTypeError, KinkError, RangeError
+from ..errors import DTypeError, KinkError, RangeError, describe
 from ..transforms import jvp, vjp
 from .comparison import assert_trees_close, assert_trees_equal
-from .differences import ROUNDING, Line, Numeric, alike, differentiate, inner, like, numbers, precision, replace
+from .differences import ROUNDING, Line, Numeric, Ruler, alike, inner, like, numbers, precision, replace
 from .entries import Mismatch, wrong_entries
-from .kinks import Kinks, declared, detected, suspected
+from .kinks import Kinks, declared, detected, located, suspected
 
 WORDS = {"fwd": "forward mode", "rev": "reverse mode"}
+MOST_LINES = 5  # leaves that an error tells of
 
 
 @attrs.frozen
@@ -70,10 +71,9 @@ def check_grads(
     Raises AssertionError that names mode, order and the worst entry by tree path with both values, KinkError at kinks.
     """
     args = tuple(args)
-    for name, given, known in (("modes", set(modes), set(WORDS)), ("method", {method}, {"auto", "central", "complex"}),
-                               ("at_kinks", {at_kinks}, {"raise", "skip"})):  # fmt: skip
-        if not given or given - known:
-            raise RangeError(f"check_grads: {name} is of {', '.join(map(repr, sorted(known)))}, got {', '.join(map(repr, given)) or 'none'}.")
+    _of("modes", modes, WORDS)
+    _of("method", [method], ("auto", "central", "complex"))
+    _of("at_kinks", [at_kinks], ("raise", "skip"))
     if not numbers(args):
         raise DTypeError("check_grads: no argument has anything to differentiate; give floating arrays or numbers.")
     if reason := declared(kinks, args):
@@ -81,15 +81,20 @@ def check_grads(
     value = _plain_value(function, args)
     if not numbers(value):
         raise DTypeError("check_grads: nothing in the output can be differentiated; it has no floating arrays or numbers.")
-    checker = _Checker(tuple(modes), step, tolerance, seed, method, entrywise, at_kinks)
-    checker.check(function, args, value, order, "")
+    checker = _Checker(tuple(modes), Ruler(method, step, tolerance), seed, entrywise, at_kinks == "skip")
+    checker.check(function, args, value, order, ())
     return GradientReport(tuple(checker.checks), tuple(checker.kinks))
+
+
+def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
+    if not given or set(given) - set(known):
+        got = ", ".join(map(repr, given)) or "none"
+        raise RangeError(f"check_grads: {name} is of {', '.join(map(repr, known))}, got {got}.")
 
 
 def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """The value, of a function that leaves its arguments alone and gives the same value again."""
-    leaves, treedef = trees.flatten(args)
-    before = trees.unflatten(treedef, [leaf.copy() if hasattr(leaf, "dtype") else leaf for leaf in leaves])
+    before = trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, args)
     value = function(*args)
     assert_trees_equal(args, before, "the function has written into its arguments: they", ("now", "before"), bits=True)
     assert_trees_equal(function(*args), value, "the function gives other values when called again: they", ("second", "first"))
@@ -99,143 +104,128 @@ def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 class _Checker:
     """The options of one `check_grads`, and what it has found so far."""
 
-    def __init__(
-        self, modes: tuple[str, ...], step: float | None, tolerance: float | None, seed: int, method: str, entrywise: bool, at_kinks: str
-    ) -> None:
-        self.modes, self.step, self.tolerance, self.seed, self.method = modes, step, tolerance, seed, method
-        self.entrywise, self.at_kinks = entrywise, at_kinks
+    def __init__(self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool) -> None:
+        self.modes, self.ruler, self.seed, self.entrywise, self.skip_kinks = modes, ruler, seed, entrywise, skip_kinks
         self.rng = np.random.default_rng(seed)
         self.checks: list[Check] = []
         self.kinks: list[str] = []
 
-    def check(self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: str) -> None:
-        """Check one derivative of `function`, of value `plain`, then those of its derivatives; `history` says what it is of."""
+    def check(self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]) -> None:
+        """Check the derivative of `function`, of value `plain`, then those of its derivatives; `history` tells what it is of."""
         if orders == 0 or not numbers(plain):
             return
         narrow = precision(args, plain)
-        tangents = self.random_like(args)
-        direction = replace(args, lambda leaf, t: t, tangents)
-        cotangent = self.random_like(plain)
-        cotangents = replace(plain, lambda leaf, t: t, cotangent)
-        line = Line(function, args, numbers(direction), self.step)
-        if suspected(line) and self.at_kink(line, history):
+        direction, cotangents = self.random_like(args), self.random_like(plain)
+        line = Line(function, args, numbers(direction), self.ruler.step)
+        if suspected(line) and self.is_kink(line, history):
             return
-        tangent = self.push(function, args, direction, plain, narrow, history) if "fwd" in self.modes else None
-        gradient = self.pull(function, args, cotangents, plain, narrow, history) if "rev" in self.modes else None
+        tangent = gradient = None
+        if "fwd" in self.modes:
+            value, tangent = jvp(function, args, direction)
+            _same_value(value, plain, narrow, "jvp", history)
+            _same_kind(value, tangent, "tangent", history)
+        if "rev" in self.modes:
+            value, pullback = vjp(function, *args)
+            _same_value(value, plain, narrow, "vjp", history)
+            gradient = pullback(cotangents)
+            pullback.release()
+            _same_kind(args, gradient, "gradient", history)
 
-        numeric = differentiate(line, self.method, narrow, self.tolerance)
-        if self.wrong(tangent, gradient, numeric, direction, cotangents):
-            if self.at_kink(line, history):
+        numeric = self.ruler.measure(line, narrow)
+        if _wrong_mode(tangent, gradient, numeric, direction, cotangents):
+            if self.is_kink(line, history):
                 return
-            numeric = differentiate(line, self.method, narrow, self.tolerance, refine=True)
-        if mode := self.wrong(tangent, gradient, numeric, direction, cotangents):
-            self.fail(mode, function, args, plain, cotangents, narrow, numeric, tangent, history)
-        self.same(tangent, gradient, direction, cotangents, narrow, history)
-        if self.entrywise:
-            for mode in self.modes:
-                found = wrong_entries(mode, function, args, cotangents, narrow, self.method, self.step, self.tolerance)
-                if found:
-                    raise AssertionError(self.headline(mode, history) + " is wrong" + _listed(found, mode))
-        self.checks += [Check(mode, len(history.split(" of ")), numeric.method) for mode in self.modes]
+            numeric = self.ruler.measure(line, narrow, refine=True)
+        wrong = _wrong_mode(tangent, gradient, numeric, direction, cotangents)
+        for mode in [wrong] if wrong else self.modes if self.entrywise else ():
+            found = wrong_entries(mode, function, args, cotangents, narrow, self.ruler)
+            if wrong or found:
+                self.fail(mode, found, numeric, tangent, history)
+        if tangent is not None and gradient is not None:
+            self.compare_modes(tangent, gradient, direction, cotangents, narrow, history)
+        self.checks += [Check(mode, 1 + len(history), numeric.method) for mode in self.modes]
 
-        if orders > 1 and gradient is not None:
-            name = f" of the vjp{history}"
-            self.check(lambda *args: vjp(function, *args)[1](cotangents), args, gradient, orders - 1, name)
-        if orders > 1 and tangent is not None:
-            self.check(lambda *args: jvp(function, args, direction)[1], args, tangent, orders - 1, f" of the jvp{history}")
+        if gradient is not None:
+            self.check(lambda *args: vjp(function, *args)[1](cotangents), args, gradient, orders - 1, ("vjp", *history))
+        if tangent is not None:
+            self.check(lambda *args: jvp(function, args, direction)[1], args, tangent, orders - 1, ("jvp", *history))
 
-    def random_like(self, tree: Any) -> list[Any]:
-        """Random leaves for the differentiable ones of `tree`, rounded to their dtypes."""
-        drawn = []
-        for leaf in trees.leaves(trees.trainable(tree)):
+    def random_like(self, tree: Any) -> Any:
+        """`tree` with random numbers for its differentiable leaves, and None for the others."""
+
+        def drawn(leaf: Any) -> Any:
             values = self.rng.standard_normal(np.shape(leaf))
             if np.dtype(getattr(leaf, "dtype", float)).kind == "c":
                 values = values + 1j * self.rng.standard_normal(np.shape(leaf))
-            drawn.append(like(leaf, values))
-        return drawn
+            return like(leaf, values)
 
-    def push(self, function: Any, args: Any, direction: Any, plain: Any, narrow: str, history: str) -> Any:
-        value, tangent = jvp(function, args, direction)
-        assert_trees_close(trees.trainable(value), trees.trainable(plain), ROUNDING[narrow] / 100, f"values under jvp{history}", ("jvp", "plain"))
-        _same_kind(value, tangent, f"the tangent{history}")
-        return tangent
+        return replace(tree, drawn)
 
-    def pull(self, function: Any, args: Any, cotangents: Any, plain: Any, narrow: str, history: str) -> Any:
-        value, pullback = vjp(function, *args)
-        assert_trees_close(trees.trainable(value), trees.trainable(plain), ROUNDING[narrow] / 100, f"values under vjp{history}", ("vjp", "plain"))
-        gradient = pullback(cotangents)
-        pullback.release()
-        _same_kind(args, gradient, f"the gradient{history}")
-        return gradient
-
-    def wrong(self, tangent: Any, gradient: Any, numeric: Numeric, direction: Any, cotangents: Any) -> str:
-        """The mode that does not agree with `numeric`, if one does not."""
-        if tangent is not None and not alike(numbers(tangent), numeric.leaves, numeric.tolerance):
-            return "fwd"
-        if gradient is None:
-            return ""
-        expected, terms = inner(cotangents, numeric.leaves)
-        return "" if abs(inner(gradient, direction)[0] - expected) <= numeric.tolerance * (1 + terms) else "rev"
-
-    def same(self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: str) -> None:
+    def compare_modes(self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: tuple[str, ...]) -> None:
         """Reverse mode is the transpose of forward mode, to rounding: <J^T t, v> = <t, J v>."""
-        if tangent is None or gradient is None:
-            return
         (left, terms), (right, others) = inner(gradient, direction), inner(cotangents, tangent)
-        if not abs(left - right) <= max(ROUNDING[narrow], self.tolerance or 0.0) * (1 + max(terms, others)):
+        tolerance = max(ROUNDING[narrow], self.ruler.tolerance or 0.0)
+        if not abs(left - right) <= tolerance * (1 + max(terms, others)):
             raise AssertionError(
                 f"forward and reverse mode{_order(history)} are not transposes of each other: <J^T t, v> is {left!r} by vjp, "
                 f"<t, J v> {right!r} by jvp (seed {self.seed}); both are near the derivative by number."
             )
 
-    def at_kink(self, line: Line, history: str) -> bool:
+    def is_kink(self, line: Line, history: tuple[str, ...]) -> bool:
         """Whether the arguments are at a kink, which is noted, or raised."""
         reason = detected(line)
-        if reason:
-            what = f"the function{history and f' (the derivative{history})'}"
-            if self.at_kinks == "raise":
-                raise KinkError(
-                    f"{what} has a kink at these arguments: {reason} (direction of seed {self.seed}). Declare it with kinks=..., "
-                    "pass over kinks with at_kinks='skip', or give other arguments."
-                )
+        if not reason:
+            return False
+        reason = located(line) or f"{reason} (in the direction of seed {self.seed})"
+        what = "the function" + (f"'s derivative{_of_what(history)}" if history else "")
+        if self.skip_kinks:
             self.kinks.append(f"{what}: {reason}")
-        return bool(reason)
+            return True
+        raise KinkError(
+            f"{what} has a kink at these arguments: {reason}. Declare it with kinks=..., pass over kinks with "
+            "at_kinks='skip', or give other arguments."
+        )
 
-    def headline(self, mode: str, history: str) -> str:
-        return WORDS[mode] + _order(history)
-
-    def fail(
-        self, mode: str, function: Any, args: Any, plain: Any, cotangents: Any, narrow: str, numeric: Numeric, tangent: Any, history: str
-    ) -> None:
+    def fail(self, mode: str, found: list[Mismatch], numeric: Numeric, tangent: Any, history: tuple[str, ...]) -> None:
         """Raise what is known of a wrong derivative: the entries of the arguments, else those of the output."""
-        found = wrong_entries(mode, function, args, cotangents, narrow, self.method, self.step, self.tolerance)
-        text = f"{self.headline(mode, history)} is wrong beyond {numeric.tolerance:g}, by {numeric.method}, in the direction of seed {self.seed}"
+        text = f"{WORDS[mode]}{_order(history)} is wrong beyond {numeric.tolerance:g} (direction of seed {self.seed}, {numeric.method})"
         if found:
-            raise AssertionError(text + _listed(found, mode))
-        names = ("jvp", "number")
+            lines = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in found]
+            more = [f"and {len(lines) - MOST_LINES} more leaves"] * (len(lines) > MOST_LINES)
+            raise AssertionError("\n  ".join([f"{text}. The worst entries of the arguments:", *lines[:MOST_LINES], *more]))
+        text += ", though along every entry alone it is right: not linear, or beyond the range of its dtype"
         if mode == "fwd":
-            expected = replace(plain, lambda leaf, t: t, numeric.leaves)
-            assert_trees_close(trees.trainable(tangent), trees.trainable(expected), numeric.tolerance, f"{text}, though along each entry alone it is right: tangents", names)
-        raise AssertionError(f"{text}, though along each entry alone it is right: is it linear?")
+            given, expected = trees.trainable(tangent), trees.trainable(replace(tangent, lambda leaf, t: t, numeric.leaves))
+            assert_trees_close(given, expected, numeric.tolerance, f"{text}; tangents", ("jvp", "number"))
+        raise AssertionError(f"{text}.")
 
 
-def _order(history: str) -> str:
-    order = len(history.split(" of "))
-    return f" of order {order}" + (f" (derivative{history})" if history else "")
+def _wrong_mode(tangent: Any, gradient: Any, numeric: Numeric, direction: Any, cotangents: Any) -> str:
+    """The mode that does not agree with `numeric`, if one does not."""
+    if tangent is not None and not alike(numbers(tangent), numeric.leaves, numeric.tolerance):
+        return "fwd"
+    if gradient is None:
+        return ""
+    expected, terms = inner(cotangents, numeric.leaves)
+    return "" if abs(inner(gradient, direction)[0] - expected) <= numeric.tolerance * (1 + terms) else "rev"
 
 
-def _listed(found: list[Mismatch], mode: str) -> str:
-    lines = sorted(found, key=lambda mismatch: -mismatch.error)
-    texts = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in lines]
-    more = [f"and {len(texts) - 5} more leaves"] * (len(texts) > 5)
-    return "\n  ".join([", worst in these entries of the arguments:", *texts[:5], *more])
+def _order(history: tuple[str, ...]) -> str:
+    return f" of order {1 + len(history)}" + (f" (derivative{_of_what(history)})" if history else "")
 
 
-def _same_kind(expected: Any, got: Any, what: str) -> None:
+def _of_what(history: tuple[str, ...]) -> str:
+    return "".join(f" of the {mode}" for mode in history)
+
+
+def _same_value(value: Any, plain: Any, narrow: str, mode: str, history: tuple[str, ...]) -> None:
+    what = f"values under {mode}{_of_what(history)}"
+    assert_trees_close(trees.trainable(value), trees.trainable(plain), ROUNDING[narrow] / 100, what, (mode, "plain"))
+
+
+def _same_kind(expected: Any, got: Any, what: str, history: tuple[str, ...]) -> None:
     """Tangents and gradients have the dtypes and shapes of their primals."""
-    for (path, a), (_, b) in zip(
-        trees.flatten_with_path(trees.trainable(expected)), trees.flatten_with_path(trees.trainable(got)), strict=True
-    ):
-        if hasattr(a, "dtype"):
-            assert a.dtype == b.dtype, f"{what} at {path or 'the root'!r} has dtype {b.dtype}, its primal {a.dtype}"
-            assert a.shape == b.shape, f"{what} at {path or 'the root'!r} has shape {b.shape}, its primal {a.shape}"
+    pairs = zip(*[trees.flatten_with_path(trees.trainable(tree)) for tree in (expected, got)], strict=True)
+    for (path, a), (_, b) in pairs:
+        if hasattr(a, "dtype") and (a.dtype, a.shape) != (b.dtype, b.shape):
+            raise AssertionError(f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, its primal {describe(a)}")

@@ -8,7 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..devices import to_numpy
 from .comparison import entry
-from .differences import TOLERANCE, Line, numbers
+from .differences import TOLERANCE, Line, axes_of, numbers
 
 Kinks: TypeAlias = Callable[..., Any] | Sequence[float] | None
 NEAR = 1e-6  # a declared point, or distance, nearer than this is met
@@ -73,6 +73,14 @@ def detected(line: Line) -> str:
         if upright.any():
             at = np.unravel_index(int(np.where(upright, np.abs(steep), -1.0).argmax()), fine.shape)
             return f"its slope grows without bound, from {slow[at]:.4g} to {steep[at]:.4g}{_of_entry(line, k, at)}"
+    return ""
+
+
+def located(line: Line) -> str:
+    """The kink along a single entry of the arguments, if one is found: more telling than along a random direction."""
+    for path, index, value, basis in axes_of(line.args):
+        if reason := detected(Line(line.function, line.args, basis, line.step)):
+            return f"along {path}{entry(index)}, which is {value:.6g}, {reason}"
     return ""
 
 
