@@ -3,6 +3,7 @@
 Arguments are widened to double precision where the function follows them, so that float16 code, too, is measured exactly.
 """
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -86,32 +87,41 @@ def double(tree: Any, kind: str = "") -> Any:
     return replace(tree, widened)
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings: steps leave domains, and what is not finite is dealt with."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
 class Line:
     """A function along a line: h -> the leaves of function(args + h * direction), remembered for each h."""
 
     def __init__(self, function: Callable[..., Any], args: Any, direction: Leaves, step: float | None = None) -> None:
         self.function, self.args, self.direction = function, args, direction
-        self.name = precision(args)
-        self.known: dict[float, Leaves] = {}
+        with quiet():
+            value = function(*args)
+        self.name = precision(args, value)  # of what is computed: also of float64 arguments, cast to float32
+        self.known = {0.0: numbers(value)}
         if self.name != "float64":
             self.widen()
         self.step = STEP[self.name] if step is None else step
 
     def widen(self) -> None:
         """Compute in double precision from here on, if the function does, and its value stays the same."""
-        plain = self(0.0)
         try:
-            value = self.function(*double(self.args))
+            with quiet():
+                value = self.function(*double(self.args))
         except Exception:  # a function may insist on its dtypes; then it is measured in them
             return
         leaves = numbers(value)
-        if precision(value) == "float64" and alike(leaves, plain, ROUNDING[self.name]):
+        if precision(value) == "float64" and alike(leaves, self(0.0), ROUNDING[self.name]):
             self.args, self.name, self.known = double(self.args), "float64", {0.0: leaves}
 
     def __call__(self, h: float) -> Leaves:
         if h not in self.known:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
+            with quiet():
                 self.known[h] = numbers(self.function(*replace(self.args, lambda leaf, t: leaf + like(leaf, h * t), self.direction)))
         return self.known[h]
 
