@@ -83,4 +83,4 @@ def _scales(shape: Batch, most: float) -> Strategy:
 
 
 def _drawn(dtype: Any, shape: Batch, elements: Strategy) -> Strategy:
-    return hnp.arrays(dtype, shape, elements=elements)
+    return hnp.arrays(dtype, shape, elements=elements, fill=st.nothing())

@@ -99,11 +99,10 @@ def _grid(dtype: np.dtype, low: float, high: float, gap: float, size: int) -> St
 def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
     """The same values in memory another way; hypothesis notes it beside a failing example, whose repr does not show it."""
     if layout == "F":
-        made = np.asfortranarray(array)
+        made = array.copy(order="F")
     elif layout == "reversed":
-        made = np.ascontiguousarray(np.flip(array))
-        made = made[(slice(None, None, -1),) * made.ndim] if made.ndim else made
-    elif layout == "strided":
+        made = np.flip(np.flip(array).copy())
+    elif layout == "strided" and array.ndim:
         made = np.zeros([2 * n for n in array.shape], array.dtype)[(slice(None, None, 2),) * array.ndim]
         made[...] = array
     else:
@@ -111,7 +110,7 @@ def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
         made.flags.writeable = layout != "readonly"
     if layout != "C" and hypothesis.currently_in_test_context():
         hypothesis.note(f"laid out as {layout}: {array!r}")
-    return made.reshape(array.shape) if array.ndim == 0 else made
+    return made
 
 
 def broadcastable_shapes(count: int = 2, *, max_dims: int = 3, max_side: int = 4) -> Strategy:

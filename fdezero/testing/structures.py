@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import functions as F
 from .. import nn
+from ..errors import RangeError
 from ..tree import Module, module, static
 from .strategies import Strategy, arrays, st
 
@@ -51,8 +52,10 @@ def layers(
     """Pairs (layer, x) of a layer of `fdezero.nn` and an input that fits it; shrinks to few numbers, all of them zero.
 
     `kinds` are names of layers; sizes are 1 to `max_size`, x has up to one axis in front. The activations have no kinks
-    unless you give some.
+    unless you give some. Raises RangeError for other kinds.
     """
+    if not kinds or set(kinds) - set(KINDS):
+        raise RangeError(f"layers: kinds are {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}.")
     made: dict[str, Callable[..., Any]] = {
         "Linear": _linear,
         "Function": lambda draw, n, *_: nn.Function(draw(st.sampled_from(activations))),
