@@ -32,7 +32,8 @@ MATRICES = {"positive_definite": positive_definite, "orthogonal": orthogonal, "i
 
 
 def smallest(strategy: Any, predicate: Any = lambda value: True) -> Any:
-    return hypothesis.find(strategy, predicate, settings=hypothesis.settings(max_examples=500, database=None, derandomize=True))
+    phases = [hypothesis.Phase.generate, hypothesis.Phase.shrink]
+    return hypothesis.find(strategy, predicate, settings=hypothesis.settings(phases=phases, max_examples=500, database=None, derandomize=True))
 
 
 def test_arrays_shrink_to_zeros_of_the_smallest_shape() -> None:

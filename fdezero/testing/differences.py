@@ -57,9 +57,9 @@ def replace(tree: Any, function: Callable[..., Any], *rest: Sequence[Any]) -> An
 
 
 def like(leaf: Any, values: Any) -> Any:
-    """The NumPy array `values` as what `leaf` is: its dtype, its device; a Python float for a Python float."""
+    """The NumPy array `values` as what `leaf` is: its dtype, its device; a Python number for a Python number."""
     if not hasattr(leaf, "dtype"):
-        return float(values)
+        return complex(values) if isinstance(leaf, complex) else float(np.real(values))
     array = np.asarray(values if np.dtype(leaf.dtype).kind == "c" else np.real(values)).astype(leaf.dtype)
     return array if array_module(leaf) is np else to_device(array, device_of(leaf))
 

@@ -155,7 +155,7 @@ class _Checker:
 
         def drawn(leaf: Any) -> Any:
             values = self.rng.standard_normal(np.shape(leaf))
-            if np.dtype(getattr(leaf, "dtype", float)).kind == "c":
+            if np.dtype(getattr(leaf, "dtype", type(leaf))).kind == "c":
                 values = values + 1j * self.rng.standard_normal(np.shape(leaf))
             return like(leaf, values)
 
