@@ -269,3 +269,30 @@ for name in fd.testing.__all__:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lazy = sorted(set(fd.testing.__all__) - {"Check", "GradientReport", "assert_trees_close", "assert_trees_equal", "check_grads"})
     assert sorted(result.stdout.split("\n")[:-1]) == [f"{name} True" for name in lazy]
+
+
+Z = np.array([1 + 2j, -0.5 + 0.3j, 0.7 - 1.1j])
+COMPLEX: dict[str, tuple[Any, ...]] = {
+    "modulus": (lambda z: np.sum(abs(z) ** 2), Z), "analytic": (lambda z: np.exp(z) * z, Z), "conjugate": (lambda z: np.conj(z) * z**2, Z),
+    "parts": (lambda z: {"x": z.real * z.imag, "angle": np.angle(z)}, Z), "of real": (lambda x: np.exp(1j * x), X),
+    "mixed": (lambda z, x: np.sum(z * x), Z, X), "number": (lambda z: abs(z * z), 1.5 - 0.5j), "product": (lambda a, z: a @ z, Z[:, None] * Z, Z),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+@pytest.mark.parametrize("dtype", ["complex128", "complex64"])
+def test_complex_derivatives_raise_no_alarm(name: str, dtype: str) -> None:
+    function, *args = COMPLEX[name]
+    narrow = {"c": np.complex64, "f": np.float32}
+    if dtype == "complex64":
+        args = [arg.astype(narrow[arg.dtype.kind]) if hasattr(arg, "dtype") else arg for arg in args]
+    assert {check.method for check in check_grads(function, args).checks if name != "of real"} <= {"central differences"}
+    check_grads(function, args, order=1, entrywise=True)
+
+
+def test_wrong_complex_gradients_are_found() -> None:
+    for backward in (lambda r, t: (t * np.cos(r[0]),), lambda r, t: (-t * np.conj(np.cos(r[0])),), lambda r, t: (t.real * np.conj(np.cos(r[0])),)):
+        assert re.search(r"order 1 is wrong.*0\[\d\], which is .*j.*of 6 entries wrong", refused(with_rule(np.sin, backward), (Z,)), re.DOTALL)
+    check_grads(with_rule(np.sin, lambda r, t: (t * np.conj(np.cos(r[0])),)), (Z,))
+    with pytest.raises(KinkError, match=r"along 0\[1\], which is 0\+0j, its slopes on the two sides are -1 and 1"):
+        check_grads(np.abs, (np.array([1j, 0j]),))

@@ -52,6 +52,8 @@ def given_gradients(
                 "vmap": vmap, "compiled": compiled, "gpu": gpu}  # fmt: skip
     if not strategies or not any(switches.values()):
         raise RangeError("given_gradients takes a function, a strategy for each of its arguments, and at least one property to check.")
+    if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
+        raise TypeError(f"given_gradients got {', '.join(map(repr, sorted(unknown)))}, which neither it nor check_grads knows.")
     checks: dict[str, Callable[[Any, Any], Any]] = {
         "inputs": leaves_inputs_alone,
         "values": value_is_that_of(reference or function, value_tolerance),
