@@ -182,10 +182,11 @@ class Ruler:
         central = _settled(line) if refine else line.extrapolated(line.step)
         coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if self.tolerance is None else self.tolerance
         found = None if self.method == "central" else line.imaginary()
-        # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
-        for candidate in () if found is None else (found, [-leaf for leaf in found]):
-            if alike(candidate, central, max(coarse, TOLERANCE["float64"])):
-                return Numeric(candidate, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
+        if found is not None:
+            # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
+            found = min((found, [-leaf for leaf in found]), key=lambda leaves: _distance(leaves, central))
+            if alike(found, central, max(coarse, TOLERANCE["float64"])):
+                return Numeric(found, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
         if self.method == "complex":
             raise RangeError("method='complex': the function does not take complex numbers through. Say method='auto' or 'central'.")
         return Numeric(central, CENTRAL, coarse)
@@ -198,6 +199,10 @@ def _settled(line: Line) -> Leaves:
         changes = [relative_error(fine, coarse).max(initial=0.0) for coarse, fine in itertools.pairwise(column)]
         best.append(column[1 + int(np.argmin(changes))])
     return best
+
+
+def _distance(left: Leaves, right: Leaves) -> float:
+    return max((float(relative_error(a, b).max(initial=0.0)) for a, b in zip(left, right, strict=True)), default=0.0)
 
 
 def alike(left: Leaves, right: Leaves, tolerance: float) -> bool:
