@@ -122,6 +122,9 @@ def _samples() -> list[Sample]:
     sample("slice", normal(4, 5), index=((None, None, -2),))
     sample("unslice", normal(2, 2), index=((1, 5, 3),), shape=(6,))
     sample("unslice", normal(2, 1, 3), index=(0, None, (1, 4, None)), shape=(2, 5))
+    halves = (((0, 2, 1),), ((2, None, 1),))
+    sample("unslice_all", normal(3, 2), normal(3, 3), indices=halves, shape=(5,), whole=True)
+    sample("unslice_all", normal(3), normal(1, 3), indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))), shape=(3, 3), whole=False)
     for name in ("sum", "max", "min", "prod", "logsumexp"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
