@@ -154,3 +154,12 @@ def test_a_loop_over_rows_has_one_array_for_its_derivative() -> None:
     compiled = fd.compile(fd.grad(lambda x: sum(np.sum(np.sin(x[k])) for k in range(50))))
     compiled(np.ones((50, 3)))
     assert compiled.source.count("write_unslice") == 1
+
+
+def test_a_function_with_the_name_of_an_operation_it_calls_does_not_call_itself() -> None:
+    def memory(x: Any) -> Any:
+        return np.sum(np.exp(x) * 2)
+
+    for function, x in ((np.tanh, np.array(0.5)), (np.abs, np.array(-0.5, np.float16)), (memory, X)):
+        compiled = fd.compile(function)
+        assert [compiled(x) for _ in range(3)] == [function(x)] * 3
