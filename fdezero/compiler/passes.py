@@ -9,7 +9,8 @@ import numpy as np
 from ..core import Region
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
-from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
+from .graph import Atom, Constant, Graph, Instruction, Variable
+from .lines import LINE
 from .record import record
 from .slices import put_slices_together
 
