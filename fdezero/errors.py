@@ -8,6 +8,7 @@
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
+    ├── KinkError         (AssertionError) a derivative checked where there is none
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── KeyMissingError   (TypeError)    a random operation without its key
     ├── KeyReuseError     (ValueError)   debug: a random key used twice
@@ -67,6 +68,10 @@ class DeviceError(FdezeroError, RuntimeError):
 
 class StructureError(FdezeroError, ValueError):
     """Trees whose structures differ, or a leaf of the wrong kind."""
+
+
+class KinkError(FdezeroError, AssertionError):
+    """Derivatives were to be checked at a point where the function has none."""
 
 
 class FileError(FdezeroError, ValueError):

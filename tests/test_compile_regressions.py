@@ -176,3 +176,12 @@ def test_a_group_writes_a_choice_over_what_it_chooses_from(monkeypatch: pytest.M
     a, b = np.eye(4), np.array([[1.0, -1, 2, -2]] * 4)
     compiled = fd.compile(f)
     assert all(compiled(a, b).tobytes() == f(a, b).tobytes() for _ in range(3))
+
+
+def test_a_function_with_the_name_of_an_operation_it_calls_does_not_call_itself() -> None:
+    def memory(x: Any) -> Any:
+        return np.sum(np.exp(x) * 2)
+
+    for function, x in ((np.tanh, np.array(0.5)), (np.abs, np.array(-0.5, np.float16)), (memory, X)):
+        compiled = fd.compile(function)
+        assert [compiled(x) for _ in range(3)] == [function(x)] * 3

@@ -117,13 +117,14 @@ class Emitter:
             self._instruction(instruction)
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
-        lines = [f"def build({self.xp}):"] + [f"    {line}" for line in self.build] + ["", f"    def {graph.name}({arguments}):"]
+        called = self._fresh(graph.name, {*self.namespace, self.xp})  # a function called tanh may call tanh
+        lines = [f"def build({self.xp}):"] + [f"    {line}" for line in self.build] + ["", f"    def {called}({arguments}):"]
         if self.outputs:
             lines.append("        outputs = results.take()")
             lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
             self.build_outputs(lines)
         lines += [f"        {line}" for line in self.body]
-        lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {graph.name}", ""]
+        lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {called}", ""]
         return "\n".join(lines)
 
     def _fresh(self, name: str, taken: set[str]) -> str:

@@ -1,16 +1,27 @@
-"""Property-based testing of gradients: `check_grads`, tree comparison, and hypothesis strategies (extra `test`)."""
+"""Property-based testing of gradients: `check_grads`, `given_gradients`, comparison of trees, and strategies (extra `test`)."""
 
+import importlib
 from typing import Any
 
-from .gradients import assert_trees_close, assert_trees_equal, check_grads
+from .comparison import assert_trees_close, assert_trees_equal
+from .gradients import Check, GradientReport, check_grads
 
-__all__ = ["arrays", "assert_trees_close", "assert_trees_equal", "broadcastable_shapes", "check_grads", "keys", "pytrees"]
+# These need hypothesis, which is loaded when one of them is asked for.
+_LAZY = {
+    **dict.fromkeys(("arrays", "axes", "broadcastable_arrays", "broadcastable_shapes", "index_expressions", "keys"), "strategies"),
+    **dict.fromkeys(("invertible", "orthogonal", "positive_definite", "symmetric"), "matrices"),
+    **dict.fromkeys(("layers", "pytrees"), "structures"),
+    **dict.fromkeys(("given_gradients", "gradient_test"), "given"),
+}
+
+__all__ = [
+    "Check", "GradientReport", "arrays", "assert_trees_close", "assert_trees_equal", "axes", "broadcastable_arrays",
+    "broadcastable_shapes", "check_grads", "given_gradients", "gradient_test", "index_expressions", "invertible", "keys", "layers",
+    "orthogonal", "positive_definite", "pytrees", "symmetric",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    # The strategies need hypothesis, which is loaded when one of them is asked for.
-    if name in ("arrays", "broadcastable_shapes", "keys", "pytrees"):
-        from . import strategies
-
-        return getattr(strategies, name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,17 +1,49 @@
-"""`check_grads`: both modes of differentiation against finite differences and against each other, to any order."""
+"""`check_grads`: both modes of differentiation against derivatives by number and against each other, to any order."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..core import Tracer, unwrap
-from ..devices import to_numpy
+from ..errors import DTypeError, KinkError, RangeError, describe
 from ..transforms import jvp, vjp
+from .comparison import assert_trees_close, assert_trees_equal
+from .differences import ROUNDING, Line, Numeric, Ruler, alike, inner, like, numbers, precision, replace
+from .entries import Mismatch, wrong_entries
+from .kinks import Kinks, declared, detected, located, suspected
 
-STEP = {"float16": 1e-1, "float32": 2e-2, "float64": 2e-3}
-TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}
+WORDS = {"fwd": "forward mode", "rev": "reverse mode"}
+MOST_LINES = 5  # leaves that an error tells of
+
+
+@attrs.frozen
+class Check:
+    """One derivative that was found right."""
+
+    mode: str
+    order: int
+    method: str
+
+
+@attrs.frozen
+class GradientReport:
+    """What `check_grads` has checked, by which method, and the kinks at which it has not."""
+
+    checks: tuple[Check, ...]
+    kinks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        if not self.checks:
+            return f"nothing checked: {'; '.join(self.kinks)}"
+        counts = Counter(check.method for check in self.checks)
+        methods = " and ".join(f"{method} ({count})" if len(counts) > 1 else method for method, count in counts.items())
+        modes = " and ".join(word for mode, word in WORDS.items() if any(check.mode == mode for check in self.checks))
+        order = max(check.order for check in self.checks)
+        skipped = "".join(f"; skipped a kink: {kink}" for kink in self.kinks)
+        return f"right by {methods}: {modes} to order {order}{skipped}"
 
 
 def check_grads(
@@ -23,146 +55,177 @@ def check_grads(
     step: float | None = None,
     tolerance: float | None = None,
     seed: int = 0,
-) -> None:
-    """Check the derivatives of `function` at `args`, any trees, along random directions.
+    method: str = "auto",
+    entrywise: bool = False,
+    kinks: Kinks = None,
+    at_kinks: str = "raise",
+) -> GradientReport:
+    """Check the derivatives of `function` at `args`, any trees, along random directions; says how in its report.
 
-    Forward mode is compared with the central difference (extrapolated once after Richardson, error O(step^4)), reverse
-    mode with forward mode by <t, J v> = <J^T t, v>; then the derivatives themselves are checked, up to `order`.
-    `step` and `tolerance` (relative to 1 + the largest entry) default by the narrowest dtype among `args`. Keep
-    `args` further than 2 steps from kinks.
+    The truth is the complex step where it works, else central differences, extrapolated ("complex", "central" ask for
+    one). Then the derivatives' own derivatives are checked, up to `order`. `step` and `tolerance` (relative to
+    1 + the largest entry) go by dtype; `entrywise` checks along every axis. `kinks` declares where there is no derivative: a
+    predicate of the arguments or a list of points. Kinks not declared are found by one-sided differences; `at_kinks`
+    says "raise" or "skip". Also checked: equal values twice, arguments left alone.
 
-    Raises AssertionError that names mode, order and the worst entry, by tree path, with both values.
+    Raises AssertionError that names mode, order and the worst entry by tree path with both values, KinkError at kinks.
     """
     args = tuple(args)
-    _check(function, args, order, tuple(modes), step, tolerance, np.random.default_rng(seed), "")
+    _of("modes", modes, WORDS)
+    _of("method", [method], ("auto", "central", "complex"))
+    _of("at_kinks", [at_kinks], ("raise", "skip"))
+    if not numbers(args):
+        raise DTypeError("check_grads: no argument has anything to differentiate; give floating arrays or numbers.")
+    if reason := declared(kinks, args):
+        return GradientReport((), (reason,))
+    value = _plain_value(function, args)
+    if not numbers(value):
+        raise DTypeError("check_grads: nothing in the output can be differentiated; it has no floating arrays or numbers.")
+    checker = _Checker(tuple(modes), Ruler(method, step, tolerance), seed, entrywise, at_kinks == "skip")
+    checker.check(function, args, value, order, ())
+    return GradientReport(tuple(checker.checks), tuple(checker.kinks))
 
 
-def _check(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    order: int,
-    modes: tuple[str, ...],
-    step: float | None,
-    tolerance: float | None,
-    rng: np.random.Generator,
-    history: str,
-) -> None:
-    if order == 0:
-        return
-    if unknown := set(modes) - {"fwd", "rev"}:
-        raise ValueError(f"modes are 'fwd' and 'rev', got {', '.join(map(repr, unknown))}")
-    names = [np.finfo(leaf.dtype).dtype.name for leaf in trees.leaves(trees.trainable(args)) if hasattr(leaf, "dtype")]
-    name = min(names, key=lambda n: np.dtype(n).itemsize, default="float64")
-    step = STEP[name] if step is None else step
-    tolerance = TOLERANCE[name] if tolerance is None else tolerance
-    direction = _random_like(args, rng)
-    plain = _plain(function(*args))
-    value, tangent = jvp(function, args, direction)
-    _same_kind(value, tangent, f"the tangent{history}")
-    assert_trees_close(_plain(value), plain, 1e-12, f"value under jvp{history}")
-    if "fwd" in modes:
-        numeric = _difference(function, args, direction, step)
-        assert_trees_close(_plain(tangent), numeric, tolerance, f"forward mode{history}", ("jvp", "difference"))
-    if "rev" in modes:
-        value, pullback = vjp(function, *args)
-        assert_trees_close(_plain(value), plain, 1e-12, f"value under vjp{history}")
-        cotangent = _random_like(value, rng)
-        gradient = pullback(cotangent)
-        _same_kind(trees.trainable(args), gradient, f"the gradient{history}")
-        left, right = _inner(cotangent, tangent), _inner(gradient, direction)
-        assert_trees_close({"<J^T t, v>": right}, {"<J^T t, v>": left}, tolerance, f"reverse mode{history}", ("vjp", "jvp"))
-        _check(lambda *args: vjp(function, *args)[1](cotangent), args, order - 1, modes, step, tolerance, rng, f"{history} of the vjp")
-    if "fwd" in modes:
-        _check(lambda *args: jvp(function, args, direction)[1], args, order - 1, modes, step, tolerance, rng, f"{history} of the jvp")
+def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
+    if not given or set(given) - set(known):
+        got = ", ".join(map(repr, given)) or "none"
+        raise RangeError(f"check_grads: {name} is of {', '.join(map(repr, known))}, got {got}.")
 
 
-def _difference(function: Callable[..., Any], args: Any, direction: Any, step: float) -> Any:
-    def central(h: float) -> Any:
-        ahead, behind = (_plain(function(*_moved(args, direction, sign * h))) for sign in (1, -1))
-        return trees.map(lambda a, b: (_wide(a) - _wide(b)) / (2 * h), ahead, behind)
-
-    return trees.map(lambda fine, coarse: (4 * fine - coarse) / 3, central(step / 2), central(step))
-
-
-def _wide(x: Any) -> Any:
-    return np.complex128(x) if np.iscomplexobj(x) else np.float64(x)
+def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """The value, of a function that leaves its arguments alone and gives the same value again."""
+    before = trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, args)
+    value = function(*args)
+    assert_trees_equal(args, before, "the function has written into its arguments: they", ("now", "before"), bits=True)
+    assert_trees_equal(function(*args), value, "the function gives other values when called again: they", ("second", "first"))
+    return value
 
 
-def _moved(args: Any, direction: Any, h: float) -> Any:
-    leaves, treedef = trees.flatten_trainable(args)
-    directions, _ = trees.flatten_trainable(direction)
-    moved = [leaf if t is None else _cast(leaf + h * t, leaf) for leaf, t in zip(leaves, directions, strict=True)]
-    return trees.unflatten(treedef, moved)
+class _Checker:
+    """The options of one `check_grads`, and what it has found so far."""
+
+    def __init__(self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool) -> None:
+        self.modes, self.ruler, self.seed, self.entrywise, self.skip_kinks = modes, ruler, seed, entrywise, skip_kinks
+        self.rng = np.random.default_rng(seed)
+        self.checks: list[Check] = []
+        self.kinks: list[str] = []
+
+    def check(self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]) -> None:
+        """Check the derivative of `function`, of value `plain`, then those of its derivatives; `history` tells what it is of."""
+        if orders == 0 or not numbers(plain):
+            return
+        narrow = precision(args, plain)
+        direction, cotangents = self.random_like(args), self.random_like(plain)
+        line = Line(function, args, numbers(direction), self.ruler.step)
+        if suspected(line) and self.is_kink(line, history):
+            return
+        tangent = gradient = None
+        if "fwd" in self.modes:
+            value, tangent = jvp(function, args, direction)
+            _same_value(value, plain, narrow, "jvp", history)
+            _same_kind(value, tangent, "tangent", history)
+        if "rev" in self.modes:
+            value, pullback = vjp(function, *args)
+            _same_value(value, plain, narrow, "vjp", history)
+            gradient = pullback(cotangents)
+            pullback.release()
+            _same_kind(args, gradient, "gradient", history)
+
+        numeric = self.ruler.measure(line, narrow)
+        if _wrong_mode(tangent, gradient, numeric, direction, cotangents):
+            if self.is_kink(line, history):
+                return
+            numeric = self.ruler.measure(line, narrow, refine=True)
+        wrong = _wrong_mode(tangent, gradient, numeric, direction, cotangents)
+        for mode in [wrong] if wrong else self.modes if self.entrywise else ():
+            found = wrong_entries(mode, function, args, cotangents, narrow, self.ruler)
+            if wrong or found:
+                self.fail(mode, found, numeric, tangent, history)
+        if tangent is not None and gradient is not None:
+            self.compare_modes(tangent, gradient, direction, cotangents, narrow, history)
+        self.checks += [Check(mode, 1 + len(history), numeric.method) for mode in self.modes]
+
+        if gradient is not None:
+            self.check(lambda *args: vjp(function, *args)[1](cotangents), args, gradient, orders - 1, ("vjp", *history))
+        if tangent is not None:
+            self.check(lambda *args: jvp(function, args, direction)[1], args, tangent, orders - 1, ("jvp", *history))
+
+    def random_like(self, tree: Any) -> Any:
+        """`tree` with random numbers for its differentiable leaves, and None for the others."""
+
+        def drawn(leaf: Any) -> Any:
+            values = self.rng.standard_normal(np.shape(leaf))
+            if np.dtype(getattr(leaf, "dtype", type(leaf))).kind == "c":
+                values = values + 1j * self.rng.standard_normal(np.shape(leaf))
+            return like(leaf, values)
+
+        return replace(tree, drawn)
+
+    def compare_modes(self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: tuple[str, ...]) -> None:
+        """Reverse mode is the transpose of forward mode, to rounding: <J^T t, v> = <t, J v>."""
+        (left, terms), (right, others) = inner(gradient, direction), inner(cotangents, tangent)
+        tolerance = max(ROUNDING[narrow], self.ruler.tolerance or 0.0)
+        if not abs(left - right) <= tolerance * (1 + max(terms, others)):
+            raise AssertionError(
+                f"forward and reverse mode{_order(history)} are not transposes of each other: <J^T t, v> is {left!r} by vjp, "
+                f"<t, J v> {right!r} by jvp (seed {self.seed}); both are near the derivative by number."
+            )
+
+    def is_kink(self, line: Line, history: tuple[str, ...]) -> bool:
+        """Whether the arguments are at a kink, which is noted, or raised."""
+        reason = detected(line)
+        if not reason:
+            return False
+        reason = located(line) or f"{reason} (in the direction of seed {self.seed})"
+        what = "the function" + (f"'s derivative{_of_what(history)}" if history else "")
+        if self.skip_kinks:
+            self.kinks.append(f"{what}: {reason}")
+            return True
+        raise KinkError(
+            f"{what} has a kink at these arguments: {reason}. Declare it with kinks=..., pass over kinks with "
+            "at_kinks='skip', or give other arguments."
+        )
+
+    def fail(self, mode: str, found: list[Mismatch], numeric: Numeric, tangent: Any, history: tuple[str, ...]) -> None:
+        """Raise what is known of a wrong derivative: the entries of the arguments, else those of the output."""
+        text = f"{WORDS[mode]}{_order(history)} is wrong beyond {numeric.tolerance:g} (direction of seed {self.seed}, {numeric.method})"
+        if found:
+            lines = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in found]
+            more = [f"and {len(lines) - MOST_LINES} more leaves"] * (len(lines) > MOST_LINES)
+            raise AssertionError("\n  ".join([f"{text}. The worst entries of the arguments:", *lines[:MOST_LINES], *more]))
+        text += ", though along every entry alone it is right: not linear, or beyond the range of its dtype"
+        if mode == "fwd":
+            given, expected = trees.trainable(tangent), trees.trainable(replace(tangent, lambda leaf, t: t, numeric.leaves))
+            assert_trees_close(given, expected, numeric.tolerance, f"{text}; tangents", ("jvp", "number"))
+        raise AssertionError(f"{text}.")
 
 
-def _cast(x: Any, like: Any) -> Any:
-    return x.astype(like.dtype) if hasattr(like, "dtype") else x
+def _wrong_mode(tangent: Any, gradient: Any, numeric: Numeric, direction: Any, cotangents: Any) -> str:
+    """The mode that does not agree with `numeric`, if one does not."""
+    if tangent is not None and not alike(numbers(tangent), numeric.leaves, numeric.tolerance):
+        return "fwd"
+    if gradient is None:
+        return ""
+    expected, terms = inner(cotangents, numeric.leaves)
+    return "" if abs(inner(gradient, direction)[0] - expected) <= numeric.tolerance * (1 + terms) else "rev"
 
 
-def _random_like(tree: Any, rng: np.random.Generator) -> Any:
-    leaves, treedef = trees.flatten_trainable(tree)
-    drawn: list[Any] = []
-    for leaf in leaves:
-        if not trees.is_differentiable(leaf):
-            drawn.append(None)
-        elif hasattr(leaf, "dtype"):
-            plain = np.asarray(rng.standard_normal(leaf.shape))
-            plain = (plain + 1j * rng.standard_normal(leaf.shape) if leaf.dtype.kind == "c" else plain).astype(leaf.dtype)
-            drawn.append(plain if not leaf.shape else np.asarray(plain))
-        else:
-            drawn.append(type(leaf)(rng.standard_normal()))
-    return trees.unflatten(treedef, drawn)
+def _order(history: tuple[str, ...]) -> str:
+    return f" of order {1 + len(history)}" + (f" (derivative{_of_what(history)})" if history else "")
 
 
-def _plain(tree: Any) -> Any:
-    return to_numpy(trees.map(lambda leaf: unwrap(leaf) if isinstance(leaf, Tracer) else leaf, trees.trainable(tree)))
+def _of_what(history: tuple[str, ...]) -> str:
+    return "".join(f" of the {mode}" for mode in history)
 
 
-def _same_kind(expected: Any, got: Any, what: str) -> None:
-    for (path, a), (_, b) in zip(trees.flatten_with_path(trees.trainable(expected)), trees.flatten_with_path(got), strict=True):
-        if hasattr(a, "dtype"):
-            assert a.dtype == b.dtype, f"{what} at {path or 'the root'!r} has dtype {b.dtype}, its primal {a.dtype}"
-            assert a.shape == b.shape, f"{what} at {path or 'the root'!r} has shape {b.shape}, its primal {a.shape}"
+def _same_value(value: Any, plain: Any, narrow: str, mode: str, history: tuple[str, ...]) -> None:
+    what = f"values under {mode}{_of_what(history)}"
+    assert_trees_close(trees.trainable(value), trees.trainable(plain), ROUNDING[narrow] / 100, what, (mode, "plain"))
 
 
-def _inner(left: Any, right: Any) -> np.float64:
-    pairs = zip(trees.leaves(_plain(left)), trees.leaves(_plain(right)), strict=True)
-    return np.float64(sum(float(np.sum(np.conj(_wide(a)) * _wide(b)).real) for a, b in pairs))
-
-
-def assert_trees_close(
-    actual: Any, expected: Any, tolerance: float = 1e-6, what: str = "the trees", names: tuple[str, str] = ("actual", "expected")
-) -> None:
-    """Two trees of one structure with |actual - expected| <= tolerance * (1 + |expected|) everywhere; NaN equals NaN.
-
-    Raises AssertionError that names the worst entry by tree path, with both values.
-    """
-    worst: tuple[float, str] = (0.0, "")
-    pairs = trees.map(lambda a, b: (np.asarray(to_numpy(a)), np.asarray(to_numpy(b))), actual, expected, names=names)
-    for (path, a), (_, b) in _pairs(pairs):
-        where = path or "the root"
-        assert a.shape == b.shape, f"{what}: {where} has shape {a.shape} in {names[0]}, {b.shape} in {names[1]}"
-        with np.errstate(invalid="ignore"):
-            error = np.abs(a - b) if a.dtype.kind in "fc" else np.abs(np.float64(a) - np.float64(b))
-            scale = 1 + (np.abs(b[np.isfinite(b)]).max() if np.isfinite(b).any() else 0.0)
-        error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.where(np.isfinite(error), error, np.inf)) / scale
-        if error.size and error.max() > max(worst[0], tolerance):
-            at = np.unravel_index(int(error.argmax()), error.shape)
-            spot = f"[{', '.join(map(str, at))}]" if at else ""
-            worst = (float(error.max()), f"{where}{spot}: {names[0]} {a[at]!r}, {names[1]} {b[at]!r}")
-    assert not worst[1], f"{what} differ beyond {tolerance:g}; worst at {worst[1]} (relative error {worst[0]:.2g})"
-
-
-def _pairs(pairs: Any) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
-    flat = trees.flatten_with_path(pairs)
-    return [((path.rpartition("/")[0], a), (path, b)) for (path, a), (_, b) in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def assert_trees_equal(actual: Any, expected: Any, what: str = "the trees") -> None:
-    """Two trees of one structure whose leaves are equal in dtype, shape and every bit of value; NaN equals NaN.
-
-    Raises AssertionError that names the first leaf that differs.
-    """
-    for (path, a), (_, b) in _pairs(trees.map(lambda a, b: (np.asarray(to_numpy(a)), np.asarray(to_numpy(b))), actual, expected)):
-        assert a.dtype == b.dtype, f"{what}: {path or 'the root'} has dtype {a.dtype}, expected {b.dtype}"
-        np.testing.assert_array_equal(a, b, err_msg=f"{what}: {path or 'the root'}")
+def _same_kind(expected: Any, got: Any, what: str, history: tuple[str, ...]) -> None:
+    """Tangents and gradients have the dtypes and shapes of their primals."""
+    pairs = zip(*[trees.flatten_with_path(trees.trainable(tree)) for tree in (expected, got)], strict=True)
+    for (path, a), (_, b) in pairs:
+        if hasattr(a, "dtype") and (a.dtype, a.shape) != (b.dtype, b.shape):
+            raise AssertionError(f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, its primal {describe(a)}")

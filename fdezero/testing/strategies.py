@@ -1,16 +1,24 @@
-"""Hypothesis strategies for arrays, shapes that broadcast, keys and pytrees; they shrink to small, readable examples."""
+"""Hypothesis strategies for arrays, shapes that broadcast, axes, indices, keys; they shrink to small, readable examples."""
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, RangeError
 
 try:
+    import hypothesis
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
     raise MissingExtraError("fdezero.testing's strategies need hypothesis: pip install 'fdezero[test]'") from error
+
+Strategy: TypeAlias = "st.SearchStrategy[Any]"
+GAP = 1 / 64  # between distinct entries; a power of two, so that they are exact in every floating type
+LAYOUTS = ("C", "F", "reversed", "strided", "readonly")
+INDEX_KINDS = ("slice", "integer", "array", "mask", "newaxis", "ellipsis")
 
 
 def arrays(
@@ -19,46 +27,167 @@ def arrays(
     *,
     min_value: float = -2.0,
     max_value: float = 2.0,
-) -> "st.SearchStrategy[np.ndarray]":
-    """Arrays of finite numbers in [min_value, max_value], without subnormals.
+    allow_nan: bool = False,
+    allow_infinity: bool = False,
+    allow_subnormal: bool = False,
+    distinct: bool | float = False,
+    layouts: str | Sequence[str] = "C",
+) -> Strategy:
+    """Arrays of numbers in [min_value, max_value] (complex ones: both parts), without subnormals; they shrink to zeros.
 
-    `shape` is a shape or a strategy for shapes; by default 0 to 3 axes of length 1 to 4.
+    `dtype`: a dtype, several, or a strategy. `shape`: a shape or a strategy; by default 0 to 3 axes of length 1 to 4.
+    `distinct`: entries 1/64 apart, or by the gap given (less in arrays that would not have room): no ties. `layouts`, some of
+    "C" "F" "reversed" (negative strides) "strided" (every second entry) "readonly", or "any". Raises RangeError.
     """
-    shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=4) if shape is None else shape
-    dtype = np.dtype(dtype)
+    shapes = _shapes() if shape is None else shape if isinstance(shape, st.SearchStrategy) else st.just(shape)
+    dtypes = dtype if isinstance(dtype, st.SearchStrategy) else st.sampled_from(dtype if isinstance(dtype, list | tuple) else [dtype])
+    names = LAYOUTS if layouts == "any" else (layouts,) if isinstance(layouts, str) else tuple(layouts)
+    if unknown := set(names) - set(LAYOUTS):
+        raise RangeError(f"arrays: layouts are {', '.join(LAYOUTS)} or 'any', got {', '.join(map(repr, sorted(unknown)))}.")
+    if not min_value <= max_value:
+        raise RangeError(f"arrays: no number is in [{min_value}, {max_value}]; give min_value <= max_value.")
+    special = [*[math.nan] * allow_nan, *[math.inf, -math.inf] * allow_infinity]
+    gap = float(distinct) if distinct is not True else GAP
+
+    def drawn(chosen: tuple[Any, Any]) -> Strategy:
+        kind, size = np.dtype(chosen[0]), math.prod(np.atleast_1d(chosen[1]).tolist())
+        elements = _grid(kind, min_value, max_value, gap, size) if gap else _elements(kind, min_value, max_value, special, allow_subnormal)
+        return hnp.arrays(kind, chosen[1], elements=elements, unique=bool(gap), fill=st.nothing() if gap else None)
+
+    made = st.tuples(dtypes, shapes).flatmap(drawn)
+    return made if names == ("C",) else st.builds(lay_out, made, st.sampled_from(names))
+
+
+def _shapes() -> Strategy:
+    return hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=4)
+
+
+def _elements(dtype: np.dtype, low: float, high: float, special: list[float], subnormal: bool) -> Strategy:
+    if dtype.kind == "c":
+        part = np.dtype(f"f{dtype.itemsize // 2}")
+        parts = _elements(part, low, high, special, subnormal)
+        return st.builds(complex, parts, parts)
     if dtype.kind == "f":
-        width = 8 * dtype.itemsize
-        low, high = float(dtype.type(min_value)), float(dtype.type(max_value))
-        elements: Any = st.floats(low, high, width=width, allow_subnormal=False)  # type: ignore[call-overload]
-    elif dtype.kind == "b":
-        elements = st.booleans()
+        lowest, highest = _inside(dtype, low, high)
+        finite = st.floats(lowest, highest, width=8 * dtype.itemsize, allow_subnormal=subnormal)  # type: ignore[arg-type]
+        return st.one_of(finite, st.sampled_from(special)) if special else finite
+    if dtype.kind == "b":
+        return st.booleans()
+    info = np.iinfo(dtype)
+    return st.integers(max(math.ceil(low), int(info.min)), min(math.floor(high), int(info.max)))
+
+
+def _inside(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
+    """The bounds, as numbers of `dtype` that lie between them."""
+    least, most = dtype.type(low), dtype.type(high)
+    least = np.nextafter(least, dtype.type(np.inf)) if float(least) < low else least
+    most = np.nextafter(most, dtype.type(-np.inf)) if float(most) > high else most
+    return float(least), float(most)
+
+
+def _grid(dtype: np.dtype, low: float, high: float, gap: float, size: int) -> Strategy:
+    """Multiples of a gap, fine enough that `size` of them lie within the bounds."""
+    if dtype.kind not in "fc":
+        return _elements(dtype, low, high, [], False)
+    while low < high and (high - low) / gap < size:
+        gap /= 2
+    steps = st.integers(math.ceil(low / gap), math.floor(high / gap))
+    real = steps.map(lambda k: k * gap)
+    return st.builds(complex, real, real) if dtype.kind == "c" else real
+
+
+def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
+    """The same values in memory another way; hypothesis notes it beside a failing example, whose repr does not show it."""
+    if layout == "F":
+        made = array.copy(order="F")
+    elif layout == "reversed":
+        made = np.flip(np.flip(array).copy())
+    elif layout == "strided" and array.ndim:
+        made = np.zeros([2 * n for n in array.shape], array.dtype)[(slice(None, None, 2),) * array.ndim]
+        made[...] = array
     else:
-        elements = st.integers(int(min_value), int(max_value))
-    return hnp.arrays(dtype, shapes, elements=elements)
+        made = array.copy()
+        made.flags.writeable = layout != "readonly"
+    if layout != "C" and hypothesis.currently_in_test_context():
+        hypothesis.note(f"laid out as {layout}: {array!r}")
+    return made
 
 
-def broadcastable_shapes(count: int = 2, *, max_dims: int = 3, max_side: int = 4) -> "st.SearchStrategy[tuple[tuple[int, ...], ...]]":
+def broadcastable_shapes(count: int = 2, *, max_dims: int = 3, max_side: int = 4) -> Strategy:
     """Tuples of `count` shapes that broadcast together."""
     return hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=max_dims, max_side=max_side).map(lambda found: found.input_shapes)
 
 
-def keys() -> "st.SearchStrategy[np.ndarray]":
+def broadcastable_arrays(count: int = 2, dtype: Any = np.float64, *, max_dims: int = 3, max_side: int = 4, **options: Any) -> Strategy:
+    """Tuples of `count` arrays that broadcast together; `options` are those of `arrays`."""
+    shapes = broadcastable_shapes(count, max_dims=max_dims, max_side=max_side)
+    return shapes.flatmap(lambda found: st.tuples(*[arrays(dtype, shape, **options) for shape in found]))
+
+
+def keys() -> Strategy:
     """Random keys, as `fdezero.random.key` makes them."""
     from ..random import key
 
     return st.integers(0, 2**32 - 1).map(key)
 
 
-def pytrees(leaves: Any = None, *, max_leaves: int = 5) -> "st.SearchStrategy[Any]":
-    """Nested dicts, lists and tuples of `leaves` (float64 arrays by default), with at least one leaf."""
-    leaf = arrays() if leaves is None else leaves
-    names = st.text("abcxyz", min_size=1, max_size=3)
-    return st.recursive(
-        leaf,
-        lambda inner: st.one_of(
-            st.dictionaries(names, inner, min_size=1, max_size=3),
-            st.lists(inner, min_size=1, max_size=3),
-            st.lists(inner, min_size=1, max_size=3).map(tuple),
-        ),
-        max_leaves=max_leaves,
-    )
+def axes(shape: Any, *, tuples: bool = True, min_size: int = 0, max_size: int | None = None) -> Strategy:
+    """An axis of `shape` (or of so many axes), or a tuple of different ones, negative ones, too; `()` where there is none.
+
+    Shrinks to 0. With `tuples=False` always a single axis, which Raises RangeError for a shape without axes.
+    """
+    ndim = shape if isinstance(shape, int) else len(shape)
+    if not ndim and not tuples:
+        raise RangeError("axes: a shape without axes has none to draw; leave tuples=True, which draws ().")
+    single = st.integers(-ndim, ndim - 1)
+    several = st.lists(single, min_size=min_size, max_size=ndim if max_size is None else max_size, unique_by=lambda axis: axis % ndim)
+    if not ndim:
+        return st.just(())
+    return st.one_of(single, several.map(tuple)) if tuples else single
+
+
+def index_expressions(shape: tuple[int, ...], *, kinds: Sequence[str] = INDEX_KINDS, max_length: int = 4) -> Strategy:
+    """Anything that may stand in x[...] for x of `shape`; shrinks to `()`, which is all of x.
+
+    `kinds` are some of "slice" "integer" "array" (of integers, which broadcast together) "mask" "newaxis" "ellipsis".
+    """
+    if unknown := set(kinds) - set(INDEX_KINDS):
+        raise RangeError(f"index_expressions: kinds are {', '.join(INDEX_KINDS)}, got {', '.join(map(repr, sorted(unknown)))}.")
+    return _index(tuple(shape), tuple(kinds), max_length)
+
+
+@st.composite
+def _index(draw: Any, shape: tuple[int, ...], kinds: tuple[str, ...], max_length: int) -> Any:
+    per_axis = [kind for kind in ("slice", "integer", "array", "mask") if kind in kinds]
+    entries: list[Any] = []
+    count = draw(st.integers(0, len(shape))) if per_axis else 0
+    from_the_end = draw(st.booleans()) if "ellipsis" in kinds else False
+    axes_taken = range(len(shape) - count, len(shape)) if from_the_end else range(count)
+    length = draw(st.integers(1, max_length)) if {"array", "mask"} & set(kinds) else 1
+    for n in (shape[axis] for axis in axes_taken):
+        kind = draw(st.sampled_from(per_axis if n else ["slice"]))
+        if kind == "slice":
+            entries.append(draw(st.slices(n)))
+        elif kind == "integer":
+            entries.append(draw(st.integers(-n, n - 1)))
+        elif kind == "mask":
+            # Masks broadcast with integer arrays: as many true ones as those have entries, or one.
+            true = draw(st.sets(st.integers(0, n - 1), min_size=min(length, n), max_size=min(length, n)))
+            true = true if len(true) == length else set(sorted(true)[:1])
+            entries.append(np.isin(np.arange(n), list(true)))
+        else:
+            sizes = draw(st.sampled_from([(length,), (1,), (2, length), ()]))
+            entries.append(draw(hnp.arrays(np.int64, sizes, elements=st.integers(-n, n - 1))))
+    if from_the_end:
+        entries.insert(0, ...)
+    for _ in range(draw(st.integers(0, 2)) if "newaxis" in kinds else 0):
+        entries.insert(draw(st.integers(0, len(entries))), None)
+    alone = len(entries) == 1 and draw(st.booleans())
+    return entries[0] if alone else tuple(entries)
+
+
+def sizes(size: Any, low: int, high: int) -> Strategy:
+    """A strategy for a size that is given as one, as a number, or not at all."""
+    return st.integers(low, high) if size is None else size if isinstance(size, st.SearchStrategy) else st.just(size)
+
+

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree as trees
 from ..core.forward import Forward, ForwardTracer
 from ..core.kinds import zeros_like
@@ -27,7 +29,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         if t is not None and trees.is_differentiable(leaf):
             if not _same_shape(leaf, t):
                 raise ShapeError(f"{level.name}: the tangent of leaf {i} is {describe(t)}, its primal {describe(leaf)}; shapes must agree.")
-            traced[i] = ForwardTracer(level, leaf, _as_dtype(t, getattr(leaf, "dtype", None)))
+            dtype = np.dtype(complex) if isinstance(leaf, complex) else getattr(leaf, "dtype", None)
+            traced[i] = ForwardTracer(level, leaf, _as_dtype(t, dtype))
     try:
         result = function(*trees.unflatten(treedef, traced))
     finally:

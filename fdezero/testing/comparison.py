@@ -1,0 +1,126 @@
+"""`assert_trees_equal` and `assert_trees_close`: two trees compared, and what differs told by path in a few lines."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..devices import to_numpy
+from ..errors import describe
+
+Names = tuple[str, str]
+LINES = 8  # differences that are told; the rest are counted
+
+
+def assert_trees_close(
+    actual: Any, expected: Any, tolerance: float = 1e-6, what: str = "the trees", names: Names = ("actual", "expected")
+) -> None:
+    """Two trees of one structure with |actual - expected| <= tolerance * (1 + the largest |expected| of the leaf); NaN equals NaN.
+
+    Dtypes may differ. Raises AssertionError with a line for each leaf that differs: its path, how many entries, the worst one
+    with both values; or its shapes, or in which tree it is missing.
+    """
+
+    def difference(a: Any, b: Any) -> str:
+        error = relative_error(a, b)
+        wrong = error > tolerance
+        return _entries(wrong, error, a, b, names) if wrong.any() else ""
+
+    _assert_alike(actual, expected, difference, f"{what} differ beyond {tolerance:g}", names)
+
+
+def assert_trees_equal(
+    actual: Any, expected: Any, what: str = "the trees", names: Names = ("actual", "expected"), *, bits: bool = False
+) -> None:
+    """Two trees of one structure whose leaves are equal in dtype, shape and value; NaN equals NaN.
+
+    With `bits` 0.0 and -0.0 differ, too. Raises AssertionError as `assert_trees_close` does.
+    """
+
+    def difference(a: Any, b: Any) -> str:
+        if a.dtype != b.dtype:
+            return f"dtype {a.dtype} in {names[0]}, {b.dtype} in {names[1]}"
+        wrong = ~((a == b) | (_is_nan(a) & _is_nan(b)))
+        if bits and a.dtype.kind in "fc":
+            wrong |= (np.signbit(a.real) != np.signbit(b.real)) | (np.signbit(a.imag) != np.signbit(b.imag))
+        return _entries(wrong, relative_error(a, b), a, b, names) if wrong.any() else ""
+
+    _assert_alike(actual, expected, difference, f"{what} differ", names)
+
+
+def relative_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b| / (1 + the largest finite |b|), entry by entry; 0 for equal ones and pairs of NaN, infinite where only one is finite."""
+    same = np.asarray(a == b) | (_is_nan(a) & _is_nan(b))
+    if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":
+        return np.where(same, 0.0, np.inf)
+    a, b = wide(a), wide(b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(a - b)
+        scale = 1 + np.abs(b[np.isfinite(b)]).max(initial=0.0)
+    return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf)) / scale
+
+
+def wide(x: Any) -> np.ndarray:
+    """`x` as a NumPy array of double precision, real or complex."""
+    x = np.asarray(x)
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+
+
+def entry(index: tuple[Any, ...]) -> str:
+    """`[1, 2]`; nothing for an array without axes."""
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
+def _is_nan(x: np.ndarray) -> np.ndarray:
+    return np.isnan(x) if x.dtype.kind in "fc" else np.zeros(x.shape, bool)
+
+
+def _entries(wrong: np.ndarray, error: np.ndarray, a: np.ndarray, b: np.ndarray, names: Names) -> str:
+    at = np.unravel_index(int(np.where(wrong, error, -1.0).argmax()), error.shape)
+    count = f"{np.count_nonzero(wrong)} of {wrong.size} entries, the worst at {entry(at)}: " if wrong.ndim else ""
+    size = f" (relative error {error[at]:.2g})" if 0 < error[at] < np.inf else ""
+    return f"{count}{names[0]} {a[at]!r}, {names[1]} {b[at]!r}{size}"
+
+
+def _assert_alike(actual: Any, expected: Any, difference: Callable[[Any, Any], str], headline: str, names: Names) -> None:
+    (left, left_def), (right, right_def) = trees.flatten(actual), trees.flatten(expected)
+    if left_def == right_def:
+        found = [(path, a, b) for path, a, b in zip(trees.paths(actual), left, right, strict=True)]
+        lines = []
+    else:
+        mine, yours = dict(trees.flatten_with_path(actual)), dict(trees.flatten_with_path(expected))
+        found = [(path, mine[path], yours[path]) for path in mine if path in yours]
+        lines = [f"{_at(path)}: only in {names[0]}, {describe(leaf)}" for path, leaf in mine.items() if path not in yours]
+        lines += [f"{_at(path)}: only in {names[1]}, {describe(leaf)}" for path, leaf in yours.items() if path not in mine]
+        lines += list(_containers(left_def, right_def, "", names))
+    for path, a, b in found:
+        a, b = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
+        text = difference(a, b) if a.shape == b.shape else f"shape {a.shape} in {names[0]}, {b.shape} in {names[1]}"
+        lines += [f"{_at(path)}: {text}"] * bool(text)
+    if len(lines) == 1:
+        raise AssertionError(f"{headline} at {lines[0]}")
+    if lines:
+        more = [f"and {len(lines) - LINES} more"] * (len(lines) > LINES)
+        raise AssertionError("\n  ".join([f"{headline} in {len(lines)} places:", *lines[:LINES], *more]))
+
+
+def _at(path: str) -> str:
+    return path or "the root"
+
+
+def _containers(left: Any, right: Any, path: str, names: Names) -> Iterator[str]:
+    """Where two structures have other containers, or the same ones with other static fields or keys."""
+    if left == right or (left.is_leaf() and right.is_leaf()):
+        return
+    kinds = [getattr(treedef.type, "__name__", "a leaf") if treedef.type else "a leaf or None" for treedef in (left, right)]
+    if left.type is not right.type:
+        yield f"{_at(path)}: {kinds[0]} in {names[0]}, {kinds[1]} in {names[1]}"
+        return
+    mine, yours = ({str(name): child for name, child in zip(d.entries(), d.children(), strict=True)} for d in (left, right))
+    below = [line for key in mine if key in yours for line in _containers(mine[key], yours[key], f"{path}/{key}".lstrip("/"), names)]
+    for here, there, name in ((mine, yours, names[0]), (yours, mine, names[1])):
+        below += [f"{f'{path}/{key}'.lstrip('/')}: only in {name}, empty" for key in here if key not in there and not here[key].num_leaves]
+    yield from below
+    if not below and mine.keys() == yours.keys():
+        yield f"{_at(path)}: static fields of {kinds[0]} differ"

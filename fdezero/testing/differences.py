@@ -1,0 +1,212 @@
+"""Derivatives by number: a function along a line, its extrapolated central differences, and the complex step.
+
+Arguments are widened to double precision where the function follows them, so that float16 code, too, is measured exactly.
+"""
+
+import contextlib
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from .. import tree as trees
+from ..core import unwrap
+from ..devices import array_module, device_of, to_device, to_numpy
+from ..errors import RangeError
+from .comparison import relative_error, wide
+
+STEP = {"float16": 1e-1, "float32": 2e-2, "float64": 2e-3}
+TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}  # of differences taken in this precision
+ROUNDING = {"float16": 3e-2, "float32": 1e-3, "float64": 1e-8}  # of derivatives computed in this precision
+IMAGINARY_STEP = 1e-20
+MOST = 512  # entries of arguments along which one by one is looked
+CENTRAL, COMPLEX = "central differences", "complex step"
+
+Leaves = list[np.ndarray]
+
+
+def precision(*values: Any) -> str:
+    """The narrowest floating type among the leaves of `values`, as `float64`; complex ones count by their parts."""
+    types = [np.dtype(leaf.dtype) for leaf in trees.leaves(trees.trainable(values)) if hasattr(leaf, "dtype")]
+    sizes = {dtype.itemsize // (2 if dtype.kind == "c" else 1) for dtype in types}
+    return f"float{8 * min({*sizes, 8})}"
+
+
+def numbers(tree: Any) -> Leaves:
+    """The differentiable leaves of `tree`, as NumPy arrays of double precision."""
+    leaves = [unwrap(leaf) for leaf in trees.leaves(trees.trainable(tree))]
+    return [wide(leaf) for leaf in to_numpy(leaves)]
+
+
+def inner(left: Any, right: Any) -> tuple[float, float]:
+    """<a, b> = Re sum conj(a) b over all leaves, and the sum of its terms' magnitudes."""
+    pairs = [(a, b) for a, b in zip(numbers(left), numbers(right), strict=True) if a.size]
+    products = [(np.conj(a) * b).real for a, b in pairs]
+    return float(sum(p.sum() for p in products)), float(sum(np.abs(p).sum() for p in products))
+
+
+def replace(tree: Any, function: Callable[..., Any], *rest: Sequence[Any]) -> Any:
+    """`tree` with `function(leaf, *entries of rest)` for each of its differentiable leaves."""
+    leaves, treedef = trees.flatten_trainable(tree)
+    columns = [iter(column) for column in rest]
+    changed = [function(leaf, *map(next, columns)) if trees.is_differentiable(leaf) else leaf for leaf in leaves]
+    return trees.unflatten(treedef, changed)
+
+
+def like(leaf: Any, values: Any) -> Any:
+    """The NumPy array `values` as what `leaf` is: its dtype, its device; a Python number for a Python number."""
+    if not hasattr(leaf, "dtype"):
+        return complex(values) if isinstance(leaf, complex) else float(np.real(values))
+    array = np.asarray(values if np.dtype(leaf.dtype).kind == "c" else np.real(values)).astype(leaf.dtype)
+    return array if array_module(leaf) is np else to_device(array, device_of(leaf))
+
+
+def axes_of(args: Any, most: int = MOST) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:
+    """The path, index and value of every entry of the arguments, at `most` so many, and the direction along it (and along i)."""
+    leaves = numbers(args)
+    for number, (path, leaf) in enumerate(zip(trees.paths(trees.trainable(args)), leaves, strict=True)):
+        for index in itertools.islice(np.ndindex(leaf.shape), most):
+            most -= 1
+            for factor in (1.0, 1j) if np.iscomplexobj(leaf) else (1.0,):
+                direction = [np.zeros_like(other) for other in leaves]
+                direction[number][index] = factor
+                yield path, index, leaf[index].item(), direction
+
+
+def double(tree: Any, kind: str = "") -> Any:
+    """`tree` with its floating leaves in double precision; complex ones, if `kind` is "c"."""
+
+    def widened(leaf: Any) -> Any:
+        if not hasattr(leaf, "dtype"):
+            return complex(leaf) if kind else leaf
+        return leaf.astype(np.complex128 if kind or np.dtype(leaf.dtype).kind == "c" else np.float64)
+
+    return replace(tree, widened)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings: steps leave domains, and what is not finite is dealt with."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+class Line:
+    """A function along a line: h -> the leaves of function(args + h * direction), remembered for each h."""
+
+    def __init__(self, function: Callable[..., Any], args: Any, direction: Leaves, step: float | None = None) -> None:
+        self.function, self.args, self.direction = function, args, direction
+        with quiet():
+            value = function(*args)
+        self.name = precision(args, value)  # of what is computed: also of float64 arguments, cast to float32
+        self.known = {0.0: numbers(value)}
+        if self.name != "float64":
+            self.widen()
+        self.step = STEP[self.name] if step is None else step
+
+    def widen(self) -> None:
+        """Compute in double precision from here on, if the function does, and its value stays the same."""
+        try:
+            with quiet():
+                value = self.function(*double(self.args))
+        except Exception:  # a function may insist on its dtypes; then it is measured in them
+            return
+        leaves = numbers(value)
+        if precision(value) == "float64" and alike(leaves, self(0.0), ROUNDING[self.name]):
+            self.args, self.name, self.known = double(self.args), "float64", {0.0: leaves}
+
+    def __call__(self, h: float) -> Leaves:
+        if h not in self.known:
+            with quiet():
+                self.known[h] = numbers(self.function(*replace(self.args, lambda leaf, t: leaf + like(leaf, h * t), self.direction)))
+        return self.known[h]
+
+    def is_finite(self, *steps: float) -> bool:
+        return all(np.isfinite(leaf).all() for h in steps for leaf in self(h))
+
+    def slopes(self, h: float) -> Leaves:
+        """The central difference of step h."""
+        with np.errstate(all="ignore"):
+            return [(a - b) / (2 * h) for a, b in zip(self(h), self(-h), strict=True)]
+
+    def extrapolated(self, h: float) -> Leaves:
+        """Central differences of steps h and h / 2, extrapolated to h = 0 after Richardson: error O(h^4)."""
+        with np.errstate(all="ignore"):
+            return [(4 * fine - coarse) / 3 for fine, coarse in zip(self.slopes(h / 2), self.slopes(h), strict=True)]
+
+    def imaginary(self) -> Leaves | None:
+        """Im f(x + i h v) / h, exact to rounding for real analytic functions; None where complex numbers do not go through."""
+        if any(np.iscomplexobj(leaf) for leaf in [*self(0.0), *numbers(self.args)]):
+            return None
+        directions = [1j * IMAGINARY_STEP * t for t in self.direction]
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part was thrown away
+                value = self.function(*replace(double(self.args, "c"), lambda leaf, t: leaf + t, directions))
+                found = numbers(value)
+        except Exception:  # whatever it is that such a function does not take
+            return None
+        if not all(np.iscomplexobj(leaf) for leaf in found) or not alike([leaf.real for leaf in found], self(0.0), 1e-9):
+            return None
+        return [leaf.imag / IMAGINARY_STEP for leaf in found]
+
+
+@attrs.frozen
+class Numeric:
+    """A derivative by number: its leaves, the method that gave it, and the tolerance that it deserves."""
+
+    leaves: Leaves
+    method: str
+    tolerance: float
+
+
+@attrs.frozen
+class Ruler:
+    """How derivatives are measured: by which `method` ("auto", "central", "complex"), step, and to which tolerance."""
+
+    method: str = "auto"
+    step: float | None = None
+    tolerance: float | None = None
+
+    def measure(self, line: Line, narrow: str, *, refine: bool = False) -> Numeric:
+        """The derivative along `line` of a function computed in type `narrow`; "auto" is the complex step where it agrees.
+
+        With `refine` ever smaller steps are tried, and each leaf taken where two in succession agree best: for points
+        near a kink, or functions that curve much.
+        """
+        central = _settled(line) if refine else line.extrapolated(line.step)
+        coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if self.tolerance is None else self.tolerance
+        found = None if self.method == "central" else line.imaginary()
+        if found is not None:
+            # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
+            found = min((found, [-leaf for leaf in found]), key=lambda leaves: _distance(leaves, central))
+            if alike(found, central, max(coarse, TOLERANCE["float64"])):
+                return Numeric(found, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
+        if self.method == "complex":
+            raise RangeError("method='complex': the function does not take complex numbers through. Say method='auto' or 'central'.")
+        return Numeric(central, CENTRAL, coarse)
+
+
+def _settled(line: Line) -> Leaves:
+    rows = [line.extrapolated(line.step / 4**k) for k in range(8 if line.name == "float64" else 3)]
+    best = []
+    for column in zip(*rows, strict=True):
+        changes = [relative_error(fine, coarse).max(initial=0.0) for coarse, fine in itertools.pairwise(column)]
+        best.append(column[1 + int(np.argmin(changes))])
+    return best
+
+
+def _distance(left: Leaves, right: Leaves) -> float:
+    return max((float(relative_error(a, b).max(initial=0.0)) for a, b in zip(left, right, strict=True)), default=0.0)
+
+
+def alike(left: Leaves, right: Leaves, tolerance: float) -> bool:
+    """Whether two lists of leaves agree."""
+    return len(left) == len(right) and all(
+        a.shape == b.shape and (relative_error(a, b) <= tolerance).all() for a, b in zip(left, right, strict=True)
+    )

@@ -1,0 +1,84 @@
+"""The wrong entries of a derivative: it is taken along every entry of the arguments, one by one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..transforms import jvp, vjp
+from .comparison import entry, relative_error
+from .differences import Leaves, Line, Ruler, axes_of, inner, like, numbers, replace
+
+
+@attrs.frozen
+class Mismatch:
+    """What is wrong in one leaf of the arguments: the worst entry, and how many are wrong of those looked at."""
+
+    path: str
+    index: tuple[int, ...]
+    argument: complex
+    output: str
+    got: complex
+    expected: complex
+    method: str
+    error: float
+    wrong: int = 1
+    looked_at: int = 1
+
+    def text(self, name: str) -> str:
+        """One line on it, with both values."""
+        many = f" ({self.wrong} of {self.looked_at} entries wrong)" if self.looked_at > 1 else ""
+        of = f", derivative of the output{self.output}" if self.output else ""
+        values = f"{name} {self.got:.7g}, {self.method} {self.expected:.7g}"
+        return f"{self.path}{entry(self.index)}, which is {self.argument:.6g}{of}: {values}{many}"
+
+
+def wrong_entries(
+    mode: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    cotangents: Any,
+    narrow: str,
+    ruler: Ruler,
+) -> list[Mismatch]:
+    """One `Mismatch` for every leaf of `args` in which `mode` disagrees with derivatives by number, the worst first.
+
+    Reverse mode is compared in the gradient of <cotangents, function(*args)>, forward mode in every entry of the output.
+    """
+    gradient: Any = None
+    if mode == "rev":
+        _, pullback = vjp(function, *args)
+        gradient = pullback(cotangents)
+        pullback.release()
+    found: dict[str, list[Mismatch]] = {}
+    looked_at: dict[str, int] = {}
+    for path, index, argument, direction in axes_of(args):
+        looked_at[path] = looked_at.get(path, 0) + 1
+        numeric = ruler.measure(Line(function, args, direction, ruler.step), narrow, refine=True)
+        if mode == "rev":
+            projections = [[np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))]
+            where, got, expected, error = _worst(*projections)
+        else:
+            tangent = numbers(jvp(function, args, replace(args, like, direction))[1])
+            where, got, expected, error = _worst(tangent, numeric.leaves)
+        if not error <= numeric.tolerance:
+            found.setdefault(path, []).append(Mismatch(path, index, argument, where, got, expected, numeric.method, error))
+    worst = [attrs.evolve(max(some, key=_error), wrong=len(some), looked_at=looked_at[path]) for path, some in found.items()]
+    return sorted(worst, key=_error, reverse=True)
+
+
+def _error(mismatch: Mismatch) -> float:
+    return mismatch.error
+
+
+def _worst(got: Leaves, expected: Leaves) -> tuple[str, complex, complex, float]:
+    """The entry of the output where two tangents differ most."""
+    worst: tuple[str, complex, complex, float] = ("", 0.0, 0.0, 0.0)
+    for number, (a, b) in enumerate(zip(got, expected, strict=True)):
+        error = relative_error(a, b)
+        if error.size and error.max() >= worst[3]:
+            at = np.unravel_index(int(error.argmax()), error.shape)
+            leaf = f" (leaf {number})" if len(got) > 1 else ""
+            worst = (f"{leaf}{entry(tuple(map(int, at)))}", a[at].item(), b[at].item(), float(error.max()))
+    return worst

@@ -1,0 +1,160 @@
+"""`given_gradients`: a function and strategies for its arguments become a complete hypothesis test."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import KinkError, RangeError
+from .gradients import check_grads
+from .kinks import Kinks
+from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop
+from .strategies import Strategy, hypothesis
+
+NAMES = {
+    "inputs": "inputs are left alone",
+    "values": "values are those of the reference",
+    "gradients": "gradients are right",
+    "dtypes": "dtypes are kept",
+    "vmap": "vmap is a loop",
+    "compiled": "compiled is eager",
+    "gpu": "GPU is CPU",
+}
+
+
+def given_gradients(
+    function: Callable[..., Any],
+    *strategies: Strategy,
+    reference: Callable[..., Any] | None = None,
+    order: int = 2,
+    kinks: Kinks = None,
+    at_kinks: str = "raise",
+    inputs: bool = True,
+    values: bool = True,
+    gradients: bool = True,
+    dtypes: bool = True,
+    vmap: bool = True,
+    compiled: bool = True,
+    gpu: bool = True,
+    value_tolerance: float | None = None,
+    **options: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: test `function` on examples of `strategies`, one for each argument, then run the body with the same example.
+
+    Checked are, unless switched off by name: `inputs` left alone, `values` against `reference` (a NumPy function),
+    `gradients` by `check_grads` (with `order`, `kinks` and its other `options`), `dtypes` kept, `vmap` = loop, `compiled` =
+    eager to the bit, GPU = CPU where there is one. The body takes the arguments last, after fixtures.
+    Examples at kinks are counted among hypothesis' events; a test all of whose examples were is a failure.
+
+    Raises AssertionError that names the property; RangeError where nothing is left to check.
+    """
+    switches = {"inputs": inputs, "values": values and reference is not None, "gradients": gradients, "dtypes": dtypes,
+                "vmap": vmap, "compiled": compiled, "gpu": gpu}  # fmt: skip
+    if not strategies or not any(switches.values()):
+        raise RangeError("given_gradients takes a function, a strategy for each of its arguments, and at least one property to check.")
+    if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
+        raise TypeError(f"given_gradients got {', '.join(map(repr, sorted(unknown)))}, which neither it nor check_grads knows.")
+    checks: dict[str, Callable[[Any, Any], Any]] = {
+        "inputs": leaves_inputs_alone,
+        "values": value_is_that_of(reference or function, value_tolerance),
+        "gradients": lambda f, args: check_grads(f, args, order, kinks=kinks, at_kinks=at_kinks, **options),
+        "dtypes": keeps_dtype,
+        "vmap": vmap_is_a_loop,
+        "compiled": compiled_is_eager,
+        "gpu": gpu_is_cpu,
+    }
+
+    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(body)
+        names = list(signature.parameters)[-len(strategies) :]
+        if len(names) < len(strategies):
+            raise RangeError(f"{body.__name__} takes {len(names)} arguments, but {len(strategies)} strategies are given.")
+        tally = _Tally()
+
+        @functools.wraps(body)
+        def example(*rest: Any, **given: Any) -> Any:
+            bound = signature.bind(*rest, **given).arguments
+            args = tuple(bound[name] for name in names)
+            for name, check in checks.items():
+                if switches[name]:
+                    tally.count(name, _checked(function, name, check, args))
+            return body(*rest, **given)
+
+        test = hypothesis.given(**dict(zip(names, strategies, strict=True)))(example)
+        return tally.around(test, function)
+
+    return decorate
+
+
+def gradient_test(function: Callable[..., Any], *strategies: Strategy, **options: Any) -> Callable[[], None]:
+    """The test of `given_gradients` without a body: `test_softplus = gradient_test(softplus, arrays())`."""
+    name = getattr(function, "__name__", type(function).__name__).replace("<lambda>", "lambda")
+
+    def body(*args: Any, **named: Any) -> None:
+        """Nothing beyond the properties."""
+
+    body.__name__ = body.__qualname__ = f"test_{name}"
+    body.__module__ = getattr(function, "__module__", body.__module__)
+    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]
+    return given_gradients(function, *strategies, **options)(body)
+
+
+def _parameters(function: Callable[..., Any], count: int) -> list[inspect.Parameter]:
+    """The first parameters of `function`, by which a failing example is shown; x0, x1, ... where it has no names."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        names = [name for name, p in inspect.signature(function).parameters.items() if p.kind in kinds][:count]
+    except (TypeError, ValueError):  # NumPy's ufuncs have none
+        names = []
+    names = names if len(names) == count else [f"x{i}" for i in range(count)]
+    return [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+
+
+def _checked(function: Callable[..., Any], name: str, check: Callable[[Any, Any], Any], args: tuple[Any, ...]) -> Any:
+    """The result of one check; what it raises says which property it is about."""
+    called = getattr(function, "__name__", type(function).__name__)
+    try:
+        return check(function, args)
+    except KinkError:
+        raise
+    except AssertionError as error:
+        raise AssertionError(f"{called} breaks '{NAMES[name]}': {error}") from None
+    except Exception as error:
+        error.add_note(f"while it was checked of {called} that {NAMES[name]}; {name}=False leaves this out")
+        raise
+
+
+class _Tally:
+    """How many examples of one run had their gradients checked, and how many were at kinks."""
+
+    def __init__(self) -> None:
+        self.checked = self.skipped = 0
+
+    def count(self, name: str, report: Any) -> None:
+        """Take down what became of the gradients of an example; hypothesis shows it as an event and a note."""
+        if name != "gradients":
+            return
+        hypothesis.note(f"gradients: {report!r}")
+        for method in dict.fromkeys(check.method for check in report.checks):
+            hypothesis.event(f"gradients by {method}")
+        if report.kinks:
+            hypothesis.event("gradients skipped: a kink" if not report.checks else "higher gradients skipped: a kink")
+        self.checked += bool(report.checks)
+        self.skipped += not report.checks
+
+    def around(self, test: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+        """`test`, which fails if it has passed only because it checked no gradient."""
+
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            self.checked = self.skipped = 0
+            vars(test).update({name: value for name, value in vars(run).items() if name != "__wrapped__"})  # @settings, @example, ...
+            test(*args, **kwargs)
+            if self.skipped and not self.checked:
+                called = getattr(function, "__name__", type(function).__name__)
+                raise AssertionError(
+                    f"{called}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
+                    "Draw other examples, or let kinks= declare less."
+                )
+
+        return run

@@ -1,0 +1,142 @@
+"""The properties that differentiable code has beside right gradients: each is a check of a function at one example."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..compiler import compile  # noqa: A004, the field's word
+from ..devices import gpu_available, to_device, to_numpy
+from ..transforms import vjp, vmap
+from .comparison import assert_trees_close, assert_trees_equal
+from .differences import ROUNDING, like, precision, replace
+
+SPREAD = (0.0, 2.0**-7, 2.0**-5)  # by how much the members of a batch are smaller than the example
+
+Function = Callable[..., Any]
+Args = tuple[Any, ...]
+
+
+def value_is_that_of(reference: Function, tolerance: float | None) -> Callable[[Function, Args], None]:
+    """The check that the value is the one of a NumPy function."""
+
+    def check(function: Function, args: Args) -> None:
+        value = function(*args)
+        allowed = ROUNDING[precision(args, value)] if tolerance is None else tolerance
+        assert_trees_close(value, reference(*to_numpy(args)), allowed, "values", ("function", "reference"))
+
+    return check
+
+
+def leaves_inputs_alone(function: Function, args: Args) -> None:
+    """Neither the function nor its gradient writes into the arguments, and the function gives the same value again."""
+    before = _copied(args)
+    value = function(*args)
+    assert_trees_equal(args, before, "the arguments", ("after the call", "before"), bits=True)
+    assert_trees_equal(function(*args), value, "values of two calls", ("second", "first"))
+    _gradient(function)(*args)
+    assert_trees_equal(args, before, "the arguments", ("after the gradient", "before"), bits=True)
+
+
+def keeps_dtype(function: Function, args: Args) -> None:
+    """Narrow arguments give narrow values and gradients: those of the example, or it as float32 if all of it is float64."""
+    if all(_bits(leaf) == 64 for _, leaf in _leaves(args) if hasattr(leaf, "dtype")):
+        args = replace(args, _narrowed)
+    bits = max((_bits(leaf) for _, leaf in _leaves(args) if hasattr(leaf, "dtype")), default=0)
+    if not bits:  # Python numbers alone are weak: they ask for no dtype
+        return
+    value = function(*args)
+    for path, leaf in _leaves(value):
+        if hasattr(leaf, "dtype") and _bits(leaf) != bits:
+            raise AssertionError(f"the output{_at(path)} is {leaf.dtype}, the widest argument has {bits} bits. Is there a NumPy constant?")
+    for (path, leaf), (_, g) in zip(_leaves(args), _leaves(_gradient(function)(*args)), strict=True):
+        if hasattr(leaf, "dtype") and g.dtype != leaf.dtype:
+            raise AssertionError(f"the gradient{_at(path)} is {g.dtype}, its argument {leaf.dtype}")
+
+
+def vmap_is_a_loop(function: Function, args: Args) -> None:
+    """Batched over all arguments together, and over each alone, the function gives what it gives example by example.
+
+    A batch is the example and copies of it a little smaller, so that it stays where the function is defined.
+    """
+    arrays = [any(hasattr(leaf, "shape") for leaf in trees.leaves(arg)) for arg in args]
+    alone = [tuple(i == k for i in range(len(args))) for k in range(len(args)) if arrays[k]]
+    for chosen in dict.fromkeys([tuple(arrays), *alone]):
+        if not any(chosen):
+            continue
+        members = [_smaller(args, chosen, by) for by in SPREAD]
+        stacked = trees.map(lambda *row: row[0] if _axis(row[0]) is None else np.stack(row), *members)
+        axes = tuple(trees.map(_axis, arg) if yes else None for arg, yes in zip(args, chosen, strict=True))
+        given = tuple(batch if yes else arg for batch, arg, yes in zip(stacked, args, chosen, strict=True))
+        loop = trees.map(lambda *row: np.stack([np.asarray(x) for x in row]), *[to_numpy(function(*member)) for member in members])
+        which = ", ".join(str(i) for i, yes in enumerate(chosen) if yes)
+        allowed = ROUNDING[precision(args, loop)] / 10
+        assert_trees_close(vmap(function, axes)(*given), loop, allowed, f"values, batched over argument {which},", ("vmap", "loop"))
+
+
+def compiled_is_eager(function: Function, args: Args) -> None:
+    """`fd.compile` gives the same bits as the function on each of three calls, and so does the compiled gradient."""
+    for run, what in ((function, "values"), (_gradient(function), "gradients")):
+        expected, compiled = run(*args), compile(run)
+        for call in ("first", "second", "third"):
+            assert_trees_equal(compiled(*args), expected, f"{what} of the {call} call", ("compiled", "eager"), bits=True)
+
+
+def gpu_is_cpu(function: Function, args: Args) -> None:
+    """Values and gradients on the GPU are those on the CPU, to rounding; nothing to see where there is no GPU."""
+    if not gpu_available():
+        return
+    for run, what in ((function, "values"), (_gradient(function), "gradients")):
+        expected = to_numpy(run(*to_numpy(args)))
+        found = to_numpy(run(*to_device(args, "gpu")))
+        assert_trees_close(found, expected, ROUNDING[precision(args, expected)], what, ("GPU", "CPU"))
+
+
+def _gradient(function: Function) -> Function:
+    """The gradients along a fixed cotangent of entries near 1, no two alike: any output is weighed, not only scalars."""
+
+    def gradient(*args: Any) -> Any:
+        value, pullback = vjp(function, *args)
+        weights = [1.0 + np.cos(np.arange(np.size(x), dtype=float)).reshape(np.shape(x)) / 4 for x in _shapes(value)]
+        cotangents = replace(value, like, weights)
+        gradients = pullback(cotangents)
+        pullback.release()
+        return gradients
+
+    return gradient
+
+
+def _narrowed(leaf: Any) -> Any:
+    return leaf.astype(np.complex64 if leaf.dtype.kind == "c" else np.float32) if hasattr(leaf, "dtype") else leaf
+
+
+def _shapes(value: Any) -> list[Any]:
+    return [np.broadcast_to(0.0, getattr(leaf, "shape", ())) for leaf in trees.leaves(trees.trainable(value))]
+
+
+def _axis(leaf: Any) -> int | None:
+    return 0 if hasattr(leaf, "shape") else None
+
+
+def _copied(tree: Any) -> Any:
+    return trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, tree)
+
+
+def _smaller(args: Args, chosen: tuple[bool, ...], by: float) -> Args:
+    def scaled(leaf: Any) -> Any:
+        return leaf - leaf * like(leaf, by) if trees.is_differentiable(leaf) and hasattr(leaf, "shape") else leaf
+
+    return tuple(trees.map(scaled, arg) if yes else arg for arg, yes in zip(args, chosen, strict=True))
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+    return trees.flatten_with_path(trees.trainable(tree))
+
+
+def _bits(leaf: Any) -> int:
+    return 8 * leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1)
+
+
+def _at(path: str) -> str:
+    return f" at {path}" if path else ""
