@@ -6,7 +6,7 @@ from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
 from .elementwise import astype
-from .shape import ravel
+from .shape import flip, ravel
 
 
 def _cast(x: Any, dtype: Any) -> Array:
@@ -114,7 +114,12 @@ def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool 
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
-def argsort(x: Any, axis: int | None = -1, kind: str = "stable") -> Array:
-    """The indices that sort `x` along `axis`, stable."""
+def argsort(
+    x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
+) -> Array:
+    """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
     x, axis = _flat_unless(x, axis)
-    return reduce.argsort(x, axis=axis)
+    if not descending:
+        return reduce.argsort(x, axis=axis)
+    # The last of equal entries is the first of the reversed array.
+    return ops.subtract(x.shape[axis] - 1, flip(reduce.argsort(flip(x, axis), axis=axis), axis))

@@ -6,10 +6,27 @@ from typing import Any
 import numpy as np
 
 from ..core import Multilinear, multilinear
+from ..devices import array_module
 
 
 def _transposed(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
+
+
+def _correlate(x: Any, w: Any) -> Any:
+    if x.ndim == w.ndim == 1:
+        return array_module(x).correlate(x, w if w.dtype.kind != "c" else w.conj(), mode="valid")
+    windows = array_module(x).lib.stride_tricks.sliding_window_view(x, w.shape[-1], axis=-1)
+    return np.matmul(windows, w[..., None])[..., 0]
+
+
+def _correlate_adjoint(t: Any, x: Any, w: Any) -> Any:
+    around = np.zeros_like(t[..., :1], shape=(*t.shape[:-1], w.shape[-1] - 1))
+    return correlate(np.concatenate([around, t, around], axis=-1), w[..., ::-1])
+
+
+# x (..., n), w (..., m), m <= n -> (..., n - m + 1): the sum of x[i + j] * w[j] over j.
+correlate: Multilinear = multilinear("correlate", _correlate, _correlate_adjoint, lambda t, x, w: correlate(x, t), core=1)
 
 
 # (..., n, k), (..., k, m) -> (..., n, m)
