@@ -28,8 +28,8 @@ from numpy import (
 )
 
 from . import protocol as _protocol
-from .creation import *
 from .choosing import allclose, array_equal, array_equiv, choose, isclose, isneginf, isposinf, piecewise, select
+from .creation import *
 from .dtypes import (
     __array_api_version__,
     __array_namespace_info__,

@@ -59,7 +59,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
     a, *parts = broadcast_arrays(a, *choices)
     n = len(parts)
     if mode == "raise":
-        if not isinstance(a, Tracer) and a.size and not (0 <= a.min() and a.max() < n):
+        if not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
             raise ValueError(f"choose: there are {n} choices, numbered from 0, but a holds {a.min()} to {a.max()}.")
     else:
         a = ops.remainder(a, n) if mode == "wrap" else ops.minimum(ops.maximum(a, 0), n - 1)

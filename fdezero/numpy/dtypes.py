@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy import broadcast_shapes, can_cast, from_dlpack, isdtype, issubdtype, promote_types  # noqa: F401, part of the face
+from numpy import broadcast_shapes, can_cast, from_dlpack, isdtype, issubdtype, promote_types
 
 from ..core import Tracer
 from ..devices import gpu_available
@@ -28,9 +28,9 @@ class Info:
         """Where arrays are made unless said otherwise."""
         return "cpu"
 
-    def default_dtypes(self, *, device: str | None = None) -> dict[str, np.dtype]:
+    def default_dtypes(self, *, device: str | None = None) -> Any:
         """The dtypes of arrays for which none is given."""
-        return dict(self._numpys.default_dtypes())
+        return self._numpys.default_dtypes()
 
     def devices(self) -> list[str]:
         """The devices that are there."""

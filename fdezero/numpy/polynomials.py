@@ -21,7 +21,7 @@ def convolve(x: Any, y: Any, mode: str = "full") -> Array:
         raise ShapeError(f"convolve expects two arrays of one axis that are not empty, got {describe(x)} and {describe(y)}.")
     if x.shape[0] < y.shape[0]:
         x, y = y, x
-    n, m = x.shape[0], y.shape[0]
+    m = y.shape[0]
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"convolve knows the modes 'full', 'same' and 'valid', got {mode!r}.")
     around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
