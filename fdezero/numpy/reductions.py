@@ -16,13 +16,15 @@ def _cast(x: Any, dtype: Any) -> Array:
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
     x = _cast(x, dtype)
-    return reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
     x = _cast(x, dtype)
-    return reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
