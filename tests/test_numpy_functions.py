@@ -181,7 +181,7 @@ def test_infinities_and_extremes() -> None:
     assert fnp.median(x[:3]) == np.inf
     assert fnp.quantile(x[[0, 2]], 0.3) == np.inf
     assert_trees_close(fnp.sort(x), np.sort(x), 0)
-    assert_trees_close(fnp.i0(np.array([700.0, 1e-300, -np.inf])), np.i0(np.array([700.0, 1e-300, -709.0])) + [0, 0, np.inf], 1e-12)
+    assert_trees_close(fnp.i0(np.array([700.0, 1e-300, -np.inf])), np.array([np.i0(700.0), 1.0, np.inf]), 1e-12)
     mantissa, exponent = fnp.frexp(np.array([5e-324, 1.7e308]))
     assert_trees_close([mantissa, exponent], list(np.frexp(np.array([5e-324, 1.7e308]))), 0)
     assert fnp.hypot(1e300, 1e300) == np.hypot(1e300, 1e300)

@@ -11,6 +11,7 @@ from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
 from .record import record
+from .slices import put_slices_together
 
 Pass = Callable[[Graph], Graph]
 
@@ -162,7 +163,7 @@ def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruct
         x = inputs[0]
     if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
         return instruction
-    return x if x.dtype.kind in "fc" else instruction
+    return x if x.dtype.kind == "f" else instruction  # inf * (1 + 0j) has a NaN
 
 
 def _like(x: Atom, y: Variable) -> bool:
@@ -322,4 +323,6 @@ def read_only(array: Any) -> Any:
     return view
 
 
-PASSES: tuple[Pass, ...] = (inline, fold_constants, simplify, merge_common, drop_dead, expand, simplify, merge_common, drop_dead)
+PASSES: tuple[Pass, ...] = (
+    inline, fold_constants, simplify, merge_common, drop_dead, expand, simplify, merge_common, put_slices_together, drop_dead
+)  # fmt: skip

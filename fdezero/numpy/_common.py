@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import Tracer, unwrap
+from ..core.tracer import is_shown
 from ..errors import TraceError, describe
 from ..ops import shape as ops
 
@@ -32,14 +33,12 @@ def _has_tracer(x: Any) -> bool:
 
 def plain_values(x: Any, what: str) -> Any:
     """The numbers of `x`, where a result of `what` has a shape that depends on them. Raises TraceError where there are none."""
-    while isinstance(x, Tracer):
-        if not x.level.shows_values:
-            raise TraceError(
-                f"{what} of a value {describe(x)} under {x.level.name}: the shape of the result depends on the values, which "
-                "differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0), or do it outside."
-            )
-        x = x.value
-    return x
+    if not is_shown(x):
+        raise TraceError(
+            f"{what} of a value {describe(x)} under {x.level.name}: the shape of the result depends on the values, which "
+            "differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0), or do it outside."
+        )
+    return unwrap(x)
 
 
 def trailing_axis(axis: int, ndim: int) -> int:

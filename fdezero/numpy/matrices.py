@@ -9,7 +9,7 @@ from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from ._common import Array, as_array
-from .elementwise import astype, nonzero
+from .elementwise import astype, conjugate, nonzero
 from .products import diagonal, matmul
 from .reductions import mean
 from .shape import broadcast_to, concatenate, expand_dims, moveaxis, pad, ravel, reshape, slice_axis, squeeze
@@ -74,17 +74,13 @@ def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(concatenate(parts, -1), -1, axisc)
 
 
-def _conj(x: Array) -> Array:
-    return np.conj(x) if x.dtype.kind == "c" else x
-
-
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Array:
     """The sums of conj(x) * y along `axis`: x, y (..., n) -> (...)."""
     x, y = as_array(x), as_array(y)
     if x.shape[axis] != y.shape[axis]:
         raise ShapeError(f"vecdot: axis {axis} of {describe(x)} and of {describe(y)} differ in length.")
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
-    return squeeze(matmul(expand_dims(_conj(x), -2), expand_dims(y, -1)), (-2, -1))
+    return squeeze(matmul(expand_dims(conjugate(x), -2), expand_dims(y, -1)), (-2, -1))
 
 
 def matvec(x: Any, y: Any) -> Array:
@@ -94,7 +90,7 @@ def matvec(x: Any, y: Any) -> Array:
 
 def vecmat(x: Any, y: Any) -> Array:
     """Vectors, conjugated, times matrices: x (..., k), y (..., k, m) -> (..., m)."""
-    return squeeze(matmul(expand_dims(_conj(as_array(x)), -2), y), -2)
+    return squeeze(matmul(expand_dims(conjugate(as_array(x)), -2), y), -2)
 
 
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:

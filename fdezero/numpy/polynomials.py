@@ -9,7 +9,7 @@ from ..ops import elementwise as ops
 from ..ops import products
 from ._common import Array, as_array
 from .creation import zeros_like
-from .elementwise import astype
+from .elementwise import astype, conjugate
 from .indexing import getitem
 from .shape import _promoted, atleast_1d, concatenate, expand_dims, flip, pad, slice_axis
 
@@ -31,7 +31,7 @@ def convolve(x: Any, y: Any, mode: str = "full") -> Array:
 def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
     """The sums of x[n + k] * conj(y[n]) over n, x (n,) and y (m,), in NumPy's order; modes as for convolve."""
     x, y = _promoted([atleast_1d(x), atleast_1d(y)])
-    y = np.conj(y) if y.dtype.kind == "c" else y
+    y = conjugate(y)
     if x.shape[0] >= y.shape[0]:
         return convolve(x, flip(y), mode)
     return flip(convolve(flip(x), y, mode))

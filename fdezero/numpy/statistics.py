@@ -9,7 +9,7 @@ from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ._common import Array, Axis, as_array, trailing_axes
 from .creation import zeros_like
-from .elementwise import astype, clip, round
+from .elementwise import astype, clip, conjugate, round
 from .indexing import getitem, take_along_axis
 from .products import matmul
 from .reductions import max as max_of
@@ -174,7 +174,7 @@ def cov(
         factor = total - ddof if aweights is None else total - ddof * sum_of(weights * aweights) / total
         weighted = centred * weights
     other = matrix_transpose(weighted)
-    products = matmul(centred, np.conj(other) if other.dtype.kind == "c" else other)
+    products = matmul(centred, conjugate(other))
     return squeeze(ops.divide(products, factor))
 
 
