@@ -16,8 +16,10 @@ def _transposed(x: Any) -> Any:
 def _correlate(x: Any, w: Any) -> Any:
     if x.ndim == w.ndim == 1:
         return array_module(x).correlate(x, w if w.dtype.kind != "c" else w.conj(), mode="valid")
-    windows = array_module(x).lib.stride_tricks.sliding_window_view(x, w.shape[-1], axis=-1)
-    return np.matmul(windows, w[..., None])[..., 0]
+    m, count = w.shape[-1], x.shape[-1] - w.shape[-1] + 1
+    if m <= count:  # a loop over the shorter one
+        return sum(x[..., j : j + count] * w[..., j : j + 1] for j in range(m))
+    return np.stack([(x[..., i : i + m] * w).sum(axis=-1) for i in range(count)], axis=-1)
 
 
 def _correlate_adjoint(t: Any, x: Any, w: Any) -> Any:
