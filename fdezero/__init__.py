@@ -1,6 +1,6 @@
 """fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
 
-from . import data, errors, functions, io, nn, numpy, optim, random, testing, tree
+from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
 from .compiler import checkpoint, compile, cond, scan, while_loop  # noqa: A004, the field's word
 from .devices import array_module, device_of, gpu_available, to_device, to_numpy
 from .io import load, save
@@ -12,6 +12,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_vjp", "data", "device_of", "errors", "functions",
-    "gpu_available", "grad", "io", "jvp", "load", "module", "nn", "numpy", "optim", "random", "save", "scan", "static", "stop_gradient",
-    "testing", "to_device", "to_numpy", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
+    "gpu_available", "grad", "io", "jvp", "load", "module", "nn", "numpy", "optim", "random", "save", "scan", "special",
+    "static", "stats", "stop_gradient", "testing", "to_device", "to_numpy", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

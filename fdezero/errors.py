@@ -3,6 +3,8 @@
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
     ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── DerivativeError   (TypeError)    a derivative that a function does not have
+    ├── MatrixError       (LinAlgError)  a matrix without the inverse or the factor asked for
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
@@ -42,6 +44,14 @@ class ShapeError(FdezeroError, ValueError):
 
 class DTypeError(FdezeroError, TypeError):
     """A dtype that cannot be differentiated or drawn."""
+
+
+class DerivativeError(FdezeroError, TypeError):
+    """A function was differentiated with respect to an argument for which it has no rule."""
+
+
+class MatrixError(FdezeroError, np.linalg.LinAlgError):
+    """A matrix without the inverse or the factor that was asked for."""
 
 
 class RangeError(FdezeroError, ValueError):
@@ -97,6 +107,8 @@ def describe(value: Any) -> str:
 
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise in place of what an array library said about `name(*args)`."""
+    if isinstance(error, FdezeroError):
+        return error
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
     placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
     if len({place for place, _ in placed}) > 1:

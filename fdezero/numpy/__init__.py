@@ -27,6 +27,7 @@ from numpy import (
     uint64,
 )
 
+from . import fft, linalg
 from . import protocol as _protocol
 from .choosing import allclose, array_equal, array_equiv, choose, isclose, isneginf, isposinf, piecewise, select
 from .creation import *
