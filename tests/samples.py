@@ -66,7 +66,7 @@ UNARY: dict[str, tuple[float, float]] = {
     "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
-DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
+DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing exponent logical_not stop_gradient".split()
 DISCRETE_BINARY = (
     "equal not_equal less less_equal greater greater_equal "
     "logical_and logical_or logical_xor heaviside nextafter floor_divide"
@@ -141,6 +141,7 @@ def _samples() -> list[Sample]:
         sample(name, integers(5, 2, 3), integers(5, 3))
     sample("invert", integers(5, 2, 3))
     sample("round", apart(2, 3), decimals=1)
+    sample("ldexp", normal(2, 3), integers(4, 3))
     sample("astype", normal(2, 3), dtype=np.dtype("float64"))
     sample("astype_discrete", apart(2, 3), dtype=np.dtype("int64"))
     sample("as_array", np.asarray(0.7))
@@ -176,6 +177,11 @@ def _samples() -> list[Sample]:
         sample(name, normal(2, 3), axis=-1, keepdims=True)
         sample(name, normal(2, 3), axis=-2, keepdims=False)
     sample("argsort", normal(2, 3), axis=-1)
+    sample("argpartition", normal(2, 5), kth=(1, 3), axis=-1)
+    sample("searchsorted", np.array([-1.0, 0.0, 0.0, 1.0]), np.array([[0.0, 0.5], [-2.0, 2.0]]), points=2, side="left")
+    sample("searchsorted", np.sort(normal(2, 4)), normal(2, 3), points=1, side="right")
+    sample("correlate", normal(5), normal(3))
+    sample("correlate", normal(2, 4), normal(2, 4))
     sample("matmul", normal(2, 3), normal(3, 4))
     sample("matmul", normal(5, 1, 2, 3), normal(2, 3, 4))
     sample("einsum", normal(2, 3), normal(3, 4), inputs=("ij", "jk"), output="ki")

@@ -24,11 +24,11 @@ COUNT = 2
 FUNCTIONS = """
 all a / axis out keepdims; allclose a b / rtol atol equal_nan; amax a / axis out keepdims; amin a / axis out keepdims
 any a / axis out keepdims; argmax a / axis dtype out keepdims; argmin a / axis dtype out keepdims; argsort a / axis kind
-argwhere a /; around a / decimals out; array_equal a1 a2 / equal_nan; array_split ary indices_or_sections / axis
+argpartition a kth / axis; argwhere a /; around a / decimals out; array_equal a1 a2 / equal_nan; array_split ary indices_or_sections / axis
 astype x dtype / copy; atleast_1d * /; atleast_2d * /; average a / axis weights returned keepdims
 bincount x / weights minlength; broadcast_arrays * /; broadcast_to array shape /; clip a a_min a_max / out
 concatenate tup / axis out dtype casting; copy a / order; count_nonzero a / axis; cross a b / axisa axisb axisc axis
-cumprod a / axis dtype out; cumsum a / axis dtype out; diag v / k; diagonal a / offset axis1 axis2
+correlate a v / mode; cumprod a / axis dtype out; cumsum a / axis dtype out; diag v / k; diagonal a / offset axis1 axis2
 diff a / n axis prepend append; dot a b / out; einsum * / dtype optimize; empty_like a / dtype order subok shape
 expand_dims a axis /; flatnonzero a /; flip a / axis; full_like a fill_value / dtype order subok shape
 hstack tup / dtype casting; inner a b /; isclose a b / rtol atol equal_nan; kron a b /; matmul a b / out

@@ -248,7 +248,7 @@ def test_methods_and_properties() -> None:
 
 
 def test_the_namespace_holds_functions_and_not_their_tools() -> None:
-    assert not {"np", "Any", "ops", "discrete", "elementwise", "unwrap", "as_array", "math", "operator"} & {
+    assert not {"np", "Any", "ops", "discrete", "elementwise", "as_array", "math", "operator"} & {
         name for name, member in vars(fnp).items() if not inspect.ismodule(member) or member.__name__ in ("numpy", "math", "operator")
     }
 
@@ -258,5 +258,5 @@ def test_shape_functions_of_a_traced_value() -> None:
 
 
 def test_unknown_functions_are_named_with_their_neighbours() -> None:
-    with pytest.raises(TraceError, match=r"cannot trace np\.percentile"):
-        fd.grad(lambda x: np.percentile(x, 50))(np.ones(3))
+    with pytest.raises(TraceError, match=r"cannot trace np\.polyfit"):
+        fd.grad(lambda x: np.polyfit(x, x, 1))(np.ones(3))

@@ -21,7 +21,6 @@ from numpy import (
     nan,
     newaxis,
     pi,
-    result_type,
     uint8,
     uint16,
     uint32,
@@ -30,9 +29,59 @@ from numpy import (
 
 from . import fft, linalg
 from . import protocol as _protocol
+from .choosing import allclose, array_equal, array_equiv, choose, isclose, isneginf, isposinf, piecewise, select
 from .creation import *
+from .dtypes import (
+    __array_api_version__,
+    __array_namespace_info__,
+    broadcast_shapes,
+    can_cast,
+    from_dlpack,
+    isdtype,
+    issubdtype,
+    promote_types,
+    result_type,
+)
 from .elementwise import *
 from .indexing import at, getitem, take, take_along_axis
+from .joining import (
+    append,
+    apply_along_axis,
+    apply_over_axes,
+    array_split,
+    atleast_2d,
+    atleast_3d,
+    block,
+    column_stack,
+    dsplit,
+    dstack,
+    fliplr,
+    flipud,
+    hsplit,
+    resize,
+    rollaxis,
+    rot90,
+    unstack,
+    vsplit,
+)
+from .matrices import cross, diag, diagflat, i0, ix_, kron, matvec, meshgrid, tril, triu, vecdot, vecmat
+from .nans import (
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
+    nanmax,
+    nanmean,
+    nanmedian,
+    nanmin,
+    nanpercentile,
+    nanprod,
+    nanquantile,
+    nanstd,
+    nansum,
+    nanvar,
+)
+from .polynomials import convolve, correlate, poly, polyadd, polyder, polyint, polymul, polysub, polyval, vander
 from .products import diagonal, dot, einsum, inner, matmul, outer, tensordot, trace, vdot
 from .reductions import (
     all,
@@ -51,6 +100,31 @@ from .reductions import (
     std,
     sum,
     var,
+)
+from .running import (
+    cummax,
+    cummin,
+    cumprod,
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+    ediff1d,
+    gradient,
+    interp,
+    trapezoid,
+    unwrap,
+)
+from .sets import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
 )
 from .shape import (
     atleast_1d,
@@ -77,6 +151,22 @@ from .shape import (
     transpose,
     vstack,
 )
+from .sorting import (
+    argpartition,
+    argwhere,
+    bincount,
+    compress,
+    count_nonzero,
+    digitize,
+    extract,
+    flatnonzero,
+    histogram,
+    partition,
+    searchsorted,
+    sort,
+    trim_zeros,
+)
+from .statistics import average, corrcoef, cov, median, percentile, ptp, quantile
 
 bool = bool_
 _protocol.install(globals())

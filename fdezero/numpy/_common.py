@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import Tracer, unwrap
+from ..core.tracer import is_shown
+from ..errors import TraceError, describe
 from ..ops import shape as ops
 
 Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
@@ -27,6 +29,16 @@ def as_array(x: Any) -> Array:
 
 def _has_tracer(x: Any) -> bool:
     return isinstance(x, Tracer) or (isinstance(x, list | tuple) and any(map(_has_tracer, x)))
+
+
+def plain_values(x: Any, what: str) -> Any:
+    """The numbers of `x`, where a result of `what` has a shape that depends on them. Raises TraceError where there are none."""
+    if not is_shown(x):
+        raise TraceError(
+            f"{what} of a value {describe(x)} under {x.level.name}: the shape of the result depends on the values, which "
+            "differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0), or do it outside."
+        )
+    return unwrap(x)
 
 
 def trailing_axis(axis: int, ndim: int) -> int:

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Primitive, unwrap
-from ..core.tracer import is_shown
-from ..errors import TraceError, describe
+from ..core import Primitive
+from ..core import unwrap as _unwrap
+from ..devices import to_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
-from ._common import Array, as_array
+from ._common import Array, as_array, plain_values
 
 fabs = ops.absolute
 true_divide = ops.divide
@@ -82,8 +82,9 @@ def power(x: Any, exponent: Any) -> Array:  # type: ignore[no-redef]
 pow = float_power = power
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Array:  # type: ignore[no-redef]
+def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:  # type: ignore[no-redef]
     """Entries limited to [min, max]; the derivative is 1 on the bounds."""
+    min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
         return ops.positive(as_array(x))
     if min is None:
@@ -95,23 +96,22 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:  # type: ignore[
     """Entries of x where `condition` holds, of y elsewhere; no NaN from the branch not taken enters a gradient."""
     if x is None and y is None:
         return nonzero(condition)
+    condition = as_array(condition)
+    if condition.dtype != bool:
+        condition = ops.not_equal(condition, 0)
     return ops.where(condition, x, y)
 
 
 def nonzero(x: Any) -> tuple[Array, ...]:
     """The indices of the entries that are not zero. Their number depends on the values: not under vmap, nor within compile."""
-    x = as_array(x)
-    if not is_shown(x):
-        raise TraceError(
-            f"nonzero, or an index by a mask, of a value {describe(x)} under {x.level.name}: how many entries there are depends "
-            "on the values, which differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0)."
-        )
-    return tuple(unwrap(x).nonzero())
+    return tuple(plain_values(as_array(x), "nonzero, or an index by a mask,").nonzero())
 
 
-def astype(x: Any, dtype: Any, copy: bool = True) -> Array:
-    """`x` cast to `dtype`; casts to integers and booleans end differentiation."""
+def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
+    """`x` cast to `dtype`, on `device` if one is named; casts to integers and booleans end differentiation."""
     x, dtype = as_array(x), np.dtype(dtype)
+    if device is not None:
+        x = to_device(x, device)
     if x.dtype == dtype:
         return x
     return shape_ops.astype(x, dtype=dtype) if dtype.kind in "fc" else ops.to_discrete(x, dtype=dtype)
@@ -125,6 +125,11 @@ def round(x: Any, decimals: int = 0) -> Array:
 around = round
 
 
+def fix(x: Any) -> Array:
+    """`x` rounded towards 0; the derivative is 0."""
+    return ops.trunc(x)
+
+
 def divmod(x: Any, y: Any) -> tuple[Array, Array]:
     """(x // y, x % y)."""
     return ops.floor_divide(x, y), ops.remainder(x, y)
@@ -136,10 +141,11 @@ def modf(x: Any) -> tuple[Array, Array]:
     return ops.subtract(x, whole), whole
 
 
-def ldexp(x: Any, exponent: Any) -> Array:
-    """x * 2 ** exponent, with an integer exponent."""
-    x = as_array(x)
-    return ops.multiply(x, np.ldexp(np.ones((), x.dtype), ops.stop_gradient(exponent)))
+def frexp(x: Any) -> tuple[Array, Array]:
+    """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
+    exponent = ops.exponent(as_array(x))
+    half = ops.floor_divide(exponent, 2)  # in two steps, for 2 ** -exponent may overflow
+    return ops.ldexp(ops.ldexp(x, ops.negative(half)), ops.subtract(half, exponent)), exponent
 
 
 def sinc(x: Any) -> Array:

@@ -16,10 +16,12 @@ BINARY = {
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
 METHODS = (
-    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "cumsum", "diagonal", "dot", "max", "mean", "min", "prod", "ravel",
-    "repeat", "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var",
+    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "choose", "clip", "cumprod", "cumsum", "diagonal", "dot", "max",
+    "mean", "min", "nonzero", "partition", "prod", "ravel", "repeat", "round", "searchsorted", "sort", "squeeze", "std", "sum", "swapaxes",
+    "take", "trace", "var",
 )  # fmt: skip
 UFUNC_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+UFUNC_ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
 
 
 def install(face: dict[str, Any]) -> None:
@@ -55,6 +57,9 @@ def install(face: dict[str, Any]) -> None:
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
+    NUMPY_FUNCTIONS[np.result_type] = face["result_type"]
+    for name, function in UFUNC_ACCUMULATIONS.items():
+        NUMPY_FUNCTIONS[getattr(np, name), "accumulate"] = _ufunc_reduce(face[function])
     for name, function in UFUNC_REDUCTIONS.items():
         NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
 

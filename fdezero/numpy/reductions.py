@@ -6,7 +6,7 @@ from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
 from .elementwise import astype, imag, is_complex, real
-from .shape import ravel
+from .shape import flip, ravel
 
 
 def _cast(x: Any, dtype: Any) -> Array:
@@ -16,13 +16,15 @@ def _cast(x: Any, dtype: Any) -> Array:
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
     x = _cast(x, dtype)
-    return reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
     x = _cast(x, dtype)
-    return reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
@@ -115,7 +117,12 @@ def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool 
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
-def argsort(x: Any, axis: int | None = -1, kind: str = "stable") -> Array:
-    """The indices that sort `x` along `axis`, stable."""
+def argsort(
+    x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
+) -> Array:
+    """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
     x, axis = _flat_unless(x, axis)
-    return reduce.argsort(x, axis=axis)
+    if not descending:
+        return reduce.argsort(x, axis=axis)
+    # The last of equal entries is the first of the reversed array.
+    return ops.subtract(x.shape[axis] - 1, flip(reduce.argsort(flip(x, axis), axis=axis), axis))

@@ -19,7 +19,7 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
 
 
-def reshape(x: Any, shape: int | Sequence[int], order: str = "C") -> Array:
+def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
     """`x` with another shape of as many entries, read row by row; one length may be -1."""
     x, wanted = as_array(x), _shape(shape)
     if order != "C":
@@ -29,7 +29,8 @@ def reshape(x: Any, shape: int | Sequence[int], order: str = "C") -> Array:
         wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
     if math.prod(wanted) != x.size:
         raise ShapeError(f"reshape: {describe(x)} has {x.size} entries and cannot take the shape {_shape(shape)}.")
-    return x if wanted == x.shape else ops.reshape(x, ndim=x.ndim, shape=wanted)
+    y = x if wanted == x.shape else ops.reshape(x, ndim=x.ndim, shape=wanted)
+    return ops.copy(y) if copy else y
 
 
 def ravel(x: Any, order: str = "C") -> Array:
@@ -94,7 +95,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
     """`x` with new axes of length 1 at the places `axis` of the result."""
     x = as_array(x)
     axes = _shape(axis)
-    new = {a % (x.ndim + len(axes)) for a in axes}
+    new = {trailing_axis(a, x.ndim + len(axes)) + x.ndim + len(axes) for a in axes}
     rest = iter(x.shape)
     return reshape(x, tuple(1 if i in new else next(rest) for i in range(x.ndim + len(axes))))
 

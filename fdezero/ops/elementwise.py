@@ -85,6 +85,12 @@ def _difference(a: Any, b: Any) -> Any:
     return np.where(same, 0, a - np.where(same, 0, b))
 
 
+def _share_of_length(x: Any, length: Any) -> Any:
+    """x / length, and 0 where the length is 0."""
+    nowhere = length == 0
+    return np.where(nowhere, 0, x / np.where(nowhere, 1, length))
+
+
 # Trigonometry
 sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)")
 cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)")
@@ -98,7 +104,9 @@ arctan2 = elementwise(
     lambda t, x0, x1: -t * x0 / (x0 * x0 + x1 * x1),
     c="atan2(x0, x1)",
 )
-hypot = elementwise("hypot", lambda t, y, x0: t * x0 / y, lambda t, y, x1: t * x1 / y, c="hypot(x0, x1)")
+hypot = elementwise(
+    "hypot", lambda t, y, x0: t * _share_of_length(x0, y), lambda t, y, x1: t * _share_of_length(x1, y), c="hypot(x0, x1)"
+)
 sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)")
 cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)")
 tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)")
@@ -158,6 +166,7 @@ clip = elementwise(
     c="fmin(fmax(x0, x1), x2)",
     write="xp.clip({0}, {1}, {2}, out={out})",
 )
+ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)")
 copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)")
 
 
@@ -215,6 +224,7 @@ rint = discrete("rint", np.rint, c="rint(x0)")
 heaviside = discrete("heaviside", np.heaviside)
 nextafter = discrete("nextafter", np.nextafter)
 spacing = discrete("spacing", _spacing)
+exponent = discrete("exponent", lambda x: np.frexp(x)[1])
 gcd = discrete("gcd", np.gcd)
 lcm = discrete("lcm", np.lcm)
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))

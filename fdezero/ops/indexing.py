@@ -92,6 +92,22 @@ def _winners(index: Any, *, size: int) -> Any:
 winners = discrete("winners", _winners, core=1)
 
 
+def _searchsorted(x: Any, v: Any, *, points: int, side: str) -> Any:
+    xp = array_module(x, v)
+    if x.ndim == 1:
+        return xp.searchsorted(x, v, side=side)
+    loops = _loops([(x, 1), (v, points)])
+    lines, sought = np.broadcast_to(x, loops + x.shape[-1:]), np.broadcast_to(v, loops + v.shape[v.ndim - points :])
+    y = xp.empty(sought.shape, dtype=np.int64)
+    for loop in np.ndindex(loops):
+        y[loop] = xp.searchsorted(lines[loop], sought[loop], side=side)
+    return y
+
+
+# x (..., n) in order, v (..., *points) -> (..., *points): where each of v would be put into x.
+searchsorted = discrete("searchsorted", _searchsorted, core=lambda args, params: (1, params["points"]))
+
+
 def _put(x: Any, v: Any, index: Any) -> Any:
     loops = _loops([(x, 1), (v, 1), (index, 1)])
     y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)

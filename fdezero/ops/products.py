@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Multilinear, multilinear
+from ..devices import array_module
 
 
 def _transposed(x: Any) -> Any:
@@ -15,6 +16,24 @@ def _transposed(x: Any) -> Any:
 def _product(x: Any, y: Any) -> Any:
     # A column times a row is a product of entries, for which NumPy's matmul has a loop that is three times as slow.
     return x * y if x.shape[-1] == 1 else matmul(x, y)
+
+
+def _correlate(x: Any, w: Any) -> Any:
+    if x.ndim == w.ndim == 1:
+        return array_module(x).correlate(x, w if w.dtype.kind != "c" else w.conj(), mode="valid")
+    m, count = w.shape[-1], x.shape[-1] - w.shape[-1] + 1
+    if m <= count:  # a loop over the shorter one
+        return sum(x[..., j : j + count] * w[..., j : j + 1] for j in range(m))
+    return np.stack([(x[..., i : i + m] * w).sum(axis=-1) for i in range(count)], axis=-1)
+
+
+def _correlate_adjoint(t: Any, x: Any, w: Any) -> Any:
+    around = np.zeros_like(t[..., :1], shape=(*t.shape[:-1], w.shape[-1] - 1))
+    return correlate(np.concatenate([around, t, around], axis=-1), w[..., ::-1])
+
+
+# x (..., n), w (..., m), m <= n -> (..., n - m + 1): the sum of x[i + j] * w[j] over j.
+correlate: Multilinear = multilinear("correlate", _correlate, _correlate_adjoint, lambda t, x, w: correlate(x, t), core=1)
 
 
 # (..., n, k), (..., k, m) -> (..., n, m)

@@ -93,6 +93,8 @@ all_of = discrete("all", lambda x, *, axes, keepdims: x.all(axis=axes, keepdims=
 argmax = discrete("argmax", lambda x, *, axis, keepdims: _keep(x.argmax(axis=axis), axis, keepdims))
 argmin = discrete("argmin", lambda x, *, axis, keepdims: _keep(x.argmin(axis=axis), axis, keepdims))
 argsort = discrete("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"))
+argpartition = discrete("argpartition", lambda x, *, kth, axis: np.argpartition(x, kth, axis=axis))
+
 
 
 def _keep(y: Any, axis: int, keepdims: bool) -> Any:

@@ -1,0 +1,120 @@
+"""Reductions that pass over NaN, under NumPy's names. A line of NaN alone gives NaN, without a warning."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core import Tracer
+from ..errors import RangeError
+from ..ops import elementwise as ops
+from . import reductions, running
+from ._common import Array, Axis, as_array
+from .elementwise import astype
+from .statistics import _lines, _quantile
+
+
+def _filled(x: Any, value: float) -> tuple[Array, Array]:
+    """`x` with `value` in the place of NaN, and where NaN was."""
+    x = as_array(x)
+    missing = ops.isnan(x) if x.dtype.kind in "fc" else ops.not_equal(x, x)
+    return (ops.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
+
+
+def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The sum over `axis`, NaN counted as 0."""
+    return reductions.sum(_filled(x, 0)[0], axis, dtype, None, keepdims)
+
+
+def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The product over `axis`, NaN counted as 1."""
+    return reductions.prod(_filled(x, 1)[0], axis, dtype, None, keepdims)
+
+
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
+    """The running sums along `axis`, NaN counted as 0."""
+    return reductions.cumsum(_filled(x, 0)[0], axis, dtype)
+
+
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
+    """The running products along `axis`, NaN counted as 1."""
+    return running.cumprod(_filled(x, 1)[0], axis, dtype)
+
+
+def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, fill: float) -> Array:
+    filled, missing = _filled(x, fill)
+    y = extreme(filled, axis, None, keepdims)
+    if y.dtype.kind not in "fc":
+        return y
+    return ops.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
+
+
+def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The greatest entry over `axis` that is not NaN; its derivative is split evenly over ties."""
+    return _extreme(reductions.max, x, axis, keepdims, -np.inf)
+
+
+def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The least entry over `axis` that is not NaN; its derivative is split evenly over ties."""
+    return _extreme(reductions.min, x, axis, keepdims, np.inf)
+
+
+def _extreme_index(argextreme: Callable[..., Array], x: Any, axis: int | None, keepdims: bool, fill: float) -> Array:
+    filled, missing = _filled(x, fill)
+    lost = reductions.any(reductions.all(missing, axis))
+    if not isinstance(lost, Tracer) and lost:
+        raise RangeError(f"there is nothing but NaN along axis {axis}, and so no index of an extreme.")
+    return argextreme(filled, axis, keepdims=keepdims)
+
+
+def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The index of the first greatest entry along `axis` that is not NaN. Raises RangeError where there is none."""
+    return _extreme_index(reductions.argmax, x, axis, keepdims, -np.inf)
+
+
+def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The index of the first least entry along `axis` that is not NaN. Raises RangeError where there is none."""
+    return _extreme_index(reductions.argmin, x, axis, keepdims, np.inf)
+
+
+def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> Array:
+    count = reductions.sum(ops.logical_not(missing), axis, None, None, keepdims)
+    total = reductions.sum(x, axis, None, None, keepdims)
+    count = astype(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
+    enough = ops.greater(count, 0)
+    return ops.where(enough, ops.divide(total, ops.where(enough, count, 1)), np.nan)
+
+
+def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The mean over `axis` of the entries that are not NaN."""
+    filled, missing = _filled(x if dtype is None else astype(x, dtype), 0)
+    return _mean(filled, missing, axis, keepdims)
+
+
+def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+    """The variance over `axis` of the entries that are not NaN: their squares' distance, divided by their count - ddof."""
+    filled, missing = _filled(x if dtype is None else astype(x, dtype), 0)
+    centred = ops.where(missing, 0, ops.subtract(filled, _mean(filled, missing, axis, True)))
+    return _mean(ops.square(centred), missing, axis, keepdims, ddof)
+
+
+def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+    """The square root of `nanvar`."""
+    return ops.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
+
+
+def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+    """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
+    lines, shape = _lines(x, axis)  # NaN comes last
+    count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
+    return _quantile(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
+
+
+def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+    """The percentiles `q` over `axis` of the entries that are not NaN."""
+    return nanquantile(x, ops.divide(as_array(q), 100), axis, method, keepdims)
+
+
+def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The median over `axis` of the entries that are not NaN."""
+    return nanquantile(x, 0.5, axis, "linear", keepdims)

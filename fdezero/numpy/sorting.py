@@ -1,0 +1,141 @@
+"""Sorting and searching under NumPy's names: an order without derivative, and entries gathered in that order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import RangeError, ShapeError, describe
+from ..ops import elementwise as ops
+from ..ops import indexing, reductions
+from ._common import Array, as_array, plain_values, trailing_axis
+from .elementwise import nonzero
+from .indexing import getitem, take, take_along_axis
+from .reductions import argsort
+from .shape import atleast_1d, flip, ravel, slice_axis, stack
+
+
+def sort(
+    x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
+) -> Array:
+    """The entries along `axis` (of the flattened array when None) in order, NaN last; always stable.
+
+    The derivative of an entry is that of the one it came from: of equal entries, the first comes first.
+    """
+    return take_along_axis(x, argsort(x, axis, descending=descending), axis)
+
+
+def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+    """The indices that bring the entries number `kth` of the sorted array to their places, lesser ones before them."""
+    x = as_array(x)
+    x, axis = (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+    n = x.shape[axis]
+    places = tuple(int(k) for k in np.atleast_1d(kth))
+    if any(not -n <= k < n for k in places):
+        raise RangeError(f"partition: kth={kth} lies outside of axis {axis} of {describe(x)}.")
+    return reductions.argpartition(x, kth=tuple(k % n for k in places), axis=axis)
+
+
+def partition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+    """The entries along `axis` so that those number `kth` are where sorting puts them, lesser ones before them."""
+    return take_along_axis(x, argpartition(x, kth, axis), axis)
+
+
+def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Array:
+    """The indices at which the entries of `v` would be put into `x` (n,), so that it stays in order: integers, of v's shape.
+
+    With `side="right"` behind equal entries. `sorter` holds the indices that sort `x`.
+    """
+    x, v = as_array(x), as_array(v)
+    if x.ndim != 1:
+        raise ShapeError(f"searchsorted expects an x of one axis, got {describe(x)}.")
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted knows the sides 'left' and 'right', got {side!r}.")
+    return indexing.searchsorted(x if sorter is None else take(x, sorter), v, points=v.ndim, side=side)
+
+
+def digitize(x: Any, bins: Any, right: bool = False) -> Array:
+    """The number of the interval between `bins` (n,), ascending or descending, that each entry lies in: 0 to n."""
+    bins = as_array(bins)
+    n = bins.shape[0]
+    if not n:
+        return searchsorted(bins, x)
+    descends = ops.greater(getitem(bins, 0), getitem(bins, -1))
+    place = searchsorted(ops.where(descends, flip(bins), bins), x, "left" if right else "right")
+    return ops.where(descends, ops.subtract(n, place), place)
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
+    """How often each integer of `x` (n,), none negative, occurs; with `weights` (n,), the sum of theirs: (length,).
+
+    The length is that of NumPy, which depends on the values; give `length` under vmap and within compile. Integers that do
+    not fit are an error then. Weights keep their dtype, where NumPy makes float64 of them.
+    """
+    x = as_array(x)
+    if x.ndim != 1 or x.dtype.kind not in "iu":
+        raise ShapeError(f"bincount expects integers along one axis, got {describe(x)}.")
+    if length is None:
+        values = plain_values(x, "bincount without length=")
+        if values.size and values.min() < 0:
+            raise RangeError(f"bincount: there is a negative number, {values.min()}, in x.")
+        length = max(minlength, int(values.max()) + 1 if values.size else 0)
+    weights = ops.add(ops.multiply(x, 0), 1) if weights is None else as_array(weights)
+    return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
+
+
+def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
+    """The number of entries over `axis` that are not zero."""
+    from .reductions import sum as sum_of
+
+    return sum_of(ops.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
+
+
+def argwhere(x: Any) -> Array:
+    """The indices of the entries that are not zero, one a row: x (..., n) -> (count, ndim). As nonzero, not within compile."""
+    x = as_array(x)
+    found = stack(nonzero(atleast_1d(x)), axis=-1)
+    return found if x.ndim else slice_axis(found, 1, 0, 0)
+
+
+def flatnonzero(x: Any) -> Array:
+    """The indices in the flattened array of the entries that are not zero. As nonzero, not within compile."""
+    return nonzero(ravel(x))[0]
+
+
+def compress(condition: Any, x: Any, axis: int | None = None) -> Array:
+    """The slices of `x` along `axis` (entries when None) where `condition` (n,) holds. As nonzero, not within compile."""
+    return take(x, nonzero(as_array(condition))[0], axis)
+
+
+def extract(condition: Any, x: Any) -> Array:
+    """The entries of `x` where `condition` holds. As nonzero, not within compile."""
+    return compress(ravel(condition), x)
+
+
+def trim_zeros(x: Any, trim: str = "fb") -> Array:
+    """`x` (n,) without the zeros at its front ("f") and back ("b"). As nonzero, not within compile."""
+    x = as_array(x)
+    places = flatnonzero(x)
+    if not places.size:
+        return slice_axis(x, 0, 0, 0)
+    return slice_axis(x, 0, int(places[0]) if "f" in trim.lower() else None, int(places[-1]) + 1 if "b" in trim.lower() else None)
+
+
+def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None) -> tuple[Array, Array]:
+    """`(counts, edges)`: how many entries, or how much weight, lies between neighbouring edges; `bins` as in NumPy.
+
+    Edges that are not given depend on the values: not under vmap, nor within compile. There is a derivative for weights.
+    """
+    x = ravel(x)
+    edges = bins if np.ndim(bins) else np.histogram_bin_edges(plain_values(x, "histogram without edges"), bins, range)
+    edges = as_array(edges)
+    n = edges.shape[0] - 1
+    last = getitem(edges, -1)
+    inside = ops.logical_and(ops.greater_equal(x, getitem(edges, 0)), ops.less_equal(x, last))
+    place = ops.minimum(ops.subtract(searchsorted(edges, x, "right"), 1), n - 1)
+    weights = ops.add(ops.multiply(place, 0), 1) if weights is None else ravel(weights)
+    counts = bincount(ops.where(inside, place, 0), ops.where(inside, weights, 0), length=n)
+    if density:
+        widths = ops.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
+        counts = ops.divide(ops.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False))
+    return counts, edges

@@ -1,0 +1,188 @@
+"""Order statistics, weighted means and covariances under NumPy's names: compositions, sorting by argsort and gathering."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import RangeError, ShapeError, describe
+from ..ops import elementwise as ops
+from ._common import Array, Axis, as_array, trailing_axes
+from .creation import zeros_like
+from .elementwise import astype, clip, conjugate, round
+from .indexing import getitem, take_along_axis
+from .products import matmul
+from .reductions import max as max_of
+from .reductions import mean
+from .reductions import min as min_of
+from .reductions import sum as sum_of
+from .shape import broadcast_to, concatenate, expand_dims, matrix_transpose, moveaxis, reshape, squeeze, transpose
+from .sorting import sort
+
+# The continuous estimates of Hyndman and Fan, Sample quantiles in statistical packages (1996): their alpha and beta.
+ESTIMATES = {
+    "interpolated_inverted_cdf": (0.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "linear": (1.0, 1.0),
+    "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8),
+}  # fmt: skip
+METHODS = (
+    *ESTIMATES, "lower", "higher", "nearest", "midpoint", "inverted_cdf", "averaged_inverted_cdf", "closest_observation"
+)  # fmt: skip
+
+
+def _lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
+    """`x` with the axes `axis` made one, the last, in order; and the shape of a result that keeps them."""
+    x = as_array(x)
+    x = x if x.dtype.kind in "fc" else astype(x, np.float64)
+    axes = trailing_axes(axis, x.ndim)
+    kept = [i for i in range(-x.ndim, 0) if i not in axes]
+    lines = reshape(transpose(x, (*kept, *axes)), (*[x.shape[i] for i in kept], math.prod(x.shape[i] for i in axes)))
+    return sort(lines), tuple(1 if i in axes else x.shape[i] for i in range(-x.ndim, 0))
+
+
+def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
+    """The two neighbours of each quantile in a line of `n` entries, and the weight of the second."""
+    if method in ("lower", "higher", "nearest", "midpoint", "linear"):
+        place = ops.multiply(n - 1, q)
+    elif method in ESTIMATES:
+        alpha, beta = ESTIMATES[method]
+        place = n * q + (alpha + q * (1 - alpha - beta)) - 1
+    else:
+        place = n * q - (1.5 if method == "closest_observation" else 1.0)
+    place = ops.minimum(ops.maximum(place, 0.0 if method != "closest_observation" else -1.0), n - 1)
+    low = ops.floor(place)
+    weight = ops.subtract(place, ops.stop_gradient(low))
+    if method == "lower":
+        weight = ops.multiply(weight, 0)
+    elif method == "higher" or method == "inverted_cdf":
+        weight = ops.where(ops.greater(weight, 0), 1.0, 0.0)
+    elif method == "nearest":
+        weight = ops.subtract(round(place), low)
+    elif method == "midpoint":
+        weight = ops.where(ops.greater(weight, 0), 0.5, 0.0)
+    elif method == "averaged_inverted_cdf":
+        weight = ops.where(ops.greater(weight, 0), 1.0, ops.where(ops.less(n * q - 1.0, 0), 0.0, 0.5))
+    elif method == "closest_observation":
+        weight = ops.where(ops.logical_and(ops.equal(weight, 0), ops.equal(ops.remainder(low, 2), 1)), 0.0, 1.0)
+    return low, weight
+
+
+def _quantile(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool) -> Array:
+    """The quantiles `q` of each of the ordered `lines` (..., m), whose first `n` entries count: (*q's shape, ...)."""
+    if method not in METHODS:
+        raise ValueError(f"quantile knows the methods {', '.join(METHODS)}; got {method!r}.")
+    flat = reshape(q, (-1,))
+    low, weight = _places(flat, n, method)
+    weight = astype(weight, lines.dtype)
+    first = astype(ops.maximum(low, 0), np.int64)
+    second = ops.minimum(ops.maximum(astype(low, np.int64) + 1, 0), astype(as_array(n - 1), np.int64))
+    loops = lines.shape[:-1]
+    first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
+    a, b = take_along_axis(lines, first), take_along_axis(lines, second)
+    alike = ops.logical_and(ops.isinf(a), ops.equal(a, b))  # equal infinities differ by nothing
+    y = ops.where(alike, a, a + ops.subtract(b, ops.where(alike, 0, a)) * weight)
+    y = moveaxis(y, -1, 0)
+    return reshape(y, (*q.shape, *(shape if keepdims else loops)))
+
+
+def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+    """The quantiles `q`, between 0 and 1, over `axis` (all axes when None): x (..., n) -> (*q's shape, ...).
+
+    `method` is one of NumPy's thirteen. The derivative is that of the sorted entries between which the quantile lies, of q
+    too; where an entry is NaN, the result is. Source: Hyndman and Fan (1996).
+    """
+    q = as_array(q)
+    if not hasattr(q, "level") and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
+        raise RangeError(f"quantiles lie between 0 and 1, got {q}.")
+    lines, shape = _lines(x, axis)
+    y = _quantile(lines, lines.shape[-1], q, shape, method, keepdims)
+    last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
+    return ops.where(ops.isnan(last), last, y)
+
+
+def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+    """The percentiles `q`, between 0 and 100; otherwise as quantile."""
+    return quantile(x, ops.divide(as_array(q), 100), axis, method, keepdims)
+
+
+def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The median over `axis`: the middle entry, or the mean of the middle two; NaN where an entry is NaN, or there is none."""
+    lines, shape = _lines(x, axis)
+    n = lines.shape[-1]
+    if not n:
+        return zeros_like(lines, shape=shape if keepdims else lines.shape[:-1]) + np.nan
+    middle = mean(getitem(lines, (..., slice((n - 1) // 2, n // 2 + 1))), axis=-1)
+    last = getitem(lines, (..., -1))
+    y = ops.where(ops.isnan(last), last, middle)
+    return reshape(y, shape) if keepdims else y
+
+
+def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+    """The mean over `axis`, weighted by `weights` of x's shape, or along `axis`; with `returned` also the sum of the weights."""
+    x = as_array(x)
+    if weights is None:
+        y = mean(x, axis=axis, keepdims=keepdims)
+        total = zeros_like(y) + x.size / max(y.size, 1)
+    else:
+        weights = as_array(weights)
+        if weights.shape != x.shape:
+            axes = trailing_axes(axis, x.ndim)
+            if axis is None or weights.shape != tuple(x.shape[a] for a in axes):
+                raise ShapeError(f"average: weights {describe(weights)} are neither of the shape of {describe(x)}, nor along axis={axis}.")
+            weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(x.shape, -x.ndim)))
+            weights = broadcast_to(weights, x.shape)
+        total = sum_of(weights, axis=axis, keepdims=keepdims)
+        y = ops.divide(sum_of(ops.multiply(x, weights), axis=axis, keepdims=keepdims), total)
+    return (y, total) if returned else y
+
+
+def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The greatest entry less the least, over `axis`."""
+    return ops.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
+
+
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+) -> Array:
+    """The covariances of variables, one a row of `m` (k, n) (a column unless `rowvar`), and of those in `y`: (k, k).
+
+    `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts. Source: numpy.cov.
+    """
+    rows = []
+    for x in (m, y):
+        if x is not None:
+            x = as_array(x)
+            x = astype(x, np.float64) if x.dtype.kind not in "fc" else x
+            rows.append(expand_dims(x, 0) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
+    x = rows[0] if len(rows) == 1 else concatenate(rows, 0)
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    weights = None if fweights is None else as_array(fweights)
+    if aweights is not None:
+        weights = as_array(aweights) if weights is None else ops.multiply(weights, aweights)
+    if weights is None:
+        total: Any = x.shape[1]
+        centred = x - mean(x, axis=1, keepdims=True)
+        factor, weighted = total - ddof, centred
+    else:
+        total = sum_of(weights)
+        centred = x - sum_of(x * weights, axis=1, keepdims=True) / total
+        factor = total - ddof if aweights is None else total - ddof * sum_of(weights * aweights) / total
+        weighted = centred * weights
+    other = matrix_transpose(weighted)
+    products = matmul(centred, conjugate(other))
+    return squeeze(ops.divide(products, factor))
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
+    """The correlations of variables, as cov takes them: covariances divided by both deviations, between -1 and 1."""
+    c = cov(x, y, rowvar)
+    if not c.ndim:
+        return ops.divide(c, c)
+    deviations = ops.sqrt(getitem(c, (np.arange(c.shape[0]), np.arange(c.shape[0]))))
+    r = ops.divide(ops.divide(c, expand_dims(deviations, 1)), deviations)
+    return clip(r, -1, 1)
