@@ -1,5 +1,6 @@
 """The passes, graph -> graph: what need not be computed, or not so, before buffers are planned. All keep the same bits."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import attrs
 import numpy as np
 
 from ..core import Region
+from ..devices import parse_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
@@ -223,9 +225,8 @@ def expand(graph: Graph) -> Graph:
     for instruction in graph.instructions:
         instruction = _renamed(instruction, replaced)
         operation = instruction.operation
-        arrays = [atom for atom in instruction.inputs if isinstance(atom, Variable) and atom.kind == "array"]
-        # On the GPU nothing is written into given memory, so that the parts would be no better than the whole.
-        if isinstance(operation, Region) or not operation.expand or not arrays or arrays[0].device != "cpu":
+        arrays = any(isinstance(atom, Variable) and atom.kind == "array" for atom in instruction.inputs)
+        if isinstance(operation, Region) or not operation.expand or not arrays:
             instructions.append(instruction)
             continue
         body = _implementation(instruction)
@@ -259,6 +260,9 @@ def ones_like(variable: Variable) -> Any:
     if variable.kind == "scalar":
         return variable.dtype.type(1)
     shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
+    if (index := parse_device(variable.device)) is not None:  # where a layout changes nothing but the time that an operation takes
+        with sys.modules["cupy"].cuda.Device(index):
+            return sys.modules["cupy"].ones(shape, variable.dtype)
     if not variable.size or any(s % itemsize for s in strides):
         return np.ones(shape, variable.dtype)
     spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
