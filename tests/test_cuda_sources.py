@@ -24,6 +24,7 @@ HALVES = """
 #define HALF_TO_FLOAT(v, bits) asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits))
 #define FLOAT_TO_HALF(bits, v) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v))
 """
+FLOATING, WHOLE = ("float", "double"), ("signed char", "unsigned int", "long long")
 EXPRESSIONS = {name: primitive.c for name, primitive in REGISTRY.items() if getattr(primitive, "c", None)}
 
 
@@ -84,8 +85,7 @@ def test_the_kernel_of_random_numbers_compiles() -> None:
     assert ".entry fdezero_words" in compile_cuda(cuda.SOURCE)
 
 
-@pytest.mark.parametrize("kind", ["float", "double"])
-@pytest.mark.parametrize("name", EXPRESSIONS)
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in EXPRESSIONS for kind in (WHOLE if "bitwise" in name or "shift" in name or name == "invert" else FLOATING)])
 def test_every_expression_compiles(name: str, kind: str) -> None:
     count = 1 + max(int(k) for k in re.findall(r"\bx(\d)\b", EXPRESSIONS[name]))
     arguments = ", ".join(f"{kind} x{k}" for k in range(count))
