@@ -65,7 +65,7 @@ def defined(names: Sequence[str], *examples: np.ndarray) -> list[str]:
     for name in names:
         try:
             y = REGISTRY[name](*examples)
-        except TypeError:
+        except (TypeError, ValueError):  # integers have no negative powers
             continue
         found += [name] if y.dtype.name in DTYPES else []
     return found
@@ -116,7 +116,7 @@ def test_operations_of_one_operand(dtype: str, gpu: Any) -> None:  # noqa: F811
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_operations_of_two_operands(dtype: str, gpu: Any) -> None:  # noqa: F811
     x = values(dtype)
-    names = [name for name in defined(BINARY, x, x) if name != "power" or dtype[0] == "f"]  # integers have no negative powers
+    names = [name for name in defined(BINARY, x, x) if name != "power" or dtype[0] == "f"]
     pairs = np.array([*itertools.product(x, x)], dtype)
     if dtype.startswith("float"):  # the differences of 700 and 3 are no matter of logaddexp2, whose 2**-697 no float32 holds
         names = [name for name in names if name != "logaddexp2"]
@@ -272,8 +272,8 @@ def test_a_group_is_one_kernel_and_its_temporaries_are_forgotten(gpu: Any) -> No
     x = gpu.asarray(X)
     gradient(x)
     source = gradient.source
-    calls = [line.strip() for line in source[source.index("    def ") :].splitlines()[1:] if line.strip()]
-    assert len(calls) == 2, source  # one kernel, and the return
+    assert len(operations(source)) == 1, source
+    assert "float64 x1" not in source  # the seed, 1, is nobody's operand
     assert "double t0 = " in source
     assert "test_compile_kernels.py:" in source
 
@@ -386,9 +386,8 @@ def test_a_mnist_step_makes_few_launches(strict_cupy: Any) -> None:  # noqa: F81
     function, *inputs = steps()["mnist"]
     compiled = fd.compile(function)
     compiled(*fd.to_device(inputs, "gpu"))
-    assert len(operations(compiled.source)) < 30
-    eager = [i for i in compiled.graph.instructions if i.alias is None]
-    assert len(eager) > 40
+    eager = [i for i in optimise(compiled.graph).instructions if i.alias is None]
+    assert (len(operations(compiled.source)), len(eager)) == (26, 43)
 
 
 def operations(source: str) -> list[str]:

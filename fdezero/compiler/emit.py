@@ -124,14 +124,16 @@ class Emitter:
                 counter += 1
         dying = self._dying() if self.on_gpu else {}
         for number, instruction in enumerate(graph.instructions):
-            self.xp = "np" if instruction.outputs[0].device == "cpu" else "cp"
+            computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
+            self.xp = "cp" if computed and instruction.output.device != "cpu" else "np"
             self._instruction(instruction)
             if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
                 self.body.append(f"del {', '.join(names)}")
         self.xp = "np"
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
-        lines = [f"def build({'cp' if self.on_gpu else 'np'}):"] + [f"    {line}" for line in self.build] + ["", f"    def {graph.name}({arguments}):"]
+        lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
+        lines += ["", f"    def {graph.name}({arguments}):"]
         if self.outputs:
             lines.append("        outputs = results.take()")
             lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")

@@ -147,9 +147,10 @@ def _one_value(constant: Constant) -> Any:
     value = constant.value
     if constant.kind != "array":
         return value
-    if isinstance(value, np.ndarray) and value.size and all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
-        return value.flat[0]
-    return None
+    if not value.size or not all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
+        return None
+    first = value[(0,) * len(value.shape)]
+    return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
 
 
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:

@@ -163,7 +163,9 @@ def _sigmoid(x: Any) -> Any:
 
 # Activations that a composition would make several passes of
 sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True)
-relu: Elementwise = elementwise("relu", lambda t, y: t * (y > 0), c="x0 >= 0 || x0 != x0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True)
+relu: Elementwise = elementwise(
+    "relu", lambda t, y: t * (y > 0), c="x0 >= 0 || x0 != x0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True
+)
 
 
 def _spacing(x: Any) -> Any:
