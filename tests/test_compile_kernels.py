@@ -1,7 +1,10 @@
 """The kernels of compiled programs on CuPy arrays: what eager code computes there, for every operation, dtype and special value."""
 
 import itertools
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,7 +207,7 @@ def on_gpu(xp: Any, inputs: Sequence[Any]) -> list[Any]:
 def test_random_programs_have_the_bits_of_eager_ones(program: Program, seed: int) -> None:
     xp: Any = make_cupy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "cupy", xp)
+        patch.setitem(sys.modules, "cupy", xp)
         inputs = on_gpu(xp, program.arguments(seed))
         body = program.body
         vars(body)["closure"] = on_gpu(xp, body.closure)
@@ -394,6 +397,15 @@ def operations(source: str) -> list[str]:
     """The lines of a source that compute: neither views nor forgotten names."""
     lines = [line.strip() for line in source[source.index("    def ") :].splitlines()[1:]]
     return [line for line in lines if " = " in line and not any(view in line for view in (".reshape(", ".transpose(", "broadcast_to(", "[..."))]
+
+
+def test_the_document_shows_what_is_written(strict_cupy: Any) -> None:  # noqa: F811
+    text = (Path(__file__).parent.parent / "docs" / "compile.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(# gpu.py\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    names: dict[str, Any] = {"np": np, "fd": fd, "x": np.ones((2, 3)), "w": np.full((3, 2), 0.1), "print": lambda source: None}
+    exec(compile(block[1], "gpu.py", "exec"), names)
+    assert names["on_gpu"].source == block[2].rstrip("\n") + "\n"
 
 
 # --- NVRTC -----------------------------------------------------------------------------------------------------------
