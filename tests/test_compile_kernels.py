@@ -17,7 +17,6 @@ from fdezero import functions as F
 from fdezero import numpy as fnp
 from fdezero import optim
 from fdezero.compiler import kernels
-from fdezero.compiler.graph import validate
 from fdezero.compiler.passes import optimise
 from fdezero.core import REGISTRY
 from fdezero.testing import assert_trees_close
@@ -102,6 +101,19 @@ def check(function: Callable[..., dict[str, Any]], xp: Any, *args: np.ndarray) -
     for x, given_x in zip(args, given_, strict=True):
         np.testing.assert_array_equal(given_x.get(), x)
     return str(compiled.source)
+
+
+@pytest.fixture
+def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:  # noqa: F811
+    """What every kernel is made of."""
+    made: list[tuple[str, ...]] = []
+
+    def make(inputs: str, outputs: str, operation: str, name: str, **options: Any) -> Any:
+        made.append((inputs, outputs, operation, name, options.get("preamble", "")))
+        return ElementwiseKernel(inputs, outputs, operation, name, **options)
+
+    monkeypatch.setattr(strict_cupy, "ElementwiseKernel", make)
+    return made
 
 
 # --- every operation -------------------------------------------------------------------------------------------------
@@ -194,39 +206,59 @@ def test_literals(value: Any, dtype: str, text: str) -> None:
 # --- random programs -------------------------------------------------------------------------------------------------
 
 NAMES = ["+", "-", "*", "<", ">=", "==", "maximum", "minimum", "square", "where", "sign", "floor", "fmax", "clip_arrays", "logical_xor", "astype"]
-NAMES += ["transpose", "broadcast_to", "index", "reshape", "sum", "expand_dims"]
-patient = settings(max_examples=max(5, settings().max_examples // 3), suppress_health_check=list(HealthCheck))
+NAMES = NAMES * 3 + ["transpose", "broadcast_to", "index", "reshape", "sum", "expand_dims"]
+patient = settings(max_examples=settings().max_examples, suppress_health_check=list(HealthCheck))
 
 
 def on_gpu(xp: Any, inputs: Sequence[Any]) -> list[Any]:
     return [xp.asarray(np.array(x)) if isinstance(x, np.ndarray) else x for x in inputs]
 
 
-@patient
-@given(programs(names=NAMES, most=14), st.integers(0, 99))
-def test_random_programs_have_the_bits_of_eager_ones(program: Program, seed: int) -> None:
-    xp: Any = make_cupy()
+@pytest.fixture(scope="module")
+def module() -> Iterator[Any]:
+    """The stand-in, for all examples of a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", xp)
-        inputs = on_gpu(xp, program.arguments(seed))
-        body = program.body
-        vars(body)["closure"] = on_gpu(xp, body.closure)
-        before = fd.to_numpy(inputs)
-        try:
-            expected = fd.to_numpy(program.run(*inputs))
-        except (TypeError, OverflowError, fd.errors.FdezeroError) as error:  # CuPy's refusals, of NumPy's scalars for one
-            event(f"no eager result: {type(error).__name__}")
-            assume(False)
-        compiled = fd.compile(program.run)
+        made: Any = make_cupy()
+        patch.setitem(sys.modules, "cupy", made)
+        yield made
+
+
+def agree(program: Program, seed: int, module: Any, chains: Sequence[Sequence[str]], same: Callable[[Any, Any], None]) -> None:
+    """Three calls of the program under the chains of transforms against the first chain, which is eager."""
+    inputs = on_gpu(module, program.arguments(seed))
+    vars(program.body)["closure"] = on_gpu(module, program.body.closure)
+    before = fd.to_numpy(inputs)
+    eager, *others = [program.transformed(chain, fd.compile) for chain in chains]
+    try:
+        expected = fd.to_numpy(eager(*inputs))
+    except (TypeError, OverflowError, fd.errors.FdezeroError) as error:  # CuPy's refusals, of NumPy's arrays for one
+        event(f"no eager result: {type(error).__name__}")
+        assume(False)
+    for compiled in others:
         for _ in range(3):
             result = fd.to_numpy(compiled(*inputs))
             for y, e in zip(fd.tree.leaves(result), fd.tree.leaves(expected), strict=True):
                 assert getattr(y, "dtype", type(y)) == getattr(e, "dtype", type(e))
-                np.testing.assert_array_equal(y, e)
+                same(y, e)
             for x, b in zip(fd.to_numpy(inputs), before, strict=True):
                 np.testing.assert_array_equal(x, b)
-        optimise(compiled.graph, validate)
-        event(f"{compiled.source.count('ElementwiseKernel')} kernels")
+
+
+@patient
+@given(program=programs(names=NAMES, most=14), seed=st.integers(0, 99))
+def test_random_programs_have_the_bits_of_eager_ones(program: Program, seed: int, module: Any) -> None:
+    agree(program, seed, module, [(), ("compile",)], np.testing.assert_array_equal)
+
+
+@patient
+@given(program=programs(names=NAMES, most=10, real=True), seed=st.integers(0, 99))
+def test_gradients_of_random_programs(program: Program, seed: int, module: Any) -> None:
+    def same(y: Any, e: Any) -> None:
+        wide = np.asarray(y, np.float64), np.asarray(e, np.float64)
+        size = 1 + np.max(np.abs(wide[1]), initial=0)
+        np.testing.assert_allclose(*wide, rtol=0, atol=size * (1e-2 if np.asarray(e).dtype == np.float16 else 1e-4))  # sums have an order of their own
+
+    agree(program, seed, module, [("value_and_grad",), ("value_and_grad", "compile"), ("compile", "value_and_grad")], same)
 
 
 # --- composition -----------------------------------------------------------------------------------------------------
@@ -309,6 +341,25 @@ def test_what_is_read_by_a_view_is_not_written_over(gpu: Any) -> None:  # noqa: 
     compiled = fd.compile(function)
     compiled(x)
     assert_trees_close(fd.to_numpy(compiled(x)), fd.to_numpy(function(x)), 1e-12)
+
+
+def test_integers_wrap_around_in_unsigned_ones(gpu: Any) -> None:  # noqa: F811
+    compiled = fd.compile(lambda x: -(x * x + 1))
+    for dtype, unsigned in (("int32", "unsigned int"), ("int64", "unsigned long long"), ("int16", None)):
+        x = gpu.asarray(np.array([3, np.iinfo(dtype).max], dtype))
+        compiled(x)
+        assert compiled(x).get().tolist() == (-(x.get() * x.get() + 1)).tolist()
+        assert ("unsigned" in compiled.source) == bool(unsigned)
+        assert f"({unsigned})x0 * ({unsigned})x0" in compiled.source or not unsigned
+
+
+def test_halves_that_are_no_parameters(written: list[Any], strict_cupy: Any) -> None:  # noqa: F811
+    compiled = fd.compile(lambda x: (x.astype(np.float16) * 3 + 1).astype(np.float32))
+    x = strict_cupy.asarray(np.array([0.1, 1000.3, -7], np.float32))
+    compiled(x)
+    assert compiled(x).get().tolist() == (x.get().astype(np.float16) * 3 + 1).astype(np.float32).tolist()
+    assert "cupy/float16.cuh" in compiled.source
+    assert all("cvt.rn.f16.f32" in compile_cuda(kernel_source(*pieces)) for pieces in written)
 
 
 def test_large_groups_become_several_kernels(gpu: Any) -> None:  # noqa: F811
@@ -409,19 +460,6 @@ def test_the_document_shows_what_is_written(strict_cupy: Any) -> None:  # noqa: 
 
 
 # --- NVRTC -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:  # noqa: F811
-    """What every kernel is made of."""
-    made: list[tuple[str, ...]] = []
-
-    def make(inputs: str, outputs: str, operation: str, name: str, **options: Any) -> Any:
-        made.append((inputs, outputs, operation, name))
-        return ElementwiseKernel(inputs, outputs, operation, name, **options)
-
-    monkeypatch.setattr(strict_cupy, "ElementwiseKernel", make)
-    return made
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

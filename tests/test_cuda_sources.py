@@ -16,7 +16,7 @@ import pytest
 from fdezero.core import REGISTRY
 from fdezero.random import cuda
 
-from .strict_cupy_kernel import CONSTANTS, FLOAT16, loop, parameters
+from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 
 # What CuPy passes, but for the architecture, which is that of the device.
 OPTIONS = ["--gpu-architecture=compute_80", "-ftz=true", "--device-as-default-execution-space"]
@@ -74,7 +74,8 @@ def kernel_source(in_params: str, out_params: str, operation: str, name: str = "
     inputs, outputs = parameters(in_params), parameters(out_params)
     arguments = [f"const {p.ctype}* _raw_{p.name}" for p in inputs] + [f"{p.ctype}* _raw_{p.name}" for p in outputs]
     start, step = "(ptrdiff_t)blockIdx.x * blockDim.x + threadIdx.x", "(ptrdiff_t)blockDim.x * gridDim.x"
-    half = HALVES + FLOAT16 if any(p.ctype == "float16" for p in inputs + outputs) else ""
+    half = HALVES + FLOAT16 if INCLUDE in preamble or any(p.ctype == "float16" for p in inputs + outputs) else ""
+    preamble = preamble.replace(INCLUDE, "")
     return (
         f'{CONSTANTS}{half}\n#line 1 "{name}.cu"\n{preamble}\nextern "C" __global__ void {name}({", ".join(arguments)}, ptrdiff_t _size) '
         f"{{\n{loop(inputs, outputs, operation, f'for (ptrdiff_t i = {start}; i < _size; i += {step})')}\n}}\n"

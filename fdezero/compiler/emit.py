@@ -257,7 +257,7 @@ class Emitter:
         if text not in self.kernels:
             name = self.kernels[text] = f"kernel{len(self.kernels)}"
             call = f'{name} = cp.ElementwiseKernel({text[0]}, """'
-            self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.OPTIONS})']
+            self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.options_of(fused.body)})']
         into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"

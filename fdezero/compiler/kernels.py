@@ -36,6 +36,8 @@ WRAPPING = {"add", "subtract", "multiply", "negative", "square"}
 
 # Products and sums are not contracted to one rounding: a group gives the bits of the operations one by one.
 OPTIONS = "options=('--fmad=false',)"
+# CuPy brings the type of halves along where a parameter has it, but not for a local variable.
+HALVES = "preamble='#include \"cupy/float16.cuh\"', "
 NEW = ("fused", "matmul", "sum", "max")  # operations whose result is never a view of an operand
 MOST = 40  # operands of a kernel: CUDA takes 4 KB of arguments, an array of a few axes is about 100 bytes
 
@@ -169,6 +171,13 @@ def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
     inputs = ", ".join([f"{atom.dtype.name} x{i}" for i, atom in enumerate(operands)])
     outputs = ", ".join([f"{y.dtype.name} y{i}" for i, y in enumerate(body.outputs)])
     return operands, (f'"{inputs}", "{outputs}"', *lines)
+
+
+def options_of(body: Graph) -> str:
+    """What the kernel of a group is compiled with."""
+    is_local = any(step.output.dtype == np.float16 for step in body.instructions)
+    is_given = any(atom.dtype == np.float16 for atom in (*operands_of(body), *body.outputs))
+    return (HALVES if is_local and not is_given else "") + OPTIONS
 
 
 def _comment(step: Instruction) -> str:
