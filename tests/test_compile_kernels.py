@@ -258,6 +258,7 @@ def test_gradients_of_random_programs(program: Program, seed: int, module: Any) 
         size = 1 + np.max(np.abs(wide[1]), initial=0)
         np.testing.assert_allclose(*wide, rtol=0, atol=size * (1e-2 if np.asarray(e).dtype == np.float16 else 1e-4))  # sums have an order of their own
 
+    assume(all(program.inputs[i].kind == "array" for i in program.body.outputs if i < len(program.inputs)))
     agree(program, seed, module, [("value_and_grad",), ("value_and_grad", "compile"), ("compile", "value_and_grad")], same)
 
 
@@ -351,6 +352,16 @@ def test_integers_wrap_around_in_unsigned_ones(gpu: Any) -> None:  # noqa: F811
         assert compiled(x).get().tolist() == (-(x.get() * x.get() + 1)).tolist()
         assert ("unsigned" in compiled.source) == bool(unsigned)
         assert f"({unsigned})x0 * ({unsigned})x0" in compiled.source or not unsigned
+
+
+def test_constants_of_one_number_leave_an_array(gpu: Any) -> None:  # noqa: F811
+    held = gpu.asarray(2.0)
+    compiled = fd.compile(lambda x, n: (held * n - 1, x * held, (x + gpu.ones(())) * held))
+    for n in (0.5, 1.5, 2.5):
+        results = compiled(gpu.asarray(X), n)
+        assert all(isinstance(y, gpu.ndarray) for y in results)
+        assert results[0].get() == 2 * n - 1
+        assert [y.get().tolist() for y in results[1:]] == [(X * 2).tolist(), ((X + 1) * 2).tolist()]
 
 
 def test_halves_that_are_no_parameters(written: list[Any], strict_cupy: Any) -> None:  # noqa: F811

@@ -214,7 +214,9 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
             before = maker.inputs[0]
         if before is not None:
             narrow = [*inputs[:i], before, *inputs[i + 1 :]]
-            if np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
+            # On the GPU an array has to be left among them: of numbers alone a number would be made, on the host.
+            left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
+            if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow
     return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
 
