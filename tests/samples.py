@@ -61,6 +61,10 @@ DISCRETE_BINARY = (
     "logical_and logical_or logical_xor heaviside nextafter floor_divide"
 ).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
+COMPLEX_UNARY = (
+    "negative positive square reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
+    "arccosh arctanh sigmoid"
+).split()
 BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 W = (None, None, None)
 
@@ -146,6 +150,7 @@ def _samples() -> list[Sample]:
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
+    _complex_samples(sample)
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
     sample("random_bits", key, np.array(9, np.uint64), shape=(2, 3), dtype=np.dtype("uint16"), domain=1)
     sample("random_bits", key, 0, shape=(), dtype=np.dtype("uint64"), domain=0)
@@ -155,6 +160,35 @@ def _samples() -> list[Sample]:
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
     return made
+
+
+def _complex_samples(sample: Any) -> None:
+    z, w = normal(2, 3) + 1j * normal(2, 3), 1.5 + normal(3) + 1j * (2 + normal(3))
+    for name in ("real", "imag", "conjugate"):
+        sample(name, z)
+        sample(name, np.asarray(z[0, 0]))
+    for name in COMPLEX_UNARY:
+        sample(name, 0.5 + between(0.3, 1.2, 2, 3) + 1j * between(-0.9, 0.9, 2, 3))
+    for name in ("add", "subtract", "multiply", "divide"):
+        sample(name, z, w)
+        sample(name, z, between(1, 2, 3))
+        sample(name, between(1, 2, 3), z)
+    for base, exponent in [(w, z), (w, between(0.5, 2, 3)), (between(0.5, 2, 3), z), (w, 3), (w, 0.5)]:
+        sample("power", base, exponent)
+    sample("where", integers(2, 2, 3).astype(bool), z, normal(3))
+    sample("astype", normal(3), dtype=np.dtype("complex128"))
+    sample("sum", z, axes=(-1,), keepdims=False)
+    sample("prod", z, axes=(-1,), keepdims=True)
+    sample("cumsum", z, axis=-1)
+    sample("matmul", z, normal(3, 2) + 1j * normal(3, 2))
+    sample("matmul", normal(4, 2), z)
+    sample("einsum", z, normal(3), inputs=("ij", "j"), output="i")
+    sample("reshape", z, ndim=2, shape=(6,))
+    sample("permute", z, perm=(-1, -2))
+    sample("concatenate", z, normal(2, 2) + 0j, axis=-1)
+    sample("gather", z, integers(2, 5), points=1, rest=1)
+    sample("scatter_add", z, integers(4, 2), points=1, rest=1, shape=(4,))
+    sample("put", z, w[:2], np.array([2, 0]))
 
 
 SAMPLES = _samples()

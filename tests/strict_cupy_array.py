@@ -137,6 +137,7 @@ class ndarray:  # noqa: N801, CuPy's name
     T = property(lambda self: wrap(self._numbers.T, self._device))
     mT = property(lambda self: wrap(self._numbers.mT, self._device))  # noqa: N815
     real = property(lambda self: wrap(self._numbers.real, self._device))
+    imag = property(lambda self: wrap(self._numbers.imag, self._device))
 
     def _on_host(self, what: str) -> np.ndarray:
         TRANSFERS.append(what)

@@ -303,6 +303,17 @@ def test_transforms(function: Any, transform: Any, gpu: Any) -> None:  # noqa: F
     np.testing.assert_array_equal(x.get(), X)
 
 
+def test_complex_numbers_stay_calls_beside_kernels(gpu: Any) -> None:  # noqa: F811
+    def power(z: Any) -> Any:
+        return fnp.sum(fnp.tanh(z.real * 2) + fnp.exp(-(z * z).imag))
+
+    z = gpu.asarray(X + 0.5j * X[::-1])
+    expected, compiled = fd.to_numpy(fd.grad(power)(z)), fd.compile(fd.grad(power))
+    for _ in range(2):
+        assert_trees_close(fd.to_numpy(compiled(z)), expected, 1e-12)
+    assert "ElementwiseKernel" in compiled.source
+
+
 def test_a_group_is_one_kernel_and_its_temporaries_are_forgotten(gpu: Any) -> None:  # noqa: F811
     gradient = fd.compile(fd.grad(energy))
     x = gpu.asarray(X)

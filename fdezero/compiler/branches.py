@@ -174,7 +174,7 @@ class _Checkpoint(Region):
 
         given = tuple([t for t in cotangents if trees.is_differentiable(t)])
         _, pullback = vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])
-        gradients = iter(pullback(given))
+        gradients = iter(pullback.transposed(given))
         pullback.release()
         return tuple([next(gradients) if moves else None for moves in moving])
 

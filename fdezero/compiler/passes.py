@@ -165,7 +165,7 @@ def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruct
         x = inputs[0]
     if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
         return instruction
-    return x if x.dtype.kind in "fc" else instruction
+    return x if x.dtype.kind == "f" else instruction  # inf * (1 + 0j) has a NaN
 
 
 def _like(x: Atom, y: Variable) -> bool:

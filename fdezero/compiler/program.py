@@ -121,7 +121,7 @@ class Program(Region):
             outputs, pullback = vjp(moved, *[x for x, moves in zip(inputs, moving, strict=True) if moves])
             cotangents = iter(given[n:])
             filled = tuple([next(cotangents) if counts else zeros_like(y) for y, counts in zip(outputs, floating, strict=True)])
-            gradients = pullback(filled)
+            gradients = pullback.transposed(filled)
             pullback.release()
             return (*outputs, *gradients)
 

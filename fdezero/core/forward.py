@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .kinds import cast
 from .tracer import Level, Tracer
 
 
@@ -50,6 +51,4 @@ def match(tangent: Any, y: Any) -> Any:
     shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
     if getattr(tangent, "shape", ()) != shape:
         tangent = np.broadcast_to(tangent, shape)
-    if dtype is not None and getattr(tangent, "dtype", dtype) != dtype:
-        tangent = tangent.astype(dtype)
-    return tangent
+    return tangent if dtype is None or getattr(tangent, "dtype", dtype) == dtype else cast(tangent, dtype)

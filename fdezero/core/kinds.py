@@ -202,6 +202,13 @@ def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
             t = t.sum(axis=axes, keepdims=True)
         if t.shape != shape:
             t = np.broadcast_to(t, shape)
+    return cast(t, dtype)
+
+
+def cast(t: Any, dtype: Any) -> Any:
+    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
+    if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
+        t = t.real
     return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 

@@ -1,4 +1,8 @@
-"""Reverse mode: a tape of nodes, walked back once the function has returned."""
+"""Reverse mode: a tape of nodes, walked back once the function has returned.
+
+Cotangents on the tape are the complex conjugates of the gradients that users see. So the adjoint of a linear map is its
+transpose and the rules of elementwise operations are products, without a conjugate in either; `vjp` conjugates at its doors.
+"""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -51,7 +55,7 @@ class Tape(Level):
     def input(self, value: Any) -> TapeTracer:
         """A tracer for an input, whose array is read-only as long as the tape lives."""
         self.guard.hold(value)
-        return TapeTracer(self, value, Node(None, (), (), {}, getattr(value, "shape", ()), getattr(value, "dtype", None)))
+        return TapeTracer(self, value, Node(None, (), (), {}, getattr(value, "shape", ()), _dtype(value)))
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values: list[Any] = []
@@ -92,7 +96,7 @@ class Tape(Level):
         try:
             node = Node(primitive, parents, saved, params, y.shape, y.dtype)
         except AttributeError:  # a Python number
-            node = Node(primitive, parents, saved, params, (), None)
+            node = Node(primitive, parents, saved, params, (), _dtype(y))
         self.nodes.append(node)
         return TapeTracer(self, y, node)
 
@@ -111,7 +115,7 @@ class Tape(Level):
             if not trees.is_differentiable(y):
                 traced.append(y)
                 continue
-            node = Node(_Output(i, len(outputs)), [common], (), {}, getattr(y, "shape", ()), getattr(y, "dtype", None))
+            node = Node(_Output(i, len(outputs)), [common], (), {}, getattr(y, "shape", ()), _dtype(y))
             self.nodes.append(node)
             traced.append(TapeTracer(self, y, node))
         return tuple(traced)
@@ -134,6 +138,10 @@ class Tape(Level):
                 if t.shape != parent.shape or t.dtype != parent.dtype:
                     t = fit(t, parent.shape, parent.dtype)
                 parent.cotangent = t if parent.cotangent is None else parent.cotangent + t
+
+
+def _dtype(value: Any) -> Any:
+    return np.dtype(complex) if isinstance(value, complex) else getattr(value, "dtype", None)
 
 
 class _RegionRule(Primitive):

@@ -166,6 +166,15 @@ def _refuse_function(name: str) -> NoReturn:
     )
 
 
+def is_shown(value: Any) -> bool:
+    """Whether `unwrap(value)` is the value itself, and not one of a batch or the example of a recording."""
+    while isinstance(value, Tracer):
+        if not value.level.shows_values:
+            return False
+        value = value.value
+    return True
+
+
 def unwrap(value: Any) -> Any:
     """The plain value beneath all levels of tracing."""
     while isinstance(value, Tracer):

@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Primitive, Tracer
+from ..core import Primitive, unwrap
+from ..core.tracer import is_shown
 from ..errors import TraceError, describe
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
 from ._common import Array, as_array
 
-abs = absolute = fabs = ops.absolute
+fabs = ops.absolute
 true_divide = ops.divide
 mod = ops.remainder
 radians, degrees = ops.deg2rad, ops.rad2deg
@@ -20,6 +21,55 @@ acos, acosh, asin, asinh, atan, atan2, atanh = (
 )  # fmt: skip
 bitwise_not = bitwise_invert = ops.invert
 bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
+
+
+def is_complex(x: Any) -> bool:
+    """Whether `x`, an array, a number or a traced value, is complex."""
+    dtype = getattr(x, "dtype", None)
+    return isinstance(x, complex) if dtype is None else getattr(dtype, "kind", "") == "c"
+
+
+def real(x: Any) -> Array:  # type: ignore[no-redef]
+    """The real part of `x`; of real numbers themselves."""
+    x = as_array(x)
+    return ops.real(x) if is_complex(x) else x
+
+
+def imag(x: Any) -> Array:  # type: ignore[no-redef]
+    """The imaginary part of `x`; of real numbers 0."""
+    x = as_array(x)
+    return ops.imag(x) if is_complex(x) else np.zeros_like(x)
+
+
+def conjugate(x: Any) -> Array:  # type: ignore[no-redef]
+    """x with the sign of its imaginary part turned."""
+    x = as_array(x)
+    return ops.conjugate(x) if is_complex(x) else x
+
+
+conj = conjugate
+
+
+def angle(z: Any, deg: bool = False) -> Array:
+    """The angle of z in the complex plane, in radians, or in degrees if `deg`."""
+    radians_ = ops.arctan2(imag(z), real(z))
+    return ops.rad2deg(radians_) if deg else radians_
+
+
+def absolute(x: Any) -> Array:  # type: ignore[no-redef]
+    """|x|, of complex numbers too; the derivative at 0 is 0."""
+    return ops.hypot(ops.real(x), ops.imag(x)) if is_complex(x) else ops.absolute(x)
+
+
+abs = absolute
+
+
+def sign(x: Any) -> Array:  # type: ignore[no-redef]
+    """-1, 0 or 1; of complex numbers x / |x|, and 0 at 0."""
+    if not is_complex(x):
+        return ops.sign(x)
+    zero = ops.equal(x, 0)
+    return ops.where(zero, 0, ops.divide(x, absolute(ops.where(zero, 1, x))))
 
 
 def power(x: Any, exponent: Any) -> Array:  # type: ignore[no-redef]
@@ -51,15 +101,12 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:  # type: ignore[
 def nonzero(x: Any) -> tuple[Array, ...]:
     """The indices of the entries that are not zero. Their number depends on the values: not under vmap, nor within compile."""
     x = as_array(x)
-    traced = x
-    while isinstance(traced, Tracer):
-        if not traced.level.shows_values:
-            raise TraceError(
-                f"nonzero, or an index by a mask, of a value {describe(x)} under {traced.level.name}: how many entries there are depends "
-                "on the values, which differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0)."
-            )
-        traced = traced.value
-    return tuple(traced.nonzero())
+    if not is_shown(x):
+        raise TraceError(
+            f"nonzero, or an index by a mask, of a value {describe(x)} under {x.level.name}: how many entries there are depends "
+            "on the values, which differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0)."
+        )
+    return tuple(unwrap(x).nonzero())
 
 
 def astype(x: Any, dtype: Any, copy: bool = True) -> Array:

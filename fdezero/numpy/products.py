@@ -11,6 +11,7 @@ from ..errors import ShapeError, describe
 from ..ops import elementwise, products
 from . import shape as shapes
 from ._common import Array, as_array
+from .elementwise import conjugate
 from .reductions import sum as sum_of
 
 
@@ -37,8 +38,8 @@ def dot(x: Any, y: Any) -> Array:
 
 
 def vdot(x: Any, y: Any) -> Array:
-    """The sum of products of all entries."""
-    return matmul(shapes.ravel(x), shapes.ravel(y))
+    """The sum of products of all entries, those of x conjugated."""
+    return matmul(conjugate(shapes.ravel(x)), shapes.ravel(y))
 
 
 def inner(x: Any, y: Any) -> Array:

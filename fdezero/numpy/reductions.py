@@ -5,7 +5,7 @@ from typing import Any
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
-from .elementwise import astype
+from .elementwise import astype, imag, is_complex, real
 from .shape import ravel
 
 
@@ -71,11 +71,12 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
-    """The variance over `axis`: the mean squared distance from the mean, divided by n - ddof."""
+    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof."""
     x = _cast(x, dtype)
     axes = trailing_axes(axis, x.ndim)
-    centred = ops.square(ops.subtract(x, mean(x, axes, None, None, True)))
-    return reduce.sum_axes(centred, axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
+    centred = ops.subtract(x, mean(x, axes, None, None, True))
+    squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)
+    return reduce.sum_axes(squared, axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
 
 
 def std(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Elementwise, Primitive, discrete, elementwise
+from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear, unwrap
+from ..core.tracer import is_shown
 from ..devices import array_module
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
@@ -19,14 +20,24 @@ LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 def _power_slope(x: Any, exponent: Any) -> Any:
     """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
-    if isinstance(exponent, int | float):
-        return exponent * x ** (exponent - 1) if exponent else np.zeros_like(x)
+    if not hasattr(unwrap(exponent), "shape"):  # a number, which NumPy has powers of its own for: 0.5, -1 and others
+        if is_shown(exponent):
+            return exponent * x ** (exponent - 1) if unwrap(exponent) else np.zeros_like(x)
+        return np.where(exponent == 0, 0, exponent * x ** (exponent - 1))
     constant = (exponent == 0) & (x == 0)
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
 # Of the sign of the divisor, also where it is 0; fmod is exact, which x0 - floor(x0 / x1) * x1 is not.
 REMAINDER = "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)"
+
+
+def _log_of_base(y: Any, x: Any) -> Any:
+    """log(x), and 0 where x ** exponent has no derivative for its exponent."""
+    if getattr(y, "dtype", np.dtype(type(y))).kind == "c":
+        return np.log(np.where(x == 0, 1, x) + 0j)
+    return np.log(np.where(x > 0, x, 1))
+
 
 # Arithmetic
 add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add)
@@ -40,7 +51,7 @@ reciprocal = elementwise("reciprocal", lambda t, y: -t * y * y, c="1 / x0")
 power = elementwise(
     "power",
     lambda t, x0, x1: t * _power_slope(x0, x1),
-    lambda t, y, x0: t * (y * np.log(np.where(x0 > 0, x0, 1))),
+    lambda t, y, x0: t * (y * _log_of_base(y, x0)),
     c="pow(x0, x1)",
     impl=operator.pow,
 )
@@ -96,7 +107,7 @@ sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)")
 cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)")
 tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)")
 arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)")
-arccosh = elementwise("arccosh", lambda t, x0: t / np.sqrt(x0 * x0 - 1), c="acosh(x0)")
+arccosh = elementwise("arccosh", lambda t, x0: t / (np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)")
 arctanh = elementwise("arctanh", lambda t, x0: t / (1 - x0 * x0), c="atanh(x0)")
 deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295")
 rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
@@ -172,6 +183,12 @@ def _spacing(x: Any) -> Any:
     if array_module(x) is np:
         return np.spacing(x)
     return np.copysign(np.nextafter(abs(x), math.inf) - abs(x), x)  # CuPy has no spacing
+
+
+# Complex numbers: linear over the reals. Cotangents are conjugates (see core/tape.py), hence the sign of imag's adjoint.
+real: Linear = linear("real", lambda x: x.real, lambda t, x: t)
+imag: Linear = linear("imag", lambda x: x.imag, lambda t, x: t * -1j)
+conjugate: Linear = linear("conjugate", np.conjugate, lambda t, x: conjugate(t))
 
 
 # Without derivative (or with derivative 0 wherever there is one)

@@ -53,7 +53,12 @@ def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, 
     body = x.shape[x.ndim - points - rest :]
     out.fill(0)
     # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
-    array_module(out).add.at(out, _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body))
+    xp, index, x = array_module(out), _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body)
+    if xp is np or out.dtype.kind != "c":
+        xp.add.at(out, index, x)
+    else:  # CUDA adds no complex numbers in one piece
+        xp.add.at(out.real, index, x.real)
+        xp.add.at(out.imag, index, x.imag)
 
 
 def _cores(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:

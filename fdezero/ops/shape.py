@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, linear
+from ..core.kinds import cast
 from ..devices import array_module
 
 Index = tuple[Any, ...]
@@ -40,7 +41,7 @@ broadcast: Linear = linear(
     ),
 )
 CAST = "xp.copyto({out}, {0}, casting='unsafe')"
-astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: t.astype(x.dtype), write=CAST)
+astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: cast(t, x.dtype), write=CAST)
 
 
 def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:

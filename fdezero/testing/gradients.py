@@ -51,7 +51,7 @@ def _check(
         return
     if unknown := set(modes) - {"fwd", "rev"}:
         raise ValueError(f"modes are 'fwd' and 'rev', got {', '.join(map(repr, unknown))}")
-    names = [leaf.dtype.name for leaf in trees.leaves(trees.trainable(args)) if hasattr(leaf, "dtype")]
+    names = [np.finfo(leaf.dtype).dtype.name for leaf in trees.leaves(trees.trainable(args)) if hasattr(leaf, "dtype")]
     name = min(names, key=lambda n: np.dtype(n).itemsize, default="float64")
     step = STEP[name] if step is None else step
     tolerance = TOLERANCE[name] if tolerance is None else tolerance
@@ -79,9 +79,13 @@ def _check(
 def _difference(function: Callable[..., Any], args: Any, direction: Any, step: float) -> Any:
     def central(h: float) -> Any:
         ahead, behind = (_plain(function(*_moved(args, direction, sign * h))) for sign in (1, -1))
-        return trees.map(lambda a, b: (np.float64(a) - np.float64(b)) / (2 * h), ahead, behind)
+        return trees.map(lambda a, b: (_wide(a) - _wide(b)) / (2 * h), ahead, behind)
 
     return trees.map(lambda fine, coarse: (4 * fine - coarse) / 3, central(step / 2), central(step))
+
+
+def _wide(x: Any) -> Any:
+    return np.complex128(x) if np.iscomplexobj(x) else np.float64(x)
 
 
 def _moved(args: Any, direction: Any, h: float) -> Any:
@@ -102,10 +106,11 @@ def _random_like(tree: Any, rng: np.random.Generator) -> Any:
         if not trees.is_differentiable(leaf):
             drawn.append(None)
         elif hasattr(leaf, "dtype"):
-            plain = np.asarray(rng.standard_normal(leaf.shape)).astype(leaf.dtype)
+            plain = np.asarray(rng.standard_normal(leaf.shape))
+            plain = (plain + 1j * rng.standard_normal(leaf.shape) if leaf.dtype.kind == "c" else plain).astype(leaf.dtype)
             drawn.append(plain if not leaf.shape else np.asarray(plain))
         else:
-            drawn.append(float(rng.standard_normal()))
+            drawn.append(type(leaf)(rng.standard_normal()))
     return trees.unflatten(treedef, drawn)
 
 
@@ -122,7 +127,7 @@ def _same_kind(expected: Any, got: Any, what: str) -> None:
 
 def _inner(left: Any, right: Any) -> np.float64:
     pairs = zip(trees.leaves(_plain(left)), trees.leaves(_plain(right)), strict=True)
-    return np.float64(sum(float(np.sum(np.float64(a) * np.float64(b))) for a, b in pairs))
+    return np.float64(sum(float(np.sum(np.conj(_wide(a)) * _wide(b)).real) for a, b in pairs))
 
 
 def assert_trees_close(

@@ -9,7 +9,7 @@ from ..core import Region, Tracer
 from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
 from .batching import vmap
-from .reverse import vjp
+from .reverse import conjugated, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -22,7 +22,8 @@ class custom_vjp:  # noqa: N801, a decorator
         clipped.defvjp(lambda x: (x, None), lambda residuals, t: (fd.numpy.clip(t, -1, 1),))
 
     `forward(*args) -> (output, residuals)`; `backward(residuals, cotangent) -> a tuple, one entry an argument` (None for
-    an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent.
+    an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent. Cotangents
+    of complex numbers are those that `vjp` takes and gives.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -86,7 +87,7 @@ class _Custom(Region):
         return outputs, residuals
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        return self.pull(residuals, tuple(cotangents))
+        return conjugated(self.pull(residuals, conjugated(tuple(cotangents))))  # type: ignore[no-any-return]
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         outputs, residuals = self.function(*leaves)

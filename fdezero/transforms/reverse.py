@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core import unwrap
-from ..core.kinds import zeros_like
+from ..core import Tracer, unwrap
+from ..core.kinds import cast, zeros_like
 from ..core.tape import Node, Tape, TapeTracer
 from ..errors import DTypeError, ShapeError, StructureError, describe
 from ..numpy._common import as_array
+from ..numpy.elementwise import is_complex
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 
 
@@ -42,8 +43,8 @@ class _Trace:
     def owns(self, leaf: Any) -> bool:
         return isinstance(leaf, TapeTracer) and leaf.level is self.tape
 
-    def gradients(self) -> Any:
-        """The cotangents that a walk back left in the inputs; zeros where none arrived; None for what has no gradient."""
+    def gradients(self, *, conjugate: bool = True) -> Any:
+        """The cotangents that a walk back left in the inputs, conjugated; zeros where none arrived; None for what has no gradient."""
         gradients: list[Any] = []
         for leaf, node in zip(self.leaves, self.nodes, strict=True):
             t = None
@@ -51,8 +52,10 @@ class _Trace:
                 t, node.cotangent = node.cotangent, None
                 if t is None:
                     t = zeros_like(leaf)
-                elif node.dtype is None and t.dtype != np.float64:
-                    t = t.astype(np.float64)
+                elif node.dtype is None:
+                    t = cast(t, np.dtype(float))
+                if conjugate and t.dtype.kind == "c":
+                    t = np.conjugate(t)
             gradients.append(t)
         return trees.unflatten(self.treedef, gradients)
 
@@ -71,15 +74,17 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The function that returns `(function(...), its gradient)`; with `has_aux`, `((value, aux), gradient)`.
 
     The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
-    structure, shapes and dtypes of the argument, with None for integers, booleans and `Frozen` subtrees.
+    structure, shapes and dtypes of the argument, with None for integers, booleans and `Frozen` subtrees. For a complex
+    argument z = x + iy it is df/dx + i df/dy, so that z - lr * gradient descends (PyTorch's convention; JAX gives the conjugate).
+    With `holomorphic` the value is complex, and the gradient is the complex derivative df/dz.
 
     Raises:
-        DTypeError: an argument without floating leaves.
+        DTypeError: an argument without floating leaves, or a complex value without `holomorphic`.
         ShapeError: the value is no scalar.
     """
 
@@ -102,7 +107,7 @@ def value_and_grad(
             result = function(*full, **kwargs)
             del full, traced
             value, aux = _split_aux(name, result) if has_aux else (result, None)
-            _check_scalar(name, value)
+            _check_scalar(name, value, holomorphic)
             plain = value.value if trace.owns(value) else value
             aux = trace.plain(aux)
             tape.alive = False
@@ -110,7 +115,7 @@ def value_and_grad(
                 node = value.node
                 del result, value
                 tape.backward([(node, _one(plain))], keep=False)
-            gradients = trace.gradients()
+            gradients = trace.gradients(conjugate=not holomorphic)
         finally:
             tape.alive = False
             tape.nodes.clear()
@@ -126,8 +131,8 @@ def _split_aux(name: str, result: Any) -> tuple[Any, Any]:
     return result
 
 
-def _check_scalar(name: str, value: Any) -> None:
-    shape = getattr(value, "shape", () if isinstance(value, int | float) else None)
+def _check_scalar(name: str, value: Any, holomorphic: bool) -> None:
+    shape = getattr(value, "shape", () if isinstance(value, int | float | complex) else None)
     if shape is None:
         raise StructureError(f"{name}: the function must return a number, got {describe(value)}; extras go by has_aux=True.")
     if shape != ():
@@ -137,19 +142,35 @@ def _check_scalar(name: str, value: Any) -> None:
         )
     if not trees.is_differentiable(value):
         raise DTypeError(f"{name}: the function must return a floating scalar, got {describe(value)}.")
+    if holomorphic is not is_complex(value):
+        raise DTypeError(
+            f"{name}: holomorphic=True is for complex values, got {describe(value)}; leave it out."
+            if holomorphic
+            else f"{name}: the function must return a real number, got {describe(value)}. Take fd.numpy.real or fd.numpy.abs of it, or "
+            "say holomorphic=True for the complex derivative of a holomorphic function."
+        )
 
 
 def _one(value: Any) -> Any:
     return np.ones_like(value) if hasattr(value, "shape") else np.float64(1.0)
 
 
-def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The gradient of a scalar function; with `has_aux`, `(gradient, aux)`. See `value_and_grad`.
 
         >>> fd.grad(lambda x: x ** 3)(2.0)
         np.float64(12.0)
+
+    For a complex argument z = x + iy of a real-valued function it is df/dx + i df/dy: `z - lr * grad(f)(z)` descends.
+
+        >>> fd.grad(lambda z: abs(z) ** 2)(3.0 + 4.0j)
+        np.complex128(6+8j)
+        >>> fd.grad(lambda z: z ** 3, holomorphic=True)(1j)
+        np.complex128(-3+0j)
     """
-    both = value_and_grad(function, argnums, has_aux=has_aux)
+    both = value_and_grad(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -163,7 +184,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     """`(function(*primals), pullback)`, where `pullback(cotangents)` is a tuple of gradients, one for each primal.
 
     `cotangents` has the structure and shapes of the output. The pullback may be called any number of times; while it
-    lives, the arrays it needs are read-only. With `has_aux`, `(output, pullback, aux)`.
+    lives, the arrays it needs are read-only. With `has_aux`, `(output, pullback, aux)`. For complex numbers it is the adjoint
+    of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
     trace = _Trace(name_of("vjp", function), primals)
     try:
@@ -181,6 +203,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
 
     def pullback(cotangents: Any) -> tuple[Any, ...]:
         """The gradients of the primals, from the cotangents of the output."""
+        return pulled(conjugated(cotangents), True)
+
+    def pulled(cotangents: Any, conjugate: bool) -> tuple[Any, ...]:
         given, given_def = trees.flatten(cotangents)
         if given_def != treedef:
             raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, "output", "cotangents")
@@ -198,13 +223,23 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
             ],
             keep=True,
         )
-        gradients: tuple[Any, ...] = trace.gradients()
+        gradients: tuple[Any, ...] = trace.gradients(conjugate=conjugate)
         return gradients
 
+    # J^T, without conjugates, as a rule on a tape needs it.
+    pullback.transposed = lambda cotangents: pulled(cotangents, False)  # type: ignore[attr-defined]
     # For a caller that is done with it: the arrays are writable again now, and not when the pullback is collected.
     pullback.release = trace.tape.guard.release  # type: ignore[attr-defined]
     value = trees.unflatten(treedef, plain)
     return (value, pullback, aux) if has_aux else (value, pullback)
+
+
+def conjugated(tree: Any) -> Any:
+    """`tree` with the complex conjugates of its complex leaves: from cotangents of a tape to those of users, and back."""
+    leaves, treedef = trees.flatten(tree)
+    if not any(map(is_complex, leaves)):
+        return tree
+    return trees.unflatten(treedef, [np.conjugate(leaf) if is_complex(leaf) else leaf for leaf in leaves])
 
 
 def _same_shape(a: Any, b: Any) -> bool:
@@ -212,8 +247,8 @@ def _same_shape(a: Any, b: Any) -> bool:
 
 
 def _as_dtype(t: Any, dtype: Any) -> Any:
-    t = as_array(t)
-    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
+    # A number as NumPy's scalar, which goes with arrays of every device.
+    return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 
 def stop_gradient(tree: Any) -> Any:

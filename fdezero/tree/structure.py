@@ -151,9 +151,9 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
 
 
 def is_differentiable(leaf: Any) -> bool:
-    """Whether `leaf` has a gradient: a Python float, or an array (or traced value) of floating or complex dtype."""
+    """Whether `leaf` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
     dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, float) if dtype is None else getattr(dtype, "kind", "") in "fc"
+    return isinstance(leaf, float | complex) if dtype is None else getattr(dtype, "kind", "") in "fc"
 
 
 def flatten_trainable(tree: Tree) -> tuple[list[Any], TreeDef]:
