@@ -3,12 +3,17 @@
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
     ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── DerivativeError   (TypeError)    a derivative that a function does not have
+    ├── MatrixError       (LinAlgError)  a matrix without the inverse or the factor asked for
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) mixed devices, no GPU
     ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── KeyMissingError   (TypeError)    a random operation without its key
+    ├── KeyReuseError     (ValueError)   debug: a random key used twice
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
+    ├── NanError          (FloatingPointError)  debug: an operation that made a NaN or an infinity
+    ├── RuleError         (TypeError)    debug: a derivative of another dtype or shape than its primal
     ├── StaticError       (TypeError)    a static argument that cannot tell programs apart
     ├── StormError        (RuntimeError) a function recorded more often than was allowed
     └── TraceError        (TypeError)    a traced value used where only an array will do
@@ -44,6 +49,14 @@ class DTypeError(FdezeroError, TypeError):
     """A dtype that cannot be differentiated or drawn."""
 
 
+class DerivativeError(FdezeroError, TypeError):
+    """A function was differentiated with respect to an argument for which it has no rule."""
+
+
+class MatrixError(FdezeroError, np.linalg.LinAlgError):
+    """A matrix without the inverse or the factor that was asked for."""
+
+
 class RangeError(FdezeroError, ValueError):
     """A number outside its range: a probability above 1, bounds with nothing between."""
 
@@ -64,8 +77,28 @@ class KeyMissingError(FdezeroError, TypeError):
     """A random operation was called without its key."""
 
 
+class KeyReuseError(FdezeroError, ValueError):
+    """Found by `fd.debug(keys=True)`: a random key was used twice. `lines` are the user's lines of both uses."""
+
+    lines: tuple[Any, ...] = ()
+
+
 class MissingExtraError(FdezeroError, ImportError):
     """An optional dependency is not installed; the text names the extra."""
+
+
+class NanError(FdezeroError, FloatingPointError):
+    """Found by `fd.debug(nans=True)`: a NaN or an infinity, the name of the `operation` that made it, and the user's `line`."""
+
+    operation: str = ""
+    line: Any = None
+
+
+class RuleError(FdezeroError, TypeError):
+    """Found by `fd.debug(dtypes=True)`: a derivative that does not fit, of `operation` at the user's `line`."""
+
+    operation: str = ""
+    line: Any = None
 
 
 class StaticError(FdezeroError, TypeError):
@@ -97,6 +130,8 @@ def describe(value: Any) -> str:
 
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise in place of what an array library said about `name(*args)`."""
+    if isinstance(error, FdezeroError):
+        return error
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
     placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
     if len({place for place, _ in placed}) > 1:

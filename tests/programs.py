@@ -162,10 +162,12 @@ class Program:
         return function
 
 
-def _shapes(draw: Callable[[Any], Any]) -> st.SearchStrategy[tuple[int, ...]]:
+def _shapes(draw: Callable[[Any], Any], middling: bool = False) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes that broadcast to one, which now and then is of length 0, or beyond the size of a block."""
     sizes = draw(st.sampled_from(["small"] * 20 + ["square"] * 8 + ["large"] * 6 + ["empty"]))
-    if sizes == "large":
+    if middling:
+        base = draw(st.sampled_from([(1100,), (31, 35), (3, 18, 20), (60, 1, 17), (300, 4)]))
+    elif sizes == "large":
         base = draw(st.sampled_from([(40000,), (170, 200), (3, 90, 130), (130, 1, 140)]))
     elif sizes == "square":
         base = (draw(st.integers(2, 4)),) * 2
@@ -253,12 +255,15 @@ def _tame(y: Any) -> bool:
 
 
 @st.composite
-def programs(draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str] | None = None, real: bool = False, rich: bool = False) -> Program:
+def programs(
+    draw: Callable[[Any], Any], *, most: int = 40, names: Sequence[str] | None = None, real: bool = False, rich: bool = False, middling: bool = False
+) -> Program:
     """Random programs of 1 to `most` operations.
 
-    `real` ones have an input to differentiate and no complex numbers, `rich` ones have operands for every operation.
+    `real` ones have an input to differentiate and no complex numbers, `rich` ones have operands for every operation, `middling`
+    ones arrays of about a thousand entries.
     """
-    shapes = _shapes(draw)
+    shapes = _shapes(draw, middling)
     wild = not real and draw(st.integers(0, 9)) == 9
     fills = ("normal", "normal", "ties", "wild") if wild else ("normal", "normal", "ties")
     main = draw(st.sampled_from(["float32", "float64"]))

@@ -10,6 +10,8 @@ import numpy as np
 import fdezero.random  # noqa: F401, declares its primitives
 from fdezero.core import REGISTRY, Primitive
 
+from .matrices import Matrices
+
 RNG = np.random.default_rng(7)
 
 
@@ -21,6 +23,13 @@ class Sample(NamedTuple):
     @property
     def primitive(self) -> Primitive:
         return REGISTRY[self.name]
+
+    def batch(self, position: int, count: int) -> np.ndarray:
+        """The argument at `position` and others of its kind, one behind the other."""
+        arg = self.args[position]
+        if self.name in POSITIVE_DEFINITE:
+            return np.stack([arg, 2 * arg[..., ::-1, ::-1], arg + np.eye(arg.shape[-1])][:count])
+        return np.stack([arg, np.roll(arg, 1), arg[..., ::-1] if arg.ndim else arg][:count])
 
     def __str__(self) -> str:
         shapes = "-".join("x".join(map(str, np.shape(arg))) or "0d" for arg in self.args)
@@ -53,6 +62,8 @@ UNARY: dict[str, tuple[float, float]] = {
     ).split(), (-2, 2)),
     **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
+    "erf": (-2, 2), "erfc": (-2, 2), "erfinv": (-0.8, 0.8), "erfcinv": (0.3, 1.7), "erfcx": (-1, 2), "entr": (0.2, 2),
+    "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
 DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing logical_not stop_gradient".split()
@@ -66,7 +77,33 @@ COMPLEX_UNARY = (
     "arccosh arctanh sigmoid"
 ).split()
 BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+POSITIVE_DEFINITE = {"cholesky"}
 W = (None, None, None)
+
+
+def _special_samples(sample: Any) -> None:
+    for name in ("xlogy", "xlog1py", "beta", "betaln"):
+        sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
+        sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
+    sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
+    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
+        sample(name, 3, between(0.6, 3, 2, 3))
+        sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
+
+
+def _fourier_samples(sample: Any) -> None:
+    z = normal(2, 5, 4) + 1j * normal(2, 5, 4)
+    sample("fourier", z, axis=-1, sign=-1, norm="backward")
+    sample("fourier", z, axis=-2, sign=1, norm="backward")
+    sample("fourier", normal(2, 5), axis=-1, sign=-1, norm="forward")
+    sample("from_half", normal(2, 3), axis=-1, sign=1, norm="backward", size=5)
+    sample("fourier", z[0, 0, :1], axis=-1, sign=1, norm="ortho")
+    for n in (1, 4, 5):
+        sample("to_half", normal(2, n), axis=-1, sign=-1, norm="backward")
+        sample("to_half", normal(n, 2), axis=-2, sign=1, norm="backward")
+        half = normal(2, n // 2 + 1) + 1j * normal(2, n // 2 + 1)
+        sample("from_half", half, axis=-1, sign=-1, norm="ortho", size=n)
+        sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
 def _samples() -> list[Sample]:
@@ -122,6 +159,9 @@ def _samples() -> list[Sample]:
     sample("slice", normal(4, 5), index=((None, None, -2),))
     sample("unslice", normal(2, 2), index=((1, 5, 3),), shape=(6,))
     sample("unslice", normal(2, 1, 3), index=(0, None, (1, 4, None)), shape=(2, 5))
+    halves = (((0, 2, 1),), ((2, None, 1),))
+    sample("unslice_all", normal(3, 2), normal(3, 3), indices=halves, shape=(5,), whole=True)
+    sample("unslice_all", normal(3), normal(1, 3), indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))), shape=(3, 3), whole=False)
     for name in ("sum", "max", "min", "prod", "logsumexp"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
@@ -151,6 +191,7 @@ def _samples() -> list[Sample]:
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
     _complex_samples(sample)
+    _linalg_samples(sample)
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
     sample("random_bits", key, np.array(9, np.uint64), shape=(2, 3), dtype=np.dtype("uint16"), domain=1)
     sample("random_bits", key, 0, shape=(), dtype=np.dtype("uint64"), domain=0)
@@ -159,7 +200,44 @@ def _samples() -> list[Sample]:
     sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
+    _special_samples(sample)
+    _fourier_samples(sample)
     return made
+
+
+def _linalg_samples(sample: Any) -> None:
+    draw = Matrices(3)
+    for name in ("inv", "det", "cofactor", "slogdet"):
+        sample(name, draw.regular(3, 3))
+        sample(name, draw.regular(2, 2, 2))
+    for name in ("det", "cofactor"):  # singular values repeated, and 0
+        sample(name, np.eye(3))
+    for rank in (1, 2):
+        sample("det", draw.normal(3, rank) @ draw.normal(rank, 3))
+    sample("cofactor", draw.normal(3, 2) @ draw.normal(2, 3))
+    sample("solve", draw.regular(3, 3), draw.normal(3, 2))
+    sample("solve", draw.regular(2, 1, 2, 2), draw.normal(3, 2, 1))
+    sample("pinv", draw.normal(4, 3), rcond=1e-15)
+    sample("pinv", draw.normal(2, 2, 3), rcond=1e-15)
+    sample("cholesky", draw.positive_definite(3, 3))
+    sample("cholesky", draw.positive_definite(2, 2, 2))
+    sample("cholesky", draw.positive_definite(3, 3) + 0.5j * (np.tri(3) - np.tri(3).T))
+    sample("eigh", draw.positive_definite(3, 3))
+    sample("eigh", draw.positive_definite(2, 2, 2))
+    for full in (False, True):
+        for shape in ((4, 3), (3, 4), (2, 3, 3)):
+            sample("svd", draw.spread(*shape), full=full)
+            sample("qr", draw.spread(*shape), full=full)
+    sample("eig", draw.spread(3, 3))  # whose eigenvalues are real, and whose vectors have no phase to choose
+    sample("inv_eigenvectors", draw.regular(3, 3))
+    complex_ones = draw.unit(2, 3, 3)
+    for name in ("inv", "det", "cofactor", "slogdet", "expm", "inv_eigenvectors"):
+        sample(name, complex_ones)
+    sample("solve", complex_ones, draw.unit(3, 2))
+    sample("pinv", draw.unit(4, 3), rcond=1e-15)
+    # Complex qr, svd, eigh and eig have phases to choose: tests/test_linalg_complex.py.
+    sample("expm", draw.normal(3, 3))
+    sample("expm", draw.normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
 
 
 def _complex_samples(sample: Any) -> None:

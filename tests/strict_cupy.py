@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 from .strict_cupy_array import TRANSFERS, Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
@@ -43,6 +44,10 @@ tile A reps /; trace a / offset axis1 axis2 dtype out; transpose a / axes; tril 
 unique ar / return_index return_inverse return_counts axis; var a / axis dtype out ddof keepdims; vdot a b /
 vstack tup / dtype casting; where condition / x y; zeros_like a / dtype order subok shape
 """
+LINALG = """
+cholesky a /; det a /; eig a /; eigh a / UPLO; inv a /; pinv a / rcond; qr a / mode; slogdet a /; solve a b /
+svd a / full_matrices compute_uv
+"""
 METHODS = """
 all axis out keepdims; any axis out keepdims; argmax axis out dtype keepdims; argmin axis out dtype keepdims
 argsort axis kind; astype dtype order casting subok copy; clip min max out; conj; conjugate; copy order
@@ -55,6 +60,8 @@ trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdim
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
 WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # for a number from the device
+FOURIER = "fft ifft rfft irfft hfft ihfft".split()
+SPECIAL = "beta betaln digamma erf erfc erfcinv erfcx erfinv gammainc gammaincc gammaln i0 i0e i1 i1e zeta".split()
 CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
 ABSENT_UFUNCS = {"isnat", "matmul", "matvec", "spacing", "vecdot", "vecmat"}
 SCATTERS = {
@@ -194,6 +201,10 @@ def method_of(name: str, names: list[str]) -> Callable[..., Any]:
 
 for _name, _, _names in declared(METHODS):
     setattr(ndarray, _name, method_of(_name, _names))
+def kernel(name: str) -> Callable[..., ndarray]:
+    return lambda *args: wrap(getattr(special, name)(*map(operand, args)))
+
+
 class RawKernel:
     """The kernel of fdezero.random alone: its words come from numpy.random.Philox."""
 
@@ -208,6 +219,21 @@ class RawKernel:
         for row in range(n):
             first = int(starts.reshape(-1)[row]) if has_starts else int(start)
             rows[row] = np.random.Philox(counter=first + (int(domain) << 192), key=keys[row]).random_raw(int(count))
+
+
+def linalg(name: str, required: list[str], optional: list[str]) -> Callable[..., Any]:
+    """CuPy's function of linear algebra: it broadcasts no stacks, and tells of no singular matrix."""
+
+    def numpys(*args: Any, **kwargs: Any) -> Any:
+        if name == "solve" and args[1].ndim > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
+            raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
+        try:
+            result = getattr(np.linalg, name)(*args, **kwargs)
+        except np.linalg.LinAlgError:
+            return np.full_like(args[-1], np.nan)
+        return tuple(result) if isinstance(result, tuple) else result
+
+    return strict(name, numpys, required, optional)
 
 
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False) -> ndarray:
@@ -266,8 +292,11 @@ def make_cupy() -> types.ModuleType:
     }  # fmt: skip
     for name, required, optional in declared(FUNCTIONS):
         members[name] = strict(name, getattr(np, name), required, optional)
+    members["linalg"] = types.SimpleNamespace(**{name: linalg(name, *names) for name, *names in declared(LINALG)})
     for name in CREATION:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])
+    fourier = {name: strict(name, getattr(np.fft, name), ["a"], ["n", "axis", "norm"]) for name in FOURIER}
+    members["fft"] = types.SimpleNamespace(**fourier)
     for name in ("empty", "empty_like"):
         members[name] = spoiling(members[name])
     for name in dir(np):
@@ -282,9 +311,10 @@ def make_cupy() -> types.ModuleType:
 
 @pytest.fixture
 def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
-    """`import cupy` gives the stand-in, with two devices, the first of them current."""
+    """`import cupy` gives the stand-in, with two devices, the first of them current; SciPy's functions are in `cupyx`."""
     module = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", types.SimpleNamespace(**{f: kernel(f) for f in SPECIAL}))
     yield module
     assert current == [0], "a test left another device current"
 

@@ -79,6 +79,21 @@ typedef __SIZE_TYPE__ size_t;
 _ONE(exp) _ONE(exp2) _ONE(expm1) _ONE(log) _ONE(log2) _ONE(log10) _ONE(log1p) _ONE(sqrt) _ONE(cbrt)
 _ONE(sin) _ONE(cos) _ONE(tan) _ONE(asin) _ONE(acos) _ONE(atan) _ONE(sinh) _ONE(cosh) _ONE(tanh) _ONE(asinh) _ONE(acosh) _ONE(atanh)
 _ONE(fabs) _ONE(floor) _ONE(ceil) _ONE(trunc) _ONE(rint) _ONE(round) _ONE(nearbyint) _ONE(erf) _ONE(erfc) _ONE(lgamma) _ONE(tgamma)
+#define _MINE(F) inline float F(float x) { return F(double(x)); }
+inline double erfcx(double x) { return exp(x * x) * erfc(x); } _MINE(erfcx)
+inline double erfinv(double x) {
+    double y = 0;
+    for (int k = 0; k < 30; k++) y -= (erf(y) - x) * 0.88622692545275801 * exp(y * y);
+    return y;
+} _MINE(erfinv)
+inline double erfcinv(double x) { return erfinv(1 - x); } _MINE(erfcinv)
+inline double bessel(double x, int order) {
+    double term = order ? x / 2 : 1, sum = term;
+    for (int k = 1; k < 60; k++) sum += term *= x * x / 4 / (k * (k + order));
+    return sum;
+}
+inline double cyl_bessel_i0(double x) { return bessel(x, 0); } _MINE(cyl_bessel_i0)
+inline double cyl_bessel_i1(double x) { return bessel(x, 1); } _MINE(cyl_bessel_i1)
 _TWO(pow) _TWO(fmod) _TWO(fmax) _TWO(fmin) _TWO(atan2) _TWO(hypot) _TWO(copysign) _TWO(nextafter) _TWO(remainder) _TWO(fdim)
 _TEST(isnan) _TEST(isinf) _TEST(isfinite) _TEST(signbit)
 _FLOATING_CHOICE(float, float, float) _FLOATING_CHOICE(double, double, double)

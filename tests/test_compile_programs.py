@@ -1,5 +1,6 @@
 """The law of `compile`, on random programs: the bits of the eager run, in every call, and no array changed behind anyone's back."""
 
+import contextlib
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 import fdezero as fd
+from fdezero.compiler import fuse, runtime
 
 from .program_operations import OPERATIONS
 from .programs import Program, programs
@@ -220,6 +222,30 @@ def test_every_operation(name: str, data: Any) -> None:
     assume(any(step.name == name for step in program.body.steps))
     check_calls(program.run, fd.compile(program.run), [program.arguments(seed) for seed in (0, 0, 1, 2)])
     check_chain(program, ("value_and_grad", "compile"), (0, 1), fd.compile)
+
+
+@contextlib.contextmanager
+def small_blocks() -> Iterator[None]:
+    """Groups, blocks and threads, all of which are for large arrays, on arrays of a thousand entries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuse, "LARGE", 64)
+        patch.setattr(runtime, "BLOCK", 128)  # no fewer, for NumPy sums up so many at once
+        patch.setattr(runtime, "SHARE", 512)
+        yield
+
+
+@patient
+@given(programs(middling=True), seeds, holds, st.integers(1, 2))
+def test_groups_in_blocks_and_on_threads(program: Program, seeds: list[int], hold: str, threads: int) -> None:
+    with small_blocks():
+        check_calls(program.run, fd.compile(program.run, threads=threads), [program.arguments(seed) for seed in seeds], hold=hold)
+
+
+@patient
+@given(programs(middling=True, real=True, most=16), st.sampled_from(INSIDE), seeds)
+def test_transforms_of_groups_in_blocks(program: Program, chain: tuple[str, ...], seeds: list[int]) -> None:
+    with small_blocks():
+        check_chain(program, chain, seeds, fd.compile)
 
 
 @patient

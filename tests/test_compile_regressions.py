@@ -125,3 +125,32 @@ def test_a_traced_dropout_rate_scales_as_a_plain_one() -> None:
         return F.dropout(x, rate, key=key, train=True)
 
     np.testing.assert_array_equal(fd.compile(dropped)(0.3), dropped(0.3))
+
+
+SLICED: dict[str, Any] = {
+    "rows": lambda x: sum(np.sum(np.sin(x[k]) * k) for k in range(4)),
+    "rows and columns": lambda x: sum(np.sum(np.sin(x[k, :3]) * x[k, 3:]) for k in range(4)),
+    "some rows": lambda x: np.sum(np.sin(x[0])) + np.sum(x[2] * x[3]),
+    "overlapping": lambda x: np.sum(np.sin(x[:3])) + np.sum(x[1:] * x[:3]),
+    "every other": lambda x: np.sum(x[::2] * x[::-2]),
+    "minus nothing": lambda x: np.sum(x[0] * -0.0) + np.sum(x[1] * -0.0) + np.sum(x[2] * 0.0),
+    "one number": lambda x: x[0, 0] * x[1, 1] + x[0, 1],
+}
+
+
+@pytest.mark.parametrize("f", SLICED.values(), ids=SLICED.keys())
+def test_slices_put_back_together_have_the_bits_of_their_sum(f: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 6))
+    gradient = fd.grad(f)
+    compiled, expected = fd.compile(gradient), gradient(x)
+    assert all(compiled(x).tobytes() == expected.tobytes() for _ in range(3))
+    batch = np.stack([x, -x, x[::-1]])
+    mapped = fd.vmap(gradient)
+    compiled = fd.compile(mapped)
+    assert all(compiled(batch).tobytes() == mapped(batch).tobytes() for _ in range(3))
+
+
+def test_a_loop_over_rows_has_one_array_for_its_derivative() -> None:
+    compiled = fd.compile(fd.grad(lambda x: sum(np.sum(np.sin(x[k])) for k in range(50))))
+    compiled(np.ones((50, 3)))
+    assert compiled.source.count("write_unslice") == 1

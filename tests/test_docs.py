@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import linecache
 import os
 import re
 import sys
@@ -25,7 +26,8 @@ def message_of(code: str, names: dict[str, object]) -> str:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, "cupy", None)  # as on a machine without it
-            exec(compile(code, str(ERRORS), "exec"), names)
+            patch.setitem(linecache.cache, "train.py", (len(code), None, code.splitlines(keepends=True), "train.py"))
+            exec(compile(code, "train.py", "exec"), names)
     except Exception as error:
         return CAUSED.join(f"{type(e).__name__}: {e}\n" for e in (error.__cause__, error) if e)
     return ""

@@ -60,10 +60,7 @@ def test_vmap_is_a_loop_for_every_subset_of_arguments(sample: Sample) -> None:
     arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
     for count in range(1, len(arrays) + 1):
         for batched in itertools.combinations(arrays, count):
-            args = [
-                np.stack([arg, np.roll(arg, 1), arg[..., ::-1] if arg.ndim else arg]) if i in batched else arg
-                for i, arg in enumerate(sample.args)
-            ]
+            args = [sample.batch(i, 3) if i in batched else arg for i, arg in enumerate(sample.args)]
             axes = tuple(0 if i in batched else None for i in range(len(args)))
 
             def run(*args: Any) -> Any:
@@ -98,7 +95,8 @@ def test_vmap_of_grad_is_a_loop_of_grads(sample: Sample) -> None:
     function, args = function_of(sample)
     numbers = tuple(range(len(args)))
     gradient = fd.grad(weighed(function, args), argnums=numbers)
-    stacked = [np.stack([arg, np.roll(arg, 1)]) if hasattr(arg, "shape") else arg for arg in args]
+    places = [next(i for i, given in enumerate(sample.args) if given is arg) for arg in args]
+    stacked = [sample.batch(i, 2) if hasattr(arg, "shape") else arg for i, arg in zip(places, args, strict=True)]
     axes = tuple(0 if hasattr(arg, "shape") else None for arg in args)
     if all(axis is None for axis in axes):
         pytest.skip("no array argument to batch")

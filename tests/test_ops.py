@@ -13,20 +13,27 @@ from fdezero.core import Elementwise
 from .samples import DIFFERENTIABLE
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
+WITHOUT = {"digamma", "zeta", "beta", "betaln", "gammainc", "gammaincc", "bessel_i0e", "bessel_i1e"}  # CUDA has no such functions
+CUDA_ALONE = {"erfinv", "erfcinv", "erfcx", "bessel_i0", "bessel_i1"}  # and C has not these
 ELEMENTWISE = {s.name: s for s in DIFFERENTIABLE if isinstance(s.primitive, Elementwise) and not any(map(np.iscomplexobj, s.args))}
+
+
+def test_every_elementwise_operation_has_a_c_expression() -> None:
+    assert {name for name, sample in ELEMENTWISE.items() if not sample.primitive.c} == WITHOUT
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
 def test_c_expressions_are_the_operations(tmp_path: Path) -> None:
     functions = []
-    for name, sample in ELEMENTWISE.items():
+    known = {name: sample for name, sample in ELEMENTWISE.items() if name not in WITHOUT | CUDA_ALONE}
+    for name, sample in known.items():
         arguments = ", ".join(f"double x{i}" for i in range(len(sample.args)))
         functions.append(f"double f_{name}({arguments}) {{ return {sample.primitive.c}; }}")  # type: ignore[attr-defined]
     source, library = tmp_path / "ops.c", tmp_path / "ops.so"
     source.write_text("#include <math.h>\n" + "\n".join(functions))
     subprocess.run([str(COMPILER), "-O0", "-shared", "-fPIC", "-o", str(library), str(source), "-lm"], check=True)
     compiled = ctypes.CDLL(str(library))
-    for name, sample in ELEMENTWISE.items():
+    for name, sample in known.items():
         function = getattr(compiled, f"f_{name}")
         function.restype = ctypes.c_double
         function.argtypes = [ctypes.c_double] * len(sample.args)

@@ -17,14 +17,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_import_loads_no_optional_dependency() -> None:
-    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'tqdm', 'torch', 'jax') if m in sys.modules])"
+    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'scipy', 'tqdm', 'torch', 'jax') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
 def test_all_is_what_users_see() -> None:
     assert all(hasattr(fd, name) for name in fd.__all__)
-    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler"}
+    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "debugging"}
     assert public == set(fd.__all__)
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
 from ..errors import StaticError, StormError, describe
+from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import example_of, identifier, is_recorded, record, user_line
+from .record import Record, example_of, identifier, record, runs_as_written
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -24,7 +26,7 @@ _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
 class Recording:
     """One recording: the user's line that called for it, its duration in milliseconds, and what differed from the one before."""
 
-    line: str
+    line: Line
     milliseconds: float
     reason: str
     program: Program = attrs.field(repr=False)
@@ -71,10 +73,7 @@ class Compiled:
         self._last: tuple[Any, Any, Recording] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.static:
-            constants, args, kwargs = self._set_aside(args, kwargs)
-        else:
-            constants = ()
+        constants, args, kwargs = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
         leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
         try:
             layouts = list(map(_layout, leaves))
@@ -100,6 +99,14 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}, {len(self.recordings)} recordings>"
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """The program that is recorded for these arguments, as it is recorded; nothing is compiled, and nothing is kept."""
+        constants, args, kwargs = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
+        leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
+        layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
+        with np.errstate(all="ignore"):  # the numbers are not asked for
+            return self._recorded(leaves, (treedef, constants, tuple(layouts)), args, kwargs)[0].graph
 
     @property
     def graph(self) -> Any:
@@ -135,7 +142,7 @@ class Compiled:
         return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
-        if any(is_recorded(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
+        if any(runs_as_written(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
             return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()
@@ -155,6 +162,18 @@ class Compiled:
                 f"{self.max_recordings}: {reason}. Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
                 f"and pass what changes as a number or an array."
             )
+        line, start = user_line(), time.perf_counter()
+        made, places, structure = self._recorded(leaves, signature, args, kwargs)
+        program = Program(made.graph, self.threads)
+        if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
+            program.executable  # noqa: B018, compiled now, so that the second call is as fast as the tenth
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        recording = Recording(line, milliseconds, reason, program, signature, places, structure, tuple(names))
+        self.recordings.append(recording)
+        return recording, made.outputs, made.captures
+
+    def _recorded(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Record, tuple[int, ...], Any]:
+        """What was recorded, where its inputs are among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
         structure: list[Any] = []
         places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
@@ -169,16 +188,9 @@ class Compiled:
             structure.append(out_def)
             return outputs
 
-        line, start = user_line(), time.perf_counter()
+        names = self._paths(args, kwargs)
         called = tuple([identifier(names[i]) for i in places])
-        made = record(flat, [example_of(leaves[i]) for i in places], self.name, called)
-        program = Program(made.graph, self.threads)
-        if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
-            program.executable  # noqa: B018, compiled now, so that the second call is as fast as the tenth
-        milliseconds = 1e3 * (time.perf_counter() - start)
-        recording = Recording(line, milliseconds, reason, program, signature, places, structure[0], tuple(names))
-        self.recordings.append(recording)
-        return recording, made.outputs, made.captures
+        return record(flat, [example_of(leaves[i]) for i in places], self.name, called), places, structure[0]
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, constants: Any) -> Any:
         if not self.static:

@@ -28,6 +28,9 @@ class Cond(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return owned((self.yes if leaves[0] else self.no).run(*leaves[1:]), leaves)
 
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        return (self.yes if leaves[0] else self.no)(*leaves[1:])
+
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
         count = len(self.yes.graph.outputs)
@@ -156,6 +159,9 @@ class _Checkpoint(Region):
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return self.program.evaluate(*leaves) if self.first is None else self.first
+
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.program.evaluate(*leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The region again, so that a tape further out keeps nothing either.

@@ -287,7 +287,7 @@ class Emitter:
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"
         )
         left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
-        self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line}")
+        self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}")
 
     def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
         """The lines that compute one block, and the dtypes of the temporaries they need."""

@@ -1,7 +1,6 @@
 """Programs as data: variables, instructions and graphs, immutable all; `str(graph)` reads like a program."""
 
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..core import Elementwise, Primitive, Region
 from ..errors import describe
+from .lines import LINE, Line
 
 
 @attrs.frozen(eq=False)
@@ -101,7 +101,7 @@ class Instruction:
     inputs: tuple[Atom, ...]
     params: dict[str, Any]
     outputs: tuple[Variable, ...]
-    line: str = ""
+    line: Line | None = None
     alias: int | None = None
 
     @property
@@ -148,20 +148,23 @@ class Graph:
         for instruction in self.instructions:
             terms = [*map(name, instruction.inputs), *[f"{k}={v!r}" for k, v in instruction.params.items()]]
             left = ", ".join(f"{name(v)}: {v}" for v in instruction.outputs)
-            comment = f"  # {instruction.line}" if instruction.line else ""
+            line = instruction.line
+            comment = f"  # {line}" + (f", {line.rule}" if line.rule else "") if line else ""
             lines.append(f"    {left} = {instruction.name}({', '.join(terms)}){comment}")
         outputs = ", ".join(map(name, self.outputs))
         return "\n".join([*lines, f"    return {outputs or 'nothing'}"])
 
-    def to_dot(self) -> str:
-        """The graph in the language of Graphviz: values as ellipses, operations as boxes."""
+    def to_dot(self, verbose: bool = True) -> str:
+        """The graph in the language of Graphviz: values as ellipses, operations as boxes; shapes and dtypes if `verbose`."""
         name = namer(self)
         lines = [f'digraph "{self.name}" {{']
         for variable in [*self.inputs, *[v for i in self.instructions for v in i.outputs]]:
             colour = "orange" if variable in self.outputs else "lightblue" if variable in self.inputs else "white"
-            lines.append(f'  "{name(variable)}" [label="{name(variable)}\\n{variable}", style=filled, fillcolor={colour}];')
+            label = f"{name(variable)}\\n{variable}" if verbose else name(variable)
+            lines.append(f'  "{name(variable)}" [label="{label}", style=filled, fillcolor={colour}];')
         for number, instruction in enumerate(self.instructions):
-            lines.append(f'  "op{number}" [label="{instruction.name}", shape=box, tooltip="{instruction.line}"];')
+            line = str(instruction.line or "").replace("\\", "/").replace('"', "'")
+            lines.append(f'  "op{number}" [label="{instruction.name}", shape=box, tooltip="{line}"];')
             lines += [f'  "{name(atom)}" -> "op{number}";' for atom in instruction.inputs if isinstance(atom, Variable)]
             lines += [f'  "op{number}" -> "{name(variable)}";' for variable in instruction.outputs]
         return "\n".join([*lines, "}"])
@@ -202,15 +205,6 @@ def validate(graph: Graph) -> Graph:
     for atom in graph.outputs:
         assert isinstance(atom, Constant) or atom in known, "an output is not computed"
     return graph
-
-
-class _Line(threading.local):
-    """The user's line that an evaluated program was recorded at, for whoever records it again."""
-
-    now: str = ""
-
-
-LINE = _Line()
 
 
 def evaluate(graph: Graph, leaves: Any) -> tuple[Any, ...]:

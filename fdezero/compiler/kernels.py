@@ -181,7 +181,7 @@ def options_of(body: Graph) -> str:
 
 
 def _comment(step: Instruction) -> str:
-    line = step.line.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
+    line = str(step.line or "").encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
     return f"  // {line}" if line else ""
 
 

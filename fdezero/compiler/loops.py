@@ -43,6 +43,17 @@ class Scan(Region):
                 column[i] = y
         return owned((*carry, *columns), leaves)
 
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        carry, xs, constants = self.split(leaves)
+        rounds: list[Any] = []
+        for i in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
+            results = self.body(*carry, *[x[i] for x in xs], *constants)
+            carry = list(results[: self.carries])
+            rounds.append(results[self.carries :])
+        if self.reverse:
+            rounds.reverse()
+        return (*carry, *[stack(column) for column in zip(*rounds, strict=True)])
+
     def _loop(
         self, key: Any, body: Callable[..., Any], leaves: Sequence[Any], carries: int, columns: int, backwards: bool = False
     ) -> "Scan":
@@ -270,6 +281,12 @@ class While(Region):
         while self.condition.run(*carry, *constants)[0]:
             carry = self.body.run(*carry, *constants)
         return owned(carry, leaves)
+
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        carry, constants = leaves[: self.carries], leaves[self.carries :]
+        while self.condition(*carry, *constants)[0]:
+            carry = self.body(*carry, *constants)
+        return carry
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         raise TraceError(

@@ -11,8 +11,10 @@ from ..core import Region
 from ..devices import parse_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
-from .graph import LINE, Atom, Constant, Graph, Instruction, Variable
+from .graph import Atom, Constant, Graph, Instruction, Variable
+from .lines import LINE
 from .record import record
+from .slices import put_slices_together
 
 Pass = Callable[[Graph], Graph]
 
@@ -329,4 +331,6 @@ def read_only(array: Any) -> Any:
     return view
 
 
-PASSES: tuple[Pass, ...] = (inline, fold_constants, simplify, merge_common, drop_dead, expand, simplify, merge_common, drop_dead)
+PASSES: tuple[Pass, ...] = (
+    inline, fold_constants, simplify, merge_common, drop_dead, expand, simplify, merge_common, put_slices_together, drop_dead
+)  # fmt: skip

@@ -76,6 +76,8 @@ class Program(Region):
     def evaluate(self, *leaves: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, leaves)
 
+    steps = evaluate
+
     def derived(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
         """The program of `function`, recorded on examples of the leaves when first asked for."""
         examples = list(map(example_of, leaves))

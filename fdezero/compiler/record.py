@@ -1,8 +1,6 @@
 """Recording by example: a function runs for real, on tracers that write down every operation they meet."""
 
 import keyword
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, cast
 
@@ -14,39 +12,23 @@ from ..core.batch import BatchTracer
 from ..core.tracer import Level
 from ..devices import array_module
 from ..errors import TraceError, describe
-from .graph import LINE, Atom, Constant, Graph, Instruction, Variable, evaluate
-
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-EXAMPLES = PACKAGE + "examples" + os.sep
-
-
-def user_frame() -> Any:
-    """The innermost frame that is not the library's own."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        if frame.f_code.co_filename.startswith(EXAMPLES):
-            break
-        frame = frame.f_back
-    return frame
-
-
-def user_line() -> str:
-    """The user's line that runs now, as `train.py:12`."""
-    if LINE.now:
-        return LINE.now
-    frame = user_frame()
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+from .graph import Atom, Constant, Graph, Instruction, Variable, evaluate
+from .lines import Line, Placed, user_frame, user_line
 
 
 class RecordTracer(Tracer):
     """A value of the first run, and what it is called in the program."""
 
-    __slots__ = ("atom",)
+    __slots__ = ("atom", "line")
 
-    def __init__(self, level: Level, value: Any, atom: Atom) -> None:
+    def __init__(self, level: Level, value: Any, atom: Atom, line: Line | None = None) -> None:
         self.level = level
         self.value = value
         self.atom = atom
+        self.line = line
+
+    def rule(self, operation: Any) -> Any:
+        return Placed(operation, self.line)
 
     def _refuse_number(self, what: str) -> NoReturn:
         frame = user_frame()
@@ -108,8 +90,9 @@ class Recorder(Level):
         values = [self._value(arg) for arg in args]
         y = primitive(*values, **params)
         output = variable_of(y)
-        self.instructions.append(Instruction(primitive, atoms, params, (output,), user_line(), alias_of(y, values)))
-        return RecordTracer(self, y, output)
+        line = user_line()
+        self.instructions.append(Instruction(primitive, atoms, params, (output,), line, alias_of(y, values)))
+        return RecordTracer(self, y, output, line)
 
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         values = [self._value(leaf) for leaf in leaves]
@@ -140,6 +123,8 @@ class _Composed(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, leaves)
 
+    steps = run
+
 
 def example_of(value: Any) -> Any:
     """A plain value like the one that is traced; of a batch, its first member."""
@@ -159,6 +144,15 @@ def is_recorded(leaf: Any) -> bool:
     """Whether a value, or what it traces, is being recorded."""
     while isinstance(leaf, Tracer):
         if isinstance(leaf, RecordTracer):
+            return True
+        leaf = leaf.value
+    return False
+
+
+def runs_as_written(leaf: Any) -> bool:
+    """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
+    while isinstance(leaf, Tracer):
+        if isinstance(leaf, RecordTracer) or leaf.level.sees_all:
             return True
         leaf = leaf.value
     return False

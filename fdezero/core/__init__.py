@@ -1,6 +1,6 @@
 """What an operation is, and who interprets it: primitives, tracers, levels, and the rules of each kind of operation."""
 
-from .kinds import Elementwise, Linear, Multilinear, Reduction, discrete, elementwise, linear, multilinear, reduction
+from .kinds import Elementwise, Linear, Multilinear, Nonlinear, Reduction, discrete, elementwise, linear, multilinear, nonlinear, reduction
 from .primitive import REGISTRY, Primitive
 from .region import Region
 from .tracer import Level, Tracer, unwrap
@@ -11,6 +11,7 @@ __all__ = [
     "Level",
     "Linear",
     "Multilinear",
+    "Nonlinear",
     "Primitive",
     "Reduction",
     "Region",
@@ -19,6 +20,7 @@ __all__ = [
     "elementwise",
     "linear",
     "multilinear",
+    "nonlinear",
     "reduction",
     "unwrap",
 ]

@@ -35,7 +35,8 @@ class Forward(Level):
         y = primitive(*values, **params)
         if not active:
             return y
-        tangent = primitive.push(y, values, tangents, params)
+        rule = y.rule(primitive) if isinstance(y, Tracer) else primitive
+        tangent = rule.push(y, values, tangents, params)
         return ForwardTracer(self, y, match(tangent, y))
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -33,6 +33,10 @@ class Region:
         """The results, from plain values."""
         raise NotImplementedError
 
+    def steps(self, *leaves: Any) -> tuple[Any, ...] | None:
+        """`run` on values of which every operation is looked at; None where it cannot be opened, and is looked at as a whole."""
+        return self.run(*leaves) if self.composed else None
+
     def forward(self, active: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
         """Reverse mode, on the way out: the results, and the residuals that `backward` needs for the `active` leaves."""
         raise NotImplementedError

@@ -88,6 +88,8 @@ class Tape(Level):
                 raise primitive.explained(values, error) from None
         else:
             y = primitive(*values, **params)
+            if active and isinstance(y, Tracer):
+                primitive = y.rule(primitive)
         if not active:
             return y
         saved = primitive.save(y, values, active, params)
@@ -108,7 +110,9 @@ class Tape(Level):
             if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):
                 self.guard.hold(leaf)
         parents = [leaf.node if my else None for leaf, my in zip(leaves, mine, strict=True)]
-        common = Node(_RegionRule(region, mine, list(outputs)), parents, residuals, {}, None, None)
+        rule: Any = _RegionRule(region, mine, list(outputs))
+        below = next((y for y in outputs if isinstance(y, Tracer)), None)
+        common = Node(rule if below is None else below.rule(rule), parents, residuals, {}, None, None)
         self.nodes.append(common)
         traced: list[Any] = []
         for i, y in enumerate(outputs):

@@ -21,6 +21,7 @@ class Level:
     """One running transform. A later one, with a higher serial, is an inner one; values of other levels are constants."""
 
     shows_values = True  # whether what its tracers hold is the value, and not one of a batch, or an example
+    sees_all = False  # whether it is to see every operation, so that compiled functions run as they are written
     __slots__ = ("alive", "name", "serial")
 
     def __init__(self, name: str) -> None:
@@ -74,6 +75,10 @@ class Tracer:
         for length in self.shape:
             size *= length
         return size
+
+    def rule(self, operation: Any) -> Any:
+        """`operation`, which made this value, as the tape is to remember it: a level below may look at its rules."""
+        return self.value.rule(operation) if isinstance(self.value, Tracer) else operation
 
     def __len__(self) -> int:
         if not self.shape:

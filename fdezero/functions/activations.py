@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .. import numpy as fnp
+from .. import special
 from ..ops import elementwise as ops
 
 
@@ -44,9 +45,9 @@ def gelu(x: Any) -> Any:
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """log(exp(x) / sum(exp(x))) along `axis`, without overflow."""
-    return x - fnp.logsumexp(x, axis=axis, keepdims=True)
+    return special.log_softmax(x, axis)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along `axis`, without overflow."""
-    return ops.exp(log_softmax(x, axis))
+    return special.softmax(x, axis)

@@ -28,6 +28,7 @@ from numpy import (
     uint64,
 )
 
+from . import fft, linalg
 from . import protocol as _protocol
 from .creation import *
 from .elementwise import *

@@ -49,15 +49,21 @@ def install(face: dict[str, Any]) -> None:
     }
     for name, member in members.items():
         setattr(Tracer, name, member)
-    for name, function in face.items():
-        numpys = getattr(np, name, None)
-        if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
-            NUMPY_FUNCTIONS[numpys] = function
+    _answer_for(np, face)
+    _answer_for(np.fft, vars(face["fft"]))
+    _answer_for(np.linalg, vars(face["linalg"]))
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
     for name, function in UFUNC_REDUCTIONS.items():
         NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
+
+
+def _answer_for(module: Any, face: dict[str, Any]) -> None:
+    for name, function in face.items():
+        numpys = getattr(module, name, None)
+        if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
+            NUMPY_FUNCTIONS[numpys] = function
 
 
 def _plain(x: Any) -> Any:

@@ -67,33 +67,62 @@ concatenate: Linear = linear(
 )
 
 
-def _index(index: Index) -> Index:
+def index_of(index: Index) -> Index:
+    """The index in NumPy's terms."""
     return (..., *(slice(*entry) if isinstance(entry, tuple) else entry for entry in index))
 
 
 # Basic indexing of the last axes: each entry of `index` is (start, stop, step), an integer, or None for a new axis.
 slice_axes: Linear = linear(
     "slice",
-    lambda x, *, index: x[_index(index)],
+    lambda x, *, index: x[index_of(index)],
     lambda t, x, *, index: unslice_axes(t, index=index, shape=_trailing(x.shape, sum(e is not None for e in index))),
 )
 
 
 def _unslice(x: Any, *, index: Index, shape: tuple[int, ...]) -> Any:
-    kept = len(index) - sum(isinstance(entry, int) for entry in index)
-    y = np.zeros_like(x, shape=_replace(x.shape, kept, shape))
-    y[_index(index)] = x
+    y = np.zeros_like(x, shape=_replace(x.shape, _kept(index), shape))
+    y[index_of(index)] = x
     return y
 
 
 def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) -> None:
     out.fill(0)
-    out[_index(index)] = x
+    out[index_of(index)] = x
 
 
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
 unslice_axes: Linear = linear(
     "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
+)
+
+
+def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> Any:
+    kept = [_kept(index) for index in indices]
+    loops = np.broadcast_shapes(*[x.shape[: x.ndim - k] for x, k in zip(xs, kept, strict=True)])
+    y = np.empty_like(xs[0], shape=loops + shape)
+    _write_unslice_all(y, *xs, indices=indices, shape=shape, whole=whole)
+    return y
+
+
+def _write_unslice_all(out: Any, *xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> None:
+    if not whole:
+        out.fill(0)
+    for x, index in zip(xs, indices, strict=True):
+        np.add(x, 0, out=out[index_of(index)])  # as the sum has it, in which -0 becomes 0
+
+
+def _kept(index: Index) -> int:
+    return len(index) - sum(isinstance(entry, int) for entry in index)
+
+
+# The sum of several slices put back that do not overlap; `whole` if they leave nothing out.
+unslice_all: Linear = linear(
+    "unslice_all",
+    _unslice_all,
+    variadic=lambda t, i, *xs, indices, shape, whole: slice_axes(t, index=indices[i]),
+    core=lambda args, params: tuple(map(_kept, params["indices"])),
+    write=_write_unslice_all,
 )
 
 

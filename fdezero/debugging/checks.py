@@ -1,0 +1,156 @@
+"""What `debug` looks for: numbers that are none, keys used twice, derivatives that do not fit their primals."""
+
+import linecache
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..compiler.graph import is_elementwise
+from ..compiler.lines import Line
+from ..core import Primitive, unwrap
+from ..devices import to_numpy
+from ..errors import KeyReuseError, NanError, RuleError, describe
+from ..random.source import DRAW, FOLD, random_bits
+from ..tree import is_differentiable
+
+
+def shown(line: Line) -> str:
+    """A line as Python shows it in a traceback, which editors lead to."""
+    text = linecache.getline(line.path, line.number).strip()
+    return f'  File "{line.path}", line {line.number}' + (f"\n    {text}" if text else "")
+
+
+class Nans:
+    """Finds the operation that makes a NaN of operands without one, or an infinity of finite operands."""
+
+    def __init__(self, infinities: bool) -> None:
+        self.infinities = infinities
+
+    def operation(self, operation: Any, values: Sequence[Any], params: dict[str, Any], y: Any, line: Line) -> None:
+        result = unwrap(y)
+        if not is_differentiable(result) or np.all(np.isfinite(result)):
+            return
+        operands = [x for x in map(unwrap, values) if is_differentiable(x)]
+        nans, infinite = np.isnan(result), np.isinf(result)
+        had_nan, had_any = [np.isnan(x) for x in operands], [~np.isfinite(x) for x in operands]
+        if not (isinstance(operation, Primitive) and is_elementwise(operation)):
+            had_nan, had_any = [x.any() for x in had_nan], [x.any() for x in had_any]
+        for mask in had_nan:
+            nans = nans & ~mask
+        for mask in had_any:
+            infinite = infinite & ~mask
+        bad = nans | infinite if self.infinities else nans
+        if not np.any(bad):
+            return
+        where = f"in the {line.rule}, {'at' if 'called' in line.rule else 'which ran at'}" if line.rule else "at"
+        made = _counted(bad, "NaN" if np.any(nans) else "infinity")
+        error = NanError(f"{operation.name} made {made}, of\n{_operands(values)}\n{where}\n{shown(line)}")
+        error.operation, error.line = operation.name, line
+        raise error
+
+    def results(self, name: str, given: Sequence[tuple[str, Any]], results: Sequence[tuple[str, Any]]) -> None:
+        """Raise for a NaN among the results that no operation made."""
+        known = {id(leaf) for _, leaf in given}
+        for path, leaf in results:
+            if id(leaf) in known or not is_differentiable(leaf) or not np.any(np.isnan(leaf)):
+                continue
+            masks = [(where, np.isnan(x)) for where, x in given if is_differentiable(x)]
+            sources = [f"{where} ({_counted(mask, 'NaN')})" for where, mask in masks if np.any(mask)]
+            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant of the function or of its closure"
+            at = f" {path}" if path else ""
+            raise NanError(f"{name}: the result{at} has {_counted(np.isnan(leaf), 'NaN')}. No operation made it: it came in {origin}.")
+
+
+def _counted(bad: Any, what: str) -> str:
+    """"2 NaNs among 6 entries, the first at [0, 1]"."""
+    bad = to_numpy(bad)
+    if not np.ndim(bad):
+        return "an infinity" if what == "infinity" else "a NaN"
+    count, first = int(np.count_nonzero(bad)), ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
+    plural = what if count == 1 else "infinities" if what == "infinity" else "NaNs"
+    return f"{count} {plural} among {np.size(bad)} entries, the first at [{first}]"
+
+
+def _operands(values: Sequence[Any]) -> str:
+    return "\n".join(f"  x{i}: {_ranged(unwrap(value))}" for i, value in enumerate(values))
+
+
+def _ranged(value: Any) -> str:
+    """What an operand is, and between which bounds its finite entries lie."""
+    text = describe(value)
+    if not hasattr(value, "dtype") or value.dtype.kind not in "iufc" or not value.size:
+        return text
+    if not np.ndim(value):
+        return f"{text} = {value}"
+    finite, of_complex = value[np.isfinite(value)], value.dtype.kind == "c"
+    sizes = abs(finite) if of_complex else finite
+    span = f",{' absolute values' if of_complex else ''} from {sizes.min()} to {sizes.max()}" if sizes.size else ""
+    odd = int(value.size - sizes.size)
+    return text + span + (f", {odd} not finite" if odd else "")
+
+
+class Keys:
+    """Finds a random key that is drawn from, or split, twice. `fold_in` may use a key any number of times."""
+
+    def __init__(self) -> None:
+        self.used: dict[bytes, tuple[str, Line]] = {}
+
+    def operation(self, operation: Any, values: Sequence[Any], params: dict[str, Any], y: Any, line: Line) -> None:
+        if operation is not random_bits or params["domain"] == FOLD or not math.prod(params["shape"]):
+            return
+        if line.rule.startswith("backward"):  # the forward pass again, as a checkpoint runs it
+            return
+        use = ("drawn from" if params["domain"] == DRAW else "split", line)
+        for row in np.ascontiguousarray(to_numpy(unwrap(values[0]))).reshape(-1, 2):
+            if (before := self.used.get(row.tobytes())) is not None:
+                self._report(row, before, use)
+            self.used[row.tobytes()] = use
+
+    def _report(self, row: Any, before: tuple[str, Line], now: tuple[str, Line]) -> None:
+        error = KeyReuseError(
+            f"the key [{row[0]}, {row[1]}] is used twice. It was {before[0]} at\n{shown(before[1])}\nand is {now[0]} at\n{shown(now[1])}\n"
+            "Split it first, `key, other = fd.random.split(key)`, or take fd.random.fold_in(key, number) for each use."
+        )
+        error.lines = (before[1], now[1])
+        raise error
+
+
+class Dtypes:
+    """Finds the rule of a derivative whose result has another dtype than its primal, or a shape that does not broadcast."""
+
+    def cotangent(self, name: str, line: Line, position: int, t: Any, primal: Any, y: Any) -> None:
+        allowed = [d for d in (primal.dtype, y.dtype) if d is not None]
+        fits = primal.dtype is None or _real(t.dtype) in map(_real, allowed)
+        if not fits or not _broadcasts(primal.shape, t.shape):
+            _refuse(name, line, f"the cotangent of argument {position}", t, primal)
+
+    def tangent(self, name: str, line: Line, t: Any, moving: Sequence[Any], y: Any) -> None:
+        if not hasattr(t, "dtype") or not hasattr(y, "dtype"):
+            return
+        allowed = [y.dtype, *[x.dtype for x in moving if hasattr(x, "dtype")]]
+        if _real(t.dtype) not in map(_real, allowed) or not _broadcasts(t.shape, y.shape):
+            _refuse(name, line, "the tangent of the result", t, y)
+
+
+def _refuse(name: str, line: Line, what: str, t: Any, primal: Any) -> None:
+    kind = "a Python float" if primal.dtype is None else describe(primal)
+    kept = "shape" if primal.dtype is None or _real(t.dtype) == _real(primal.dtype) else "dtype"
+    error = RuleError(
+        f"the rule of {name} gives {what} as {describe(t)}, but its primal is {kind}: write the rule so that it keeps the {kept}. "
+        f"{name} ran at\n{shown(line)}"
+    )
+    error.operation, error.line = name, line
+    raise error
+
+
+def _real(dtype: Any) -> Any:
+    """The dtype of the real part: between real and complex numbers a cotangent is brought by its real part."""
+    return np.empty(0, dtype).real.dtype
+
+
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    if len(small) > len(large):
+        return False
+    return all(n in (1, m) for n, m in zip(small[::-1], large[::-1], strict=False))

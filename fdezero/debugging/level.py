@@ -1,0 +1,207 @@
+"""`debug`: the outermost transform, which runs every operation as it is and looks at what it made."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from .. import tree as trees
+from ..compiler.lines import Line, Placed, user_line
+from ..core import Level, Tracer, unwrap
+from ..core.tracer import NUMPY_FUNCTIONS
+from ..errors import StructureError, TraceError
+from ..transforms.reverse import name_of
+from .checks import Dtypes, Keys, Nans
+
+
+class DebugTracer(Tracer):
+    """A value that is looked at, and the user's line that made it. It may be a number wherever a plain value may."""
+
+    __slots__ = ("line",)
+    level: "Debug"
+
+    def __init__(self, level: "Debug", value: Any, line: Line) -> None:
+        self.level = level
+        self.value = value
+        self.line = line
+
+    def rule(self, operation: Any) -> Any:
+        return Watched(operation, self)
+
+    def __float__(self) -> float:
+        return float(unwrap(self))
+
+    def __int__(self) -> int:
+        return int(unwrap(self))
+
+    def __complex__(self) -> complex:
+        return complex(unwrap(self))
+
+    def __index__(self) -> int:
+        return unwrap(self).__index__()  # type: ignore[no-any-return]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(unwrap(self), dtype) if copy else np.asarray(unwrap(self), dtype)
+
+    def item(self) -> Any:
+        return unwrap(self).item()
+
+    def tolist(self) -> Any:
+        return unwrap(self).tolist()
+
+    # What the library cannot trace runs on the plain values, as it does without debug.
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        known = (ufunc if method == "__call__" else (ufunc, method)) in NUMPY_FUNCTIONS
+        if known and kwargs.get("out") is None:
+            return super().__array_ufunc__(ufunc, method, *args, **kwargs)
+        args, kwargs = _plain((args, kwargs))
+        return getattr(ufunc, method)(*args, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if function in NUMPY_FUNCTIONS and kwargs.get("out") is None:
+            return super().__array_function__(function, types, args, kwargs)
+        args, kwargs = _plain((args, kwargs))
+        return function(*args, **kwargs)
+
+
+def _plain(tree: Any) -> Any:
+    return trees.map(lambda leaf: leaf.value if isinstance(leaf, DebugTracer) else leaf, tree)
+
+
+class Debug(Level):
+    """The level of `debug`: the outermost one, so that what all others do passes through it."""
+
+    sees_all = True
+    __slots__ = ("checks", "dtypes")
+
+    def __init__(self, name: str, checks: Sequence[Nans | Keys], dtypes: Dtypes | None) -> None:
+        super().__init__(name)
+        self.checks, self.dtypes = checks, dtypes
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        values = [self.below(arg) for arg in args]
+        line = user_line()
+        y = primitive(*values, **params)
+        for check in self.checks:
+            check.operation(primitive, values, params, y, line)
+        return y if isinstance(y, bool | int) else DebugTracer(self, y, line)
+
+    def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        outputs = region.steps(*leaves)
+        if outputs is not None:
+            return tuple(outputs)
+        values = [self.below(leaf) for leaf in leaves]
+        line = user_line()
+        outputs = region(*values)
+        for y in outputs:
+            for check in self.checks:
+                check.operation(region, values, {}, y, line)
+        return tuple([DebugTracer(self, y, line) for y in outputs])
+
+    def below(self, arg: Any) -> Any:
+        """The value that `arg` is at the level below."""
+        return arg.value if isinstance(arg, DebugTracer) and arg.level is self else arg
+
+
+class Watched(Placed):
+    """An operation under a tape or in forward mode, whose rules are looked at."""
+
+    def __init__(self, operation: Any, made: DebugTracer) -> None:
+        super().__init__(operation, made.line)
+        self.level = made.level
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        position = -1
+        for parent, t in super().pull(cotangent, node):
+            position = next((i for i, p in enumerate(node.parents) if p is parent and i > position), position)
+            if self.level.dtypes is not None and self.line is not None:
+                self.level.dtypes.cotangent(self.name, self.line, position, t, parent, node)
+            # Constants of the rule, too, are looked at from here on.
+            yield parent, t if isinstance(t, Tracer) or self.line is None else DebugTracer(self.level, t, self.line)
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        t = super().push(y, args, tangents, params)
+        if self.level.dtypes is not None and self.line is not None:
+            self.level.dtypes.tangent(self.name, self.line, t, [x for x, dx in zip(args, tangents, strict=True) if dx is not None], y)
+        return t
+
+
+def debug(
+    function: Callable[..., Any] | None = None,
+    *,
+    nans: bool = False,
+    keys: bool = False,
+    dtypes: bool = False,
+    infinities: bool = True,
+) -> Any:
+    """`function`, run operation by operation under a look-out: the same results, or an error that names your line.
+
+    `nans`: the first operation, forward or backward, that makes a NaN, or (unless infinities=False) an infinity of finite
+    operands, is a NanError. `keys`: a random key that is drawn from or split twice is a KeyReuseError. `dtypes`: a rule whose
+    derivative has not the dtype of its primal, or a shape that does not broadcast, is a RuleError. With none named, all.
+
+    It stands outside of the other transforms, `fd.debug(fd.grad(f))`, and compiled functions within it run as they are written. What it
+    sees is what is computed from the arguments. Raises TraceError within another transform, StructureError without arrays.
+    """
+    if function is None:
+        return functools.partial(debug, nans=nans, keys=keys, dtypes=dtypes, infinities=infinities)
+    every = not (nans or keys or dtypes)
+
+    @functools.wraps(function)
+    def debugged(*args: Any, **kwargs: Any) -> Any:
+        name = name_of("debug", function)
+        owner, call = _opened(function)
+        leaves, treedef = trees.flatten((owner, args, kwargs))
+        if not any(map(_is_watched, leaves)):
+            raise StructureError(
+                f"{name}: there is no array among the arguments, and debug looks at what is computed from arguments. Pass the arrays "
+                "and keys as arguments rather than by a closure."
+            )
+        _refuse_inner(name, leaves)
+        found = Nans(infinities) if nans or every else None
+        checks: list[Nans | Keys] = [found] if found else []
+        level = Debug(name, [*checks, Keys()] if keys or every else checks, Dtypes() if dtypes or every else None)
+        line = user_line()
+        traced = [DebugTracer(level, leaf, line) if _is_watched(leaf) else leaf for leaf in leaves]
+        try:
+            inner, *rest = trees.unflatten(treedef, traced)
+            with np.errstate(all="ignore" if found else None):  # an error that names the line says more than NumPy's warning
+                result = call(inner, *rest[0], **rest[1])
+        finally:
+            level.alive = False
+        result = trees.map(level.below, result)
+        if found:
+            given = [(path.partition("/")[2], unwrap(leaf)) for path, leaf in trees.flatten_with_path((owner, args, kwargs))]
+            found.results(name, given, [(path, unwrap(leaf)) for path, leaf in trees.flatten_with_path(result)])
+        return result
+
+    return debugged
+
+
+def _opened(function: Any) -> tuple[Any, Callable[..., Any]]:
+    """The tree that a function holds (a module, or one that it is a method of), and the function that takes it first."""
+    if inspect.ismethod(function) and attrs.has(type(function.__self__)):
+        return function.__self__, function.__func__
+    if attrs.has(type(function)):
+        return function, lambda owner, *args, **kwargs: owner(*args, **kwargs)
+    return None, lambda owner, *args, **kwargs: function(*args, **kwargs)
+
+
+def _is_watched(leaf: Any) -> bool:
+    """Whether a leaf is an array of numbers or a floating number; Python's integers and truths make no NaN, and remain plain."""
+    return isinstance(leaf, float | complex) or getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("biufc")
+
+
+def _refuse_inner(name: str, leaves: Sequence[Any]) -> None:
+    for leaf in leaves:
+        while isinstance(leaf, Tracer):
+            if not isinstance(leaf, DebugTracer):
+                inner, outer = name, leaf.level.name
+                raise TraceError(
+                    f"{inner} runs within {outer}, whose own operations it could not see. Put debug outside: "
+                    "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
+                )
+            leaf = leaf.value

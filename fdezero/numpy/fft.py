@@ -1,0 +1,191 @@
+"""Discrete Fourier transforms under NumPy's names and signatures, batched; float32 gives complex64.
+
+All are compositions of three operations along one axis, of slices and of padding. `norm` is "backward", "ortho" or "forward".
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError, describe
+from ..ops import elementwise as elementwise_ops
+from ..ops import fourier as ops
+from ._common import Array, as_array, trailing_axis
+from .creation import _placed
+from .elementwise import astype
+from .shape import pad, roll, slice_axis
+
+Norm = str | None
+
+
+def _resized(x: Array, n: int, axis: int) -> Array:
+    """`x` cut, or filled up with zeros, to `n` entries along a trailing axis."""
+    had = x.shape[axis]
+    if n < had:
+        return slice_axis(x, axis, 0, n)
+    return x if n == had else pad(x, [(0, n - had if i == axis else 0) for i in range(-x.ndim, 0)])
+
+
+def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, int]:
+    """The array, its axis counted from the end, and the number of entries asked for."""
+    x = as_array(x)
+    axis = trailing_axis(axis, x.ndim)
+    n = x.shape[axis] if n is None else int(n)
+    if n < 1:
+        raise ShapeError(f"{name} needs at least one entry along axis {axis}, got n = {n} for {describe(x)}.")
+    return x, axis, n
+
+
+def _inexact(x: Array) -> Array:
+    return x if x.dtype.kind in "fc" else astype(x, float)
+
+
+def _real(name: str, x: Array) -> Array:
+    if x.dtype.kind == "c":
+        raise DTypeError(f"{name} takes real numbers, got {describe(x)}: say x.real, or use {'fft' if name == 'rfft' else 'ifft'}.")
+    return _inexact(x)
+
+
+def _fourier(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
+    x, axis, n = _prepared(name, a, n, axis)
+    return ops.fourier(_resized(_inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+
+
+def _to_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
+    x, axis, n = _prepared(name, a, n, axis)
+    return ops.to_half(_resized(_real(name, x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+
+
+def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
+    x = as_array(a)
+    n = 2 * (x.shape[axis] - 1) if n is None and x.ndim else n
+    x, axis, n = _prepared(name, x, n, axis)
+    half = _resized(_inexact(x), n // 2 + 1, axis)
+    return ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
+
+
+def fft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """The Fourier transform along `axis`: a (..., n) -> (..., n) complex."""
+    return _fourier("fft", -1, a, n, axis, norm)
+
+
+def ifft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """The inverse of `fft`: a (..., n) -> (..., n) complex."""
+    return _fourier("ifft", 1, a, n, axis, norm)
+
+
+def rfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """The half of `fft` that determines it, for a real: a (..., n) -> (..., n // 2 + 1) complex."""
+    return _to_half("rfft", -1, a, n, axis, norm)
+
+
+def irfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """The inverse of `rfft`: a (..., n // 2 + 1) -> (..., n) real; n is 2 (m - 1) for m entries, unless given."""
+    return _from_half("irfft", 1, a, n, axis, norm)
+
+
+def hfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """`fft` of what is conj(a) at negative positions, which is real: a (..., n // 2 + 1) -> (..., n)."""
+    return _from_half("hfft", -1, a, n, axis, norm)
+
+
+def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+    """The inverse of `hfft`: a (..., n) real -> (..., n // 2 + 1) complex."""
+    return _to_half("ihfft", 1, a, n, axis, norm)
+
+
+def _sizes(name: str, x: Array, s: Sequence[int | None] | None, axes: Sequence[int] | None) -> list[tuple[int | None, int]]:
+    """(size or None, trailing axis) for every axis to transform."""
+    if axes is None:
+        axes = range(x.ndim) if s is None else range(-len(s), 0)
+    found = [trailing_axis(axis, x.ndim) for axis in axes]
+    sizes = [None] * len(found) if s is None else list(s)
+    if len(sizes) != len(found):
+        raise ShapeError(f"{name}: s and axes must be of one length, got {tuple(sizes)} and {tuple(axes)}.")
+    return [(None if n == -1 else n, axis) for n, axis in zip(sizes, found, strict=True)]
+
+
+def _along_all(one: Callable[..., Array], x: Array, along: list[tuple[int | None, int]], norm: Norm) -> Array:
+    for n, axis in along:
+        x = one(x, n, axis, norm)
+    return x
+
+
+def fftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+    """`fft` along every one of `axes` (all when None), cut or filled up to the sizes `s`."""
+    x = as_array(a)
+    return _along_all(fft, x, _sizes("fftn", x, s, axes)[::-1], norm)
+
+
+def ifftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+    """The inverse of `fftn`."""
+    x = as_array(a)
+    return _along_all(ifft, x, _sizes("ifftn", x, s, axes)[::-1], norm)
+
+
+def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+    """`rfft` along the last of `axes`, then `fft` along the others: a real -> complex."""
+    x = as_array(a)
+    *others, (n, axis) = _sizes("rfftn", x, s, axes)
+    return _along_all(fft, rfft(x, n, axis, norm), others[::-1], norm)
+
+
+def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+    """The inverse of `rfftn`; the last size is 2 (m - 1) for m entries, unless `s` says otherwise."""
+    x = as_array(a)
+    *others, (n, axis) = _sizes("irfftn", x, s, axes)
+    return irfft(_along_all(ifft, x, others, norm), n, axis, norm)
+
+
+def fft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+    """`fftn` along two axes."""
+    return fftn(a, s, axes, norm)
+
+
+def ifft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+    """`ifftn` along two axes."""
+    return ifftn(a, s, axes, norm)
+
+
+def rfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+    """`rfftn` along two axes."""
+    return rfftn(a, s, axes, norm)
+
+
+def irfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+    """`irfftn` along two axes."""
+    return irfftn(a, s, axes, norm)
+
+
+def _rolled(x: Any, axes: int | Sequence[int] | None, step: Callable[[int], int]) -> Array:
+    x = as_array(x)
+    chosen = range(x.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
+    return roll(x, [step(x.shape[axis]) for axis in chosen], list(chosen)) if x.ndim else x
+
+
+def fftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
+    """`x` with the frequency 0 in the middle of `axes` (all when None)."""
+    return _rolled(x, axes, lambda n: n // 2)
+
+
+def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
+    """The inverse of `fftshift`."""
+    return _rolled(x, axes, lambda n: -(n // 2))
+
+
+def fftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
+    """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,)."""
+    whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
+    return elementwise_ops.multiply(_placed(whole, device), 1.0 / (n * d))
+
+
+def rfftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
+    """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,)."""
+    return elementwise_ops.multiply(_placed(np.arange(n // 2 + 1), device), 1.0 / (n * d))
+
+
+__all__ = [
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn",
+    "rfft", "rfft2", "rfftfreq", "rfftn",
+]  # fmt: skip

@@ -1,0 +1,148 @@
+"""Norms of vectors and matrices, and what is told by singular values: norm, vector_norm, matrix_norm, cond, matrix_rank."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ShapeError, describe
+from ...ops import elementwise as ops
+from ...ops import linalg
+from .. import shape as shapes
+from .._common import Array, as_array, trailing_axis
+from ..elementwise import absolute, astype
+from ..reductions import max as max_of
+from ..reductions import min as min_of
+from ..reductions import sum as sum_of
+from ._matrices import matrices, numbers, squares
+from .factors import svdvals
+
+Order = int | float | str | None
+Axes = tuple[int, ...]
+
+
+def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+    """A norm over one axis (of vectors), two (of matrices), or all entries when axis and ord are None.
+
+    Vectors: any number p for sum(|x|^p)^(1/p), inf and -inf for the greatest and least |x|, 0 for the count of nonzero
+    entries; None is 2. Matrices: "fro" (None), "nuc", 2 and -2 (singular values), 1 and -1 (columns), inf and -inf (rows).
+    At the zero vector the derivative is 0.
+    """
+    x = as_array(x)
+    x = astype(x, np.float64) if x.dtype.kind in "biu" else x
+    if axis is None:
+        axes: Axes = tuple(range(-x.ndim, 0))
+        if ord is None:
+            return _length(x, axes, keepdims)
+    else:
+        axes = tuple(trailing_axis(int(a), x.ndim) for a in ([axis] if isinstance(axis, int | np.integer) else axis))
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes, keepdims)
+    if len(axes) == 2 and axes[0] != axes[1]:
+        return _matrix_norm(x, ord, axes, keepdims)
+    raise ShapeError(f"linalg.norm: of order {ord!r} is over one axis or two, got {describe(x)} and axis={axis}. Name the axis.")
+
+
+def vector_norm(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: int | float = 2) -> Array:
+    """The norm of order `ord` over all axes named (every one when None), taken as one vector."""
+    x = as_array(x)
+    x = astype(x, np.float64) if x.dtype.kind in "biu" else x
+    named = range(x.ndim) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
+    return _vector_norm(x, ord, tuple(trailing_axis(int(a), x.ndim) for a in named), keepdims)
+
+
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Array:
+    """The norm of order `ord` of matrices x (..., m, n) -> (...)."""
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+def squared_size(x: Array) -> Array:
+    """|x|^2, entry by entry."""
+    return ops.add(ops.square(x.real), ops.square(x.imag)) if x.dtype.kind == "c" else ops.square(x)
+
+
+def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:
+    """function(x), and 0 with all derivatives 0 where x is 0."""
+    zero = ops.equal(x, 0)
+    return ops.where(zero, 0, function(ops.where(zero, 1, x)))
+
+
+def _size(x: Array) -> Array:
+    """|x|, with the derivative 0 at 0."""
+    return _unless_zero(absolute, x) if x.dtype.kind == "c" else absolute(x)
+
+
+def _length(x: Array, axes: Axes, keepdims: bool) -> Array:
+    return _unless_zero(ops.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
+
+
+def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
+    if isinstance(ord, str):
+        raise ValueError(f"linalg.norm: {ord!r} is no order of a vector norm; it is a number, inf or -inf.")
+    if ord is None or ord == 2:
+        return _length(x, axes, keepdims)
+    size = _size(x)
+    if ord == math.inf:
+        return max_of(size, axis=axes, keepdims=keepdims)
+    if ord == -math.inf:
+        return min_of(size, axis=axes, keepdims=keepdims)
+    if ord == 0:
+        return sum_of(astype(ops.not_equal(size, 0), size.dtype), axis=axes, keepdims=keepdims)
+    if ord == 1:
+        return sum_of(size, axis=axes, keepdims=keepdims)
+    if ord < 0:
+        return ops.power(sum_of(ops.power(size, ord), axis=axes, keepdims=keepdims), 1 / ord)
+    total = sum_of(_unless_zero(lambda entries: ops.power(entries, ord), size), axis=axes, keepdims=keepdims)
+    return _unless_zero(lambda sums: ops.power(sums, 1 / ord), total)
+
+
+def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
+    if ord in (None, "fro", "f"):
+        return _length(x, axes, keepdims)
+    if ord in (1, -1, math.inf, -math.inf):
+        within, over = axes if ord in (1, -1) else axes[::-1]
+        sums = sum_of(_size(x), axis=within, keepdims=True)
+        y = (max_of if ord in (1, math.inf) else min_of)(sums, axis=over, keepdims=True)
+        return y if keepdims else shapes.squeeze(y, axes)
+    if ord not in (2, -2, "nuc"):
+        raise ValueError(f"linalg.norm: the order of a matrix norm is 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf, not {ord!r}.")
+    s = svdvals(shapes.moveaxis(numbers("norm", x), axes, (-2, -1)))
+    y = (sum_of if ord == "nuc" else max_of if ord == 2 else min_of)(s, axis=-1)
+    return shapes.expand_dims(y, [axis + x.ndim for axis in axes]) if keepdims else y
+
+
+def cond(x: Any, p: Order = None) -> Array:
+    """The condition number |x| * |x^-1| in the norm p: x (..., n, n) -> (...); for p None, 2 and -2 x need not be square.
+
+    These take the ratio of singular values, inf for a singular matrix; the other norms raise MatrixError there.
+    """
+    if p not in (None, 2, -2):
+        x = squares("cond", x, "Its condition is known in the norm 2.")
+        return ops.multiply(norm(x, p, (-2, -1)), norm(linalg.inv(x), p, (-2, -1)))
+    s = svdvals(matrices("cond", x))
+    most, least = s[..., 0], s[..., -1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = ops.divide(least, most) if p == -2 else ops.divide(most, least)
+    return ops.where(ops.logical_and(ops.equal(most, 0), ops.equal(least, 0)), math.inf, ratio)
+
+
+def rank_of(s: Array, cutoff: Any) -> Array:
+    """How many singular values exceed `cutoff` times the greatest: s (..., k) -> (...)."""
+    if not s.shape[-1]:
+        return sum_of(ops.greater(s, 0), axis=-1)
+    return sum_of(ops.greater(s, ops.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
+
+
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
+    """The number of singular values above `tol`, or above `rtol` (eps * max(m, n)) times the greatest: A (..., m, n) -> (...)."""
+    A = as_array(A)
+    if A.ndim < 2:
+        return sum_of(max_of(ops.not_equal(A, 0)))
+    A = linalg.hermitian(squares("matrix_rank", A)) if hermitian else matrices("matrix_rank", A)
+    s = svdvals(A)
+    if tol is not None:
+        return sum_of(ops.greater(s, as_array(tol)[..., None]), axis=-1)
+    if rtol is None:
+        rtol = max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
+    return rank_of(s, rtol if isinstance(rtol, float) else as_array(rtol)[..., None])

@@ -1,0 +1,117 @@
+"""Products and functions of matrices under NumPy's names: matrix_power, multi_dot, expm, and the array API's products."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ShapeError, describe
+from ...ops import elementwise
+from ...ops import linalg as ops
+from .. import products
+from .. import shape as shapes
+from .._common import Array, as_array, trailing_axis
+from ..products import matmul as matmul
+from ..products import tensordot as tensordot
+from ..reductions import sum as sum_of
+from ..shape import matrix_transpose as matrix_transpose
+from ._matrices import squares, squares_of_any_dtype, stack_of_matrices
+
+
+def matrix_power(a: Any, n: int) -> Array:
+    """a @ a @ ... @ a, n times, by squaring; the inverse of it for n < 0: a (..., n, n) -> (..., n, n)."""
+    a = squares_of_any_dtype("matrix_power", a)
+    if n < 0:
+        return matrix_power(ops.inv(squares("matrix_power", a)), -n)
+    if n == 0:
+        return shapes.broadcast_to(ops.like(np.eye(a.shape[-1], dtype=a.dtype), a), a.shape)
+    result, square = None, a
+    while n:
+        if n & 1:
+            result = square if result is None else matmul(result, square)
+        n >>= 1
+        square = matmul(square, square) if n else square
+    return result
+
+
+def expm(a: Any) -> Array:
+    """The matrix exponential: a (..., n, n) -> (..., n, n), by scaling and squaring of the Padé approximant of degree 13.
+
+    Source: Higham 2005; the derivative is the exponential of a matrix of twice the size (Higham 2008, theorem 3.6).
+    """
+    return ops.expm(squares("expm", a))
+
+
+def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Array:
+    """The product of two matrices or more in the order of least cost; the first and the last may be vectors."""
+    factors = [as_array(x) for x in arrays]
+    if len(factors) < 2:
+        raise ValueError(f"linalg.multi_dot needs two arrays or more, got {len(factors)}.")
+    row, column = factors[0].ndim == 1, factors[-1].ndim == 1
+    if row:
+        factors[0] = shapes.expand_dims(factors[0], 0)
+    if column:
+        factors[-1] = shapes.expand_dims(factors[-1], 1)
+    if any(x.ndim != 2 for x in factors) or any(x.shape[1] != y.shape[0] for x, y in itertools.pairwise(factors)):
+        raise ShapeError(f"linalg.multi_dot: matrices that follow each other must fit, got {', '.join(map(describe, factors))}.")
+    y = _chain(factors, _cuts([factors[0].shape[0], *[x.shape[1] for x in factors]]), 0, len(factors) - 1)
+    return shapes.squeeze(y, (0,) * row + (-1,) * column) if row or column else y
+
+
+def _cuts(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Where to cut the product of the factors i to j, for the fewest multiplications; factor i has shape (sizes[i], sizes[i + 1])."""
+    count = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(count)}
+    cuts = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            ways = [cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in range(i, j)]
+            cost[i, j] = min(ways)
+            cuts[i, j] = i + ways.index(cost[i, j])
+    return cuts
+
+
+def _chain(factors: list[Array], cuts: dict[tuple[int, int], int], i: int, j: int) -> Array:
+    if i == j:
+        return factors[i]
+    k = cuts[i, j]
+    return matmul(_chain(factors, cuts, i, k), _chain(factors, cuts, k + 1, j))
+
+
+def outer(x1: Any, x2: Any, /) -> Array:
+    """The products of all pairs: x1 (n,), x2 (m,) -> (n, m)."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ShapeError(f"linalg.outer is of two vectors, got {describe(x1)} and {describe(x2)}; fd.numpy.outer flattens them.")
+    return products.outer(x1, x2)
+
+
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+    """sum(conj(x1) * x2) over `axis`, the other axes broadcast."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
+        raise ShapeError(f"linalg.vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have one length.")
+    moved = [x if axis == -1 else shapes.moveaxis(x, axis, -1) for x in (x1, x2)]
+    return sum_of(elementwise.multiply(moved[0].conj(), moved[1]), axis=-1)
+
+
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+    """The vector product of vectors of three entries along `axis`, the other axes broadcast."""
+    x1, x2 = shapes.broadcast_arrays(x1, x2)
+    axis = trailing_axis(axis, x1.ndim)
+    if x1.shape[axis] != 3:
+        raise ShapeError(f"linalg.cross: axis {axis} must have 3 entries, got arrays of shape {x1.shape}.")
+    a, b = ([shapes.slice_axis(x, axis, i, i + 1) for i in range(3)] for x in (x1, x2))
+    return shapes.concatenate([a[i] * b[j] - a[j] * b[i] for i, j in ((1, 2), (2, 0), (0, 1))], axis)
+
+
+def diagonal(x: Any, /, *, offset: int = 0) -> Array:
+    """The diagonals of matrices: x (..., m, n) -> (..., k)."""
+    return products.diagonal(stack_of_matrices("diagonal", x), offset, -2, -1)
+
+
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
+    """The sums of the diagonals of matrices: x (..., m, n) -> (...)."""
+    return sum_of(diagonal(x, offset=offset), axis=-1, dtype=dtype)

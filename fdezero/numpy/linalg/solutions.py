@@ -1,0 +1,119 @@
+"""Equations and determinants under NumPy's names: solve, inv, pinv, lstsq, tensorsolve, tensorinv, det, slogdet."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import ShapeError, clashing_axis, describe
+from ...ops import elementwise
+from ...ops import linalg as ops
+from .. import shape as shapes
+from .._common import Array, as_array
+from ..products import matmul
+from ..reductions import sum as sum_of
+from ._matrices import matrices, numbers, squares
+from .factors import svdvals
+from .norms import rank_of, squared_size
+
+NOT_GIVEN = object()
+
+
+class SlogdetResult(NamedTuple):
+    """det = sign * exp(logabsdet)."""
+
+    sign: Array
+    logabsdet: Array
+
+
+def inv(a: Any) -> Array:
+    """The inverse: a (..., n, n) -> (..., n, n). Raises MatrixError for singular matrices."""
+    return ops.inv(squares("inv", a, "linalg.pinv has an inverse for any matrix."))
+
+
+def solve(a: Any, b: Any) -> Array:
+    """x with a @ x = b: a (..., n, n), b (n,) or (..., n, m) -> x of b's kind. Raises MatrixError for singular matrices."""
+    a, b = squares("solve", a, "linalg.lstsq solves systems of any shape."), numbers("solve", b)
+    column = b.ndim == 1
+    right = shapes.expand_dims(b, -1) if column else b
+    if not b.ndim or right.shape[-2] != a.shape[-1] or clashing_axis([a.shape[:-2], right.shape[:-2]]):
+        raise ShapeError(
+            f"linalg.solve: a is {describe(a)} and b {describe(b)}; b must be ({a.shape[-1]},) or (..., {a.shape[-1]}, m), with leading "
+            "axes that broadcast with those of a. For a stack of vectors, solve(a, b[..., None])[..., 0]."
+        )
+    x = ops.solve(a, right)
+    return shapes.squeeze(x, -1) if column else x
+
+
+def pinv(a: Any, rcond: float | None = None, hermitian: bool = False, *, rtol: Any = NOT_GIVEN) -> Array:
+    """The Moore-Penrose inverse: a (..., m, n) -> (..., n, m).
+
+    Singular values below rcond (1e-15; or `rtol`: max(m, n) * eps when None) times the greatest count as 0; the derivative
+    is that at constant rank. Source: Golub and Pereyra 1973.
+    """
+    a = ops.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
+    if rcond is None:
+        rcond = 1e-15 if rtol is NOT_GIVEN else _cutoff(a) if rtol is None else rtol
+    return ops.pinv(a, rcond=float(rcond))
+
+
+def _cutoff(a: Array) -> float:
+    return max(a.shape[-2:]) * float(np.finfo(a.dtype).eps)
+
+
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Array, Array]:
+    """(x, residuals, rank, s) of min |a @ x - b|: a (..., m, n), b (m,) or (..., m, k) -> x (n,) or (..., n, k), of least norm.
+
+    The residuals, squared norms (..., k), are there when m > n, whatever the rank; NumPy drops them for a deficient one, a
+    shape that depends on the values. Singular values below rcond (eps * max(m, n)) times the greatest count as 0.
+    """
+    a, b = matrices("lstsq", a), numbers("lstsq", b)
+    right = shapes.expand_dims(b, -1) if b.ndim == 1 else b
+    if not b.ndim or right.shape[-2] != a.shape[-2]:
+        raise ShapeError(f"linalg.lstsq: a is {describe(a)} and b {describe(b)}; b must have {a.shape[-2]} entries, or rows.")
+    cutoff = _cutoff(a) if rcond is None else float(rcond) if rcond >= 0 else float(np.finfo(a.dtype).eps)
+    x = matmul(ops.pinv(a, rcond=cutoff), right)
+    s = svdvals(a)
+    rest = squared_size(elementwise.subtract(right, matmul(a, x)))
+    residuals = sum_of(rest if a.shape[-2] > a.shape[-1] else rest[..., :0], axis=-2)
+    return (shapes.squeeze(x, -1) if b.ndim == 1 else x), residuals, rank_of(s, cutoff), s
+
+
+def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
+    """x with tensordot(a, x, x.ndim) = b: a (*b.shape, *q) -> x (*q), the product of q being that of b.shape.
+
+    `axes` of a are moved to its end first.
+    """
+    a, b = as_array(a), as_array(b)
+    if axes is not None:
+        a = shapes.moveaxis(a, axes, tuple(range(a.ndim - len(axes), a.ndim)))
+    rest = a.shape[b.ndim :]
+    if a.shape[: b.ndim] != b.shape or math.prod(rest) != b.size:
+        raise ShapeError(
+            f"linalg.tensorsolve: a {describe(a)} must begin with the axes of b {describe(b)}, and have as many entries in the rest."
+        )
+    return shapes.reshape(solve(shapes.reshape(a, (b.size, b.size)), shapes.ravel(b)), rest)
+
+
+def tensorinv(a: Any, ind: int = 2) -> Array:
+    """The inverse for tensordot over `ind` axes: a (*p, *q) -> (*q, *p), where p are the first `ind` axes."""
+    a = as_array(a)
+    first, rest = a.shape[:ind], a.shape[ind:]
+    if ind <= 0 or math.prod(first) != math.prod(rest):
+        raise ShapeError(f"linalg.tensorinv: the first {ind} axes of {describe(a)} must have as many entries as the rest, and ind be > 0.")
+    return shapes.reshape(inv(shapes.reshape(a, (math.prod(first), math.prod(rest)))), rest + first)
+
+
+def det(a: Any) -> Array:
+    """The determinant: a (..., n, n) -> (...). Its gradient is the matrix of cofactors, also where a is singular."""
+    return ops.det(squares("det", a))
+
+
+def slogdet(a: Any) -> SlogdetResult:
+    """Sign (a complex unit for complex a) and log|det|: a (..., n, n) -> (...), (...).
+
+    For a singular matrix they are 0 and -inf; the derivative there is infinite: MatrixError.
+    """
+    y = ops.slogdet(squares("slogdet", a))
+    return SlogdetResult(y[..., 0], y[..., 1].real)

@@ -1,0 +1,18 @@
+"""Linear algebra: solutions, inverses and factors of matrices, the last two axes; several results are packed into one array.
+
+`H` is the conjugate transpose. Adjoints are transposes without conjugation, as everywhere. What is undefined in a
+derivative (eigenvectors of an eigenvalue that is repeated, the rotation of a complement) is 0.
+Sources: M. Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008);
+G. Golub and V. Pereyra, The differentiation of pseudo-inverses (1973), for pinv; N. Higham, The scaling and squaring method
+for the matrix exponential revisited (2005), and Functions of Matrices (2008), theorem 3.6, for expm.
+"""
+
+from ._matrices import H, hermitian, like, pack, unpack
+from .determinants import cofactor, det, slogdet
+from .factors import cholesky, eig, eig_parts, eigh, eigh_parts, inv_eigenvectors, qr, qr_parts, svd, svd_parts
+from .solutions import expm, inv, pinv, solve
+
+__all__ = [
+    "H", "cholesky", "cofactor", "det", "eig", "eig_parts", "eigh", "eigh_parts", "expm", "hermitian", "inv", "inv_eigenvectors", "like",
+    "pack", "pinv", "qr", "qr_parts", "slogdet", "solve", "svd", "svd_parts", "unpack",
+]  # fmt: skip

@@ -1,0 +1,73 @@
+"""What the operations of linear algebra are made of: results packed into one array, transposes, matrices like a given one."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...devices import array_module
+from ..elementwise import stop_gradient
+
+
+def pack(*parts: tuple[Any, int]) -> Any:
+    """Arrays side by side in one trailing axis; each comes with the number of axes that are not loop axes."""
+    return np.concatenate([x.reshape(*loop_axes(x, k), math.prod(x.shape[len(x.shape) - k :])) for x, k in parts], axis=-1)
+
+
+def unpack(y: Any, *shapes: tuple[int, ...]) -> list[Any]:
+    """The arrays of these shapes, loop axes apart, that `pack` put side by side."""
+    parts, start = [], 0
+    for shape in shapes:
+        stop = start + math.prod(shape)
+        parts.append(y[..., start:stop].reshape(*y.shape[:-1], *shape))
+        start = stop
+    return parts
+
+
+def loop_axes(x: Any, core: int) -> tuple[int, ...]:
+    shape: tuple[int, ...] = x.shape
+    return shape[: len(shape) - core]
+
+
+def transposed(x: Any) -> Any:
+    return x.swapaxes(-1, -2)
+
+
+def H(x: Any) -> Any:
+    """The conjugate transpose."""
+    return x.swapaxes(-1, -2).conj()
+
+
+def hermitian(x: Any) -> Any:
+    """The Hermitian part, x itself for a Hermitian x."""
+    return x / 2 + H(x) / 2
+
+
+def like(constant: Any, x: Any) -> Any:
+    """A plain array on the device of x."""
+    return array_module(x).asarray(constant)
+
+
+def eye_like(x: Any) -> Any:
+    return array_module(x).eye(x.shape[-1], dtype=x.dtype)
+
+
+def tri_like(x: Any, rows: int, columns: int, k: int = 0) -> Any:
+    return array_module(x).tri(rows, columns, k, dtype=x.dtype)
+
+
+def diagonal_of(x: Any) -> Any:
+    return np.diagonal(x, axis1=-2, axis2=-1)
+
+
+def reciprocal_or_zero(x: Any, scale: Any) -> Any:
+    """1 / x, and 0 where x is 0 but for the rounding of numbers as large as `scale`, a constant that broadcasts with x."""
+    small = abs(stop_gradient(x)) <= scale * (float(np.finfo(x.dtype).eps) * x.shape[-1])
+    return np.where(small, 0, 1 / np.where(small, 1, x))
+
+
+def per_gap(w: Any) -> Any:
+    """1 / (w_j - w_i), and 0 for eigenvalues that are equal."""
+    if not w.shape[-1]:
+        return w[..., None, :] - w[..., :, None]
+    return reciprocal_or_zero(w[..., None, :] - w[..., :, None], abs(stop_gradient(w)).max(axis=-1, keepdims=True)[..., None])

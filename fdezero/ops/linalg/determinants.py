@@ -1,0 +1,68 @@
+"""Determinants and cofactors: det, slogdet, cofactor."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...core import Nonlinear, nonlinear
+from ..reductions import _others
+from ._matrices import H, diagonal_of, eye_like, transposed
+from .factors import svd, svd_parts
+from .solutions import inv
+
+
+def _cofactor(a: Any) -> Any:
+    if not a.size:
+        return np.zeros_like(a)
+    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    return _phase(u, vh, np.linalg.det) * ((u.conj() * _others(s)[..., None, :]) @ vh.conj())
+
+
+def _phase(u: Any, vh: Any, det: Callable[[Any], Any]) -> Any:
+    return (det(u) * det(vh))[..., None, None]
+
+
+def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
+    if not math.prod(a.shape):
+        return t
+    # cof(u s vh) = cof(u) cof(s) cof(vh); of a diagonal matrix the cofactors are products, and so are their derivatives.
+    n = a.shape[-1]
+    u, s, vh = svd_parts(svd(a, full=False), n, n, full=False)
+    eye = eye_like(s)
+    but_two = _others(np.where(eye == 1, 1, s[..., None, :])) * (1 - eye)
+    m = H(u) @ t @ H(vh)
+    middle = (but_two @ diagonal_of(m)[..., None]) * eye - but_two * transposed(m)
+    anywhere = _phase(u, vh, det) * (u.conj() @ middle @ vh.conj())
+    # Equal singular values spoil the derivatives of that. Where there is a good inverse, its formula has all derivatives.
+    good = (s[..., -1] > s[..., 0] * float(np.finfo(s.dtype).eps) ** 0.25)[..., None, None]
+    inverse = transposed(inv(np.where(good, a, eye)))
+    trace = (inverse * t).sum(axis=(-2, -1), keepdims=True)
+    return np.where(good, trace * y - y @ transposed(t) @ inverse, anywhere)
+
+
+# The matrix of signed minors, det(a) * inv(a).T where there is an inverse.
+cofactor = nonlinear("cofactor", _cofactor, _cofactor_tangent, core=2)
+det: Nonlinear = nonlinear(
+    "det",
+    np.linalg.det,
+    lambda t, y, a: (cofactor(a) * t).sum(axis=(-2, -1)),
+    lambda t, y, a: (t[..., None, None] * cofactor(a),),
+    core=2,
+)
+
+
+def _slogdet(a: Any) -> Any:
+    sign, logabs = np.linalg.slogdet(a)
+    return np.stack([sign, logabs.astype(sign.dtype)], axis=-1)
+
+
+def _slogdet_tangent(t: Any, y: Any, a: Any) -> Any:
+    trace = (transposed(inv(a)) * t).sum(axis=(-2, -1))
+    turn = y[..., 0] * 1j * trace.imag if y.dtype.kind == "c" else np.zeros_like(trace)
+    return np.stack([turn, trace.real], axis=-1)
+
+
+# (sign, log|det|) in one axis.
+slogdet = nonlinear("slogdet", _slogdet, _slogdet_tangent, core=2)

@@ -1,0 +1,147 @@
+"""Special functions: SciPy's, or CuPy's of the same name, with partial derivatives made of one another, so that all orders follow.
+
+SciPy is loaded when the first of them is computed on NumPy arrays; xlogy, xlog1py and entr need NumPy alone. A C expression is
+given where CUDA has the function, which is the one that CuPy calls.
+"""
+
+import importlib
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..core import Elementwise, elementwise
+from ..devices import array_module
+from ..errors import DerivativeError, MissingExtraError
+
+SLOPE_OF_ERF = 2 / math.sqrt(math.pi)
+
+
+def _module(xp: Any) -> Any:
+    """The module of special functions that belongs to an array module."""
+    try:
+        return importlib.import_module("scipy.special" if xp is np else f"{xp.__name__}x.scipy.special")
+    except ModuleNotFoundError as error:
+        if xp is not np or (error.name or "").partition(".")[0] != "scipy":
+            raise
+        raise MissingExtraError("this function of fdezero.special is SciPy's: pip install 'fdezero[scipy]'") from error
+
+
+def _special(name: str, *rules: Any, called: str = "", c: str = "") -> Elementwise:
+    """Declare an operation that is SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
+
+    def compute(*args: Any) -> Any:
+        xp = array_module(*args)
+        y, dtype = getattr(_module(xp), name)(*args), xp.result_type(*args)
+        return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
+
+    def write(out: Any, *args: Any) -> None:
+        getattr(_module(np), name)(*args, out=out)
+
+    return elementwise(called or name, *rules, c=c, impl=compute, write=write)
+
+
+def _no_derivative(function: str, argument: str) -> NoReturn:
+    raise DerivativeError(
+        f"{function} has no derivative with respect to {argument} here. If it is a constant of the problem, say fd.stop_gradient(...) "
+        "of it; else give the function a rule with fd.custom_vjp."
+    )
+
+
+# The error function and its kin
+erf = _special("erf", lambda x0: SLOPE_OF_ERF * np.exp(-x0 * x0), c="erf(x0)")
+erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)")
+erfinv = _special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)")
+erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)")
+
+
+def _slope_of_erfcx(y: Any, x: Any) -> Any:
+    """2 x y - 2 / sqrt(pi), whose terms cancel for large x: there its asymptotic series."""
+    far = x > 12
+    u = 1 / np.where(far, x, 12)
+    u = u * u
+    series: Any = 1.0
+    for k in range(10, 0, -1):
+        series = 1 - (k + 0.5) * u * series
+    return np.where(far, -0.5 * SLOPE_OF_ERF * u * series, 2 * np.where(far, 0, x) * y - SLOPE_OF_ERF)
+
+
+erfcx = _special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)")
+
+# The gamma function and its kin
+zeta: Elementwise = _special("zeta", lambda x0: _no_derivative("zeta", "its exponent"), lambda t, x0, x1: -t * x0 * zeta(x0 + 1, x1))
+digamma = _special("digamma", lambda x0: zeta(2, x0))
+gammaln = _special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)")
+betaln = _special("betaln", lambda x0, x1: digamma(x0) - digamma(x0 + x1), lambda x0, x1: digamma(x1) - digamma(x0 + x1))
+beta = _special(
+    "beta", lambda y, x0, x1: y * (digamma(x0) - digamma(x0 + x1)), lambda y, x0, x1: y * (digamma(x1) - digamma(x0 + x1))
+)
+
+
+def _gamma_density(a: Any, x: Any) -> Any:
+    return np.exp(xlogy(a - 1, x) - x - gammaln(a))
+
+
+gammainc = _special("gammainc", lambda x0: _no_derivative("gammainc", "a"), lambda x0, x1: _gamma_density(x0, x1))
+gammaincc = _special("gammaincc", lambda x0: _no_derivative("gammaincc", "a"), lambda x0, x1: -_gamma_density(x0, x1))
+
+
+# Modified Bessel functions; those with an e are times exp(-|x|)
+def _i1_by_x(i1: Any, x: Any, scale: Any) -> Any:
+    """i1 / x, by the series of I1(x) / x times `scale` near 0."""
+    near = abs(x) < 0.5
+    w = x * x / 4
+    series: Any = 1.0
+    for k in range(7, 0, -1):
+        series = 1 + w / (k * (k + 1)) * series
+    return np.where(near, 0.5 * scale * series, i1 / np.where(near, 1, x))
+
+
+i0 = _special("i0", lambda x0: i1(x0), called="bessel_i0", c="cyl_bessel_i0(x0)")
+i1: Elementwise = _special("i1", lambda y, x0: i0(x0) - _i1_by_x(y, x0, 1), called="bessel_i1", c="cyl_bessel_i1(x0)")
+i0e = _special("i0e", lambda y, x0: i1e(x0) - np.sign(x0) * y, called="bessel_i0e")
+i1e: Elementwise = _special(
+    "i1e", lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - np.sign(x0) * y, called="bessel_i1e"
+)
+
+
+# Products with a logarithm that are 0 where the factor is, without SciPy
+def _xlogy(x: Any, y: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return x * np.log(np.where((x == 0) & ~np.isnan(y), x + 1, y))
+
+
+def _xlog1py(x: Any, y: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return x * np.log1p(np.where((x == 0) & ~np.isnan(y), x, y))
+
+
+def _ratio(x: Any, y: Any) -> Any:
+    """x / y, and 0 for 0 / 0."""
+    none = (x == 0) & (y == 0)
+    return np.where(none, 0, x) / np.where(none, 1, y)
+
+
+xlogy = elementwise(
+    "xlogy",
+    lambda t, x0, x1: t * np.log(np.where((x0 == 0) & (x1 <= 0), 1, x1)),
+    lambda t, x0, x1: t * _ratio(x0, x1),
+    c="x0 == 0 && x1 == x1 ? 0 : x0 * log(x1)",
+    impl=_xlogy,
+    expand=True,
+)
+xlog1py = elementwise(
+    "xlog1py",
+    lambda t, x0, x1: t * np.log1p(np.where((x0 == 0) & (x1 <= -1), 0, x1)),
+    lambda t, x0, x1: t * _ratio(x0, 1 + x1),
+    c="x0 == 0 && x1 == x1 ? 0 : x0 * log1p(x1)",
+    impl=_xlog1py,
+    expand=True,
+)
+entr = elementwise(
+    "entr",
+    lambda t, x0: np.where(x0 < 0, 0, -t * (1 + np.log(np.where(x0 < 0, 1, x0)))),
+    c="x0 < 0 ? -1.0 / 0.0 : x0 == 0 ? 0 : -x0 * log(x0)",
+    impl=lambda x: np.where(x < 0, -math.inf, -_xlogy(x, x)),
+    expand=True,
+)

@@ -1,0 +1,138 @@
+"""Special functions under SciPy's names and signatures, with derivatives of every order, on arrays of either device.
+
+Results have the dtype of the arguments, float16 included. SciPy is needed for erf, gammaln, zeta, gammainc, i0 and their kin (extra
+`scipy`), CuPy alone on the GPU; expit, logit, log_expit, logsumexp, softmax, log_softmax, xlogy, xlog1py, entr, rel_entr need neither.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import numpy as fnp
+from .numpy._common import Array, Axis, as_array
+from .ops.elementwise import sigmoid, stop_gradient
+from .ops.special import (
+    beta,
+    betaln,
+    digamma,
+    entr,
+    erf,
+    erfc,
+    erfcinv,
+    erfcx,
+    erfinv,
+    gammainc,
+    gammaincc,
+    gammaln,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    xlog1py,
+    xlogy,
+)
+from .ops.special import zeta as hurwitz_zeta
+
+ROOT2 = math.sqrt(2)
+psi, expit = digamma, sigmoid
+
+
+def zeta(x: Any, q: Any = 1) -> Array:
+    """Hurwitz's zeta function, the sum of (k + q)**-x over k >= 0; Riemann's for q = 1. x (...), q (...) -> (...).
+
+    Its derivative is with respect to q alone. Raises DerivativeError for one with respect to x.
+    """
+    return hurwitz_zeta(x, q)
+
+
+def polygamma(n: Any, x: Any) -> Array:
+    """The derivative number `n`, an integer or integers (...), of digamma: x (...) -> (...).
+
+    Source: Abramowitz and Stegun, "Handbook of mathematical functions", 6.4.10.
+    """
+    if not isinstance(n, int):
+        x = as_array(x)
+        n = fnp.astype(n, x.dtype if x.dtype.kind == "f" else float)
+        higher = (-1) ** (n + 1) * fnp.exp(gammaln(n + 1)) * hurwitz_zeta(fnp.maximum(n, 1) + 1, x)
+        return fnp.where(n == 0, digamma(x), higher)
+    return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
+
+
+def ndtr(x: Any) -> Array:
+    """The distribution function of the standard normal distribution: x (...) -> (...)."""
+    return 0.5 * erfc(-as_array(x) / ROOT2)
+
+
+def ndtri(p: Any) -> Array:
+    """The inverse of `ndtr`, the quantile of the standard normal distribution: p (...) in [0, 1] -> (...)."""
+    return -ROOT2 * erfcinv(2 * as_array(p))
+
+
+def log_ndtr(x: Any) -> Array:
+    """log(ndtr(x)) without underflow: x (...) -> (...)."""
+    x = as_array(x)
+    low = x < -1
+    a, b = fnp.where(low, x, -1), fnp.where(low, -1, x)
+    with np.errstate(divide="ignore", over="ignore"):
+        return fnp.where(low, fnp.log(erfcx(-a / ROOT2) / 2) - a * a / 2, fnp.log1p(-0.5 * erfc(b / ROOT2)))
+
+
+def logit(p: Any) -> Array:
+    """log(p / (1 - p)), the inverse of `expit`: p (...) in [0, 1] -> (...)."""
+    p = as_array(p)
+    with np.errstate(divide="ignore"):
+        return fnp.log(p) - fnp.log1p(-p)
+
+
+def log_expit(x: Any) -> Array:
+    """log(expit(x)) without underflow: x (...) -> (...)."""
+    return -fnp.logaddexp(-as_array(x), 0.0)
+
+
+def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
+    """log(sum(b * exp(a))) over `axis`, without overflow; with `return_sign`, log |sum| and the sign of the sum.
+
+    Without the sign, the result is NaN where the sum is negative.
+    """
+    a = as_array(a)
+    if b is None and not return_sign:
+        return fnp.logsumexp(a, axis=axis, keepdims=keepdims)
+    a, b = fnp.broadcast_arrays(a, fnp.ones_like(a) * (1 if b is None else b))
+    top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
+    top = fnp.where(fnp.isfinite(top), top, 0)
+    # What is multiplied by 0 may lie above the top: no infinity there.
+    exponent = fnp.where(b == 0, fnp.minimum(a - top, math.log(np.finfo(a.dtype).max)), a - top)
+    total = fnp.sum(b * fnp.exp(exponent), axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = fnp.log(fnp.absolute(total) if return_sign else total) + top
+    if not keepdims:
+        y, total = fnp.squeeze(y, axis), fnp.squeeze(total, axis)
+    return (y, fnp.sign(total)) if return_sign else y
+
+
+def log_softmax(x: Any, axis: Axis = None) -> Array:
+    """log(exp(x) / sum(exp(x))) over `axis`, without overflow: x (...) -> (...)."""
+    x = as_array(x)
+    return x - fnp.logsumexp(x, axis=axis, keepdims=True)
+
+
+def softmax(x: Any, axis: Axis = None) -> Array:
+    """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...)."""
+    return fnp.exp(log_softmax(x, axis))
+
+
+def rel_entr(x: Any, y: Any) -> Array:
+    """x log(x / y); 0 where x is 0, with the derivative 0, and infinite where x or y is negative: (...), (...) -> (...)."""
+    x, y = as_array(x), as_array(y)
+    inside = (x > 0) & (y > 0)
+    p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)
+    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * fnp.log(p / q), 0), math.inf)
+    return fnp.where(fnp.isnan(x) | fnp.isnan(y), math.nan, value)
+
+
+__all__ = [
+    "beta", "betaln", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "expit", "gammainc", "gammaincc", "gammaln",
+    "i0", "i0e", "i1", "i1e", "log_expit", "log_ndtr", "log_softmax", "logit", "logsumexp", "ndtr", "ndtri", "polygamma", "psi",
+    "rel_entr", "softmax", "xlog1py", "xlogy", "zeta",
+]  # fmt: skip

@@ -1,0 +1,183 @@
+"""Log-densities of the usual distributions, under SciPy's names and signatures: `stats.norm.logpdf(x, loc, scale)`.
+
+Outside of the support a log-density is -inf, with derivatives 0; where a parameter is outside of its range it is NaN.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import numpy as fnp
+from .core import unwrap
+from .errors import ShapeError, describe
+from .numpy._common import Array, as_array
+from .ops.elementwise import stop_gradient
+from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
+
+Rule = Callable[..., Any]
+LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
+
+
+def _parameters(name: str, shapes: tuple[str, ...], others: dict[str, Any], args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+    """The values of a distribution's parameters, by position or by name; `others` have defaults."""
+    order = (*shapes, *others)
+    given = others | dict(zip(order, args, strict=False)) | named
+    if len(args) > len(order) or set(given) != set(order) or set(order[: len(args)]) & set(named):
+        raise TypeError(f"stats.{name} takes x and the parameters {', '.join(order)}, got {len(args)} by position and {[*named]} by name.")
+    return [given[key] for key in order]
+
+
+class Continuous:
+    """A family of distributions with a density: what it is for loc = 0 and scale = 1, as a function of z and its shapes.
+
+    Shapes are positive. `outside` tells which z are outside of the support, in which 0.5 lies.
+    """
+
+    def __init__(self, name: str, log_density: Rule, shapes: tuple[str, ...] = (), outside: Rule = np.isinf) -> None:
+        self.name, self.shapes = name, shapes
+        self._log_density, self._outside = log_density, outside
+
+    def __repr__(self) -> str:
+        return f"stats.{self.name}"
+
+    def logpdf(self, x: Any, *args: Any, **named: Any) -> Array:
+        """The logarithm of the density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
+        x, *shapes, loc, scale = _promoted(x, *_parameters(self.name, self.shapes, {"loc": 0, "scale": 1}, args, named))
+        shapes, scale = [_within(a > 0, a) for a in shapes], _within(scale > 0, scale)
+        z = (x - loc) / scale
+        outside = self._outside(z) | np.isinf(z)
+        inside = self._log_density(fnp.where(outside, 0.5, z), *shapes) - fnp.log(scale)
+        return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
+
+    def pdf(self, x: Any, *args: Any, **named: Any) -> Array:
+        """The density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
+        return fnp.exp(self.logpdf(x, *args, **named))
+
+
+class Discrete:
+    """A family of distributions over integers: its log-probability, the ranges of its parameters, the greatest integer.
+
+    `valid` and `last` are functions of the parameters; the least integer is 0, moved by loc.
+    """
+
+    def __init__(self, name: str, log_probability: Rule, shapes: tuple[str, ...], valid: Rule, last: Rule) -> None:
+        self.name, self.shapes = name, shapes
+        self._log_probability, self._valid, self._last = log_probability, valid, last
+
+    def __repr__(self) -> str:
+        return f"stats.{self.name}"
+
+    def logpmf(self, k: Any, *args: Any, **named: Any) -> Array:
+        """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). No derivative goes to k."""
+        k, *shapes, loc = _promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))
+        k = stop_gradient(k - loc)
+        outside = (k < 0) | (k > self._last(*shapes)) | np.isinf(k) | ((k != np.floor(k)) & (k == k))
+        inside = _within(self._valid(*shapes), self._log_probability(fnp.where(outside, 0, k), *shapes))
+        return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
+
+    def pmf(self, k: Any, *args: Any, **named: Any) -> Array:
+        """The probability of k: k (...), then the parameters and loc, which broadcast -> (...)."""
+        return fnp.exp(self.logpmf(k, *args, **named))
+
+
+def _promoted(x: Any, *parameters: Any) -> list[Any]:
+    """Arrays in a floating dtype. Integers take the one of the others, so that counts do not widen a float32."""
+    values = [as_array(x), *parameters]
+    floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f"]
+    dtype = np.result_type(*floats) if floats else np.dtype(float)
+    return [dtype.type(v) if isinstance(v, int | float) else _as_float(v, dtype) for v in values]
+
+
+def _as_float(x: Any, dtype: Any) -> Any:
+    weak, x = not hasattr(unwrap(x), "dtype"), as_array(x)
+    return fnp.astype(x, dtype) if weak or x.dtype.kind != "f" else x
+
+
+def _within(valid: Any, x: Any) -> Any:
+    """`x`, and NaN where it is not valid."""
+    if isinstance(valid, np.bool_):
+        return x if valid else x.dtype.type(math.nan)
+    return fnp.where(valid, x, math.nan)
+
+
+norm = Continuous("norm", lambda z: -0.5 * z * z - LOG_ROOT_TAU)
+laplace = Continuous("laplace", lambda z: -abs(z) - math.log(2))
+cauchy = Continuous("cauchy", lambda z: -np.log1p(z * z) - math.log(math.pi))
+t = Continuous(
+    "t",
+    lambda z, df: -(df + 1) / 2 * np.log1p(z * z / df) - betaln(df / 2, 0.5) - 0.5 * np.log(df),
+    shapes=("df",),
+)
+uniform = Continuous("uniform", lambda z: 0 * z, outside=lambda z: (z < 0) | (z > 1))
+expon = Continuous("expon", lambda z: -z, outside=lambda z: z < 0)
+gamma = Continuous("gamma", lambda z, a: xlogy(a - 1, z) - z - gammaln(a), ("a",), outside=lambda z: z < 0)
+beta = Continuous(
+    "beta",
+    lambda z, a, b: xlogy(a - 1, z) + xlog1py(b - 1, -z) - betaln(a, b),
+    shapes=("a", "b"),
+    outside=lambda z: (z < 0) | (z > 1),
+)
+lognorm = Continuous(
+    "lognorm",
+    lambda z, s: -0.5 * (np.log(z) / s) ** 2 - np.log(s * z) - LOG_ROOT_TAU,
+    shapes=("s",),
+    outside=lambda z: z <= 0,
+)
+
+bernoulli = Discrete(
+    "bernoulli", lambda k, p: xlogy(k, p) + xlog1py(1 - k, -p), ("p",), valid=lambda p: (p >= 0) & (p <= 1), last=lambda p: 1
+)
+binom = Discrete(
+    "binom",
+    lambda k, n, p: xlogy(k, p) + xlog1py(n - k, -p) - betaln(n - k + 1, k + 1) - np.log1p(n),
+    shapes=("n", "p"),
+    valid=lambda n, p: (n >= 0) & (np.floor(n) == n) & (p >= 0) & (p <= 1),
+    last=lambda n, p: n,
+)
+poisson = Discrete(
+    "poisson", lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), ("mu",), valid=lambda mu: mu >= 0, last=lambda mu: math.inf
+)
+
+
+class Categorical:
+    """Choices among n, by their probabilities or by logits."""
+
+    @staticmethod
+    def logpmf(k: Any, p: Any = None, *, logits: Any = None) -> Array:
+        """The logarithm of the probability of k: integers k (...), p or logits (..., n) -> (...).
+
+        p need not sum up to 1. Raises ShapeError if neither or both are given.
+        """
+        if (p is None) == (logits is None):
+            raise ShapeError("stats.categorical takes either probabilities p or logits, of shape (..., n).")
+        with np.errstate(divide="ignore"):
+            rows = log_softmax(logits, -1) if p is None else fnp.log(p) - fnp.log(fnp.sum(p, -1, keepdims=True))
+        k = as_array(k)
+        n = rows.shape[-1]
+        outside = (k < 0) | (k >= n)
+        loops = np.broadcast_shapes(k.shape, rows.shape[:-1])
+        place = fnp.broadcast_to(fnp.where(outside, 0, k), loops)
+        picked = fnp.take_along_axis(fnp.broadcast_to(rows, (*loops, n)), fnp.expand_dims(place, -1), -1)
+        return fnp.where(outside, -math.inf, fnp.squeeze(picked, -1))
+
+
+class Dirichlet:
+    """Distributions over the probabilities of n choices."""
+
+    @staticmethod
+    def logpdf(x: Any, alpha: Any) -> Array:
+        """The logarithm of the density: x (..., n) that sums up to 1, alpha (..., n) positive -> (...)."""
+        x, alpha = _promoted(x, alpha)
+        if not x.ndim or x.shape[-1:] != alpha.shape[-1:]:
+            raise ShapeError(f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have one last axis.")
+        apart = abs(fnp.sum(x, -1) - 1) > math.sqrt(np.finfo(x.dtype).eps)
+        outside = fnp.any(x < 0, -1) | apart
+        alpha = _within(alpha > 0, alpha)
+        safe = fnp.where(fnp.expand_dims(outside, -1), 1 / x.shape[-1], x)
+        inside = fnp.sum(xlogy(alpha - 1, safe) - gammaln(alpha), -1) + gammaln(fnp.sum(alpha, -1))
+        return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
+
+
+categorical, dirichlet = Categorical(), Dirichlet()

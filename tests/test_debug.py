@@ -1,0 +1,572 @@
+"""`debug`: what it finds is named with the user's line, and what is right passes with the same bits."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero import numpy as fnp
+from fdezero.core import REGISTRY, Tracer, elementwise, linear
+from fdezero.errors import EscapedTracerError, KeyReuseError, NanError, RuleError, StructureError, TraceError
+from fdezero.testing import assert_trees_equal
+
+from .samples import SAMPLES, Sample
+from .test_laws import function_of
+
+HERE = Path(__file__)
+ZERO = np.array([1.0, 0.0, 4.0])
+
+
+def line_of(text: str) -> int:
+    """The number of the one line of this file that ends in the mark `# text`."""
+    found = [i for i, line in enumerate(HERE.read_text(encoding="utf-8").splitlines(), start=1) if line.endswith(f"# {text}")]
+    assert len(found) == 1, (text, found)
+    return found[0]
+
+
+def nan_error(function: Callable[..., Any], *args: Any, **kwargs: Any) -> NanError:
+    with pytest.raises(NanError) as caught:
+        fd.debug(function, nans=True, **kwargs)(*args)
+    return caught.value
+
+
+def at(error: Any, mark: str) -> bool:
+    """Whether the error names the marked line, in its text too."""
+    number = line_of(mark)
+    assert f'File "{HERE}", line {number}\n' in str(error)
+    assert HERE.read_text(encoding="utf-8").splitlines()[number - 1].strip() in str(error)
+    return (error.line.path, error.line.number) == (str(HERE), number)
+
+
+def bits(tree: Any) -> list[Any]:
+    return [(type(leaf), np.shape(leaf), np.asarray(leaf).dtype, np.asarray(leaf).tobytes()) for leaf in fd.tree.leaves(tree)]
+
+
+# Functions with a mark on the line that is to be named
+
+
+def entropy(p: Any) -> Any:
+    logs = np.log(p)  # log of 0
+    return -(p * logs).sum()
+
+
+def root(x: Any) -> Any:
+    y = np.sqrt(x)  # root of 0
+    return (3 * y).sum()
+
+
+def ratio(x: Any) -> Any:
+    scaled = x * 2
+    return (scaled / (x - x)).sum()  # 0 over 0
+
+
+def not_taken(x: Any) -> Any:
+    safe = np.where(x > 0, np.sqrt(x), 0.0)  # the branch not taken
+    return safe.sum()
+
+
+def straight(x: Any) -> Any:
+    y = fnp.power(x, 1.5)  # first derivative
+    return y.sum()
+
+
+class TestNans:
+    def test_forward(self) -> None:
+        error = nan_error(entropy, ZERO)
+        assert error.operation == "log"
+        assert at(error, "log of 0")
+        assert "log made 1 infinity among 3 entries, the first at [1], of\n  x0: float64[3], from 0.0 to 4.0\nat\n" in str(error)
+
+    def test_backward_names_the_line_of_the_forward_operation(self) -> None:
+        error = nan_error(fd.grad(root), ZERO)
+        assert at(error, "root of 0")
+        assert error.operation == "divide"
+        assert error.line.rule == "backward pass of sqrt"
+        assert "in the backward pass of sqrt, which ran at\n" in str(error)
+
+    def test_zero_over_zero(self) -> None:
+        error = nan_error(ratio, np.zeros((2, 2)))
+        assert error.operation == "divide"
+        assert at(error, "0 over 0")
+        assert "4 NaNs among 4 entries, the first at [0, 0]" in str(error)
+
+    def test_a_branch_that_is_not_taken(self) -> None:
+        plain = fd.debug(not_taken, nans=True)(ZERO)
+        assert plain == 3.0
+        error = nan_error(fd.grad(not_taken), ZERO)
+        assert at(error, "the branch not taken")
+        assert "backward pass of sqrt" in str(error)
+
+    def test_the_derivative_of_a_derivative(self) -> None:
+        def second(x: Any) -> Any:
+            return fd.grad(lambda x: fd.grad(straight)(x).sum())(x)
+
+        fd.debug(fd.grad(straight), nans=True)(ZERO)
+        error = nan_error(second, ZERO)
+        assert at(error, "first derivative")
+        assert "in the backward pass of power" in error.line.rule
+
+    def test_forward_mode(self) -> None:
+        error = nan_error(lambda x: fd.jvp(root, (x,), (np.ones(3),)), ZERO)
+        assert at(error, "root of 0")
+        assert error.line.rule == "tangent of sqrt"
+
+    def test_vmap(self) -> None:
+        for function in (fd.vmap(fd.grad(root)), fd.grad(lambda x: fd.vmap(root)(x).sum())):
+            error = nan_error(function, np.stack([ZERO + 1, ZERO]))
+            assert at(error, "root of 0")
+            assert "the first at [1, 1]" in str(error)
+
+    def test_compiled(self) -> None:
+        for function in (fd.grad(fd.compile(root)), fd.compile(fd.grad(root)), fd.compile(fd.grad(fd.compile(root))), fd.vmap(fd.compile(fd.grad(root)))):
+            error = nan_error(function, ZERO if "vmap" not in repr(function) else np.stack([ZERO, ZERO]))
+            assert at(error, "root of 0")
+            assert error.line.rule == "backward pass of sqrt"
+
+    def test_a_compiled_function_that_ran_before(self) -> None:
+        compiled = fd.compile(entropy)
+        fine = compiled(ZERO + 1)
+        assert fd.debug(compiled, nans=True)(ZERO + 1) == fine
+        assert at(nan_error(compiled, ZERO), "log of 0")
+        assert compiled(ZERO + 1) == fine
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_scan(self, compiled: bool) -> None:
+        def body(carry: Any, x: Any) -> Any:
+            new = carry - x
+            return new, 1 / new  # in the third round
+
+        def run(start: Any, xs: Any) -> Any:
+            return fd.scan(body, start, xs)[1].sum()
+
+        error = nan_error(fd.compile(run) if compiled else run, np.array(3.0), np.ones(4))
+        assert at(error, "in the third round")
+        below = nan_error(fd.compile(fd.grad(run)) if compiled else fd.grad(run), np.array(3.0), np.ones(4))
+        assert at(below, "in the third round")
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_the_way_back_through_a_scan(self, compiled: bool) -> None:
+        def body(carry: Any, x: Any) -> Any:
+            return carry * 1.0, np.sqrt(x * carry)  # back through the loop
+
+        def run(start: Any, xs: Any) -> Any:
+            return fd.scan(body, start, xs)[1].sum()
+
+        error = nan_error(fd.compile(fd.grad(run)) if compiled else fd.grad(run), np.array(3.0), ZERO)
+        assert at(error, "back through the loop")
+        assert error.line.rule == "backward pass of sqrt"
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_while_and_cond(self, compiled: bool) -> None:
+        def run(x: Any) -> Any:
+            x = fd.while_loop(lambda x: x > 0.5, lambda x: x - 1.0, x)
+            return fd.cond(x > 1, lambda x: x, lambda x: 1 / x, x)  # in a branch
+
+        error = nan_error(fd.compile(run) if compiled else run, np.array(2.0))
+        assert at(error, "in a branch")
+
+    def test_checkpoint(self) -> None:
+        assert at(nan_error(fd.grad(fd.checkpoint(root)), ZERO), "root of 0")
+        assert at(nan_error(fd.checkpoint(entropy), ZERO), "log of 0")
+
+    def test_a_custom_rule_has_lines_of_its_own(self) -> None:
+        @fd.custom_vjp
+        def softened(x: Any) -> Any:
+            return x * 2
+
+        softened.defvjp(lambda x: (x * 2, x), lambda x, t: (t / x,))  # a user's rule
+        error = nan_error(fd.grad(lambda x: softened(x).sum()), ZERO)  # the call of it
+        assert at(error, "a user's rule")
+        assert error.line.rule == f"backward pass of softened, called at test_debug.py:{line_of('the call of it')}"
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_a_training_step(self, compiled: bool) -> None:
+        model = nn.MLP.init(fd.random.key(0), (3, 4, 2), activation=F.relu)
+        opt = optim.sgd(1e30)
+        x, t = np.ones((5, 3), np.float32), np.zeros(5, int)
+
+        def loss_fn(model: Any, x: Any, t: Any) -> Any:
+            y = model(x)  # where the numbers grow
+            return ((y - t[:, None]) ** 2).mean()  # where they are too large
+
+        def step(model: Any, state: Any, x: Any, t: Any) -> Any:
+            loss, grads = fd.value_and_grad(loss_fn)(model, x, t)
+            return *opt.step(model, grads, state), loss
+
+        run = fd.debug(fd.compile(step) if compiled else step, nans=True)
+
+        def train(model: Any, state: Any) -> None:
+            for _ in range(10):
+                model, state, _ = run(model, state, x, t)
+
+        with pytest.raises(NanError) as caught:
+            train(model, opt.init(model))
+        assert at(caught.value, "where the numbers grow") or at(caught.value, "where they are too large")
+
+    def test_python_numbers(self) -> None:
+        error = nan_error(fd.grad(lambda x: np.sqrt(x)), 0.0)
+        assert error.line.rule == "backward pass of sqrt"
+        assert "divide made an infinity, of\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
+
+    def test_what_the_user_wrote_is_no_mistake(self) -> None:
+        def masked(x: Any, mask: Any) -> Any:
+            return F.softmax(np.where(mask, x, -np.inf)).sum()
+
+        mask = np.array([True, False, True])
+        assert_trees_equal(fd.debug(fd.grad(masked), nans=True)(ZERO, mask), fd.grad(masked)(ZERO, mask))
+        best = fd.debug(lambda best, loss: np.minimum(best, loss), nans=True)
+        assert best(np.inf, np.float64(2.0)) == 2.0
+        assert best(np.array(np.inf), np.array(np.inf)) == np.inf
+
+    def test_a_row_that_is_masked_wholly(self) -> None:
+        error = nan_error(lambda x: x - x.max(axis=-1, keepdims=True), np.full((2, 3), -np.inf))
+        assert error.operation == "subtract"
+        assert "6 NaNs" in str(error)
+        assert "6 not finite" in str(error)
+
+    def test_other_entries_that_are_not_finite_hide_nothing(self) -> None:
+        error = nan_error(np.log, np.array([np.nan, 0.0, np.inf]))
+        assert "the first at [1]" in str(error)
+
+    def test_infinities_may_be_meant(self) -> None:
+        logs = fd.debug(np.log, nans=True, infinities=False)
+        with np.errstate(divide="ignore"):
+            assert_trees_equal(logs(ZERO), np.log(ZERO))
+        with pytest.raises(NanError, match="2 NaNs among"):
+            logs(ZERO - 2)
+
+    def test_a_nan_that_came_in(self) -> None:
+        data = np.array([1.0, np.nan])
+        with pytest.raises(NanError, match=r"result has 1 NaN .* came in with the argument 0/x \(1 NaN among 2 entries, the first at \[1\]\)"):
+            fd.debug(lambda batch: batch["x"] * 2, nans=True)({"x": data})
+        with pytest.raises(NanError, match="a constant"):
+            fd.debug(lambda x: x * data, nans=True)(np.ones(2))
+        fd.debug(lambda x: np.where(np.isnan(x), 0, x), nans=True)(data)
+        assert fd.debug(lambda x, y: (x, y + 1), nans=True)(data, 1.0)[0] is data
+
+    def test_overflow_and_complex_numbers(self) -> None:
+        error = nan_error(lambda x: x.astype(np.float16), np.array([1e6, 1.0]))
+        assert error.operation == "astype"
+        error = nan_error(lambda z: z / (z - z), np.array([1 + 1j]))
+        assert "absolute values" in str(error)
+
+
+# Keys
+
+
+def twice(key: Any) -> Any:
+    noise = fd.random.normal(key, (3,))  # the first use
+    return noise + fd.random.uniform(key, (3,))  # the second use
+
+
+class TestKeys:
+    @pytest.mark.parametrize("wrap", [lambda f: f, fd.compile, fd.checkpoint, lambda f: lambda k: fd.vmap(f)(np.stack([k, k + np.uint64(1)]))])
+    def test_both_places(self, wrap: Callable[..., Any]) -> None:
+        with pytest.raises(KeyReuseError) as caught:
+            fd.debug(wrap(twice), keys=True)(fd.random.key(3))
+        error = caught.value
+        assert [(line.path, line.number) for line in error.lines] == [(str(HERE), line_of("the first use")), (str(HERE), line_of("the second use"))]
+        for number in (line_of("the first use"), line_of("the second use")):
+            assert f'File "{HERE}", line {number}\n' in str(error)
+
+    def test_a_key_that_is_drawn_from_and_split(self) -> None:
+        def first_split(key: Any) -> Any:
+            a, _ = fd.random.split(key)
+            return fd.random.normal(key) + fd.random.normal(a)
+
+        def first_drawn(key: Any) -> Any:
+            return fd.random.normal(key) + fd.random.normal(fd.random.split(key)[0])
+
+        for function, words in ((first_split, "was split at.*is drawn from at"), (first_drawn, "was drawn from at.*is split at")):
+            with pytest.raises(KeyReuseError, match=re.compile(words, re.DOTALL)):
+                fd.debug(function, keys=True)(fd.random.key(0))
+
+    def test_equal_keys_are_one_key(self) -> None:
+        def step(key: Any) -> Any:
+            a, b = fd.random.fold_in(key, 1), fd.random.fold_in(key, 1)
+            return fd.random.bits(a) + fd.random.bits(b)
+
+        with pytest.raises(KeyReuseError):
+            fd.debug(step, keys=True)(fd.random.key(0))
+        with pytest.raises(KeyReuseError):
+            fd.debug(fd.vmap(fd.random.bits), keys=True)(np.zeros((2, 2), np.uint64))
+
+    def test_a_loop_that_keeps_its_key(self) -> None:
+        def run(key: Any, compiled: bool) -> Any:
+            def body(carry: Any, x: Any) -> Any:
+                return carry, x + fd.random.normal(carry, ())
+
+            return fd.scan(body, key, np.ones(3, np.float32))[1]
+
+        for wrap in (lambda f: f, lambda f: fd.compile(f)):
+            with pytest.raises(KeyReuseError):
+                fd.debug(wrap(lambda key: run(key, True)), keys=True)(fd.random.key(0))
+
+    def test_what_is_no_reuse(self) -> None:
+        def careful(key: Any, x: Any) -> Any:
+            first, second, rest = fd.random.split(key, 3)
+            total = fd.random.normal(first, (3,)) + fd.random.uniform(second, (3,))
+            for step in range(3):
+                total = total + fd.random.normal(fd.random.fold_in(rest, step), (3,))
+            rows = fd.vmap(lambda k: fd.random.normal(k, ()))(fd.random.split(fd.random.fold_in(rest, 7), 4))
+            return (total * x).sum() + rows.sum()
+
+        key, x = fd.random.key(5), np.ones(3, np.float32)
+        checked = fd.debug(careful, keys=True)
+        for _ in range(2):  # another call is another run of a pure function
+            assert bits(checked(key, x)) == bits(careful(key, x))
+        assert bits(fd.debug(fd.value_and_grad(careful, 1), keys=True)(key, x)) == bits(fd.value_and_grad(careful, 1)(key, x))
+        assert bits(fd.debug(fd.random.bits, keys=True)(key, (0,))) == bits(fd.random.bits(key, (0,)))
+
+    @pytest.mark.parametrize("wrap", [lambda f: f, fd.compile])
+    def test_a_mask_computed_again_on_the_way_back(self, wrap: Callable[..., Any]) -> None:
+        @fd.checkpoint
+        def layer(x: Any, key: Any) -> Any:
+            return np.sin(F.dropout(x, 0.5, key=key, train=True))
+
+        def loss(x: Any, key: Any) -> Any:
+            return layer(x, key).sum()
+
+        x, key = np.arange(8.0), fd.random.key(1)
+        got = fd.debug(wrap(fd.grad(loss)), keys=True)(x, key)
+        assert bits(got) == bits(fd.grad(loss)(x, key))
+        with pytest.raises(KeyReuseError):
+            fd.debug(wrap(fd.grad(lambda x, key: loss(loss(x, key) * x, key))), keys=True)(x, key)
+
+
+# Rules
+
+
+def planted(name: str, rule: Any) -> Any:
+    return elementwise(name, rule, c="", impl=lambda x: x * 2)
+
+
+def wide(t: Any) -> Any:
+    return (t * 2).astype(np.float64)
+
+
+class TestRules:
+    def check(self, build: Callable[[], Any], x: Any, *texts: str, wrap: Callable[..., Any] = fd.grad) -> None:
+        primitive = build()
+        try:
+            with pytest.raises(RuleError) as caught:
+                fd.debug(wrap(lambda x: primitive(x).sum()), dtypes=True)(x)
+        finally:
+            del REGISTRY[primitive.name]
+        assert caught.value.operation == primitive.name
+        assert caught.value.line.path == str(HERE)
+        for text in (primitive.name, *texts):
+            assert text in str(caught.value)
+
+    def test_a_cotangent_of_another_dtype(self) -> None:
+        x = np.ones(3, np.float32)
+        self.check(lambda: planted("planted_wide", wide), x, "cotangent of argument 0 as float64[3]", "its primal is float32[3]")
+        self.check(lambda: planted("planted_wide", wide), x, "float64[3]", wrap=lambda f: fd.compile(fd.grad(f)))
+        self.check(lambda: planted("planted_wide", wide), x[None], "argument 0", wrap=lambda f: fd.vmap(fd.grad(f)))
+
+    def test_a_tangent_of_another_dtype(self) -> None:
+        def forward(f: Any) -> Any:
+            return lambda x: fd.jvp(f, (x,), (x,))
+
+        self.check(lambda: planted("planted_wide", wide), np.ones(3, np.float32), "tangent of the result as float64[3]", wrap=forward)
+
+    def test_a_cotangent_of_another_shape(self) -> None:
+        def flat(t: Any, x: Any) -> Any:
+            return t.reshape(-1)
+
+        self.check(lambda: linear("planted_flat", lambda x: x * 1, flat), np.ones((2, 3)), "float64[6]", "float64[2,3]", "the shape")
+
+    def test_the_argument_is_named(self) -> None:
+        primitive = elementwise("planted_second", 1, wide, c="", impl=np.add)
+        try:
+            with pytest.raises(RuleError, match="argument 1 as float64"):
+                fd.debug(fd.grad(lambda x: primitive(x, x).sum()), dtypes=True)(np.ones(2, np.float32))
+        finally:
+            del REGISTRY[primitive.name]
+
+    def test_a_users_rule(self) -> None:
+        @fd.custom_vjp
+        def doubled(x: Any) -> Any:
+            return x * 2
+
+        doubled.defvjp(lambda x: (x * 2, None), lambda _, t: (t.astype(np.float64) * 2,))
+        with pytest.raises(RuleError, match="rule of doubled gives the cotangent of argument 0 as float64"):
+            fd.debug(fd.grad(lambda x: doubled(x).sum()), dtypes=True)(np.ones(2, np.float32))
+
+    def test_broadcasting_and_promotion_are_no_mistakes(self) -> None:
+        def mixed(x: Any, b: Any) -> Any:
+            return ((x + b) * np.float64(2.0) + x.astype(np.float64) * b[:, None].T).sum()
+
+        args = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+        for function in (fd.grad(mixed, (0, 1)), lambda *a: fd.jvp(mixed, a, a)):
+            assert bits(fd.debug(function, dtypes=True)(*args)) == bits(function(*args))
+
+
+# What is right passes
+
+
+def every(sample: Sample) -> list[Callable[..., Any]]:
+    """The operation of a sample, and what is derived from it."""
+    function, args = function_of(sample)
+    numbers = tuple(range(len(args)))
+
+    def scalar(*given: Any) -> Any:
+        return fnp.real(fnp.sum(fnp.sin(function(*given))))
+
+    gradient = fd.grad(scalar, numbers)
+
+    def slope(*given: Any) -> Any:
+        return sum(fnp.sum(fnp.real(t * t)) for t in gradient(*given))
+
+    return [function, gradient, lambda *a: fd.jvp(function, a, a), fd.grad(slope, numbers), fd.compile(gradient), fd.grad(fd.compile(scalar), numbers)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_no_false_alarm_and_the_same_bits_for_every_operation(sample: Sample) -> None:
+    arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
+
+    def run(*given: Any) -> Any:
+        full = dict(enumerate(sample.args)) | dict(zip(arrays, given, strict=True))
+        return sample.primitive(*full.values(), **sample.params)
+
+    given = [sample.args[i] for i in arrays]
+    assert bits(fd.debug(run)(*given)) == bits(run(*given))
+    _, args = function_of(sample)
+    for function in every(sample) if sample.primitive.differentiable and args else []:
+        assert bits(fd.debug(function)(*args)) == bits(function(*args))
+
+
+LOGITS = np.array([[0.0, 2.0, -1.0], [1.0, 1.0, 0.0]])
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    **{name: (getattr(F, name), (LOGITS,)) for name in "gelu leaky_relu log_softmax relu sigmoid softmax softplus tanh".split()},
+    "dropout": (lambda x, key: F.dropout(x, 0.5, key=key, train=True), (LOGITS, fd.random.key(0))),
+    "linear": (F.linear, (LOGITS, np.ones((3, 2)), np.zeros(2))),
+    "accuracy": (lambda x: F.accuracy(x, np.array([0, 1])), (LOGITS,)),
+    "binary_cross_entropy": (lambda x: F.binary_cross_entropy(F.sigmoid(x), np.ones((2, 3))), (LOGITS,)),
+    "mean_squared_error": (F.mean_squared_error, (LOGITS, np.zeros((2, 3)))),
+    "sigmoid_cross_entropy": (lambda x: F.sigmoid_cross_entropy(x, np.ones((2, 3), int)), (LOGITS,)),
+    "softmax_cross_entropy": (lambda x: F.softmax_cross_entropy(x, np.array([0, 1])), (LOGITS,)),
+}
+
+
+def test_every_function_of_F_has_a_case() -> None:
+    assert {name for name in F.__all__ if inspect.isfunction(getattr(F, name))} <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("wrap", [lambda f: f, fd.compile])
+def test_no_false_alarm_in_the_functions(name: str, wrap: Callable[..., Any]) -> None:
+    function, args = FUNCTIONS[name]
+    assert bits(fd.debug(wrap(function))(*args)) == bits(function(*args))
+    if name != "accuracy":
+        gradient = wrap(fd.grad(lambda *a: fnp.sum(function(*a))))
+        assert bits(fd.debug(gradient)(*args)) == bits(gradient(*args))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("method", ["sgd", "momentum", "adam"])
+def test_training_passes_with_the_same_bits(method: str, compiled: bool) -> None:
+    build = getattr(optim, method, None) or optim.sgd
+    opt = build(0.01)
+    model = nn.MLP.init(fd.random.key(0), (4, 8, 3), dropout=0.25)
+    x, t = fd.random.normal(fd.random.key(9), (16, 4)), np.arange(16) % 3
+
+    def loss_fn(model: Any, x: Any, t: Any, key: Any) -> Any:
+        return F.softmax_cross_entropy(model(x, key=key, train=True), t)
+
+    def step(model: Any, state: Any, x: Any, t: Any, key: Any) -> Any:
+        loss, grads = fd.value_and_grad(loss_fn)(model, x, t, key)
+        return *opt.step(model, grads, state), loss
+
+    run = fd.compile(step) if compiled else step
+    checked = fd.debug(run)
+    plain = under = (model, opt.init(model), np.float32(0))
+    for number in range(3):
+        key = fd.random.fold_in(fd.random.key(1), number)
+        plain = step(*plain[:2], x, t, key)
+        under = checked(*under[:2], x, t, key)
+        assert bits(under) == bits(plain)
+
+
+# The transform itself
+
+
+def test_modules_methods_and_decorators() -> None:
+    model = nn.MLP.init(fd.random.key(0), (3, 4, 2))
+    broken = fd.tree.map(lambda leaf: leaf + np.float32(3e38), model)
+    x = np.ones((2, 3), np.float32)
+    assert bits(fd.debug(model)(x)) == bits(fd.debug(model.__call__)(x)) == bits(model(x))
+    with pytest.raises(NanError):
+        fd.debug(broken)(x)
+
+    @fd.module
+    class Logarithm(fd.Module):
+        scale: Any
+
+        @fd.debug(nans=True)
+        def __call__(self, x: Any) -> Any:
+            return self.scale * np.log(x)  # within a method
+
+    with pytest.raises(NanError) as caught:
+        Logarithm(np.ones(3))(ZERO)
+    assert at(caught.value, "within a method")
+    assert Logarithm.__call__.__name__ == "__call__"
+
+
+def test_plain_values_may_be_used_as_without_debug() -> None:
+    def ordinary(x: Any, n: int, *, flag: bool) -> Any:
+        rows = [x[i] * float(x[0]) for i in range(n)]
+        assert isinstance(n, int)
+        assert flag is True
+        while x.sum() < 100:
+            x = x * 2
+        text = f"{x[0]:.1f}"
+        return np.percentile(x, 50), rows, int(x[0]), x[1].item(), x.tolist(), np.asarray(x), text, [1, 2, 3][np.int64(1) * x.astype(int)[0] % 3]
+
+    x = np.arange(1.0, 5.0)
+    got, expected = fd.debug(ordinary)(x, 2, flag=True), ordinary(x, 2, flag=True)
+    assert bits(got[:-2]) == bits(expected[:-2])
+    assert got[-2:] == expected[-2:]
+
+
+def test_debug_stands_outside() -> None:
+    for outer in (fd.grad, fd.compile, fd.vmap):
+        with pytest.raises(TraceError, match="Put debug outside"):
+            outer(fd.debug(root))(ZERO + 1)
+    both = fd.debug(fd.debug(root, keys=True), nans=True)
+    assert both(ZERO) == root(ZERO)
+    with pytest.raises(NanError):
+        fd.debug(fd.debug(entropy, keys=True), nans=True)(ZERO)
+
+
+def test_nothing_to_look_at_is_an_error() -> None:
+    with pytest.raises(StructureError, match="no array among the arguments"):
+        fd.debug(lambda: np.ones(3))()
+
+
+def test_it_costs_nothing_where_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(self: Any, operation: Any) -> Any:
+        raise AssertionError("a tape over plain values asks nobody")
+
+    monkeypatch.setattr(Tracer, "rule", asked)
+    assert_trees_equal(fd.grad(root)(ZERO + 1), 1.5 / np.sqrt(ZERO + 1))
+
+
+def test_a_value_that_escapes() -> None:
+    kept: list[Any] = []
+    fd.debug(lambda x: kept.append(x * 2))(ZERO)
+    with pytest.raises(EscapedTracerError):
+        kept[0] + 1
+
+
+def test_warnings_are_those_of_numpy_unless_nans_are_looked_for() -> None:
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        assert np.isinf(fd.debug(np.log, keys=True)(ZERO)[1])
+    assert np.isinf(fd.debug(np.log, nans=True, infinities=False)(ZERO)[1])
