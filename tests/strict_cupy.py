@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from .strict_cupy_array import Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
+from .strict_cupy_array import TRANSFERS, Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
 
 COUNT = 2
@@ -59,6 +59,7 @@ trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdim
 """
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
+WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # for a number from the device
 FOURIER = "fft ifft rfft irfft hfft ihfft".split()
 SPECIAL = "beta betaln digamma erf erfc erfcinv erfcx erfinv gammainc gammaincc gammaln i0 i0e i1 i1e zeta".split()
 CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
@@ -99,7 +100,7 @@ class ufunc:  # noqa: N801, CuPy's name
         results = self.function(
             *map(operand, args), out=tuple([None if y is None else here(y) for y in outs]), dtype=dtype, casting=casting
         )
-        made = [wrap(result) if y is None else y for y, result in zip(outs, results if nout > 1 else [results], strict=True)]
+        made = [wrap(np.asarray(result, order="C")) if y is None else y for y, result in zip(outs, results if nout > 1 else [results], strict=True)]
         return made[0] if nout == 1 else tuple(made)
 
     def outer(self, a: Any, b: Any) -> Any:
@@ -175,6 +176,8 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
         )
         if out is not None:
             return out
+        if name in WAITING:
+            TRANSFERS.append(name)
         if isinstance(result, bool | int) and name in {"count_nonzero", "may_share_memory", "shares_memory"}:
             return result
         first = args[0] if args and isinstance(args[0], ndarray) else None
@@ -238,6 +241,7 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None =
     if isinstance(a, ndarray):
         same = a._device == current[-1] and not copy and dtype in {None, a.dtype}
         return a if same else wrap(np.array(a._numbers, dtype))
+    TRANSFERS.append("upload")
     return wrap(np.array(a, dtype))
 
 

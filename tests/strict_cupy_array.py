@@ -11,6 +11,7 @@ import numpy as np
 PYTHON_SCALARS = (bool, int, float, complex)
 KINDS = "?bhilqBHILQefdFD"
 current = [0]
+TRANSFERS: list[str] = []  # what has made the host wait for the device, or has copied from the one to the other
 
 
 class Device:
@@ -138,14 +139,18 @@ class ndarray:  # noqa: N801, CuPy's name
     real = property(lambda self: wrap(self._numbers.real, self._device))
     imag = property(lambda self: wrap(self._numbers.imag, self._device))
 
+    def _on_host(self, what: str) -> np.ndarray:
+        TRANSFERS.append(what)
+        return self._numbers
+
     def get(self) -> np.ndarray:
-        return self._numbers.copy()
+        return self._on_host("get").copy()
 
     def item(self) -> Any:
-        return self._numbers.item()
+        return self._on_host("item").item()
 
     def tolist(self) -> Any:
-        return self._numbers.tolist()
+        return self._on_host("tolist").tolist()
 
     def fill(self, value: Any) -> None:
         if isinstance(value, ndarray):
@@ -174,16 +179,16 @@ class ndarray:  # noqa: N801, CuPy's name
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self._numbers)
+        return bool(self._on_host("bool"))
 
     def __int__(self) -> int:
-        return int(self._numbers)
+        return int(self._on_host("int"))
 
     def __float__(self) -> float:
-        return float(self._numbers)
+        return float(self._on_host("float"))
 
     def __complex__(self) -> complex:
-        return complex(self._numbers)
+        return complex(self._on_host("complex"))
 
     def __array__(self, dtype: Any = None) -> np.ndarray:
         raise TypeError(
@@ -199,6 +204,7 @@ class ndarray:  # noqa: N801, CuPy's name
         if isinstance(value, ndarray):
             here(self)[parts] = here(value)
         elif advanced:  # CuPy uploads it
+            TRANSFERS.append("upload of a value")
             here(self)[parts] = np.asarray(value, self.dtype)
         else:
             wrap(self._numbers[parts, ...] if parts is not Ellipsis else self._numbers, self._device).fill(value)
@@ -241,9 +247,12 @@ def index_of(index: Any) -> tuple[Any, bool]:
         parts = [index_of(part) for part in index]
         return tuple([part for part, _ in parts]), any(advanced for _, advanced in parts)
     if isinstance(index, ndarray):
+        if index.dtype == bool:
+            TRANSFERS.append("the count of a mask")
         return here(index), True
     if index is None or index is Ellipsis or isinstance(index, slice) or (np.isscalar(index) and not isinstance(index, bool | np.bool_)):
         return index, False
+    TRANSFERS.append("upload of an index")
     return np.asarray(index), True
 
 

@@ -34,7 +34,7 @@ CONSTANTS = r"""
 #define CUDART_NAN __longlong_as_double(0xfff8000000000000ULL)
 """
 
-# As in CuPy: a float in all but storage, so that results are rounded where they are assigned.
+# As in CuPy, which has it where a parameter is one, or where it is included: a float in all but storage, so that results are rounded where they are assigned.
 FLOAT16 = r"""
 struct float16 {
     unsigned short bits;
@@ -104,6 +104,8 @@ _CHOICE(long long, unsigned long long) _CHOICE(unsigned long long, long long)
 extern "C" double fma(double, double, double);
 extern "C" float fmaf(float, float, float);
 inline float fma(float x, float y, float z) { return fmaf(x, y, z); }
+extern "C" double ldexp(double, int);
+inline float ldexp(float x, int n) { return __builtin_ldexpf(x, n); }
 inline float pow(float x, int y) { return powf(x, y); }
 inline double pow(double x, int y) { return pow(x, double(y)); }
 inline double copysign(float x, double y) { return copysign(double(x), y); }
@@ -119,6 +121,9 @@ inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y,
 #define HALF_TO_FLOAT(v, bits) _Float16 h; __builtin_memcpy(&h, &bits, 2); v = h
 #define FLOAT_TO_HALF(bits, v) _Float16 h = v; __builtin_memcpy(&bits, &h, 2)
 """
+
+
+INCLUDE = '#include "cupy/float16.cuh"'
 
 
 class Parameter(NamedTuple):
@@ -191,7 +196,8 @@ class ElementwiseKernel:
         self.operation, self.preamble, self.no_return, self.return_tuple = operation, preamble, no_return, return_tuple
         self.name = self.__name__ = name
         arrays = "".join([f"{p.ctype}* _raw_{p.name} = ({p.ctype}*)_arrays[{k}];\n" for k, p in enumerate(self.params)])
-        half = FLOAT16 if any(p.ctype == "float16" for p in self.params) else ""
+        half = FLOAT16 if INCLUDE in preamble or any(p.ctype == "float16" for p in self.params) else ""
+        preamble = preamble.replace(INCLUDE, "")
         self.source = (
             f'{ON_THE_CPU}{CONSTANTS}{half}\n#line 1 "{name}.cu"\n{preamble}\nextern "C" void {name}(ptrdiff_t _size, void** _arrays) '
             f"{{\n{arrays}{loop_prep};\n{loop(self.in_params, self.out_params, operation, 'for (ptrdiff_t i = 0; i < _size; ++i)')}\n"

@@ -16,7 +16,7 @@ import pytest
 from fdezero.core import REGISTRY
 from fdezero.random import cuda
 
-from .strict_cupy_kernel import CONSTANTS, FLOAT16, loop, parameters
+from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 
 # What CuPy passes, but for the architecture, which is that of the device.
 OPTIONS = ["--gpu-architecture=compute_80", "-ftz=true", "--device-as-default-execution-space"]
@@ -24,6 +24,7 @@ HALVES = """
 #define HALF_TO_FLOAT(v, bits) asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits))
 #define FLOAT_TO_HALF(bits, v) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v))
 """
+FLOATING, WHOLE = ("float", "double"), ("signed char", "unsigned int", "long long")
 EXPRESSIONS = {name: primitive.c for name, primitive in REGISTRY.items() if getattr(primitive, "c", None)}
 
 
@@ -73,7 +74,8 @@ def kernel_source(in_params: str, out_params: str, operation: str, name: str = "
     inputs, outputs = parameters(in_params), parameters(out_params)
     arguments = [f"const {p.ctype}* _raw_{p.name}" for p in inputs] + [f"{p.ctype}* _raw_{p.name}" for p in outputs]
     start, step = "(ptrdiff_t)blockIdx.x * blockDim.x + threadIdx.x", "(ptrdiff_t)blockDim.x * gridDim.x"
-    half = HALVES + FLOAT16 if any(p.ctype == "float16" for p in inputs + outputs) else ""
+    half = HALVES + FLOAT16 if INCLUDE in preamble or any(p.ctype == "float16" for p in inputs + outputs) else ""
+    preamble = preamble.replace(INCLUDE, "")
     return (
         f'{CONSTANTS}{half}\n#line 1 "{name}.cu"\n{preamble}\nextern "C" __global__ void {name}({", ".join(arguments)}, ptrdiff_t _size) '
         f"{{\n{loop(inputs, outputs, operation, f'for (ptrdiff_t i = {start}; i < _size; i += {step})')}\n}}\n"
@@ -84,8 +86,7 @@ def test_the_kernel_of_random_numbers_compiles() -> None:
     assert ".entry fdezero_words" in compile_cuda(cuda.SOURCE)
 
 
-@pytest.mark.parametrize("kind", ["float", "double"])
-@pytest.mark.parametrize("name", EXPRESSIONS)
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in EXPRESSIONS for kind in (WHOLE if "bitwise" in name or "shift" in name or name == "invert" else FLOATING)])
 def test_every_expression_compiles(name: str, kind: str) -> None:
     count = 1 + max(int(k) for k in re.findall(r"\bx(\d)\b", EXPRESSIONS[name]))
     arguments = ", ".join(f"{kind} x{k}" for k in range(count))

@@ -230,7 +230,7 @@ class Compiled:
         if not hasattr(leaf, "dtype"):
             return type(leaf)
         device = getattr(leaf, "device", None)
-        return _layout(leaf) if device is None or device == "cpu" else (*_layout(leaf), str(device))
+        return _layout(leaf) if device is None or device == "cpu" else (*_layout(leaf), f"gpu:{device.id}")
 
     def _paths(self, args: Any, kwargs: Any) -> list[str]:
         names = [*self.parameters, *[f"argument{i}" for i in range(len(self.parameters), len(args))]]

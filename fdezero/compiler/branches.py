@@ -14,6 +14,7 @@ from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
 from .loops import is_structured, program_of
+from .passes import ones_like
 from .program import Program
 from .record import example_of, is_recorded, owned, record
 
@@ -98,6 +99,8 @@ class Cond(Region):
 def _zeros(atom: Any) -> Any:
     if atom.kind != "array":
         return atom.dtype.type(0)
+    if atom.device != "cpu":
+        return zeros_like(ones_like(atom))
     return np.zeros(atom.shape, atom.dtype)
 
 

@@ -2,6 +2,7 @@
 
 import keyword
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..core import Primitive, Region
 from ..ops import shape as shape_ops
-from . import runtime
+from . import kernels, runtime
 from .fuse import Fused, is_number
 from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from .passes import read_only
@@ -48,7 +49,10 @@ class Emitter:
 
     def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
         self.graph, self.plan, self.threads = graph, plan, threads
-        self.xp = "np"
+        self.on_gpu = is_on_gpu(graph)
+        self.xp = "np"  # the module that computes the instruction that is written now
+        self.over = kernels.written_over(graph) if self.on_gpu else {}
+        self.kernels: dict[tuple[str, ...], str] = {}  # by their text
         self.namespace: dict[str, Any] = {"np": np, "memory": runtime.memory, "array": runtime.array, "Outputs": runtime.Outputs}
         self.names: dict[Atom, str] = {}
         self.build: list[str] = []
@@ -68,9 +72,14 @@ class Emitter:
         value = atom.value
         if type(value) in (int, bool, type(None), str) or (type(value) in (float, complex) and np.isfinite(value)):
             return f"({value!r})" if isinstance(value, complex) or (not isinstance(value, bool | str | None) and value < 0) else repr(value)
-        key = atom.key
+        moved = self.xp == "cp" and isinstance(value, np.ndarray)
+        key = (atom.key, moved)
         if key not in self.shown:
-            self.shown[key] = self.keep(f"c{len(self.shown)}", value, str(atom))
+            self.shown[key] = name = f"c{len(self.shown)}"
+            if moved:  # once: it would be copied to the GPU in every call
+                self.build.append(f"{name} = cp.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
+            else:
+                self.shown[key] = self.keep(name, value, str(atom))
         return self.shown[key]
 
     def keep(self, name: str, value: Any, comment: str) -> str:
@@ -113,12 +122,19 @@ class Emitter:
             for variable in instruction.outputs:
                 self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
                 counter += 1
-        for instruction in graph.instructions:
+        dying = self._dying() if self.on_gpu else {}
+        for number, instruction in enumerate(graph.instructions):
+            computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
+            self.xp = "cp" if computed and instruction.output.device != "cpu" else "np"
             self._instruction(instruction)
+            if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
+                self.body.append(f"del {', '.join(names)}")
+        self.xp = "np"
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
-        called = self._fresh(graph.name, {*self.namespace, self.xp})  # a function called tanh may call tanh
-        lines = [f"def build({self.xp}):"] + [f"    {line}" for line in self.build] + ["", f"    def {called}({arguments}):"]
+        called = self._fresh(graph.name, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
+        lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
+        lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
             lines.append("        outputs = results.take()")
             lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
@@ -126,6 +142,21 @@ class Emitter:
         lines += [f"        {line}" for line in self.body]
         lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {called}", ""]
         return "\n".join(lines)
+
+    def _dying(self) -> dict[int, list[Variable]]:
+        """The arrays on the GPU that the program itself makes, by the number of the instruction that needs them last.
+
+        Forgotten there, their memory serves the next results: CuPy's pool hands it out again.
+        """
+        last: dict[Atom, int] = {}
+        for number, instruction in enumerate(self.graph.instructions):
+            last.update(dict.fromkeys((*instruction.inputs, *instruction.outputs), number))
+        dying: dict[int, list[Variable]] = {}
+        for variable, number in last.items():
+            kept = variable in self.graph.inputs or variable in self.graph.outputs
+            if isinstance(variable, Variable) and not kept and variable.kind == "array":
+                dying.setdefault(number, []).append(variable)
+        return dying
 
     def _fresh(self, name: str, taken: set[str]) -> str:
         while name in taken:
@@ -161,7 +192,8 @@ class Emitter:
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
-            fresh = isinstance(root, Variable) and root not in self.graph.inputs and atom.kind == "array"
+            fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == "cpu"
+            fresh = fresh and isinstance(root, Variable)
             return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []
@@ -174,6 +206,9 @@ class Emitter:
         return handed
 
     def _instruction(self, instruction: Instruction) -> None:
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
+            self._kernel(instruction, instruction.operation)
+            return
         if isinstance(instruction.operation, Fused):
             self._fused(instruction, instruction.operation)
             return
@@ -197,10 +232,12 @@ class Emitter:
         ufunc = ufunc_of(operation)
         if out is not None and ufunc is not None:
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
+        if self.xp == "cp" and ufunc is not None and operation.impl not in SYMBOLS and hasattr(sys.modules["cupy"], ufunc.__name__):
+            return f"cp.{ufunc.__name__}({', '.join(names)})"
         keywords = {name: self.literal(value) for name, value in params.items()}
-        if out is not None and isinstance(operation.write, str):
-            text = operation.write.format(*names, args=", ".join(names), out=out, **keywords)
-            return text.replace("xp.", f"{self.xp}.")
+        if isinstance(operation.write, str) and (out is not None or (self.xp == "cp" and ", out={out}" in operation.write)):
+            form = operation.write if out is not None else operation.write.replace(", out={out}", "")
+            return form.format(*names, args=", ".join(names), out=out, **keywords).replace("xp.", f"{self.xp}.")
         if out is not None:
             function = self.keep(f"write_{operation.name}", operation.write, "")
             return f"{function}({', '.join([out, *names, *[f'{k}={v}' for k, v in keywords.items()]])})"
@@ -215,6 +252,17 @@ class Emitter:
         function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
         left = ", ".join(self.names[v] for v in instruction.outputs)
         self.body.append(f"{left}, = {function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}")
+
+    def _kernel(self, instruction: Instruction, fused: Fused) -> None:
+        operands, text = kernels.write(fused.body)
+        if text not in self.kernels:
+            name = self.kernels[text] = f"kernel{len(self.kernels)}"
+            call = f'{name} = cp.ElementwiseKernel({text[0]}, """'
+            self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.options_of(fused.body)})']
+        into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
+        left = ", ".join(self.names[y] for y in instruction.outputs)
+        call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
+        self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
         body, number = fused.body, sum(name.startswith("blocks") for name in self.namespace)
@@ -277,3 +325,8 @@ class Emitter:
             lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
         return dtypes, lines
 
+
+
+def is_on_gpu(graph: Graph) -> bool:
+    """Whether anything is computed on a GPU."""
+    return any(variable.device != "cpu" for instruction in graph.instructions for variable in instruction.outputs)

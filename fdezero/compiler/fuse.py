@@ -1,7 +1,7 @@
 """Fusion: runs of elementwise operations on large arrays become one step, which goes through memory once.
 
-A group runs block by block, each small enough to stay in the cache. It grows as long as nothing outside of it needs what is
-computed in it, and runs where that is first needed. Programs on the GPU are not fused.
+A group on the CPU runs block by block, each small enough to stay in the cache; on the GPU it is one kernel, whatever its size. It
+grows as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import attrs
 
 from ..core import Primitive, Region
 from ..ops.reductions import sum_axes
+from . import kernels
 from .graph import Atom, Graph, Instruction, Variable, ufunc_of
 
 LARGE = 1 << 16  # entries from which a group on the CPU pays
@@ -18,8 +19,8 @@ LARGE = 1 << 16  # entries from which a group on the CPU pays
 class Fused(Region):
     """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
 
-    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows.
-    `total` is the instruction that sums up a result, if one ends the group.
+    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows; in the mode
+    "kernel" they broadcast. `total` is the instruction that sums up a result, if one ends the group.
     """
 
     def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
@@ -71,7 +72,7 @@ def fuse(graph: Graph, large: int | None = None) -> Graph:
         key = _key_of(instruction, large)
         group = open_groups.get(key) if key is not None else None
         if key is not None:
-            flat = _lies_alike(instruction)
+            flat = instruction.output.device != "cpu" or _lies_alike(instruction)
             if group is not None and not group.takes(instruction, flat):
                 close(group)
                 group = None
@@ -98,7 +99,7 @@ def _key_of(instruction: Instruction, large: int) -> Any:
     if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return None
     if y.device != "cpu":
-        return None
+        return (y.shape, y.device) if kernels.is_expressible(instruction) else None
     if y.size < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
     if not _lies_alike(instruction) and not _in_rows(y):
@@ -161,14 +162,24 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
         if isinstance(step, Instruction):
             instructions.append(step)
             continue
-        if len(step.instructions) == 1 and step.total is None:
-            instructions += step.instructions
-            continue
-        inside = [v for i in step.instructions for v in i.outputs]
-        leaving = tuple(v for v in inside if v in kept or last_reader.get(v, number) > number)
-        read = dict.fromkeys(atom for i in step.instructions for atom in i.inputs if atom not in step.made and isinstance(atom, Variable))
-        body = Graph("fused", tuple(read), tuple(step.instructions), leaving)
-        fused = Fused(body, "flat" if step.flat else "rows", step.total)
-        outputs = leaving + (step.total.outputs if step.total is not None else ())
-        instructions.append(Instruction(fused, tuple(read), {}, outputs, step.instructions[0].line))
+        leaving = {v for i in step.instructions for v in i.outputs if v in kept or last_reader.get(v, number) > number}
+        instructions += _as_one(step, step.instructions, leaving)
     return attrs.evolve(graph, instructions=tuple(instructions))
+
+
+def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:
+    """The steps of a group as one instruction, or as several where a kernel would have too many operands."""
+    if len(steps) == 1 and group.total is None:
+        return steps
+    on_gpu = steps[0].output.device != "cpu"
+    made = {v for step in steps for v in step.outputs}
+    outputs = tuple([step.output for step in steps if step.output in leaving])
+    read = tuple(dict.fromkeys([a for step in steps for a in step.inputs if isinstance(a, Variable) and a not in made]))
+    body = Graph("fused", read, tuple(steps), outputs)
+    if on_gpu and len(kernels.operands_of(body)) + len(outputs) > kernels.MOST:
+        half = len(steps) // 2
+        later = {a for step in steps[half:] for a in step.inputs if isinstance(a, Variable)}
+        return [*_as_one(group, steps[:half], leaving | later), *_as_one(group, steps[half:], leaving)]
+    fused = Fused(body, "kernel" if on_gpu else "flat" if group.flat else "rows", group.total)
+    total = group.total.outputs if group.total is not None else ()
+    return [Instruction(fused, read, {}, outputs + total, steps[0].line)]

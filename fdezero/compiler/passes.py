@@ -1,5 +1,6 @@
 """The passes, graph -> graph: what need not be computed, or not so, before buffers are planned. All keep the same bits."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import attrs
 import numpy as np
 
 from ..core import Region
+from ..devices import parse_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from .graph import Atom, Constant, Graph, Instruction, Variable
@@ -147,9 +149,10 @@ def _one_value(constant: Constant) -> Any:
     value = constant.value
     if constant.kind != "array":
         return value
-    if isinstance(value, np.ndarray) and value.size and all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
-        return value.flat[0]
-    return None
+    if not value.size or not all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
+        return None
+    first = value[(0,) * len(value.shape)]
+    return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
 
 
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
@@ -213,7 +216,9 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
             before = maker.inputs[0]
         if before is not None:
             narrow = [*inputs[:i], before, *inputs[i + 1 :]]
-            if np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
+            # On the GPU an array has to be left among them: of numbers alone a number would be made, on the host.
+            left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
+            if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow
     return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
 
@@ -225,9 +230,8 @@ def expand(graph: Graph) -> Graph:
     for instruction in graph.instructions:
         instruction = _renamed(instruction, replaced)
         operation = instruction.operation
-        arrays = [atom for atom in instruction.inputs if isinstance(atom, Variable) and atom.kind == "array"]
-        # On the GPU nothing is written into given memory, so that the parts would be no better than the whole.
-        if isinstance(operation, Region) or not operation.expand or not arrays or arrays[0].device != "cpu":
+        arrays = any(isinstance(atom, Variable) and atom.kind == "array" for atom in instruction.inputs)
+        if isinstance(operation, Region) or not operation.expand or not arrays:
             instructions.append(instruction)
             continue
         body = _implementation(instruction)
@@ -261,6 +265,9 @@ def ones_like(variable: Variable) -> Any:
     if variable.kind == "scalar":
         return variable.dtype.type(1)
     shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
+    if (index := parse_device(variable.device)) is not None:  # where a layout changes nothing but the time that an operation takes
+        with sys.modules["cupy"].cuda.Device(index):
+            return sys.modules["cupy"].ones(shape, variable.dtype)
     if not variable.size or any(s % itemsize for s in strides):
         return np.ones(shape, variable.dtype)
     spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]

@@ -38,7 +38,7 @@ def is_written(instruction: Instruction) -> bool:
     """Whether compiled code can write the result into memory that it is given."""
     operation, y = instruction.operation, instruction.output
     if isinstance(operation, Fused):
-        return True
+        return operation.mode != "kernel"
     if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return False
     if y.device != "cpu":  # CuPy's memory pool hands out what was freed at next to no cost

@@ -2,6 +2,7 @@
 
 import itertools
 import linecache
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,13 +35,14 @@ class Executable:
         namespace = dict(emitter.namespace)
         exec(compile(self.source, self.filename, "exec"), namespace)
         self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace["build"]
+        self.module = sys.modules["cupy"] if emitter.on_gpu else np
         self.free: list[Callable[..., tuple[Any, ...]]] = []
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         try:
             instance = self.free.pop()
         except IndexError:
-            instance = self.build(np)
+            instance = self.build(self.module)
         with np.errstate(all="ignore"):
             outputs = instance(*leaves)
         self.free.append(instance)  # not after an error: the traceback may hold its arrays

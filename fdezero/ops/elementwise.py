@@ -28,6 +28,10 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
+# Of the sign of the divisor, also where it is 0; fmod is exact, which x0 - floor(x0 / x1) * x1 is not.
+REMAINDER = "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)"
+
+
 def _log_of_base(y: Any, x: Any) -> Any:
     """log(x), and 0 where x ** exponent has no derivative for its exponent."""
     if getattr(y, "dtype", np.dtype(type(y))).kind == "c":
@@ -52,7 +56,7 @@ power = elementwise(
     impl=operator.pow,
 )
 absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)")
-remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c="x0 - floor(x0 / x1) * x1")
+remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER)
 fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)")
 
 # Exponentials and logarithms
@@ -69,13 +73,13 @@ logaddexp = elementwise(
     "logaddexp",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1)),
     lambda t, x0, x1: t * sigmoid(_difference(x1, x0)),
-    c="fmax(x0, x1) + log1p(exp(-fabs(x0 - x1)))",
+    c="fmax(x0, x1) + log1p(exp(-fabs(x0 == x1 ? 0 : x0 - x1)))",
 )
 logaddexp2 = elementwise(
     "logaddexp2",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1) * LN2),
     lambda t, x0, x1: t * sigmoid(_difference(x1, x0) * LN2),
-    c="fmax(x0, x1) + log2(1 + exp2(-fabs(x0 - x1)))",
+    c="fmax(x0, x1) + log2(1 + exp2(-fabs(x0 == x1 ? 0 : x0 - x1)))",
 )
 
 
@@ -139,10 +143,10 @@ def _share(t: Any, y: Any, mine: Any, other: Any) -> Any:
 
 
 maximum = elementwise(
-    "maximum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 >= x1 ? x0 : x1"
+    "maximum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 >= x1 || x0 != x0 ? x0 : x1"
 )
 minimum = elementwise(
-    "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 ? x0 : x1"
+    "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 || x0 != x0 ? x0 : x1"
 )
 fmax = elementwise(
     "fmax", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmax(x0, x1)"
@@ -163,7 +167,7 @@ clip = elementwise(
     lambda t, x0, x1, x2: np.where((x0 >= x1) & (x0 <= x2), t, 0),
     lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, 0),
     lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
-    c="fmin(fmax(x0, x1), x2)",
+    c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
     write="xp.clip({0}, {1}, {2}, out={out})",
 )
 ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)")
@@ -179,7 +183,9 @@ def _sigmoid(x: Any) -> Any:
 
 # Activations that a composition would make several passes of
 sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True)
-relu: Elementwise = elementwise("relu", lambda t, y: t * (y > 0), c="x0 > 0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True)
+relu: Elementwise = elementwise(
+    "relu", lambda t, y: t * (y > 0), c="x0 >= 0 || x0 != x0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True
+)
 
 
 def _spacing(x: Any) -> Any:
@@ -201,22 +207,24 @@ less = discrete("less", c="x0 < x1", impl=operator.lt)
 less_equal = discrete("less_equal", c="x0 <= x1", impl=operator.le)
 greater = discrete("greater", c="x0 > x1", impl=operator.gt)
 greater_equal = discrete("greater_equal", c="x0 >= x1", impl=operator.ge)
-bitwise_and = discrete("bitwise_and", operator.and_)
-bitwise_or = discrete("bitwise_or", operator.or_)
-bitwise_xor = discrete("bitwise_xor", operator.xor)
-left_shift = discrete("left_shift", operator.lshift)
-right_shift = discrete("right_shift", operator.rshift)
+bitwise_and = discrete("bitwise_and", c="x0 & x1", impl=operator.and_)
+bitwise_or = discrete("bitwise_or", c="x0 | x1", impl=operator.or_)
+bitwise_xor = discrete("bitwise_xor", c="x0 ^ x1", impl=operator.xor)
+left_shift = discrete("left_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 << x1 : 0", impl=operator.lshift)
+right_shift = discrete(
+    "right_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 >> x1 : x0 < 0 ? -1 : 0", impl=operator.rshift
+)
 floor_divide = discrete("floor_divide", operator.floordiv)
-invert = discrete("invert", np.invert)
+invert = discrete("invert", np.invert, c="~x0")
 logical_and = discrete("logical_and", np.logical_and, c="x0 && x1")
 logical_or = discrete("logical_or", np.logical_or, c="x0 || x1")
-logical_xor = discrete("logical_xor", np.logical_xor)
+logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1")
 logical_not = discrete("logical_not", np.logical_not, c="!x0")
 isnan = discrete("isnan", np.isnan, c="isnan(x0)")
 isinf = discrete("isinf", np.isinf, c="isinf(x0)")
 isfinite = discrete("isfinite", np.isfinite, c="isfinite(x0)")
-signbit = discrete("signbit", np.signbit)
-sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0")
+signbit = discrete("signbit", np.signbit, c="signbit(x0)")
+sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0")
 floor = discrete("floor", np.floor, c="floor(x0)")
 ceil = discrete("ceil", np.ceil, c="ceil(x0)")
 trunc = discrete("trunc", np.trunc, c="trunc(x0)")

@@ -1,0 +1,508 @@
+"""The kernels of compiled programs on CuPy arrays: what eager code computes there, for every operation, dtype and special value."""
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import numpy as fnp
+from fdezero import optim
+from fdezero.compiler import kernels
+from fdezero.compiler.passes import optimise
+from fdezero.core import REGISTRY
+from fdezero.testing import assert_trees_close
+
+from .programs import Program, programs
+from .strict_cupy import gpu, make_cupy, strict_cupy  # noqa: F401, fixtures
+from .strict_cupy_kernel import ElementwiseKernel
+from .test_cuda_sources import compile_cuda, kernel_source
+
+INF, NAN = float("inf"), float("nan")
+FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-3, 700.0, INF, -INF, NAN]
+DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"]
+UNARY = (
+    "negative positive square reciprocal absolute exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh "
+    "tanh arcsinh arccosh arctanh deg2rad rad2deg sigmoid relu invert logical_not isnan isinf isfinite signbit sign floor ceil trunc rint"
+).split()
+BINARY = (
+    "add subtract multiply divide power remainder fmod logaddexp logaddexp2 arctan2 hypot maximum minimum fmax fmin copysign equal not_equal "
+    "less less_equal greater greater_equal bitwise_and bitwise_or bitwise_xor left_shift right_shift logical_and logical_or logical_xor"
+).split()
+# Of these compiled code gives the bits of eager code; of the others, which are those of another library, a few units in the last place.
+EXACT = set(
+    "negative positive square reciprocal absolute sqrt relu invert logical_not isnan isinf isfinite signbit sign floor ceil trunc rint add "
+    "subtract multiply divide remainder fmod maximum minimum fmax fmin copysign equal not_equal less less_equal greater greater_equal "
+    "bitwise_and bitwise_or bitwise_xor left_shift right_shift logical_and logical_or logical_xor".split()
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with np.errstate(all="ignore"):
+        yield
+
+
+def values(dtype: str) -> np.ndarray:
+    """Numbers of the dtype among which all its special ones are."""
+    if dtype == "bool":
+        return np.array([False, True])
+    if dtype.startswith("float"):
+        return np.array([*FLOATS, np.finfo(dtype).max, np.finfo(dtype).tiny]).astype(dtype)
+    info = np.iinfo(dtype)
+    return np.array([*{0, 1, 2, 3, 7, info.max, info.max // 2 + 1, info.min, max(info.min, -1), max(info.min, -3)}], dtype)
+
+
+def defined(names: Sequence[str], *examples: np.ndarray) -> list[str]:
+    """The operations that NumPy has for these dtypes."""
+    found = []
+    for name in names:
+        try:
+            y = REGISTRY[name](*examples)
+        except (TypeError, ValueError):  # integers have no negative powers
+            continue
+        found += [name] if y.dtype.name in DTYPES else []
+    return found
+
+
+def all_at_once(names: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    return lambda *args: {name: REGISTRY[name](*args) for name in names}
+
+
+def assert_same(name: str, actual: Any, expected: Any, exact: bool) -> None:
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape), name
+    if exact or expected.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, expected, name)
+        # The greater of two zeros is either.
+        if name not in ("maximum", "minimum", "fmax", "fmin", "relu") and expected.dtype.kind == "f":
+            numbers = ~np.isnan(expected)
+            np.testing.assert_array_equal(np.signbit(actual[numbers]), np.signbit(expected[numbers]), f"{name}: signs")
+    else:
+        units = {2: 2, 4: 8, 8: 8}[expected.dtype.itemsize]
+        tiny = np.finfo(expected.dtype).tiny
+        np.testing.assert_allclose(actual.astype("f8"), expected.astype("f8"), units * float(np.finfo(expected.dtype).eps), float(tiny), err_msg=name)
+
+
+def check(function: Callable[..., dict[str, Any]], xp: Any, *args: np.ndarray) -> str:
+    """Two calls of the compiled function against eager code on the same arrays; the source."""
+    given_ = [xp.asarray(x) for x in args]
+    expected, compiled = fd.to_numpy(function(*given_)), fd.compile(function)
+    for _ in range(2):
+        for name, y in fd.to_numpy(compiled(*given_)).items():
+            assert_same(name, y, expected[name], name in EXACT)
+    for x, given_x in zip(args, given_, strict=True):
+        np.testing.assert_array_equal(given_x.get(), x)
+    return str(compiled.source)
+
+
+@pytest.fixture
+def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:  # noqa: F811
+    """What every kernel is made of."""
+    made: list[tuple[str, ...]] = []
+
+    def make(inputs: str, outputs: str, operation: str, name: str, **options: Any) -> Any:
+        made.append((inputs, outputs, operation, name, options.get("preamble", "")))
+        return ElementwiseKernel(inputs, outputs, operation, name, **options)
+
+    monkeypatch.setattr(strict_cupy, "ElementwiseKernel", make)
+    return made
+
+
+# --- every operation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_operations_of_one_operand(dtype: str, gpu: Any) -> None:  # noqa: F811
+    x = values(dtype)
+    names = defined(UNARY, x)
+    names = [name for name in names if dtype[0] == "f" or name != "reciprocal"]  # 1 // 0 is undefined
+    source = check(all_at_once(names), gpu, x)
+    assert source.count("ElementwiseKernel") >= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_operations_of_two_operands(dtype: str, gpu: Any) -> None:  # noqa: F811
+    x = values(dtype)
+    names = [name for name in defined(BINARY, x, x) if name != "power" or dtype[0] == "f"]
+    pairs = np.array([*itertools.product(x, x)], dtype)
+    if dtype.startswith("float"):  # the differences of 700 and 3 are no matter of logaddexp2, whose 2**-697 no float32 holds
+        names = [name for name in names if name != "logaddexp2"]
+    source = check(all_at_once(names), gpu, pairs[:, 0].copy(), pairs[:, 1].copy())
+    assert source.count("ElementwiseKernel") >= 1
+
+
+PAIRS = [("float32", "int32"), ("float32", "bool"), ("float16", "float32"), ("int8", "uint8"), ("uint16", "int64"), ("int64", "uint64"), ("bool", "int16")]
+
+
+@pytest.mark.parametrize("dtypes", PAIRS, ids="-".join)
+def test_operands_of_two_dtypes(dtypes: tuple[str, str], gpu: Any) -> None:  # noqa: F811
+    left, right = map(values, dtypes)
+    names = [name for name in defined(BINARY, left[:1], right[:1]) if name in EXACT]
+    check(all_at_once(names), gpu, left[:, None].copy(), right)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_choices_bounds_and_casts(dtype: str, gpu: Any) -> None:  # noqa: F811
+    x = values(dtype)
+    others = x[::-1].copy()
+
+    def function(mask: Any, x: Any, y: Any) -> dict[str, Any]:
+        made = {"where": fnp.where(mask, x, y), "by itself": fnp.where(x, y, x), "clip": fnp.clip(x, y, x)}
+        if dtype != "bool":
+            made |= {"numbers": fnp.where(mask, x, 1), "bounds": fnp.clip(x, 1, 3)}
+        if dtype[0] == "f":
+            made |= {"pairs": REGISTRY["clip"](x, y, fnp.flip(y)), "weak": x * 0.1 + 2 - True, "infinite": fnp.minimum(x, INF)}
+        return made
+
+    mask = np.arange(x.size) % 2 == 0
+    source = check(function, gpu, mask, x, others)
+    assert "ElementwiseKernel" in source
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_cast(dtype: str, gpu: Any) -> None:  # noqa: F811
+    x = np.array([0, 1, 2, 3, 100]).astype(dtype)  # what is beyond the range of an integer is undefined
+    check(lambda x: {to: x.astype(to) for to in DTYPES if to != dtype}, gpu, x)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "bool"])
+def test_numbers_that_change_from_call_to_call(dtype: str, gpu: Any) -> None:  # noqa: F811
+    def function(x: Any, rate: float, step: int) -> tuple[Any, ...]:
+        moved = x * rate + 1
+        return moved, moved * step, x * step > 2, fnp.where(x > step, x, rate)
+
+    compiled = fd.compile(function)
+    x = gpu.asarray(np.array([0, 1, 2, 5]).astype(dtype))
+    for rate, step in ((0.1, 2), (0.3, 3), (NAN, 0), (-INF, 1)):
+        for y, expected in zip(compiled(x, rate, step), function(x, rate, step), strict=True):
+            assert y.dtype == expected.dtype
+            np.testing.assert_array_equal(y.get(), expected.get())
+    assert len(compiled.recordings) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "text"),
+    [
+        (0.1, "float32", "0.1f"), (0.1, "float64", "0.1"), (1e-8, "float32", "1e-08f"), (-0.0, "float32", "(-0.0f)"), (1, "float16", "1.0f"),
+        (INF, "float32", "CUDART_INF_F"), (-INF, "float64", "(-CUDART_INF)"), (NAN, "float16", "CUDART_NAN_F"), (True, "bool", "true"),
+        (3, "int64", "3LL"), (-(2**63), "int64", "(-9223372036854775807LL - 1)"), (2**64 - 1, "uint64", "18446744073709551615ULL"),
+        (-3, "int8", "(signed char)(-3)"), (7, "uint32", "7u"), (-(2**31), "int32", "(-2147483647 - 1)"),
+    ],
+)  # fmt: skip
+def test_literals(value: Any, dtype: str, text: str) -> None:
+    assert kernels.literal(value, np.dtype(dtype)) == text
+    with pytest.raises(OverflowError):
+        kernels.literal(300, np.dtype("uint8"))
+
+
+# --- random programs -------------------------------------------------------------------------------------------------
+
+NAMES = ["+", "-", "*", "<", ">=", "==", "maximum", "minimum", "square", "where", "sign", "floor", "fmax", "clip_arrays", "logical_xor", "astype"]
+NAMES = NAMES * 3 + ["transpose", "broadcast_to", "index", "reshape", "sum", "expand_dims"]
+patient = settings(max_examples=settings().max_examples, suppress_health_check=list(HealthCheck))
+
+
+def on_gpu(xp: Any, inputs: Sequence[Any]) -> list[Any]:
+    return [xp.asarray(np.array(x)) if isinstance(x, np.ndarray) else x for x in inputs]
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[Any]:
+    """The stand-in, for all examples of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        made: Any = make_cupy()
+        patch.setitem(sys.modules, "cupy", made)
+        yield made
+
+
+def agree(program: Program, seed: int, module: Any, chains: Sequence[Sequence[str]], same: Callable[[Any, Any], None]) -> None:
+    """Three calls of the program under the chains of transforms against the first chain, which is eager."""
+    inputs = on_gpu(module, program.arguments(seed))
+    vars(program.body)["closure"] = on_gpu(module, program.body.closure)
+    before = fd.to_numpy(inputs)
+    eager, *others = [program.transformed(chain, fd.compile) for chain in chains]
+    try:
+        expected = fd.to_numpy(eager(*inputs))
+    except (TypeError, OverflowError, fd.errors.FdezeroError) as error:  # CuPy's refusals, of NumPy's arrays for one
+        event(f"no eager result: {type(error).__name__}")
+        assume(False)
+    for compiled in others:
+        for _ in range(3):
+            result = fd.to_numpy(compiled(*inputs))
+            for y, e in zip(fd.tree.leaves(result), fd.tree.leaves(expected), strict=True):
+                assert getattr(y, "dtype", type(y)) == getattr(e, "dtype", type(e))
+                same(y, e)
+            for x, b in zip(fd.to_numpy(inputs), before, strict=True):
+                np.testing.assert_array_equal(x, b)
+
+
+@patient
+@given(program=programs(names=NAMES, most=14), seed=st.integers(0, 99))
+def test_random_programs_have_the_bits_of_eager_ones(program: Program, seed: int, module: Any) -> None:
+    agree(program, seed, module, [(), ("compile",)], np.testing.assert_array_equal)
+
+
+@patient
+@given(program=programs(names=NAMES, most=10, real=True), seed=st.integers(0, 99))
+def test_gradients_of_random_programs(program: Program, seed: int, module: Any) -> None:
+    def same(y: Any, e: Any) -> None:
+        wide = np.asarray(y, np.float64), np.asarray(e, np.float64)
+        size = 1 + np.max(np.abs(wide[1]), initial=0)
+        np.testing.assert_allclose(*wide, rtol=0, atol=size * (1e-2 if np.asarray(e).dtype == np.float16 else 1e-4))  # sums have an order of their own
+
+    assume(all(program.inputs[i].kind == "array" for i in program.body.outputs if i < len(program.inputs)))
+    agree(program, seed, module, [("value_and_grad",), ("value_and_grad", "compile"), ("compile", "value_and_grad")], same)
+
+
+# --- composition -----------------------------------------------------------------------------------------------------
+
+X = np.linspace(-2, 2, 12).reshape(3, 4)
+
+
+def energy(x: Any) -> Any:
+    return fnp.sum(fnp.sin(x) * fnp.exp(-(x**2)) + fnp.tanh(x))
+
+
+def rolled(x: Any) -> Any:
+    carry, rows = fd.scan(lambda h, row: (fnp.tanh(h * row + 1), h * 2 - row), x[0] * 1.0, x)
+    return fnp.sum(carry) + fnp.sum(rows * rows)
+
+
+def chosen(x: Any) -> Any:
+    return fnp.sum(fd.cond(fnp.sum(x) > 0, lambda x: fnp.sin(x) * x, lambda x: fnp.cos(x) - x, x))
+
+
+def again(x: Any) -> Any:
+    return fnp.sum(fd.checkpoint(lambda x: fnp.sin(fnp.exp(x) * x))(x) ** 2)
+
+
+@pytest.mark.parametrize("function", [energy, rolled, chosen, again])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, c: c(f), lambda f, c: fd.grad(c(f)), lambda f, c: c(fd.grad(f)), lambda f, c: c(fd.vmap(f)), lambda f, c: fd.vmap(c(f)),
+        lambda f, c: c(fd.grad(lambda x: fnp.sum(fd.grad(f)(x) ** 2))), lambda f, c: lambda x: fd.jvp(c(f), (x,), (x,)),
+        lambda f, c: c(lambda x: fd.jvp(f, (x,), (x * 0.5,))),
+    ],
+    ids=["f", "grad-c", "c-grad", "c-vmap", "vmap-c", "c-grad-grad", "jvp-c", "c-jvp"],
+)  # fmt: skip
+def test_transforms(function: Any, transform: Any, gpu: Any) -> None:  # noqa: F811
+    x = gpu.asarray(X)
+    expected = fd.to_numpy(transform(function, lambda f: f)(x))
+    compiled = transform(function, fd.compile)
+    for _ in range(3):
+        assert_trees_close(fd.to_numpy(compiled(x)), expected, 1e-12)
+    np.testing.assert_array_equal(x.get(), X)
+
+
+def test_complex_numbers_stay_calls_beside_kernels(gpu: Any) -> None:  # noqa: F811
+    def power(z: Any) -> Any:
+        return fnp.sum(fnp.tanh(z.real * 2) + fnp.exp(-(z * z).imag))
+
+    z = gpu.asarray(X + 0.5j * X[::-1])
+    expected, compiled = fd.to_numpy(fd.grad(power)(z)), fd.compile(fd.grad(power))
+    for _ in range(2):
+        assert_trees_close(fd.to_numpy(compiled(z)), expected, 1e-12)
+    assert "ElementwiseKernel" in compiled.source
+
+
+def test_a_group_is_one_kernel_and_its_temporaries_are_forgotten(gpu: Any) -> None:  # noqa: F811
+    gradient = fd.compile(fd.grad(energy))
+    x = gpu.asarray(X)
+    gradient(x)
+    source = gradient.source
+    assert len(operations(source)) == 1, source
+    assert "float64 x1" not in source  # the seed, 1, is nobody's operand
+    assert "double t0 = " in source
+    assert "test_compile_kernels.py:" in source
+
+
+def test_results_are_written_over_what_dies(gpu: Any) -> None:  # noqa: F811
+    def layers(x: Any, w: Any) -> Any:
+        y = fnp.tanh(x @ w + 1)
+        z = fnp.tanh(y @ w) * 2
+        return z, fnp.sum(z)
+
+    compiled = fd.compile(layers)
+    x, w = gpu.asarray(X), gpu.asarray(X.T @ X)
+    results = [compiled(x, w) for _ in range(3)]
+    for result in results:
+        assert_trees_close(fd.to_numpy(result), fd.to_numpy(layers(x, w)), 1e-12)
+    kernel_calls = [line.split("#")[0].strip() for line in compiled.source.splitlines() if " = kernel" in line]
+    assert kernel_calls == ["v1 = kernel0(v0, v0)", "v3 = kernel1(v2, v2)"]
+    assert "del v0" in compiled.source
+
+
+def test_what_is_read_by_a_view_is_not_written_over(gpu: Any) -> None:  # noqa: F811
+    def function(x: Any) -> Any:
+        y = fnp.sin(x) * 2
+        row = y[0]
+        z = fnp.exp(y) + 1
+        return row, z, fnp.transpose(z) * 1.5 + 1
+
+    x = gpu.asarray(X)
+    assert_trees_close(fd.to_numpy(fd.compile(function)(x)), fd.to_numpy(function(x)), 1e-12)
+    compiled = fd.compile(function)
+    compiled(x)
+    assert_trees_close(fd.to_numpy(compiled(x)), fd.to_numpy(function(x)), 1e-12)
+
+
+def test_integers_wrap_around_in_unsigned_ones(gpu: Any) -> None:  # noqa: F811
+    compiled = fd.compile(lambda x: -(x * x + 1))
+    for dtype, unsigned in (("int32", "unsigned int"), ("int64", "unsigned long long"), ("int16", None)):
+        x = gpu.asarray(np.array([3, np.iinfo(dtype).max], dtype))
+        compiled(x)
+        assert compiled(x).get().tolist() == (-(x.get() * x.get() + 1)).tolist()
+        assert ("unsigned" in compiled.source) == bool(unsigned)
+        assert f"({unsigned})x0 * ({unsigned})x0" in compiled.source or not unsigned
+
+
+def test_constants_of_one_number_leave_an_array(gpu: Any) -> None:  # noqa: F811
+    held = gpu.asarray(2.0)
+    compiled = fd.compile(lambda x, n: (held * n - 1, x * held, (x + gpu.ones(())) * held))
+    for n in (0.5, 1.5, 2.5):
+        results = compiled(gpu.asarray(X), n)
+        assert all(isinstance(y, gpu.ndarray) for y in results)
+        assert results[0].get() == 2 * n - 1
+        assert [y.get().tolist() for y in results[1:]] == [(X * 2).tolist(), ((X + 1) * 2).tolist()]
+
+
+def test_halves_that_are_no_parameters(written: list[Any], strict_cupy: Any) -> None:  # noqa: F811
+    compiled = fd.compile(lambda x: (x.astype(np.float16) * 3 + 1).astype(np.float32))
+    x = strict_cupy.asarray(np.array([0.1, 1000.3, -7], np.float32))
+    compiled(x)
+    assert compiled(x).get().tolist() == (x.get().astype(np.float16) * 3 + 1).astype(np.float32).tolist()
+    assert "cupy/float16.cuh" in compiled.source
+    assert all("cvt.rn.f16.f32" in compile_cuda(kernel_source(*pieces)) for pieces in written)
+
+
+def test_large_groups_become_several_kernels(gpu: Any) -> None:  # noqa: F811
+    def function(*xs: Any) -> list[Any]:
+        sums = [xs[0] + 1]
+        for x in xs[1:]:
+            sums.append(sums[-1] * 0.5 + x)
+        return sums
+
+    xs = [gpu.asarray(X + i) for i in range(60)]
+    compiled = fd.compile(function)
+    for _ in range(2):
+        assert_trees_close(fd.to_numpy(compiled(*xs)), fd.to_numpy(function(*xs)), 0)
+    made = [line for line in compiled.source.splitlines() if "ElementwiseKernel(" in line]
+    assert len(made) > 1
+    assert all(line.count("float64") <= kernels.MOST for line in made)
+
+
+def test_empty_arrays_and_arrays_without_axes(gpu: Any) -> None:  # noqa: F811
+    compiled = fd.compile(lambda x: (x * 2 + 1, fnp.sum(x) * 2 - 1))
+    for shape in ((0, 3), (), (1,)):
+        x = gpu.asarray(np.full(shape, 0.5))
+        for _ in range(2):
+            y, total = compiled(x)
+            assert (y.shape, y.get().tolist()) == (shape, np.full(shape, 2.0).tolist())
+            assert float(total.get()) == np.prod(shape) - 1
+
+
+# --- nothing waits, nothing is copied --------------------------------------------------------------------------------
+
+
+def training_step(opt: Any) -> Callable[..., Any]:
+    def loss_fn(model: Any, x: Any, t: Any, key: Any) -> Any:
+        return F.softmax_cross_entropy(model(x, key=key, train=True), t)
+
+    def step(model: Any, state: Any, x: Any, t: Any, key: Any) -> Any:
+        loss, gradients = fd.value_and_grad(loss_fn)(model, x, t, key)
+        model, state = opt.step(model, gradients, state)
+        return model, state, loss
+
+    return step
+
+
+def steps() -> dict[str, tuple[Any, ...]]:
+    rng = np.random.default_rng(0)
+    batch = rng.random((6, 20), dtype=np.float32), rng.integers(0, 4, 6), fd.random.key(1)
+    mnist, deep = fd.nn.MLP.init(fd.random.key(0), (20, 10, 4)), fd.nn.MLP.init(fd.random.key(0), (20, 12, 12, 4), activation=F.relu, dropout=0.5)
+    table = rng.integers(0, 20, 5)
+
+    def picking(x: Any, scale: Any) -> Any:
+        return fnp.sum(x[:, np.arange(3)] * scale + x[:, table][:, :3] - x[[1, 0, 2, 3, 4, 5]][:, :3])
+
+    sgd, adam = optim.sgd(0.01), optim.adam(1e-3)
+    return {
+        "mnist": (training_step(sgd), mnist, sgd.init(mnist), *batch),
+        "dropout and adam": (training_step(adam), deep, adam.init(deep), *batch),
+        "indices": (fd.value_and_grad(picking), batch[0], 2.0),
+    }
+
+
+@pytest.mark.parametrize("name", ["mnist", "dropout and adam", "indices"])
+def test_a_step_neither_waits_for_the_device_nor_copies_to_it(name: str, strict_cupy: Any) -> None:  # noqa: F811
+    from .strict_cupy_array import TRANSFERS
+
+    function, *inputs = steps()[name]
+    inputs = fd.to_device(inputs, "gpu")
+    compiled = fd.compile(function)
+    compiled(*inputs)
+    compiled(*inputs)
+    TRANSFERS.clear()
+    compiled(*inputs)
+    assert TRANSFERS == []
+    strict_cupy.asarray(np.ones(1)).get()
+    assert TRANSFERS == ["upload", "get"]  # the stand-in does count
+
+
+def test_a_mnist_step_makes_few_launches(strict_cupy: Any) -> None:  # noqa: F811
+    function, *inputs = steps()["mnist"]
+    compiled = fd.compile(function)
+    compiled(*fd.to_device(inputs, "gpu"))
+    eager = [i for i in optimise(compiled.graph).instructions if i.alias is None]
+    assert (len(operations(compiled.source)), len(eager)) == (26, 43)
+
+
+def operations(source: str) -> list[str]:
+    """The lines of a source that compute: neither views nor forgotten names."""
+    lines = [line.strip() for line in source[source.index("    def ") :].splitlines()[1:]]
+    return [line for line in lines if " = " in line and not any(view in line for view in (".reshape(", ".transpose(", "broadcast_to(", "[..."))]
+
+
+def test_the_document_shows_what_is_written(strict_cupy: Any) -> None:  # noqa: F811
+    text = (Path(__file__).parent.parent / "docs" / "compile.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(# gpu.py\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    names: dict[str, Any] = {"np": np, "fd": fd, "x": np.ones((2, 3)), "w": np.full((3, 2), 0.1), "print": lambda source: None}
+    exec(compile(block[1], "gpu.py", "exec"), names)
+    assert names["on_gpu"].source == block[2].rstrip("\n") + "\n"
+
+
+# --- NVRTC -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nvrtc_compiles_every_operation(dtype: str, written: list[Any], strict_cupy: Any) -> None:  # noqa: F811
+    x = values(dtype)
+    compiled = fd.compile(lambda x: {**all_at_once(defined(UNARY, values(dtype)))(x), **all_at_once(defined(BINARY, *[values(dtype)[:1]] * 2))(x, x)})
+    x = strict_cupy.asarray(np.ones(3, dtype))
+    compiled(x)
+    compiled(x)
+    assert written
+    for pieces in written:
+        assert f".entry {pieces[3]}" in compile_cuda(kernel_source(*pieces))
+
+
+@pytest.mark.parametrize("name", ["mnist", "dropout and adam"])
+def test_nvrtc_compiles_training_steps(name: str, written: list[Any]) -> None:
+    function, *inputs = steps()[name]
+    inputs = fd.to_device(inputs, "gpu")
+    compiled = fd.compile(function)
+    compiled(*inputs)
+    compiled(*inputs)
+    assert len(written) > 5
+    for pieces in written:
+        compile_cuda(kernel_source(*pieces))
