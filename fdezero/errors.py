@@ -174,3 +174,9 @@ def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
         if len({shape[axis] for shape in shapes if len(shape) >= -axis} - {1}) > 1:
             return axis
     return 0
+
+
+def refuse_out(out: Any) -> None:
+    """Raises ImmutableError unless `out`, NumPy's argument for an array to write the result into, is None."""
+    if out is not None:
+        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Leave it away: y = f(x).")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import explain
+from ..errors import explain, refuse_out
 from .tracer import Level, Tracer
 
 REGISTRY: dict[str, "Primitive"] = {}
@@ -46,6 +46,8 @@ class Primitive:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Hand the operation to the innermost transform among the arguments; with none, call the implementation."""
+        if params and params.get("out") is not None:
+            refuse_out(params["out"])
         top: Level | None = None
         for arg in args:
             if isinstance(arg, Tracer):

@@ -168,10 +168,10 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
     return ops.where(ops.equal(x, np.inf), high, ops.where(ops.equal(x, -np.inf), low, x))
 
 
-# A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.
+# A star import takes what NumPy has too, and not what that is made of. Type checkers find them by themselves.
 if not TYPE_CHECKING:
     __all__ = [
         name
         for name, member in list(globals().items())
-        if isinstance(member, Primitive) or (getattr(member, "__module__", "") == __name__ and not name.startswith("_"))
+        if hasattr(np, name) and (isinstance(member, Primitive) or getattr(member, "__module__", "") == __name__)
     ]

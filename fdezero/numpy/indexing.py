@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..devices import array_module
-from ..errors import ShapeError, describe
+from ..errors import ShapeError, describe, refuse_out
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
@@ -77,6 +77,7 @@ def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
 
 def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Array:
     """The entries of `x` at `indices` along `axis` (of the flattened array when None)."""
+    refuse_out(out)
     x, indices = as_array(x), as_array(indices)
     if axis is None:
         x, axis = ravel(x), 0

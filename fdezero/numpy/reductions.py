@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..errors import refuse_out
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
@@ -9,33 +10,35 @@ from .elementwise import astype, imag, is_complex, real
 from .shape import flip, ravel
 
 
-def _cast(x: Any, dtype: Any) -> Array:
+def _given(x: Any, out: None, dtype: Any = None) -> Array:
+    """`x` as an array, cast to `dtype` if one is named. Raises ImmutableError for an array to be written into."""
+    refuse_out(out)
     return as_array(x) if dtype is None else astype(x, dtype)
 
 
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
-    x = _cast(x, dtype)
+    x = _given(x, out, dtype)
     y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
-    x = _cast(x, dtype)
+    x = _given(x, out, dtype)
     y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
     return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The greatest entry over `axis`; its derivative is split evenly over ties."""
-    x = as_array(x)
+    x = _given(x, out)
     return reduce.maximum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The least entry over `axis`; its derivative is split evenly over ties."""
-    x = as_array(x)
+    x = _given(x, out)
     return reduce.minimum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
@@ -44,13 +47,13 @@ amax, amin = max, min
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether any entry over `axis` is true."""
-    x = as_array(x)
+    x = _given(x, out)
     return reduce.any_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether all entries over `axis` are true."""
-    x = as_array(x)
+    x = _given(x, out)
     return reduce.all_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
@@ -63,7 +66,7 @@ def _count(x: Array, axes: tuple[int, ...]) -> int:
 
 def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy."""
-    x = _cast(x, dtype)
+    x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
         return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
     axes = trailing_axes(axis, x.ndim)
@@ -74,7 +77,7 @@ def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
     """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof."""
-    x = _cast(x, dtype)
+    x = _given(x, out, dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
     squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)
@@ -101,19 +104,19 @@ def _flat_unless(x: Any, axis: int | None) -> tuple[Array, int]:
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The running sums along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(_cast(x, dtype), axis)
+    x, axis = _flat_unless(_given(x, out, dtype), axis)
     return reduce.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = _flat_unless(_given(x, out), axis)
     return reduce.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = _flat_unless(_given(x, out), axis)
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ShapeError, describe
-from ...ops import elementwise
+from ...errors import ShapeError, describe, refuse_out
 from ...ops import linalg as ops
-from .. import products
+from .. import matrices, products
 from .. import shape as shapes
 from .._common import Array, as_array, trailing_axis
 from ..products import matmul as matmul
@@ -45,6 +44,7 @@ def expm(a: Any) -> Array:
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Array:
     """The product of two matrices or more in the order of least cost; the first and the last may be vectors."""
+    refuse_out(out)
     factors = [as_array(x) for x in arrays]
     if len(factors) < 2:
         raise ValueError(f"linalg.multi_dot needs two arrays or more, got {len(factors)}.")
@@ -93,8 +93,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     x1, x2 = as_array(x1), as_array(x2)
     if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
         raise ShapeError(f"linalg.vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have one length.")
-    moved = [x if axis == -1 else shapes.moveaxis(x, axis, -1) for x in (x1, x2)]
-    return sum_of(elementwise.multiply(moved[0].conj(), moved[1]), axis=-1)
+    return matrices.vecdot(x1, x2, axis=axis)
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:

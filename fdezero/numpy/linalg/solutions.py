@@ -46,16 +46,16 @@ def solve(a: Any, b: Any) -> Array:
     return shapes.squeeze(x, -1) if column else x
 
 
-def pinv(a: Any, rcond: float | None = None, hermitian: bool = False, *, rtol: Any = NOT_GIVEN) -> Array:
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NOT_GIVEN) -> Array:
     """The Moore-Penrose inverse: a (..., m, n) -> (..., n, m).
 
-    Singular values below rcond (1e-15; or `rtol`: max(m, n) * eps when None) times the greatest count as 0; the derivative
-    is that at constant rank. Source: Golub and Pereyra 1973.
+    Singular values below rcond (...) (1e-15; or `rtol`: max(m, n) * eps when None) times the greatest count as 0; the
+    derivative is that at constant rank, and none goes to rcond. Source: Golub and Pereyra 1973.
     """
     a = ops.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
     if rcond is None:
         rcond = 1e-15 if rtol is NOT_GIVEN else _cutoff(a) if rtol is None else rtol
-    return ops.pinv(a, rcond=float(rcond))
+    return ops.pinv(a, rcond if isinstance(rcond, float) else as_array(rcond))
 
 
 def _cutoff(a: Array) -> float:
@@ -73,7 +73,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Arr
     if not b.ndim or right.shape[-2] != a.shape[-2]:
         raise ShapeError(f"linalg.lstsq: a is {describe(a)} and b {describe(b)}; b must have {a.shape[-2]} entries, or rows.")
     cutoff = _cutoff(a) if rcond is None else float(rcond) if rcond >= 0 else float(np.finfo(a.dtype).eps)
-    x = matmul(ops.pinv(a, rcond=cutoff), right)
+    x = matmul(ops.pinv(a, cutoff), right)
     s = svdvals(a)
     rest = squared_size(elementwise.subtract(right, matmul(a, x)))
     residuals = sum_of(rest if a.shape[-2] > a.shape[-1] else rest[..., :0], axis=-2)
