@@ -1,42 +1,12 @@
-"""A table of calls of `fdezero.numpy`: for each function arguments on which it is compared with NumPy and differentiated.
-
-Tests and the coverage table of the documents are made from it. Arguments stay clear of kinks.
-"""
-
-from typing import Any, NamedTuple
+"""Cases of `fdezero.numpy`: sorting, statistics, running sums, polynomials, matrices, joining, choices, sets. They stay clear of kinks."""
 
 import numpy as np
 
 from fdezero import numpy as fnp
 
+from .cases import cases_of
+
 RNG = np.random.default_rng(11)
-
-
-class Case(NamedTuple):
-    """One call: `function(*args, **kwargs)`, differentiable in the arguments number `argnums` (none for a discrete one).
-
-    NumPy's function bears the same name, unless `numpy` is given. `shown` says that the shape of the result depends on
-    values, so that the call is not for vmap or compile.
-    """
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    argnums: tuple[int, ...]
-    numpy: Any = None
-    shown: bool = False
-
-    @property
-    def function(self) -> Any:
-        return getattr(fnp, self.name)
-
-    @property
-    def reference(self) -> Any:
-        return self.numpy or getattr(np, self.name)
-
-    def __str__(self) -> str:
-        shapes = "-".join("x".join(map(str, np.shape(a))) or "0d" for a in self.args if not callable(a) and not isinstance(a, list | str))
-        return f"{self.name}-{shapes}-{'-'.join(f'{k}={v}' for k, v in self.kwargs.items())}"
 
 
 def apart(*shape: int) -> np.ndarray:
@@ -60,9 +30,7 @@ MASK = A > 0.25
 NAN = holes(3, 4)
 
 
-def case(name: str, *args: Any, d: Any = 0, numpy: Any = None, shown: bool = False, **kwargs: Any) -> Case:
-    return Case(name, args, kwargs, () if d is None else (d,) if isinstance(d, int) else tuple(d), numpy, shown)
-
+case = cases_of("numpy", fnp, np)
 
 CASES = [
     # Sorting and searching

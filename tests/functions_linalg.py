@@ -1,38 +1,28 @@
-"""Cases of `fdezero.numpy.linalg`: name, function, arguments, keyword arguments; real ones, clear of kinks and of repeated values.
+"""Cases of `fdezero.numpy.linalg`, clear of kinks and of repeated values."""
 
-`numpys` tells whether NumPy's function of that name gives the same.
-"""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from fdezero.numpy import linalg
 
+from .cases import Case, cases_of
 from .matrices import Matrices
 
 
-class Case(NamedTuple):
-    name: str
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    numpys: bool = True
-
-    def __str__(self) -> str:
-        shapes = "-".join("x".join(map(str, np.shape(arg))) if hasattr(arg, "shape") else str(arg) for arg in self.args)
-        return f"{self.name}-{shapes}-{'-'.join(f'{k}={v}' for k, v in self.kwargs.items())}"
+of_linalg = cases_of("linalg", linalg, np.linalg)
 
 
 def _cases() -> list[Case]:
     made: list[Case] = []
     draw = Matrices(78)
 
-    def case(name: str, *args: Any, **kwargs: Any) -> None:
+    def case(name: str, *args: Any, discrete: bool = False, **kwargs: Any) -> None:
         # LAPACK's eigenvectors of an upper triangle have other signs than those of a lower one.
-        numpys = hasattr(np.linalg, name) and not (name == "eigh" and kwargs.get("UPLO") == "U")
-        made.append(Case(name, getattr(linalg, name), args, kwargs, numpys))
+        other = {"numpy": None} if kwargs.get("UPLO") == "U" and name == "eigh" else {"numpy": scipy.linalg.expm} if name == "expm" else {}
+        d = None if discrete or name == "matrix_rank" else tuple(i for i, arg in enumerate(args) if isinstance(arg, np.ndarray | list))
+        made.append(of_linalg(name, *args, d=d, **other, **kwargs))
 
     square, stack, definite = draw.regular(3, 3), draw.regular(2, 2, 2), draw.positive_definite(3, 3)
     for name in ("inv", "det", "slogdet"):
@@ -58,6 +48,7 @@ def _cases() -> list[Case]:
     case("pinv", draw.positive_definite(3, 3), hermitian=True)
     case("pinv", draw.spread(3, 2), 0.1)
     case("pinv", draw.spread(3, 2), rtol=None)
+    case("pinv", draw.spread(2, 3, 2), rtol=np.array([0.1, 0.2]))
     case("matrix_rank", definite, 0.1, hermitian=True)
     case("matrix_rank", stack, rtol=np.array([0.1, 0.2]))
     case("cond", square, 1)
@@ -108,7 +99,39 @@ def _cases() -> list[Case]:
     case("vecdot", draw.normal(3, 1), draw.normal(3, 2), axis=0)
     case("matrix_transpose", grid)
     case("tensordot", draw.normal(2, 3), draw.normal(3, 2), axes=1)
+    _complex_cases(case)
     return made
+
+
+def _complex_cases(case: Any) -> None:
+    """Those without phases to choose; the factors of complex matrices: test_linalg_complex.py."""
+    draw = Matrices(80)
+    square = draw.unit(3, 3) + 2 * np.eye(3)
+    for name in ("inv", "det", "slogdet", "cond", "svdvals", "expm", "trace", "diagonal", "matrix_transpose"):
+        case(name, square)
+    case("solve", square, draw.unit(3, 2))
+    case("pinv", draw.unit(4, 3))
+    case("lstsq", draw.unit(4, 2), draw.unit(4))
+    case("cholesky", draw.positive_definite(3, 3) + 0.5j * (np.tri(3) - np.tri(3).T))
+    case("eigvalsh", draw.positive_definite(3, 3) + 0.5j * (np.tri(3) - np.tri(3).T))
+    case("matrix_power", square, 3)
+    case("multi_dot", [draw.unit(2, 3), draw.unit(3, 4), draw.unit(4)])
+    case("tensorsolve", draw.unit(2, 3, 6), draw.unit(2, 3))
+    case("tensorinv", draw.unit(2, 3, 6))
+    for order in (None, 1, 3, np.inf):
+        case("norm", draw.unit(5), order)
+    for order in ("fro", "nuc", 1, 2, -2, -np.inf):
+        case("norm", draw.unit(3, 4), order)
+    case("matrix_norm", draw.unit(3, 4))
+    case("vector_norm", draw.unit(3, 4), axis=0)
+    case("cross", draw.unit(2, 3), draw.unit(3))
+    case("outer", draw.unit(2), draw.unit(3))
+    case("matmul", draw.unit(3, 2), draw.unit(2, 4))
+    case("vecdot", draw.unit(2, 3), draw.unit(3))
+    case("tensordot", draw.unit(2, 3), draw.unit(3, 2), axes=1)
+    case("eigvals", square)
+    case("eig", square, discrete=True)
+    case("eig", draw.spread(3, 3), numpy=None)  # whose vectors, being real, have no phase to choose
 
 
 CASES = _cases()

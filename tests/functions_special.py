@@ -1,4 +1,4 @@
-"""The functions of fdezero.special and fdezero.stats, as (name, function, args, kwargs): function(*args, **kwargs), smooth there.
+"""Cases of `fdezero.special` and `fdezero.stats`, smooth where they are.
 
 `REFERENCES` has what mpmath says of them: (name, function, mpmath's, points), each a function of one number.
 """
@@ -8,60 +8,63 @@ from typing import Any
 
 import mpmath as mp
 import numpy as np
+import scipy.special
+import scipy.stats
 
 from fdezero import special, stats
 
-Case = tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+from .cases import Case, cases_of
+
+special_case, stats_case = cases_of("special", special, scipy.special), cases_of("stats", stats, scipy.stats)
 RNG = np.random.default_rng(5)
 REAL, POSITIVE, UNIT = RNG.standard_normal((2, 3)), RNG.uniform(0.5, 3, (2, 3)), RNG.uniform(0.1, 0.9, (2, 3))
 ON = {
     "erf erfc erfcx i0 i1 i0e i1e expit log_expit ndtr log_ndtr softmax log_softmax logsumexp": REAL,
     "gammaln digamma psi entr": POSITIVE, "erfinv logit ndtri": UNIT, "erfcinv": 2 * UNIT,
 }  # fmt: skip
-OF_REAL = "norm laplace cauchy".split()
 
 
 def _special_cases() -> list[Case]:
-    made = [(name, getattr(special, name), (x,), {}) for names, x in ON.items() for name in names.split()]
-    made += [(name, getattr(special, name), (POSITIVE, POSITIVE[0, ::-1]), {}) for name in "beta betaln xlogy xlog1py rel_entr".split()]
-    made += [(name, getattr(special, name), (2, POSITIVE), {}) for name in ("polygamma", "zeta", "gammainc", "gammaincc")]
-    made += [
-        ("polygamma", special.polygamma, (np.array([[0], [3]]), POSITIVE), {}),
-        ("zeta", special.zeta, (3, POSITIVE), {}),
-        ("softmax", special.softmax, (REAL,), {"axis": -1}),
-        ("log_softmax", special.log_softmax, (REAL,), {"axis": 0}),
-        ("logsumexp", special.logsumexp, (REAL,), {"axis": -1, "keepdims": True}),
-        ("logsumexp", special.logsumexp, (REAL,), {"axis": 0, "b": POSITIVE}),
-        ("logsumexp", lambda a, b: special.logsumexp(a, 1, -b, return_sign=True)[0], (REAL, POSITIVE), {}),
-    ]
-    return made
+    case, xs = special_case, POSITIVE[0, ::-1]
+    made = [case(name, x, order=3) for names, x in ON.items() for name in names.split()]
+    made += [case(name, POSITIVE, xs, d=(0, 1), order=3) for name in "beta betaln xlogy xlog1py rel_entr".split()]
+    made += [case(name, 2, POSITIVE, d=1, order=3) for name in ("polygamma", "zeta", "gammainc", "gammaincc")]
+    return [
+        *made, case("polygamma", np.array([[0], [3]]), POSITIVE, d=1), case("softmax", REAL, axis=-1), case("log_softmax", REAL, axis=0),
+        case("logsumexp", REAL, axis=-1, keepdims=True), case("logsumexp", REAL, 0, POSITIVE, d=(0, 2)),
+        case("logsumexp", REAL, 1, -POSITIVE, False, True, d=(0, 2)),
+    ]  # fmt: skip
 
 
 def _stats_cases() -> list[Case]:
-    loc_scale = (np.array([0.1, 0.2, 0.3]), np.array([[1.5], [0.7]]))
-    made: list[Case] = [(f"{name}.logpdf", getattr(stats, name).logpdf, (REAL, *loc_scale), {}) for name in OF_REAL]
-    made += [
-        ("t.logpdf", stats.t.logpdf, (REAL, 3.5, *loc_scale), {}),
-        ("uniform.logpdf", stats.uniform.logpdf, (UNIT, -0.5, 2.0), {}),
-        ("expon.logpdf", stats.expon.logpdf, (POSITIVE, *loc_scale), {}),
-        ("gamma.logpdf", stats.gamma.logpdf, (POSITIVE, 2.5, *loc_scale), {}),
-        ("beta.logpdf", stats.beta.logpdf, (UNIT, POSITIVE, 2.0, -0.2, 1.5), {}),
-        ("lognorm.logpdf", stats.lognorm.logpdf, (POSITIVE, 0.8), {"loc": -0.1, "scale": 1.3}),
-        ("norm.pdf", stats.norm.pdf, (REAL,), {}),
-        ("bernoulli.logpmf", stats.bernoulli.logpmf, (np.array([0, 1, 1]), UNIT), {}),
-        ("binom.logpmf", stats.binom.logpmf, (np.array([0, 2, 5]), 5, UNIT), {}),
-        ("poisson.logpmf", stats.poisson.logpmf, (np.array([0, 2, 5]), POSITIVE), {}),
-        ("poisson.pmf", stats.poisson.pmf, (np.array([1, 2, 6]), POSITIVE), {"loc": 1}),
-        ("categorical.logpmf", stats.categorical.logpmf, (np.array([2, 0]), POSITIVE), {}),
-        ("categorical.logpmf", lambda k, logits: stats.categorical.logpmf(k, logits=logits), (np.array(1), REAL), {}),
-        (
-            "dirichlet.logpdf",
-            lambda x, alpha: stats.dirichlet.logpdf(x / x.sum(-1, keepdims=True), alpha),
-            (POSITIVE, POSITIVE[0] + 0.3),
-            {},
-        ),
-    ]
+    loc, scale = np.array([0.1, 0.2, 0.3]), np.array([[1.5], [0.7]])
+    made: list[Case] = []
+
+    def case(family: str, *args: Any, **kwargs: Any) -> None:
+        differentiable = kwargs.pop("d", tuple(i for i, arg in enumerate(args) if np.asarray(arg).dtype.kind == "f"))
+        for method in ("pdf", "logpdf") if hasattr(getattr(stats, family), "logpdf") else ("pmf", "logpmf"):
+            if hasattr(getattr(stats, family), method):
+                made.append(stats_case(f"{family}.{method}", *args, d=differentiable, **kwargs))
+
+    for family in ("norm", "laplace", "cauchy"):
+        case(family, REAL, loc, scale)
+    case("t", REAL, 3.5, loc, scale)
+    case("uniform", UNIT, -0.5, 2.0)
+    case("expon", POSITIVE, loc, scale)
+    case("gamma", POSITIVE, 2.5, loc, scale)
+    case("beta", UNIT, POSITIVE, 2.0, -0.2, 1.5)
+    case("lognorm", POSITIVE, 0.8, loc=-0.1, scale=1.3)
+    case("bernoulli", np.array([0, 1, 1]), UNIT)
+    case("binom", np.array([0, 2, 5]), 5, UNIT)
+    case("poisson", np.array([0, 2, 5]), POSITIVE)
+    case("poisson", np.array([1, 2, 6]), POSITIVE, loc=1)
+    case("categorical", np.array([2, 0]), POSITIVE, numpy=_log_probability)
+    case("dirichlet", UNIT[0] / UNIT[0].sum(), POSITIVE[0] + 0.3, d=1)  # x must sum up to 1: its derivative is in test_stats.py
     return made
+
+
+def _log_probability(k: Any, p: Any) -> Any:
+    return np.log(np.take_along_axis(p / p.sum(-1, keepdims=True), np.broadcast_to(k, p.shape[:-1])[..., None], -1)[..., 0])
 
 
 CASES = _special_cases() + _stats_cases()

@@ -1,0 +1,102 @@
+"""`Case`, the one shape of all tables of functions: a call, what to compare it with, and which laws it claims to obey."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+
+PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "GPU", "complex")
+SAME = object()
+ARRAYS = np.ndarray | np.generic
+
+
+class Case(NamedTuple):
+    """One call: `function(*args, **kwargs)`, differentiable in the floating arrays and numbers of the arguments `argnums`.
+
+    `reference` is NumPy's or SciPy's function (None: values are tested elsewhere). `shown` says that the shape of the result
+    depends on values, so that the call is not for vmap or compile. Derivatives are checked to `order`.
+    """
+
+    module: str
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    argnums: tuple[int, ...]
+    reference: Any
+    shown: bool
+    order: int
+
+    def __str__(self) -> str:
+        shapes = "-".join("x".join(map(str, np.shape(a))) or "0d" for a in self.args if not callable(a) and not isinstance(a, list | str | tuple))
+        return f"{self.module}-{self.name}-{shapes}-{'-'.join(f'{k}={v}' for k, v in self.kwargs.items())}"
+
+    @property
+    def places(self) -> list[int]:
+        """Which leaves of the arguments are differentiable; of a discrete function, which are arrays."""
+        owned = [(number, leaf) for number, arg in enumerate(self.args) for leaf in fd.tree.leaves(arg)]
+        if not self.argnums:
+            return [i for i, (_, leaf) in enumerate(owned) if isinstance(leaf, ARRAYS)]
+        return [i for i, (number, leaf) in enumerate(owned) if number in self.argnums and np.asarray(leaf).dtype.kind in "fc"]
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arrays that the laws vary."""
+        leaves = fd.tree.leaves(self.args)
+        return tuple(np.asarray(leaves[i]) for i in self.places)
+
+    def of_inputs(self, function: Callable[..., Any] | None = None, device: str = "cpu") -> Callable[..., list[Any]]:
+        """The call as a function of `inputs`, all else being on `device`; its results are a list."""
+        leaves, treedef = fd.tree.flatten(fd.to_device(self.args, device))
+        kwargs, places = fd.to_device(self.kwargs, device), self.places
+
+        def call(*inputs: Any) -> list[Any]:
+            full = list(leaves)
+            for place, value in zip(places, inputs, strict=True):
+                full[place] = value
+            return fd.tree.leaves((function or self.function)(*fd.tree.unflatten(treedef, full), **kwargs))
+
+        return call
+
+    @property
+    def claims(self) -> set[str]:
+        """The cells of the coverage table that this case has laws for."""
+        claimed = {"CPU"} if self.reference is not None else set()
+        if self.argnums:
+            claimed |= {"reverse", "forward"}
+        if self.places:
+            claimed |= {"GPU"} if self.shown else {"GPU", "vmap", "compiled"}
+        if self.argnums and any(x.dtype.kind == "c" for x in self.inputs):
+            claimed |= {"complex"}
+        return claimed
+
+
+def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
+    """A maker of cases of the functions of `ours`, which bear the names of those in `theirs`.
+
+    `d` names the differentiable arguments (None: there are none), `numpy` a reference of another name.
+    """
+
+    def case(name: str, *args: Any, d: Any = 0, numpy: Any = SAME, shown: bool = False, order: int = 2, **kwargs: Any) -> Case:
+        argnums = () if d is None else (d,) if isinstance(d, int) else tuple(d)
+        function, reference = ours, getattr(theirs, name.split(".")[0], None)
+        for part in name.split("."):
+            function = getattr(function, part)
+        for part in name.split(".")[1:]:
+            reference = getattr(reference, part, None)
+        return Case(module, name, function, args, kwargs, argnums, reference if numpy is SAME else numpy, shown, order)
+
+    return case
+
+
+def law(cases: Iterable[Case], *properties: str) -> Callable[..., Any]:
+    """A test of every case that claims one of `properties`; where it passes, they are proved."""
+
+    def marked(test: Callable[..., Any]) -> Callable[..., Any]:
+        chosen = [case for case in cases if case.claims & set(properties)]
+        return pytest.mark.proves(*properties)(pytest.mark.parametrize("case", chosen, ids=str)(test))
+
+    return marked
