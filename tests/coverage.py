@@ -44,7 +44,7 @@ def document(proved: set[Cell]) -> str:
         names = sorted({case.name for case in CASES if case.module == module}, key=str.lower)
         text += f"\n## {title}\n\n| function | {' | '.join(PROPERTIES)} |\n|---|{'---|' * len(PROPERTIES)}\n"
         for name in names:
-            marks = ("✓" if (module, name, claim) in proved else "–" for claim in PROPERTIES)
+            marks = ("✓" if (module, name, claim) in proved else "—" for claim in PROPERTIES)
             text += f"| `{name}` | {' | '.join(marks)} |\n"
     return text
 

@@ -69,7 +69,7 @@ def _cases() -> list[Case]:
         case("square", np.array([-1.5, 0.0, 2.0])), case("power", unit(3), 2), case("power", unit(3), 0.5, d=(0, 1)), case("power", y, 3),
         case("power", within(0.5, 2, 2, 3), unit(3), d=(0, 1)), case("multiply", x, unit(3), d=(0, 1)), case("divide", unit(3), 2.5),
         case("where", x > 0, x, y, d=(1, 2)), case("where", x > 0, x, unit(3), d=(1, 2)), case("clip", x, -1.5, y + 5, d=(0, 1, 2)),
-        case("clip", x, None, 0.55), case("ldexp", x, j), case("round", x, 1, d=None), case("astype", x, np.dtype("float32"), numpy=None),
+        case("clip", x, None, 0.55), case("ldexp", x, j), case("round", x, 1, d=None), case("astype", x, np.dtype("float32"), d=None, numpy=np.ndarray.astype),
         case("astype", x, np.dtype("int64"), d=None, numpy=np.ndarray.astype), case("astype", x, np.dtype("complex128"), numpy=np.ndarray.astype),
     ]  # fmt: skip
 

@@ -10,7 +10,6 @@ from fdezero.numpy import linalg
 from .cases import Case, cases_of
 from .matrices import Matrices
 
-
 of_linalg = cases_of("linalg", linalg, np.linalg)
 
 

@@ -1,23 +1,15 @@
 """The laws that every public function obeys, over all tables of cases; docs/coverage.md is the list of what they prove."""
 
-import inspect
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import fdezero as fd
-from fdezero import numpy as fnp
-from fdezero import special, stats
-from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, check_grads
+from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 from fdezero.testing.properties import compiled_is_eager, vmap_is_a_loop
-from fdezero.testing.strategies import lay_out
 
-from . import functions_elementwise as elementwise
-from .cases import SAME, Case, law
-from .coverage import CASES, DOCUMENT, claimed, document
+from .cases import Case, law
+from .coverage import CASES
 from .matrices import skip_where_signs_differ
 
 DIFFERENTIABLE = [case for case in CASES if case.argnums]

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
+from ..devices import array_module
 from ..errors import TraceError, describe
 from ..ops import shape as ops
 
@@ -25,6 +26,13 @@ def as_array(x: Any) -> Array:
 
         return stack([as_array(part) for part in x])
     return np.asarray(x)
+
+
+def beside(x: Any, *arrays: Any) -> Array:
+    """`x` as an array, on the device of `arrays` if it is a number or a list; arrays stay where they are."""
+    if (hasattr(x, "shape") and not isinstance(x, np.generic)) or _has_tracer(x):
+        return as_array(x)
+    return array_module(*arrays).asarray(x)
 
 
 def _has_tracer(x: Any) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer
 from ..errors import ShapeError
 from ..ops import elementwise as ops
-from ._common import Array, as_array
+from ._common import Array, as_array, beside
 from .creation import zeros_like
 from .elementwise import where
 from .indexing import take, take_along_axis
@@ -56,7 +56,7 @@ def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **k
 
 def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
     """For each integer in `a` the entry at its place of the choice with that number; mode "wrap" or "clip" for other integers."""
-    a, *parts = broadcast_arrays(a, *choices)
+    a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
     n = len(parts)
     if mode == "raise":
         if not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):

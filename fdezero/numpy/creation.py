@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..devices import to_device
+from ..devices import array_module, to_device
 from ..errors import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
-from ._common import Array, as_array
+from ._common import Array, as_array, beside
 from .shape import broadcast_to, moveaxis
 
 
@@ -71,12 +71,12 @@ def linspace(
     start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, dtype: Any = None, axis: int = 0, device: str | None = None
 ) -> Array:
     """`num` evenly spaced numbers from `start` to `stop`, which may be arrays, and traced."""
-    if not isinstance(start, Tracer) and not isinstance(stop, Tracer):
+    if not isinstance(start, Tracer) and not isinstance(stop, Tracer) and array_module(start, stop) is np:
         return _placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
     from .elementwise import astype
 
-    start, stop = as_array(start), as_array(stop)
-    index = np.arange(num).reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
+    start, stop = beside(start, stop), beside(stop, start)
+    index = array_module(start, stop).arange(num).reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
     steps = max(num - 1 if endpoint else num, 1)
     y = start + index * ((stop - start) / steps)
     if endpoint and num > 1:

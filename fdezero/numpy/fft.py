@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import fourier as ops
@@ -177,12 +178,12 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 def fftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
     """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,)."""
     whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
-    return elementwise_ops.multiply(_placed(whole, device), 1.0 / (n * d))
+    return elementwise_ops.multiply(_placed(array_module(d).asarray(whole), device), 1.0 / (n * d))
 
 
 def rfftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
     """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,)."""
-    return elementwise_ops.multiply(_placed(np.arange(n // 2 + 1), device), 1.0 / (n * d))
+    return elementwise_ops.multiply(_placed(array_module(d).arange(n // 2 + 1), device), 1.0 / (n * d))
 
 
 __all__ = [

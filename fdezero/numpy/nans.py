@@ -9,7 +9,7 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..ops import elementwise as ops
 from . import reductions, running
-from ._common import Array, Axis, as_array
+from ._common import Array, Axis, as_array, beside
 from .elementwise import astype
 from .statistics import _lines, _quantile
 
@@ -107,12 +107,12 @@ def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepd
     """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
     lines, shape = _lines(x, axis)  # NaN comes last
     count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
-    return _quantile(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
+    return _quantile(lines, ops.maximum(count, 1), beside(q, x), shape, method, keepdims)
 
 
 def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The percentiles `q` over `axis` of the entries that are not NaN."""
-    return nanquantile(x, ops.divide(as_array(q), 100), axis, method, keepdims)
+    return nanquantile(x, ops.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:

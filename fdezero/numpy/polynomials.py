@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import products
-from ._common import Array, as_array
+from ._common import Array, as_array, beside
 from .creation import zeros_like
 from .elementwise import astype, conjugate
 from .indexing import getitem
@@ -39,7 +40,7 @@ def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
 
 def polyval(p: Any, x: Any) -> Array:
     """The polynomial with coefficients `p` (n,), the highest power first, at `x`, by Horner's rule."""
-    p, x = as_array(p), as_array(x)
+    p, x = beside(p, x), beside(x, p)
     y = zeros_like(x, np.result_type(p.dtype, x.dtype))
     for i in range(p.shape[0]):
         y = ops.add(ops.multiply(y, x), getitem(p, i))
@@ -68,18 +69,18 @@ def polyder(p: Any, m: int = 1) -> Array:
     p = as_array(p)
     for _ in range(m):
         n = p.shape[0]
-        p = ops.multiply(slice_axis(p, 0, 0, max(n - 1, 0)), np.arange(n - 1, 0, -1))
+        p = ops.multiply(slice_axis(p, 0, 0, max(n - 1, 0)), array_module(p).arange(n - 1, 0, -1))
     return p
 
 
 def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     """The coefficients of the m-th antiderivative, with the constants of integration `k`: p (n,) -> (n + m,)."""
     p = as_array(p)
-    constants = np.zeros(m) if k is None else atleast_1d(k)
+    constants = atleast_1d(beside([0.0] * m if k is None else k, p))
     for i in range(m):
         n = p.shape[0]
         constant = getitem(constants, i if constants.shape[0] > 1 else 0)
-        p = concatenate([ops.divide(p, np.arange(n, 0, -1)), expand_dims(constant, 0)])
+        p = concatenate([ops.divide(p, array_module(p).arange(n, 0, -1)), expand_dims(constant, 0)])
     return p
 
 
@@ -100,5 +101,5 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     """The powers of `x` (n,) as columns: (n, N), the highest first unless `increasing`."""
     x = as_array(x)
     n = x.shape[0] if N is None else N
-    powers = np.arange(n)
+    powers = array_module(x).arange(n)
     return ops.power(expand_dims(x, -1), powers if increasing else powers[::-1])

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from . import reductions
-from ._common import Array, as_array, trailing_axis
+from ._common import Array, as_array, beside, trailing_axis
 from .creation import ones_like, zeros_like
 from .elementwise import astype
 from .indexing import getitem
@@ -88,7 +88,7 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     axis = trailing_axis(axis, x.ndim)
     if n < 0:
         raise ValueError(f"diff takes differences n >= 0 times, got n={n}.")
-    ends = [None if end is None else as_array(end) for end in (prepend, append)]
+    ends = [None if end is None else beside(end, x) for end in (prepend, append)]
     one = tuple(1 if i == axis else m for i, m in enumerate(x.shape, -x.ndim))
     before, after = ([] if end is None else [end if end.ndim else broadcast_to(end, one)] for end in ends)
     if before or after:
@@ -102,7 +102,7 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """The differences of neighbours in the flattened array, between `to_begin` and `to_end`."""
     y = diff(ravel(x))
-    before, after = ([] if end is None else [astype(ravel(end), y.dtype)] for end in (to_begin, to_end))
+    before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
     return concatenate([*before, y, *after])
 
 
@@ -121,7 +121,7 @@ def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
         steps *= len(axes)
     if len(steps) != len(axes):
         raise ShapeError(f"gradient: {len(steps)} spacings for {len(axes)} axes.")
-    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), as_array(h), edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
+    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), beside(h, x), edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
 

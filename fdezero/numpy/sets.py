@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import array_module
+from .. import tree as trees
+from ..devices import array_module, to_numpy
 from ..ops import elementwise as ops
 from ._common import Array, as_array, plain_values
 from .creation import zeros_like
@@ -16,7 +17,11 @@ from .sorting import searchsorted, sort
 
 def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     values = [plain_values(as_array(x), name) for x in arrays]
-    return getattr(array_module(*values), name)(*values, **keywords)
+    module = array_module(*values)
+    if module is np or name == "unique":
+        return getattr(module, name)(*values, **keywords)
+    # CuPy has few of these. The number of values waits for the device in any case, so they may take the way over the CPU.
+    return trees.map(module.asarray, getattr(np, name)(*to_numpy(values), **keywords))
 
 
 def unique(x: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
@@ -233,4 +234,4 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         return padded
     inside = np.zeros(shape, bool)
     inside[tuple(slice(*entry) for entry in index)] = True
-    return where(inside, padded, constant_values)
+    return where(array_module(x).asarray(inside), padded, constant_values)

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import indexing, reductions
-from ._common import Array, as_array, plain_values, trailing_axis
+from ._common import Array, as_array, beside, plain_values, trailing_axis
 from .elementwise import nonzero
 from .indexing import getitem, take, take_along_axis
 from .reductions import argsort
@@ -127,8 +128,10 @@ def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, 
     Edges that are not given depend on the values: not under vmap, nor within compile. There is a derivative for weights.
     """
     x = ravel(x)
-    edges = bins if np.ndim(bins) else np.histogram_bin_edges(plain_values(x, "histogram without edges"), bins, range)
-    edges = as_array(edges)
+    if np.ndim(bins):
+        edges = beside(bins, x)
+    else:
+        edges = array_module(x).asarray(np.histogram_bin_edges(to_numpy(plain_values(x, "histogram without edges")), bins, range))
     n = edges.shape[0] - 1
     last = getitem(edges, -1)
     inside = ops.logical_and(ops.greater_equal(x, getitem(edges, 0)), ops.less_equal(x, last))

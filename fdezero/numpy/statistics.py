@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
-from ._common import Array, Axis, as_array, trailing_axes
+from ._common import Array, Axis, as_array, beside, trailing_axes
 from .creation import zeros_like
 from .elementwise import astype, clip, conjugate, round
 from .indexing import getitem, take_along_axis
@@ -74,7 +74,7 @@ def _quantile(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str,
     low, weight = _places(flat, n, method)
     weight = astype(weight, lines.dtype)
     first = astype(ops.maximum(low, 0), np.int64)
-    second = ops.minimum(ops.maximum(astype(low, np.int64) + 1, 0), astype(as_array(n - 1), np.int64))
+    second = ops.minimum(ops.maximum(astype(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else astype(n - 1, np.int64))
     loops = lines.shape[:-1]
     first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
     a, b = take_along_axis(lines, first), take_along_axis(lines, second)
@@ -90,7 +90,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     `method` is one of NumPy's thirteen. The derivative is that of the sorted entries between which the quantile lies, of q
     too; where an entry is NaN, the result is. Source: Hyndman and Fan (1996).
     """
-    q = as_array(q)
+    q = beside(q, x)
     if not hasattr(q, "level") and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
         raise RangeError(f"quantiles lie between 0 and 1, got {q}.")
     lines, shape = _lines(x, axis)
@@ -101,7 +101,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
 
 def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The percentiles `q`, between 0 and 100; otherwise as quantile."""
-    return quantile(x, ops.divide(as_array(q), 100), axis, method, keepdims)
+    return quantile(x, ops.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:

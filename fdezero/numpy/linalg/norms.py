@@ -10,7 +10,7 @@ from ...errors import ShapeError, describe
 from ...ops import elementwise as ops
 from ...ops import linalg
 from .. import shape as shapes
-from .._common import Array, as_array, trailing_axis
+from .._common import Array, as_array, beside, trailing_axis
 from ..elementwise import absolute, astype
 from ..reductions import max as max_of
 from ..reductions import min as min_of
@@ -142,7 +142,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
     A = linalg.hermitian(squares("matrix_rank", A)) if hermitian else matrices("matrix_rank", A)
     s = svdvals(A)
     if tol is not None:
-        return sum_of(ops.greater(s, as_array(tol)[..., None]), axis=-1)
+        return sum_of(ops.greater(s, beside(tol, s)[..., None]), axis=-1)
     if rtol is None:
         rtol = max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
-    return rank_of(s, rtol if isinstance(rtol, float) else as_array(rtol)[..., None])
+    return rank_of(s, rtol if isinstance(rtol, float) else beside(rtol, s)[..., None])

@@ -10,7 +10,7 @@ from ...errors import ShapeError, clashing_axis, describe
 from ...ops import elementwise
 from ...ops import linalg as ops
 from .. import shape as shapes
-from .._common import Array, as_array
+from .._common import Array, as_array, beside
 from ..products import matmul
 from ..reductions import sum as sum_of
 from ._matrices import matrices, numbers, squares
@@ -55,7 +55,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NOT_
     a = ops.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
     if rcond is None:
         rcond = 1e-15 if rtol is NOT_GIVEN else _cutoff(a) if rtol is None else rtol
-    return ops.pinv(a, rcond if isinstance(rcond, float) else as_array(rcond))
+    return ops.pinv(a, rcond if isinstance(rcond, float) else beside(rcond, a))
 
 
 def _cutoff(a: Array) -> float:
