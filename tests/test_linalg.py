@@ -1,4 +1,4 @@
-"""Linear algebra: values of numpy.linalg, derivatives, transforms; degenerate matrices; what is refused, in what words."""
+"""Linear algebra beside the laws of test_function_laws.py: values NumPy has not, degenerate matrices, what is refused in what words."""
 
 from typing import Any
 
@@ -10,111 +10,16 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.errors import DTypeError, MatrixError, ShapeError
 from fdezero.numpy import linalg
-from fdezero.testing import assert_trees_close, check_grads
+from fdezero.testing import check_grads
 
-from .functions_linalg import CASES, Case
-from .matrices import Matrices, skip_where_signs_differ
+from .matrices import Matrices
 
 draw = Matrices(7)
 normal, positive_definite, spread = draw.normal, draw.positive_definite, draw.spread
-every = pytest.mark.parametrize("case", CASES, ids=str)
-differentiable = pytest.mark.parametrize("case", [case for case in CASES if case.name != "matrix_rank"], ids=str)
-
-
-def arrays_of(case: Case) -> tuple[Any, list[Any]]:
-    """The function of the arrays among the arguments, and these."""
-    leaves, treedef = fd.tree.flatten(case.args)
-    places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
-
-    def function(*arrays: Any) -> Any:
-        full = list(leaves)
-        for place, array in zip(places, arrays, strict=True):
-            full[place] = array
-        return case.function(*fd.tree.unflatten(treedef, full), **case.kwargs)
-
-    return function, [leaves[i] for i in places]
-
-
-def floats_of(case: Case) -> tuple[Any, list[Any]]:
-    """The same, with the floating results alone."""
-    function, arrays = arrays_of(case)
-    return lambda *x: [y for y in fd.tree.leaves(function(*x)) if y.dtype.kind == "f"], arrays
-
-
-def test_every_function_has_a_case() -> None:
-    complex_ones = {"eig", "eigvals"}
-    assert set(linalg.__all__) - {"LinAlgError"} - complex_ones == {case.name for case in CASES}
 
 
 def test_every_function_of_numpy_is_there() -> None:
     assert {n for n in np.linalg.__all__ if callable(getattr(np.linalg, n))} - set(linalg.__all__) == set()
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.numpys], ids=str)
-def test_values_are_those_of_numpy(case: Case) -> None:
-    got, expected = case.function(*case.args, **case.kwargs), getattr(np.linalg, case.name)(*case.args, **case.kwargs)
-    assert getattr(got, "_fields", None) == getattr(expected, "_fields", None)
-    parts = zip(got, expected, strict=True) if isinstance(expected, tuple) else [(got, expected)]
-    for mine, numpys in parts:
-        assert np.shape(mine) == np.shape(numpys)
-        assert np.asarray(mine).dtype.kind == np.asarray(numpys).dtype.kind
-        np.testing.assert_allclose(mine, numpys, rtol=1e-11, atol=1e-12)
-
-
-@differentiable
-def test_derivatives_are_finite_differences_to_second_order(case: Case) -> None:
-    function, arrays = floats_of(case)
-    check_grads(function, arrays, order=2, tolerance=1e-6)
-
-
-@every
-def test_vmap_is_a_loop(case: Case) -> None:
-    function, arrays = arrays_of(case)
-    stacked = [np.stack([x, x * 1.25]) for x in arrays]
-    got = fd.vmap(function)(*stacked)
-    loop = [function(*[x[k] for x in stacked]) for k in range(2)]
-    assert_trees_close(got, fd.tree.map(lambda *parts: np.stack(parts), *loop), 1e-11)
-
-
-@every
-def test_compiled_has_the_bits_of_eager(case: Case) -> None:
-    function, arrays = arrays_of(case)
-
-    def bits(tree: Any) -> list[Any]:
-        return [(np.shape(y), np.asarray(y).dtype, np.asarray(y).tobytes()) for y in fd.tree.leaves(tree)]
-
-    compiled = fd.compile(function)
-    assert all(bits(compiled(*arrays)) == bits(function(*arrays)) for _ in range(2))
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.numpys], ids=str)
-def test_numpys_function_of_a_traced_value_is_ours(case: Case) -> None:
-    function, arrays = arrays_of(case)
-    numpys, _ = arrays_of(case._replace(function=getattr(np.linalg, case.name)))
-    tangents = tuple(np.cos(x) for x in arrays)
-    assert_trees_close(fd.jvp(numpys, tuple(arrays), tangents), fd.jvp(function, tuple(arrays), tangents), 1e-15)
-
-
-@differentiable
-def test_float32_is_kept(case: Case) -> None:
-    function, arrays = floats_of(case)
-    values, pullback = fd.vjp(function, *[x.astype(np.float32) for x in arrays])
-    assert {y.dtype for y in values} == {np.dtype(np.float32)}
-    assert {g.dtype for g in pullback([np.ones_like(y) for y in values])} == {np.dtype(np.float32)}
-
-
-@differentiable
-def test_arrays_on_a_gpu_give_the_results_of_the_cpu_there(case: Case, gpu: Any) -> None:
-    skip_where_signs_differ(case.name, gpu)
-    function, arrays = floats_of(case)
-
-    def both(*x: Any) -> Any:
-        values, pullback = fd.vjp(function, *x)
-        return values, pullback([y * 0 + 1 for y in values])
-
-    there = both(*fd.to_device(arrays, "gpu"))
-    assert {fd.device_of(leaf) for leaf in fd.tree.leaves(there)} == {"gpu:0"}
-    assert_trees_close(fd.to_numpy(there), fd.to_numpy(both(*arrays)), 1e-9)
 
 
 # Values NumPy has not

@@ -1,4 +1,4 @@
-"""Every call in the table of functions: NumPy's values, on arrays and traced; derivatives; batched; compiled; edges."""
+"""Functions of `fdezero.numpy` beside the laws of test_function_laws.py: order statistics of any array, edges, ties, layouts, refusals."""
 
 from typing import Any
 
@@ -12,79 +12,7 @@ from fdezero import numpy as fnp
 from fdezero.errors import RangeError, TraceError
 from fdezero.testing import arrays, assert_trees_close, check_grads
 
-from .functions import CASES, NAN, Case
-
-every = pytest.mark.parametrize("case", CASES, ids=str)
-differentiable = pytest.mark.parametrize("case", [c for c in CASES if c.argnums], ids=str)
-batchable = pytest.mark.parametrize("case", [c for c in CASES if c.argnums and not c.shown], ids=str)
-
-
-def function_of(case: Case, function: Any = None) -> tuple[Any, tuple[Any, ...]]:
-    """The call as a function of its differentiable arguments, and these."""
-
-    def call(*chosen: Any) -> Any:
-        full = list(case.args)
-        for i, value in zip(case.argnums, chosen, strict=True):
-            full[i] = value
-        y = (function or case.function)(*full, **case.kwargs)
-        return list(y) if isinstance(y, tuple) else y
-
-    return call, tuple(np.asarray(case.args[i]) for i in case.argnums)
-
-
-@every
-def test_values_are_numpys(case: Case) -> None:
-    got, expected = (function(*case.args, **case.kwargs) for function in (case.function, case.reference))
-    if case.name.endswith("partition"):
-        got, expected = ([np.take(y, case.args[1], axis=case.kwargs.get("axis", -1))] for y in (got, expected))
-    got, expected = (list(y) if isinstance(y, tuple) else y for y in (got, expected))
-    assert_trees_close(got, expected, 1e-12, "the face and NumPy")
-    if case.name not in ("bincount",):
-        assert [np.asarray(y).dtype for y in fd.tree.leaves(got)] == [np.asarray(y).dtype for y in fd.tree.leaves(expected)]
-
-
-@differentiable
-def test_derivatives_are_finite_differences(case: Case) -> None:
-    function, args = function_of(case)
-    check_grads(function, args, order=2, step=2e-3, tolerance=1e-5)
-
-
-@differentiable
-def test_numpys_function_of_a_traced_value_is_ours(case: Case) -> None:
-    if case.numpy is not None or "length" in case.kwargs or case.name in ("piecewise",):
-        return
-    ours, args = function_of(case)
-    numpys, _ = function_of(case, case.reference)
-    assert_trees_close(fd.vjp(numpys, *args)[0], ours(*args), 1e-14)
-
-
-@batchable
-def test_vmap_is_a_loop(case: Case) -> None:
-    function, args = function_of(case)
-    stacked = [np.stack([x, x[..., ::-1] if x.ndim else x + 0.01]) for x in args]
-    if case.name in ("interp", "gradient"):
-        stacked = [np.stack([x, x * 1.1]) for x in args]
-    got = fd.vmap(function)(*stacked)
-    loop = [function(*[x[k] for x in stacked]) for k in range(2)]
-    assert_trees_close(got, fd.tree.map(lambda *parts: np.stack(parts), *loop), 1e-12)
-
-
-def _bits(tree: Any) -> list[Any]:
-    return [(np.shape(leaf), np.asarray(leaf).dtype, np.asarray(leaf).tobytes()) for leaf in fd.tree.leaves(tree)]
-
-
-@batchable
-def test_compiled_has_the_bits_of_eager_and_so_has_its_gradient(case: Case) -> None:
-    function, args = function_of(case)
-    numbers = tuple(range(len(args)))
-    compiled = fd.compile(function)
-    assert [_bits(compiled(*args)) for _ in range(2)] == [_bits(function(*args))] * 2
-
-    def total(*args: Any) -> Any:
-        return sum(fnp.sum(y * y) for y in fd.tree.leaves(function(*args)))
-
-    gradient = fd.grad(total, numbers)
-    assert _bits(fd.compile(gradient)(*args)) == _bits(gradient(*args))
+from .functions import NAN
 
 
 def test_functions_whose_shape_depends_on_values_say_so_within_vmap_and_compile() -> None:

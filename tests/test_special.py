@@ -13,13 +13,10 @@ import scipy.special
 import fdezero as fd
 from fdezero import special
 from fdezero.errors import DerivativeError, MissingExtraError
-from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
+from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from .cases import Case
 from .functions_special import CASES, REAL, REFERENCES
-
-cases = pytest.mark.parametrize(
-    ("function", "args", "kwargs"), [case[1:] for case in CASES], ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)]
-)
 
 
 @pytest.mark.parametrize(("function", "reference", "points"), [r[1:] for r in REFERENCES], ids=[r[0] for r in REFERENCES])
@@ -32,46 +29,21 @@ def test_values_and_slopes_are_those_of_mpmath(function: Callable[..., Any], ref
     np.testing.assert_allclose(fd.grad(lambda x: np.sum(function(x)))(x), slopes, rtol=1e-11, atol=1e-15)
 
 
-@cases
-def test_derivatives_to_second_order(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    check_grads(lambda *args: function(*args, **kwargs), args, tolerance=2e-5, step=1e-3)
-
-
-@cases
-def test_vmap_and_compile(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    def run(*args: Any) -> Any:
-        return function(*args, **kwargs)
-
-    places = [i for i, arg in enumerate(args) if isinstance(arg, np.ndarray)]
-    axes = tuple(0 if i in places else None for i in range(len(args)))
-    stacked = [np.stack([arg, np.roll(arg, 1)]) if i in places else arg for i, arg in enumerate(args)]
-    loop = np.stack([run(*[arg[k] if i in places else arg for i, arg in enumerate(stacked)]) for k in range(2)])
-    assert_trees_close(fd.vmap(run, axes)(*stacked), loop, 1e-12)
-    given = [args[i] for i in places]
-
-    def both(*given: Any) -> Any:
-        full = list(args)
-        for i, value in zip(places, given, strict=True):
-            full[i] = value
-        return fd.value_and_grad(lambda full: np.sum(run(*full)))(tuple(full))
-
-    compiled, expected = fd.compile(both), both(*given)
-    for _ in range(3):
-        assert_trees_equal(compiled(*given), expected)
-
-
-@cases
+@pytest.mark.parametrize("case", [case for case in CASES if case.argnums], ids=str)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_dtype_is_kept(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dtype: str) -> None:
+def test_dtype_is_kept(case: Case, dtype: str) -> None:
+    function, args, kwargs = case.function, case.args, case.kwargs
+
     def narrow(x: Any) -> Any:
         return x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype == float else x.astype(np.int8) if hasattr(x, "dtype") else x
 
     kwargs = {key: narrow(value) for key, value in kwargs.items()}
-    wide, args = function(*args, **kwargs), tuple(map(narrow, args))
-    value, pullback = fd.vjp(lambda *args: function(*args, **kwargs), *args)
-    assert value.dtype == dtype
-    np.testing.assert_allclose(value, wide, rtol=3e-2 if dtype == "float16" else 1e-4, atol=1e-2 if dtype == "float16" else 1e-5)
-    gradients = pullback(np.ones_like(value))
+    wide, args = fd.tree.leaves(function(*args, **kwargs)), tuple(map(narrow, args))
+    values, pullback = fd.vjp(lambda *args: fd.tree.leaves(function(*args, **kwargs)), *args)
+    for value, expected in zip(values, wide, strict=True):
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, expected, rtol=3e-2 if dtype == "float16" else 1e-4, atol=1e-2 if dtype == "float16" else 1e-5)
+    gradients = pullback([np.ones_like(value) for value in values])
     assert all(g.dtype == a.dtype for g, a in zip(gradients, args, strict=True) if g is not None and hasattr(a, "dtype"))
 
 

@@ -75,10 +75,10 @@ def linspace(
         return _placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
     from .elementwise import astype
 
-    start, stop = beside(start, stop), beside(stop, start)
-    index = array_module(start, stop).arange(num).reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
-    steps = max(num - 1 if endpoint else num, 1)
-    y = start + index * ((stop - start) / steps)
+    start, stop = (x if isinstance(x, int | float) else beside(x, start, stop) for x in (start, stop))  # numbers stay weak
+    step = (stop - start) / max(num - 1 if endpoint else num, 1)
+    index = array_module(start, stop).arange(num, dtype=step.dtype).reshape((-1,) + (1,) * step.ndim)
+    y = start + index * step
     if endpoint and num > 1:
         y = where(index == num - 1, stop, y)
     y = moveaxis(y, 0, axis)

@@ -88,7 +88,7 @@ def std(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
     """The square root of `var`; its derivative is infinite where the variance is 0."""
-    return ops.sqrt(var(x, axis, dtype, None, ddof, keepdims, correction=correction))
+    return ops.sqrt(var(x, axis, dtype, out, ddof, keepdims, correction=correction))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -121,7 +121,9 @@ def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
         steps *= len(axes)
     if len(steps) != len(axes):
         raise ShapeError(f"gradient: {len(steps)} spacings for {len(axes)} axes.")
-    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), beside(h, x), edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
+    real = np.finfo(x.dtype).dtype
+    steps = [astype(beside(h, x), real) if isinstance(h, int | float) else beside(h, x) for h in steps]
+    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), h, edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
 
