@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero import special, stats
-from fdezero.errors import ImmutableError
+from fdezero.errors import DeviceError, ImmutableError
 from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, broadcastable_shapes, check_grads
 from fdezero.testing.properties import compiled_is_eager, vmap_is_a_loop
 from fdezero.testing.strategies import LAYOUTS, lay_out
 
 from . import functions_elementwise as elementwise
 from .cases import Case, law
-from .coverage import CASES, DOCUMENT, claimed, document
+from .coverage import CASES, DOCUMENT, Recorder, claimed, document
 from .matrices import skip_where_signs_differ
 
 UNSORTED = {"partition", "argpartition"}  # which promise one entry's place, not the others'
@@ -209,3 +209,46 @@ def test_functions_obey_their_laws_for_other_magnitudes_orders_and_layouts(data:
     vmap_is_a_loop(function, inputs)
     if abs(scale) == 1:
         check_grads(function, inputs, order=1, tolerance=1e-4, at_kinks="skip")
+
+
+# A law that cannot fail proves nothing
+
+
+def _each_time_another(calls: list[int]) -> Any:
+    def function(x: Any) -> Any:
+        calls.append(1)
+        return fnp.sin(x) * float(len(calls))
+
+    return function
+
+
+PLANTED = {
+    test_values_are_those_of_the_reference: fnp.cos,
+    test_derivatives_are_differences: lambda x: fd.stop_gradient(fnp.sin(x) - x) + x,
+    test_vmap_is_a_loop: _each_time_another([]),
+    test_compiled_has_the_bits_of_eager_and_so_has_its_gradient: _each_time_another([]),
+    test_float32_is_kept_or_widened_as_numpy_does: lambda x: fnp.sin(x) * np.float64(1),
+    test_numpys_function_of_a_traced_value_is_ours: lambda x: fnp.sin(x) + 1,
+}
+
+
+@pytest.mark.parametrize("test", PLANTED, ids=lambda test: test.__name__)
+def test_a_planted_wrong_function_is_caught(test: Any) -> None:
+    sin = next(case for case in CASES if case.name == "sin")
+    test(sin)
+    with pytest.raises(AssertionError):
+        test(sin._replace(function=PLANTED[test]))
+
+
+def test_a_function_that_leaves_the_gpu_is_caught(gpu: Any) -> None:
+    sin = next(case for case in CASES if case.name == "sin")
+    with pytest.raises(DeviceError):
+        test_arrays_on_a_gpu_give_the_results_of_the_cpu_there(sin._replace(function=lambda x: fnp.sin(x) * np.ones(3)), gpu)
+
+
+def test_a_cell_that_one_law_denies_is_not_proved() -> None:
+    recorder = Recorder()
+    recorder.passed |= {("numpy", "sin", "vmap"), ("numpy", "sin", "CPU")}
+    recorder.failed |= {("numpy", "sin", "vmap")}
+    assert recorder.proved == {("numpy", "sin", "CPU")}
+    assert "| `sin` | — | — | — | — | ✓ | — | — |" in document(recorder.proved)

@@ -17,67 +17,11 @@ from fdezero.testing import arrays, assert_trees_close, broadcastable_shapes, ch
 
 A = np.random.default_rng(0).standard_normal((2, 3, 4))
 B = np.random.default_rng(1).standard_normal((4, 3))
-V = np.array([0.5, -1.5, 2.0, 0.25])
 
-# A call that NumPy understands as well, with `np` the module and `x` an array of shape (2, 3, 4)
+# Expressions that NumPy understands as well, with `np` the module and `x` an array of shape (2, 3, 4); functions: test_function_laws.py
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
-    "sum": lambda np, x: np.sum(x, axis=1),
-    "sum keepdims": lambda np, x: np.sum(x, axis=(0, -1), keepdims=True),
-    "mean": lambda np, x: np.mean(x, axis=-1),
-    "max": lambda np, x: np.max(x, axis=1),
-    "min": lambda np, x: np.min(x),
-    "prod": lambda np, x: np.prod(x, axis=(0, 2)),
-    "var": lambda np, x: np.var(x, axis=0, ddof=1),
-    "std": lambda np, x: np.std(x, axis=(0, 1)),
-    "cumsum": lambda np, x: np.cumsum(x, axis=1),
-    "cumsum flat": lambda np, x: np.cumsum(x),
-    "reshape": lambda np, x: np.reshape(x, (4, -1)),
-    "transpose": lambda np, x: np.transpose(x, (1, 2, 0)),
-    "transpose all": lambda np, x: np.transpose(x),
-    "moveaxis": lambda np, x: np.moveaxis(x, (0, 1), (-1, 0)),
-    "swapaxes": lambda np, x: np.swapaxes(x, 0, -1),
-    "broadcast_to": lambda np, x: np.broadcast_to(x, (5, 2, 3, 4)),
-    "expand_dims": lambda np, x: np.expand_dims(x, (0, -1)),
-    "squeeze": lambda np, x: np.squeeze(x[:, :1]),
-    "concatenate": lambda np, x: np.concatenate([x, 2 * x], axis=1),
-    "concatenate flat": lambda np, x: np.concatenate([x, x[0]], axis=None),
-    "stack": lambda np, x: np.stack([x, x * x], axis=-1),
-    "split": lambda np, x: np.split(x, [1, 3], axis=2)[1],
-    "split equal": lambda np, x: np.split(x, 2, axis=2)[1],
-    "pad": lambda np, x: np.pad(x, ((0, 1), (2, 0), (1, 1))),
-    "pad value": lambda np, x: np.pad(x, 1, constant_values=2.5),
-    "pad reflect": lambda np, x: np.pad(x, 1, mode="reflect"),
-    "flip": lambda np, x: np.flip(x, (0, 2)),
-    "roll": lambda np, x: np.roll(x, (1, -2), (0, 2)),
-    "roll flat": lambda np, x: np.roll(x, 5),
-    "tile": lambda np, x: np.tile(x, (2, 1, 1, 2)),
-    "repeat": lambda np, x: np.repeat(x, 2, axis=1),
-    "repeat each": lambda np, x: np.repeat(x, [2, 0, 1], axis=1),
-    "take": lambda np, x: np.take(x, [[0, 2], [1, 1]], axis=1),
-    "take flat": lambda np, x: np.take(x, [5, -1]),
-    "dot": lambda np, x: np.dot(x, B),
-    "matmul": lambda np, x: np.matmul(x, B),
-    "matmul vector": lambda np, x: np.matmul(x, V),
-    "vector matmul": lambda np, x: np.matmul(V, np.swapaxes(x, 1, 2)),
-    "tensordot": lambda np, x: np.tensordot(x, B, ((1, 2), (1, 0))),
-    "tensordot 1": lambda np, x: np.tensordot(x, B, 1),
-    "inner": lambda np, x: np.inner(x, V),
-    "outer": lambda np, x: np.outer(x, V),
-    "einsum": lambda np, x: np.einsum("ijk,kj->i", x, B),
-    "einsum implicit": lambda np, x: np.einsum("ijk,kl", x, B),
-    "einsum trace": lambda np, x: np.einsum("iij", x[:, :2]),
-    "einsum ellipsis": lambda np, x: np.einsum("...k,kj->j...", x, B),
-    "einsum alone": lambda np, x: np.einsum("ijk->j", x),
-    "trace": lambda np, x: np.trace(x, axis1=1, axis2=2),
-    "diagonal": lambda np, x: np.diagonal(x, 1, 1, 2),
-    "clip": lambda np, x: np.clip(x, -0.5, 0.5),
-    "clip below": lambda np, x: np.clip(x, -0.5, None),
-    "where": lambda np, x: np.where(x > 0, x, 2 * x),
     "power": lambda np, x: np.abs(x) ** 1.5 + x**2 + 2.0**x,
-    "sinc": lambda np, x: np.sinc(x),
     "square roots": lambda np, x: np.sqrt(x * x + 1) / np.cbrt(x * x + 2),
-    "logaddexp": lambda np, x: np.logaddexp(x, -x),
-    "nan_to_num": lambda np, x: np.nan_to_num(x),
     "index": lambda np, x: x[0, ..., 1],
     "slices": lambda np, x: x[:, ::-1, 1:4:2],
     "new axis": lambda np, x: x[None, :, 1, None],
@@ -97,8 +41,7 @@ def test_value_and_derivatives(name: str) -> None:
     assert_trees_close(call(fnp, A), expected, 1e-13, "the face on arrays")
     assert_trees_close(fd.jvp(lambda x: call(fnp, x), (A,), (A,))[0], expected, 1e-13, "the face on tracers")
     assert_trees_close(fd.jvp(lambda x: call(np, x), (A,), (A,))[0], expected, 1e-13, "NumPy's own function on tracers")
-    has_kinks = name in ("clip", "clip below", "max", "min", "where")
-    check_grads(lambda x: call(np, x), (A,), order=2, step=1e-4 if has_kinks else None, tolerance=1e-5)
+    check_grads(lambda x: call(np, x), (A,), order=2, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "mask"])
