@@ -78,6 +78,7 @@ def test_frequencies() -> None:
     for n in range(1, 8):
         assert_trees_equal(fnp.fft.fftfreq(n, 0.3), np.fft.fftfreq(n, 0.3))
         assert_trees_equal(fnp.fft.rfftfreq(n, 0.3), np.fft.rfftfreq(n, 0.3))
+        assert_trees_equal(fnp.fft.fftfreq(n, dtype=np.float32), np.fft.fftfreq(n).astype(np.float32))
     check_grads(lambda d: fnp.fft.fftfreq(5, d), (np.array(0.3),), tolerance=1e-5)
 
 

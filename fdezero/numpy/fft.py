@@ -175,15 +175,20 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
     return _rolled(x, axes, lambda n: -(n // 2))
 
 
-def fftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
-    """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,)."""
+def _spaced(numbers: Array, length: Any, device: str | None, dtype: Any) -> Array:
+    y = elementwise_ops.multiply(_placed(numbers, device), 1.0 / length)
+    return y if dtype is None else astype(y, dtype)
+
+
+def fftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:
+    """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,), in float64 unless `dtype` is given."""
     whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
-    return elementwise_ops.multiply(_placed(array_module(d).asarray(whole), device), 1.0 / (n * d))
+    return _spaced(array_module(d).asarray(whole), n * d, device, dtype)
 
 
-def rfftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
-    """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,)."""
-    return elementwise_ops.multiply(_placed(array_module(d).arange(n // 2 + 1), device), 1.0 / (n * d))
+def rfftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:
+    """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,); dtypes as for `fftfreq`."""
+    return _spaced(array_module(d).arange(n // 2 + 1), n * d, device, dtype)
 
 
 __all__ = [
