@@ -12,6 +12,7 @@ import numpy as np
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
+from fdezero.ops import elementwise as operations
 
 from . import program_choices as choose
 from .program_choices import Choice
@@ -119,7 +120,7 @@ def _table() -> dict[str, Operation]:
 
     def declare(names: str, chooser: Callable[[Choice], Any], run: Any = None) -> None:
         for name in names.split():
-            table[name] = Operation(run or getattr(fnp, name), chooser)
+            table[name] = Operation(run or getattr(fnp, name, None) or getattr(operations, name), chooser)
 
     declare(
         "positive exp exp2 expm1 sin cos sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid relu log log2 log10 log1p sqrt cbrt "
@@ -182,7 +183,7 @@ def _table() -> dict[str, Operation]:
     declare("randint", lambda c: ((choose.a_key(c),), {"shape": choose.some_shape(c)}), lambda key, *, shape: fd.random.randint(key, shape, -3, 9))
     declare("bernoulli", choose.with_key("f"), lambda key, p: fd.random.bernoulli(key, F.sigmoid(p)))
     declare("dropout", choose.with_key("f"), lambda key, x: F.dropout(x, 0.3, key=key, train=True))
-    declare("dropout_rate", choose.rate, lambda key, x, r: F.dropout(x, fnp.multiply(fnp.sigmoid(r), 0.9), key=key, train=True))
+    declare("dropout_rate", choose.rate, lambda key, x, r: F.dropout(x, fnp.multiply(F.sigmoid(r), 0.9), key=key, train=True))
     declare("permutation", choose.with_key("fbi", ndim=1), lambda key, x: fd.random.permutation(key, x))
     for activation in ("softmax", "log_softmax", "gelu", "leaky_relu", "softplus"):
         declare(activation, lambda c: ((c.pick("f", 1, lambda v: v.size > 0),), {}), getattr(F, activation))

@@ -64,13 +64,20 @@ def _solve_adjoint(t: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 solve: Nonlinear = nonlinear("solve", _solve, _solve_tangent, _solve_adjoint, core=2)
 
 
+def _pinv(a: Any, rcond: Any) -> Any:
+    if getattr(rcond, "shape", ()):  # NumPy broadcasts no loop axes here
+        loops = np.broadcast_shapes(loop_axes(a, 2), rcond.shape)
+        a, rcond = np.broadcast_to(a, loops + a.shape[-2:]), np.broadcast_to(rcond, loops)
+    return np.linalg.pinv(a, rcond)
+
+
 def _pinv_tangent(t: Any, _: None, y: Any, a: Any, rcond: Any) -> Any:
     s = H(t)
     return (y @ H(y)) @ (s - (s @ a) @ y) + (s - y @ (a @ s)) @ (H(y) @ y) - y @ t @ y
 
 
 # a (..., m, n), rcond (...): singular values below rcond times the greatest are taken for 0; the derivative is that at constant rank.
-pinv = nonlinear("pinv", lambda a, rcond: np.linalg.pinv(a, rcond), _pinv_tangent, core=lambda args, params: (2, 0))
+pinv = nonlinear("pinv", _pinv, _pinv_tangent, core=lambda args, params: (2, 0))
 pinv.mask = 1  # no derivative goes to rcond
 
 
