@@ -88,7 +88,7 @@ class Cond(Region):
                 def both(choice: Any, *given: Any) -> tuple[Any, ...]:
                     return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
 
-                return vmap(both, axes)(*leaves)  # type: ignore[no-any-return]
+                return vmap(both, axes)(*leaves)
             examples = [example_of(leaf) for leaf in leaves[1:]]
             branches = [program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
             return Cond(*branches)(*leaves)

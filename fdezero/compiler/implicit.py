@@ -83,7 +83,7 @@ class _LinearSolve(_Solution):
         x, leaves = residuals
         multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
-        return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))  # type: ignore[no-any-return]
+        return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         x = self(*leaves)  # A x = b, so A dx = db - dA x
@@ -152,10 +152,10 @@ class _Mapped(Region):
         self.axes = tuple([0 if my else None for my in mine])
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
-        return vmap(self.region.run, self.axes)(*leaves)  # type: ignore[no-any-return]
+        return vmap(self.region.run, self.axes)(*leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        return vmap(lambda *leaves: self.region.forward(active, leaves), self.axes)(*leaves)  # type: ignore[no-any-return]
+        return vmap(lambda *leaves: self.region.forward(active, leaves), self.axes)(*leaves)
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         gradients = vmap(lambda residuals, *ts: self.region.backward(active, residuals, ts))(residuals, *cotangents)
@@ -163,7 +163,7 @@ class _Mapped(Region):
         return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, self.axes, strict=True)])
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))  # type: ignore[no-any-return]
+        return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
         return _Mapped(self, mine)

@@ -85,7 +85,7 @@ class Program(Region):
         if key not in self._derived:
             with np.errstate(all="ignore"):
                 self._derived[key] = Program(record(function, examples, name, names).graph, self.threads)
-        return self._derived[key]  # type: ignore[no-any-return]
+        return self._derived[key]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         out, back = self.reverse(active, leaves)
@@ -108,7 +108,7 @@ class Program(Region):
         key = ("reverse", active, tuple(map(layout_of, examples)))
         found = self._derived.get(key)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         moving = tuple([my and is_differentiable(leaf) for my, leaf in zip(active, examples, strict=True)])
         n = len(leaves)
         floating: list[bool] = []

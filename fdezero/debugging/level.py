@@ -41,7 +41,7 @@ class DebugTracer(Tracer):
         return complex(unwrap(self))
 
     def __index__(self) -> int:
-        return unwrap(self).__index__()  # type: ignore[no-any-return]
+        return unwrap(self).__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(unwrap(self), dtype) if copy else np.asarray(unwrap(self), dtype)

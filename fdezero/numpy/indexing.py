@@ -171,4 +171,4 @@ class _Place:
         return place._put(operation(old, values))
 
 
-Tracer.__getitem__ = getitem  # type: ignore[method-assign, assignment]
+Tracer.__getitem__ = getitem  # type: ignore[method-assign]  # given here, as protocol.py gives the others

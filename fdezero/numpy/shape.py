@@ -224,7 +224,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     if mode != "constant":
         for axis, width in enumerate(widths):
             if any(width):
-                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]
+                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]  # a mode is a literal there
         return x
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))

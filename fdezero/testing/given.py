@@ -95,7 +95,7 @@ def gradient_test(function: Callable[..., Any], *strategies: Strategy, **options
 
     body.__name__ = body.__qualname__ = f"test_{name}"
     body.__module__ = getattr(function, "__module__", body.__module__)
-    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]
+    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]  # inspect looks for it
     return given_gradients(function, *strategies, **options)(body)
 
 
