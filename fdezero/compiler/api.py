@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
-from ..errors import StaticError, StormError, describe
+from ..errors import StaticError, StormError, called, describe
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
@@ -63,7 +63,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], static: Sequence[str], max_recordings: int | None, threads: int | None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = called(function)
         self.max_recordings, self.threads = max_recordings, threads or available_threads()
         self.parameters = _parameters(function)
         self.static = _static_names(self.name, function, static)

@@ -13,6 +13,7 @@ from ..errors import DTypeError, ShapeError, describe
 from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
+from ..values import dtype_of, shape_of
 from .loops import is_structured, program_of
 from .passes import ones_like
 from .program import Program
@@ -113,7 +114,7 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
     Raises StructureError, ShapeError or DTypeError where the results of the two differ.
     """
     name = name_of("cond", yes)
-    if getattr(predicate, "shape", ()) != ():
+    if shape_of(predicate) != ():
         raise ShapeError(f"{name}: the predicate is a scalar, got {describe(predicate)}; entry by entry chooses fd.numpy.where.")
     if not is_structured(predicate):
         return (yes if predicate else no)(*operands)
@@ -145,9 +146,9 @@ def _check_alike(name: str, yes: Any, no: Any) -> None:
         raise trees.structure_error(yes, no, "the result of the first branch", "that of the second")
     for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
         text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
-        if getattr(a, "shape", ()) != getattr(b, "shape", ()):
+        if shape_of(a) != shape_of(b):
             raise ShapeError(f"{text}; shapes must agree.")
-        if getattr(a, "dtype", type(a)) != getattr(b, "dtype", type(b)):
+        if dtype_of(a) != dtype_of(b):
             raise DTypeError(f"{text}; dtypes must agree: .astype one of them.")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import Elementwise, Primitive, Region
 from ..errors import describe
+from ..values import dtype_of, shape_of
 from .lines import LINE, Line
 
 
@@ -70,11 +71,11 @@ class Constant:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return getattr(self.value, "shape", ())
+        return shape_of(self.value)
 
     @property
     def dtype(self) -> Any:
-        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+        return dtype_of(self.value)
 
     @property
     def kind(self) -> str:
@@ -84,7 +85,7 @@ class Constant:
 
     def __str__(self) -> str:
         value = self.value
-        return repr(value) if not getattr(value, "shape", ()) else f"constant {describe(value)}"
+        return repr(value) if not shape_of(value) else f"constant {describe(value)}"
 
 
 Atom: TypeAlias = Variable | Constant

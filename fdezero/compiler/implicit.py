@@ -13,6 +13,7 @@ from ..errors import StructureError, describe
 from ..numpy._common import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
 from ..transforms.reverse import conjugated
+from ..values import shape_of
 from .closures import closure_converted
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
@@ -42,7 +43,7 @@ class _Solution(Region):
         if trees.flatten(found)[1] != self.treedef:
             raise trees.structure_error(given, found, f"{self.name}: what was given", f"what {what} returned")
         for (path, a), b in zip(trees.flatten_with_path(given), trees.leaves(found), strict=True):
-            if getattr(a, "shape", ()) != getattr(b, "shape", ()):
+            if shape_of(a) != shape_of(b):
                 where = f" at {path!r}" if path else ""
                 raise StructureError(f"{self.name}: {what} returned {describe(b)}{where} where {describe(a)} was given.")
 

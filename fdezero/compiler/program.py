@@ -12,7 +12,7 @@ import numpy as np
 from ..core import Region
 from ..core.kinds import zeros_like
 from ..transforms import jvp, vjp, vmap
-from ..tree import is_differentiable
+from ..values import dtype_of, is_differentiable
 from .emit import Emitter
 from .fuse import fuse
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
@@ -168,7 +168,7 @@ def layout_of(value: Any) -> Any:
     strides = getattr(value, "strides", None)
     if strides is None or isinstance(value, np.generic):  # a number, or a variable that stands for one
         kind = getattr(value, "kind", "scalar" if strides is not None else "number")
-        return (kind, getattr(value, "dtype", None) or np.dtype(type(value)))
+        return (kind, dtype_of(value))
     return (tuple(value.shape), value.dtype, tuple(strides))
 
 

@@ -6,6 +6,7 @@ put behind it until the loop axes line up, and the same operation runs.
 
 from typing import Any
 
+from ..values import shape_of
 from .tracer import Level, Tracer
 
 
@@ -34,7 +35,7 @@ class Batch(Level):
         self.size = size
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        shapes = [getattr(arg, "shape", ()) for arg in args]
+        shapes = [shape_of(arg) for arg in args]
         loops = [len(s) - core for s, core in zip(shapes, primitive.core_axes(args, params), strict=True)]
         most = max(loops)
         values = []

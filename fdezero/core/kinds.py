@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import as_array
 from .primitive import Core, Primitive, Write
 
 Rule = Callable[..., Any] | int | None
@@ -156,7 +157,7 @@ class Linear(Primitive):
         return self(*mixed, **params)
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple([Aval(_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
+        return tuple([Aval(as_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
 
     def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
         for i, parent in enumerate(node.parents):
@@ -181,16 +182,12 @@ class Multilinear(Linear):
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
         alone = active.bit_count() == 1
-        return tuple([Aval(_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
+        return tuple([Aval(as_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
 
 
 def zeros_like(x: Any) -> Any:
     """Zeros of the shape, dtype and device of `x`."""
-    return np.zeros_like(_array(x))
-
-
-def _array(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
+    return np.zeros_like(as_array(x))
 
 
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:

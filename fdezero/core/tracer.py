@@ -9,9 +9,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import numpy as np
-
 from ..errors import EscapedTracerError, ImmutableError, TraceError, describe
+from ..values import dtype_of
 
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
 _serials = itertools.count(1)
@@ -63,7 +62,7 @@ class Tracer:
 
     @property
     def dtype(self) -> Any:
-        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+        return dtype_of(self.value)
 
     @property
     def ndim(self) -> int:

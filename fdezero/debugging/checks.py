@@ -13,7 +13,7 @@ from ..core import Primitive, unwrap
 from ..devices import to_numpy
 from ..errors import KeyReuseError, NanError, RuleError, describe
 from ..random.source import DRAW, FOLD, random_bits
-from ..tree import is_differentiable
+from ..values import is_differentiable
 
 
 def shown(line: Line) -> str:

@@ -12,6 +12,7 @@ from ..devices import to_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
+from ..values import is_complex
 from ._common import Array, as_array, plain_values
 
 fabs = ops.absolute
@@ -23,12 +24,6 @@ acos, acosh, asin, asinh, atan, atan2, atanh = (
 )  # fmt: skip
 bitwise_not = bitwise_invert = ops.invert
 bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
-
-
-def is_complex(x: Any) -> bool:
-    """Whether `x`, an array, a number or a traced value, is complex."""
-    dtype = getattr(x, "dtype", None)
-    return isinstance(x, complex) if dtype is None else getattr(dtype, "kind", "") == "c"
 
 
 def real(x: Any) -> Array:

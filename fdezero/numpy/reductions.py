@@ -4,8 +4,9 @@ from typing import Any
 
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
+from ..values import is_complex
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
-from .elementwise import astype, imag, is_complex, real
+from .elementwise import astype, imag, real
 from .shape import flip, ravel
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
+from ..values import is_complex
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -34,7 +35,7 @@ REMAINDER = "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x
 
 def _log_of_base(y: Any, x: Any) -> Any:
     """log(x), and 0 where x ** exponent has no derivative for its exponent."""
-    if getattr(y, "dtype", np.dtype(type(y))).kind == "c":
+    if is_complex(y):
         return np.log(np.where(x == 0, 1, x) + 0j)
     return np.log(np.where(x > 0, x, 1))
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import values
 from ..core import Linear, linear
 from ..core.kinds import cast
 from ..devices import array_module
@@ -127,7 +128,7 @@ unslice_all: Linear = linear(
 
 
 # A number as an array without axes, whose dtype is no longer weak.
-as_array: Linear = linear("as_array", lambda x: x if hasattr(x, "shape") else np.asarray(x), lambda t, x: t)
+as_array: Linear = linear("as_array", values.as_array, lambda t, x: t)
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
 
 

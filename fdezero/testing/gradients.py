@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError, describe
 from ..transforms import jvp, vjp
+from ..values import is_complex
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Line, Numeric, Ruler, alike, inner, like, numbers, precision, replace
 from .entries import Mismatch, wrong_entries
@@ -155,7 +156,7 @@ class _Checker:
 
         def drawn(leaf: Any) -> Any:
             values = self.rng.standard_normal(np.shape(leaf))
-            if np.dtype(getattr(leaf, "dtype", type(leaf))).kind == "c":
+            if is_complex(leaf):
                 values = values + 1j * self.rng.standard_normal(np.shape(leaf))
             return like(leaf, values)
 

@@ -9,6 +9,7 @@ from .. import tree as trees
 from ..compiler import compile  # noqa: A004, the field's word
 from ..devices import gpu_available, to_device, to_numpy
 from ..transforms import vjp, vmap
+from ..values import shape_of
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, like, precision, replace
 
@@ -112,7 +113,7 @@ def _narrowed(leaf: Any) -> Any:
 
 
 def _shapes(value: Any) -> list[Any]:
-    return [np.broadcast_to(0.0, getattr(leaf, "shape", ())) for leaf in trees.leaves(trees.trainable(value))]
+    return [np.broadcast_to(0.0, shape_of(leaf)) for leaf in trees.leaves(trees.trainable(value))]
 
 
 def _axis(leaf: Any) -> int | None:

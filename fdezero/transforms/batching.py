@@ -9,6 +9,7 @@ import numpy as np
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
 from ..errors import ShapeError, StructureError, describe
+from ..values import as_array, shape_of
 from .reverse import name_of
 
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
@@ -74,7 +75,7 @@ def _batch_size(name: str, args: Any, axes: list[int | None], axis_size: int | N
     for (path, leaf), axis in zip(trees.flatten_with_path(args), axes, strict=True):
         if axis is None:
             continue
-        shape = getattr(leaf, "shape", ())
+        shape = shape_of(leaf)
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(
                 f"{name}: argument {path} is {describe(leaf)} and has no axis {axis} to map over. "
@@ -98,8 +99,7 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
         if mine:
             raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
         return leaf
-    if not hasattr(leaf, "shape"):
-        leaf = np.asarray(leaf)
+    leaf = as_array(leaf)
     value = leaf.value if mine else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
         raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")

@@ -10,8 +10,9 @@ from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
 from ..core.kinds import zeros_like
 from ..core.tape import TapeTracer
-from ..errors import ShapeError, StructureError, TraceError, describe
+from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy._common import as_array
+from ..values import shape_of
 from .batching import vmap
 from .reverse import conjugated, vjp
 
@@ -24,7 +25,7 @@ class _Rule:
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = called(function)
         self.nondiff_argnums = tuple(nondiff_argnums)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,7 +129,7 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
     checked: list[Any] = []
     for (path, x), t in zip(trees.flatten_with_path(arg), parts, strict=True):
         part = None if t is None else as_array(t)
-        if part is not None and part.shape != getattr(x, "shape", ()):
+        if part is not None and part.shape != shape_of(x):
             where = f"{n}/{path}" if path else str(n)
             raise ShapeError(f"the backward rule of {name}: the gradient of argument {where} is {describe(t)}, the argument {describe(x)}.")
         checked.append(part)
@@ -290,7 +291,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
                 moved.append(None)
                 continue
             t = zeros_like(y) if t is None else as_array(t)
-            if t.shape != getattr(y, "shape", ()):
+            if t.shape != shape_of(y):
                 where = f" at {path!r}" if path else ""
                 raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output {describe(y)}.")
             moved.append(t)

@@ -10,14 +10,15 @@ from .. import tree as trees
 from ..core import Tracer, unwrap
 from ..core.kinds import cast, zeros_like
 from ..core.tape import Node, Tape, TapeTracer
-from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..errors import DTypeError, ShapeError, StructureError, called, describe
 from ..numpy._common import as_array
-from ..numpy.elementwise import is_complex
 from ..ops.elementwise import stop_gradient as stop_gradient_op
+from ..values import is_complex, shape_of
 
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
-    return f"{transform}({getattr(function, '__name__', type(function).__name__)})"
+    """What a transform of a function is called in messages: `grad(loss_fn)`."""
+    return f"{transform}({called(function)})"
 
 
 class _Trace:
@@ -106,7 +107,7 @@ def value_and_grad(
                 full[n] = value
             result = function(*full, **kwargs)
             del full, traced
-            value, aux = _split_aux(name, result) if has_aux else (result, None)
+            value, aux = split_aux(name, result) if has_aux else (result, None)
             _check_scalar(name, value, holomorphic)
             plain = value.value if trace.owns(value) else value
             aux = trace.plain(aux)
@@ -125,7 +126,8 @@ def value_and_grad(
     return differentiated
 
 
-def _split_aux(name: str, result: Any) -> tuple[Any, Any]:
+def split_aux(name: str, result: Any) -> tuple[Any, Any]:
+    """What a function with has_aux=True returned, in two. Raises StructureError."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {describe(result)}.")
     return result
@@ -195,7 +197,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         raise
     finally:
         trace.tape.alive = False
-    output, aux = _split_aux(trace.tape.name, result) if has_aux else (result, None)
+    output, aux = split_aux(trace.tape.name, result) if has_aux else (result, None)
     leaves, treedef = trees.flatten(output)
     nodes = [leaf.node if trace.owns(leaf) else None for leaf in leaves]
     plain = [leaf.value if trace.owns(leaf) else leaf for leaf in leaves]
@@ -210,14 +212,14 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         if given_def != treedef:
             raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, "output", "cotangents")
         for (path, cotangent), value in zip(trees.flatten_with_path(cotangents), plain, strict=True):
-            if np.shape(unwrap(cotangent)) != np.shape(unwrap(value)) and not _same_shape(cotangent, value):
+            if np.shape(unwrap(cotangent)) != np.shape(unwrap(value)) and shape_of(cotangent) != shape_of(value):
                 at = f" at {path!r}" if path else ""
                 raise ShapeError(
                     f"{trace.tape.name}: the cotangent{at} is {describe(cotangent)}, the output {describe(value)}; shapes must agree."
                 )
         trace.tape.backward(
             [
-                (node, _as_dtype(t, node.dtype))
+                (node, as_dtype(t, node.dtype))
                 for node, t in zip(nodes, given, strict=True)
                 if node is not None
             ],
@@ -242,12 +244,8 @@ def conjugated(tree: Any) -> Any:
     return trees.unflatten(treedef, [np.conjugate(leaf) if is_complex(leaf) else leaf for leaf in leaves])
 
 
-def _same_shape(a: Any, b: Any) -> bool:
-    return bool(getattr(a, "shape", ()) == getattr(b, "shape", ()))
-
-
-def _as_dtype(t: Any, dtype: Any) -> Any:
-    # A number as NumPy's scalar, which goes with arrays of every device.
+def as_dtype(t: Any, dtype: Any) -> Any:
+    """A tangent or cotangent in the dtype of its primal; a number as NumPy's scalar, which goes with arrays of every device."""
     return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 

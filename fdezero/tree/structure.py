@@ -16,6 +16,7 @@ import numpy as np
 import optree
 
 from ..errors import StructureError, describe
+from ..values import is_differentiable
 
 Tree: TypeAlias = Any
 TreeDef: TypeAlias = optree.PyTreeSpec
@@ -149,12 +150,6 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
         f"{names[0]} and {names[1]} have the same paths, but their containers differ "
         f"({kinds[0]} and {kinds[1]} at the root, or other types or static fields further in)."
     )
-
-
-def is_differentiable(leaf: Any) -> bool:
-    """Whether `leaf` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
-    dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, float | complex) if dtype is None else getattr(dtype, "kind", "") in "fc"
 
 
 def flatten_trainable(tree: Tree) -> tuple[list[Any], TreeDef]:
