@@ -72,8 +72,8 @@ class Recorder(Level):
     def atom(self, value: Any) -> Atom:
         """What `value` is called in the program: a variable if it was recorded, else a constant."""
         if isinstance(value, Tracer):
-            if isinstance(value, RecordTracer) and value.level is self:
-                return value.atom
+            if self.owns(value):
+                return cast(RecordTracer, value).atom
             for captured, variable in self.captures:
                 if captured is value:
                     return variable
@@ -87,7 +87,7 @@ class Recorder(Level):
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         atoms = tuple([self.atom(arg) for arg in args])
-        values = [self._value(arg) for arg in args]
+        values = [self.example(arg) for arg in args]
         y = primitive(*values, **params)
         output = variable_of(y)
         line = user_line()
@@ -95,7 +95,7 @@ class Recorder(Level):
         return RecordTracer(self, y, output, line)
 
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        values = [self._value(leaf) for leaf in leaves]
+        values = [self.example(leaf) for leaf in leaves]
         if region.composed:
             made = record(region.run, values, region.name)
             if made.captures:  # traced values that it reaches through its closure belong to this run alone
@@ -108,8 +108,9 @@ class Recorder(Level):
         self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
         return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
 
-    def _value(self, arg: Any) -> Any:
-        return arg.value if isinstance(arg, RecordTracer) and arg.level is self else example_of(arg)
+    def example(self, arg: Any) -> Any:
+        """The value of the first run; of what another level traces, a plain one like it."""
+        return arg.value if self.owns(arg) else example_of(arg)
 
 
 class _Composed(Region):
@@ -205,7 +206,7 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
     try:
         outputs = tuple(function(*traced))
         atoms = tuple([recorder.atom(y) for y in outputs])
-        values = tuple([recorder._value(y) for y in outputs])
+        values = tuple([recorder.example(y) for y in outputs])
     finally:
         recorder.alive = False
     inputs = [cast(Variable, t.atom) for t in traced]

@@ -51,6 +51,5 @@ class Batch(Level):
         return BatchTracer(self, y)
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine = tuple([isinstance(leaf, BatchTracer) and leaf.level is self for leaf in leaves])
-        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
-        return tuple([BatchTracer(self, y) for y in region.batched(self.size, mine)(*values)])
+        run = region.batched(self.size, tuple(map(self.owns, leaves)))
+        return tuple([BatchTracer(self, y) for y in run(*map(self.below, leaves))])

@@ -104,8 +104,7 @@ class Tape(Level):
         return TapeTracer(self, y, node)
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine = tuple([isinstance(leaf, TapeTracer) and leaf.level is self for leaf in leaves])
-        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
+        mine, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
         outputs, residuals = region.forward(mine, values)
         for leaf in trees.leaves(residuals):
             if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):

@@ -28,6 +28,14 @@ class Level:
         self.alive = True
         self.name = name
 
+    def owns(self, value: Any) -> bool:
+        """Whether `value` is a tracer of this level."""
+        return isinstance(value, Tracer) and value.level is self
+
+    def below(self, value: Any) -> Any:
+        """What `value` is at the level below."""
+        return value.value if isinstance(value, Tracer) and value.level is self else value
+
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Apply `primitive`, at least one of whose arguments is a tracer of this level."""
         raise NotImplementedError
@@ -38,7 +46,7 @@ class Level:
 
     def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
         """Raise the error for a tracer that outlived its transform."""
-        value = next(arg for arg in args if isinstance(arg, Tracer) and arg.level is self)
+        value = next(filter(self.owns, args))
         raise EscapedTracerError(
             f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. It was kept in a "
             "global, an attribute or a closure; return it from the function instead (has_aux=True for extra results)."

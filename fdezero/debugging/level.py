@@ -82,7 +82,7 @@ class Debug(Level):
         self.checks, self.dtypes = checks, dtypes
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        values = [self.below(arg) for arg in args]
+        values = list(map(self.below, args))
         line = user_line()
         y = primitive(*values, **params)
         for check in self.checks:
@@ -93,17 +93,13 @@ class Debug(Level):
         outputs = region.steps(*leaves)
         if outputs is not None:
             return tuple(outputs)
-        values = [self.below(leaf) for leaf in leaves]
+        values = list(map(self.below, leaves))
         line = user_line()
         outputs = region(*values)
         for y in outputs:
             for check in self.checks:
                 check.operation(region, values, {}, y, line)
         return tuple([DebugTracer(self, y, line) for y in outputs])
-
-    def below(self, arg: Any) -> Any:
-        """The value that `arg` is at the level below."""
-        return arg.value if isinstance(arg, DebugTracer) and arg.level is self else arg
 
 
 class Watched(Placed):

@@ -94,7 +94,7 @@ def _to_front(leaf: Any, axis: int) -> Any:
 
 
 def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
-    mine = isinstance(leaf, BatchTracer) and leaf.level is level
+    mine = level.owns(leaf)
     if axis is None:
         if mine:
             raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")

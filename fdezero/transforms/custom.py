@@ -207,7 +207,8 @@ class _Pulled(Region):
         return outputs, residuals
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        return conjugated(self.pull(residuals, conjugated(tuple(cotangents))))  # type: ignore[no-any-return]
+        gradients: tuple[Any, ...] = conjugated(self.pull(residuals, conjugated(tuple(cotangents))))
+        return gradients
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         outputs, residuals = self.rule(*leaves)

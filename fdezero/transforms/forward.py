@@ -34,12 +34,9 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     finally:
         level.alive = False
 
-    def mine(leaf: Any) -> bool:
-        return isinstance(leaf, ForwardTracer) and leaf.level is level
-
     output, aux = split_aux(level.name, result) if has_aux else (result, None)
-    value = trees.map(lambda leaf: leaf.value if mine(leaf) else leaf, output)
-    derivative = trees.map(lambda leaf: leaf.tangent if mine(leaf) else zeros_like(leaf), output)
+    value = trees.map(level.below, output)
+    derivative = trees.map(lambda leaf: leaf.tangent if level.owns(leaf) else zeros_like(leaf), output)
     if has_aux:
-        return value, derivative, trees.map(lambda leaf: leaf.value if mine(leaf) else leaf, aux)
+        return value, derivative, trees.map(level.below, aux)
     return value, derivative
