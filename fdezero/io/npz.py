@@ -14,6 +14,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.lib import format as npy
 
+from ..core import Tracer
 from ..devices import device_of, to_device, to_numpy
 from ..errors import FileError, describe
 from ..tree import flatten, flatten_to_dict, unflatten
@@ -60,7 +61,7 @@ def _compressor() -> Any:
 
 def _check(key: str, leaf: Any) -> None:
     """Raise FileError for what would not come back from a file as it is."""
-    if hasattr(leaf, "level"):
+    if isinstance(leaf, Tracer):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     if isinstance(leaf, str | bytes) or hasattr(leaf, "mask") or not _keeps(dtype):

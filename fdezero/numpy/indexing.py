@@ -14,7 +14,7 @@ from ..ops import shape as shape_ops
 from ._common import Array, as_array, trailing_axis
 from .elementwise import astype, nonzero
 from .reductions import argsort
-from .shape import WHOLE, broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
 
 Number = int | np.integer
 
@@ -28,7 +28,7 @@ def getitem(x: Any, index: Any) -> Array:
         return shape_ops.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
     # Beside an array an integer is an array too; the rest of the index is applied first.
     advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
-    x = shape_ops.slice_axes(x, index=tuple(WHOLE if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
+    x = shape_ops.slice_axes(x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
     indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
     if advanced != list(range(advanced[0], advanced[-1] + 1)):  # NumPy puts their axes first when something stands between
         x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))

@@ -12,8 +12,6 @@ from ..ops import shape as ops
 from ..ops.elementwise import where
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
 
-WHOLE = (None, None, None)
-
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
@@ -157,7 +155,7 @@ def hstack(arrays: Sequence[Any]) -> Array:
 def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
     """`x[..., start:stop:step, ...]` at `axis`."""
     axis = trailing_axis(axis, x.ndim)
-    return ops.slice_axes(x, index=((start, stop, step),) + (WHOLE,) * (-axis - 1))
+    return ops.slice_axes(x, index=ops.cut(axis, start, stop, step))
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:

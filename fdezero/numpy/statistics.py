@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tracer
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ._common import Array, Axis, as_array, trailing_axes
@@ -91,7 +92,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     too; where an entry is NaN, the result is. Source: Hyndman and Fan (1996).
     """
     q = as_array(q)
-    if not hasattr(q, "level") and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
+    if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
         raise RangeError(f"quantiles lie between 0 and 1, got {q}.")
     lines, shape = _lines(x, axis)
     y = _quantile(lines, lines.shape[-1], q, shape, method, keepdims)

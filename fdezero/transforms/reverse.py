@@ -246,4 +246,4 @@ def as_dtype(t: Any, dtype: Any) -> Any:
 
 def stop_gradient(tree: Any) -> Any:
     """`tree` as constants: the same values, without derivative."""
-    return trees.map(lambda leaf: stop_gradient_op(leaf) if hasattr(leaf, "level") else leaf, tree)
+    return trees.map(lambda leaf: stop_gradient_op(leaf) if isinstance(leaf, Tracer) else leaf, tree)

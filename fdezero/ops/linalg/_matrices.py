@@ -7,6 +7,8 @@ import numpy as np
 
 from ...devices import array_module
 from ..elementwise import stop_gradient
+from ..products import transposed
+from ..shape import loop_axes
 
 
 def pack(*parts: tuple[Any, int]) -> Any:
@@ -24,18 +26,9 @@ def unpack(y: Any, *shapes: tuple[int, ...]) -> list[Any]:
     return parts
 
 
-def loop_axes(x: Any, core: int) -> tuple[int, ...]:
-    shape: tuple[int, ...] = x.shape
-    return shape[: len(shape) - core]
-
-
-def transposed(x: Any) -> Any:
-    return x.swapaxes(-1, -2)
-
-
 def H(x: Any) -> Any:
     """The conjugate transpose."""
-    return x.swapaxes(-1, -2).conj()
+    return transposed(x).conj()
 
 
 def hermitian(x: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ...errors import MatrixError, describe
 from ..elementwise import stop_gradient
+from ..products import transposed
 from ._matrices import (
     H,
     diagonal_of,
@@ -16,7 +17,6 @@ from ._matrices import (
     pack,
     per_gap,
     reciprocal_or_zero,
-    transposed,
     tri_like,
     unpack,
 )

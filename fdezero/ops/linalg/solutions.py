@@ -7,7 +7,9 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ...devices import array_module
 from ...errors import MatrixError, describe
-from ._matrices import H, eye_like, loop_axes, transposed
+from ..products import transposed
+from ..shape import common_loops
+from ._matrices import H, eye_like
 
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
@@ -41,7 +43,7 @@ inv = nonlinear(
 
 def _solve(a: Any, b: Any) -> Any:
     if array_module(a, b) is not np:  # CuPy broadcasts no loop axes here
-        loops = np.broadcast_shapes(loop_axes(a, 2), loop_axes(b, 2))
+        loops = common_loops((a, 2), (b, 2))
         a, b = (np.broadcast_to(x, loops + x.shape[-2:]) for x in (a, b))
     try:
         return np.linalg.solve(a, b)
