@@ -11,10 +11,10 @@ from ..errors import ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
-from ._common import Array, as_array, trailing_axis
+from ._common import Array, as_array
 from .elementwise import astype, nonzero
 from .reductions import argsort
-from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
 
 Number = int | np.integer
 
@@ -85,10 +85,8 @@ def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     """For each line of `x` along `axis` its entries at the line of `indices`: x (..., n), indices (..., m) -> (..., m)."""
-    x, indices = as_array(x), as_array(indices)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = trailing_axis(axis, x.ndim)
+    x, axis = line_of(x, axis)
+    indices = as_array(indices)
     lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
     loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
     picks = broadcast_to(picks, (*loops, picks.shape[-1]))

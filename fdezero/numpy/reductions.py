@@ -5,9 +5,9 @@ from typing import Any
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ..values import is_complex
-from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
+from ._common import Array, Axis, as_array, trailing_axes
 from .elementwise import astype, imag, real
-from .shape import flip, ravel
+from .shape import flip, line_of
 
 
 def _cast(x: Any, dtype: Any) -> Array:
@@ -71,6 +71,11 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
 
+def squared_size(x: Array) -> Array:
+    """|x|^2, entry by entry."""
+    return ops.add(ops.square(real(x)), ops.square(imag(x))) if is_complex(x) else ops.square(x)
+
+
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
@@ -78,8 +83,7 @@ def var(
     x = _cast(x, dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
-    squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)
-    return reduce.sum_axes(squared, axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
+    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
 
 
 def std(
@@ -95,26 +99,21 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     return reduce.logsumexp(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
-def _flat_unless(x: Any, axis: int | None) -> tuple[Array, int]:
-    x = as_array(x)
-    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
-
-
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The running sums along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(_cast(x, dtype), axis)
+    x, axis = line_of(_cast(x, dtype), axis)
     return reduce.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -122,7 +121,7 @@ def argsort(
     x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
 ) -> Array:
     """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     if not descending:
         return reduce.argsort(x, axis=axis)
     # The last of equal entries is the first of the reversed array.

@@ -114,7 +114,14 @@ def atleast_1d(x: Any) -> Array:
     return x if x.ndim else reshape(x, (1,))
 
 
-def _promoted(arrays: Sequence[Any]) -> list[Array]:
+def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
+    """`x` and the trailing axis to go along: of the flattened array when `axis` is None."""
+    x = as_array(x)
+    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+
+
+def promoted(arrays: Sequence[Any]) -> list[Array]:
+    """The arrays, all in the dtype that they have together."""
     from .elementwise import astype
 
     values = [as_array(x) for x in arrays]
@@ -124,7 +131,7 @@ def _promoted(arrays: Sequence[Any]) -> list[Array]:
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     """The arrays one behind the other along `axis` (flattened when None); dtypes are promoted."""
-    values = _promoted(list(arrays))
+    values = promoted(arrays)
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
     return ops.concatenate(*values, axis=trailing_axis(axis, values[0].ndim))
