@@ -12,7 +12,7 @@ import numpy as np
 from . import numpy as fnp
 from .core import unwrap
 from .errors import ShapeError, describe
-from .numpy._common import Array, as_array
+from .numpy.arguments import Array, as_array
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
 

@@ -10,7 +10,7 @@ from .. import tree as trees
 from ..core import Region
 from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
-from ..numpy._common import as_array
+from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
 from ..transforms.reverse import conjugated
 from ..values import shape_of

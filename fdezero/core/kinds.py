@@ -185,6 +185,49 @@ class Multilinear(Linear):
         return tuple([Aval(as_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
 
 
+class Nonlinear(Primitive):
+    """y = f(x0, x1, ...), with the tangent map `tangent(t0, t1, ..., y, x0, x1, ..., **params)`, linear in the tangents.
+
+    A tangent is None where an argument has none. Reverse mode is `adjoint(t, y, x0, x1, ..., **params) -> a cotangent for
+    each argument`, or else the tangent map transposed.
+    """
+
+    def __init__(
+        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None, core: Core
+    ) -> None:
+        super().__init__(name, impl, core)
+        self.tangent = tangent
+        self.adjoint = adjoint
+        self.mask = -1
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        return self.tangent(*tangents, y, *args, **params)
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        return (y, *args)
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        y, *args = node.saved
+        if self.adjoint is not None:
+            pulled = self.adjoint(cotangent, y, *args, **node.params)
+        else:
+            pulled = self._transposed(cotangent, y, args, node)
+        for parent, t in zip(node.parents, pulled, strict=True):
+            if parent is not None and t is not None:
+                yield parent, t
+
+    def _transposed(self, cotangent: Any, y: Any, args: list[Any], node: Any) -> list[Any]:
+        from .tape import Tape, TapeTracer  # which stands on the kinds
+
+        level = Tape(f"the adjoint of {self.name}")
+        inputs = [None if parent is None else level.input(zeros_like(arg)) for parent, arg in zip(node.parents, args, strict=True)]
+        moved = self.tangent(*inputs, y, *args, **node.params)
+        level.alive = False
+        assert isinstance(moved, TapeTracer), self.name
+        level.backward([(moved.node, fit(cotangent, moved.shape, moved.dtype))], keep=False)
+        return [None if t is None else t.node.cotangent for t in inputs]
+
+
 def zeros_like(x: Any) -> Any:
     """Zeros of the shape, dtype and device of `x`."""
     return np.zeros_like(as_array(x))
@@ -250,49 +293,6 @@ def multilinear(
 ) -> Multilinear:
     """Declare an operation that is linear in each argument separately."""
     return Multilinear(name, impl, adjoints, variadic, core, write)
-
-
-class Nonlinear(Primitive):
-    """y = f(x0, x1, ...), with the tangent map `tangent(t0, t1, ..., y, x0, x1, ..., **params)`, linear in the tangents.
-
-    A tangent is None where an argument has none. Reverse mode is `adjoint(t, y, x0, x1, ..., **params) -> a cotangent for
-    each argument`, or else the tangent map transposed.
-    """
-
-    def __init__(
-        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None, core: Core
-    ) -> None:
-        super().__init__(name, impl, core)
-        self.tangent = tangent
-        self.adjoint = adjoint
-        self.mask = -1
-
-    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
-        return self.tangent(*tangents, y, *args, **params)
-
-    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
-        return (y, *args)
-
-    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
-        y, *args = node.saved
-        if self.adjoint is not None:
-            pulled = self.adjoint(cotangent, y, *args, **node.params)
-        else:
-            pulled = self._transposed(cotangent, y, args, node)
-        for parent, t in zip(node.parents, pulled, strict=True):
-            if parent is not None and t is not None:
-                yield parent, t
-
-    def _transposed(self, cotangent: Any, y: Any, args: list[Any], node: Any) -> list[Any]:
-        from .tape import Tape, TapeTracer  # which stands on the kinds
-
-        level = Tape(f"the adjoint of {self.name}")
-        inputs = [None if parent is None else level.input(zeros_like(arg)) for parent, arg in zip(node.parents, args, strict=True)]
-        moved = self.tangent(*inputs, y, *args, **node.params)
-        level.alive = False
-        assert isinstance(moved, TapeTracer), self.name
-        level.backward([(moved.node, fit(cotangent, moved.shape, moved.dtype))], keep=False)
-        return [None if t is None else t.node.cotangent for t in inputs]
 
 
 def nonlinear(

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import zipfile
 import zlib
@@ -90,7 +89,7 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(f"there is no folder {place.parent} to save {place.name} in.")
     if place.exists() and not place.is_file():
         raise FileError(f"{place} is a folder or a device, not a file to write over.")
-    temporary = place.with_name(f".{place.name[:50]}.{secrets.token_hex(4)}.tmp")
+    temporary = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115, closed below, before the temporary is renamed or removed
     try:
         with file:

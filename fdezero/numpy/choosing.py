@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer
 from ..errors import ShapeError
 from ..ops import elementwise as ops
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .creation import zeros_like
 from .elementwise import where
 from .indexing import take, take_along_axis

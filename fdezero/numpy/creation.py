@@ -9,7 +9,7 @@ from ..devices import to_device
 from ..errors import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .shape import broadcast_to, moveaxis
 
 

@@ -13,7 +13,7 @@ from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
 from ..values import is_complex
-from ._common import Array, as_array, plain_values
+from .arguments import Array, as_array, plain_values
 
 fabs = ops.absolute
 true_divide = ops.divide

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import fourier as ops
-from ._common import Array, as_array, inexact, trailing_axis
+from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import placed
 from .shape import pad, roll, slice_axis
 

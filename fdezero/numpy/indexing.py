@@ -11,7 +11,7 @@ from ..errors import ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .elementwise import astype, nonzero
 from .reductions import argsort
 from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis

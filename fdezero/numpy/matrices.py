@@ -8,7 +8,7 @@ import numpy as np
 from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .elementwise import astype, conjugate, nonzero
 from .products import diagonal, matmul
 from .reductions import mean

@@ -9,7 +9,7 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..ops import elementwise as ops
 from . import reductions, running
-from ._common import Array, Axis, as_array
+from .arguments import Array, Axis, as_array
 from .elementwise import astype
 from .statistics import ordered_lines, quantile_of_lines
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import products
-from ._common import Array, as_array, inexact
+from .arguments import Array, as_array, inexact
 from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem

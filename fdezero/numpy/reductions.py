@@ -5,7 +5,7 @@ from typing import Any
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ..values import is_complex
-from ._common import Array, Axis, as_array, trailing_axes
+from .arguments import Array, Axis, as_array, trailing_axes
 from .elementwise import astype, imag, real
 from .shape import flip, line_of
 

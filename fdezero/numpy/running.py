@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from . import reductions
-from ._common import Array, as_array, inexact, trailing_axis
+from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import ones_like, zeros_like
 from .elementwise import astype
 from .indexing import getitem, take

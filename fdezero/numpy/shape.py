@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
-from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
+from .arguments import Array, Axis, as_array, trailing_axes, trailing_axis
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:

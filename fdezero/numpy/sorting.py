@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import indexing, reductions
-from ._common import Array, as_array, plain_values
+from .arguments import Array, as_array, plain_values
 from .elementwise import nonzero
 from .indexing import getitem, take, take_along_axis
 from .reductions import argsort

@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
-from ._common import Array, Axis, as_array, inexact, trailing_axes
+from .arguments import Array, Axis, as_array, inexact, trailing_axes
 from .creation import zeros_like
 from .elementwise import astype, clip, conjugate, round
 from .indexing import getitem, take_along_axis

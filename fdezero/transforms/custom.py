@@ -11,7 +11,7 @@ from ..core.forward import ForwardTracer
 from ..core.kinds import zeros_like
 from ..core.tape import TapeTracer
 from ..errors import ShapeError, StructureError, TraceError, called, describe
-from ..numpy._common import as_array
+from ..numpy.arguments import as_array
 from ..values import shape_of
 from .batching import vmap
 from .reverse import conjugated, vjp

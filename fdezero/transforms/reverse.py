@@ -11,7 +11,7 @@ from ..core import Tracer, unwrap
 from ..core.kinds import cast, zeros_like
 from ..core.tape import Node, Tape
 from ..errors import DTypeError, ShapeError, StructureError, called, describe
-from ..numpy._common import as_array
+from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 from ..values import is_complex, shape_of
 

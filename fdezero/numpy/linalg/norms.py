@@ -10,13 +10,13 @@ from ...errors import ShapeError, describe
 from ...ops import elementwise as ops
 from ...ops import linalg
 from .. import shape as shapes
-from .._common import Array, as_array, inexact, trailing_axis
+from ..arguments import Array, as_array, inexact, trailing_axis
 from ..elementwise import absolute, astype
 from ..reductions import max as max_of
 from ..reductions import min as min_of
 from ..reductions import squared_size
 from ..reductions import sum as sum_of
-from ._matrices import matrices, numbers, squares
+from .arguments import matrices, numbers, squares
 from .factors import svdvals
 
 Order = int | float | str | None

@@ -10,13 +10,13 @@ from ...errors import ShapeError, describe
 from ...ops import linalg as ops
 from .. import matrices, products
 from .. import shape as shapes
-from .._common import Array, as_array
+from ..arguments import Array, as_array
 from ..matrices import vecdot as vecdot
 from ..products import matmul as matmul
 from ..products import tensordot as tensordot
 from ..reductions import sum as sum_of
 from ..shape import matrix_transpose as matrix_transpose
-from ._matrices import squares, squares_of_any_dtype, stack_of_matrices
+from .arguments import squares, squares_of_any_dtype, stack_of_matrices
 
 
 def matrix_power(a: Any, n: int) -> Array:

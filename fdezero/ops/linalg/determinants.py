@@ -9,8 +9,8 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ..products import transposed
 from ..reductions import product_of_others
-from ._matrices import H, diagonal_of, eye_like
 from .factors import svd, svd_parts
+from .matrices import H, diagonal_of, eye_like
 from .solutions import inv
 
 

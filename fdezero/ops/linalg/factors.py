@@ -9,7 +9,7 @@ from ...core import Nonlinear, nonlinear
 from ...errors import MatrixError, describe
 from ..elementwise import stop_gradient
 from ..products import transposed
-from ._matrices import (
+from .matrices import (
     H,
     diagonal_of,
     eye_like,

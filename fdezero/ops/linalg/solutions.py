@@ -9,7 +9,7 @@ from ...devices import array_module
 from ...errors import MatrixError, describe
 from ..products import transposed
 from ..shape import common_loops
-from ._matrices import H, eye_like
+from .matrices import H, eye_like
 
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
