@@ -181,3 +181,8 @@ class Dirichlet:
 
 
 categorical, dirichlet = Categorical(), Dirichlet()
+
+__all__ = [
+    "bernoulli", "beta", "binom", "categorical", "cauchy", "dirichlet", "expon", "gamma", "laplace", "lognorm", "norm", "poisson", "t",
+    "uniform",
+]  # fmt: skip

@@ -28,6 +28,13 @@ def test_all_is_what_users_see() -> None:
     assert public == set(fd.__all__)
 
 
+def test_dir_shows_what_is_public() -> None:
+    assert sorted(dir(fd)) == sorted([*fd.__all__, "__version__"])
+    assert sorted(dir(fd.testing)) == sorted(fd.testing.__all__)
+    assert {"sum", "fft", "linalg", "float32", "at"} <= set(dir(fd.numpy))
+    assert {"reductions", "protocol", "round_to", "annotations"}.isdisjoint(dir(fd.numpy))
+
+
 @pytest.mark.parametrize("block", range(len(BLOCKS)))
 def test_readme_code_runs(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

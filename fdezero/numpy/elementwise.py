@@ -170,5 +170,6 @@ if not TYPE_CHECKING:
     __all__ = [
         name
         for name, member in list(globals().items())
-        if isinstance(member, Primitive) or (getattr(member, "__module__", "") == __name__ and not name.startswith("_"))
+        if name not in ("exponent", "round_to", "to_discrete")  # what frexp, round and astype are made of
+        and (isinstance(member, Primitive) or getattr(member, "__module__", "") == __name__) and not name.startswith("_")
     ]
