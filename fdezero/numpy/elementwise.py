@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core import Primitive
-from ..core import unwrap as _unwrap
 from ..devices import to_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops

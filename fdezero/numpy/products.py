@@ -2,7 +2,6 @@
 
 import math
 import string
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

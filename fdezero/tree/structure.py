@@ -104,11 +104,7 @@ def flatten_with_path(tree: Tree, *, none_is_leaf: bool = False, namespace: str 
     """`[("layers/0/W", leaf), ...]`; the root itself has the path `""`."""
     leaves, _ = flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
     paths = optree.tree_paths(tree, none_is_leaf=none_is_leaf, namespace=namespace)
-    return [("/".join(map_str(path)), leaf) for path, leaf in zip(paths, leaves, strict=True)]
-
-
-def map_str(path: Iterable[Any]) -> list[str]:
-    return [str(entry) for entry in path]
+    return [("/".join([str(entry) for entry in path]), leaf) for path, leaf in zip(paths, leaves, strict=True)]
 
 
 def paths(tree: Tree) -> list[str]:

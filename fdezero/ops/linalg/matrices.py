@@ -42,14 +42,17 @@ def like(constant: Any, x: Any) -> Any:
 
 
 def eye_like(x: Any) -> Any:
+    """The identity matrix of as many columns as x has."""
     return array_module(x).eye(x.shape[-1], dtype=x.dtype)
 
 
 def tri_like(x: Any, rows: int, columns: int, k: int = 0) -> Any:
+    """Ones on and below the diagonal number k, zeros above."""
     return array_module(x).tri(rows, columns, k, dtype=x.dtype)
 
 
 def diagonal_of(x: Any) -> Any:
+    """The diagonals of matrices: x (..., m, n) -> (..., k)."""
     return np.diagonal(x, axis1=-2, axis2=-1)
 
 

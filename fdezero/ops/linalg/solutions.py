@@ -18,7 +18,7 @@ PADE = (
 PADE_RADIUS = 5.371920351148152  # the 1-norm up to which PADE is exact to double precision
 
 
-def refuse_singular(name: str, a: Any) -> NoReturn:
+def _refuse_singular(name: str, a: Any) -> NoReturn:
     raise MatrixError(
         f"{name}: a matrix of {describe(a)} is singular. For the solution of least norm use linalg.lstsq or linalg.pinv; or add a "
         "multiple of the identity. The derivatives of slogdet, eig and qr need an inverse, too."
@@ -29,7 +29,7 @@ def _inv(a: Any) -> Any:
     try:
         return np.linalg.inv(a)
     except np.linalg.LinAlgError:
-        refuse_singular("inv", a)
+        _refuse_singular("inv", a)
 
 
 inv = nonlinear(
@@ -48,7 +48,7 @@ def _solve(a: Any, b: Any) -> Any:
     try:
         return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
-        refuse_singular("solve", a)
+        _refuse_singular("solve", a)
 
 
 def _solve_tangent(ta: Any, tb: Any, y: Any, a: Any, b: Any) -> Any:
