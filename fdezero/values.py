@@ -1,4 +1,4 @@
-"""What a value is, be it an array, a traced value or a number: its shape, its dtype, whether it is complex, or has a derivative."""
+"""What a value is, be it an array, a traced one or a number: its shape and dtype; whether it is complex, or has a derivative."""
 
 from typing import Any
 
@@ -36,3 +36,8 @@ def is_differentiable(value: Any) -> bool:
     """Whether `value` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
     dtype = getattr(value, "dtype", None)
     return isinstance(value, float | complex) if dtype is None else getattr(dtype, "kind", "") in "fc"
+
+
+def broadcasts_to(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an array of this shape can be broadcast to the one that is wanted."""
+    return len(shape) <= len(wanted) and all(n in (1, m) for n, m in zip(shape[::-1], wanted[::-1], strict=False))

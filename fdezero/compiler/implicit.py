@@ -12,6 +12,7 @@ from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
 from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
+from ..transforms.batching import over_the_batch
 from ..transforms.reverse import conjugated
 from ..values import shape_of
 from .closures import closure_converted
@@ -65,6 +66,10 @@ class _Solution(Region):
         pullback.release()
         return tuple(gradients)
 
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        x = self(*leaves)
+        return x, (x, tuple(leaves))
+
     def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
         return _Mapped(self, mine)
 
@@ -75,10 +80,6 @@ class _LinearSolve(_Solution):
     def __init__(self, pure: Any, solve: Solve, transposed: Solve | None, symmetric: bool, treedef: Any, count: int) -> None:
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
         self.transposed, self.symmetric = transposed, symmetric
-
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        x = self(*leaves)
-        return x, (x, tuple(leaves))
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
@@ -125,10 +126,6 @@ class _Root(_Solution):
 
         self.tangents = _LinearSolve(derivative, tangent_solve, tangent_solve, False, treedef, count)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        x = self(*leaves)
-        return x, (x, tuple(leaves))
-
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
@@ -160,8 +157,7 @@ class _Mapped(Region):
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         gradients = vmap(lambda residuals, *ts: self.region.backward(active, residuals, ts))(residuals, *cotangents)
-        # What is not batched serves every example: its gradient is the sum over the batch.
-        return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, self.axes, strict=True)])
+        return over_the_batch(gradients, self.axes)
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))
@@ -203,4 +199,3 @@ def custom_root(function: Callable[[Any], Any], initial_guess: Any, solve: Solve
     region = _Root(pure, solve, tangent_solve, treedef, len(leaves))
     region.check(initial_guess, pure(captured, initial_guess), "the function")
     return trees.unflatten(treedef, region(*leaves, *captured))
-

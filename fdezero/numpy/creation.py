@@ -10,6 +10,7 @@ from ..errors import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
 from .arguments import Array, as_array
+from .elementwise import astype
 from .shape import broadcast_to, moveaxis
 
 
@@ -20,8 +21,6 @@ def placed(x: Array, device: str | None) -> Array:
 
 def asarray(x: Any, dtype: Any = None, *, device: str | None = None, copy: bool | None = None) -> Array:
     """`x` as an array; arrays and traced values stay what they are unless there is something to change, or `copy` is True."""
-    from .elementwise import astype
-
     new = not (isinstance(x, Tracer) or hasattr(x, "shape"))
     y = as_array(x) if dtype is None or not new else np.asarray(x, dtype)
     y = placed(y if dtype is None else astype(y, dtype), device)
@@ -42,12 +41,12 @@ def copy(x: Any) -> Array:
 
 def zeros(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
     """An array of zeros."""
-    return placed(np.zeros(shape, float if dtype is None else dtype), device)
+    return placed(np.zeros(shape, dtype), device)
 
 
 def ones(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
     """An array of ones."""
-    return placed(np.ones(shape, float if dtype is None else dtype), device)
+    return placed(np.ones(shape, dtype), device)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None) -> Array:
@@ -74,8 +73,6 @@ def linspace(
     """`num` evenly spaced numbers from `start` to `stop`, which may be arrays, and traced."""
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer):
         return placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
-    from .elementwise import astype
-
     start, stop = as_array(start), as_array(stop)
     index = np.arange(num).reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
     steps = max(num - 1 if endpoint else num, 1)
@@ -116,7 +113,7 @@ def indices(dimensions: Any, dtype: Any = int) -> Array:
 
 def eye(n: int, m: int | None = None, /, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
     """Ones on a diagonal."""
-    return placed(np.eye(n, m, k, float if dtype is None else dtype), device)
+    return placed(np.eye(n, m, k, dtype), device)
 
 
 def _like(name: str, x: Any, *args: Any, dtype: Any = None, shape: Any = None, device: str | None = None) -> Array:

@@ -11,6 +11,7 @@ from ..errors import ShapeError, describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
 from .arguments import Array, Axis, as_array, trailing_axes, trailing_axis
+from .elementwise import astype
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -122,8 +123,6 @@ def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
 
 def promoted(arrays: Sequence[Any]) -> list[Array]:
     """The arrays, all in the dtype that they have together."""
-    from .elementwise import astype
-
     values = [as_array(x) for x in arrays]
     dtype = np.result_type(*[x.dtype for x in values])
     return [x if x.dtype == dtype else astype(x, dtype) for x in values]

@@ -13,7 +13,7 @@ import numpy as np
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError, describe
 from ..ops.elementwise import greater, less, maximum, rint
-from ..values import shape_of
+from ..values import broadcasts_to, shape_of
 from .philox import multiply_high
 from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
 
@@ -60,8 +60,7 @@ def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype:
 
 def _check_fits(shape: tuple[int, ...], what: str, **given: Any) -> None:
     for name, array in given.items():
-        sizes = shape_of(array)
-        if len(sizes) > len(shape) or any(n not in (1, m) for n, m in zip(sizes[::-1], shape[::-1], strict=False)):
+        if not broadcasts_to(shape_of(array), shape):
             raise ShapeError(f"{what}: {name} {describe(array)} does not broadcast to the shape {shape} of the result.")
 
 

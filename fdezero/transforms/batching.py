@@ -1,7 +1,7 @@
 """Batching for users: vmap."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,3 +104,8 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
     if not -value.ndim <= axis < value.ndim:
         raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")
     return value if axis == 0 else np.moveaxis(value, 0, axis)
+
+
+def over_the_batch(gradients: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+    """Gradients of batched arguments, from those of each example: what is not batched serves them all, and gets their sum."""
+    return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True)])

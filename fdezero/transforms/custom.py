@@ -13,7 +13,7 @@ from ..core.tape import TapeTracer
 from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
-from .batching import vmap
+from .batching import over_the_batch, vmap
 from .reverse import conjugated, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
@@ -228,9 +228,7 @@ class _Pulled(Region):
         axes = tuple(0 if my else None for my in mine)
 
         def pull(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
-            gradients = vmap(self.pull)(residuals, cotangents)
-            # What is not batched serves every example: its gradient is the sum over the batch.
-            return tuple(t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True))
+            return over_the_batch(vmap(self.pull)(residuals, cotangents), axes)
 
         return _Pulled(self.name, vmap(self.function, axes), vmap(self.rule, axes), pull)
 
