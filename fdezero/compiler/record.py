@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import Region, Tracer
 from ..core.batch import BatchTracer
-from ..core.tracer import Level
+from ..core.tracer import Level, tracers_of
 from ..devices import array_module
 from ..errors import TraceError, describe
 from .graph import Atom, Constant, Graph, Instruction, Variable, evaluate
@@ -143,20 +143,12 @@ def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
 
 def is_recorded(leaf: Any) -> bool:
     """Whether a value, or what it traces, is being recorded."""
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, RecordTracer):
-            return True
-        leaf = leaf.value
-    return False
+    return any(isinstance(tracer, RecordTracer) for tracer in tracers_of(leaf))
 
 
 def runs_as_written(leaf: Any) -> bool:
     """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, RecordTracer) or leaf.level.sees_all:
-            return True
-        leaf = leaf.value
-    return False
+    return any(isinstance(tracer, RecordTracer) or tracer.level.sees_all for tracer in tracers_of(leaf))
 
 
 def variable_of(value: Any) -> Variable:

@@ -178,13 +178,16 @@ def _refuse_function(name: str) -> NoReturn:
     )
 
 
+def tracers_of(value: Any) -> Iterator[Tracer]:
+    """The tracers that lie around a plain value, the outermost first."""
+    while isinstance(value, Tracer):
+        yield value
+        value = value.value
+
+
 def is_shown(value: Any) -> bool:
     """Whether `unwrap(value)` is the value itself, and not one of a batch or the example of a recording."""
-    while isinstance(value, Tracer):
-        if not value.level.shows_values:
-            return False
-        value = value.value
-    return True
+    return all(tracer.level.shows_values for tracer in tracers_of(value))
 
 
 def unwrap(value: Any) -> Any:

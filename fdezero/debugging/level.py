@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.lines import Line, Placed, user_line
 from ..core import Level, Tracer, unwrap
-from ..core.tracer import NUMPY_FUNCTIONS
+from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
 from ..transforms.reverse import name_of
 from .checks import Dtypes, Keys, Nans
@@ -192,12 +193,9 @@ def _is_watched(leaf: Any) -> bool:
 
 
 def _refuse_inner(name: str, leaves: Sequence[Any]) -> None:
-    for leaf in leaves:
-        while isinstance(leaf, Tracer):
-            if not isinstance(leaf, DebugTracer):
-                inner, outer = name, leaf.level.name
-                raise TraceError(
-                    f"{inner} runs within {outer}, whose own operations it could not see. Put debug outside: "
-                    "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
-                )
-            leaf = leaf.value
+    for tracer in itertools.chain.from_iterable(map(tracers_of, leaves)):
+        if not isinstance(tracer, DebugTracer):
+            raise TraceError(
+                f"{name} runs within {tracer.level.name}, whose own operations it could not see. Put debug outside: "
+                "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
+            )

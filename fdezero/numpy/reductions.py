@@ -1,5 +1,6 @@
 """Reductions under NumPy's names and signatures."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..ops import elementwise as ops
@@ -10,6 +11,11 @@ from .elementwise import astype, imag, real
 from .shape import flip, line_of
 
 
+def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
+    x = as_array(x)
+    return operation(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+
+
 def _cast(x: Any, dtype: Any) -> Array:
     return as_array(x) if dtype is None else astype(x, dtype)
 
@@ -17,27 +23,25 @@ def _cast(x: Any, dtype: Any) -> Array:
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
     x = _cast(x, dtype)
-    y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.sum_axes, x, axis, keepdims)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
     x = _cast(x, dtype)
-    y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.product_of, x, axis, keepdims)
     return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The greatest entry over `axis`; its derivative is split evenly over ties."""
-    x = as_array(x)
-    return reduce.maximum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.maximum_of, x, axis, keepdims)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The least entry over `axis`; its derivative is split evenly over ties."""
-    x = as_array(x)
-    return reduce.minimum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.minimum_of, x, axis, keepdims)
 
 
 amax, amin = max, min
@@ -45,14 +49,12 @@ amax, amin = max, min
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether any entry over `axis` is true."""
-    x = as_array(x)
-    return reduce.any_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.any_of, x, axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether all entries over `axis` are true."""
-    x = as_array(x)
-    return reduce.all_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.all_of, x, axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
@@ -95,8 +97,7 @@ def std(
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, without overflow; its derivative is the softmax."""
-    x = as_array(x)
-    return reduce.logsumexp(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.logsumexp, x, axis, keepdims)
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:

@@ -10,6 +10,7 @@ from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
 from ..core.kinds import zeros_like
 from ..core.tape import TapeTracer
+from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
@@ -138,11 +139,7 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
 
 def _derivative_of(value: Any) -> Any:
     """The level that differentiates by a value, if any does."""
-    while isinstance(value, Tracer):
-        if isinstance(value, TapeTracer | ForwardTracer):
-            return value.level
-        value = value.value
-    return None
+    return next((tracer.level for tracer in tracers_of(value) if isinstance(tracer, TapeTracer | ForwardTracer)), None)
 
 
 class custom_vjp(_Rule):  # noqa: N801, a decorator
