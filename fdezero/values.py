@@ -35,7 +35,7 @@ def is_complex(value: Any) -> bool:
 def is_differentiable(value: Any) -> bool:
     """Whether `value` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
     dtype = getattr(value, "dtype", None)
-    return isinstance(value, float | complex) if dtype is None else getattr(dtype, "kind", "") in "fc"
+    return isinstance(value, float | complex) if dtype is None else getattr(dtype, "kind", "") in ("f", "c")
 
 
 def broadcasts_to(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
