@@ -16,7 +16,7 @@ from ..errors import StaticError, StormError, called, describe
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import Record, example_of, identifier, record, runs_as_written
+from .record import Record, example_of, identifier, of_leaves, record, runs_as_written
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -175,19 +175,9 @@ class Compiled:
     def _recorded(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Record, tuple[int, ...], Any]:
         """What was recorded, where its inputs are among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
-        structure: list[Any] = []
         places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
-
-        def flat(*traced: Any) -> list[Any]:
-            full = list(leaves)
-            for place, value in zip(places, traced, strict=True):
-                full[place] = value
-            tree = trees.unflatten(treedef, full)
-            result = self._call(*(tree if kwargs else (tree, {})), constants=constants)
-            outputs, out_def = trees.flatten(result)
-            structure.append(out_def)
-            return outputs
-
+        call = functools.partial(self._call, constants=constants)
+        flat, structure = of_leaves(lambda tree: call(*tree) if kwargs else call(tree, {}), treedef, leaves, places)
         names = self._paths(args, kwargs)
         called = tuple([identifier(names[i]) for i in places])
         return record(flat, [example_of(leaves[i]) for i in places], self.name, called), places, structure[0]

@@ -17,7 +17,7 @@ from ..values import dtype_of, shape_of
 from .loops import is_structured, program_of
 from .passes import ones_like
 from .program import Program
-from .record import example_of, is_recorded, owned, record
+from .record import Record, example_of, is_recorded, of_leaves, owned, record
 
 
 class Cond(Region):
@@ -120,25 +120,21 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
         return (yes if predicate else no)(*operands)
     leaves, treedef = trees.flatten(operands)
     examples = [example_of(leaf) for leaf in leaves]
-    structures: list[Any] = []
 
-    def flat(branch: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any) -> list[Any]:
-            result = branch(*trees.unflatten(treedef, given))
-            structures.append(result)
-            return trees.leaves(result)
+    def recorded(branch: Callable[..., Any]) -> tuple[Record, Any]:
+        flat, structure = of_leaves(lambda args: branch(*args), treedef, leaves, range(len(leaves)))
+        made = record(flat, examples, name)
+        return made, trees.unflatten(structure[0], made.outputs)
 
-        return run
-
-    made = [record(flat(branch), examples, name) for branch in (yes, no)]
-    _check_alike(name, *[trees.unflatten(trees.flatten(s)[1], m.outputs) for s, m in zip(structures, made, strict=True)])
+    made, results = zip(*map(recorded, (yes, no)), strict=True)
+    _check_alike(name, *results)
     n, t = len(leaves), len(made[0].captures)
     captures = [*made[0].captures, *made[1].captures]
     more = [*examples, *[example_of(leaf) for leaf in captures]]
     first, second = Program(made[0].graph), Program(made[1].graph)
     of_yes = program_of(lambda *g: first(*g[: n + t]), more, name)
     of_no = program_of(lambda *g: second(*g[:n], *g[n + t :]), more, name)
-    return trees.unflatten(trees.flatten(structures[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
+    return trees.unflatten(trees.flatten(results[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
 
 
 def _check_alike(name: str, yes: Any, no: Any) -> None:
@@ -214,17 +210,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
-        structure: list[Any] = []
-
-        def flat(*given: Any) -> list[Any]:
-            full = list(leaves)
-            for place, value in zip(places, given, strict=True):
-                full[place] = value
-            inner, named = trees.unflatten(treedef, full)
-            outputs, out_def = trees.flatten(function(*inner, **named))
-            structure.append(out_def)
-            return outputs
-
+        flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
         name = getattr(function, "__name__", "checkpoint")
         made = record(flat, [example_of(leaves[i]) for i in places], name)
         inputs = [*[leaves[i] for i in places], *made.captures]

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, cast
 import attrs
 import numpy as np
 
+from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.batch import BatchTracer
 from ..core.tracer import Level, tracers_of
@@ -211,6 +212,26 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
         (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
     )
     return Record(graph, values, tuple([tracer for tracer, _ in recorder.captures]))
+
+
+def of_leaves(
+    function: Callable[[Any], Any], treedef: Any, leaves: Sequence[Any], places: Iterable[int]
+) -> tuple[Callable[..., list[Any]], list[Any]]:
+    """`function(tree)` as a function of the leaves at `places`, the others as they are, that gives the leaves of the result.
+
+    With a list that holds the structure of the result once the function has run.
+    """
+    structure: list[Any] = []
+
+    def flat(*given: Any) -> list[Any]:
+        full = list(leaves)
+        for place, value in zip(places, given, strict=True):
+            full[place] = value
+        outputs, out_def = trees.flatten(function(trees.unflatten(treedef, full)))
+        structure.append(out_def)
+        return outputs
+
+    return flat, structure
 
 
 def identifier(text: str) -> str:
