@@ -65,8 +65,9 @@ class Compiled:
         self.function = function
         self.name = called(function)
         self.max_recordings, self.threads = max_recordings, threads or available_threads()
-        self.parameters = _parameters(function)
-        self.static = _static_names(self.name, function, static)
+        parameters = _parameters(function)
+        self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.static = _static_names(self.name, parameters, static)
         self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
         self.recordings: list[Recording] = []
         self._known: dict[Any, Recording] = {}
@@ -275,25 +276,21 @@ def _is_input(leaf: Any) -> bool:
     return (isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool)) or hasattr(leaf, "strides")
 
 
-def _parameters(function: Callable[..., Any]) -> list[str]:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """The parameters of a function, None where they are not known, as for some that are written in C."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return None
 
 
-def _static_names(name: str, function: Callable[..., Any], static: Sequence[str]) -> frozenset[str]:
+def _static_names(name: str, parameters: list[inspect.Parameter] | None, static: Sequence[str]) -> frozenset[str]:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return frozenset(static)
-    names = list(parameters)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if not open_ended and (unknown := [word for word in static if word not in names]):
-        raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
+    if parameters is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        names = [p.name for p in parameters]
+        if unknown := [word for word in static if word not in names]:
+            raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
     return frozenset(static)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core import unwrap
 from ..core.kinds import cast
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
@@ -27,7 +26,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     places = [i for i, leaf in enumerate(leaves) if trees.is_differentiable(leaf)]
     shapes = [shape_of(leaves[i]) for i in places]
     dtypes = [dtype_of(leaves[i]) for i in places]
-    module = array_module(*[unwrap(leaf) for leaf in leaves])
+    module = array_module(*leaves)
     arrays = [leaves[i] if hasattr(leaves[i], "shape") else module.asarray(leaves[i]) for i in places]
     dtype = np.result_type(*dtypes) if dtypes else np.dtype(float)
     size = sum(map(math.prod, shapes))
