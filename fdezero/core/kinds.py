@@ -51,11 +51,14 @@ class Elementwise(Primitive):
 
     One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
     name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
-    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none.
+    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none. The implementation is the NumPy
+    function of that name unless given.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str, write: Write, expand: bool) -> None:
-        super().__init__(name, impl, c=c, write=write, expand=expand)
+    def __init__(
+        self, name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
+    ) -> None:
+        super().__init__(name, impl or getattr(np, name), c=c, write=write, expand=expand)
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
         self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
         self._kept: dict[int, frozenset[int]] = {}
@@ -88,13 +91,14 @@ class Elementwise(Primitive):
 
 
 class Reduction(Primitive):
-    """y = f(x) over trailing `axes`; the rule gives the partial derivative of y for each entry of x, of shape x's.
+    """y = f(x) over trailing `axes`; `rule(t, y, x, axes)` is the partial derivative of y for each entry of x, times t.
 
-    The rule names what it uses among `t`, `y`, `x0`, as for elementwise, with y (and t) kept as axes of length 1, and
-    may take `axes`. Forward: the sum of tangent x partial; reverse: cotangent x partial.
+    The axes of y and t are kept, with length 1. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any], write: Write, expand: bool) -> None:
+    def __init__(
+        self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
+    ) -> None:
         super().__init__(name, impl, write=write, expand=expand)
         self.rule = rule
         self.mask = 1
@@ -139,7 +143,7 @@ class Linear(Primitive):
         self,
         name: str,
         impl: Callable[..., Any],
-        adjoints: tuple[Callable[..., Any] | None, ...] = (),
+        *adjoints: Callable[..., Any] | None,
         variadic: Callable[..., Any] | None = None,
         core: Core = 0,
         write: Write = None,
@@ -193,7 +197,7 @@ class Nonlinear(Primitive):
     """
 
     def __init__(
-        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None, core: Core
+        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None = None, core: Core = 0
     ) -> None:
         super().__init__(name, impl, core)
         self.tangent = tangent
@@ -252,51 +256,5 @@ def cast(t: Any, dtype: Any) -> Any:
     return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 
-def discrete(name: str, impl: Callable[..., Any], core: Core = 0, *, c: str = "", write: Write = None) -> Primitive:
-    """Declare an operation without derivative: a comparison, an argmax, random bits."""
-    return Primitive(name, impl, core, c=c, write=write)
-
-
-def elementwise(
-    name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
-) -> Elementwise:
-    """Declare an elementwise operation; its implementation is the NumPy function of that name unless given."""
-    return Elementwise(name, impl or getattr(np, name), rules, c, write, expand)
-
-
-def reduction(
-    name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
-) -> Reduction:
-    """Declare a reduction by the partial derivative `rule(t, y, x, axes)` of each entry, times t."""
-    return Reduction(name, impl, rule, write, expand)
-
-
-def linear(
-    name: str,
-    impl: Callable[..., Any],
-    *adjoints: Callable[..., Any] | None,
-    variadic: Callable[..., Any] | None = None,
-    core: Core = 0,
-    write: Write = None,
-) -> Linear:
-    """Declare an operation that is linear in its arguments jointly."""
-    return Linear(name, impl, adjoints, variadic, core, write)
-
-
-def multilinear(
-    name: str,
-    impl: Callable[..., Any],
-    *adjoints: Callable[..., Any],
-    variadic: Callable[..., Any] | None = None,
-    core: Core = 0,
-    write: Write = None,
-) -> Multilinear:
-    """Declare an operation that is linear in each argument separately."""
-    return Multilinear(name, impl, adjoints, variadic, core, write)
-
-
-def nonlinear(
-    name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None = None, core: Core = 0
-) -> Nonlinear:
-    """Declare an operation by its tangent map, and by its adjoint where the transposed tangent map is no cheap one."""
-    return Nonlinear(name, impl, tangent, adjoint, core)
+# How operations are declared: the kinds by the names of verbs. One without derivative (a comparison, an argmax) is a plain primitive.
+discrete, elementwise, reduction, linear, multilinear, nonlinear = Primitive, Elementwise, Reduction, Linear, Multilinear, Nonlinear
