@@ -12,8 +12,8 @@ from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import fourier as ops
-from ._common import Array, as_array, trailing_axis
-from .creation import _placed
+from .arguments import Array, as_array, inexact, trailing_axis
+from .creation import placed
 from .elementwise import astype
 from .shape import pad, roll, slice_axis
 
@@ -38,19 +38,15 @@ def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, 
     return x, axis, n
 
 
-def _inexact(x: Array) -> Array:
-    return x if x.dtype.kind in "fc" else astype(x, float)
-
-
 def _real(name: str, x: Array) -> Array:
     if x.dtype.kind == "c":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}: say x.real, or use {'fft' if name == 'rfft' else 'ifft'}.")
-    return _inexact(x)
+    return inexact(x)
 
 
 def _fourier(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
     x, axis, n = _prepared(name, a, n, axis)
-    return ops.fourier(_resized(_inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+    return ops.fourier(_resized(inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
 
 
 def _to_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
@@ -62,7 +58,7 @@ def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Nor
     x = as_array(a)
     n = 2 * (x.shape[axis] - 1) if n is None and x.ndim else n
     x, axis, n = _prepared(name, x, n, axis)
-    half = _resized(_inexact(x), n // 2 + 1, axis)
+    half = _resized(inexact(x), n // 2 + 1, axis)
     return ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
 
 
@@ -176,7 +172,7 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 
 
 def _spaced(numbers: Array, length: Any, device: str | None, dtype: Any) -> Array:
-    y = elementwise_ops.multiply(_placed(numbers, device), 1.0 / length)
+    y = elementwise_ops.multiply(placed(numbers, device), 1.0 / length)
     return y if dtype is None else astype(y, dtype)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from .. import tree as trees
 from ..devices import array_module, to_numpy
 from ..ops import elementwise as ops
-from ._common import Array, as_array, plain_values
+from .arguments import Array, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import astype
 from .indexing import take
