@@ -158,8 +158,8 @@ class Compiled:
         reason = self._reason(signature, names)
         if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
             raise StormError(
-                f"{self.name} would be recorded for the {len(self.recordings) + 1}. time, more than max_recordings="
-                f"{self.max_recordings}: {reason}. Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
+                f"{self.name} has been recorded max_recordings={self.max_recordings} times, and would be once more: {reason}. "
+                "Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
                 f"and pass what changes as a number or an array."
             )
         line, start = user_line(), time.perf_counter()
@@ -296,6 +296,8 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 def _static_names(name: str, function: Callable[..., Any], static: Sequence[str]) -> frozenset[str]:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
+    if numbers := [word for word in static if not isinstance(word, str)]:
+        raise StaticError(f"compile({name}): static takes the names of arguments, not their positions; got {numbers[0]!r}.")
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -345,6 +345,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     name = name_of("while_loop", body)
     leaves, treedef = trees.flatten(carry)
     going = condition(carry)
+    if getattr(going, "shape", ()) != ():
+        raise ShapeError(f"{name}: the condition is a scalar, got {describe(going)}: say .any() or .all().")
     new = body(carry) if any(map(is_structured, [*leaves, going])) else None
     if new is None:
         while going:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, describe
+from ..errors import ShapeError, describe, misfit_of_product
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from . import shape as shapes
@@ -23,6 +23,8 @@ def matmul(x: Any, y: Any) -> Array:
         raise ShapeError(f"matmul needs at least one axis on either side, got {describe(x)} and {describe(y)}; use * for numbers.")
     if x.ndim > 1 and y.ndim > 1:
         return products.matmul(x, y)
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise misfit_of_product(x.shape, y.shape)  # as they were given
     left = x if x.ndim > 1 else shapes.expand_dims(x, 0)
     right = y if y.ndim > 1 else shapes.expand_dims(y, 1)
     z = products.matmul(left, right)

@@ -129,7 +129,13 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     values = _promoted(list(arrays))
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
-    return ops.concatenate(*values, axis=trailing_axis(axis, values[0].ndim))
+    place = trailing_axis(axis, values[0].ndim)
+    if len({(x.ndim, *x.shape[:place], *x.shape[x.ndim + place + 1 :]) for x in values}) > 1:
+        raise ShapeError(
+            f"concatenate: all axes but axis {axis} must agree, got {', '.join(map(describe, values))}. "
+            "x[None] has an axis more; stack joins arrays of one shape along a new one."
+        )
+    return ops.concatenate(*values, axis=place)
 
 
 concat = concatenate

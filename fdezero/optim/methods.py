@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from .transformation import GradientTransformation, Scaling, chain, global_norm, stateless, times, weak
+from .transformation import GradientTransformation, Scaling, chain, global_norm, squared, stateless, times, weak
 
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
 
@@ -71,7 +71,7 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 
 
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
-    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+    """Adam with bias correction; for complex gradients the mean square is that of |g|. Source: Kingma and Ba, ICLR 2015, algorithm 1.
 
     With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
     """
@@ -79,13 +79,13 @@ def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8)
 
     def init(params: Any) -> Moments:
         zeros = trees.map(fnp.zeros_like, trees.trainable(params))
-        return Moments(np.int64(0), zeros, zeros)
+        return Moments(np.int64(0), zeros, trees.map(fnp.real, zeros))
 
     def update(grads: Any, state: Moments, params: Any) -> tuple[Any, Moments]:
         names = ("grads", "the state's moments")
         step = state.step + 1
         mean = trees.map(lambda g, m: times(m, b1) + times(g, 1 - b1), grads, state.mean, names=names)
-        square = trees.map(lambda g, s: times(s, b2) + times(fnp.square(g), 1 - b2), grads, state.square, names=names)
+        square = trees.map(lambda g, s: times(s, b2) + times(squared(g), 1 - b2), grads, state.square, names=names)
         first, second = weak(1 / (1 - b1**step)), weak(1 / (1 - b2**step))
         return trees.map(lambda m, s: times(m, first) / (fnp.sqrt(times(s, second)) + eps), mean, square), Moments(step, mean, square)
 

@@ -9,7 +9,7 @@ from .. import tree as trees
 from ..core.forward import Forward, ForwardTracer
 from ..core.kinds import zeros_like
 from ..errors import ShapeError, describe
-from .reverse import _as_dtype, _same_shape, _split_aux, name_of
+from .reverse import _as_dtype, _same_shape, _split_aux, as_arguments, name_of
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -19,7 +19,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     array. Raises StructureError or ShapeError naming the path where they differ.
     """
     level = Forward(name_of("jvp", function))
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = as_arguments(level.name, "primals", primals), as_arguments(level.name, "tangents", tangents)
     leaves, treedef = trees.flatten_trainable(primals)
     directions, other = trees.flatten_trainable(tangents)
     if other != treedef:

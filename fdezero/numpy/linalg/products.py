@@ -22,6 +22,8 @@ from ._matrices import squares, squares_of_any_dtype, stack_of_matrices
 def matrix_power(a: Any, n: int) -> Array:
     """a @ a @ ... @ a, n times, by squaring; the inverse of it for n < 0: a (..., n, n) -> (..., n, n)."""
     a = squares_of_any_dtype("matrix_power", a)
+    if not isinstance(n, int | np.integer):
+        raise TypeError(f"linalg.matrix_power: the power is an integer, got {describe(n)}. For others use linalg.eigh, or linalg.expm.")
     if n < 0:
         return matrix_power(ops.inv(squares("matrix_power", a)), -n)
     if n == 0:
