@@ -102,8 +102,8 @@ gammainc: The regularised lower incomplete gamma function of shape x0, up to x1;
 gammaincc: 1 - gammainc(x0, x1), exact for large x1; no derivative for x0.
 bessel_i0: The modified Bessel function of the first kind, of order 0.
 bessel_i1: The modified Bessel function of the first kind, of order 1.
-i0e: exp(-|x0|) * i0(x0), without overflow.
-i1e: exp(-|x0|) * i1(x0), without overflow.
+bessel_i0e: exp(-|x0|) * i0(x0), without overflow.
+bessel_i1e: exp(-|x0|) * i1(x0), without overflow.
 xlogy: x0 * log(x1), and 0 where x0 is 0.
 xlog1py: x0 * log(1 + x1), and 0 where x0 is 0.
 entr: -x0 * log(x0), the entropy's term; 0 at 0, -inf below.
