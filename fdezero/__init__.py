@@ -1,6 +1,6 @@
 """fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
 from .compiler import (
@@ -39,7 +39,7 @@ from .transforms import (
 )
 from .tree import Frozen, Module, module, static
 
-if not TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
 
     def __getattr__(name: str) -> None:
         raise AttributeError(errors.elsewhere(__name__, name))

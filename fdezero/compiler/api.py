@@ -5,7 +5,7 @@ import inspect
 import operator
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import attrs
 import numpy as np
@@ -309,6 +309,14 @@ def _static_names(name: str, function: Callable[..., Any], static: Sequence[str]
     return frozenset(static)
 
 
+@overload
+def compile(  # noqa: A001
+    function: Callable[..., Any], *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+) -> Compiled: ...
+@overload
+def compile(  # noqa: A001
+    *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(  # noqa: A001, the field's word
     function: Callable[..., Any] | None = None,
     *,

@@ -167,6 +167,7 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         self.forward, self.backward = forward, backward
 
     def region(self, call: _Call) -> tuple[Region, list[Any]]:
+        """As `_Rule.region`; StructureError without a rule."""
         if self.forward is None or self.backward is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defvjp(forward, backward).")
         function, forward, backward = self.function, self.forward, self.backward
@@ -257,6 +258,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
         return rule
 
     def region(self, call: _Call) -> tuple[Region, list[Any]]:
+        """As `_Rule.region`; StructureError without a rule."""
         if self.rule is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defjvp(rule).")
         function, rule = self.function, self.rule

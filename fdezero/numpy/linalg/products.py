@@ -100,7 +100,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
-    """The vector product of vectors of three entries along `axis`, the other axes broadcast."""
+    """The vector product of vectors of three entries along `axis`, the other axes broadcast: x (..., 3), y (..., 3) -> (..., 3)."""
     x1, x2 = shapes.broadcast_arrays(x1, x2)
     axis = trailing_axis(axis, x1.ndim)
     if x1.shape[axis] != 3:
