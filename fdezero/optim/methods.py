@@ -73,7 +73,8 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
     """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
 
-    For complex gradients the mean square is that of |g|. With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
+    For complex gradients the mean square is that of |g|.
+    With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
     """
     b1, b2, eps = weak(b1), weak(b2), weak(eps)
 
