@@ -83,6 +83,11 @@ def test_a_layer_is_declared() -> None:
 
     assert fd.tree.paths(Declared(X)) == ["W"]
 
+    class Doubled(Declared):
+        """With the fields of its base: a tree as that is."""
+
+    assert fd.tree.map(lambda x: 2 * x, Doubled(X)).W[0] == 2
+
 
 def test_what_is_right_stays_right() -> None:
     assert fd.grad(lambda x: x * x, np.int64(0))(2.0) == 4.0

@@ -46,7 +46,7 @@ class Module:
     __slots__ = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if "__attrs_attrs__" not in vars(cls):
+        if not hasattr(cls, "__attrs_attrs__"):
             raise StructureError(f"{cls.__name__} is a Module but no tree yet: write @fd.module above `class {cls.__name__}`.")
         return super().__new__(cls)
 
