@@ -45,7 +45,7 @@ def _times_all(tree: Any, factor: Any) -> Any:
 
 
 def sgd(lr: Rate) -> GradientTransformation:
-    """params - lr * grads."""
+    """params - lr * grads; `lr` is a number or a schedule, such as `lambda step: 0.1 * 0.99**step`."""
     if not callable(lr):
         return scale(-lr)
 
@@ -56,7 +56,10 @@ def sgd(lr: Rate) -> GradientTransformation:
 
 
 def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
-    """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that (Sutskever et al. 2013)."""
+    """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that; `lr` as for `sgd`.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+    """
     decay = weak(decay)
 
     def init(params: Any) -> Trace:
@@ -73,7 +76,7 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
     """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
 
-    For complex gradients the mean square is that of |g|.
+    `lr` as for `sgd`. For complex gradients the mean square is that of |g|.
     With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
     """
     b1, b2, eps = weak(b1), weak(b2), weak(eps)

@@ -136,7 +136,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 
 
 def global_norm(tree: Tree) -> Any:
-    """The Euclidean norm of all leaves together, computed in float32 or wider."""
+    """The Euclidean norm of all leaves together, of |x| for complex ones, computed in float32 or wider: a tree -> a scalar."""
     total: Any = np.float32(0)
     for leaf in map(fnp.asarray, trees.leaves(tree)):
         total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
