@@ -162,11 +162,11 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
 
 
 ELSEWHERE = {  # names of autograd, JAX, PyTorch -> what to say here
-    "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient", "tree_util": "fd.tree", "tree_map": "fd.tree.map",
-    "device_put": "fd.to_device", "remat": "fd.checkpoint", "holomorphic_grad": "fd.grad(f, holomorphic=True)", "egrad":
-    "fd.elementwise_grad", "multigrad_dict": "fd.grad, which takes any tree", "flatten": "fd.ravel", "make_vjp": "fd.vjp", "make_jvp":
-    "fd.jvp", "make_hvp": "fd.hvp", "no_grad": "fd.stop_gradient(x)", "tensor": "numpy.array", "array": "numpy.array", "zeros":
-    "numpy.zeros", "ones": "numpy.ones", "manual_seed": "fd.random.key(seed)",
+    "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel",
+    "holomorphic_grad": "fd.grad(f, holomorphic=True)", "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient",
+    "make_hvp": "fd.hvp", "make_jvp": "fd.jvp", "make_vjp": "fd.vjp", "manual_seed": "fd.random.key(seed)",
+    "multigrad_dict": "fd.grad, which takes any tree", "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint",
+    "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
 }  # fmt: skip
 
 
