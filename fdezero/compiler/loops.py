@@ -260,7 +260,7 @@ def _length(name: str, xs: Any, length: int | None) -> int:
 
 def _check_carry(name: str, old: Any, new: Any) -> None:
     if trees.flatten(old)[1] != trees.flatten(new)[1]:
-        raise trees.structure_error(old, new, "the carry before", "the carry after a round")
+        raise trees.structure_error(old, new, f"the carry of {name} before a round", "that after it")
     for (path, before), after in zip(trees.flatten_with_path(old), trees.leaves(new), strict=True):
         kinds = [(getattr(leaf, "shape", None), getattr(leaf, "dtype", None)) for leaf in (before, after)]
         if kinds[0] != kinds[1]:

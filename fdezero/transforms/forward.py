@@ -23,7 +23,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     leaves, treedef = trees.flatten_trainable(primals)
     directions, other = trees.flatten_trainable(tangents)
     if other != treedef:
-        raise trees.structure_error(primals, tangents, "primals", "tangents")
+        raise trees.structure_error(primals, tangents, f"the primal tree of {level.name}", "the tangent tree")
     traced = list(leaves)
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):
