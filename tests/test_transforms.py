@@ -113,7 +113,7 @@ def test_vjp_can_be_pulled_more_than_once_and_mapped() -> None:
     assert_trees_close(jacobian, np.array([[2, 0], [2, 1], [2, 1], [0, 4]], float), 0)
     with pytest.raises(ShapeError, match=r"cotangent is float64\[2\]"):
         pull(np.ones(2))
-    with pytest.raises(StructureError, match="cotangents"):
+    with pytest.raises(StructureError, match="cotangent tree"):
         pull((np.eye(2),))
 
 

@@ -234,7 +234,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     def pulled(cotangents: Any, conjugate: bool) -> tuple[Any, ...]:
         given, given_def = trees.flatten(cotangents)
         if given_def != treedef:
-            raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, f"the output of {trace.tape.name}", "the cotangent tree")
+            names = f"the output of {trace.tape.name}", "the cotangent tree"
+            raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, *names)
         for (path, cotangent), value in zip(trees.flatten_with_path(cotangents), plain, strict=True):
             if np.shape(unwrap(cotangent)) != np.shape(unwrap(value)) and not _same_shape(cotangent, value):
                 at = f" at {path!r}" if path else ""
