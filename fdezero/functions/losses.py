@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from ..errors import DTypeError, RangeError, ShapeError, describe
+from .activations import softplus
 
 
 def _check_labels(name: str, logits: Any, labels: Any) -> None:
@@ -41,7 +42,7 @@ def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
     """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar."""
     logits, targets = _check_same_shape("sigmoid_cross_entropy", logits, targets)
-    return fnp.mean(fnp.logaddexp(logits, fnp.zeros_like(logits)) - targets * logits)
+    return fnp.mean(softplus(logits) - targets * logits)
 
 
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:

@@ -9,9 +9,9 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..ops import elementwise as ops
 from . import reductions, running
-from ._common import Array, Axis, as_array
+from .arguments import Array, Axis, as_array
 from .elementwise import astype
-from .statistics import _lines, _quantile
+from .statistics import ordered_lines, quantile_of_lines
 
 
 def _filled(x: Any, value: float) -> tuple[Array, Array]:
@@ -105,9 +105,9 @@ def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
 
 def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
-    lines, shape = _lines(x, axis)  # NaN comes last
+    lines, shape = ordered_lines(x, axis)  # NaN comes last
     count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
-    return _quantile(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
+    return quantile_of_lines(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
 
 
 def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:

@@ -1,12 +1,19 @@
 """Reductions under NumPy's names and signatures."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
-from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
-from .elementwise import astype, imag, is_complex, real
-from .shape import flip, ravel
+from ..values import is_complex
+from .arguments import Array, Axis, as_array, trailing_axes
+from .elementwise import astype, imag, real
+from .shape import flip, line_of
+
+
+def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
+    x = as_array(x)
+    return operation(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def _cast(x: Any, dtype: Any) -> Array:
@@ -16,27 +23,25 @@ def _cast(x: Any, dtype: Any) -> Array:
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
     x = _cast(x, dtype)
-    y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.sum_axes, x, axis, keepdims)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The product over `axis`. Zeros among the entries are no trouble to the derivative. x (..., n) -> (...), all axes when None."""
     x = _cast(x, dtype)
-    y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.product_of, x, axis, keepdims)
     return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The greatest entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    x = as_array(x)
-    return reduce.maximum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.maximum_of, x, axis, keepdims)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The least entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    x = as_array(x)
-    return reduce.minimum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.minimum_of, x, axis, keepdims)
 
 
 amax, amin = max, min
@@ -44,14 +49,12 @@ amax, amin = max, min
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether any entry over `axis` is true: x (..., n) -> (...), all axes when None."""
-    x = as_array(x)
-    return reduce.any_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.any_of, x, axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether all entries over `axis` are true: x (..., n) -> (...), all axes when None."""
-    x = as_array(x)
-    return reduce.all_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.all_of, x, axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
@@ -70,6 +73,11 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
 
+def squared_size(x: Array) -> Array:
+    """|x|^2, entry by entry."""
+    return ops.add(ops.square(real(x)), ops.square(imag(x))) if is_complex(x) else ops.square(x)
+
+
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
@@ -77,8 +85,7 @@ def var(
     x = _cast(x, dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
-    squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)
-    return reduce.sum_axes(squared, axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
+    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
 
 
 def std(
@@ -90,30 +97,24 @@ def std(
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, without overflow; its derivative is the softmax."""
-    x = as_array(x)
-    return reduce.logsumexp(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
-
-
-def _flat_unless(x: Any, axis: int | None) -> tuple[Array, int]:
-    x = as_array(x)
-    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+    return _over(reduce.logsumexp, x, axis, keepdims)
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The running sums along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(_cast(x, dtype), axis)
+    x, axis = line_of(_cast(x, dtype), axis)
     return reduce.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -121,7 +122,7 @@ def argsort(
     x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
 ) -> Array:
     """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     if not descending:
         return reduce.argsort(x, axis=axis)
     # The last of equal entries is the first of the reversed array.

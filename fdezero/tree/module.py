@@ -23,7 +23,7 @@ def module(cls: type[T]) -> type[T]:
     them is a classmethod, by custom called `init`.
     """
     cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
-    cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
+    cls.__setattr__ = _refuse  # type: ignore[method-assign]  # attrs' own error does not say how to make a changed copy
     register(cls)
     return cls
 
@@ -52,7 +52,7 @@ class Module:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
-        return attrs.evolve(self, **changes)  # type: ignore[misc]
+        return attrs.evolve(self, **changes)  # type: ignore[misc]  # subclasses are attrs classes, by `module`
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in _fields(self))
