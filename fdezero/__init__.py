@@ -1,5 +1,7 @@
 """fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
 
+import typing as _typing
+
 from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
 from .compiler import (
     checkpoint,
@@ -36,6 +38,12 @@ from .transforms import (
     vmap,
 )
 from .tree import Frozen, Module, module, static
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> None:
+        raise AttributeError(errors.elsewhere(__name__, name))
+
 
 __version__ = "0.1.0"
 

@@ -155,10 +155,7 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
         )
     shapes = [tuple(a.shape) for a in arrays]
     if name == "matmul" and len(shapes) == 2 and shapes[0][-1] != shapes[1][-2]:
-        return ShapeError(
-            f"matmul cannot multiply shapes {shapes[0]} and {shapes[1]}: the last axis of the first ({shapes[0][-1]}) "
-            f"must equal the last axis but one of the second ({shapes[1][-2]})."
-        )
+        return misfit_of_product(*shapes)
     if isinstance(error, ValueError) and len(shapes) > 1 and (axis := clashing_axis(shapes)):
         sizes = " and ".join(str(shape[axis]) for shape in shapes if len(shape) >= -axis)
         return ShapeError(
@@ -167,6 +164,29 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
         )
     error.add_note(f"in fdezero's {name}({', '.join(map(describe, args))})")
     return error
+
+
+ELSEWHERE = {  # names of autograd, JAX, PyTorch -> what to say here
+    "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel",
+    "holomorphic_grad": "fd.grad(f, holomorphic=True)", "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient",
+    "make_hvp": "fd.hvp", "make_jvp": "fd.jvp", "make_vjp": "fd.vjp", "manual_seed": "fd.random.key(seed)",
+    "multigrad_dict": "fd.grad, which takes any tree", "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint",
+    "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
+}  # fmt: skip
+
+
+def elsewhere(module: str, name: str) -> str:
+    """The message for a name that `module` has not, and perhaps another library has."""
+    return f"module {module!r} has no attribute {name!r}" + (f": say {ELSEWHERE[name]}" if name in ELSEWHERE else "")
+
+
+def misfit_of_product(first: tuple[int, ...], second: tuple[int, ...]) -> ShapeError:
+    """The error of a matrix product of these shapes."""
+    which = "last axis but one" if len(second) > 1 else "only axis"
+    return ShapeError(
+        f"matmul cannot multiply shapes {first} and {second}: the last axis of the first ({first[-1]}) "
+        f"must equal the {which} of the second ({second[-2:][0]})."
+    )
 
 
 def _place(array: Any) -> str:

@@ -37,6 +37,7 @@ class Continuous:
 
     def __init__(self, name: str, log_density: Rule, shapes: tuple[str, ...] = (), outside: Rule = np.isinf) -> None:
         self.name, self.shapes = name, shapes
+        self.__doc__ = f"The distribution {name} of SciPy: `logpdf` and `pdf` of x, {', '.join((*shapes, 'loc=0', 'scale=1'))}."
         self._log_density, self._outside = log_density, outside
 
     def __repr__(self) -> str:
@@ -64,6 +65,7 @@ class Discrete:
 
     def __init__(self, name: str, log_probability: Rule, shapes: tuple[str, ...], valid: Rule, last: Rule) -> None:
         self.name, self.shapes = name, shapes
+        self.__doc__ = f"The distribution {name} of SciPy: `logpmf` and `pmf` of k, {', '.join((*shapes, 'loc=0'))}."
         self._log_probability, self._valid, self._last = log_probability, valid, last
 
     def __repr__(self) -> str:

@@ -1,18 +1,21 @@
-"""The documents: their code runs, and what it prints or raises is what they say. Run as a program, writes the messages anew."""
+"""The documents: their code runs, and what it prints or raises is what they say. Run as a program, writes that anew."""
 
 import contextlib
 import doctest
+import io
 import linecache
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ERRORS = ROOT / "docs" / "errors.md"
+ERRORS, COMPILE = ROOT / "docs" / "errors.md", ROOT / "docs" / "compile.md"
+ON_A_GPU = "# gpu.py\n"
 CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
 MISTAKE = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<message>.*?)```\n)?", re.DOTALL)
 
@@ -33,12 +36,27 @@ def message_of(code: str, names: dict[str, object]) -> str:
     return ""
 
 
-def with_messages(text: str) -> str:
-    """The document with the message of every block of code below it."""
-    names: dict[str, object] = {}
+def shown_by(code: str, names: dict[str, object]) -> str:
+    """What a block of docs/compile.md prints, or what it raises."""
+    name = match[1] if (match := re.match(r"# (\w+\.py)\n", code)) else "example.py"
+    printed = io.StringIO()
+    try:
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            patch.setitem(linecache.cache, name, (len(code), None, code.splitlines(keepends=True), name))
+            exec(compile(code, name, "exec"), names)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}\n"
+    return printed.getvalue()
+
+
+def with_messages(text: str, told: Callable[[str, dict[str, object]], str]) -> str:
+    """The document with what every block of code has to tell below it."""
+    names: dict[str, object] = {"__name__": "example"}
 
     def shown(match: re.Match[str]) -> str:
-        message = message_of(match["code"], names)
+        if match["code"].startswith(ON_A_GPU):
+            return match[0]
+        message = told(match["code"], names)
         return f"```python\n{match['code']}```\n" + (f"\n```text\n{message}```\n" if message else "")
 
     return MISTAKE.sub(shown, text)
@@ -53,6 +71,19 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
     assert len(silent) == 1, "only the first block, which sets the scene, raises nothing"
     for match in mistakes:
         assert message_of(match["code"], names) == (match["message"] or ""), match["code"]
+
+
+def test_the_chapter_on_compile_shows_what_its_code_prints() -> None:
+    names: dict[str, object] = {"__name__": "example"}
+    blocks = [match for match in MISTAKE.finditer(read(COMPILE)) if not match["code"].startswith(ON_A_GPU)]
+    assert len(blocks) == read(COMPILE).count("```python") - 1, "that one runs on a stand-in for a GPU, in test_compile_kernels.py"
+    for match in blocks:
+        assert shown_by(match["code"], names).strip() == (match["message"] or "").strip(), match["code"]
+
+
+def test_all_other_python_is_a_session() -> None:
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path in (ERRORS, COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
 
 
 @pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
@@ -70,14 +101,26 @@ def test_sessions_print_what_they_say(document: str, tmp_path: Path, monkeypatch
 
 
 def test_links_lead_somewhere() -> None:
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / ".github" / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\(([^)#]+)", read(path)):
-            assert "://" in target or (path.parent / target).exists(), f"{path.name} links to {target}"
+    paths = [ROOT / "README.md", ROOT / "tests" / "README.md", ROOT / ".github" / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    links = [(path, *link) for path in paths for link in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", read(path)) if "://" not in link[0]]
+    assert len(links) > 20
+    for path, target, section in links:
+        there = path.parent / target if target else path
+        assert there.exists(), f"{path.name} links to {target}"
+        titles = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", read(there), re.MULTILINE)]
+        assert not section or section in titles, f"{path.name} links to the section {section} of {there.name}"
+
+
+def test_every_document_is_in_the_index() -> None:
+    readme = read(ROOT / "README.md")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{path.name})" in readme, path.name
 
 
 if __name__ == "__main__":
-    found = read(ERRORS)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        new = with_messages(found)
-    ERRORS.write_text(new, encoding="utf-8", newline="\n")
-    print(f"{ERRORS.relative_to(os.getcwd())}: {'written anew' if new != found else 'nothing new'}")
+    for document, told in ((ERRORS, message_of), (COMPILE, shown_by)):
+        found = read(document)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            new = with_messages(found, told)
+        document.write_text(new, encoding="utf-8", newline="\n")
+        print(f"{document.relative_to(os.getcwd())}: {'written anew' if new != found else 'nothing new'}")

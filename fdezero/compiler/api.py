@@ -5,7 +5,7 @@ import inspect
 import operator
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import attrs
 import numpy as np
@@ -159,8 +159,8 @@ class Compiled:
         reason = self._reason(signature, names)
         if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
             raise StormError(
-                f"{self.name} would be recorded for the {len(self.recordings) + 1}. time, more than max_recordings="
-                f"{self.max_recordings}: {reason}. Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
+                f"{self.name} has been recorded max_recordings={self.max_recordings} times, and would be once more: {reason}. "
+                "Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
                 f"and pass what changes as a number or an array."
             )
         line, start = user_line(), time.perf_counter()
@@ -287,6 +287,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
 def _static_names(name: str, parameters: list[inspect.Parameter] | None, static: Sequence[str]) -> frozenset[str]:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
+    if numbers := [word for word in static if not isinstance(word, str)]:
+        raise StaticError(f"compile({name}): static takes the names of arguments, not their positions; got {numbers[0]!r}.")
     if parameters is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         names = [p.name for p in parameters]
         if unknown := [word for word in static if word not in names]:
@@ -294,6 +296,14 @@ def _static_names(name: str, parameters: list[inspect.Parameter] | None, static:
     return frozenset(static)
 
 
+@overload
+def compile(  # noqa: A001
+    function: Callable[..., Any], *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+) -> Compiled: ...
+@overload
+def compile(  # noqa: A001
+    *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(  # noqa: A001, the field's word
     function: Callable[..., Any] | None = None,
     *,

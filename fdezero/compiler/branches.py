@@ -139,7 +139,7 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
 
 def _check_alike(name: str, yes: Any, no: Any) -> None:
     if trees.flatten(yes)[1] != trees.flatten(no)[1]:
-        raise trees.structure_error(yes, no, "the result of the first branch", "that of the second")
+        raise trees.structure_error(yes, no, f"the result of the first branch of {name}", "that of the second")
     for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
         text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
         if shape_of(a) != shape_of(b):

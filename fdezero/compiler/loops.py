@@ -260,7 +260,7 @@ def _length(name: str, xs: Any, length: int | None) -> int:
 
 def _check_carry(name: str, old: Any, new: Any) -> None:
     if trees.flatten(old)[1] != trees.flatten(new)[1]:
-        raise trees.structure_error(old, new, "the carry before", "the carry after a round")
+        raise trees.structure_error(old, new, f"the carry of {name} before a round", "that after it")
     for (path, before), after in zip(trees.flatten_with_path(old), trees.leaves(new), strict=True):
         kinds = [(getattr(leaf, "shape", None), getattr(leaf, "dtype", None)) for leaf in (before, after)]
         if kinds[0] != kinds[1]:
@@ -345,6 +345,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     name = name_of("while_loop", body)
     leaves, treedef = trees.flatten(carry)
     going = condition(carry)
+    if getattr(going, "shape", ()) != ():
+        raise ShapeError(f"{name}: the condition is a scalar, got {describe(going)}: say .any() or .all().")
     new = body(carry) if any(map(is_structured, [*leaves, going])) else None
     if new is None:
         while going:

@@ -4,8 +4,9 @@ Because parameters speak of trailing axes only, there is one rule: the batch axi
 put behind it until the loop axes line up, and the same operation runs.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
+from ..errors import TraceError, describe
 from ..values import shape_of
 from .tracer import Level, Tracer
 
@@ -21,7 +22,13 @@ class BatchTracer(Tracer):
         return shape[1:]
 
     def __bool__(self) -> bool:
-        self._refuse_number("the truth")
+        self._refuse_number("the truth (if, while, and, or, not)")
+
+    def _refuse_number(self, what: str) -> NoReturn:
+        raise TraceError(
+            f"{what} of a value {describe(self)} traced by {self.level.name}: it stands for a whole batch, and differs from example to "
+            "example. Choose by fd.numpy.where(condition, a, b) or fd.cond, or do this outside of vmap, with what it returns."
+        )
 
 
 class Batch(Level):

@@ -9,10 +9,23 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..errors import EscapedTracerError, ImmutableError, TraceError, describe
 from ..values import dtype_of
 
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
+ELSEWHERE = {  # what other libraries' arrays have -> what to say here
+    "at": "For x.at[index].set(y) say fd.at(x)[index].set(y)",
+    "backward": "For loss.backward() say fd.grad(f)(x), which returns the gradients",
+    "grad": "Gradients are returned: fd.grad(f)(x)",
+    "detach": "For x.detach() say fd.stop_gradient(x)",
+    "numpy": "It is an array already; for its number under grad, fd.stop_gradient(x)",
+    "data": "For its number under grad say fd.stop_gradient(x)",
+    "view": "For x.view(shape) say x.reshape(shape)",
+    "cpu": 'For x.cpu() say fd.to_device(x, "cpu"), outside of the transform',
+    "unsqueeze": "For x.unsqueeze(axis) say fd.numpy.expand_dims(x, axis)",
+}
 _serials = itertools.count(1)
 
 
@@ -110,6 +123,12 @@ class Tracer:
 
     __hash__ = object.__hash__
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # NumPy asks for protocols all the time
+            raise AttributeError(name)
+        hint = ELSEWHERE.get(name, "It has the methods of an array; more is in fd.numpy")
+        raise AttributeError(f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {hint}.")
+
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(
             f"cannot assign into a traced value {describe(self)}: arrays are immutable here. In place of x[index] = y "
@@ -172,6 +191,11 @@ class Tracer:
 def _refuse_function(name: str) -> NoReturn:
     known = sorted({function.__name__ for function in NUMPY_FUNCTIONS if hasattr(function, "__name__")})
     near = difflib.get_close_matches(name, known, 3)
+    if not hasattr(np, name.partition(".")[0]) and not hasattr(np.linalg, name):
+        raise TraceError(
+            f"fdezero cannot trace {name}, which is none of NumPy's functions. SciPy's special functions are in fd.special; for others, "
+            "give a rule with fd.custom_vjp."
+        )
     raise TraceError(
         f"fdezero cannot trace np.{name}" + (f"; near it are {', '.join(near)}" if near else "") + ". Build it from the "
         "functions of fdezero.numpy, give it a rule with fd.custom_vjp, or take it out with fd.stop_gradient."

@@ -19,18 +19,18 @@ def relu(x: Any) -> Any:
 
 
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
-    """x where it is positive, slope * x elsewhere."""
+    """x where it is positive, slope * x elsewhere: x (...) -> (...)."""
     x = fnp.asarray(x)
     return fnp.where(x > 0, x, slope * x)
 
 
 def tanh(x: Any) -> Any:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent: x (...) -> (...)."""
     return ops.tanh(x)
 
 
 def softplus(x: Any) -> Any:
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow: x (...) -> (...)."""
     return fnp.logaddexp(x, fnp.zeros_like(x))
 
 
@@ -44,10 +44,10 @@ def gelu(x: Any) -> Any:
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """log(exp(x) / sum(exp(x))) along `axis`, without overflow."""
+    """log(exp(x) / sum(exp(x))) along `axis`, without overflow: x (..., n) -> (..., n)."""
     return special.log_softmax(x, axis)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) along `axis`, without overflow."""
+    """exp(x) / sum(exp(x)) along `axis`, without overflow: x (..., n) -> (..., n)."""
     return special.softmax(x, axis)

@@ -7,11 +7,13 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import random
-from ..errors import KeyMissingError, RangeError, ShapeError, describe
+from ..errors import KeyMissingError, RangeError, ShapeError, StructureError, describe
 
 
 def linear(x: Any, W: Any, b: Any = None) -> Any:
     """x @ W + b over the last axis: x (..., n), W (n, m), b (m,) or None -> (..., m)."""
+    if not hasattr(W, "shape"):
+        raise StructureError(f"Linear expects a matrix W, got {describe(W)}: nn.Linear.init(key, in_size, out_size) draws one.")
     x = fnp.asarray(x)
     if not x.ndim or x.shape[-1] != W.shape[0]:
         flat = [i for i in range(1, x.ndim) if x.size and x.size // math.prod(x.shape[:i]) == W.shape[0]]

@@ -35,6 +35,8 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     Raises FileError, before anything is written, for a leaf that is no number or array of numbers, and for a key that
     an archive cannot hold; OSError, such as FileNotFoundError for a missing folder, when `path` cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path.")
     leaves = flatten_to_dict(tree)
     for key, leaf in leaves.items():
         _check(key, leaf)

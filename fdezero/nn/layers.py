@@ -44,7 +44,7 @@ def _check_rate(layer: Any, attribute: Any, rate: Any) -> None:
 
 @module
 class Dropout(Module):
-    """Drops entries with probability `rate` when train=True, which needs a key; the identity otherwise."""
+    """Drops entries with probability `rate` when train=True, which needs a key; the identity otherwise: x (...) -> (...)."""
 
     rate: float = static(default=0.5, validator=_check_rate)
 

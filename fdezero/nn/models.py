@@ -67,6 +67,8 @@ class MLP(Module):
         """
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise RangeError(f"MLP needs at least the sizes of its input and output, such as (784, 10); got {sizes!r}.")
+        if not callable(activation):
+            raise StructureError(f"MLP: the activation is a function such as fd.functions.relu, got {activation!r}.")
         keys = random.split(key, len(sizes) - 1)
         layers = tuple(Linear.init(k, n, m, dtype=dtype) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True))
         return cls(layers, activation, Dropout(dropout))

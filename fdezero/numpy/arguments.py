@@ -67,6 +67,8 @@ def trailing_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(-ndim, 0))
     axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    if not all(isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"an axis is an integer, a tuple of them, or None for all; got {axis!r}.")
     found = tuple(sorted(trailing_axis(int(a), ndim) for a in axes))
     if len(set(found)) < len(found):
         raise ValueError(f"an axis is named twice in {axis}")

@@ -67,7 +67,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
 
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
-    """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`."""
+    """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`. (...), (...) -> (...), bool."""
     a, b = as_array(a), as_array(b)
     with np.errstate(invalid="ignore", over="ignore"):
         near = ops.less_equal(ops.absolute(ops.subtract(a, b)), atol + rtol * ops.absolute(b))
@@ -79,7 +79,7 @@ def _truth(x: Array) -> Any:
 
 
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """Whether all entries are close, as isclose has it."""
+    """Whether all entries are close, as isclose has it: (...), (...) -> bool."""
     return _truth(all_of(isclose(a, b, rtol, atol, equal_nan)))
 
 

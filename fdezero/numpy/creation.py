@@ -40,12 +40,12 @@ def copy(x: Any) -> Array:
 
 
 def zeros(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
-    """An array of zeros."""
+    """An array of zeros. float64 unless a dtype is given."""
     return placed(np.zeros(shape, dtype), device)
 
 
 def ones(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
-    """An array of ones."""
+    """An array of ones. float64 unless a dtype is given."""
     return placed(np.ones(shape, dtype), device)
 
 
@@ -70,7 +70,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, de
 def linspace(
     start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, dtype: Any = None, axis: int = 0, device: str | None = None
 ) -> Array:
-    """`num` evenly spaced numbers from `start` to `stop`, which may be arrays, and traced."""
+    """`num` evenly spaced numbers from `start` to `stop`, numbers or arrays (...), traced or not: -> (num, ...)."""
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer) and array_module(start, stop) is np:
         return placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
     start, stop = (x if isinstance(x, int | float) else beside(x, start, stop) for x in (start, stop))  # numbers stay weak
@@ -112,7 +112,7 @@ def indices(dimensions: Any, dtype: Any = int) -> Array:
 
 
 def eye(n: int, m: int | None = None, /, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
-    """Ones on a diagonal."""
+    """Ones on a diagonal: (n, m), float64; m is n when None."""
     return placed(np.eye(n, m, k, dtype), device)
 
 

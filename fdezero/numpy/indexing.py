@@ -1,13 +1,13 @@
 """Indexing: `x[index]` of every kind that NumPy knows, take, take_along_axis, and functional updates `at(x)[index].set(y)`."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from ..core import Tracer
 from ..devices import array_module
-from ..errors import ShapeError, describe, refuse_out
+from ..errors import ImmutableError, ShapeError, describe, refuse_out
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
@@ -107,6 +107,9 @@ class at:  # noqa: N801, a function in use
 
     def __getitem__(self, index: Any) -> "_Place":
         return _Place(self.x, index)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ImmutableError("fd.at(x) changes nothing in place: in place of fd.at(x)[index] = y write x = fd.at(x)[index].set(y).")
 
 
 class _Place:

@@ -38,7 +38,7 @@ def atleast_3d(*arrays: Any) -> Any:
 
 
 def column_stack(arrays: Sequence[Any]) -> Array:
-    """The arrays side by side, those of one axis as columns."""
+    """The arrays side by side, those of one axis as columns: k vectors (n,) -> (n, k)."""
     return concatenate([x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_array, arrays)], 1)
 
 

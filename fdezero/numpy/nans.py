@@ -22,22 +22,22 @@ def _filled(x: Any, value: float) -> tuple[Array, Array]:
 
 
 def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, NaN counted as 0."""
+    """The sum over `axis`, NaN counted as 0: x (..., n) -> (...), all axes when None."""
     return reductions.sum(_filled(x, 0)[0], axis, dtype, None, keepdims)
 
 
 def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The product over `axis`, NaN counted as 1."""
+    """The product over `axis`, NaN counted as 1: x (..., n) -> (...), all axes when None."""
     return reductions.prod(_filled(x, 1)[0], axis, dtype, None, keepdims)
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The running sums along `axis`, NaN counted as 0."""
+    """The running sums along `axis`, NaN counted as 0: x (..., n) -> (..., n)."""
     return reductions.cumsum(_filled(x, 0)[0], axis, dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The running products along `axis`, NaN counted as 1."""
+    """The running products along `axis`, NaN counted as 1: x (..., n) -> (..., n)."""
     return running.cumprod(_filled(x, 1)[0], axis, dtype)
 
 
@@ -50,12 +50,12 @@ def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, 
 
 
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The greatest entry over `axis` that is not NaN; its derivative is split evenly over ties."""
+    """The greatest entry over `axis` that is not NaN; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
     return _extreme(reductions.max, x, axis, keepdims, -np.inf)
 
 
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The least entry over `axis` that is not NaN; its derivative is split evenly over ties."""
+    """The least entry over `axis` that is not NaN; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
     return _extreme(reductions.min, x, axis, keepdims, np.inf)
 
 
@@ -86,7 +86,7 @@ def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -
 
 
 def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The mean over `axis` of the entries that are not NaN."""
+    """The mean over `axis` of the entries that are not NaN: x (..., n) -> (...), all axes when None."""
     filled, missing = _filled(x if dtype is None else astype(x, dtype), 0)
     return _mean(filled, missing, axis, keepdims)
 
@@ -99,7 +99,7 @@ def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
 
 
 def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
-    """The square root of `nanvar`."""
+    """The square root of `nanvar`: x (..., n) -> (...), all axes when None."""
     return ops.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
 
 
@@ -116,5 +116,5 @@ def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", kee
 
 
 def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The median over `axis` of the entries that are not NaN."""
+    """The median over `axis` of the entries that are not NaN: x (..., n) -> (...), all axes when None."""
     return nanquantile(x, 0.5, axis, "linear", keepdims)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, describe
+from ..errors import ShapeError, describe, misfit_of_product
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from . import shape as shapes
@@ -22,6 +22,8 @@ def matmul(x: Any, y: Any) -> Array:
         raise ShapeError(f"matmul needs at least one axis on either side, got {describe(x)} and {describe(y)}; use * for numbers.")
     if x.ndim > 1 and y.ndim > 1:
         return products.matmul(x, y)
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise misfit_of_product(x.shape, y.shape)  # as they were given
     left = x if x.ndim > 1 else shapes.expand_dims(x, 0)
     right = y if y.ndim > 1 else shapes.expand_dims(y, 1)
     z = products.matmul(left, right)
@@ -31,7 +33,7 @@ def matmul(x: Any, y: Any) -> Array:
 
 
 def dot(x: Any, y: Any) -> Array:
-    """NumPy's dot: the sum over the last axis of x and the last but one of y."""
+    """NumPy's dot: the sum over the last axis of x and the last but one of y. x (..., n, k), y (..., k, m) -> (..., n, ..., m)."""
     x, y = as_array(x), as_array(y)
     if not x.ndim or not y.ndim:
         return elementwise.multiply(x, y)
@@ -39,12 +41,12 @@ def dot(x: Any, y: Any) -> Array:
 
 
 def vdot(x: Any, y: Any) -> Array:
-    """The sum of products of all entries, those of x conjugated."""
+    """The sum of products of all entries, those of x conjugated: x and y of as many entries -> ()."""
     return matmul(conjugate(shapes.ravel(x)), shapes.ravel(y))
 
 
 def inner(x: Any, y: Any) -> Array:
-    """The sum over the last axis of both."""
+    """The sum over the last axis of both: x (..., k), y (..., k) -> the other axes of x, then those of y."""
     x, y = as_array(x), as_array(y)
     return elementwise.multiply(x, y) if not x.ndim or not y.ndim else tensordot(x, y, ((-1,), (-1,)))
 
@@ -119,7 +121,7 @@ def _once_each(letters: str, x: Array) -> tuple[Array, str]:
 
 
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The entries with equal index in two axes, as the last axis of the result."""
+    """The entries with equal index in two axes, as the last axis of the result: x (n, m, ...) -> (..., min(n, m))."""
     from .indexing import getitem
 
     x = shapes.moveaxis(as_array(x), (axis1, axis2), (-2, -1))
@@ -130,6 +132,6 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
 
 
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The sum of the diagonal."""
+    """The sum of the diagonal: x (n, m, ...) -> (...); of other axes, axis1 and axis2."""
     return sum_of(diagonal(x, offset, axis1, axis2), axis=-1)
 

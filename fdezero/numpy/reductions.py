@@ -31,19 +31,19 @@ def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims
 
 
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
+    """The product over `axis`. Zeros among the entries are no trouble to the derivative. x (..., n) -> (...), all axes when None."""
     x = _given(x, out, dtype)
     y = _over(reduce.product_of, x, axis, keepdims)
     return y if dtype is None else astype(y, dtype)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The greatest entry over `axis`; its derivative is split evenly over ties."""
+    """The greatest entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
     return _over(reduce.maximum_of, _given(x, out), axis, keepdims)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The least entry over `axis`; its derivative is split evenly over ties."""
+    """The least entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
     return _over(reduce.minimum_of, _given(x, out), axis, keepdims)
 
 
@@ -51,12 +51,12 @@ amax, amin = max, min
 
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """Whether any entry over `axis` is true."""
+    """Whether any entry over `axis` is true: x (..., n) -> (...), all axes when None."""
     return _over(reduce.any_of, _given(x, out), axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """Whether all entries over `axis` are true."""
+    """Whether all entries over `axis` are true: x (..., n) -> (...), all axes when None."""
     return _over(reduce.all_of, _given(x, out), axis, keepdims)
 
 
@@ -68,7 +68,7 @@ def _count(x: Array, axes: tuple[int, ...]) -> int:
 
 
 def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy."""
+    """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy. x (..., n) -> (...), all axes when None."""
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
         return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
@@ -84,7 +84,7 @@ def squared_size(x: Array) -> Array:
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
-    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof."""
+    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof. x (..., n) -> (...), all axes when None."""
     x = _given(x, out, dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
@@ -94,7 +94,7 @@ def var(
 def std(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
-    """The square root of `var`; its derivative is infinite where the variance is 0."""
+    """The square root of `var`; its derivative is infinite where the variance is 0. x (..., n) -> (...), all axes when None."""
     return ops.sqrt(var(x, axis, dtype, out, ddof, keepdims, correction=correction))
 
 

@@ -144,7 +144,7 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
-    """The integral of `y` along `axis` by the trapezoidal rule, over the points `x`, or at a distance of `dx`."""
+    """The integral of `y` along `axis` by the trapezoidal rule, over the points `x`, or at a distance of `dx`: y (..., n) -> (...)."""
     y = as_array(y)
     axis = trailing_axis(axis, y.ndim)
     if x is not None:

@@ -20,7 +20,7 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
-    """`x` with another shape of as many entries, read row by row; one length may be -1."""
+    """`x` with another shape of as many entries, read row by row; one length may be -1. Raises ShapeError for another number of entries."""
     x, wanted = as_array(x), _shape(shape)
     if order != "C":
         raise NotImplementedError("reshape reads row by row (order='C') only: transpose before and after for order='F'.")
@@ -34,12 +34,12 @@ def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
 
 
 def ravel(x: Any, order: str = "C") -> Array:
-    """`x` as one axis."""
+    """`x` as one axis: x (...) -> (n,), row by row."""
     return reshape(x, (-1,) if as_array(x).size else (0,), order)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Array:
-    """The axes of `x` in the order `axes`; reversed when None."""
+    """The axes of `x` in the order `axes`; reversed when None. x (n, ..., m) -> (m, ..., n)."""
     x = as_array(x)
     order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
     perm = tuple(trailing_axis(axis, x.ndim) for axis in order)
@@ -52,7 +52,7 @@ permute_dims = transpose
 
 
 def matrix_transpose(x: Any) -> Array:
-    """The last two axes exchanged."""
+    """The last two axes exchanged: x (..., n, m) -> (..., m, n)."""
     return swapaxes(x, -1, -2)
 
 
@@ -75,7 +75,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
 
 
 def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
-    """`x` repeated to `shape` by NumPy's rule."""
+    """`x` repeated to `shape` by NumPy's rule. Raises ShapeError where it does not fit."""
     x, wanted = as_array(x), _shape(shape)
     if len(wanted) < x.ndim:
         raise ShapeError(f"broadcast_to: {describe(x)} has more axes than the shape {wanted}.")
@@ -92,7 +92,7 @@ def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
 
 
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
-    """`x` with new axes of length 1 at the places `axis` of the result."""
+    """`x` with new axes of length 1 at the places `axis` of the result: x (n,), axis 0 -> (1, n)."""
     x = as_array(x)
     axes = _shape(axis)
     new = {trailing_axis(a, x.ndim + len(axes)) + x.ndim + len(axes) for a in axes}
@@ -134,14 +134,20 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     values = promoted(arrays)
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
-    return ops.concatenate(*values, axis=trailing_axis(axis, values[0].ndim))
+    place = trailing_axis(axis, values[0].ndim)
+    if len({(x.ndim, *x.shape[:place], *x.shape[x.ndim + place + 1 :]) for x in values}) > 1:
+        raise ShapeError(
+            f"concatenate: all axes but axis {axis} must agree, got {', '.join(map(describe, values))}. "
+            "x[None] has an axis more; stack joins arrays of one shape along a new one."
+        )
+    return ops.concatenate(*values, axis=place)
 
 
 concat = concatenate
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
-    """The arrays, all of one shape, along a new axis."""
+    """The arrays, all of one shape, along a new axis: k arrays (...) -> (k, ...). Raises ShapeError."""
     values = [as_array(x) for x in arrays]
     if len({x.shape for x in values}) > 1:
         raise ShapeError(f"stack: all arrays must have one shape, got {', '.join(map(describe, values))}.")
@@ -149,12 +155,12 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
 
 
 def vstack(arrays: Sequence[Any]) -> Array:
-    """The arrays as rows, one below the other."""
+    """The arrays as rows, one below the other: k vectors (n,) -> (k, n)."""
     return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in arrays], 0)
 
 
 def hstack(arrays: Sequence[Any]) -> Array:
-    """The arrays side by side."""
+    """The arrays side by side. Vectors end to end, (n,), (m,) -> (n + m,); else along axis 1."""
     values = [atleast_1d(x) for x in arrays]
     return concatenate(values, 0 if values[0].ndim == 1 else 1)
 
@@ -200,7 +206,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
 
 
 def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
-    """`x` repeated as a whole along every axis."""
+    """`x` repeated as a whole along every axis: x (n,), 2 -> (2 n,)."""
     x, times = as_array(x), _shape(repetitions)
     ndim = max(x.ndim, len(times))
     shape = (1,) * (ndim - x.ndim) + x.shape
@@ -211,7 +217,7 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Array:
-    """Every entry along `axis` repeated: a number of times, or one number for each."""
+    """Every entry along `axis` repeated: a number of times, or one number for each. x (n,), 2 -> (2 n,)."""
     from .indexing import take
 
     x = as_array(x)

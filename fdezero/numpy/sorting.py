@@ -38,7 +38,7 @@ def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: 
 
 
 def partition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
-    """The entries along `axis` so that those number `kth` are where sorting puts them, lesser ones before them."""
+    """The entries along `axis` so that those number `kth` are where sorting puts them, lesser ones before them: x (..., n) -> (..., n)."""
     return take_along_axis(x, argpartition(x, kth, axis), axis)
 
 
@@ -85,7 +85,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
-    """The number of entries over `axis` that are not zero."""
+    """The number of entries over `axis` that are not zero: x (..., n) -> (...), all axes when None."""
     return sum_of(ops.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
 
 

@@ -100,7 +100,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
 
 
 def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
-    """The percentiles `q`, between 0 and 100; otherwise as quantile."""
+    """The percentiles `q`, between 0 and 100; otherwise as quantile. x (..., n) -> (*q's shape, ...)."""
     return quantile(x, ops.divide(beside(q, x), 100), axis, method, keepdims)
 
 
@@ -136,7 +136,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
 
 
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The greatest entry less the least, over `axis`."""
+    """The greatest entry less the least, over `axis`: x (..., n) -> (...), all axes when None."""
     return ops.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
 
 

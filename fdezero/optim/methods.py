@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from .transformation import GradientTransformation, Scaling, chain, global_norm, in_dtype_of, stateless, times, weak
+from .transformation import GradientTransformation, Scaling, chain, global_norm, in_dtype_of, squared, stateless, times, weak
 
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
 
@@ -45,7 +45,7 @@ def _times_all(tree: Any, factor: Any) -> Any:
 
 
 def sgd(lr: Rate) -> GradientTransformation:
-    """params - lr * grads."""
+    """params - lr * grads; `lr` is a number or a schedule, such as `lambda step: 0.1 * 0.99**step`."""
     if not callable(lr):
         return scale(-lr)
 
@@ -56,7 +56,10 @@ def sgd(lr: Rate) -> GradientTransformation:
 
 
 def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
-    """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that (Sutskever et al. 2013)."""
+    """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that; `lr` as for `sgd`.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+    """
     decay = weak(decay)
 
     def init(params: Any) -> Trace:
@@ -73,19 +76,20 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
     """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
 
+    `lr` as for `sgd`. For complex gradients the mean square is that of |g|.
     With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
     """
     b1, b2, eps = weak(b1), weak(b2), weak(eps)
 
     def init(params: Any) -> Moments:
         zeros = trees.map(fnp.zeros_like, trees.trainable(params))
-        return Moments(np.int64(0), zeros, zeros)
+        return Moments(np.int64(0), zeros, trees.map(fnp.real, zeros))
 
     def update(grads: Any, state: Moments, params: Any) -> tuple[Any, Moments]:
         names = ("grads", "the state's moments")
         step = state.step + 1
         mean = trees.map(lambda g, m: times(m, b1) + times(g, 1 - b1), grads, state.mean, names=names)
-        square = trees.map(lambda g, s: times(s, b2) + times(fnp.square(g), 1 - b2), grads, state.square, names=names)
+        square = trees.map(lambda g, s: times(s, b2) + times(squared(g), 1 - b2), grads, state.square, names=names)
         root = fnp.sqrt(1 - b2**step)
         rate, floor = weak(root / (1 - b1**step)), weak(eps * root)
         moves = trees.map(lambda m, s: times(m, rate) / (fnp.sqrt(s) + in_dtype_of(s, floor)), mean, square)

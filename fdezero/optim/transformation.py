@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError, StructureError, describe
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
@@ -107,6 +107,11 @@ def in_dtype_of(x: Any, number: Any) -> Any:
     return fnp.astype(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
 
 
+def squared(x: Any) -> Any:
+    """|x|^2, a real number for a complex one."""
+    return fnp.square(fnp.real(x)) + fnp.square(fnp.imag(x)) if getattr(x, "dtype", np.dtype(float)).kind == "c" else fnp.square(x)
+
+
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
     """The transformation of a function of gradients and params."""
     return GradientTransformation(lambda params: (), lambda grads, state, params: (update(grads, params), state))
@@ -116,6 +121,11 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
     """One after the other: `chain(clip_by_global_norm(1.0), adam(1e-3))`."""
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        if not isinstance(state, tuple) or len(state) != len(transformations):
+            raise StructureError(
+                f"the state is not that of this chain of {len(transformations)}, but {type(state).__name__} of "
+                f"{len(trees.leaves(state))} leaves: it comes from this optimiser's init(params), or from its last step."
+            )
         states = []
         for transformation, part in zip(transformations, state, strict=True):
             grads, part = transformation.update(grads, part, params)
@@ -126,8 +136,8 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 
 
 def global_norm(tree: Tree) -> Any:
-    """The Euclidean norm of all leaves together, computed in float32 or wider."""
+    """The Euclidean norm of all leaves together, of |x| for complex ones, computed in float32 or wider: a tree -> a scalar."""
     total: Any = np.float32(0)
     for leaf in map(fnp.asarray, trees.leaves(tree)):
-        total = total + fnp.sum(fnp.square(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
+        total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
     return fnp.sqrt(total)

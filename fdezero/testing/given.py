@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import KinkError, RangeError, called
+from ..errors import KinkError, RangeError, called, describe
 from .gradients import check_grads
 from .kinks import Kinks
 from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop
@@ -52,6 +52,8 @@ def given_gradients(
                 "vmap": vmap, "compiled": compiled, "gpu": gpu}  # fmt: skip
     if not strategies or not any(switches.values()):
         raise RangeError("given_gradients takes a function, a strategy for each of its arguments, and at least one property to check.")
+    if strangers := [s for s in strategies if not isinstance(s, hypothesis.strategies.SearchStrategy)]:
+        raise TypeError(f"given_gradients takes a strategy for each argument, got {describe(strangers[0])}: say arrays(shape=(3,)).")
     if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
         raise TypeError(f"given_gradients got {', '.join(map(repr, sorted(unknown)))}, which neither it nor check_grads knows.")
     checks: dict[str, Callable[[Any, Any], Any]] = {

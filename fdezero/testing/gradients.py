@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError, describe
 from ..transforms import jvp, vjp
+from ..transforms.reverse import as_arguments
 from ..values import is_complex
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace
@@ -71,7 +72,7 @@ def check_grads(
 
     Raises AssertionError that names mode, order and the worst entry by tree path with both values, KinkError at kinks.
     """
-    args = tuple(args)
+    args = as_arguments("check_grads", "arguments", args)
     _of("modes", modes, WORDS)
     _of("method", [method], ("auto", "central", "complex"))
     _of("at_kinks", [at_kinks], ("raise", "skip"))
@@ -88,6 +89,7 @@ def check_grads(
 
 
 def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
+    given = [given] if isinstance(given, str) else given
     if not given or set(given) - set(known):
         got = ", ".join(map(repr, given)) or "none"
         raise RangeError(f"check_grads: {name} is of {', '.join(map(repr, known))}, got {got}.")

@@ -15,7 +15,7 @@ from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
 from .batching import over_the_batch, vmap
-from .reverse import conjugated, vjp
+from .reverse import conjugated, counted, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -110,7 +110,8 @@ class _Call:
         """What a reverse rule gave, one entry a differentiated argument, as one entry a value."""
         count = len(self.differentiated)
         if not isinstance(given, tuple) or len(given) != count:
-            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, got {describe(given)}.")
+            got = counted(given)
+            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, one an argument, got {got}.")
         by_argument = dict(zip(self.differentiated, given, strict=True))
         flat: list[Any] = []
         for n, arg in enumerate(self.args):
@@ -164,6 +165,7 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         self.forward, self.backward = forward, backward
 
     def region(self, call: _Call) -> tuple[Region, list[Any]]:
+        """As `_Rule.region`; StructureError without a rule."""
         if self.forward is None or self.backward is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defvjp(forward, backward).")
         function, forward, backward = self.function, self.forward, self.backward
@@ -176,7 +178,7 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         def flat_forward(*values: Any) -> tuple[tuple[Any, ...], Any]:
             result = forward(*call.full(values))
             if not isinstance(result, tuple) or len(result) != 2:
-                raise StructureError(f"the forward rule of {self.name} must return (output, residuals), got {describe(result)}.")
+                raise StructureError(f"the forward rule of {self.name} must return (output, residuals), got {counted(result)}.")
             leaves, structure[0] = trees.flatten(result[0])
             return tuple(leaves), (result[1], [values[k] for k in call.fixed])
 
@@ -253,6 +255,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
         return rule
 
     def region(self, call: _Call) -> tuple[Region, list[Any]]:
+        """As `_Rule.region`; StructureError without a rule."""
         if self.rule is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defjvp(rule).")
         function, rule = self.function, self.rule
@@ -266,7 +269,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
             nondiff, primals = call.split(values)
             result = rule(*nondiff, primals, call.tangents(values, tangents))
             if not isinstance(result, tuple) or len(result) != 2:
-                raise StructureError(f"the rule of {self.name} must return (output, tangent), got {describe(result)}.")
+                raise StructureError(f"the rule of {self.name} must return (output, tangent), got {counted(result)}.")
             leaves, structure[0] = trees.flatten(result[0])
             return tuple(leaves), self._moved(result[0], result[1])
 

@@ -13,7 +13,7 @@ from ..errors import DTypeError, ShapeError, StructureError, describe
 from ..values import as_array, dtype_of, is_complex, shape_of
 from .batching import vmap
 from .forward import jvp
-from .reverse import conjugated, grad, name_of, split_aux, vjp
+from .reverse import as_arguments, conjugated, grad, name_of, numbers_of, split_aux, vjp
 
 Argnums = int | Sequence[int]
 
@@ -23,10 +23,8 @@ class _Inputs:
 
     def __init__(self, name: str, args: tuple[Any, ...], argnums: Argnums) -> None:
         self.name, self.args = name, args
-        self.numbers: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        self.single = isinstance(argnums, int)
-        if any(not -len(args) <= n < len(args) for n in self.numbers):
-            raise TypeError(f"{name}: argnums={argnums}, but {len(args)} positional arguments were given.")
+        self.numbers = numbers_of(name, argnums, args)
+        self.single = not isinstance(argnums, Sequence)
         self.chosen = tuple(args[n] for n in self.numbers)
         self.all, self.treedef = trees.flatten_trainable(self.chosen)
         self.places = [i for i, leaf in enumerate(self.all) if trees.is_differentiable(leaf)]
@@ -239,7 +237,7 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     Raises StructureError or ShapeError, naming the path, where tangents are not like primals.
     """
     name = name_of("hvp", function)
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = as_arguments(name, "primals", primals), as_arguments(name, "tangents", tangents)
     moving = check_tangents(name, primals, tangents)
 
     def of_moving(*chosen: Any) -> Any:

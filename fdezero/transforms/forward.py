@@ -8,7 +8,7 @@ from ..core.forward import Forward, ForwardTracer
 from ..core.kinds import zeros_like
 from ..errors import ShapeError, describe
 from ..values import own_dtype, shape_of
-from .reverse import as_dtype, name_of, split_aux
+from .reverse import as_arguments, as_dtype, name_of, split_aux
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -18,11 +18,11 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     array. Raises StructureError or ShapeError naming the path where they differ.
     """
     level = Forward(name_of("jvp", function))
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = as_arguments(level.name, "primals", primals), as_arguments(level.name, "tangents", tangents)
     leaves, treedef = trees.flatten_trainable(primals)
     directions, other = trees.flatten_trainable(tangents)
     if other != treedef:
-        raise trees.structure_error(primals, tangents, "primals", "tangents")
+        raise trees.structure_error(primals, tangents, f"the primal tree of {level.name}", "the tangent tree")
     traced = list(leaves)
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):

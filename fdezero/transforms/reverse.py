@@ -18,7 +18,28 @@ from ..values import is_complex, shape_of
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
     """What a transform of a function is called in messages: `grad(loss_fn)`."""
+    if not callable(function):
+        raise TypeError(f"{transform} takes a function, got {describe(function)}: say {transform}(f), not {transform}(f(x)).")
     return f"{transform}({called(function)})"
+
+
+def numbers_of(name: str, argnums: int | Sequence[int], args: tuple[Any, ...]) -> tuple[int, ...]:
+    """The positions that `argnums` names; TypeError where there is no such argument."""
+    numbers: Any = argnums if isinstance(argnums, Sequence) else (argnums,)
+    if any(not isinstance(n, int | np.integer) or not -len(args) <= n < len(args) for n in numbers):
+        count = f"{len(args)} positional argument{'s were' if len(args) != 1 else ' was'} given"
+        raise TypeError(
+            f"{name}: argnums={argnums!r}, but {count}. It counts positions from 0: pass by position what is to be "
+            "differentiated, and the rest as you like."
+        )
+    return tuple(numbers)
+
+
+def as_arguments(name: str, what: str, given: Any) -> tuple[Any, ...]:
+    """`given` as a tuple; TypeError for a lone array, which would be taken apart into its rows."""
+    if not isinstance(given, tuple | list):
+        raise TypeError(f"{name}: {what} are a tuple of one entry for each argument, got {describe(given)}: say (x,) in place of x.")
+    return tuple(given)
 
 
 class _Trace:
@@ -59,11 +80,13 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
         return
     found = [(path, leaf) for path, leaf in trees.flatten_with_path(arguments) if leaf is not None]
     path, leaf = found[0] if found else ("", None)
-    hint = f"{leaf}.0" if isinstance(leaf, int) and not isinstance(leaf, bool) else "x.astype(float)"
+    hint = "Say x.astype(float)." if hasattr(leaf, "dtype") else "Give a float, an array, or a tree of these."
+    if isinstance(leaf, int) and not isinstance(leaf, bool):
+        hint = f"Say {leaf}.0."
     where = f" at {path!r}" if path else ""
     raise DTypeError(
         f"{trace.tape.name}: argument {argnums} has nothing to differentiate: got {describe(leaf)}{where}, but a gradient "
-        f"needs floating numbers. Say {hint}."
+        f"needs floating numbers. {hint}"
     )
 
 
@@ -85,10 +108,8 @@ def value_and_grad(
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         name = name_of("grad", function)
-        single = isinstance(argnums, int)
-        numbers: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if any(not -len(args) <= n < len(args) for n in numbers):
-            raise TypeError(f"{name}: argnums={argnums}, but {len(args)} positional arguments were given.")
+        single = not isinstance(argnums, Sequence)
+        numbers = numbers_of(name, argnums, args)
         chosen = args[numbers[0]] if single else tuple(args[n] for n in numbers)
         trace = _Trace(name, chosen)
         _check_differentiable(trace, argnums, chosen)
@@ -119,10 +140,15 @@ def value_and_grad(
     return differentiated
 
 
+def counted(value: Any) -> str:
+    """`value` in words: how many entries, where it is a tuple."""
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else describe(value)
+
+
 def split_aux(name: str, result: Any) -> tuple[Any, Any]:
     """What a function with has_aux=True returned, in two. Raises StructureError."""
     if not isinstance(result, tuple) or len(result) != 2:
-        raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {describe(result)}.")
+        raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {counted(result)}.")
     return result
 
 
@@ -220,7 +246,8 @@ class Pullback:
         tape = self.trace.tape
         given, treedef = trees.flatten(cotangents)
         if treedef != self.treedef:
-            raise trees.structure_error(trees.unflatten(self.treedef, self.values), cotangents, "output", "cotangents")
+            names = f"the output of {tape.name}", "the cotangent tree"
+            raise trees.structure_error(trees.unflatten(self.treedef, self.values), cotangents, *names)
         for (path, t), value in zip(trees.flatten_with_path(cotangents), self.values, strict=True):
             if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
                 at = f" at {path!r}" if path else ""

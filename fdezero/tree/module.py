@@ -4,7 +4,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
 
 import attrs
 
-from ..errors import ImmutableError, describe
+from ..errors import ImmutableError, StructureError, describe
 from .structure import register
 
 T = TypeVar("T")
@@ -17,7 +17,11 @@ def static(**options: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, static))
 def module(cls: type[T]) -> type[T]:
-    """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`."""
+    """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`.
+
+    Fields are declared in the body, `W: np.ndarray`, and given by position or by name, `Layer(W)`; a constructor that computes
+    them is a classmethod, by custom called `init`.
+    """
     cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
     cls.__setattr__ = _refuse  # type: ignore[method-assign]  # attrs' own error does not say how to make a changed copy
     register(cls)
@@ -25,6 +29,11 @@ def module(cls: type[T]) -> type[T]:
 
 
 def _refuse(self: Any, name: str, value: Any) -> NoReturn:
+    if name not in {field.name for field in _fields(self)}:
+        raise ImmutableError(
+            f"{type(self).__name__} is immutable and has no field {name}: declare it in the class body, `{name}: np.ndarray`, and let a "
+            f"classmethod compute it: `def init(cls, ...): return cls({name}=...)`, in place of an __init__."
+        )
     raise ImmutableError(
         f"{type(self).__name__} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "
         f'or fd.tree.update(tree, {{"path/{name}": ...}}) further down.'
@@ -35,6 +44,11 @@ class Module:
     """Base of layers: a short repr and `replace`. Equality is identity, since arrays have no single truth."""
 
     __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if not hasattr(cls, "__attrs_attrs__"):
+            raise StructureError(f"{cls.__name__} is a Module but no tree yet: write @fd.module above `class {cls.__name__}`.")
+        return super().__new__(cls)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""

@@ -138,7 +138,7 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
                 below = [other for other in trees[yours] if other.startswith(path + "/") or not path]
                 instead = f"goes on to {below[0]!r}" if below else "has nothing"
                 return StructureError(
-                    f"the structures of {names[0]} and {names[1]} differ at {path or 'the root'!r}: "
+                    f"the structures of {names[0]} and {names[1]} differ at {repr(path) if path else 'the root'}: "
                     f"{here} has {describe(leaf)} there, {there} {instead}."
                 )
     kinds = [type(tree).__name__ for tree in (left, right)]

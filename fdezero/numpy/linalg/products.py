@@ -22,6 +22,8 @@ from .arguments import squares, squares_of_any_dtype, stack_of_matrices
 def matrix_power(a: Any, n: int) -> Array:
     """a @ a @ ... @ a, n times, by squaring; the inverse of it for n < 0: a (..., n, n) -> (..., n, n)."""
     a = squares_of_any_dtype("matrix_power", a)
+    if not isinstance(n, int | np.integer):
+        raise TypeError(f"linalg.matrix_power: the power is an integer, got {describe(n)}. For others use linalg.eigh, or linalg.expm.")
     if n < 0:
         return matrix_power(ops.inv(squares("matrix_power", a)), -n)
     if n == 0:
@@ -90,7 +92,7 @@ def outer(x1: Any, x2: Any, /) -> Array:
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
-    """The vector product of vectors of three entries along `axis`, the other axes broadcast."""
+    """The vector product of vectors of three entries along `axis`, the other axes broadcast: x (..., 3), y (..., 3) -> (..., 3)."""
     x1, x2 = shapes.broadcast_arrays(x1, x2)
     if x1.shape[axis] != 3:
         raise ShapeError(f"linalg.cross: axis {axis} must have 3 entries, got arrays of shape {x1.shape}.")

@@ -1,0 +1,60 @@
+"""What `help` shows: every public function, class and operation has a docstring that begins with a sentence."""
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import fdezero as fd
+from fdezero.core import Primitive
+from fdezero.ops import elementwise
+
+MODULES = [fd, fd.numpy, fd.numpy.linalg, fd.numpy.fft, fd.special, fd.stats, fd.testing, fd.optim, fd.nn, fd.data, fd.io, fd.random,
+           fd.functions, fd.tree, fd.errors]  # fmt: skip
+
+
+def is_ours(member: Any) -> bool:
+    """Whether the library made it: neither NumPy's own, nor a type for annotations."""
+    return not isinstance(member, ModuleType) and callable(member) and str(getattr(member, "__module__", "")).startswith("fdezero")
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    distributions = {name: member for name, member in vars(fd.stats).items() if hasattr(member, "logpdf") or hasattr(member, "logpmf")}
+    members = {name: getattr(module, name) for name in names if is_ours(getattr(module, name))}
+    return members | (distributions if module is fd.stats else {})
+
+
+def documented(member: Any) -> str:
+    """The docstring of a member; an object's own, not that of its class."""
+    text = member.__doc__ or ""
+    return "" if isinstance(member, Primitive) and text == type(member).__doc__ else inspect.cleandoc(text)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_first_line_is_a_sentence(module: ModuleType) -> None:
+    members = public(module)
+    assert members
+    wrong = {name: documented(member).partition("\n")[0] for name, member in members.items()}
+    wrong = {name: line for name, line in wrong.items() if not line.endswith((".", ":"))}
+    assert not wrong, f"a docstring begins with a sentence: {wrong}"
+
+
+def test_public_methods_have_docstrings() -> None:
+    classes = [member for module in MODULES for member in public(module).values() if inspect.isclass(member)]
+    assert len(classes) > 10
+    for cls in classes:
+        for name, method in vars(cls).items():
+            if inspect.isfunction(method) and not name.startswith("_"):
+                assert method.__doc__, f"{cls.__name__}.{name}"
+
+
+def test_operations_say_shapes_and_derivatives() -> None:
+    for name in elementwise.__all__:
+        text = documented(getattr(fd.numpy, name, None) or getattr(elementwise, name))
+        assert text, name
+    assert "x0 (...), x1 (...) -> (...)" in fd.numpy.arctan2.__doc__
+    assert "derivatives for x0, x1" in fd.numpy.arctan2.__doc__
+    assert "derivatives for x0, of every order" in fd.numpy.ldexp.__doc__
+    assert "no derivative" in fd.numpy.floor.__doc__
