@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_results_that_were_held_and_dropped() -> None:
             del held
 
     run(2)
-    assert growth(run, (3, 30)) < 10_000
+    assert growth(run, (3, 30)) < 40_000  # half of one array
 
 
 # What callers hold
