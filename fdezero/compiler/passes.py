@@ -1,5 +1,6 @@
 """The passes, graph -> graph: what need not be computed, or not so, before buffers are planned. All keep the same bits."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -141,7 +142,8 @@ def simplify(graph: Graph) -> Graph:
 
 def _is(atom: Atom, number: int) -> bool:
     value = _one_value(atom) if isinstance(atom, Constant) else None
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(value == number)
+    same = isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(value == number)
+    return same and math.copysign(1, value) > 0  # x - -0.0 is not x
 
 
 def _one_value(constant: Constant) -> Any:

@@ -102,7 +102,8 @@ def _overwritten(
             continue
         if storage.like.shape != y.shape or layout(storage.like) != layout(y) or storage.like.dtype != y.dtype:
             continue
-        if instruction.name == "where" and x is instruction.inputs[0]:
+        steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
+        if any(step.name == "where" and step.output is y and step.inputs[0] is x for step in steps):
             continue  # the condition is read twice
         return storage
     return None
