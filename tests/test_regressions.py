@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.errors import TraceError
+from fdezero.errors import ShapeError, TraceError
 
 
 def assert_bits(got: Any, expected: Any) -> None:
@@ -102,3 +102,65 @@ def test_a_rule_of_ones_own_leaves_no_input_read_only() -> None:
             x[0] = 2.0
     finally:
         gc.enable()
+
+
+# Functions and their derivatives
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_power_of_pythons_zero_has_an_infinite_derivative_and_no_error() -> None:
+    root = lambda x: x**0.5  # noqa: E731
+    compiled = fd.grad(fd.compile(root))
+    assert compiled(1.0) == 0.5
+    assert fd.grad(root)(0.0) == compiled(0.0) == fd.jvp(root, (0.0,), (1.0,))[1] == np.inf
+    assert fd.grad(fd.grad(lambda x: x**1.5))(0.0) == np.inf
+    assert fd.grad(fd.grad(lambda x: x**2.0))(0.0) == 2.0
+
+
+def test_clip_at_one_bound_has_the_derivative_of_clip_at_two() -> None:
+    x = np.array([0.0, 0.5, 1.0, 2.0])
+    assert_bits(fd.elementwise_grad(lambda x: fnp.clip(x, 0, 1))(x), np.array([1.0, 1.0, 1.0, 0.0]))
+    assert_bits(fd.elementwise_grad(lambda x: fnp.clip(x, None, 1))(x), np.array([1.0, 1.0, 1.0, 0.0]))
+    assert_bits(fd.elementwise_grad(lambda x: fnp.clip(x, 1, None))(x), np.array([0.0, 0.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.complex64])
+def test_a_gradient_over_a_grid_keeps_its_dtype(dtype: Any) -> None:
+    x = np.arange(6).reshape(2, 3).astype(dtype) ** 2
+    for args in [(), (2.0,), (np.float64(2.0), np.array([0.0, 1.0, 3.0]))]:
+        for got, expected in zip(fnp.gradient(x, *args), np.gradient(x, *args), strict=True):
+            assert got.dtype == expected.dtype == dtype
+            np.testing.assert_allclose(got, expected, rtol=1e-3 if dtype == np.float16 else 1e-6)
+
+
+def test_means_of_large_integers_do_not_wrap_around() -> None:
+    for x in [np.array([2**63, 2**63], np.uint64), np.array([2**63 - 1, 2**63 - 1, 0])]:
+        for ours, numpys in [(fnp.mean, np.mean), (fnp.var, np.var), (fnp.nanmean, np.nanmean), (fnp.nanstd, np.nanstd)]:
+            np.testing.assert_allclose(ours(x), numpys(x))
+
+
+def test_variances_of_float16_are_summed_in_float32_and_of_complex_numbers_are_real() -> None:
+    x = np.linspace(0, 100, 3000).astype(np.float16)
+    np.testing.assert_allclose(fnp.var(x), np.var(x.astype(np.float64)), rtol=1e-3)
+    z = np.array([1 + 2j, 3 - 1j, np.nan], np.complex64)
+    assert fnp.nanvar(z).dtype == np.float32
+    np.testing.assert_allclose(fnp.nanstd(z), np.nanstd(z), rtol=1e-6)
+
+
+def test_nan_to_num_keeps_integers_and_replaces_parts_of_complex_numbers() -> None:
+    for x in [np.arange(3), np.array([True, False]), np.array([complex(np.nan, 1), complex(2, np.inf)], np.complex64)]:
+        assert_bits(fnp.nan_to_num(x), np.nan_to_num(x))
+
+
+def test_booleans_are_close_when_they_are_equal() -> None:
+    assert_bits(fnp.isclose(np.array([True, False]), np.array([True, True])), np.array([True, False]))
+
+
+# Transformations
+
+
+def test_a_tangent_of_another_shape_is_named_by_its_path() -> None:
+    primals = ({"a": None, "b": [np.zeros(2), fd.Frozen(np.ones(3)), np.zeros(2)]},)
+    tangents = ({"a": None, "b": [np.zeros(2), fd.Frozen(np.ones(3)), np.zeros(3)]},)
+    with pytest.raises(ShapeError, match="0/b/2"):
+        fd.jvp(lambda tree: tree["b"][0], primals, tangents)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
@@ -66,6 +68,8 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     x = _cast(x, dtype)
     if str(x.dtype) == "float16":
         return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
+    if x.dtype.kind not in "fc":  # whose sum may be too large for an integer
+        x = astype(x, np.float64)
     axes = trailing_axes(axis, x.ndim)
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
@@ -73,8 +77,10 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
-    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof."""
+    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof; in the dtypes of `mean`."""
     x = _cast(x, dtype)
+    if str(x.dtype) == "float16":
+        return astype(var(x, axis, "float32", None, ddof, keepdims, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
     squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)

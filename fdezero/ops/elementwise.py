@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
+from .shape import as_array
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -22,7 +23,11 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
     if not hasattr(unwrap(exponent), "shape"):  # a number, which NumPy has powers of its own for: 0.5, -1 and others
         if is_shown(exponent):
-            return exponent * x ** (exponent - 1) if unwrap(exponent) else np.zeros_like(x)
+            if not unwrap(exponent):
+                return np.zeros_like(x)
+            if not hasattr(unwrap(x), "shape") and not (is_shown(x) and unwrap(x)):
+                x = as_array(x)  # Python's own power of zero is an error where it is infinite
+            return exponent * x ** (exponent - 1)
         return np.where(exponent == 0, 0, exponent * x ** (exponent - 1))
     constant = (exponent == 0) & (x == 0)
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))

@@ -28,7 +28,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):
             if not _same_shape(leaf, t):
-                raise ShapeError(f"{level.name}: the tangent of leaf {i} is {describe(t)}, its primal {describe(leaf)}; shapes must agree.")
+                path = trees.flatten_with_path(primals, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
+                raise ShapeError(f"{level.name}: the tangent of {path} is {describe(t)}, its primal {describe(leaf)}; shapes must agree.")
             dtype = np.dtype(complex) if isinstance(leaf, complex) else getattr(leaf, "dtype", None)
             traced[i] = ForwardTracer(level, leaf, _as_dtype(t, dtype))
     try:
