@@ -194,6 +194,7 @@ def _samples() -> list[Sample]:
     sample("scatter_add", normal(2, 6), integers(4, 2, 6), points=1, rest=0, shape=(4,))
     sample("put", normal(2, 5), normal(2, 3), np.array([4, 0, 2]))
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
+    sample("labels", integers(3, 2, 4), classes=3, of="loss")
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
     _complex_samples(sample)

@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.errors import ShapeError, TraceError
+from fdezero.errors import RangeError, ShapeError, TraceError
 
 
 def assert_bits(got: Any, expected: Any) -> None:
@@ -164,3 +164,17 @@ def test_a_tangent_of_another_shape_is_named_by_its_path() -> None:
     tangents = ({"a": None, "b": [np.zeros(2), fd.Frozen(np.ones(3)), np.zeros(3)]},)
     with pytest.raises(ShapeError, match="0/b/2"):
         fd.jvp(lambda tree: tree["b"][0], primals, tangents)
+
+
+def test_labels_out_of_range_are_an_error_in_compiled_code_too() -> None:
+    def loss(logits: Any, labels: Any) -> Any:
+        return fd.functions.softmax_cross_entropy(logits, labels % 8 - 2)  # computed within
+
+    logits, good = np.zeros((2, 3)), np.array([2, 4])
+    assert_compiled(loss, logits, good)
+    batched = fd.vmap(fd.compile(loss), (None, 0))
+    for function in (fd.compile(loss), fd.compile(fd.grad(loss)), fd.grad(fd.compile(loss)), lambda x, t: batched(x, t[None])):
+        for bad in (np.array([1, 2]), np.array([2, 5])):
+            function(logits, good)
+            with pytest.raises(RangeError, match="the logits have 3 classes"):
+                function(logits, bad)
