@@ -116,6 +116,8 @@ def _samples() -> list[Sample]:
         sample(name, between(low, high, 2, 3))
         sample(name, np.asarray(between(low, high, 1)[0]))
     sample("absolute", between(-2, -0.3, 3))
+    sample("modulus", between(-2, -0.3, 3) + 1j * between(-1, 1, 2, 3))
+    sample("modulus", np.array(0.3 - 2j))
     sample("relu", between(-2, -0.3, 3))
     for name in BINARY:
         both = between(0.5, 3, 12)

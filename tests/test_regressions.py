@@ -178,3 +178,15 @@ def test_labels_out_of_range_are_an_error_in_compiled_code_too() -> None:
             function(logits, good)
             with pytest.raises(RangeError, match="the logits have 3 classes"):
                 function(logits, bad)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_the_length_of_complex_numbers_has_the_bits_of_numpys(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    z = (rng.normal(size=(300, 301)) + 1j * rng.normal(size=(300, 301))).astype(dtype)
+    for x in (z, z[::2, ::3], z.T):
+        assert_compiled(abs, x)
+        assert_compiled(lambda x: abs(x * 2) + 1, x)
+        assert_bits(fnp.abs(x), np.abs(x))
+    assert not fd.grad(lambda x: fnp.sum(abs(x)))(np.zeros(2, dtype)).any()
+    assert not fnp.real(fd.grad(lambda x: fd.grad(abs)(x).real)(dtype(0))).any()

@@ -58,7 +58,7 @@ def angle(z: Any, deg: bool = False) -> Array:
 
 def absolute(x: Any) -> Array:  # type: ignore[no-redef]
     """|x|, of complex numbers too; the derivative at 0 is 0."""
-    return ops.hypot(ops.real(x), ops.imag(x)) if is_complex(x) else ops.absolute(x)
+    return ops.modulus(x) if is_complex(x) else ops.absolute(x)
 
 
 abs = absolute

@@ -61,6 +61,14 @@ power = elementwise(
     impl=operator.pow,
 )
 absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)")
+# |x| of complex numbers: of t * conj(x) / |x|, which both modes take the real part of, or leave complex, by their dtypes.
+modulus = elementwise(
+    "modulus",
+    lambda t, y, x0: t * np.conjugate(_share_of_length(x0, y)),
+    c="",
+    impl=operator.abs,
+    write="xp.absolute({0}, out={out})",
+)
 remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER)
 fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)")
 
