@@ -146,7 +146,8 @@ class _Closed(Region):
             "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
         )
 
-    push = forward
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
+        self.forward((), leaves)
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         mapped = vmap(self.run, tuple([0 if my else None for my in mine]))
