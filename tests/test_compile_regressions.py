@@ -185,3 +185,19 @@ def test_a_function_with_the_name_of_an_operation_it_calls_does_not_call_itself(
     for function, x in ((np.tanh, np.array(0.5)), (np.abs, np.array(-0.5, np.float16)), (memory, X)):
         compiled = fd.compile(function)
         assert [compiled(x) for _ in range(3)] == [function(x)] * 3
+
+
+def test_arguments_may_bear_the_names_that_a_program_gives_its_own() -> None:
+    def memories(b0: Any, o0: Any, k0: Any, c0: Any, v0: Any, m0: Any, run0: Any) -> Any:
+        return np.tanh(b0 * 1.5 + o0) @ k0 - c0 * v0 + m0 * run0
+
+    def helpers(positive: Any, memory: Any, array: Any, outputs: Any, results: Any, np_: Any, read_only: Any, write_where: Any) -> Any:
+        y = np.positive(memory) + array * outputs - results
+        return np.where(y > 0, y, y * 0.2) * np_ + read_only.sum() * write_where + fnp.clip(positive, 0, 1)
+
+    for function, count in ((memories, 7), (helpers, 8)):
+        given = [np.random.default_rng(i).standard_normal((3, 3)) for i in range(count)]
+        before = [x.copy() for x in given]
+        compiled, expected = fd.compile(function), function(*given)
+        assert all(compiled(*given).tobytes() == expected.tobytes() for _ in range(3))
+        assert all(np.array_equal(x, old) for x, old in zip(given, before, strict=True))

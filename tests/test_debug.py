@@ -528,7 +528,7 @@ def test_plain_values_may_be_used_as_without_debug() -> None:
         while x.sum() < 100:
             x = x * 2
         text = f"{x[0]:.1f}"
-        return np.percentile(x, 50), rows, int(x[0]), x[1].item(), x.tolist(), np.asarray(x), text, [1, 2, 3][np.int64(1) * x.astype(int)[0] % 3]
+        return float(np.percentile(x, 50)), rows, int(x[0]), x[1].item(), x.tolist(), np.asarray(x), text, [1, 2, 3][np.int64(1) * x.astype(int)[0] % 3]
 
     x = np.arange(1.0, 5.0)
     got, expected = fd.debug(ordinary)(x, 2, flag=True), ordinary(x, 2, flag=True)

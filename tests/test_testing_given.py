@@ -14,7 +14,7 @@ from fdezero.core import REGISTRY, linear
 from fdezero.errors import KinkError, RangeError
 from fdezero.testing import arrays, given_gradients, gradient_test, keys, layers, positive_definite
 
-few = hypothesis.settings(max_examples=8, database=None, derandomize=True, report_multiple_bugs=False, phases=["generate", "shrink"])
+few = hypothesis.settings(max_examples=8, database=None, derandomize=True, report_multiple_bugs=False, phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink])
 VECTORS = arrays(shape=(3,), min_value=0.5, max_value=2)
 
 

@@ -2,6 +2,7 @@
 
 import keyword
 import operator
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,9 @@ SYMBOLS = {
     operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
     operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
 }  # fmt: skip
+OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")  # what a program calls its memory and helpers
+SMALL = 1 << 9  # entries below which the calls themselves take most of the time
+EXACT = 1 << 11  # integers below it are numbers of every floating dtype
 VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
     shape_ops.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
     shape_ops.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
@@ -55,6 +59,7 @@ class Emitter:
         self.kernels: dict[tuple[str, ...], str] = {}  # by their text
         self.namespace: dict[str, Any] = {"np": np, "memory": runtime.memory, "array": runtime.array, "Outputs": runtime.Outputs}
         self.names: dict[Atom, str] = {}
+        self.taken: set[str] = set()  # by the inputs, which bear the names of the user's arguments
         self.build: list[str] = []
         self.body: list[str] = []
         self.static: set[Atom] = set()  # what exists once, before any call
@@ -85,7 +90,7 @@ class Emitter:
 
     def keep(self, name: str, value: Any, comment: str) -> str:
         """A name for a value that has no text."""
-        while name in self.namespace and self.namespace[name] is not value:
+        while name in self.taken or (name in self.namespace and self.namespace[name] is not value):
             name += "_"
         if name not in self.namespace:
             self.namespace[name] = value
@@ -110,9 +115,10 @@ class Emitter:
 
     def write(self) -> str:
         graph = self.graph
-        taken: set[str] = set()
+        taken = self.taken
         for variable, given in zip(graph.inputs, graph.names, strict=True):
-            name = given if given.isidentifier() and not keyword.iskeyword(given) else f"x_{given}"
+            plain = given.isidentifier() and not keyword.iskeyword(given) and not OWN_NAMES.fullmatch(given)
+            name = given if plain else f"x_{given}"
             while name in taken or name in self.namespace:
                 name += "_"
             taken.add(name)
@@ -216,7 +222,7 @@ class Emitter:
         if isinstance(instruction.operation, Region):
             self._region(instruction)
             return
-        y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
+        y, names = instruction.output, self._operands(instruction)
         comment = f"  # {y.shape} {y.dtype}" + (f", {instruction.line}" if instruction.line else "")
         if is_written(instruction):
             self.body.append(self._call(instruction, self.names[y], names) + comment)
@@ -225,6 +231,28 @@ class Emitter:
             self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
         else:
             self.body.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+
+    def _operands(self, instruction: Instruction) -> list[str]:
+        """The names of the operands. A number beside small arrays is made an array once: NumPy takes longer for that than for the rest."""
+        y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
+        ufunc = ufunc_of(instruction.operation) if is_written(instruction) and self.xp == "np" else None
+        if ufunc is None or ufunc.nin != 2 or ufunc is np.ldexp or y.size >= SMALL:
+            return names
+        dtypes = {atom.dtype for atom in instruction.inputs if atom.kind != "number"}
+        for i, atom in enumerate(instruction.inputs):
+            if isinstance(atom, Constant) and type(atom.value) in (int, float) and abs(atom.value) < EXACT and len(dtypes) == 1:
+                dtype = next(iter(dtypes))
+                if dtype.kind == "f" and dtype.isnative:
+                    names[i] = self._number(atom.value, dtype)
+        return names
+
+    def _number(self, value: float, dtype: np.dtype[Any]) -> str:
+        """The name of a number as an array without axes."""
+        key = ("number", repr(value), dtype)
+        if key not in self.shown:
+            self.shown[key] = f"k{sum(isinstance(k, tuple) and k[0] == 'number' for k in self.shown)}"
+            self.build.append(f"{self.shown[key]} = np.array({value!r}, {self.type_of(dtype)})")
+        return self.shown[key]
 
     def _call(self, instruction: Instruction, out: str | None, names: list[str]) -> str:
         """The text of an operation on operands with these names, into the array `out` if there is one."""

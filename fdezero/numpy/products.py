@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError, describe
 from ..ops import elementwise, products
+from ..ops.shape import slice_axes
 from . import shape as shapes
 from ._common import Array, as_array
 from .elementwise import conjugate
@@ -25,8 +26,9 @@ def matmul(x: Any, y: Any) -> Array:
     left = x if x.ndim > 1 else shapes.expand_dims(x, 0)
     right = y if y.ndim > 1 else shapes.expand_dims(y, 1)
     z = products.matmul(left, right)
-    drop = ((-2,) if x.ndim == 1 else ()) + ((-1,) if y.ndim == 1 else ())
-    return shapes.squeeze(z, drop)
+    if x.ndim == y.ndim == 1:
+        return slice_axes(z, index=(0, 0))  # a number, as in NumPy
+    return shapes.squeeze(z, -2 if x.ndim == 1 else -1)
 
 
 def dot(x: Any, y: Any) -> Array:

@@ -72,10 +72,15 @@ def index_of(index: Index) -> Index:
     return (..., *(slice(*entry) if isinstance(entry, tuple) else entry for entry in index))
 
 
+def _slice(x: Any, *, index: Index) -> Any:
+    y = x[index_of(index)]
+    return y if y.shape else y[()]  # one entry is a number, as in NumPy
+
+
 # Basic indexing of the last axes: each entry of `index` is (start, stop, step), an integer, or None for a new axis.
 slice_axes: Linear = linear(
     "slice",
-    lambda x, *, index: x[index_of(index)],
+    _slice,
     lambda t, x, *, index: unslice_axes(t, index=index, shape=_trailing(x.shape, sum(e is not None for e in index))),
 )
 

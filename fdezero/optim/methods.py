@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from .transformation import GradientTransformation, Scaling, chain, global_norm, stateless, times, weak
+from .transformation import GradientTransformation, Scaling, chain, global_norm, in_dtype_of, stateless, times, weak
 
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
 
@@ -71,7 +71,7 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 
 
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
-    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
 
     With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
     """
@@ -86,8 +86,10 @@ def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8)
         step = state.step + 1
         mean = trees.map(lambda g, m: times(m, b1) + times(g, 1 - b1), grads, state.mean, names=names)
         square = trees.map(lambda g, s: times(s, b2) + times(fnp.square(g), 1 - b2), grads, state.square, names=names)
-        first, second = weak(1 / (1 - b1**step)), weak(1 / (1 - b2**step))
-        return trees.map(lambda m, s: times(m, first) / (fnp.sqrt(times(s, second)) + eps), mean, square), Moments(step, mean, square)
+        root = fnp.sqrt(1 - b2**step)
+        rate, floor = weak(root / (1 - b1**step)), weak(eps * root)
+        moves = trees.map(lambda m, s: times(m, rate) / (fnp.sqrt(s) + in_dtype_of(s, floor)), mean, square)
+        return moves, Moments(step, mean, square)
 
     return chain(GradientTransformation(init, update), sgd(lr))
 

@@ -99,7 +99,12 @@ def weak(number: Any) -> Any:
 
 def times(x: Any, factor: Any) -> Any:
     """x * factor in the dtype of x."""
-    return x * (fnp.astype(factor, x.dtype) if hasattr(factor, "dtype") and hasattr(x, "dtype") else factor)
+    return x * in_dtype_of(x, factor)
+
+
+def in_dtype_of(x: Any, number: Any) -> Any:
+    """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
+    return fnp.astype(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
 
 
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
