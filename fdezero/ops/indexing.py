@@ -97,14 +97,12 @@ def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
 
 
 def _labels(x: Any, *, classes: int, of: str) -> Any:
-    if array_module(x) is not np:
-        return x
     y = np.empty_like(x)
     _write_labels(y, x, classes=classes, of=of)
     return y
 
 
-# x, whose entries must be labels of so many classes: an operation, so that compiled code looks, too. A GPU is not made to wait for it.
+# x, whose entries must be labels of so many classes: an operation, so that compiled code looks, too.
 labels = discrete("labels", _labels, write=_write_labels)
 
 winners = discrete("winners", _winners, core=1)
