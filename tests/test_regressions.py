@@ -9,6 +9,7 @@ import pytest
 import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.errors import RangeError, ShapeError, TraceError
+from fdezero.testing import check_grads
 
 
 def assert_bits(got: Any, expected: Any) -> None:
@@ -190,3 +191,30 @@ def test_the_length_of_complex_numbers_has_the_bits_of_numpys(dtype: Any) -> Non
         assert_bits(fnp.abs(x), np.abs(x))
     assert not fd.grad(lambda x: fnp.sum(abs(x)))(np.zeros(2, dtype)).any()
     assert not fnp.real(fd.grad(lambda x: fd.grad(abs)(x).real)(dtype(0))).any()
+
+
+def test_reductions_take_numpys_initial_and_where() -> None:
+    x, where = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]]), np.array([[True, False, True], [False, True, True]])
+    calls = [
+        lambda x, f: f.sum(x, axis=0, initial=2.0, where=where),
+        lambda x, f: f.prod(x, axis=1, keepdims=True, initial=3.0, where=where),
+        lambda x, f: f.max(x, axis=1, initial=0.5, where=where),
+        lambda x, f: f.min(x, axis=0, initial=9.0, where=where),
+        lambda x, f: f.max(x[:0], axis=0, initial=1.0),
+        lambda x, f: f.mean(x, axis=1, where=where),
+        lambda x, f: f.mean(x.astype(np.float32), axis=1, where=where[0]),
+        lambda x, f: f.any(x > 2, axis=0, where=where),
+        lambda x, f: f.all(x > 2, axis=1, where=where[:1]),
+    ]
+    for call in calls:
+        assert_bits(call(x, fnp), call(x, np))
+        assert_compiled(lambda x, call=call: call(x, fnp), x)
+    for call in calls[:4]:  # NumPy's own function, of a traced value
+        check_grads(lambda x, call=call: call(x, np), [x])
+    with pytest.raises(ValueError, match="initial="):
+        fnp.max(x, where=where)
+
+
+def test_a_ufunc_of_a_traced_value_names_the_keyword_that_it_does_not_take() -> None:
+    with pytest.raises(TraceError, match=r"np.add of a traced value takes no where=, dtype="):
+        fd.grad(lambda x: np.add(x, 1, where=True, dtype=np.float32))(1.0)

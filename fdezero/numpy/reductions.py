@@ -4,55 +4,79 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Primitive
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
 from .elementwise import astype, imag, is_complex, real
-from .shape import flip, ravel
+from .shape import broadcast_to, flip, ravel
 
 
 def _cast(x: Any, dtype: Any) -> Array:
     return as_array(x) if dtype is None else astype(x, dtype)
 
 
-def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
-    x = _cast(x, dtype)
+def _chosen(x: Array, where: Any, neutral: Any) -> Array:
+    """`x` with what changes no result in the place of the entries that do not count."""
+    return x if where is True else ops.where(as_array(where), x, neutral)
+
+
+def sum(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 0, where: Any = True
+) -> Array:
+    """The sum over `axis` (all axes when None) of the entries `where` it is true: x (..., n) -> (...). Empty sums are `initial`."""
+    x = _chosen(_cast(x, dtype), where, 0)
     y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = y if type(initial) is int and initial == 0 else ops.add(y, initial)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
-def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The product over `axis`. Zeros among the entries are no trouble to the derivative."""
-    x = _cast(x, dtype)
+def prod(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 1, where: Any = True
+) -> Array:
+    """The product over `axis` of the entries `where` it is true. Zeros among them are no trouble to the derivative."""
+    x = _chosen(_cast(x, dtype), where, 1)
     y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = y if type(initial) is int and initial == 1 else ops.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
 
-def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The greatest entry over `axis`; its derivative is split evenly over ties."""
+def _extreme(
+    reduction: Primitive, beyond: Primitive, x: Any, axis: Axis, keepdims: bool, initial: Any, where: Any
+) -> Array:
     x = as_array(x)
-    return reduce.maximum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    if initial is None:
+        if where is not True:
+            raise ValueError(f"{reduction.name} over a part of the entries, where=, needs initial=, the result where there are none.")
+        return reduction(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    x = ops.where(as_array(where), x, ops.stop_gradient(initial))
+    if not x.size:  # NumPy has no extreme of nothing
+        return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
+    return beyond(reduction(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims), initial)
 
 
-def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The least entry over `axis`; its derivative is split evenly over ties."""
-    x = as_array(x)
-    return reduce.minimum_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
+    """The greatest entry over `axis`, and `initial`; its derivative is split evenly over ties."""
+    return _extreme(reduce.maximum_of, ops.maximum, x, axis, keepdims, initial, where)
+
+
+def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
+    """The least entry over `axis`, and `initial`; its derivative is split evenly over ties."""
+    return _extreme(reduce.minimum_of, ops.minimum, x, axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether any entry over `axis` is true."""
-    x = as_array(x)
+    x = _chosen(as_array(x), where, False)
     return reduce.any_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
-def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether all entries over `axis` are true."""
-    x = as_array(x)
+    x = _chosen(as_array(x), where, True)
     return reduce.all_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
@@ -63,13 +87,16 @@ def _count(x: Array, axes: tuple[int, ...]) -> int:
     return count
 
 
-def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy."""
+def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
+    """The mean over `axis` of the entries `where` it is true; float16 is summed in float32, integers give float64, as in NumPy."""
     x = _cast(x, dtype)
     if str(x.dtype) == "float16":
-        return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
+        return astype(mean(x, axis, "float32", None, keepdims, where=where), x.dtype)
     if x.dtype.kind not in "fc":  # whose sum may be too large for an integer
         x = astype(x, np.float64)
+    if where is not True:
+        count = sum(broadcast_to(as_array(where), x.shape), axis, None, None, keepdims)
+        return sum(x, axis, None, None, keepdims, where=where) / astype(count, np.finfo(x.dtype).dtype)
     axes = trailing_axes(axis, x.ndim)
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
