@@ -218,3 +218,9 @@ def test_reductions_take_numpys_initial_and_where() -> None:
 def test_a_ufunc_of_a_traced_value_names_the_keyword_that_it_does_not_take() -> None:
     with pytest.raises(TraceError, match=r"np.add of a traced value takes no where=, dtype="):
         fd.grad(lambda x: np.add(x, 1, where=True, dtype=np.float32))(1.0)
+
+
+def test_a_number_asked_of_a_batch_is_refused_in_terms_of_batches() -> None:
+    for ask in (bool, float, int):
+        with pytest.raises(TraceError, match=r"mapped by vmap\(.*every member of the batch has its own.*where"):
+            fd.vmap(lambda x, ask=ask: ask(x))(np.arange(3.0))

@@ -4,8 +4,9 @@ Because parameters speak of trailing axes only, there is one rule: the batch axi
 put behind it until the loop axes line up, and the same operation runs.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
+from ..errors import TraceError, describe
 from .tracer import Level, Tracer
 
 
@@ -21,6 +22,12 @@ class BatchTracer(Tracer):
 
     def __bool__(self) -> bool:
         self._refuse_number("the truth")
+
+    def _refuse_number(self, what: str) -> NoReturn:
+        raise TraceError(
+            f"{what} of a value {describe(self)} mapped by {self.level.name}: every member of the batch has its own. Choose by "
+            "fd.numpy.where(condition, a, b) or fd.cond, and use fd.numpy functions in place of math ones."
+        )
 
 
 class Batch(Level):
