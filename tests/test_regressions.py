@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.errors import RangeError, ShapeError, TraceError
+from fdezero.errors import KinkError, RangeError, ShapeError, TraceError
 from fdezero.testing import check_grads
 
 
@@ -224,3 +224,12 @@ def test_a_number_asked_of_a_batch_is_refused_in_terms_of_batches() -> None:
     for ask in (bool, float, int):
         with pytest.raises(TraceError, match=r"mapped by vmap\(.*every member of the batch has its own.*where"):
             fd.vmap(lambda x, ask=ask: ask(x))(np.arange(3.0))
+
+
+# Testing gradients
+
+
+def test_a_point_too_near_the_edge_of_a_domain_is_no_wrong_gradient() -> None:
+    for x in (1.1e-6, 2e-6, 3.9e-6):  # where the smallest step stays inside, and the next one does not
+        with pytest.raises(KinkError, match="one side only"):
+            check_grads(np.sqrt, [np.array([x])])
