@@ -191,6 +191,7 @@ def test_the_length_of_complex_numbers_has_the_bits_of_numpys(dtype: Any) -> Non
         assert_bits(fnp.abs(x), np.abs(x))
     assert not fd.grad(lambda x: fnp.sum(abs(x)))(np.zeros(2, dtype)).any()
     assert not fnp.real(fd.grad(lambda x: fd.grad(abs)(x).real)(dtype(0))).any()
+    check_grads(lambda x: abs(x * x), [1.5 - 0.5j])
 
 
 def test_reductions_take_numpys_initial_and_where() -> None:

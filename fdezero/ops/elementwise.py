@@ -66,7 +66,7 @@ modulus = elementwise(
     "modulus",
     lambda t, y, x0: t * np.conjugate(_share_of_length(x0, y)),
     c="",
-    impl=operator.abs,
+    impl=np.absolute,
     write="xp.absolute({0}, out={out})",
 )
 remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER)
