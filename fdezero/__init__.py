@@ -46,3 +46,7 @@ __all__ = [
     "odeint", "optim", "plot", "random", "ravel", "save", "scan", "special", "static", "stats", "stop_gradient", "testing", "to_device",
     "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -12,21 +12,16 @@ from typing import Any
 import numpy as np
 
 from . import tree as trees
+from .core import Tracer, unwrap
 from .errors import DeviceError, DTypeError, FdezeroError, TraceError, describe
 
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
 
 
-def _plain(array: Any) -> Any:
-    while hasattr(array, "level"):  # a traced value: what it traces
-        array = array.value
-    return array
-
-
 def array_module(*arrays: Any) -> ModuleType:
     """numpy, or cupy if one of `arrays` is a CuPy array (inside a transform: the module of the value traced)."""
     for array in arrays:
-        if not isinstance(array, _PLAIN) and not isinstance(array := _plain(array), _PLAIN):
+        if not isinstance(array, _PLAIN) and not isinstance(array := unwrap(array), _PLAIN):
             module = sys.modules.get(type(array).__module__.partition(".")[0])
             if module is not None and hasattr(module, "ndarray") and isinstance(array, module.ndarray):
                 return module
@@ -38,7 +33,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _device(array: Any) -> str:
-    return "cpu" if array_module(array) is np else f"gpu:{_plain(array).device.id}"
+    return "cpu" if array_module(array) is np else f"gpu:{unwrap(array).device.id}"
 
 
 def why_no_gpu() -> str:
@@ -104,7 +99,7 @@ def to_device(tree: Any, device: str) -> Any:
 def _place(leaf: Any, device: str) -> Any:
     if not _is_array(leaf) or _device(leaf) == device:
         return leaf
-    if hasattr(leaf, "level"):
+    if isinstance(leaf, Tracer):
         raise TraceError(
             f"to_device cannot move {describe(leaf)} to {device} while {leaf.level.name} traces it: move it before the transform."
         )

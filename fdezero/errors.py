@@ -133,6 +133,11 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
 
 
+def called(function: Any) -> str:
+    """The name of a function; that of its type, if it has none."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise in place of what an array library said about `name(*args)`."""
     if isinstance(error, FdezeroError):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import numpy as fnp
-from .numpy._common import Array, Axis, as_array
+from .numpy.arguments import Array, Axis, as_array
 from .ops.elementwise import sigmoid, stop_gradient
 from .ops.special import (
     beta,

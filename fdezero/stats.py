@@ -12,7 +12,7 @@ import numpy as np
 from . import numpy as fnp
 from .core import unwrap
 from .errors import ShapeError, describe
-from .numpy._common import Array, as_array
+from .numpy.arguments import Array, as_array
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
 
@@ -181,3 +181,8 @@ class Dirichlet:
 
 
 categorical, dirichlet = Categorical(), Dirichlet()
+
+__all__ = [
+    "bernoulli", "beta", "binom", "categorical", "cauchy", "dirichlet", "expon", "gamma", "laplace", "lognorm", "norm", "poisson", "t",
+    "uniform",
+]  # fmt: skip

@@ -180,9 +180,9 @@ def _table() -> dict[str, Operation]:
     declare("uniform", choose.uniform, lambda key, low, high, *, shape, dtype: fd.random.uniform(key, shape, low, high, dtype))
     declare("normal", choose.draw, lambda key, **params: fd.random.normal(key, **params))
     declare("randint", lambda c: ((choose.a_key(c),), {"shape": choose.some_shape(c)}), lambda key, *, shape: fd.random.randint(key, shape, -3, 9))
-    declare("bernoulli", choose.with_key("f"), lambda key, p: fd.random.bernoulli(key, fnp.sigmoid(p)))
+    declare("bernoulli", choose.with_key("f"), lambda key, p: fd.random.bernoulli(key, fnp.sigmoid(fnp.nan_to_num(p))))
     declare("dropout", choose.with_key("f"), lambda key, x: F.dropout(x, 0.3, key=key, train=True))
-    declare("dropout_rate", choose.rate, lambda key, x, r: F.dropout(x, fnp.multiply(fnp.sigmoid(r), 0.9), key=key, train=True))
+    declare("dropout_rate", choose.rate, lambda key, x, r: F.dropout(x, fnp.multiply(fnp.sigmoid(fnp.nan_to_num(r)), 0.9), key=key, train=True))
     declare("permutation", choose.with_key("fbi", ndim=1), lambda key, x: fd.random.permutation(key, x))
     for activation in ("softmax", "log_softmax", "gelu", "leaky_relu", "softplus"):
         declare(activation, lambda c: ((c.pick("f", 1, lambda v: v.size > 0),), {}), getattr(F, activation))

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 import fdezero as fd
 from fdezero.data import mnist, spiral
-from fdezero.data.mnist import FILES, cache_folder
+from fdezero.data.mnist import FILES, PACKAGED, cache_folder
 from fdezero.errors import (
     DTypeError,
     FileError,
@@ -25,7 +24,6 @@ from fdezero.errors import (
 )
 from fdezero.testing import assert_trees_equal
 
-PACKAGED = Path(str(resources.files("fdezero.data"))) / "files"
 LABELS = "t10k-labels.idx1-ubyte"
 
 

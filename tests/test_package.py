@@ -24,8 +24,15 @@ def test_import_loads_no_optional_dependency() -> None:
 
 def test_all_is_what_users_see() -> None:
     assert all(hasattr(fd, name) for name in fd.__all__)
-    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "debugging"}
+    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "debugging", "values"}
     assert public == set(fd.__all__)
+
+
+def test_dir_shows_what_is_public() -> None:
+    assert sorted(dir(fd)) == sorted([*fd.__all__, "__version__"])
+    assert sorted(dir(fd.testing)) == sorted(fd.testing.__all__)
+    assert {"sum", "fft", "linalg", "float32", "at"} <= set(dir(fd.numpy))
+    assert {"reductions", "protocol", "round_to", "annotations"}.isdisjoint(dir(fd.numpy))
 
 
 @pytest.mark.parametrize("block", range(len(BLOCKS)))

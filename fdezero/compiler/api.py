@@ -12,11 +12,11 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
-from ..errors import StaticError, StormError, describe
+from ..errors import StaticError, StormError, called, describe
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Program
-from .record import Record, example_of, identifier, record, runs_as_written
+from .record import Record, example_of, identifier, of_leaves, record, runs_as_written
 from .runtime import available_threads
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
@@ -63,10 +63,11 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], static: Sequence[str], max_recordings: int | None, threads: int | None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = called(function)
         self.max_recordings, self.threads = max_recordings, threads or available_threads()
-        self.parameters = _parameters(function)
-        self.static = _static_names(self.name, function, static)
+        parameters = _parameters(function)
+        self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.static = _static_names(self.name, parameters, static)
         self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
         self.recordings: list[Recording] = []
         self._known: dict[Any, Recording] = {}
@@ -175,19 +176,9 @@ class Compiled:
     def _recorded(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Record, tuple[int, ...], Any]:
         """What was recorded, where its inputs are among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
-        structure: list[Any] = []
         places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
-
-        def flat(*traced: Any) -> list[Any]:
-            full = list(leaves)
-            for place, value in zip(places, traced, strict=True):
-                full[place] = value
-            tree = trees.unflatten(treedef, full)
-            result = self._call(*(tree if kwargs else (tree, {})), constants=constants)
-            outputs, out_def = trees.flatten(result)
-            structure.append(out_def)
-            return outputs
-
+        call = functools.partial(self._call, constants=constants)
+        flat, structure = of_leaves(lambda tree: call(*tree) if kwargs else call(tree, {}), treedef, leaves, places)
         names = self._paths(args, kwargs)
         called = tuple([identifier(names[i]) for i in places])
         return record(flat, [example_of(leaves[i]) for i in places], self.name, called), places, structure[0]
@@ -285,25 +276,21 @@ def _is_input(leaf: Any) -> bool:
     return (isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool)) or hasattr(leaf, "strides")
 
 
-def _parameters(function: Callable[..., Any]) -> list[str]:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """The parameters of a function, None where they are not known, as for some that are written in C."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return None
 
 
-def _static_names(name: str, function: Callable[..., Any], static: Sequence[str]) -> frozenset[str]:
+def _static_names(name: str, parameters: list[inspect.Parameter] | None, static: Sequence[str]) -> frozenset[str]:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return frozenset(static)
-    names = list(parameters)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if not open_ended and (unknown := [word for word in static if word not in names]):
-        raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
+    if parameters is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        names = [p.name for p in parameters]
+        if unknown := [word for word in static if word not in names]:
+            raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
     return frozenset(static)
 
 

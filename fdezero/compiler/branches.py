@@ -13,10 +13,11 @@ from ..errors import DTypeError, ShapeError, describe
 from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
+from ..values import dtype_of, shape_of
 from .loops import is_structured, program_of
 from .passes import ones_like
 from .program import Program
-from .record import example_of, is_recorded, owned, record
+from .record import Record, example_of, is_recorded, of_leaves, owned, record
 
 
 class Cond(Region):
@@ -88,7 +89,7 @@ class Cond(Region):
                 def both(choice: Any, *given: Any) -> tuple[Any, ...]:
                     return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
 
-                return vmap(both, axes)(*leaves)  # type: ignore[no-any-return]
+                return vmap(both, axes)(*leaves)
             examples = [example_of(leaf) for leaf in leaves[1:]]
             branches = [program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
             return Cond(*branches)(*leaves)
@@ -113,31 +114,27 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
     Raises StructureError, ShapeError or DTypeError where the results of the two differ.
     """
     name = name_of("cond", yes)
-    if getattr(predicate, "shape", ()) != ():
+    if shape_of(predicate) != ():
         raise ShapeError(f"{name}: the predicate is a scalar, got {describe(predicate)}; entry by entry chooses fd.numpy.where.")
     if not is_structured(predicate):
         return (yes if predicate else no)(*operands)
     leaves, treedef = trees.flatten(operands)
     examples = [example_of(leaf) for leaf in leaves]
-    structures: list[Any] = []
 
-    def flat(branch: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any) -> list[Any]:
-            result = branch(*trees.unflatten(treedef, given))
-            structures.append(result)
-            return trees.leaves(result)
+    def recorded(branch: Callable[..., Any]) -> tuple[Record, Any]:
+        flat, structure = of_leaves(lambda args: branch(*args), treedef, leaves, range(len(leaves)))
+        made = record(flat, examples, name)
+        return made, trees.unflatten(structure[0], made.outputs)
 
-        return run
-
-    made = [record(flat(branch), examples, name) for branch in (yes, no)]
-    _check_alike(name, *[trees.unflatten(trees.flatten(s)[1], m.outputs) for s, m in zip(structures, made, strict=True)])
+    made, results = zip(*map(recorded, (yes, no)), strict=True)
+    _check_alike(name, *results)
     n, t = len(leaves), len(made[0].captures)
     captures = [*made[0].captures, *made[1].captures]
     more = [*examples, *[example_of(leaf) for leaf in captures]]
     first, second = Program(made[0].graph), Program(made[1].graph)
     of_yes = program_of(lambda *g: first(*g[: n + t]), more, name)
     of_no = program_of(lambda *g: second(*g[:n], *g[n + t :]), more, name)
-    return trees.unflatten(trees.flatten(structures[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
+    return trees.unflatten(trees.flatten(results[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
 
 
 def _check_alike(name: str, yes: Any, no: Any) -> None:
@@ -145,9 +142,9 @@ def _check_alike(name: str, yes: Any, no: Any) -> None:
         raise trees.structure_error(yes, no, "the result of the first branch", "that of the second")
     for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
         text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
-        if getattr(a, "shape", ()) != getattr(b, "shape", ()):
+        if shape_of(a) != shape_of(b):
             raise ShapeError(f"{text}; shapes must agree.")
-        if getattr(a, "dtype", type(a)) != getattr(b, "dtype", type(b)):
+        if dtype_of(a) != dtype_of(b):
             raise DTypeError(f"{text}; dtypes must agree: .astype one of them.")
 
 
@@ -213,17 +210,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
-        structure: list[Any] = []
-
-        def flat(*given: Any) -> list[Any]:
-            full = list(leaves)
-            for place, value in zip(places, given, strict=True):
-                full[place] = value
-            inner, named = trees.unflatten(treedef, full)
-            outputs, out_def = trees.flatten(function(*inner, **named))
-            structure.append(out_def)
-            return outputs
-
+        flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
         name = getattr(function, "__name__", "checkpoint")
         made = record(flat, [example_of(leaves[i]) for i in places], name)
         inputs = [*[leaves[i] for i in places], *made.captures]

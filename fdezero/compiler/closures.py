@@ -6,7 +6,7 @@ from typing import Any
 from .. import tree as trees
 from ..core import Tracer
 from .graph import evaluate
-from .record import example_of, record
+from .record import example_of, of_leaves, record
 
 
 def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -18,13 +18,7 @@ def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callabl
     examples = [example_of(leaf) for leaf in leaves]
     if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(function(*trees.unflatten(treedef, examples)))):
         return (lambda captured, *args: function(*args)), ()
-    structure: list[Any] = []
-
-    def flat(*given: Any) -> list[Any]:
-        outputs, out_def = trees.flatten(function(*trees.unflatten(treedef, given)))
-        structure.append(out_def)
-        return outputs
-
+    flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
     made = record(flat, examples, getattr(function, "__name__", "function"))
 
     def pure(captured: Any, *args: Any) -> Any:

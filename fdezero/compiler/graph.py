@@ -1,7 +1,7 @@
 """Programs as data: variables, instructions and graphs, immutable all; `str(graph)` reads like a program."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import Elementwise, Primitive, Region
 from ..errors import describe
+from ..values import dtype_of, shape_of
 from .lines import LINE, Line
 
 
@@ -70,11 +71,11 @@ class Constant:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return getattr(self.value, "shape", ())
+        return shape_of(self.value)
 
     @property
     def dtype(self) -> Any:
-        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+        return dtype_of(self.value)
 
     @property
     def kind(self) -> str:
@@ -84,7 +85,7 @@ class Constant:
 
     def __str__(self) -> str:
         value = self.value
-        return repr(value) if not getattr(value, "shape", ()) else f"constant {describe(value)}"
+        return repr(value) if not shape_of(value) else f"constant {describe(value)}"
 
 
 Atom: TypeAlias = Variable | Constant
@@ -184,6 +185,30 @@ def uses(graph: Graph) -> Iterator[Variable]:
     for instruction in graph.instructions:
         yield from (atom for atom in instruction.inputs if isinstance(atom, Variable))
     yield from (atom for atom in graph.outputs if isinstance(atom, Variable))
+
+
+# The instructions in the place of one, and what stands for its outputs; None for an instruction that stays.
+Rewritten: TypeAlias = tuple[Sequence[Instruction], Sequence[Atom]] | None
+
+
+def rewritten(graph: Graph, rule: Callable[[Instruction], Rewritten]) -> Graph:
+    """The graph with every instruction as `rule` has it, whose operands are those of the new graph."""
+    replaced: dict[Atom, Atom] = {}
+    instructions: list[Instruction] = []
+    for instruction in graph.instructions:
+        instruction = renamed(instruction, replaced)
+        steps, atoms = rule(instruction) or ([instruction], instruction.outputs)
+        instructions += steps
+        replaced.update((old, new) for old, new in zip(instruction.outputs, atoms, strict=True) if old is not new)
+    outputs = tuple([replaced.get(atom, atom) for atom in graph.outputs])
+    return attrs.evolve(graph, instructions=tuple(instructions), outputs=outputs)
+
+
+def renamed(instruction: Instruction, names: dict[Atom, Atom]) -> Instruction:
+    """The instruction on the operands that `names` puts in the place of its own."""
+    if not any(atom in names for atom in instruction.inputs):
+        return instruction
+    return attrs.evolve(instruction, inputs=tuple([names.get(atom, atom) for atom in instruction.inputs]))
 
 
 def validate(graph: Graph) -> Graph:

@@ -10,9 +10,11 @@ from .. import tree as trees
 from ..core import Region
 from ..core.kinds import zeros_like
 from ..errors import StructureError, describe
-from ..numpy._common import as_array
+from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
+from ..transforms.batching import over_the_batch
 from ..transforms.reverse import conjugated
+from ..values import shape_of
 from .closures import closure_converted
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
@@ -42,7 +44,7 @@ class _Solution(Region):
         if trees.flatten(found)[1] != self.treedef:
             raise trees.structure_error(given, found, f"{self.name}: what was given", f"what {what} returned")
         for (path, a), b in zip(trees.flatten_with_path(given), trees.leaves(found), strict=True):
-            if getattr(a, "shape", ()) != getattr(b, "shape", ()):
+            if shape_of(a) != shape_of(b):
                 where = f" at {path!r}" if path else ""
                 raise StructureError(f"{self.name}: {what} returned {describe(b)}{where} where {describe(a)} was given.")
 
@@ -64,6 +66,10 @@ class _Solution(Region):
         pullback.release()
         return tuple(gradients)
 
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        x = self(*leaves)
+        return x, (x, tuple(leaves))
+
     def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
         return _Mapped(self, mine)
 
@@ -75,15 +81,11 @@ class _LinearSolve(_Solution):
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
         self.transposed, self.symmetric = transposed, symmetric
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        x = self(*leaves)
-        return x, (x, tuple(leaves))
-
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
-        return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))  # type: ignore[no-any-return]
+        return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         x = self(*leaves)  # A x = b, so A dx = db - dA x
@@ -124,10 +126,6 @@ class _Root(_Solution):
 
         self.tangents = _LinearSolve(derivative, tangent_solve, tangent_solve, False, treedef, count)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        x = self(*leaves)
-        return x, (x, tuple(leaves))
-
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
@@ -152,18 +150,17 @@ class _Mapped(Region):
         self.axes = tuple([0 if my else None for my in mine])
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
-        return vmap(self.region.run, self.axes)(*leaves)  # type: ignore[no-any-return]
+        return vmap(self.region.run, self.axes)(*leaves)
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        return vmap(lambda *leaves: self.region.forward(active, leaves), self.axes)(*leaves)  # type: ignore[no-any-return]
+        return vmap(lambda *leaves: self.region.forward(active, leaves), self.axes)(*leaves)
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         gradients = vmap(lambda residuals, *ts: self.region.backward(active, residuals, ts))(residuals, *cotangents)
-        # What is not batched serves every example: its gradient is the sum over the batch.
-        return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, self.axes, strict=True)])
+        return over_the_batch(gradients, self.axes)
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))  # type: ignore[no-any-return]
+        return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
         return _Mapped(self, mine)
@@ -202,4 +199,3 @@ def custom_root(function: Callable[[Any], Any], initial_guess: Any, solve: Solve
     region = _Root(pure, solve, tangent_solve, treedef, len(leaves))
     region.check(initial_guess, pure(captured, initial_guess), "the function")
     return trees.unflatten(treedef, region(*leaves, *captured))
-

@@ -95,7 +95,7 @@ def _dtypes(instruction: Instruction) -> tuple[np.dtype, ...]:
     weak = {"f": float, "i": int}
     given = [weak.get(atom.dtype.kind, atom.dtype) if atom.kind == "number" else atom.dtype for atom in inputs]
     try:
-        *operands, result = ufunc.resolve_dtypes((*given, None))  # type: ignore[arg-type]
+        *operands, result = ufunc.resolve_dtypes((*given, None))
     except TypeError:
         return ()
     return tuple(operands) if result == y.dtype and len(set(operands)) == 1 else ()

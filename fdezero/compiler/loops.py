@@ -62,7 +62,7 @@ class Scan(Region):
             examples = _first_round(leaves, carries, columns)
             program = program_of(body, examples, f"scan_{key[0]}")
             self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
-        return self._derived[key]  # type: ignore[no-any-return]
+        return self._derived[key]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # Every floating carry may come to depend on what is active.

@@ -1,6 +1,5 @@
 """The passes, graph -> graph: what need not be computed, or not so, before buffers are planned. All keep the same bits."""
 
-import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..core import Region
+from ..core import Primitive, Region
 from ..devices import parse_device
-from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
-from .graph import Atom, Constant, Graph, Instruction, Variable
+from .algebra import simplify
+from .graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, renamed, rewritten
 from .lines import LINE
 from .record import record
 from .slices import put_slices_together
@@ -32,34 +31,21 @@ def inline(graph: Graph) -> Graph:
     """The programs of regions that have one (`graph`) in their place."""
     if not any(hasattr(instruction.operation, "graph") for instruction in graph.instructions):
         return graph
-    instructions: list[Instruction] = []
-    replaced: dict[Atom, Atom] = {}
-    for instruction in graph.instructions:
+
+    def opened(instruction: Instruction) -> Rewritten:
         body = getattr(instruction.operation, "graph", None)
-        instruction = _renamed(instruction, replaced)
         if body is None:
-            instructions.append(instruction)
-            continue
+            return None
         body = inline(body)
         inner: dict[Atom, Atom] = dict(zip(body.inputs, instruction.inputs, strict=True))
+        steps = []
         for step in body.instructions:
             fresh = tuple(attrs.evolve(v) for v in step.outputs)
-            instructions.append(attrs.evolve(_renamed(step, inner), outputs=fresh))
+            steps.append(attrs.evolve(renamed(step, inner), outputs=fresh))
             inner.update(zip(step.outputs, fresh, strict=True))
-        for variable, atom in zip(instruction.outputs, body.outputs, strict=True):
-            replaced[variable] = inner.get(atom, atom)
-    return _finish(graph, instructions, replaced)
+        return steps, [inner.get(atom, atom) for atom in body.outputs]
 
-
-def _renamed(instruction: Instruction, names: dict[Atom, Atom]) -> Instruction:
-    if not any(atom in names for atom in instruction.inputs):
-        return instruction
-    return attrs.evolve(instruction, inputs=tuple([names.get(atom, atom) for atom in instruction.inputs]))
-
-
-def _finish(graph: Graph, instructions: list[Instruction], replaced: dict[Atom, Atom]) -> Graph:
-    outputs = tuple([replaced.get(atom, atom) for atom in graph.outputs])
-    return attrs.evolve(graph, instructions=tuple(instructions), outputs=outputs)
+    return rewritten(graph, opened)
 
 
 def drop_dead(graph: Graph) -> Graph:
@@ -75,21 +61,16 @@ def drop_dead(graph: Graph) -> Graph:
 
 def merge_common(graph: Graph) -> Graph:
     """The same operation on the same operands is computed once."""
-    found: dict[Any, Variable] = {}
-    replaced: dict[Atom, Atom] = {}
-    instructions = []
-    for instruction in graph.instructions:
-        instruction = _renamed(instruction, replaced)
-        if not isinstance(instruction.operation, Region):
-            key = _key(instruction)
-            known = found.get(key) if key is not None else None
-            if known is not None:
-                replaced[instruction.output] = known
-                continue
-            if key is not None:
-                found[key] = instruction.output
-        instructions.append(instruction)
-    return _finish(graph, instructions, replaced)
+    found: dict[Any, tuple[Variable, ...]] = {}
+
+    def merged(instruction: Instruction) -> Rewritten:
+        key = None if isinstance(instruction.operation, Region) else _key(instruction)
+        if key is None:
+            return None
+        known = found.setdefault(key, instruction.outputs)
+        return None if known is instruction.outputs else ([], known)
+
+    return rewritten(graph, merged)
 
 
 def _key(instruction: Instruction) -> Any:
@@ -104,154 +85,40 @@ def _key(instruction: Instruction) -> Any:
 
 def fold_constants(graph: Graph) -> Graph:
     """What depends on constants alone is computed now."""
-    replaced: dict[Atom, Atom] = {}
-    instructions = []
-    for instruction in graph.instructions:
-        instruction = _renamed(instruction, replaced)
-        if isinstance(instruction.operation, Region) or not all(isinstance(atom, Constant) for atom in instruction.inputs):
-            instructions.append(instruction)
-            continue
+
+    def folded(instruction: Instruction) -> Rewritten:
+        operation = instruction.operation
+        if isinstance(operation, Region) or not all(isinstance(atom, Constant) for atom in instruction.inputs):
+            return None
         with np.errstate(all="ignore"):
-            value = instruction.operation(*[atom.value for atom in instruction.inputs], **instruction.params)  # type: ignore[union-attr]
-        replaced[instruction.output] = Constant(value)
-    return _finish(graph, instructions, replaced)
+            value = operation(*[atom.value for atom in instruction.inputs if isinstance(atom, Constant)], **instruction.params)
+        return [], [Constant(value)]
 
-
-def simplify(graph: Graph) -> Graph:
-    """Algebra that keeps the same bits: x * 1, x / 1, x - 0, x ** 2, double transposes, broadcasts that NumPy does by itself."""
-    replaced: dict[Atom, Atom] = {}
-    makers: dict[Atom, Instruction] = {}
-    instructions = []
-    for instruction in graph.instructions:
-        instruction = _renamed(instruction, replaced)
-        if isinstance(instruction.operation, Region):
-            instructions.append(instruction)
-            continue
-        for rule in (_same, _fast_power, _transposed_twice, _broadcast_by_itself):
-            result = rule(instruction, makers)
-            if isinstance(result, Instruction):
-                instruction = result
-            else:
-                replaced[instruction.output] = result
-                break
-        else:
-            makers[instruction.output] = instruction
-            instructions.append(instruction)
-    return _finish(graph, instructions, replaced)
-
-
-def _is(atom: Atom, number: int) -> bool:
-    value = _one_value(atom) if isinstance(atom, Constant) else None
-    if not isinstance(value, int | float | np.floating) or isinstance(value, bool):
-        return False
-    return bool(value == number) and math.copysign(1, value) > 0  # x - -0.0 is not x
-
-
-def _one_value(constant: Constant) -> Any:
-    """The value of a number, or of an array that is one number broadcast; None for other constants."""
-    value = constant.value
-    if constant.kind != "array":
-        return value
-    if not value.size or not all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
-        return None
-    first = value[(0,) * len(value.shape)]
-    return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
-
-
-def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
-    """x for stop_gradient(x), x * 1, 1 * x, x / 1 and x - 0, where dtype and shape stay."""
-    operation, inputs = instruction.operation, instruction.inputs
-    x: Atom | None = None
-    if operation is ops.stop_gradient:
-        return inputs[0]
-    if operation is ops.multiply:
-        x = inputs[0] if _is(inputs[1], 1) else inputs[1] if _is(inputs[0], 1) else None
-    elif (operation is ops.divide and _is(inputs[1], 1)) or (operation is ops.subtract and _is(inputs[1], 0)):
-        x = inputs[0]
-    if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
-        return instruction
-    return x if x.dtype.kind == "f" else instruction  # inf * (1 + 0j) has a NaN
-
-
-def _like(x: Atom, y: Variable) -> bool:
-    return isinstance(x, Variable) and (x.shape, x.dtype, x.kind, x.strides) == (y.shape, y.dtype, y.kind, y.strides)
-
-
-POWERS = {2: ops.square, 0.5: ops.sqrt, 1: ops.positive, -1: ops.reciprocal}
-
-
-def _fast_power(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
-    """What ndarray.__pow__ calls for x ** 2 and its like."""
-    if instruction.operation is not ops.power or instruction.output.kind != "array":
-        return instruction
-    x, exponent = instruction.inputs
-    value = exponent.value if isinstance(exponent, Constant) else None
-    if type(value) not in (int, float) or value not in POWERS or x.dtype.kind not in "fc" or x.dtype != instruction.output.dtype:
-        return instruction
-    return attrs.evolve(instruction, operation=POWERS[value], inputs=(x,))
-
-
-def _transposed_twice(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
-    """One transpose for two, none for two that cancel."""
-    if instruction.operation is not shape_ops.permute:
-        return instruction
-    x = instruction.inputs[0]
-    before, perm = makers.get(x), instruction.params["perm"]
-    if before is None or before.operation is not shape_ops.permute or len(before.params["perm"]) != len(perm):
-        return instruction
-    both = tuple(before.params["perm"][axis] for axis in perm)
-    if both == tuple(range(-len(both), 0)):
-        return before.inputs[0]
-    return attrs.evolve(instruction, inputs=before.inputs, params={"perm": both})
-
-
-def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
-    """Operands before they were broadcast, where the operation broadcasts them anyway."""
-    if not instruction.elementwise or instruction.output.kind != "array":
-        return instruction
-    inputs = list(instruction.inputs)
-    for i, atom in enumerate(inputs):
-        maker = makers.get(atom)
-        before: Atom | None = None
-        if isinstance(atom, Constant):
-            before = Constant(_one_value(atom)) if atom.kind == "array" and _one_value(atom) is not None else None
-        elif maker is not None and maker.operation is shape_ops.broadcast and maker.inputs[0].kind != "number":
-            before = maker.inputs[0]
-        if before is not None:
-            narrow = [*inputs[:i], before, *inputs[i + 1 :]]
-            # On the GPU an array has to be left among them: of numbers alone a number would be made, on the host.
-            left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
-            if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
-                inputs = narrow
-    return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
+    return rewritten(graph, folded)
 
 
 def expand(graph: Graph) -> Graph:
     """The operations that an implementation is made of, in place of the whole: recorded, as a user's function is."""
-    replaced: dict[Atom, Atom] = {}
-    instructions: list[Instruction] = []
-    for instruction in graph.instructions:
-        instruction = _renamed(instruction, replaced)
-        operation = instruction.operation
-        arrays = any(isinstance(atom, Variable) and atom.kind == "array" for atom in instruction.inputs)
-        if isinstance(operation, Region) or not operation.expand or not arrays:
-            instructions.append(instruction)
-            continue
-        body = _implementation(instruction)
-        names: dict[Atom, Atom] = dict(zip(body.inputs, [a for a in instruction.inputs if isinstance(a, Variable)], strict=True))
-        instructions += [_renamed(step, names) for step in body.instructions]
-        replaced[instruction.output] = names.get(body.outputs[0], body.outputs[0])
-    return _finish(graph, instructions, replaced)
+
+    def opened(instruction: Instruction) -> Rewritten:
+        operation, variables = instruction.operation, [atom for atom in instruction.inputs if isinstance(atom, Variable)]
+        if isinstance(operation, Region) or not operation.expand or not any(v.kind == "array" for v in variables):
+            return None
+        body = _implementation(operation, instruction)
+        names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
+        return [renamed(step, names) for step in body.instructions], [names.get(body.outputs[0], body.outputs[0])]
+
+    return rewritten(graph, opened)
 
 
-def _implementation(instruction: Instruction) -> Graph:
+def _implementation(primitive: Primitive, instruction: Instruction) -> Graph:
     """The program of what the implementation does, recorded on ones."""
     variables = [atom for atom in instruction.inputs if isinstance(atom, Variable)]
 
     def run(*traced: Any) -> tuple[Any]:
         rest = iter(traced)
         args = [atom.value if isinstance(atom, Constant) else next(rest) for atom in instruction.inputs]
-        return (instruction.operation.impl(*args, **instruction.params),)  # type: ignore[union-attr]
+        return (primitive.impl(*args, **instruction.params),)
 
     LINE.now, before = instruction.line, LINE.now
     try:

@@ -31,7 +31,6 @@ class Plan:
     storages: dict[Variable, Storage]
     roots: dict[Atom, Atom]
     slots: tuple[int, ...]
-    last_use: dict[Atom, int]
 
 
 def is_written(instruction: Instruction) -> bool:
@@ -71,7 +70,7 @@ def plan(graph: Graph) -> Plan:
             storage.last = max(storage.last, last_use.get(y, number))
             storage.output = storage.output or y in kept
             storages[y] = storage
-    return Plan(storages, roots, _place(list(dict.fromkeys(storages.values()))), last_use)
+    return Plan(storages, roots, _place(list(dict.fromkeys(storages.values()))))
 
 
 def _overwritten(
@@ -94,19 +93,21 @@ def _overwritten(
         storage = storages.get(root)
         if storage is None or storage.last != number or storage in taken or last_use[root] != number:
             continue
-        if x.dtype != y.dtype or x.shape != y.shape or layout(x) != layout(y) or x.nbytes != storage.like.nbytes:
+        if not _lie_alike(x, y) or not _lie_alike(storage.like, y):
             continue
         if any(other is not x and roots.get(other, other) is root for other in instruction.inputs):
             continue  # it is read in another order, too
         if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
-            continue
-        if storage.like.shape != y.shape or layout(storage.like) != layout(y) or storage.like.dtype != y.dtype:
             continue
         steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
         if any(step.name == "where" and step.output is y and step.inputs[0] is x for step in steps):
             continue  # the condition is read twice
         return storage
     return None
+
+
+def _lie_alike(x: Variable, y: Variable) -> bool:
+    return (x.shape, x.dtype, layout(x)) == (y.shape, y.dtype, layout(y))
 
 
 def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:

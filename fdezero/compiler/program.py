@@ -12,7 +12,7 @@ import numpy as np
 from ..core import Region
 from ..core.kinds import zeros_like
 from ..transforms import jvp, vjp, vmap
-from ..tree import is_differentiable
+from ..values import dtype_of, is_differentiable
 from .emit import Emitter
 from .fuse import fuse
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
@@ -85,7 +85,7 @@ class Program(Region):
         if key not in self._derived:
             with np.errstate(all="ignore"):
                 self._derived[key] = Program(record(function, examples, name, names).graph, self.threads)
-        return self._derived[key]  # type: ignore[no-any-return]
+        return self._derived[key]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         out, back = self.reverse(active, leaves)
@@ -108,7 +108,7 @@ class Program(Region):
         key = ("reverse", active, tuple(map(layout_of, examples)))
         found = self._derived.get(key)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         moving = tuple([my and is_differentiable(leaf) for my, leaf in zip(active, examples, strict=True)])
         n = len(leaves)
         floating: list[bool] = []
@@ -168,7 +168,7 @@ def layout_of(value: Any) -> Any:
     strides = getattr(value, "strides", None)
     if strides is None or isinstance(value, np.generic):  # a number, or a variable that stands for one
         kind = getattr(value, "kind", "scalar" if strides is not None else "number")
-        return (kind, getattr(value, "dtype", None) or np.dtype(type(value)))
+        return (kind, dtype_of(value))
     return (tuple(value.shape), value.dtype, tuple(strides))
 
 

@@ -7,9 +7,10 @@ from typing import Any, NoReturn, cast
 import attrs
 import numpy as np
 
+from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.batch import BatchTracer
-from ..core.tracer import Level
+from ..core.tracer import Level, tracers_of
 from ..devices import array_module
 from ..errors import TraceError, describe
 from ..transforms import vmap
@@ -73,8 +74,8 @@ class Recorder(Level):
     def atom(self, value: Any) -> Atom:
         """What `value` is called in the program: a variable if it was recorded, else a constant."""
         if isinstance(value, Tracer):
-            if isinstance(value, RecordTracer) and value.level is self:
-                return value.atom
+            if self.owns(value):
+                return cast(RecordTracer, value).atom
             for captured, variable in self.captures:
                 if captured is value:
                     return variable
@@ -88,7 +89,7 @@ class Recorder(Level):
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         atoms = tuple([self.atom(arg) for arg in args])
-        values = [self._value(arg) for arg in args]
+        values = [self.example(arg) for arg in args]
         y = primitive(*values, **params)
         output = variable_of(y)
         line = user_line()
@@ -96,7 +97,7 @@ class Recorder(Level):
         return RecordTracer(self, y, output, line)
 
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        values = [self._value(leaf) for leaf in leaves]
+        values = [self.example(leaf) for leaf in leaves]
         if region.composed:
             made = record(region.run, values, region.name)
             if made.captures:  # traced values that it reaches through its closure belong to this run alone, and so does its rule
@@ -111,8 +112,9 @@ class Recorder(Level):
         self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
         return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
 
-    def _value(self, arg: Any) -> Any:
-        return arg.value if isinstance(arg, RecordTracer) and arg.level is self else example_of(arg)
+    def example(self, arg: Any) -> Any:
+        """The value of the first run; of what another level traces, a plain one like it."""
+        return arg.value if self.owns(arg) else example_of(arg)
 
 
 class _Composed(Region):
@@ -170,20 +172,12 @@ def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
 
 def is_recorded(leaf: Any) -> bool:
     """Whether a value, or what it traces, is being recorded."""
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, RecordTracer):
-            return True
-        leaf = leaf.value
-    return False
+    return any(isinstance(tracer, RecordTracer) for tracer in tracers_of(leaf))
 
 
 def runs_as_written(leaf: Any) -> bool:
     """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, RecordTracer) or leaf.level.sees_all:
-            return True
-        leaf = leaf.value
-    return False
+    return any(isinstance(tracer, RecordTracer) or tracer.level.sees_all for tracer in tracers_of(leaf))
 
 
 def variable_of(value: Any) -> Variable:
@@ -233,7 +227,7 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
     try:
         outputs = tuple(function(*traced))
         atoms = tuple([recorder.atom(y) for y in outputs])
-        values = tuple([recorder._value(y) for y in outputs])
+        values = tuple([recorder.example(y) for y in outputs])
     finally:
         recorder.alive = False
     inputs = [cast(Variable, t.atom) for t in traced]
@@ -246,6 +240,26 @@ def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names
         (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
     )
     return Record(graph, values, tuple([tracer for tracer, _ in recorder.captures]))
+
+
+def of_leaves(
+    function: Callable[[Any], Any], treedef: Any, leaves: Sequence[Any], places: Iterable[int]
+) -> tuple[Callable[..., list[Any]], list[Any]]:
+    """`function(tree)` as a function of the leaves at `places`, the others as they are, that gives the leaves of the result.
+
+    With a list that holds the structure of the result once the function has run.
+    """
+    structure: list[Any] = []
+
+    def flat(*given: Any) -> list[Any]:
+        full = list(leaves)
+        for place, value in zip(places, given, strict=True):
+            full[place] = value
+        outputs, out_def = trees.flatten(function(trees.unflatten(treedef, full)))
+        structure.append(out_def)
+        return outputs
+
+    return flat, structure
 
 
 def identifier(text: str) -> str:

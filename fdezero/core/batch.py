@@ -7,6 +7,7 @@ put behind it until the loop axes line up, and the same operation runs.
 from typing import Any, NoReturn
 
 from ..errors import TraceError, describe
+from ..values import shape_of
 from .tracer import Level, Tracer
 
 
@@ -41,7 +42,7 @@ class Batch(Level):
         self.size = size
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        shapes = [getattr(arg, "shape", ()) for arg in args]
+        shapes = [shape_of(arg) for arg in args]
         loops = [len(s) - core for s, core in zip(shapes, primitive.core_axes(args, params), strict=True)]
         most = max(loops)
         values = []
@@ -57,6 +58,5 @@ class Batch(Level):
         return BatchTracer(self, y)
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine = tuple([isinstance(leaf, BatchTracer) and leaf.level is self for leaf in leaves])
-        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
-        return tuple([BatchTracer(self, y) for y in region.batched(self.size, mine)(*values)])
+        run = region.batched(self.size, tuple(map(self.owns, leaves)))
+        return tuple([BatchTracer(self, y) for y in run(*map(self.below, leaves))])

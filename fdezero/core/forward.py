@@ -40,10 +40,8 @@ class Forward(Level):
         return ForwardTracer(self, y, match(tangent, y))
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine = [isinstance(leaf, ForwardTracer) and leaf.level is self for leaf in leaves]
-        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
-        tangents = [match(leaf.tangent, leaf.value) if my else None for leaf, my in zip(leaves, mine, strict=True)]
-        outputs, moved = region.push(values, tangents)
+        tangents = [match(leaf.tangent, leaf.value) if self.owns(leaf) else None for leaf in leaves]
+        outputs, moved = region.push(list(map(self.below, leaves)), tangents)
         return tuple([y if t is None else ForwardTracer(self, y, match(t, y)) for y, t in zip(outputs, moved, strict=True)])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import as_array
 from .primitive import Core, Primitive, Write
 
 Rule = Callable[..., Any] | int | None
@@ -50,11 +51,14 @@ class Elementwise(Primitive):
 
     One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
     name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
-    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none.
+    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none. The implementation is the NumPy
+    function of that name unless given.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rules: tuple[Rule, ...], c: str, write: Write, expand: bool) -> None:
-        super().__init__(name, impl, c=c, write=write, expand=expand)
+    def __init__(
+        self, name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
+    ) -> None:
+        super().__init__(name, impl or getattr(np, name), c=c, write=write, expand=expand)
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
         self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
         self._kept: dict[int, frozenset[int]] = {}
@@ -87,13 +91,14 @@ class Elementwise(Primitive):
 
 
 class Reduction(Primitive):
-    """y = f(x) over trailing `axes`; the rule gives the partial derivative of y for each entry of x, of shape x's.
+    """y = f(x) over trailing `axes`; `rule(t, y, x, axes)` is the partial derivative of y for each entry of x, times t.
 
-    The rule names what it uses among `t`, `y`, `x0`, as for elementwise, with y (and t) kept as axes of length 1, and
-    may take `axes`. Forward: the sum of tangent x partial; reverse: cotangent x partial.
+    The axes of y and t are kept, with length 1. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    def __init__(self, name: str, impl: Callable[..., Any], rule: Callable[..., Any], write: Write, expand: bool) -> None:
+    def __init__(
+        self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
+    ) -> None:
         super().__init__(name, impl, write=write, expand=expand)
         self.rule = rule
         self.mask = 1
@@ -138,7 +143,7 @@ class Linear(Primitive):
         self,
         name: str,
         impl: Callable[..., Any],
-        adjoints: tuple[Callable[..., Any] | None, ...] = (),
+        *adjoints: Callable[..., Any] | None,
         variadic: Callable[..., Any] | None = None,
         core: Core = 0,
         write: Write = None,
@@ -156,7 +161,7 @@ class Linear(Primitive):
         return self(*mixed, **params)
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple([Aval(_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
+        return tuple([Aval(as_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
 
     def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
         for i, parent in enumerate(node.parents):
@@ -181,78 +186,7 @@ class Multilinear(Linear):
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
         alone = active.bit_count() == 1
-        return tuple([Aval(_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
-
-
-def zeros_like(x: Any) -> Any:
-    """Zeros of the shape, dtype and device of `x`."""
-    return np.zeros_like(_array(x))
-
-
-def _array(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
-
-
-def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
-    if t.shape != shape:
-        if extra := len(t.shape) - len(shape):
-            t = t.sum(axis=tuple(range(extra)))
-        if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
-            t = t.sum(axis=axes, keepdims=True)
-        if t.shape != shape:
-            t = np.broadcast_to(t, shape)
-    return cast(t, dtype)
-
-
-def cast(t: Any, dtype: Any) -> Any:
-    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
-    if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
-        t = t.real
-    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
-
-
-def discrete(name: str, impl: Callable[..., Any], core: Core = 0, *, c: str = "", write: Write = None) -> Primitive:
-    """Declare an operation without derivative: a comparison, an argmax, random bits."""
-    return Primitive(name, impl, core, c=c, write=write)
-
-
-def elementwise(
-    name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
-) -> Elementwise:
-    """Declare an elementwise operation; its implementation is the NumPy function of that name unless given."""
-    return Elementwise(name, impl or getattr(np, name), rules, c, write, expand)
-
-
-def reduction(
-    name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
-) -> Reduction:
-    """Declare a reduction by the partial derivative `rule(t, y, x, axes)` of each entry, times t."""
-    return Reduction(name, impl, rule, write, expand)
-
-
-def linear(
-    name: str,
-    impl: Callable[..., Any],
-    *adjoints: Callable[..., Any] | None,
-    variadic: Callable[..., Any] | None = None,
-    core: Core = 0,
-    write: Write = None,
-) -> Linear:
-    """Declare an operation that is linear in its arguments jointly."""
-    return Linear(name, impl, adjoints, variadic, core, write)
-
-
-def multilinear(
-    name: str,
-    impl: Callable[..., Any],
-    *adjoints: Callable[..., Any],
-    variadic: Callable[..., Any] | None = None,
-    core: Core = 0,
-    write: Write = None,
-) -> Multilinear:
-    """Declare an operation that is linear in each argument separately."""
-    return Multilinear(name, impl, adjoints, variadic, core, write)
+        return tuple([Aval(as_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
 
 
 class Nonlinear(Primitive):
@@ -263,7 +197,7 @@ class Nonlinear(Primitive):
     """
 
     def __init__(
-        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None, core: Core
+        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None = None, core: Core = 0
     ) -> None:
         super().__init__(name, impl, core)
         self.tangent = tangent
@@ -298,8 +232,29 @@ class Nonlinear(Primitive):
         return [None if t is None else t.node.cotangent for t in inputs]
 
 
-def nonlinear(
-    name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None = None, core: Core = 0
-) -> Nonlinear:
-    """Declare an operation by its tangent map, and by its adjoint where the transposed tangent map is no cheap one."""
-    return Nonlinear(name, impl, tangent, adjoint, core)
+def zeros_like(x: Any) -> Any:
+    """Zeros of the shape, dtype and device of `x`."""
+    return np.zeros_like(as_array(x))
+
+
+def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
+    if t.shape != shape:
+        if extra := len(t.shape) - len(shape):
+            t = t.sum(axis=tuple(range(extra)))
+        if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
+            t = t.sum(axis=axes, keepdims=True)
+        if t.shape != shape:
+            t = np.broadcast_to(t, shape)
+    return cast(t, dtype)
+
+
+def cast(t: Any, dtype: Any) -> Any:
+    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
+    if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
+        t = t.real
+    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
+
+
+# How operations are declared: the kinds by the names of verbs. One without derivative (a comparison, an argmax) is a plain primitive.
+discrete, elementwise, reduction, linear, multilinear, nonlinear = Primitive, Elementwise, Reduction, Linear, Multilinear, Nonlinear

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
+from ..values import own_dtype, shape_of
 from .kinds import fit, zeros_like
 from .primitive import Primitive
 from .tracer import Level, Tracer
@@ -55,7 +56,7 @@ class Tape(Level):
     def input(self, value: Any) -> TapeTracer:
         """A tracer for an input, whose array is read-only as long as the tape lives."""
         self.guard.hold(value)
-        return TapeTracer(self, value, Node(None, (), (), {}, getattr(value, "shape", ()), _dtype(value)))
+        return TapeTracer(self, value, Node(None, (), (), {}, shape_of(value), own_dtype(value)))
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values: list[Any] = []
@@ -98,13 +99,12 @@ class Tape(Level):
         try:
             node = Node(primitive, parents, saved, params, y.shape, y.dtype)
         except AttributeError:  # a Python number
-            node = Node(primitive, parents, saved, params, (), _dtype(y))
+            node = Node(primitive, parents, saved, params, (), own_dtype(y))
         self.nodes.append(node)
         return TapeTracer(self, y, node)
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine = tuple([isinstance(leaf, TapeTracer) and leaf.level is self for leaf in leaves])
-        values = [leaf.value if my else leaf for leaf, my in zip(leaves, mine, strict=True)]
+        mine, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
         outputs, residuals = region.forward(mine, values)
         for leaf in trees.leaves(residuals):
             if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):
@@ -119,7 +119,7 @@ class Tape(Level):
             if not trees.is_differentiable(y):
                 traced.append(y)
                 continue
-            node = Node(_Output(i, len(outputs)), [common], (), {}, getattr(y, "shape", ()), _dtype(y))
+            node = Node(_Output(i, len(outputs)), [common], (), {}, shape_of(y), own_dtype(y))
             self.nodes.append(node)
             traced.append(TapeTracer(self, y, node))
         return tuple(traced)
@@ -142,10 +142,6 @@ class Tape(Level):
                 if t.shape != parent.shape or t.dtype != parent.dtype:
                     t = fit(t, parent.shape, parent.dtype)
                 parent.cotangent = t if parent.cotangent is None else parent.cotangent + t
-
-
-def _dtype(value: Any) -> Any:
-    return np.dtype(complex) if isinstance(value, complex) else getattr(value, "dtype", None)
 
 
 class _RegionRule(Primitive):

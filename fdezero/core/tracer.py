@@ -9,9 +9,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import numpy as np
-
 from ..errors import EscapedTracerError, ImmutableError, TraceError, describe
+from ..values import dtype_of
 
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
 _serials = itertools.count(1)
@@ -29,6 +28,14 @@ class Level:
         self.alive = True
         self.name = name
 
+    def owns(self, value: Any) -> bool:
+        """Whether `value` is a tracer of this level."""
+        return isinstance(value, Tracer) and value.level is self
+
+    def below(self, value: Any) -> Any:
+        """What `value` is at the level below."""
+        return value.value if isinstance(value, Tracer) and value.level is self else value
+
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Apply `primitive`, at least one of whose arguments is a tracer of this level."""
         raise NotImplementedError
@@ -39,7 +46,7 @@ class Level:
 
     def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
         """Raise the error for a tracer that outlived its transform."""
-        value = next(arg for arg in args if isinstance(arg, Tracer) and arg.level is self)
+        value = next(filter(self.owns, args))
         raise EscapedTracerError(
             f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. It was kept in a "
             "global, an attribute or a closure; return it from the function instead (has_aux=True for extra results)."
@@ -63,7 +70,7 @@ class Tracer:
 
     @property
     def dtype(self) -> Any:
-        return getattr(self.value, "dtype", None) or np.dtype(type(self.value))
+        return dtype_of(self.value)
 
     @property
     def ndim(self) -> int:
@@ -177,13 +184,16 @@ def _refuse_function(name: str) -> NoReturn:
     )
 
 
+def tracers_of(value: Any) -> Iterator[Tracer]:
+    """The tracers that lie around a plain value, the outermost first."""
+    while isinstance(value, Tracer):
+        yield value
+        value = value.value
+
+
 def is_shown(value: Any) -> bool:
     """Whether `unwrap(value)` is the value itself, and not one of a batch or the example of a recording."""
-    while isinstance(value, Tracer):
-        if not value.level.shows_values:
-            return False
-        value = value.value
-    return True
+    return all(tracer.level.shows_values for tracer in tracers_of(value))
 
 
 def unwrap(value: Any) -> Any:

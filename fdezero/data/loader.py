@@ -10,6 +10,7 @@ from .. import random
 from .. import tree as trees
 from ..devices import device_of, to_device, to_numpy
 from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError, describe
+from ..values import shape_of
 
 STATIC = {"static": True}
 
@@ -40,7 +41,7 @@ class DataLoader:
         found: dict[int, str] = {}
         for path, leaf in trees.flatten_with_path(self.dataset):
             name = path or "the data set"
-            if not getattr(leaf, "shape", ()):
+            if not shape_of(leaf):
                 raise StructureError(
                     f"DataLoader: {name} is {describe(leaf)}, not an array of examples along its first axis."
                 )

@@ -1,13 +1,10 @@
 """MNIST from the compressed files in this package, decompressed once into a cache folder."""
 
 import contextlib
-import hashlib
 import importlib
 import math
 import os
-import secrets
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 
 from ..errors import DTypeError, FileError, RangeError
 
+PACKAGED = Path(__file__).parent / "files"
 # SHA-256 of the uncompressed files
 FILES = {
     "train-images.idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -89,15 +87,21 @@ def _packaged(name: str) -> bytes:
     cached = cache_folder() / name
     with contextlib.suppress(OSError):
         data = cached.read_bytes()
-        if hashlib.sha256(data).hexdigest() == FILES[name]:
+        if _digest(data) == FILES[name]:
             return data
     damaged = f"the packaged {name}.xz is damaged: install fdezero again"
-    data = _decompressed((resources.files(__package__) / "files" / f"{name}.xz").read_bytes(), ".xz", damaged)
-    if hashlib.sha256(data).hexdigest() != FILES[name]:
+    data = _decompressed((PACKAGED / f"{name}.xz").read_bytes(), ".xz", damaged)
+    if _digest(data) != FILES[name]:
         raise FileError(f"{damaged}.")
     with contextlib.suppress(OSError):  # a read-only or full disk: memory serves as well
         _write(cached, data)
     return data
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # which loads OpenSSL, for a few milliseconds of every import of fdezero
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def cache_folder() -> Path:
@@ -116,7 +120,7 @@ def cache_folder() -> Path:
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all; the last of several processes wins, with the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)

@@ -13,7 +13,7 @@ from ..core import Primitive, unwrap
 from ..devices import to_numpy
 from ..errors import KeyReuseError, NanError, RuleError, describe
 from ..random.source import DRAW, FOLD, random_bits
-from ..tree import is_differentiable
+from ..values import broadcasts_to, is_differentiable
 
 
 def shown(line: Line) -> str:
@@ -123,14 +123,14 @@ class Dtypes:
     def cotangent(self, name: str, line: Line, position: int, t: Any, primal: Any, y: Any) -> None:
         allowed = [d for d in (primal.dtype, y.dtype) if d is not None]
         fits = primal.dtype is None or _real(t.dtype) in map(_real, allowed)
-        if not fits or not _broadcasts(primal.shape, t.shape):
+        if not fits or not broadcasts_to(primal.shape, t.shape):
             _refuse(name, line, f"the cotangent of argument {position}", t, primal)
 
     def tangent(self, name: str, line: Line, t: Any, moving: Sequence[Any], y: Any) -> None:
         if not hasattr(t, "dtype") or not hasattr(y, "dtype"):
             return
         allowed = [y.dtype, *[x.dtype for x in moving if hasattr(x, "dtype")]]
-        if _real(t.dtype) not in map(_real, allowed) or not _broadcasts(t.shape, y.shape):
+        if _real(t.dtype) not in map(_real, allowed) or not broadcasts_to(t.shape, y.shape):
             _refuse(name, line, "the tangent of the result", t, y)
 
 
@@ -148,9 +148,3 @@ def _refuse(name: str, line: Line, what: str, t: Any, primal: Any) -> None:
 def _real(dtype: Any) -> Any:
     """The dtype of the real part: between real and complex numbers a cotangent is brought by its real part."""
     return np.empty(0, dtype).real.dtype
-
-
-def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    if len(small) > len(large):
-        return False
-    return all(n in (1, m) for n, m in zip(small[::-1], large[::-1], strict=False))

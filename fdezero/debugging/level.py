@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.lines import Line, Placed, user_line
 from ..core import Level, Tracer, unwrap
-from ..core.tracer import NUMPY_FUNCTIONS
+from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
 from ..transforms.reverse import name_of
 from .checks import Dtypes, Keys, Nans
@@ -41,7 +42,7 @@ class DebugTracer(Tracer):
         return complex(unwrap(self))
 
     def __index__(self) -> int:
-        return unwrap(self).__index__()  # type: ignore[no-any-return]
+        return unwrap(self).__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(unwrap(self), dtype) if copy else np.asarray(unwrap(self), dtype)
@@ -82,7 +83,7 @@ class Debug(Level):
         self.checks, self.dtypes = checks, dtypes
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        values = [self.below(arg) for arg in args]
+        values = list(map(self.below, args))
         line = user_line()
         y = primitive(*values, **params)
         for check in self.checks:
@@ -93,17 +94,13 @@ class Debug(Level):
         outputs = region.steps(*leaves)
         if outputs is not None:
             return tuple(outputs)
-        values = [self.below(leaf) for leaf in leaves]
+        values = list(map(self.below, leaves))
         line = user_line()
         outputs = region(*values)
         for y in outputs:
             for check in self.checks:
                 check.operation(region, values, {}, y, line)
         return tuple([DebugTracer(self, y, line) for y in outputs])
-
-    def below(self, arg: Any) -> Any:
-        """The value that `arg` is at the level below."""
-        return arg.value if isinstance(arg, DebugTracer) and arg.level is self else arg
 
 
 class Watched(Placed):
@@ -196,12 +193,9 @@ def _is_watched(leaf: Any) -> bool:
 
 
 def _refuse_inner(name: str, leaves: Sequence[Any]) -> None:
-    for leaf in leaves:
-        while isinstance(leaf, Tracer):
-            if not isinstance(leaf, DebugTracer):
-                inner, outer = name, leaf.level.name
-                raise TraceError(
-                    f"{inner} runs within {outer}, whose own operations it could not see. Put debug outside: "
-                    "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
-                )
-            leaf = leaf.value
+    for tracer in itertools.chain.from_iterable(map(tracers_of, leaves)):
+        if not isinstance(tracer, DebugTracer):
+            raise TraceError(
+                f"{name} runs within {tracer.level.name}, whose own operations it could not see. Put debug outside: "
+                "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
+            )

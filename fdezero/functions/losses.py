@@ -8,6 +8,7 @@ from .. import numpy as fnp
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..ops.indexing import labels as labels_of
+from .activations import softplus
 
 
 def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
@@ -42,7 +43,7 @@ def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
     """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar."""
     logits, targets = _check_same_shape("sigmoid_cross_entropy", logits, targets)
-    return fnp.mean(fnp.logaddexp(logits, fnp.zeros_like(logits)) - targets * logits)
+    return fnp.mean(softplus(logits) - targets * logits)
 
 
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:

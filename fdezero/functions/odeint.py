@@ -14,6 +14,7 @@ from .. import tree as trees
 from ..compiler import closure_converted, scan, while_loop
 from ..errors import DTypeError, ShapeError, describe
 from ..transforms import custom_vjp, ravel, vjp
+from ..values import dtype_of, shape_of
 
 Field = Callable[[Any, Any, Any], Any]  # (y (n,), t, parameters) -> dy/dt (n,)
 
@@ -59,7 +60,7 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
     if trees.flatten(slope)[1] != trees.flatten(y0)[1]:
         raise trees.structure_error(y0, slope, "odeint: y0", "what the function returned")
     for (path, x), dx in zip(trees.flatten_with_path(y0), trees.leaves(slope), strict=True):
-        if (getattr(x, "shape", ()), _dtype(x)) != (getattr(dx, "shape", ()), _dtype(dx)):
+        if (shape_of(x), dtype_of(x)) != (shape_of(dx), dtype_of(dx)):
             where = f" at {path!r}" if path else ""
             raise ShapeError(f"odeint: the function gives {describe(dx)}{where}, y0 is {describe(x)}: shapes and dtypes must agree.")
     ys = _integrate(field, rtol, atol, y, ts, (captured, args))
@@ -118,10 +119,6 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
 
     y, _, reached, size, _ = while_loop(unfinished, step, (y, field(y, t, parameters), t, size, 0 * t))
     return fnp.where(reached == end, y, np.nan), size
-
-
-def _dtype(x: Any) -> Any:
-    return np.dtype(getattr(x, "dtype", type(x)))
 
 
 def _norm(x: Any, scale: Any) -> Any:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.lib import format as npy
 
+from ..core import Tracer
 from ..devices import device_of, to_device, to_numpy
 from ..errors import FileError, describe
 from ..tree import flatten, flatten_to_dict, unflatten
@@ -60,7 +60,7 @@ def _compressor() -> Any:
 
 def _check(key: str, leaf: Any) -> None:
     """Raise FileError for what would not come back from a file as it is."""
-    if hasattr(leaf, "level"):
+    if isinstance(leaf, Tracer):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     if isinstance(leaf, str | bytes) or hasattr(leaf, "mask") or not _keeps(dtype):
@@ -89,7 +89,7 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(f"there is no folder {place.parent} to save {place.name} in.")
     if place.exists() and not place.is_file():
         raise FileError(f"{place} is a folder or a device, not a file to write over.")
-    temporary = place.with_name(f".{place.name[:50]}.{secrets.token_hex(4)}.tmp")
+    temporary = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115, closed below, before the temporary is renamed or removed
     try:
         with file:

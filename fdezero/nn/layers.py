@@ -10,9 +10,8 @@ from .. import functions as F
 from .. import numpy as fnp
 from .. import random
 from ..errors import RangeError, describe
+from ..numpy.arguments import Array
 from ..tree import Module, module, static
-
-Array = Any
 
 
 @module

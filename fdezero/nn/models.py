@@ -9,10 +9,9 @@ import numpy as np
 from .. import functions as F
 from .. import random
 from ..errors import FdezeroError, RangeError, StructureError, describe
+from ..numpy.arguments import Array
 from ..tree import Module, module, static
 from .layers import Dropout, Function, Linear
-
-Array = Any
 
 
 def _as_layers(layers: Sequence[Any]) -> tuple[Any, ...]:

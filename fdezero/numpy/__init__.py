@@ -3,6 +3,8 @@
 Constants and dtypes are NumPy's own, so that `fdezero.numpy` can stand where `numpy` stood.
 """
 
+from types import ModuleType as _ModuleType
+
 from numpy import (
     bool_,
     complex64,
@@ -170,3 +172,12 @@ from .statistics import average, corrcoef, cov, median, percentile, ptp, quantil
 
 bool = bool_
 _protocol.install(globals())
+
+__all__ = [
+    name for name, member in list(globals().items())
+    if name in ("fft", "linalg") or not (name.startswith("_") or isinstance(member, _ModuleType))
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

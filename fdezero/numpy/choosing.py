@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer
 from ..errors import ShapeError
 from ..ops import elementwise as ops
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .creation import zeros_like
 from .elementwise import astype, where
 from .indexing import take, take_along_axis
@@ -71,8 +71,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     a, b = (astype(x, np.int8) if x.dtype == bool else x for x in (as_array(a), as_array(b)))
     with np.errstate(invalid="ignore", over="ignore"):
         near = ops.less_equal(ops.absolute(ops.subtract(a, b)), atol + rtol * ops.absolute(b))
-    close = ops.logical_or(ops.logical_and(near, ops.isfinite(b)), ops.equal(a, b))
-    return ops.logical_or(close, ops.logical_and(ops.not_equal(a, a), ops.not_equal(b, b))) if equal_nan else close
+    return ops.logical_or(ops.logical_and(near, ops.isfinite(b)), _equal(a, b, equal_nan))
 
 
 def _truth(x: Array) -> Any:

@@ -9,21 +9,21 @@ from ..devices import to_device
 from ..errors import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
-from ._common import Array, as_array
+from .arguments import Array, as_array
+from .elementwise import astype
 from .shape import broadcast_to, moveaxis
 
 
-def _placed(x: Array, device: str | None) -> Array:
+def placed(x: Array, device: str | None) -> Array:
+    """`x` on `device`; where it is, when None."""
     return x if device is None else to_device(x, device)
 
 
 def asarray(x: Any, dtype: Any = None, *, device: str | None = None, copy: bool | None = None) -> Array:
     """`x` as an array; arrays and traced values stay what they are unless there is something to change, or `copy` is True."""
-    from .elementwise import astype
-
     new = not (isinstance(x, Tracer) or hasattr(x, "shape"))
     y = as_array(x) if dtype is None or not new else np.asarray(x, dtype)
-    y = _placed(y if dtype is None else astype(y, dtype), device)
+    y = placed(y if dtype is None else astype(y, dtype), device)
     if copy is False and y is not x:
         raise ValueError(f"asarray(copy=False) of {describe(x)} cannot do without a copy.")
     return shape_ops.copy(y) if copy and y is x else y
@@ -41,19 +41,19 @@ def copy(x: Any) -> Array:
 
 def zeros(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
     """An array of zeros."""
-    return _placed(np.zeros(shape, float if dtype is None else dtype), device)
+    return placed(np.zeros(shape, dtype), device)
 
 
 def ones(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
     """An array of ones."""
-    return _placed(np.ones(shape, float if dtype is None else dtype), device)
+    return placed(np.ones(shape, dtype), device)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None) -> Array:
     """An array of one value, which may be traced."""
     if isinstance(fill_value, Tracer):
         return broadcast_to(asarray(fill_value, dtype), shape)
-    return _placed(np.full(shape, fill_value, dtype), device)
+    return placed(np.full(shape, fill_value, dtype), device)
 
 
 def empty(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
@@ -64,7 +64,7 @@ def empty(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Array:
     """Evenly spaced numbers from `start` (0 if it is given alone) to `stop`, which is left out."""
     start, stop = (0, start) if stop is None else (start, stop)
-    return _placed(np.arange(start, stop, step, dtype=dtype), device)
+    return placed(np.arange(start, stop, step, dtype=dtype), device)
 
 
 def linspace(
@@ -72,9 +72,7 @@ def linspace(
 ) -> Array:
     """`num` evenly spaced numbers from `start` to `stop`, which may be arrays, and traced."""
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer):
-        return _placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
-    from .elementwise import astype
-
+        return placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
     start, stop = as_array(start), as_array(stop)
     index = np.arange(num).reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
     steps = max(num - 1 if endpoint else num, 1)
@@ -105,7 +103,7 @@ def identity(n: int, dtype: Any = float, device: str | None = None) -> Array:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
     """Ones on and below the diagonal number `k`, zeros above: (N, M)."""
-    return _placed(np.tri(N, M, k, dtype), device)
+    return placed(np.tri(N, M, k, dtype), device)
 
 
 def indices(dimensions: Any, dtype: Any = int) -> Array:
@@ -115,12 +113,12 @@ def indices(dimensions: Any, dtype: Any = int) -> Array:
 
 def eye(n: int, m: int | None = None, /, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
     """Ones on a diagonal."""
-    return _placed(np.eye(n, m, k, float if dtype is None else dtype), device)
+    return placed(np.eye(n, m, k, dtype), device)
 
 
 def _like(name: str, x: Any, *args: Any, dtype: Any = None, shape: Any = None, device: str | None = None) -> Array:
     x = as_array(x)
-    return _placed(getattr(np, name)(unwrap(x), *args, dtype=dtype, shape=x.shape if shape is None else shape), device)
+    return placed(getattr(np, name)(unwrap(x), *args, dtype=dtype, shape=x.shape if shape is None else shape), device)
 
 
 def zeros_like(x: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:

@@ -1,16 +1,18 @@
 """Elementwise functions under NumPy's names. Most are the operations themselves."""
+# Some operations get a function of their name, which takes lists or complex numbers, too.
+# mypy: disable-error-code="no-redef"
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core import Primitive
-from ..core import unwrap as _unwrap
 from ..devices import to_device
 from ..ops import elementwise as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import *
-from ._common import Array, as_array, plain_values
+from ..values import is_complex
+from .arguments import Array, as_array, plain_values
 
 fabs = ops.absolute
 true_divide = ops.divide
@@ -23,25 +25,19 @@ bitwise_not = bitwise_invert = ops.invert
 bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
 
 
-def is_complex(x: Any) -> bool:
-    """Whether `x`, an array, a number or a traced value, is complex."""
-    dtype = getattr(x, "dtype", None)
-    return isinstance(x, complex) if dtype is None else getattr(dtype, "kind", "") == "c"
-
-
-def real(x: Any) -> Array:  # type: ignore[no-redef]
+def real(x: Any) -> Array:
     """The real part of `x`; of real numbers themselves."""
     x = as_array(x)
     return ops.real(x) if is_complex(x) else x
 
 
-def imag(x: Any) -> Array:  # type: ignore[no-redef]
+def imag(x: Any) -> Array:
     """The imaginary part of `x`; of real numbers 0."""
     x = as_array(x)
     return ops.imag(x) if is_complex(x) else np.zeros_like(x)
 
 
-def conjugate(x: Any) -> Array:  # type: ignore[no-redef]
+def conjugate(x: Any) -> Array:
     """x with the sign of its imaginary part turned."""
     x = as_array(x)
     return ops.conjugate(x) if is_complex(x) else x
@@ -56,7 +52,7 @@ def angle(z: Any, deg: bool = False) -> Array:
     return ops.rad2deg(radians_) if deg else radians_
 
 
-def absolute(x: Any) -> Array:  # type: ignore[no-redef]
+def absolute(x: Any) -> Array:
     """|x|, of complex numbers too; the derivative at 0 is 0."""
     return ops.modulus(x) if is_complex(x) else ops.absolute(x)
 
@@ -64,7 +60,7 @@ def absolute(x: Any) -> Array:  # type: ignore[no-redef]
 abs = absolute
 
 
-def sign(x: Any) -> Array:  # type: ignore[no-redef]
+def sign(x: Any) -> Array:
     """-1, 0 or 1; of complex numbers x / |x|, and 0 at 0."""
     if not is_complex(x):
         return ops.sign(x)
@@ -72,7 +68,7 @@ def sign(x: Any) -> Array:  # type: ignore[no-redef]
     return ops.where(zero, 0, ops.divide(x, absolute(ops.where(zero, 1, x))))
 
 
-def power(x: Any, exponent: Any) -> Array:  # type: ignore[no-redef]
+def power(x: Any, exponent: Any) -> Array:
     """x ** exponent; the square is multiplied out, as NumPy does."""
     if isinstance(exponent, int | float) and exponent == 2:
         return ops.multiply(x, x) if not hasattr(x, "shape") else ops.square(x)
@@ -82,7 +78,7 @@ def power(x: Any, exponent: Any) -> Array:  # type: ignore[no-redef]
 pow = float_power = power
 
 
-def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:  # type: ignore[no-redef]
+def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:
     """Entries limited to [min, max]; the derivative is 1 on the bounds."""
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
@@ -94,7 +90,7 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
     return ops.maximum(x, min) if max is None else ops.clip(x, min, max)
 
 
-def where(condition: Any, x: Any = None, y: Any = None) -> Any:  # type: ignore[no-redef]
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """Entries of x where `condition` holds, of y elsewhere; no NaN from the branch not taken enters a gradient."""
     if x is None and y is None:
         return nonzero(condition)
@@ -179,5 +175,6 @@ if not TYPE_CHECKING:
     __all__ = [
         name
         for name, member in list(globals().items())
-        if isinstance(member, Primitive) or (getattr(member, "__module__", "") == __name__ and not name.startswith("_"))
+        if name not in ("exponent", "round_to", "to_discrete")  # what frexp, round and astype are made of
+        and (isinstance(member, Primitive) or getattr(member, "__module__", "") == __name__) and not name.startswith("_")
     ]

@@ -11,9 +11,8 @@ import numpy as np
 from ..errors import DTypeError, ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import fourier as ops
-from ._common import Array, as_array, trailing_axis
-from .creation import _placed
-from .elementwise import astype
+from .arguments import Array, as_array, inexact, trailing_axis
+from .creation import placed
 from .shape import pad, roll, slice_axis
 
 Norm = str | None
@@ -37,19 +36,15 @@ def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, 
     return x, axis, n
 
 
-def _inexact(x: Array) -> Array:
-    return x if x.dtype.kind in "fc" else astype(x, float)
-
-
 def _real(name: str, x: Array) -> Array:
     if x.dtype.kind == "c":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}: say x.real, or use {'fft' if name == 'rfft' else 'ifft'}.")
-    return _inexact(x)
+    return inexact(x)
 
 
 def _fourier(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
     x, axis, n = _prepared(name, a, n, axis)
-    return ops.fourier(_resized(_inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+    return ops.fourier(_resized(inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
 
 
 def _to_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
@@ -61,7 +56,7 @@ def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Nor
     x = as_array(a)
     n = 2 * (x.shape[axis] - 1) if n is None and x.ndim else n
     x, axis, n = _prepared(name, x, n, axis)
-    half = _resized(_inexact(x), n // 2 + 1, axis)
+    half = _resized(inexact(x), n // 2 + 1, axis)
     return ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
 
 
@@ -177,12 +172,12 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 def fftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
     """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,)."""
     whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
-    return elementwise_ops.multiply(_placed(whole, device), 1.0 / (n * d))
+    return elementwise_ops.multiply(placed(whole, device), 1.0 / (n * d))
 
 
 def rfftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Array:
     """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,)."""
-    return elementwise_ops.multiply(_placed(np.arange(n // 2 + 1), device), 1.0 / (n * d))
+    return elementwise_ops.multiply(placed(np.arange(n // 2 + 1), device), 1.0 / (n * d))
 
 
 __all__ = [

@@ -11,10 +11,10 @@ from ..errors import ShapeError, describe
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
-from ._common import Array, as_array, trailing_axis
+from .arguments import Array, as_array
 from .elementwise import astype, nonzero
 from .reductions import argsort
-from .shape import WHOLE, broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
 
 Number = int | np.integer
 
@@ -28,7 +28,7 @@ def getitem(x: Any, index: Any) -> Array:
         return shape_ops.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
     # Beside an array an integer is an array too; the rest of the index is applied first.
     advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
-    x = shape_ops.slice_axes(x, index=tuple(WHOLE if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
+    x = shape_ops.slice_axes(x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
     indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
     if advanced != list(range(advanced[0], advanced[-1] + 1)):  # NumPy puts their axes first when something stands between
         x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))
@@ -85,10 +85,8 @@ def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     """For each line of `x` along `axis` its entries at the line of `indices`: x (..., n), indices (..., m) -> (..., m)."""
-    x, indices = as_array(x), as_array(indices)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = trailing_axis(axis, x.ndim)
+    x, axis = line_of(x, axis)
+    indices = as_array(indices)
     lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
     loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
     picks = broadcast_to(picks, (*loops, picks.shape[-1]))
@@ -171,4 +169,4 @@ class _Place:
         return place._put(operation(old, values))
 
 
-Tracer.__getitem__ = getitem  # type: ignore[method-assign, assignment]
+Tracer.__getitem__ = getitem  # type: ignore[method-assign]  # given here, as protocol.py gives the others

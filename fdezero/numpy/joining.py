@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, describe
-from ._common import Array, as_array, trailing_axis
+from .arguments import Array, as_array, trailing_axis
 from .indexing import take
 from .shape import (
     concatenate,

@@ -8,7 +8,7 @@ import numpy as np
 from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .elementwise import astype, conjugate, nonzero
 from .products import diagonal, matmul
 from .reductions import mean
@@ -77,8 +77,8 @@ def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Array:
     """The sums of conj(x) * y along `axis`: x, y (..., n) -> (...)."""
     x, y = as_array(x), as_array(y)
-    if x.shape[axis] != y.shape[axis]:
-        raise ShapeError(f"vecdot: axis {axis} of {describe(x)} and of {describe(y)} differ in length.")
+    if not x.ndim or not y.ndim or x.shape[axis] != y.shape[axis]:
+        raise ShapeError(f"vecdot: axis {axis} of {describe(x)} and of {describe(y)} must have one length.")
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
     return squeeze(matmul(expand_dims(conjugate(x), -2), expand_dims(y, -1)), (-2, -1))
 

@@ -9,9 +9,9 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..ops import elementwise as ops
 from . import reductions, running
-from ._common import Array, Axis, as_array
-from .elementwise import astype, imag, is_complex, real
-from .statistics import _lines, _quantile
+from .arguments import Array, Axis, as_array
+from .elementwise import astype
+from .statistics import ordered_lines, quantile_of_lines
 
 
 def _filled(x: Any, value: float) -> tuple[Array, Array]:
@@ -101,8 +101,7 @@ def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
     """The variance over `axis` of the entries that are not NaN: their squares' distance, divided by their count - ddof."""
     filled, missing = _filled(_floating(x, dtype), 0)
     centred = ops.where(missing, 0, ops.subtract(filled, _mean(filled, missing, axis, True)))
-    squared = ops.square(real(centred)) + ops.square(imag(centred)) if is_complex(centred) else ops.square(centred)
-    return _mean(squared, missing, axis, keepdims, ddof)
+    return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
 def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
@@ -112,9 +111,9 @@ def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
 
 def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
-    lines, shape = _lines(x, axis)  # NaN comes last
+    lines, shape = ordered_lines(x, axis)  # NaN comes last
     count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
-    return _quantile(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
+    return quantile_of_lines(lines, ops.maximum(count, 1), as_array(q), shape, method, keepdims)
 
 
 def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:

@@ -7,16 +7,16 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import products
-from ._common import Array, as_array
+from .arguments import Array, as_array, inexact
 from .creation import zeros_like
-from .elementwise import astype, conjugate
+from .elementwise import conjugate
 from .indexing import getitem
-from .shape import _promoted, atleast_1d, concatenate, expand_dims, flip, pad, slice_axis
+from .shape import atleast_1d, concatenate, expand_dims, flip, pad, promoted, slice_axis
 
 
 def convolve(x: Any, y: Any, mode: str = "full") -> Array:
     """The convolution of x (n,) and y (m,), n >= m: (n + m - 1,); mode "same" keeps n of them, "valid" n - m + 1."""
-    x, y = _promoted([atleast_1d(x), atleast_1d(y)])
+    x, y = promoted([atleast_1d(x), atleast_1d(y)])
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
         raise ShapeError(f"convolve expects two arrays of one axis that are not empty, got {describe(x)} and {describe(y)}.")
     if x.shape[0] < y.shape[0]:
@@ -30,7 +30,7 @@ def convolve(x: Any, y: Any, mode: str = "full") -> Array:
 
 def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
     """The sums of x[n + k] * conj(y[n]) over n, x (n,) and y (m,), in NumPy's order; modes as for convolve."""
-    x, y = _promoted([atleast_1d(x), atleast_1d(y)])
+    x, y = promoted([atleast_1d(x), atleast_1d(y)])
     y = conjugate(y)
     if x.shape[0] >= y.shape[0]:
         return convolve(x, flip(y), mode)
@@ -85,8 +85,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
 
 def poly(roots: Any) -> Array:
     """The coefficients of the polynomial with these `roots` (n,) and a leading 1: (n + 1,)."""
-    roots = as_array(roots)
-    roots = astype(roots, np.float64) if roots.dtype.kind not in "fc" else roots
+    roots = inexact(roots)
     if roots.ndim != 1:
         raise ShapeError(f"poly expects roots along one axis, got {describe(roots)}; of a matrix take the eigenvalues first.")
     one = zeros_like(roots, shape=(1,)) + 1

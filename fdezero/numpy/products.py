@@ -2,7 +2,6 @@
 
 import math
 import string
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..errors import ShapeError, describe
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from . import shape as shapes
-from ._common import Array, as_array
+from .arguments import Array, as_array
 from .elementwise import conjugate
 from .reductions import sum as sum_of
 

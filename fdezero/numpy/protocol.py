@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.tracer import NUMPY_FUNCTIONS, Tracer
+from ..core import Tracer, unwrap
+from ..core.tracer import NUMPY_FUNCTIONS
 
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
@@ -46,7 +47,7 @@ def install(face: dict[str, Any]) -> None:
         "mT": property(_method(face["matrix_transpose"])),
         "real": property(_method(face["real"])),
         "imag": property(_method(face["imag"])),
-        "device": property(lambda x: getattr(_plain(x), "device", "cpu")),
+        "device": property(lambda x: getattr(unwrap(x), "device", "cpu")),
         "__array_namespace__": lambda x, *, api_version=None: sys.modules[__package__],
     }
     for name, member in members.items():
@@ -69,12 +70,6 @@ def _answer_for(module: Any, face: dict[str, Any]) -> None:
         numpys = getattr(module, name, None)
         if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
             NUMPY_FUNCTIONS[numpys] = function
-
-
-def _plain(x: Any) -> Any:
-    while isinstance(x, Tracer):
-        x = x.value
-    return x
 
 
 def _operator(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:

@@ -1,5 +1,6 @@
 """Reductions under NumPy's names and signatures."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,15 @@ import numpy as np
 from ..core import Primitive
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
-from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
-from .elementwise import astype, imag, is_complex, real
-from .shape import broadcast_to, flip, ravel
+from ..values import is_complex
+from .arguments import Array, Axis, as_array, trailing_axes
+from .elementwise import astype, imag, real
+from .shape import broadcast_to, flip, line_of
+
+
+def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
+    x = as_array(x)
+    return operation(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def _cast(x: Any, dtype: Any) -> Array:
@@ -26,7 +33,7 @@ def sum(
 ) -> Array:
     """The sum over `axis` (all axes when None) of the entries `where` it is true: x (..., n) -> (...). Empty sums are `initial`."""
     x = _chosen(_cast(x, dtype), where, 0)
-    y = reduce.sum_axes(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.sum_axes, x, axis, keepdims)
     y = y if type(initial) is int and initial == 0 else ops.add(y, initial)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
@@ -36,7 +43,7 @@ def prod(
 ) -> Array:
     """The product over `axis` of the entries `where` it is true. Zeros among them are no trouble to the derivative."""
     x = _chosen(_cast(x, dtype), where, 1)
-    y = reduce.product_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    y = _over(reduce.product_of, x, axis, keepdims)
     y = y if type(initial) is int and initial == 1 else ops.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
@@ -48,11 +55,11 @@ def _extreme(
     if initial is None:
         if where is not True:
             raise ValueError(f"{reduction.name} over a part of the entries, where=, needs initial=, the result where there are none.")
-        return reduction(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+        return _over(reduction, x, axis, keepdims)
     x = ops.where(as_array(where), x, ops.stop_gradient(initial))
     if not x.size:  # NumPy has no extreme of nothing
         return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
-    return beyond(reduction(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims), initial)
+    return beyond(_over(reduction, x, axis, keepdims), initial)
 
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
@@ -70,14 +77,12 @@ amax, amin = max, min
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether any entry over `axis` is true."""
-    x = _chosen(as_array(x), where, False)
-    return reduce.any_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.any_of, _chosen(as_array(x), where, False), axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether all entries over `axis` are true."""
-    x = _chosen(as_array(x), where, True)
-    return reduce.all_of(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return _over(reduce.all_of, _chosen(as_array(x), where, True), axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
@@ -101,6 +106,11 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
 
+def squared_size(x: Array) -> Array:
+    """|x|^2, entry by entry."""
+    return ops.add(ops.square(real(x)), ops.square(imag(x))) if is_complex(x) else ops.square(x)
+
+
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
@@ -110,8 +120,7 @@ def var(
         return astype(var(x, axis, "float32", None, ddof, keepdims, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
-    squared = ops.add(ops.square(real(centred)), ops.square(imag(centred))) if is_complex(x) else ops.square(centred)
-    return reduce.sum_axes(squared, axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
+    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
 
 
 def std(
@@ -123,30 +132,24 @@ def std(
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, without overflow; its derivative is the softmax."""
-    x = as_array(x)
-    return reduce.logsumexp(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
-
-
-def _flat_unless(x: Any, axis: int | None) -> tuple[Array, int]:
-    x = as_array(x)
-    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+    return _over(reduce.logsumexp, x, axis, keepdims)
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The running sums along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(_cast(x, dtype), axis)
+    x, axis = line_of(_cast(x, dtype), axis)
     return reduce.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -154,7 +157,7 @@ def argsort(
     x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
 ) -> Array:
     """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
-    x, axis = _flat_unless(x, axis)
+    x, axis = line_of(x, axis)
     if not descending:
         return reduce.argsort(x, axis=axis)
     # The last of equal entries is the first of the reversed array.

@@ -9,12 +9,13 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import elementwise as ops
 from . import reductions
-from ._common import Array, as_array, trailing_axis
+from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import ones_like, zeros_like
 from .elementwise import astype
-from .indexing import getitem
+from .indexing import getitem, take
 from .reductions import sum as sum_of
-from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
+from .sorting import searchsorted
 
 
 def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Array:
@@ -27,16 +28,9 @@ def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Ar
     return x
 
 
-def _line(x: Any, axis: int | None, dtype: Any = None) -> tuple[Array, int]:
-    x = as_array(x)
-    if dtype is not None:
-        x = astype(x, dtype)
-    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
-
-
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
     """The running products along `axis` (of the flattened array when None). Zeros are no trouble to the derivative."""
-    x, axis = _line(x, axis, dtype)
+    x, axis = line_of(x if dtype is None else astype(x, dtype), axis)
     if dtype is None and x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         x = astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
     return _scan(ops.multiply, x, axis)
@@ -51,12 +45,12 @@ def _first(better: Callable[[Array, Array], Array]) -> Callable[[Array, Array], 
 
 def cummax(x: Any, axis: int | None = None) -> Array:
     """The greatest entry so far along `axis`: numpy.maximum.accumulate. Of equal entries the first has the derivative."""
-    return _scan(_first(ops.greater_equal), *_line(x, axis))
+    return _scan(_first(ops.greater_equal), *line_of(x, axis))
 
 
 def cummin(x: Any, axis: int | None = None) -> Array:
     """The least entry so far along `axis`: numpy.minimum.accumulate. Of equal entries the first has the derivative."""
-    return _scan(_first(ops.less_equal), *_line(x, axis))
+    return _scan(_first(ops.less_equal), *line_of(x, axis))
 
 
 def _cumulative(running: Callable[..., Array], start: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Array:
@@ -112,9 +106,7 @@ def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
     `spacing` is a distance, or a distance or the coordinates (n,) for each axis. One array an axis, in a tuple unless it is
     one; all of x's shape. Source: numpy.gradient.
     """
-    x = as_array(x)
-    if x.dtype.kind not in "fc":
-        x = astype(x, np.float64)
+    x = inexact(x)
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
     steps = list(spacing or [1.0])
     if len(steps) == 1 and not np.ndim(steps[0]):
@@ -185,8 +177,6 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
         raise ShapeError(f"interp expects points xp and fp along one axis, got {describe(xp)} and {describe(fp)}.")
     if period is not None:
-        from .indexing import take
-
         x, xp = ops.remainder(x, period), ops.remainder(xp, period)
         order = reductions.argsort(xp)
         xp, fp = take(xp, order), take(fp, order)
@@ -197,9 +187,6 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 def _interpolate(x: Array, xp: Array, fp: Array, left: Any, right: Any) -> Array:
-    from .indexing import take
-    from .sorting import searchsorted
-
     n = xp.shape[0]
     low = ops.maximum(ops.minimum(searchsorted(xp, x, "right") - 1, n - 2), 0)
     high = ops.minimum(low + 1, n - 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..devices import array_module
 from ..ops import elementwise as ops
-from ._common import Array, as_array, plain_values
+from .arguments import Array, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import astype
 from .indexing import take

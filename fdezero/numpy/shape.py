@@ -10,9 +10,8 @@ import numpy as np
 from ..errors import ShapeError, describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
-from ._common import Array, Axis, as_array, trailing_axes, trailing_axis
-
-WHOLE = (None, None, None)
+from .arguments import Array, Axis, as_array, trailing_axes, trailing_axis
+from .elementwise import astype
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -116,9 +115,14 @@ def atleast_1d(x: Any) -> Array:
     return x if x.ndim else reshape(x, (1,))
 
 
-def _promoted(arrays: Sequence[Any]) -> list[Array]:
-    from .elementwise import astype
+def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
+    """`x` and the trailing axis to go along: of the flattened array when `axis` is None."""
+    x = as_array(x)
+    return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
 
+
+def promoted(arrays: Sequence[Any]) -> list[Array]:
+    """The arrays, all in the dtype that they have together."""
     values = [as_array(x) for x in arrays]
     dtype = np.result_type(*[x.dtype for x in values])
     return [x if x.dtype == dtype else astype(x, dtype) for x in values]
@@ -126,7 +130,7 @@ def _promoted(arrays: Sequence[Any]) -> list[Array]:
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     """The arrays one behind the other along `axis` (flattened when None); dtypes are promoted."""
-    values = _promoted(list(arrays))
+    values = promoted(arrays)
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
     return ops.concatenate(*values, axis=trailing_axis(axis, values[0].ndim))
@@ -157,7 +161,7 @@ def hstack(arrays: Sequence[Any]) -> Array:
 def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
     """`x[..., start:stop:step, ...]` at `axis`."""
     axis = trailing_axis(axis, x.ndim)
-    return ops.slice_axes(x, index=((start, stop, step),) + (WHOLE,) * (-axis - 1))
+    return ops.slice_axes(x, index=ops.cut(axis, start, stop, step))
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
@@ -224,7 +228,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     if mode != "constant":
         for axis, width in enumerate(widths):
             if any(width):
-                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]
+                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]  # a mode is a literal there
         return x
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))

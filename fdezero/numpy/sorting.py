@@ -8,11 +8,12 @@ import numpy as np
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import indexing, reductions
-from ._common import Array, as_array, plain_values, trailing_axis
+from .arguments import Array, as_array, plain_values
 from .elementwise import nonzero
 from .indexing import getitem, take, take_along_axis
 from .reductions import argsort
-from .shape import atleast_1d, flip, ravel, slice_axis, stack
+from .reductions import sum as sum_of
+from .shape import atleast_1d, flip, line_of, ravel, slice_axis, stack
 
 
 def sort(
@@ -27,8 +28,7 @@ def sort(
 
 def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
     """The indices that bring the entries number `kth` of the sorted array to their places, lesser ones before them."""
-    x = as_array(x)
-    x, axis = (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+    x, axis = line_of(x, axis)
     n = x.shape[axis]
     places = tuple(int(k) for k in np.atleast_1d(kth))
     if any(not -n <= k < n for k in places):
@@ -85,8 +85,6 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
     """The number of entries over `axis` that are not zero."""
-    from .reductions import sum as sum_of
-
     return sum_of(ops.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tracer
 from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
-from ._common import Array, Axis, as_array, trailing_axes
+from .arguments import Array, Axis, as_array, inexact, trailing_axes
 from .creation import zeros_like
 from .elementwise import astype, clip, conjugate, round
 from .indexing import getitem, take_along_axis
@@ -29,10 +30,9 @@ METHODS = (
 )  # fmt: skip
 
 
-def _lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
-    """`x` with the axes `axis` made one, the last, in order; and the shape of a result that keeps them."""
-    x = as_array(x)
-    x = x if x.dtype.kind in "fc" else astype(x, np.float64)
+def ordered_lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
+    """`x` with the axes `axis` made one, the last, its entries in order; and the shape of a result that keeps them."""
+    x = inexact(x)
     axes = trailing_axes(axis, x.ndim)
     kept = [i for i in range(-x.ndim, 0) if i not in axes]
     lines = reshape(transpose(x, (*kept, *axes)), (*[x.shape[i] for i in kept], math.prod(x.shape[i] for i in axes)))
@@ -66,7 +66,7 @@ def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
     return low, weight
 
 
-def _quantile(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool) -> Array:
+def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool) -> Array:
     """The quantiles `q` of each of the ordered `lines` (..., m), whose first `n` entries count: (*q's shape, ...)."""
     if method not in METHODS:
         raise ValueError(f"quantile knows the methods {', '.join(METHODS)}; got {method!r}.")
@@ -91,10 +91,10 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     too; where an entry is NaN, the result is. Source: Hyndman and Fan (1996).
     """
     q = as_array(q)
-    if not hasattr(q, "level") and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
+    if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
         raise RangeError(f"quantiles lie between 0 and 1, got {q}.")
-    lines, shape = _lines(x, axis)
-    y = _quantile(lines, lines.shape[-1], q, shape, method, keepdims)
+    lines, shape = ordered_lines(x, axis)
+    y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
     return ops.where(ops.isnan(last), last, y)
 
@@ -106,7 +106,7 @@ def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdi
 
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """The median over `axis`: the middle entry, or the mean of the middle two; NaN where an entry is NaN, or there is none."""
-    lines, shape = _lines(x, axis)
+    lines, shape = ordered_lines(x, axis)
     n = lines.shape[-1]
     if not n:
         return zeros_like(lines, shape=shape if keepdims else lines.shape[:-1]) + np.nan
@@ -156,8 +156,7 @@ def cov(
     rows = []
     for x in (m, y):
         if x is not None:
-            x = as_array(x)
-            x = astype(x, np.float64) if x.dtype.kind not in "fc" else x
+            x = inexact(x)
             rows.append(expand_dims(x, 0) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
     x = rows[0] if len(rows) == 1 else concatenate(rows, 0)
     ddof = (0 if bias else 1) if ddof is None else ddof

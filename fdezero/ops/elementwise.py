@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
+from ..values import is_complex
 from .shape import as_array
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
@@ -39,7 +40,7 @@ REMAINDER = "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x
 
 def _log_of_base(y: Any, x: Any) -> Any:
     """log(x), and 0 where x ** exponent has no derivative for its exponent."""
-    if getattr(y, "dtype", np.dtype(type(y))).kind == "c":
+    if is_complex(y):
         return np.log(np.where(x == 0, 1, x) + 0j)
     return np.log(np.where(x > 0, x, 1))
 
@@ -151,22 +152,18 @@ BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 
 
 # Choice. The rules of t make a choice, not a product: 0 * inf would be NaN.
-def _share(t: Any, y: Any, mine: Any, other: Any) -> Any:
-    return np.where(mine == y, np.where(other == y, t * 0.5, t), 0)
+def _share_of_first(t: Any, y: Any, x0: Any, x1: Any) -> Any:
+    return np.where(x0 == y, np.where(x1 == y, t * 0.5, t), 0)
 
 
-maximum = elementwise(
-    "maximum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 >= x1 || x0 != x0 ? x0 : x1"
-)
-minimum = elementwise(
-    "minimum", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="x0 <= x1 || x0 != x0 ? x0 : x1"
-)
-fmax = elementwise(
-    "fmax", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmax(x0, x1)"
-)
-fmin = elementwise(
-    "fmin", lambda t, y, x0, x1: _share(t, y, x0, x1), lambda t, y, x0, x1: _share(t, y, x1, x0), c="fmin(x0, x1)"
-)
+def _share_of_second(t: Any, y: Any, x0: Any, x1: Any) -> Any:
+    return _share_of_first(t, y, x1, x0)
+
+
+maximum = elementwise("maximum", _share_of_first, _share_of_second, c="x0 >= x1 || x0 != x0 ? x0 : x1")
+minimum = elementwise("minimum", _share_of_first, _share_of_second, c="x0 <= x1 || x0 != x0 ? x0 : x1")
+fmax = elementwise("fmax", _share_of_first, _share_of_second, c="fmax(x0, x1)")
+fmin = elementwise("fmin", _share_of_first, _share_of_second, c="fmin(x0, x1)")
 where = elementwise(
     "where",
     None,

@@ -12,6 +12,7 @@ import numpy as np
 from ..core import Linear, discrete, linear
 from ..devices import array_module
 from ..errors import RangeError
+from .shape import common_loops
 
 
 def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, rest: int) -> tuple[Any, ...]:
@@ -24,13 +25,9 @@ def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, r
     return (*grid, *indices, *trailing)
 
 
-def _loops(arrays: list[tuple[Any, int]]) -> tuple[int, ...]:
-    return np.broadcast_shapes(*[x.shape[: x.ndim - core] for x, core in arrays])
-
-
 def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
     core = len(indices) + rest
-    loops = _loops([(x, core), *[(index, points) for index in indices]])
+    loops = common_loops((x, core), *[(index, points) for index in indices])
     if any(index.ndim > points for index in indices):
         x = np.broadcast_to(x, loops + x.shape[x.ndim - core :])
     return x[_full_index(loops, indices, points, rest)]
@@ -43,14 +40,14 @@ def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> An
 
 
 def _scatter_add(x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> Any:
-    loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
+    loops = common_loops((x, points + rest), *[(index, points) for index in indices])
     y = np.empty_like(x, shape=loops + shape + x.shape[x.ndim - rest :])
     _write_scatter_add(y, x, *indices, points=points, rest=rest, shape=shape)
     return y
 
 
 def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> None:
-    loops = _loops([(x, points + rest), *[(index, points) for index in indices]])
+    loops = common_loops((x, points + rest), *[(index, points) for index in indices])
     body = x.shape[x.ndim - points - rest :]
     out.fill(0)
     # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
@@ -112,7 +109,7 @@ def _searchsorted(x: Any, v: Any, *, points: int, side: str) -> Any:
     xp = array_module(x, v)
     if x.ndim == 1:
         return xp.searchsorted(x, v, side=side)
-    loops = _loops([(x, 1), (v, points)])
+    loops = common_loops((x, 1), (v, points))
     lines, sought = np.broadcast_to(x, loops + x.shape[-1:]), np.broadcast_to(v, loops + v.shape[v.ndim - points :])
     y = xp.empty(sought.shape, dtype=np.int64)
     for loop in np.ndindex(loops):
@@ -125,7 +122,7 @@ searchsorted = discrete("searchsorted", _searchsorted, core=lambda args, params:
 
 
 def _put(x: Any, v: Any, index: Any) -> Any:
-    loops = _loops([(x, 1), (v, 1), (index, 1)])
+    loops = common_loops((x, 1), (v, 1), (index, 1))
     y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)
     if array_module(x) is not np:  # duplicates are undefined on the GPU: let every one of them write the winner's value
         index = np.broadcast_to(index, loops + index.shape[-1:])

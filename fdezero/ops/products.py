@@ -9,8 +9,9 @@ from ..core import Multilinear, multilinear
 from ..devices import array_module
 
 
-def _transposed(x: Any) -> Any:
-    return np.swapaxes(x, -1, -2)
+def transposed(x: Any) -> Any:
+    """The last two axes exchanged."""
+    return x.swapaxes(-1, -2)
 
 
 def _product(x: Any, y: Any) -> Any:
@@ -40,8 +41,8 @@ correlate: Multilinear = multilinear("correlate", _correlate, _correlate_adjoint
 matmul: Multilinear = multilinear(
     "matmul",
     np.matmul,
-    lambda t, x0, x1: _product(t, _transposed(x1)),
-    lambda t, x0, x1: _product(_transposed(x0), t),
+    lambda t, x0, x1: _product(t, transposed(x1)),
+    lambda t, x0, x1: _product(transposed(x0), t),
     core=2,
     write="xp.matmul({0}, {1}, out={out})",
 )

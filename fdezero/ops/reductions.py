@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, discrete, linear, reduction
-from .shape import slice_axes
+from .shape import cut, slice_axes
 
 Axes = tuple[int, ...]
 
@@ -36,15 +36,14 @@ minimum_of = reduction(
 )
 
 
-def _others(x: Any) -> Any:
+def product_of_others(x: Any) -> Any:
     """The product of all other entries along the last axis, by halves: no division, so that zeros are no trouble."""
     n = x.shape[-1]
     if n == 1:
         return np.ones_like(x)
     left, right = x[..., : n // 2], x[..., n // 2 :]
-    return np.concatenate(
-        [_others(left) * right.prod(axis=-1, keepdims=True), _others(right) * left.prod(axis=-1, keepdims=True)], axis=-1
-    )
+    of_left, of_right = (x.prod(axis=-1, keepdims=True) for x in (left, right))
+    return np.concatenate([product_of_others(left) * of_right, product_of_others(right) * of_left], axis=-1)
 
 
 def _product_rule(t: Any, y: Any, x: Any, axes: Axes) -> Any:
@@ -54,7 +53,7 @@ def _product_rule(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     order = tuple(i + len(x.shape) for i in (*kept, *axes))
     moved = np.transpose(x, order)
     shape = moved.shape
-    others = _others(moved.reshape((*shape[: len(kept)], -1))).reshape(shape)
+    others = product_of_others(moved.reshape((*shape[: len(kept)], -1))).reshape(shape)
     return t * np.transpose(others, tuple(order.index(i) for i in range(len(order))))
 
 
@@ -77,7 +76,7 @@ logsumexp = reduction(
 
 
 def _flip(x: Any, axis: int) -> Any:
-    return slice_axes(x, index=((None, None, -1),) + ((None, None, None),) * (-axis - 1))
+    return slice_axes(x, index=cut(axis, None, None, -1))
 
 
 # Running sums along the trailing axis number `axis`.
@@ -94,7 +93,6 @@ argmax = discrete("argmax", lambda x, *, axis, keepdims: _keep(x.argmax(axis=axi
 argmin = discrete("argmin", lambda x, *, axis, keepdims: _keep(x.argmin(axis=axis), axis, keepdims))
 argsort = discrete("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"))
 argpartition = discrete("argpartition", lambda x, *, kth, axis: np.argpartition(x, kth, axis=axis))
-
 
 
 def _keep(y: Any, axis: int, keepdims: bool) -> Any:

@@ -4,11 +4,23 @@ from typing import Any
 
 import numpy as np
 
+from .. import values
 from ..core import Linear, linear
 from ..core.kinds import cast
 from ..devices import array_module
 
 Index = tuple[Any, ...]
+
+
+def loop_axes(x: Any, core: int) -> tuple[int, ...]:
+    """The lengths of the loop axes of an array whose last `core` axes are none."""
+    shape: tuple[int, ...] = x.shape
+    return shape[: len(shape) - core]
+
+
+def common_loops(*arrays: tuple[Any, int]) -> tuple[int, ...]:
+    """The loop axes of several arrays, broadcast; each comes with the number of its other axes."""
+    return np.broadcast_shapes(*[loop_axes(x, core) for x, core in arrays])
 
 
 def _trailing(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -55,7 +67,7 @@ def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
 def _concatenate_adjoint(t: Any, i: int, *arrays: Any, axis: int) -> Any:
     start = sum(x.shape[axis] for x in arrays[:i])
     stop = start + arrays[i].shape[axis]
-    return slice_axes(t, index=((start, stop, 1),) + ((None, None, None),) * (-axis - 1))
+    return slice_axes(t, index=cut(axis, start, stop, 1))
 
 
 concatenate: Linear = linear(
@@ -70,6 +82,11 @@ concatenate: Linear = linear(
 def index_of(index: Index) -> Index:
     """The index in NumPy's terms."""
     return (..., *(slice(*entry) if isinstance(entry, tuple) else entry for entry in index))
+
+
+def cut(axis: int, start: int | None, stop: int | None, step: int | None = None) -> Index:
+    """The index of `slice_axes` that is start:stop:step in the trailing axis number `axis`, and all of those behind it."""
+    return ((start, stop, step),) + ((None, None, None),) * (-axis - 1)
 
 
 def _slice(x: Any, *, index: Index) -> Any:
@@ -103,8 +120,7 @@ unslice_axes: Linear = linear(
 
 
 def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> Any:
-    kept = [_kept(index) for index in indices]
-    loops = np.broadcast_shapes(*[x.shape[: x.ndim - k] for x, k in zip(xs, kept, strict=True)])
+    loops = common_loops(*zip(xs, map(_kept, indices), strict=True))
     y = np.empty_like(xs[0], shape=loops + shape)
     _write_unslice_all(y, *xs, indices=indices, shape=shape, whole=whole)
     return y
@@ -132,14 +148,13 @@ unslice_all: Linear = linear(
 
 
 # A number as an array without axes, whose dtype is no longer weak.
-as_array: Linear = linear("as_array", lambda x: x if hasattr(x, "shape") else np.asarray(x), lambda t, x: t)
+as_array: Linear = linear("as_array", values.as_array, lambda t, x: t)
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
 
 
 def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
-    mine, its = x.shape[: x.ndim - ndim], seed.shape[: seed.ndim - after]
-    loops = np.broadcast_shapes(mine, its)
-    return x if loops == mine else np.broadcast_to(x, loops + x.shape[x.ndim - ndim :])
+    loops = common_loops((x, ndim), (seed, after))
+    return x if loops == loop_axes(x, ndim) else np.broadcast_to(x, loops + _trailing(x.shape, ndim))
 
 
 # x, once `seed` is there: what is computed from it is not merged with what was computed from x before.

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..values import shape_of
+
 SOURCE = r"""
 typedef unsigned long long word;
 
@@ -47,7 +49,7 @@ def _kernel(cupy: ModuleType) -> Any:
 
 def words(key: Any, start: Any, *, count: int, domain: int, cupy: Any) -> Any:
     """What `philox.words` gives, on the device of the CuPy array `key`; `start` is a CuPy array too, or an int."""
-    loops = np.broadcast_shapes(key.shape[:-1], getattr(start, "shape", ()))
+    loops = np.broadcast_shapes(key.shape[:-1], shape_of(start))
     with key.device:
         keys = cupy.ascontiguousarray(cupy.broadcast_to(key, (*loops, 2)))
         has_starts = hasattr(start, "shape")

@@ -13,6 +13,7 @@ import numpy as np
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError, describe
 from ..ops.elementwise import greater, less, maximum, rint
+from ..values import broadcasts_to, shape_of
 from .philox import multiply_high
 from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
 
@@ -59,8 +60,7 @@ def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype:
 
 def _check_fits(shape: tuple[int, ...], what: str, **given: Any) -> None:
     for name, array in given.items():
-        sizes = getattr(array, "shape", ())
-        if len(sizes) > len(shape) or any(n not in (1, m) for n, m in zip(sizes[::-1], shape[::-1], strict=False)):
+        if not broadcasts_to(shape_of(array), shape):
             raise ShapeError(f"{what}: {name} {describe(array)} does not broadcast to the shape {shape} of the result.")
 
 
@@ -99,7 +99,7 @@ def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> Array:
     """
     what = "fd.random.bernoulli"
     check_key(key, what)
-    sizes = check_shape(getattr(p, "shape", ()) if shape is None else shape, what)
+    sizes = check_shape(shape_of(p) if shape is None else shape, what)
     _check_fits(sizes, what, p=p)
     _check_probability(p, what)
     return less(fraction(random_bits(key, 0, shape=sizes, dtype=UINT64, domain=DRAW), dtype=np.dtype(np.float64)), p)

@@ -10,6 +10,7 @@ from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError, describe
 from ..ops.indexing import gather
 from ..ops.reductions import argsort
+from ..values import as_array, shape_of
 from .draws import fraction, randint
 from .source import DRAW, UINT64, Array, Key, Shape, check_key, check_shape, random_bits
 
@@ -31,7 +32,7 @@ def _order(key: Key, n: int) -> Array:
 
 def _population(x: Any, what: str) -> tuple[int, bool]:
     """The size to draw from, and whether `x` is an array of things rather than their number."""
-    if shape := getattr(x, "shape", ()):
+    if shape := shape_of(x):
         return shape[0], True
     try:
         n = operator.index(x)
@@ -79,7 +80,7 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
     n, of_array = _population(x, what)
     count = math.prod(sizes)
     if p is not None:
-        p = p if hasattr(p, "shape") else np.asarray(p)
+        p = as_array(p)
         if tuple(p.shape) != (n,):
             raise ShapeError(f"{what} needs one weight for each of {n}, got {describe(p)}.")
     if count > (n if not replace else n * count):

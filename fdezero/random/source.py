@@ -9,10 +9,10 @@ import numpy as np
 from ..core import discrete
 from ..devices import array_module
 from ..errors import DTypeError, KeyMissingError, ShapeError, describe
+from ..numpy.arguments import Array
 from . import cuda, philox
 
-Array = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
-Key = Any  # such an array of dtype uint64 and shape (2,)
+Key = Any  # an array of dtype uint64 and shape (2,)
 Shape = int | tuple[int, ...]
 
 # The highest word of the counter, so that no derived key is ever a number drawn from its parent.

@@ -56,6 +56,11 @@ def replace(tree: Any, function: Callable[..., Any], *rest: Sequence[Any]) -> An
     return trees.unflatten(treedef, changed)
 
 
+def copied(tree: Any) -> Any:
+    """`tree` with copies of its arrays."""
+    return trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, tree)
+
+
 def like(leaf: Any, values: Any) -> Any:
     """The NumPy array `values` as what `leaf` is: its dtype, its device; a Python number for a Python number."""
     if not hasattr(leaf, "dtype"):

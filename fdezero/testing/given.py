@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import KinkError, RangeError
+from ..errors import KinkError, RangeError, called
 from .gradients import check_grads
 from .kinks import Kinks
 from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop
@@ -88,14 +88,14 @@ def given_gradients(
 
 def gradient_test(function: Callable[..., Any], *strategies: Strategy, **options: Any) -> Callable[[], None]:
     """The test of `given_gradients` without a body: `test_softplus = gradient_test(softplus, arrays())`."""
-    name = getattr(function, "__name__", type(function).__name__).replace("<lambda>", "lambda")
+    name = called(function).replace("<lambda>", "lambda")
 
     def body(*args: Any, **named: Any) -> None:
         """Nothing beyond the properties."""
 
     body.__name__ = body.__qualname__ = f"test_{name}"
     body.__module__ = getattr(function, "__module__", body.__module__)
-    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]
+    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]  # inspect looks for it
     return given_gradients(function, *strategies, **options)(body)
 
 
@@ -112,15 +112,14 @@ def _parameters(function: Callable[..., Any], count: int) -> list[inspect.Parame
 
 def _checked(function: Callable[..., Any], name: str, check: Callable[[Any, Any], Any], args: tuple[Any, ...]) -> Any:
     """The result of one check; what it raises says which property it is about."""
-    called = getattr(function, "__name__", type(function).__name__)
     try:
         return check(function, args)
     except KinkError:
         raise
     except AssertionError as error:
-        raise AssertionError(f"{called} breaks '{NAMES[name]}': {error}") from None
+        raise AssertionError(f"{called(function)} breaks '{NAMES[name]}': {error}") from None
     except Exception as error:
-        error.add_note(f"while it was checked of {called} that {NAMES[name]}; {name}=False leaves this out")
+        error.add_note(f"while it was checked of {called(function)} that {NAMES[name]}; {name}=False leaves this out")
         raise
 
 
@@ -151,9 +150,8 @@ class _Tally:
             vars(test).update({name: value for name, value in vars(run).items() if name != "__wrapped__"})  # @settings, @example, ...
             test(*args, **kwargs)
             if self.skipped and not self.checked:
-                called = getattr(function, "__name__", type(function).__name__)
                 raise AssertionError(
-                    f"{called}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
+                    f"{called(function)}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
                     "Draw other examples, or let kinks= declare less."
                 )
 

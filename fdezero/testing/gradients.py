@@ -10,8 +10,9 @@ import numpy as np
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError, describe
 from ..transforms import jvp, vjp
+from ..values import is_complex
 from .comparison import assert_trees_close, assert_trees_equal
-from .differences import ROUNDING, Line, Numeric, Ruler, alike, inner, like, numbers, precision, replace
+from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace
 from .entries import Mismatch, wrong_entries
 from .kinks import Kinks, declared, detected, located, suspected
 
@@ -94,7 +95,7 @@ def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
 
 def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """The value, of a function that leaves its arguments alone and gives the same value again."""
-    before = trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, args)
+    before = copied(args)
     value = function(*args)
     assert_trees_equal(args, before, "the function has written into its arguments: they", ("now", "before"), bits=True)
     assert_trees_equal(function(*args), value, "the function gives other values when called again: they", ("second", "first"))
@@ -155,7 +156,7 @@ class _Checker:
 
         def drawn(leaf: Any) -> Any:
             values = self.rng.standard_normal(np.shape(leaf))
-            if np.dtype(getattr(leaf, "dtype", type(leaf))).kind == "c":
+            if is_complex(leaf):
                 values = values + 1j * self.rng.standard_normal(np.shape(leaf))
             return like(leaf, values)
 

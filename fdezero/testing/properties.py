@@ -9,8 +9,9 @@ from .. import tree as trees
 from ..compiler import compile  # noqa: A004, the field's word
 from ..devices import gpu_available, to_device, to_numpy
 from ..transforms import vjp, vmap
+from ..values import shape_of
 from .comparison import assert_trees_close, assert_trees_equal
-from .differences import ROUNDING, like, precision, replace
+from .differences import ROUNDING, copied, like, precision, replace
 
 SPREAD = (0.0, 2.0**-7, 2.0**-5)  # by how much the members of a batch are smaller than the example
 
@@ -31,7 +32,7 @@ def value_is_that_of(reference: Function, tolerance: float | None) -> Callable[[
 
 def leaves_inputs_alone(function: Function, args: Args) -> None:
     """Neither the function nor its gradient writes into the arguments, and the function gives the same value again."""
-    before = _copied(args)
+    before = copied(args)
     value = function(*args)
     assert_trees_equal(args, before, "the arguments", ("after the call", "before"), bits=True)
     assert_trees_equal(function(*args), value, "values of two calls", ("second", "first"))
@@ -112,15 +113,11 @@ def _narrowed(leaf: Any) -> Any:
 
 
 def _shapes(value: Any) -> list[Any]:
-    return [np.broadcast_to(0.0, getattr(leaf, "shape", ())) for leaf in trees.leaves(trees.trainable(value))]
+    return [np.broadcast_to(0.0, shape_of(leaf)) for leaf in trees.leaves(trees.trainable(value))]
 
 
 def _axis(leaf: Any) -> int | None:
     return 0 if hasattr(leaf, "shape") else None
-
-
-def _copied(tree: Any) -> Any:
-    return trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, tree)
 
 
 def _smaller(args: Args, chosen: tuple[bool, ...], by: float) -> Args:

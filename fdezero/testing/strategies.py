@@ -69,7 +69,7 @@ def _elements(dtype: np.dtype, low: float, high: float, special: list[float], su
         return st.builds(complex, parts, parts)
     if dtype.kind == "f":
         lowest, highest = _inside(dtype, low, high)
-        finite = st.floats(lowest, highest, width=8 * dtype.itemsize, allow_subnormal=subnormal)  # type: ignore[arg-type]
+        finite = st.floats(lowest, highest, width=8 * dtype.itemsize, allow_subnormal=subnormal)  # type: ignore[arg-type]  # a width is a literal there
         return st.one_of(finite, st.sampled_from(special)) if special else finite
     if dtype.kind == "b":
         return st.booleans()

@@ -1,7 +1,7 @@
 """Batching for users: vmap."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
 from ..errors import ShapeError, StructureError, describe
+from ..values import as_array, shape_of
 from .reverse import name_of
 
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
@@ -74,7 +75,7 @@ def _batch_size(name: str, args: Any, axes: list[int | None], axis_size: int | N
     for (path, leaf), axis in zip(trees.flatten_with_path(args), axes, strict=True):
         if axis is None:
             continue
-        shape = getattr(leaf, "shape", ())
+        shape = shape_of(leaf)
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(
                 f"{name}: argument {path} is {describe(leaf)} and has no axis {axis} to map over. "
@@ -93,14 +94,18 @@ def _to_front(leaf: Any, axis: int) -> Any:
 
 
 def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
-    mine = isinstance(leaf, BatchTracer) and leaf.level is level
+    mine = level.owns(leaf)
     if axis is None:
         if mine:
             raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
         return leaf
-    if not hasattr(leaf, "shape"):
-        leaf = np.asarray(leaf)
+    leaf = as_array(leaf)
     value = leaf.value if mine else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
         raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")
     return value if axis == 0 else np.moveaxis(value, 0, axis)
+
+
+def over_the_batch(gradients: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+    """Gradients of batched arguments, from those of each example: what is not batched serves them all, and gets their sum."""
+    return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True)])

@@ -10,9 +10,11 @@ from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
 from ..core.kinds import Aval, zeros_like
 from ..core.tape import TapeTracer
-from ..errors import ShapeError, StructureError, TraceError, describe
-from ..numpy._common import as_array
-from .batching import vmap
+from ..core.tracer import tracers_of
+from ..errors import ShapeError, StructureError, TraceError, called, describe
+from ..numpy.arguments import as_array
+from ..values import shape_of
+from .batching import over_the_batch, vmap
 from .reverse import conjugated, vjp
 
 Flat = Callable[..., tuple[Any, ...]]
@@ -24,7 +26,7 @@ class _Rule:
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = called(function)
         self.nondiff_argnums = tuple(nondiff_argnums)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -137,7 +139,7 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
     checked: list[Any] = []
     for (path, x), t in zip(trees.flatten_with_path(arg), parts, strict=True):
         part = None if t is None else as_array(t)
-        if part is not None and part.shape != getattr(x, "shape", ()):
+        if part is not None and part.shape != shape_of(x):
             where = f"{n}/{path}" if path else str(n)
             raise ShapeError(f"the backward rule of {name}: the gradient of argument {where} is {describe(t)}, the argument {describe(x)}.")
         checked.append(part)
@@ -146,11 +148,7 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
 
 def _derivative_of(value: Any) -> Any:
     """The level that differentiates by a value, if any does."""
-    while isinstance(value, Tracer):
-        if isinstance(value, TapeTracer | ForwardTracer):
-            return value.level
-        value = value.value
-    return None
+    return next((tracer.level for tracer in tracers_of(value) if isinstance(tracer, TapeTracer | ForwardTracer)), None)
 
 
 class custom_vjp(_Rule):  # noqa: N801, a decorator
@@ -215,7 +213,8 @@ class _Pulled(Region):
         return outputs, residuals
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        return conjugated(self.pull(residuals, conjugated(tuple(cotangents))))  # type: ignore[no-any-return]
+        gradients: tuple[Any, ...] = conjugated(self.pull(residuals, conjugated(tuple(cotangents))))
+        return gradients
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         outputs, residuals = self.rule(*leaves)
@@ -235,9 +234,7 @@ class _Pulled(Region):
         axes = tuple(0 if my else None for my in mine)
 
         def pull(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
-            gradients = vmap(self.pull)(residuals, cotangents)
-            # What is not batched serves every example: its gradient is the sum over the batch.
-            return tuple(t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True))
+            return over_the_batch(vmap(self.pull)(residuals, cotangents), axes)
 
         return _Pulled(self.name, vmap(self.function, axes), vmap(self.rule, axes), pull)
 
@@ -299,7 +296,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
                 moved.append(None)
                 continue
             t = zeros_like(y) if t is None else as_array(t)
-            if t.shape != getattr(y, "shape", ()):
+            if t.shape != shape_of(y):
                 where = f" at {path!r}" if path else ""
                 raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output {describe(y)}.")
             moved.append(t)

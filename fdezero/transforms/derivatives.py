@@ -10,10 +10,10 @@ import numpy as np
 from .. import tree as trees
 from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError, describe
-from ..numpy.elementwise import is_complex
+from ..values import as_array, dtype_of, is_complex, shape_of
 from .batching import vmap
 from .forward import jvp
-from .reverse import _split_aux, conjugated, grad, name_of, vjp
+from .reverse import conjugated, grad, name_of, split_aux, vjp
 
 Argnums = int | Sequence[int]
 
@@ -59,11 +59,7 @@ class _Inputs:
 
 
 def _size(leaf: Any) -> int:
-    return int(np.prod(_shape(leaf), dtype=int))
-
-
-def _shape(leaf: Any) -> tuple[int, ...]:
-    return getattr(leaf, "shape", ())
+    return int(np.prod(shape_of(leaf), dtype=int))
 
 
 def _basis(leaves: Sequence[Any]) -> list[Any]:
@@ -72,7 +68,7 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
     for leaf in leaves:
         n, plain = _size(leaf), unwrap(leaf)
         # Row by row whatever the leaf's order, or `reshape` below would copy.
-        rows = np.zeros_like(plain if hasattr(plain, "shape") else np.asarray(plain), order="C", shape=(total, *_shape(leaf)))
+        rows = np.zeros_like(as_array(plain), order="C", shape=(total, *shape_of(leaf)))
         rows.reshape(-1)[start * n : (start + n) * n : n + 1] = 1
         basis.append(rows)
         start += n
@@ -121,7 +117,7 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
     def blocks(columns: Any) -> Any:
         shape = columns.shape[:-1]
         return inputs.tree([
-            _as(columns[..., span].reshape(shape + _shape(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)
+            _as(columns[..., span].reshape(shape + shape_of(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)
         ])
 
     return trees.map(blocks, columns)
@@ -145,14 +141,14 @@ def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomor
     if holomorphic:  # a pullback is the conjugate transpose
         rows = conjugated(rows)
     blocks = [
-        inputs.tree([g[span].reshape(_shape(y) + _shape(x)) for g, x in zip(rows, inputs.leaves, strict=True)])
+        inputs.tree([g[span].reshape(shape_of(y) + shape_of(x)) for g, x in zip(rows, inputs.leaves, strict=True)])
         for y, span in zip(leaves, _spans(leaves), strict=True)
     ]
     return trees.unflatten(treedef, blocks)
 
 
 def _as(block: Any, x: Any) -> Any:
-    dtype = np.dtype(getattr(x, "dtype", type(x)))
+    dtype = dtype_of(x)
     return block if block.dtype == dtype or (block.dtype.kind == "c" and dtype.kind != "c") else block.astype(dtype)
 
 
@@ -167,7 +163,7 @@ def jacfwd(
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
         # Aux, which may be anything, does not go through the batch: it takes a run of its own.
-        J = _in_columns(inputs, lambda *args, **kwargs: _split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic)
+        J = _in_columns(inputs, lambda *args, **kwargs: split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic)
         return J, function(*args, **kwargs)[1]
 
     return jacobian_of
@@ -276,7 +272,7 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
             raise StructureError(f"{name}: {error}")
         paths = trees.flatten_with_path(primals[i], none_is_leaf=True, namespace=trees.TRAINABLE)
         for (path, x), t in zip(paths, directions, strict=True):
-            if t is not None and trees.is_differentiable(x) and _shape(t) != _shape(x):
+            if t is not None and trees.is_differentiable(x) and shape_of(t) != shape_of(x):
                 where = f"{i}/{path}" if path else str(i)
                 raise ShapeError(f"{name}: tangent {where} is {describe(t)}, its primal {describe(x)}; shapes must agree.")
         if not any(map(trees.is_differentiable, leaves)):
@@ -297,7 +293,7 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
         leaves = _outputs(inputs.name, output)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")
-        gradients = pullback(trees.map(lambda y: np.ones_like(y if hasattr(y, "shape") else np.asarray(y)), output))
+        gradients = pullback(trees.map(lambda y: np.ones_like(as_array(y)), output))
         pullback.release()
         return inputs.tree(conjugated(gradients) if holomorphic else gradients)
 

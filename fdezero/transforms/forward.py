@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import tree as trees
 from ..core.forward import Forward, ForwardTracer
 from ..core.kinds import zeros_like
 from ..errors import ShapeError, describe
-from .reverse import _as_dtype, _same_shape, _split_aux, name_of
+from ..values import own_dtype, shape_of
+from .reverse import as_dtype, name_of, split_aux
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -27,22 +26,18 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     traced = list(leaves)
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):
-            if not _same_shape(leaf, t):
+            if shape_of(leaf) != shape_of(t):
                 path = trees.flatten_with_path(primals, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
                 raise ShapeError(f"{level.name}: the tangent of {path} is {describe(t)}, its primal {describe(leaf)}; shapes must agree.")
-            dtype = np.dtype(complex) if isinstance(leaf, complex) else getattr(leaf, "dtype", None)
-            traced[i] = ForwardTracer(level, leaf, _as_dtype(t, dtype))
+            traced[i] = ForwardTracer(level, leaf, as_dtype(t, own_dtype(leaf)))
     try:
         result = function(*trees.unflatten(treedef, traced))
     finally:
         level.alive = False
 
-    def mine(leaf: Any) -> bool:
-        return isinstance(leaf, ForwardTracer) and leaf.level is level
-
-    output, aux = _split_aux(level.name, result) if has_aux else (result, None)
-    value = trees.map(lambda leaf: leaf.value if mine(leaf) else leaf, output)
-    derivative = trees.map(lambda leaf: leaf.tangent if mine(leaf) else zeros_like(leaf), output)
+    output, aux = split_aux(level.name, result) if has_aux else (result, None)
+    value = trees.map(level.below, output)
+    derivative = trees.map(lambda leaf: leaf.tangent if level.owns(leaf) else zeros_like(leaf), output)
     if has_aux:
-        return value, derivative, trees.map(lambda leaf: leaf.value if mine(leaf) else leaf, aux)
+        return value, derivative, trees.map(level.below, aux)
     return value, derivative

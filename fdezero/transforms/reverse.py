@@ -9,15 +9,16 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer, unwrap
 from ..core.kinds import cast, zeros_like
-from ..core.tape import Node, Tape, TapeTracer
-from ..errors import DTypeError, ShapeError, StructureError, describe
-from ..numpy._common import as_array
-from ..numpy.elementwise import is_complex
+from ..core.tape import Node, Tape
+from ..errors import DTypeError, ShapeError, StructureError, called, describe
+from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
+from ..values import is_complex, shape_of
 
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
-    return f"{transform}({getattr(function, '__name__', type(function).__name__)})"
+    """What a transform of a function is called in messages: `grad(loss_fn)`."""
+    return f"{transform}({called(function)})"
 
 
 class _Trace:
@@ -35,13 +36,6 @@ class _Trace:
                 traced[i] = tracer = self.tape.input(leaf)
                 self.nodes[i] = tracer.node
         return trees.unflatten(self.treedef, traced)
-
-    def plain(self, result: Any) -> Any:
-        """`result` without the tracers of this tape."""
-        return trees.map(lambda leaf: leaf.value if self.owns(leaf) else leaf, result)
-
-    def owns(self, leaf: Any) -> bool:
-        return isinstance(leaf, TapeTracer) and leaf.level is self.tape
 
     def gradients(self, *, conjugate: bool = True) -> Any:
         """The cotangents that a walk back left in the inputs, conjugated; zeros where none arrived; None for what has no gradient."""
@@ -106,12 +100,12 @@ def value_and_grad(
                 full[n] = value
             result = function(*full, **kwargs)
             del full, traced
-            value, aux = _split_aux(name, result) if has_aux else (result, None)
+            value, aux = split_aux(name, result) if has_aux else (result, None)
             _check_scalar(name, value, holomorphic)
-            plain = value.value if trace.owns(value) else value
-            aux = trace.plain(aux)
+            plain = tape.below(value)
+            aux = trees.map(tape.below, aux)
             tape.alive = False
-            if trace.owns(value):
+            if tape.owns(value):
                 node = value.node
                 del result, value
                 tape.backward([(node, _one(plain))], keep=False)
@@ -125,7 +119,8 @@ def value_and_grad(
     return differentiated
 
 
-def _split_aux(name: str, result: Any) -> tuple[Any, Any]:
+def split_aux(name: str, result: Any) -> tuple[Any, Any]:
+    """What a function with has_aux=True returned, in two. Raises StructureError."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {describe(result)}.")
     return result
@@ -188,50 +183,52 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
     trace = _Trace(name_of("vjp", function), primals)
+    tape = trace.tape
     try:
         result = function(*trace.inputs())
     except BaseException:
-        trace.tape.guard.release()
+        tape.guard.release()
         raise
     finally:
-        trace.tape.alive = False
-    output, aux = _split_aux(trace.tape.name, result) if has_aux else (result, None)
-    leaves, treedef = trees.flatten(output)
-    nodes = [leaf.node if trace.owns(leaf) else None for leaf in leaves]
-    plain = [leaf.value if trace.owns(leaf) else leaf for leaf in leaves]
-    aux = trace.plain(aux)
+        tape.alive = False
+    output, aux = split_aux(tape.name, result) if has_aux else (result, None)
+    pullback = Pullback(trace, output)
+    value = trees.unflatten(pullback.treedef, pullback.values)
+    return (value, pullback, trees.map(tape.below, aux)) if has_aux else (value, pullback)
 
-    def pullback(cotangents: Any) -> tuple[Any, ...]:
-        """The gradients of the primals, from the cotangents of the output."""
-        return pulled(conjugated(cotangents), True)
 
-    def pulled(cotangents: Any, conjugate: bool) -> tuple[Any, ...]:
-        given, given_def = trees.flatten(cotangents)
-        if given_def != treedef:
-            raise trees.structure_error(trees.unflatten(treedef, plain), cotangents, "output", "cotangents")
-        for (path, cotangent), value in zip(trees.flatten_with_path(cotangents), plain, strict=True):
-            if np.shape(unwrap(cotangent)) != np.shape(unwrap(value)) and not _same_shape(cotangent, value):
+class Pullback:
+    """The gradients of the primals of a function, from the cotangents of its output: `pullback(cotangents)`."""
+
+    def __init__(self, trace: _Trace, output: Any) -> None:
+        leaves, self.treedef = trees.flatten(output)
+        self.trace, self.values = trace, list(map(trace.tape.below, leaves))
+        self.nodes = [leaf.node if trace.tape.owns(leaf) else None for leaf in leaves]
+
+    def __call__(self, cotangents: Any) -> tuple[Any, ...]:
+        return self._pulled(conjugated(cotangents), conjugate=True)
+
+    def transposed(self, cotangents: Any) -> tuple[Any, ...]:
+        """The same without conjugates, as a rule on a tape needs it."""
+        return self._pulled(cotangents, conjugate=False)
+
+    def release(self) -> None:
+        """For a caller that is done with it: the arrays it needs are writable again now, and not when it is collected."""
+        self.trace.tape.guard.release()
+
+    def _pulled(self, cotangents: Any, *, conjugate: bool) -> tuple[Any, ...]:
+        tape = self.trace.tape
+        given, treedef = trees.flatten(cotangents)
+        if treedef != self.treedef:
+            raise trees.structure_error(trees.unflatten(self.treedef, self.values), cotangents, "output", "cotangents")
+        for (path, t), value in zip(trees.flatten_with_path(cotangents), self.values, strict=True):
+            if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
                 at = f" at {path!r}" if path else ""
-                raise ShapeError(
-                    f"{trace.tape.name}: the cotangent{at} is {describe(cotangent)}, the output {describe(value)}; shapes must agree."
-                )
-        trace.tape.backward(
-            [
-                (node, _as_dtype(t, node.dtype))
-                for node, t in zip(nodes, given, strict=True)
-                if node is not None
-            ],
-            keep=True,
-        )
-        gradients: tuple[Any, ...] = trace.gradients(conjugate=conjugate)
+                raise ShapeError(f"{tape.name}: the cotangent{at} is {describe(t)}, the output {describe(value)}; shapes must agree.")
+        seeds = [(node, as_dtype(t, node.dtype)) for node, t in zip(self.nodes, given, strict=True) if node is not None]
+        tape.backward(seeds, keep=True)
+        gradients: tuple[Any, ...] = self.trace.gradients(conjugate=conjugate)
         return gradients
-
-    # J^T, without conjugates, as a rule on a tape needs it.
-    pullback.transposed = lambda cotangents: pulled(cotangents, False)  # type: ignore[attr-defined]
-    # For a caller that is done with it: the arrays are writable again now, and not when the pullback is collected.
-    pullback.release = trace.tape.guard.release  # type: ignore[attr-defined]
-    value = trees.unflatten(treedef, plain)
-    return (value, pullback, aux) if has_aux else (value, pullback)
 
 
 def conjugated(tree: Any) -> Any:
@@ -242,15 +239,11 @@ def conjugated(tree: Any) -> Any:
     return trees.unflatten(treedef, [np.conjugate(leaf) if is_complex(leaf) else leaf for leaf in leaves])
 
 
-def _same_shape(a: Any, b: Any) -> bool:
-    return bool(getattr(a, "shape", ()) == getattr(b, "shape", ()))
-
-
-def _as_dtype(t: Any, dtype: Any) -> Any:
-    # A number as NumPy's scalar, which goes with arrays of every device.
+def as_dtype(t: Any, dtype: Any) -> Any:
+    """A tangent or cotangent in the dtype of its primal; a number as NumPy's scalar, which goes with arrays of every device."""
     return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 
 def stop_gradient(tree: Any) -> Any:
     """`tree` as constants: the same values, without derivative."""
-    return trees.map(lambda leaf: stop_gradient_op(leaf) if hasattr(leaf, "level") else leaf, tree)
+    return trees.map(lambda leaf: stop_gradient_op(leaf) if isinstance(leaf, Tracer) else leaf, tree)

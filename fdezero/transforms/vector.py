@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core import unwrap
 from ..core.kinds import cast
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..numpy import concatenate, reshape
+from ..values import dtype_of, shape_of
 
 
 def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -24,9 +24,9 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     """
     leaves, treedef = trees.flatten_trainable(tree)
     places = [i for i, leaf in enumerate(leaves) if trees.is_differentiable(leaf)]
-    shapes = [getattr(leaves[i], "shape", ()) for i in places]
-    dtypes = [np.dtype(getattr(leaves[i], "dtype", type(leaves[i]))) for i in places]
-    module = array_module(*[unwrap(leaf) for leaf in leaves])
+    shapes = [shape_of(leaves[i]) for i in places]
+    dtypes = [dtype_of(leaves[i]) for i in places]
+    module = array_module(*leaves)
     arrays = [leaves[i] if hasattr(leaves[i], "shape") else module.asarray(leaves[i]) for i in places]
     dtype = np.result_type(*dtypes) if dtypes else np.dtype(float)
     size = sum(map(math.prod, shapes))

@@ -1,5 +1,6 @@
 """Pytrees: immutable nested containers of arrays, and what can be done to all their leaves at once."""
 
+from ..values import is_differentiable
 from .keyed import flatten_to_dict, unflatten_from_dict, update
 from .module import Frozen, Module, module, static
 from .structure import (
@@ -8,7 +9,6 @@ from .structure import (
     flatten,
     flatten_trainable,
     flatten_with_path,
-    is_differentiable,
     leaves,
     map,
     partition,

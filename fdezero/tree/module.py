@@ -19,7 +19,7 @@ def static(**options: Any) -> Any:
 def module(cls: type[T]) -> type[T]:
     """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`."""
     cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
-    cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
+    cls.__setattr__ = _refuse  # type: ignore[method-assign]  # attrs' own error does not say how to make a changed copy
     register(cls)
     return cls
 
@@ -38,7 +38,7 @@ class Module:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
-        return attrs.evolve(self, **changes)  # type: ignore[misc]
+        return attrs.evolve(self, **changes)  # type: ignore[misc]  # subclasses are attrs classes, by `module`
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in _fields(self))

@@ -16,6 +16,7 @@ import numpy as np
 import optree
 
 from ..errors import StructureError, describe
+from ..values import is_differentiable
 
 Tree: TypeAlias = Any
 TreeDef: TypeAlias = optree.PyTreeSpec
@@ -52,6 +53,7 @@ def register(cls: type) -> None:
         return module
 
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
+        # Any class may be registered, whatever optree's annotations say.
         optree.register_pytree_node(
             cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace  # type: ignore[arg-type]
         )
@@ -102,11 +104,7 @@ def flatten_with_path(tree: Tree, *, none_is_leaf: bool = False, namespace: str 
     """`[("layers/0/W", leaf), ...]`; the root itself has the path `""`."""
     leaves, _ = flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
     paths = optree.tree_paths(tree, none_is_leaf=none_is_leaf, namespace=namespace)
-    return [("/".join(map_str(path)), leaf) for path, leaf in zip(paths, leaves, strict=True)]
-
-
-def map_str(path: Iterable[Any]) -> list[str]:
-    return [str(entry) for entry in path]
+    return [("/".join([str(entry) for entry in path]), leaf) for path, leaf in zip(paths, leaves, strict=True)]
 
 
 def paths(tree: Tree) -> list[str]:
@@ -148,12 +146,6 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
         f"{names[0]} and {names[1]} have the same paths, but their containers differ "
         f"({kinds[0]} and {kinds[1]} at the root, or other types or static fields further in)."
     )
-
-
-def is_differentiable(leaf: Any) -> bool:
-    """Whether `leaf` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
-    dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, float | complex) if dtype is None else getattr(dtype, "kind", "") in "fc"
 
 
 def flatten_trainable(tree: Tree) -> tuple[list[Any], TreeDef]:

@@ -13,7 +13,7 @@ from fdezero import nn, optim
 from fdezero.data import DataLoader
 
 from .measure import COMPILED, EAGER, FLOOR, JAX, TORCH, Legs, interleaved, peer, rows_of
-from .mnist import batches
+from .mnist import batches, cross_entropy
 
 SIZES, BATCH, STEPS, REPETITIONS = (784, 512, 512, 10), 128, 200, 5
 RATE, B1, B2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
@@ -95,16 +95,7 @@ def floor_leg(loader: DataLoader, model: nn.MLP) -> Training:
             layer(h1, W2, b2, key2, h2)
             np.matmul(h2, W3, out=z)
             np.add(z, b3, out=z)
-            np.max(z, axis=1, keepdims=True, out=column)
-            np.subtract(z, column, out=z)
-            picked = z[rows, t]
-            np.exp(z, out=z)
-            np.sum(z, axis=1, keepdims=True, out=column)
-            np.divide(z, column, out=z)
-            np.log(column, out=column)
-            losses.append(float(column.mean() - picked.mean()))
-            z[rows, t] -= 1
-            np.multiply(z, np.float32(1 / BATCH), out=z)
+            losses.append(cross_entropy(z, t, rows, column))
             np.matmul(h2.T, z, out=gW3)
             np.sum(z, axis=0, out=gb3)
             back(z, W3, h2, g2)

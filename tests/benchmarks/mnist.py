@@ -28,6 +28,20 @@ def batches(loader: DataLoader, epoch: int) -> Iterator[tuple[np.ndarray, np.nda
         yield images[index], labels[index]
 
 
+def cross_entropy(z: np.ndarray, t: np.ndarray, rows: np.ndarray, column: np.ndarray) -> float:
+    """The loss of the logits z (n, classes), which become its gradient; `rows` are the numbers 0 to n - 1, `column` (n, 1) is scratch."""
+    np.max(z, axis=1, keepdims=True, out=column)
+    np.subtract(z, column, out=z)
+    picked = z[rows, t]
+    np.exp(z, out=z)
+    np.sum(z, axis=1, keepdims=True, out=column)
+    np.divide(z, column, out=z)
+    np.log(column, out=column)
+    z[rows, t] -= 1
+    np.multiply(z, np.float32(1 / len(z)), out=z)
+    return float(column.mean() - picked.mean())
+
+
 def floor_leg(loader: DataLoader, weights: Weights) -> Epoch:
     """The loop by hand: every result written in place, every buffer made once."""
     W1, b1, W2, b2 = [w.copy() for w in weights]
@@ -46,16 +60,7 @@ def floor_leg(loader: DataLoader, weights: Weights) -> Epoch:
         np.reciprocal(h, out=h)
         np.matmul(h, W2, out=z)
         np.add(z, b2, out=z)
-        np.max(z, axis=1, keepdims=True, out=column)
-        np.subtract(z, column, out=z)
-        picked = z[rows, t]
-        np.exp(z, out=z)
-        np.sum(z, axis=1, keepdims=True, out=column)
-        np.divide(z, column, out=z)
-        np.log(column, out=column)
-        loss = float(column.mean() - picked.mean())
-        z[rows, t] -= 1
-        np.multiply(z, np.float32(1 / BATCH), out=z)
+        loss = cross_entropy(z, t, rows, column)
         np.matmul(h.T, z, out=gW2)
         np.sum(z, axis=0, out=gb2)
         np.matmul(z, W2.T, out=g)

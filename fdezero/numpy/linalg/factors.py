@@ -6,8 +6,8 @@ import numpy as np
 
 from ...ops import elementwise
 from ...ops import linalg as ops
-from .._common import Array
-from ._matrices import matrices, squares
+from ..arguments import Array
+from .arguments import matrices, squares
 
 QR_MODES = ("reduced", "complete", "r")
 

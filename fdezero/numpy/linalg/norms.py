@@ -10,12 +10,13 @@ from ...errors import ShapeError, describe
 from ...ops import elementwise as ops
 from ...ops import linalg
 from .. import shape as shapes
-from .._common import Array, as_array, trailing_axis
+from ..arguments import Array, as_array, inexact, trailing_axis
 from ..elementwise import absolute, astype
 from ..reductions import max as max_of
 from ..reductions import min as min_of
+from ..reductions import squared_size
 from ..reductions import sum as sum_of
-from ._matrices import matrices, numbers, squares
+from .arguments import matrices, numbers, squares
 from .factors import svdvals
 
 Order = int | float | str | None
@@ -29,8 +30,7 @@ def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, kee
     entries; None is 2. Matrices: "fro" (None), "nuc", 2 and -2 (singular values), 1 and -1 (columns), inf and -inf (rows).
     At the zero vector the derivative is 0.
     """
-    x = as_array(x)
-    x = astype(x, np.float64) if x.dtype.kind in "biu" else x
+    x = inexact(x)
     if axis is None:
         axes: Axes = tuple(range(-x.ndim, 0))
         if ord is None:
@@ -46,8 +46,7 @@ def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, kee
 
 def vector_norm(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: int | float = 2) -> Array:
     """The norm of order `ord` over all axes named (every one when None), taken as one vector."""
-    x = as_array(x)
-    x = astype(x, np.float64) if x.dtype.kind in "biu" else x
+    x = inexact(x)
     named = range(x.ndim) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
     return _vector_norm(x, ord, tuple(trailing_axis(int(a), x.ndim) for a in named), keepdims)
 
@@ -55,11 +54,6 @@ def vector_norm(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims:
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Array:
     """The norm of order `ord` of matrices x (..., m, n) -> (...)."""
     return norm(x, ord, (-2, -1), keepdims)
-
-
-def squared_size(x: Array) -> Array:
-    """|x|^2, entry by entry."""
-    return ops.add(ops.square(x.real), ops.square(x.imag)) if x.dtype.kind == "c" else ops.square(x)
 
 
 def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:

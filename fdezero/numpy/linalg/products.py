@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...errors import ShapeError, describe
-from ...ops import elementwise
 from ...ops import linalg as ops
-from .. import products
+from .. import matrices, products
 from .. import shape as shapes
-from .._common import Array, as_array, trailing_axis
+from ..arguments import Array, as_array
+from ..matrices import vecdot as vecdot
 from ..products import matmul as matmul
 from ..products import tensordot as tensordot
 from ..reductions import sum as sum_of
 from ..shape import matrix_transpose as matrix_transpose
-from ._matrices import squares, squares_of_any_dtype, stack_of_matrices
+from .arguments import squares, squares_of_any_dtype, stack_of_matrices
 
 
 def matrix_power(a: Any, n: int) -> Array:
@@ -88,23 +88,12 @@ def outer(x1: Any, x2: Any, /) -> Array:
     return products.outer(x1, x2)
 
 
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
-    """sum(conj(x1) * x2) over `axis`, the other axes broadcast."""
-    x1, x2 = as_array(x1), as_array(x2)
-    if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
-        raise ShapeError(f"linalg.vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have one length.")
-    moved = [x if axis == -1 else shapes.moveaxis(x, axis, -1) for x in (x1, x2)]
-    return sum_of(elementwise.multiply(moved[0].conj(), moved[1]), axis=-1)
-
-
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     """The vector product of vectors of three entries along `axis`, the other axes broadcast."""
     x1, x2 = shapes.broadcast_arrays(x1, x2)
-    axis = trailing_axis(axis, x1.ndim)
     if x1.shape[axis] != 3:
         raise ShapeError(f"linalg.cross: axis {axis} must have 3 entries, got arrays of shape {x1.shape}.")
-    a, b = ([shapes.slice_axis(x, axis, i, i + 1) for i in range(3)] for x in (x1, x2))
-    return shapes.concatenate([a[i] * b[j] - a[j] * b[i] for i, j in ((1, 2), (2, 0), (0, 1))], axis)
+    return matrices.cross(x1, x2, axis=axis)
 
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Array:

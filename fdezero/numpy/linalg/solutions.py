@@ -10,12 +10,13 @@ from ...errors import ShapeError, clashing_axis, describe
 from ...ops import elementwise
 from ...ops import linalg as ops
 from .. import shape as shapes
-from .._common import Array, as_array
+from ..arguments import Array, as_array
 from ..products import matmul
+from ..reductions import squared_size
 from ..reductions import sum as sum_of
-from ._matrices import matrices, numbers, squares
+from .arguments import matrices, numbers, squares
 from .factors import svdvals
-from .norms import rank_of, squared_size
+from .norms import rank_of
 
 NOT_GIVEN = object()
 

@@ -7,9 +7,9 @@ G. Golub and V. Pereyra, The differentiation of pseudo-inverses (1973), for pinv
 for the matrix exponential revisited (2005), and Functions of Matrices (2008), theorem 3.6, for expm.
 """
 
-from ._matrices import H, hermitian, like, pack, unpack
 from .determinants import cofactor, det, slogdet
 from .factors import cholesky, eig, eig_parts, eigh, eigh_parts, inv_eigenvectors, qr, qr_parts, svd, svd_parts
+from .matrices import H, hermitian, like, pack, unpack
 from .solutions import expm, inv, pinv, solve
 
 __all__ = [

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
-from ..reductions import _others
-from ._matrices import H, diagonal_of, eye_like, transposed
+from ..products import transposed
+from ..reductions import product_of_others
 from .factors import svd, svd_parts
+from .matrices import H, diagonal_of, eye_like
 from .solutions import inv
 
 
@@ -17,7 +18,7 @@ def _cofactor(a: Any) -> Any:
     if not a.size:
         return np.zeros_like(a)
     u, s, vh = np.linalg.svd(a, full_matrices=False)
-    return _phase(u, vh, np.linalg.det) * ((u.conj() * _others(s)[..., None, :]) @ vh.conj())
+    return _phase(u, vh, np.linalg.det) * ((u.conj() * product_of_others(s)[..., None, :]) @ vh.conj())
 
 
 def _phase(u: Any, vh: Any, det: Callable[[Any], Any]) -> Any:
@@ -31,7 +32,7 @@ def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
     n = a.shape[-1]
     u, s, vh = svd_parts(svd(a, full=False), n, n, full=False)
     eye = eye_like(s)
-    but_two = _others(np.where(eye == 1, 1, s[..., None, :])) * (1 - eye)
+    but_two = product_of_others(np.where(eye == 1, 1, s[..., None, :])) * (1 - eye)
     m = H(u) @ t @ H(vh)
     middle = (but_two @ diagonal_of(m)[..., None]) * eye - but_two * transposed(m)
     anywhere = _phase(u, vh, det) * (u.conj() @ middle @ vh.conj())

@@ -8,7 +8,8 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ...errors import MatrixError, describe
 from ..elementwise import stop_gradient
-from ._matrices import (
+from ..products import transposed
+from .matrices import (
     H,
     diagonal_of,
     eye_like,
@@ -16,7 +17,6 @@ from ._matrices import (
     pack,
     per_gap,
     reciprocal_or_zero,
-    transposed,
     tri_like,
     unpack,
 )

@@ -7,7 +7,9 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ...devices import array_module
 from ...errors import MatrixError, describe
-from ._matrices import H, eye_like, loop_axes, transposed
+from ..products import transposed
+from ..shape import common_loops
+from .matrices import H, eye_like
 
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
@@ -16,7 +18,7 @@ PADE = (
 PADE_RADIUS = 5.371920351148152  # the 1-norm up to which PADE is exact to double precision
 
 
-def refuse_singular(name: str, a: Any) -> NoReturn:
+def _refuse_singular(name: str, a: Any) -> NoReturn:
     raise MatrixError(
         f"{name}: a matrix of {describe(a)} is singular. For the solution of least norm use linalg.lstsq or linalg.pinv; or add a "
         "multiple of the identity. The derivatives of slogdet, eig and qr need an inverse, too."
@@ -27,7 +29,7 @@ def _inv(a: Any) -> Any:
     try:
         return np.linalg.inv(a)
     except np.linalg.LinAlgError:
-        refuse_singular("inv", a)
+        _refuse_singular("inv", a)
 
 
 inv = nonlinear(
@@ -41,12 +43,12 @@ inv = nonlinear(
 
 def _solve(a: Any, b: Any) -> Any:
     if array_module(a, b) is not np:  # CuPy broadcasts no loop axes here
-        loops = np.broadcast_shapes(loop_axes(a, 2), loop_axes(b, 2))
+        loops = common_loops((a, 2), (b, 2))
         a, b = (np.broadcast_to(x, loops + x.shape[-2:]) for x in (a, b))
     try:
         return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
-        refuse_singular("solve", a)
+        _refuse_singular("solve", a)
 
 
 def _solve_tangent(ta: Any, tb: Any, y: Any, a: Any, b: Any) -> Any:

@@ -27,6 +27,12 @@ def as_array(x: Any) -> Array:
     return np.asarray(x)
 
 
+def inexact(x: Any) -> Array:
+    """`x` as an array of floating or complex numbers: others become float64."""
+    x = as_array(x)
+    return x if x.dtype.kind in "fc" else ops.astype(x, dtype=np.dtype(float))
+
+
 def _has_tracer(x: Any) -> bool:
     return isinstance(x, Tracer) or (isinstance(x, list | tuple) and any(map(_has_tracer, x)))
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from ...devices import array_module
 from ..elementwise import stop_gradient
+from ..products import transposed
+from ..shape import loop_axes
 
 
 def pack(*parts: tuple[Any, int]) -> Any:
@@ -24,18 +26,9 @@ def unpack(y: Any, *shapes: tuple[int, ...]) -> list[Any]:
     return parts
 
 
-def loop_axes(x: Any, core: int) -> tuple[int, ...]:
-    shape: tuple[int, ...] = x.shape
-    return shape[: len(shape) - core]
-
-
-def transposed(x: Any) -> Any:
-    return x.swapaxes(-1, -2)
-
-
 def H(x: Any) -> Any:
     """The conjugate transpose."""
-    return x.swapaxes(-1, -2).conj()
+    return transposed(x).conj()
 
 
 def hermitian(x: Any) -> Any:
@@ -49,14 +42,17 @@ def like(constant: Any, x: Any) -> Any:
 
 
 def eye_like(x: Any) -> Any:
+    """The identity matrix of as many columns as x has."""
     return array_module(x).eye(x.shape[-1], dtype=x.dtype)
 
 
 def tri_like(x: Any, rows: int, columns: int, k: int = 0) -> Any:
+    """Ones on and below the diagonal number k, zeros above."""
     return array_module(x).tri(rows, columns, k, dtype=x.dtype)
 
 
 def diagonal_of(x: Any) -> Any:
+    """The diagonals of matrices: x (..., m, n) -> (..., k)."""
     return np.diagonal(x, axis1=-2, axis2=-1)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DTypeError, ShapeError, describe
-from .._common import Array, as_array
+from ..arguments import Array, as_array
 from ..elementwise import astype
 
 
