@@ -116,6 +116,8 @@ def _samples() -> list[Sample]:
         sample(name, between(low, high, 2, 3))
         sample(name, np.asarray(between(low, high, 1)[0]))
     sample("absolute", between(-2, -0.3, 3))
+    sample("modulus", between(-2, -0.3, 3) + 1j * between(-1, 1, 2, 3))
+    sample("modulus", np.array(0.3 - 2j))
     sample("relu", between(-2, -0.3, 3))
     for name in BINARY:
         both = between(0.5, 3, 12)
@@ -194,6 +196,7 @@ def _samples() -> list[Sample]:
     sample("scatter_add", normal(2, 6), integers(4, 2, 6), points=1, rest=0, shape=(4,))
     sample("put", normal(2, 5), normal(2, 3), np.array([4, 0, 2]))
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
+    sample("labels", integers(3, 2, 4), classes=3, of="loss")
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
     _complex_samples(sample)

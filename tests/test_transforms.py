@@ -278,7 +278,7 @@ def test_shapes_that_do_not_fit() -> None:
 
 
 def test_tangents_that_do_not_fit() -> None:
-    with pytest.raises(ShapeError, match=r"the tangent of leaf 0 is float64\[2\]"):
+    with pytest.raises(ShapeError, match=r"the tangent of primal 0 is float64\[2\]"):
         fd.jvp(lambda x: x, (np.ones(3),), (np.ones(2),))
     with pytest.raises(StructureError, match="primal tree of jvp.*tangent tree has nothing"):
         fd.jvp(lambda x: x["a"], ({"a": 1.0},), ({"b": 1.0},))

@@ -1,5 +1,6 @@
 """Algebra on graphs that keeps the same bits: one pass, and its rules, each of which looks at one instruction."""
 
+import math
 from typing import Any
 
 import attrs
@@ -31,7 +32,9 @@ def simplify(graph: Graph) -> Graph:
 
 def _is(atom: Atom, number: int) -> bool:
     value = _one_value(atom) if isinstance(atom, Constant) else None
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(value == number)
+    if not isinstance(value, int | float | np.floating) or isinstance(value, bool):
+        return False
+    return bool(value == number) and math.copysign(1, value) > 0  # x - -0.0 is not x
 
 
 def _one_value(constant: Constant) -> Any:

@@ -75,8 +75,9 @@ class Emitter:
 
     def constant(self, atom: Constant) -> str:
         value = atom.value
-        if type(value) in (int, bool, type(None), str) or (type(value) in (float, complex) and np.isfinite(value)):
-            return f"({value!r})" if isinstance(value, complex) or (not isinstance(value, bool | str | None) and value < 0) else repr(value)
+        # Not a complex number, whose text loses the sign of a zero: -1j is written (-0-1j), which is 0 - 1j.
+        if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
+            return f"({value!r})" if repr(value).startswith("-") else repr(value)
         moved = self.xp == "cp" and isinstance(value, np.ndarray)
         key = (atom.key, moved)
         if key not in self.shown:

@@ -99,7 +99,8 @@ def _overwritten(
             continue  # it is read in another order, too
         if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
             continue
-        if instruction.name == "where" and x is instruction.inputs[0]:
+        steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
+        if any(step.name == "where" and step.output is y and step.inputs[0] is x for step in steps):
             continue  # the condition is read twice
         return storage
     return None

@@ -13,6 +13,7 @@ from ..core.batch import BatchTracer
 from ..core.tracer import Level, tracers_of
 from ..devices import array_module
 from ..errors import TraceError, describe
+from ..transforms import vmap
 from .graph import Atom, Constant, Graph, Instruction, Variable, evaluate
 from .lines import Line, Placed, user_frame, user_line
 
@@ -99,9 +100,11 @@ class Recorder(Level):
         values = [self.example(leaf) for leaf in leaves]
         if region.composed:
             made = record(region.run, values, region.name)
-            if made.captures:  # traced values that it reaches through its closure belong to this run alone
-                return region.run(*leaves)
-            region, outputs = _Composed(region, made.graph), made.outputs
+            if made.captures:  # traced values that it reaches through its closure belong to this run alone, and so does its rule
+                region, leaves = _Closed(region.name, made.graph), (*leaves, *made.captures)
+            else:
+                region = _Composed(region, made.graph)
+            outputs = made.outputs
         else:
             outputs = region(*values)
         atoms = tuple([self.atom(leaf) for leaf in leaves])
@@ -126,6 +129,31 @@ class _Composed(Region):
         return evaluate(self.graph, leaves)
 
     steps = run
+
+
+class _Closed(Region):
+    """The program of a region whose rule knows traced values by its closure: computed and batched, but not differentiated."""
+
+    def __init__(self, name: str, graph: Graph) -> None:
+        self.name, self.graph = name, graph
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, leaves)
+
+    steps = run
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
+        raise TraceError(
+            f"{self.name} reaches a recorded value through its closure, where the derivative that was given for it does not see it. Give "
+            "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
+        )
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
+        self.forward((), leaves)
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.run, tuple([0 if my else None for my in mine]))
+        return lambda *leaves: _Closed(self.name, record(mapped, map(example_of, leaves), self.name).graph)(*leaves)
 
 
 def example_of(value: Any) -> Any:

@@ -177,6 +177,12 @@ class Tracer:
         function = NUMPY_FUNCTIONS.get(ufunc if method == "__call__" else (ufunc, method))
         if function is None:
             return _refuse_function(ufunc.__name__ + ("" if method == "__call__" else f".{method}"))
+        if kwargs and hasattr(function, "impl"):  # an operation, which knows arrays alone
+            named = ", ".join(f"{name}=" for name in kwargs)
+            raise TraceError(
+                f"np.{ufunc.__name__} of a traced value takes no {named}: say x.astype(dtype) for a dtype, and fd.numpy.where(condition, "
+                "y, x) for a choice of entries."
+            )
         return function(*args, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -5,19 +5,20 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
-from ..errors import DTypeError, RangeError, ShapeError, describe
+from ..devices import array_module
+from ..errors import DTypeError, ShapeError, describe
+from ..ops.indexing import labels as labels_of
 from .activations import softplus
 
 
-def _check_labels(name: str, logits: Any, labels: Any) -> None:
+def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
     if getattr(labels, "dtype", np.dtype("O")).kind not in "iu":
         hint = "labels.argmax(axis=-1)" if getattr(labels, "shape", None) == logits.shape else "labels.astype(int)"
         raise DTypeError(f"{name} takes integer labels, got {describe(labels)}: say {hint}.")
     if labels.shape != logits.shape[:-1]:
         hint = " One-hot labels: say labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
         raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}")
-    if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
-        raise RangeError(f"{name}: labels lie between {labels.min()} and {labels.max()}, the logits have {logits.shape[-1]} classes.")
+    return labels_of(labels, classes=logits.shape[-1], of=name) if array_module(labels) is np else labels
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
@@ -27,7 +28,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     outside the classes (on the CPU; a GPU is not made to wait for the check).
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
-    _check_labels("softmax_cross_entropy", logits, labels)
+    labels = _checked_labels("softmax_cross_entropy", logits, labels)
     picked = fnp.take_along_axis(logits, fnp.expand_dims(labels, -1), axis=-1)
     return fnp.mean(fnp.logsumexp(logits, axis=-1) - picked.reshape(labels.shape))
 
@@ -65,5 +66,5 @@ def mean_squared_error(x: Any, targets: Any) -> Any:
 def accuracy(logits: Any, labels: Any) -> Any:
     """The fraction of examples whose greatest logit is at the label, without derivative: (..., classes), (...) -> a scalar."""
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
-    _check_labels("accuracy", logits, labels)
+    labels = _checked_labels("accuracy", logits, labels)
     return fnp.mean(fnp.argmax(logits, axis=-1) == labels)

@@ -10,7 +10,7 @@ from ..errors import ShapeError
 from ..ops import elementwise as ops
 from .arguments import Array, as_array, beside
 from .creation import zeros_like
-from .elementwise import where
+from .elementwise import astype, where
 from .indexing import take, take_along_axis
 from .reductions import all as all_of
 from .reductions import any as any_of
@@ -68,7 +68,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`. (...), (...) -> (...), bool."""
-    a, b = as_array(a), as_array(b)
+    a, b = (astype(x, np.int8) if x.dtype == bool else x for x in (as_array(a), as_array(b)))
     with np.errstate(invalid="ignore", over="ignore"):
         near = ops.less_equal(ops.absolute(ops.subtract(a, b)), atol + rtol * ops.absolute(b))
     return ops.logical_or(ops.logical_and(near, ops.isfinite(b)), _equal(a, b, equal_nan))

@@ -54,7 +54,7 @@ def angle(z: Any, deg: bool = False) -> Array:
 
 def absolute(x: Any) -> Array:
     """|x|, of complex numbers too; the derivative at 0 is 0."""
-    return ops.hypot(ops.real(x), ops.imag(x)) if is_complex(x) else ops.absolute(x)
+    return ops.modulus(x) if is_complex(x) else ops.absolute(x)
 
 
 abs = absolute
@@ -83,6 +83,8 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
         return ops.positive(as_array(x))
+    if getattr(x, "dtype", np.dtype(type(x))).kind == "f":  # where maximum and minimum would share the derivative on a bound
+        return ops.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
         return ops.minimum(x, max)
     return ops.maximum(x, min) if max is None else ops.clip(x, min, max)
@@ -157,9 +159,13 @@ def sinc(x: Any) -> Array:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
     """NaN and infinities replaced by finite numbers; the derivative there is 0."""
     x = as_array(x)
-    limits = np.finfo(x.dtype) if x.dtype.kind == "f" else None
-    high = posinf if posinf is not None else float(limits.max) if limits else 0
-    low = neginf if neginf is not None else float(limits.min) if limits else 0
+    if x.dtype.kind not in "fc":
+        return ops.positive(x) if x.dtype != bool else x
+    if is_complex(x):
+        return nan_to_num(real(x), copy, nan, posinf, neginf) + 1j * nan_to_num(imag(x), copy, nan, posinf, neginf)
+    limits = np.finfo(x.dtype)
+    high = posinf if posinf is not None else float(limits.max)
+    low = neginf if neginf is not None else float(limits.min)
     x = ops.where(ops.isnan(x), nan, x)
     return ops.where(ops.equal(x, np.inf), high, ops.where(ops.equal(x, -np.inf), low, x))
 

@@ -77,6 +77,12 @@ def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Arr
     return _extreme_index(reductions.argmin, x, axis, keepdims, np.inf)
 
 
+def _floating(x: Any, dtype: Any) -> Array:
+    """`x` in `dtype`; integers, whose sum may be too large for one, in float64."""
+    x = as_array(x)
+    return astype(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else astype(x, np.float64)
+
+
 def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> Array:
     count = reductions.sum(ops.logical_not(missing), axis, None, None, keepdims)
     total = reductions.sum(x, axis, None, None, keepdims)
@@ -87,15 +93,15 @@ def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -
 
 def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """The mean over `axis` of the entries that are not NaN: x (..., n) -> (...), all axes when None."""
-    filled, missing = _filled(x if dtype is None else astype(x, dtype), 0)
+    filled, missing = _filled(_floating(x, dtype), 0)
     return _mean(filled, missing, axis, keepdims)
 
 
 def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """The variance over `axis` of the entries that are not NaN: their squares' distance, divided by their count - ddof."""
-    filled, missing = _filled(x if dtype is None else astype(x, dtype), 0)
+    filled, missing = _filled(_floating(x, dtype), 0)
     centred = ops.where(missing, 0, ops.subtract(filled, _mean(filled, missing, axis, True)))
-    return _mean(ops.square(centred), missing, axis, keepdims, ddof)
+    return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
 def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:

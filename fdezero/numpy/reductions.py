@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..core import Primitive
 from ..errors import refuse_out
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ..values import is_complex
 from .arguments import Array, Axis, as_array, trailing_axes
 from .elementwise import astype, imag, real
-from .shape import flip, line_of
+from .shape import broadcast_to, flip, line_of
 
 
 def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
@@ -23,41 +26,66 @@ def _given(x: Any, out: None, dtype: Any = None) -> Array:
     return as_array(x) if dtype is None else astype(x, dtype)
 
 
-def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The sum over `axis` (all axes when None): x (..., n) -> (...). Empty sums are 0."""
-    x = _given(x, out, dtype)
+def _chosen(x: Array, where: Any, neutral: Any) -> Array:
+    """`x` with what changes no result in the place of the entries that do not count."""
+    return x if where is True else ops.where(as_array(where), x, neutral)
+
+
+def sum(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 0, where: Any = True
+) -> Array:
+    """The sum over `axis` (all axes when None) of the entries `where` it is true: x (..., n) -> (...). Empty sums are `initial`."""
+    x = _chosen(_given(x, out, dtype), where, 0)
     y = _over(reduce.sum_axes, x, axis, keepdims)
+    y = y if type(initial) is int and initial == 0 else ops.add(y, initial)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
-def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The product over `axis`. Zeros among the entries are no trouble to the derivative. x (..., n) -> (...), all axes when None."""
-    x = _given(x, out, dtype)
+def prod(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 1, where: Any = True
+) -> Array:
+    """The product over `axis` of the entries `where` it is true: x (..., n) -> (...), all axes when None.
+
+    Zeros among them are no trouble to the derivative.
+    """
+    x = _chosen(_given(x, out, dtype), where, 1)
     y = _over(reduce.product_of, x, axis, keepdims)
+    y = y if type(initial) is int and initial == 1 else ops.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
 
-def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The greatest entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _over(reduce.maximum_of, _given(x, out), axis, keepdims)
+def _extreme(reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keepdims: bool, initial: Any, where: Any) -> Array:
+    if initial is None:
+        if where is not True:
+            raise ValueError(f"{reduction.name} over a part of the entries, where=, needs initial=, the result where there are none.")
+        return _over(reduction, x, axis, keepdims)
+    x = ops.where(as_array(where), x, ops.stop_gradient(initial))
+    if not x.size:  # NumPy has no extreme of nothing
+        return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
+    return beyond(_over(reduction, x, axis, keepdims), initial)
 
 
-def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The least entry over `axis`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _over(reduce.minimum_of, _given(x, out), axis, keepdims)
+def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
+    """The greatest entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
+    return _extreme(reduce.maximum_of, ops.maximum, _given(x, out), axis, keepdims, initial, where)
+
+
+def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
+    """The least entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
+    return _extreme(reduce.minimum_of, ops.minimum, _given(x, out), axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether any entry over `axis` is true: x (..., n) -> (...), all axes when None."""
-    return _over(reduce.any_of, _given(x, out), axis, keepdims)
+    return _over(reduce.any_of, _chosen(_given(x, out), where, False), axis, keepdims)
 
 
-def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
     """Whether all entries over `axis` are true: x (..., n) -> (...), all axes when None."""
-    return _over(reduce.all_of, _given(x, out), axis, keepdims)
+    return _over(reduce.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
@@ -67,11 +95,16 @@ def _count(x: Array, axes: tuple[int, ...]) -> int:
     return count
 
 
-def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
-    """The mean over `axis`; float16 is summed in float32, integers give float64, as in NumPy. x (..., n) -> (...), all axes when None."""
+def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
+    """The mean over `axis` of the entries `where` it is true; float16 is summed in float32, integers give float64, as in NumPy."""
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
-        return astype(mean(x, axis, "float32", None, keepdims), x.dtype)
+        return astype(mean(x, axis, "float32", None, keepdims, where=where), x.dtype)
+    if x.dtype.kind not in "fc":  # whose sum may be too large for an integer
+        x = astype(x, np.float64)
+    if where is not True:
+        count = sum(broadcast_to(as_array(where), x.shape), axis, None, None, keepdims)
+        return sum(x, axis, None, None, keepdims, where=where) / astype(count, np.finfo(x.dtype).dtype)
     axes = trailing_axes(axis, x.ndim)
     return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
 
@@ -84,8 +117,10 @@ def squared_size(x: Array) -> Array:
 def var(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
 ) -> Array:
-    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof. x (..., n) -> (...), all axes when None."""
+    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof; in the dtypes of `mean`."""
     x = _given(x, out, dtype)
+    if str(x.dtype) == "float16":
+        return astype(var(x, axis, "float32", None, ddof, keepdims, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = ops.subtract(x, mean(x, axes, None, None, True))
     return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))

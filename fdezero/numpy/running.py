@@ -123,8 +123,8 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     n = x.shape[-1]
     if n <= edge_order or edge_order not in (1, 2):
         raise ShapeError(f"gradient: an axis of {n} entries is too short for edge_order={edge_order}, which is 1 or 2.")
-    if spacing.dtype.kind != "f":
-        spacing = astype(spacing, x.dtype)
+    dtype = np.finfo(x.dtype).dtype  # a distance widens nothing
+    spacing = spacing if spacing.dtype == dtype else astype(spacing, dtype)
     widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
     rises = ops.divide(diff(x), widths)  # the slope between neighbours
 

@@ -14,6 +14,7 @@ square: x0 * x0.
 reciprocal: 1 / x0.
 power: x0 to the power x1.
 absolute: |x0|; the derivative at 0 is 0.
+modulus: |x0| of complex numbers; the derivative at 0 is 0.
 remainder: x0 modulo x1, of the sign of x1.
 fmod: The remainder of x0 / x1, of the sign of x0, as in C.
 exp: e to the power x0.

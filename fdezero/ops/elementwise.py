@@ -15,6 +15,7 @@ from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..values import is_complex
+from . import shape
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -23,7 +24,11 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
     if not hasattr(unwrap(exponent), "shape"):  # a number, which NumPy has powers of its own for: 0.5, -1 and others
         if is_shown(exponent):
-            return exponent * x ** (exponent - 1) if unwrap(exponent) else np.zeros_like(x)
+            if not unwrap(exponent):
+                return np.zeros_like(x)
+            if not hasattr(unwrap(x), "shape") and not (is_shown(x) and unwrap(x)):
+                x = shape.as_array(x)  # Python's own power of zero is an error where it is infinite
+            return exponent * x ** (exponent - 1)
         return np.where(exponent == 0, 0, exponent * x ** (exponent - 1))
     constant = (exponent == 0) & (x == 0)
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
@@ -57,6 +62,14 @@ power = elementwise(
     impl=operator.pow,
 )
 absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)")
+# |x| of complex numbers: of t * conj(x) / |x|, which both modes take the real part of, or leave complex, by their dtypes.
+modulus = elementwise(
+    "modulus",
+    lambda t, y, x0: _share_of_length(t, y) * np.conjugate(x0),
+    c="",
+    impl=np.absolute,
+    write="xp.absolute({0}, out={out})",
+)
 remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER)
 fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import Linear, discrete, linear
 from ..devices import array_module
+from ..errors import RangeError
 from .shape import common_loops
 
 
@@ -85,6 +86,21 @@ def _winners(index: Any, *, size: int) -> Any:
         xp.maximum.at(last, full, numbers)
     return last[full]
 
+
+def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
+    if x.size and not 0 <= x.min() <= x.max() < classes:
+        raise RangeError(f"{of}: labels lie between {x.min()} and {x.max()}, the logits have {classes} classes.")
+    out[...] = x
+
+
+def _labels(x: Any, *, classes: int, of: str) -> Any:
+    y = np.empty_like(x)
+    _write_labels(y, x, classes=classes, of=of)
+    return y
+
+
+# x, whose entries must be labels of so many classes: an operation, so that compiled code looks, too.
+labels = discrete("labels", _labels, write=_write_labels)
 
 winners = discrete("winners", _winners, core=1)
 

@@ -59,7 +59,7 @@ def detected(line: Line) -> str:
     if not line.is_finite(far) or not line.is_finite(-far):
         far = near * 4
         if not line.is_finite(far) or not line.is_finite(-far):
-            return ""
+            return "it is defined on one side only"  # as far as any difference can be taken
     slopes = zip(_jumps(line, far), _jumps(line, near), line.slopes(far), line.slopes(near), strict=True)
     for k, (coarse, fine, slow, steep) in enumerate(slopes):
         noise = _noise(line, k)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
-from ..core.kinds import zeros_like
+from ..core.kinds import Aval, zeros_like
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError, called, describe
@@ -37,10 +37,11 @@ class _Rule:
             if bound.kwargs:
                 raise StructureError(f"{self.name} has a rule, which knows arguments by position, but {', '.join(bound.kwargs)} has none.")
         call = _Call(self.name, args, self.nondiff_argnums)
-        if not any(isinstance(leaf, Tracer) for leaf in call.values):
+        values = call.handed_over()
+        if not any(isinstance(leaf, Tracer) for leaf in values):
             return self.function(*args)
         region, structure = self.region(call)
-        outputs = region(*call.values)
+        outputs = region(*values)
         return trees.unflatten(structure[0], outputs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -76,6 +77,14 @@ class _Call:
                     f"{name}: argument {trees.paths(args)[place]} has no derivative (nondiff_argnums), but {level.name} differentiates by "
                     "it. Give fd.stop_gradient(x) if that is what you mean, or take it out of nondiff_argnums."
                 )
+
+    def handed_over(self) -> list[Any]:
+        """The values, of which shapes and dtypes alone are left here: a tape that knows the call, and is known by it, is a cycle."""
+        values, self.values = self.values, []
+        for place, value in zip(self.places, values, strict=True):
+            self.leaves[place] = Aval(as_array(value)) if isinstance(value, Tracer) else value
+        self.args = trees.unflatten(self.treedef, self.leaves)
+        return values
 
     def full(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """All arguments, from values."""

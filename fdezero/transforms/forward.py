@@ -27,7 +27,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):
             if shape_of(leaf) != shape_of(t):
-                raise ShapeError(f"{level.name}: the tangent of leaf {i} is {describe(t)}, its primal {describe(leaf)}; shapes must agree.")
+                path = trees.flatten_with_path(primals, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
+                raise ShapeError(f"{level.name}: the tangent of primal {path} is {describe(t)}, its primal {describe(leaf)}.")
             traced[i] = ForwardTracer(level, leaf, as_dtype(t, own_dtype(leaf)))
     try:
         result = function(*trees.unflatten(treedef, traced))
