@@ -76,7 +76,7 @@ COMPLEX_UNARY = (
     "negative positive square reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
     "arccosh arctanh sigmoid"
 ).split()
-BINARY = "add subtract multiply divide arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+BINARY = "add subtract multiply divide quotient scaled arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 POSITIVE_DEFINITE = {"cholesky"}
 W = (None, None, None)
 
@@ -256,7 +256,7 @@ def _complex_samples(sample: Any) -> None:
         sample(name, np.asarray(z[0, 0]))
     for name in COMPLEX_UNARY:
         sample(name, 0.5 + between(0.3, 1.2, 2, 3) + 1j * between(-0.9, 0.9, 2, 3))
-    for name in ("add", "subtract", "multiply", "divide"):
+    for name in ("add", "subtract", "multiply", "divide", "quotient", "scaled"):
         sample(name, z, w)
         sample(name, z, between(1, 2, 3))
         sample(name, between(1, 2, 3), z)

@@ -87,7 +87,7 @@ class TestNans:
     def test_backward_names_the_line_of_the_forward_operation(self) -> None:
         error = nan_error(fd.grad(root), ZERO)
         assert at(error, "root of 0")
-        assert error.operation == "divide"
+        assert error.operation == "quotient"
         assert error.line.rule == "backward pass of sqrt"
         assert "in the backward pass of sqrt, which ran at\n" in str(error)
 
@@ -100,9 +100,7 @@ class TestNans:
     def test_a_branch_that_is_not_taken(self) -> None:
         plain = fd.debug(not_taken, nans=True)(ZERO)
         assert plain == 3.0
-        error = nan_error(fd.grad(not_taken), ZERO)
-        assert at(error, "the branch not taken")
-        assert "backward pass of sqrt" in str(error)
+        assert bits(fd.debug(fd.grad(not_taken), nans=True)(ZERO)) == bits(np.array([0.5, 0.0, 0.25]))
 
     def test_the_derivative_of_a_derivative(self) -> None:
         def second(x: Any) -> Any:
@@ -213,7 +211,7 @@ class TestNans:
     def test_python_numbers(self) -> None:
         error = nan_error(fd.grad(lambda x: np.sqrt(x)), 0.0)
         assert error.line.rule == "backward pass of sqrt"
-        assert "divide made an infinity, of\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
+        assert "quotient made an infinity, of\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
 
     def test_what_the_user_wrote_is_no_mistake(self) -> None:
         def masked(x: Any, mask: Any) -> Any:

@@ -1,6 +1,7 @@
 """What was once wrong, each as a test of its own, with the reason."""
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.errors import KinkError, RangeError, ShapeError, TraceError
-from fdezero.testing import check_grads
+from fdezero.testing import assert_trees_close, check_grads
 
 
 def assert_bits(got: Any, expected: Any) -> None:
@@ -234,3 +235,41 @@ def test_a_point_too_near_the_edge_of_a_domain_is_no_wrong_gradient() -> None:
     for x in (1.1e-6, 2e-6, 3.9e-6):  # where the smallest step stays inside, and the next one does not
         with pytest.raises(KinkError, match="one side only"):
             check_grads(np.sqrt, [np.array([x])])
+
+
+NOT_TAKEN: dict[str, Callable[[Any], Any]] = {
+    "sqrt": lambda x: np.where(x > 0, np.sqrt(x), 0),
+    "log": lambda x: np.where(x > 0, np.log(x), 0),
+    "log1p": lambda x: np.where(x > 0, np.log1p(-1 / np.where(x > 0, 2, 1) + x * 0), 0),
+    "reciprocal": lambda x: np.where(x != 0, 1 / x, 0),
+    "quotient": lambda x: np.where(x != 0, np.sin(x) / x, 1),
+    "power": lambda x: np.where(x > 0, x**0.5, 0),
+    "power of an array": lambda x: np.where(x > 0, x ** np.full(np.shape(x), 0.3), 0),
+    "arcsin": lambda x: np.where(abs(x) < 1, np.arcsin(x / 0.5), 0),
+    "arctan2": lambda x: np.where(x != 0, np.arctan2(x, x * 2), 0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+@pytest.mark.parametrize("function", NOT_TAKEN.values(), ids=NOT_TAKEN)
+def test_no_nan_comes_from_a_branch_that_is_not_taken(function: Callable[[Any], Any]) -> None:
+    x = np.array([-1.0, 0.0, 0.3])
+
+    def total(x: Any) -> Any:
+        return np.sum(function(x))
+
+    first = fd.grad(total)
+    assert np.isfinite(first(x)).all()
+    assert np.isfinite(fd.jvp(function, (x,), (np.ones(3),))[1]).all()
+    for same in (fd.compile(first), fd.grad(fd.compile(total))):
+        assert all(same(x).tobytes() == first(x).tobytes() for _ in range(3))
+    assert_trees_close(fd.vmap(fd.grad(function))(x), first(x), 1e-12)
+
+
+def test_a_slope_of_nothing_keeps_the_second_derivative() -> None:
+    assert fd.grad(fd.grad(lambda x: 0.5 * np.log(x) ** 2))(1.0) == 1.0
+    assert fd.grad(fd.grad(lambda x: (np.sqrt(x) - 1) ** 2))(1.0) == pytest.approx(0.5)
+    with np.errstate(all="ignore"):
+        assert fd.grad(np.sqrt)(0.0) == np.inf
+        assert fd.grad(np.log)(0.0) == np.inf
+        assert np.isnan(fd.grad(np.log)(np.nan))

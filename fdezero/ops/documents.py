@@ -12,6 +12,8 @@ negative: -x0.
 positive: x0 itself.
 square: x0 * x0.
 reciprocal: 1 / x0.
+quotient: x0 / x1, and 0 for 0 / 0 and 0 / NaN.
+scaled: x0 * x1, and 0 for 0 times infinity or NaN.
 power: x0 to the power x1.
 absolute: |x0|; the derivative at 0 is 0.
 modulus: |x0| of complex numbers; the derivative at 0 is 0.

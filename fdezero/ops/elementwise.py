@@ -45,18 +45,63 @@ def _log_of_base(y: Any, x: Any) -> Any:
     return np.log(np.where(x > 0, x, 1))
 
 
+# Products with slopes that may be infinite or NaN: what has no say in a result, t = 0, has none in a gradient. So where(x > 0, sqrt(x), 0)
+# has the derivative 0 at 0, and not 0 * inf. Where the slope is finite they are plain products, to every order.
+def _quotient(t: Any, x: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        y = t / x
+    return _unless_dead(t, y)
+
+
+def _scaled(t: Any, slope: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        y = t * slope
+    return _unless_dead(t, y)
+
+
+def _unless_dead(t: Any, y: Any) -> Any:
+    """y, and 0 where t is 0 and y NaN."""
+    y = np.where((t == 0) & np.isnan(y), 0, y)
+    return y if y.shape else y[()]
+
+
+quotient: Elementwise = elementwise(
+    "quotient",
+    lambda t, x1: quotient(t, x1),
+    lambda t, y, x1: -quotient(t * y, x1),
+    c="x0 == 0 && !(x1 == x1 && x1 != 0) ? x0 * 0 : x0 / x1",
+    impl=_quotient,
+    expand=True,
+)
+scaled: Elementwise = elementwise(
+    "scaled",
+    lambda t, x1: scaled(t, x1),
+    lambda t, x0: t * x0,
+    c="x0 == 0 && !(x1 - x1 == 0) ? x0 * 0 : x0 * x1",
+    impl=_scaled,
+    expand=True,
+)
+
+
+def _over(t: Any, divisor: Any) -> Any:
+    """t / divisor, whose zeros are looked after unless it is a plain number, which is none."""
+    return t / divisor if isinstance(divisor, int | float) and divisor else quotient(t, divisor)
+
+
 # Arithmetic
 add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add)
 subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub)
 multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul)
-divide = elementwise("divide", lambda t, x1: t / x1, lambda t, y, x1: -t * y / x1, c="x0 / x1", impl=operator.truediv)
+divide = elementwise(
+    "divide", lambda t, x1: _over(t, x1), lambda t, x0, x1: -_over(_over(t, x1) * x0, x1), c="x0 / x1", impl=operator.truediv
+)
 negative = elementwise("negative", -1, c="-x0", impl=operator.neg)
 positive = elementwise("positive", 1, c="x0", impl=operator.pos)
 square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0")
-reciprocal = elementwise("reciprocal", lambda t, y: -t * y * y, c="1 / x0")
+reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c="1 / x0")
 power = elementwise(
     "power",
-    lambda t, x0, x1: t * _power_slope(x0, x1),
+    lambda t, x0, x1: scaled(t, _power_slope(x0, x1)),
     lambda t, y, x0: t * (y * _log_of_base(y, x0)),
     c="pow(x0, x1)",
     impl=operator.pow,
@@ -77,12 +122,12 @@ fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(
 exp = elementwise("exp", lambda y: y, c="exp(x0)")
 exp2 = elementwise("exp2", lambda y: y * LN2, c="exp2(x0)")
 expm1 = elementwise("expm1", lambda y: y + 1, c="expm1(x0)")
-log = elementwise("log", lambda t, x0: t / x0, c="log(x0)")
-log2 = elementwise("log2", lambda t, x0: t / (x0 * LN2), c="log2(x0)")
-log10 = elementwise("log10", lambda t, x0: t / (x0 * LN10), c="log10(x0)")
-log1p = elementwise("log1p", lambda t, x0: t / (1 + x0), c="log1p(x0)")
-sqrt = elementwise("sqrt", lambda t, y: t / (2 * y), c="sqrt(x0)")
-cbrt = elementwise("cbrt", lambda t, y: t / (3 * y * y), c="cbrt(x0)")
+log = elementwise("log", lambda t, x0: quotient(t, x0), c="log(x0)")
+log2 = elementwise("log2", lambda t, x0: quotient(t, x0 * LN2), c="log2(x0)")
+log10 = elementwise("log10", lambda t, x0: quotient(t, x0 * LN10), c="log10(x0)")
+log1p = elementwise("log1p", lambda t, x0: quotient(t, 1 + x0), c="log1p(x0)")
+sqrt = elementwise("sqrt", lambda t, y: quotient(t, 2 * y), c="sqrt(x0)")
+cbrt = elementwise("cbrt", lambda t, y: quotient(t, 3 * y * y), c="cbrt(x0)")
 logaddexp = elementwise(
     "logaddexp",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1)),
@@ -113,13 +158,13 @@ def _share_of_length(x: Any, length: Any) -> Any:
 sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)")
 cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)")
 tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)")
-arcsin = elementwise("arcsin", lambda t, x0: t / np.sqrt(1 - x0 * x0), c="asin(x0)")
-arccos = elementwise("arccos", lambda t, x0: -t / np.sqrt(1 - x0 * x0), c="acos(x0)")
+arcsin = elementwise("arcsin", lambda t, x0: quotient(t, np.sqrt(1 - x0 * x0)), c="asin(x0)")
+arccos = elementwise("arccos", lambda t, x0: -quotient(t, np.sqrt(1 - x0 * x0)), c="acos(x0)")
 arctan = elementwise("arctan", lambda t, x0: t / (1 + x0 * x0), c="atan(x0)")
 arctan2 = elementwise(
     "arctan2",
-    lambda t, x0, x1: t * x1 / (x0 * x0 + x1 * x1),
-    lambda t, x0, x1: -t * x0 / (x0 * x0 + x1 * x1),
+    lambda t, x0, x1: quotient(t * x1, x0 * x0 + x1 * x1),
+    lambda t, x0, x1: -quotient(t * x0, x0 * x0 + x1 * x1),
     c="atan2(x0, x1)",
 )
 hypot = elementwise(
@@ -129,8 +174,8 @@ sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)")
 cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)")
 tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)")
 arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)")
-arccosh = elementwise("arccosh", lambda t, x0: t / (np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)")
-arctanh = elementwise("arctanh", lambda t, x0: t / (1 - x0 * x0), c="atanh(x0)")
+arccosh = elementwise("arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)")
+arctanh = elementwise("arctanh", lambda t, x0: quotient(t, 1 - x0 * x0), c="atanh(x0)")
 deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295")
 rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
 
