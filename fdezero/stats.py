@@ -182,9 +182,31 @@ class Dirichlet:
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
 
-categorical, dirichlet = Categorical(), Dirichlet()
+class MultivariateNormal:
+    """Normal distributions of vectors."""
+
+    @staticmethod
+    def logpdf(x: Any, mean: Any, cov: Any) -> Array:
+        """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
+
+        By Cholesky's factor of cov. Raises ShapeError where the axes do not fit, MatrixError for a cov that is not positive definite.
+        """
+        x, mean, cov = _promoted(x, mean, cov)
+        n = x.shape[-1:]
+        if not n or mean.shape[-1:] not in (n, ()) or cov.shape[-2:] != n + n:
+            raise ShapeError(
+                f"stats.multivariate_normal: x {describe(x)} has vectors on its last axis; mean {describe(mean)} must have the same axis, "
+                f"and cov {describe(cov)} that axis twice."
+            )
+        factor = fnp.linalg.cholesky(cov)
+        z = fnp.squeeze(fnp.linalg.solve(factor, fnp.expand_dims(x - mean, -1)), -1)
+        spread = fnp.sum(fnp.log(fnp.diagonal(factor, 0, -2, -1)), -1)
+        return -0.5 * fnp.sum(z * z, -1) - spread - n[0] * LOG_ROOT_TAU
+
+
+categorical, dirichlet, multivariate_normal = Categorical(), Dirichlet(), MultivariateNormal()
 
 __all__ = [
-    "bernoulli", "beta", "binom", "categorical", "cauchy", "dirichlet", "expon", "gamma", "laplace", "lognorm", "norm", "poisson", "t",
-    "uniform",
+    "bernoulli", "beta", "binom", "categorical", "cauchy", "dirichlet", "expon", "gamma", "laplace", "lognorm", "multivariate_normal",
+    "norm", "poisson", "t", "uniform",
 ]  # fmt: skip

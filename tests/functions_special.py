@@ -60,6 +60,7 @@ def _stats_cases() -> list[Case]:
     case("poisson", np.array([1, 2, 6]), POSITIVE, loc=1)
     case("categorical", np.array([2, 0]), POSITIVE, numpy=_log_probability)
     case("dirichlet", UNIT[0] / UNIT[0].sum(), POSITIVE[0] + 0.3, d=1)  # x must sum up to 1: its derivative is in test_stats.py
+    case("multivariate_normal", REAL[0], REAL[0] * 0.5, np.eye(REAL.shape[-1]) + 0.3)
     return made
 
 

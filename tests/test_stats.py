@@ -11,7 +11,7 @@ import scipy.stats
 import fdezero as fd
 from fdezero import stats
 from fdezero.errors import ShapeError
-from fdezero.testing import assert_trees_close, assert_trees_equal
+from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 X = np.array([-np.inf, -2.5, -1.0, -0.0, 0.3, 0.9, 1.0, 2.0, 7.0, np.inf, np.nan])
 LOC_SCALE = ((), (0.3,), (0.3, 2), (0, -1.0), (0.1, np.array([[1.0], [-1.0]])))
@@ -138,3 +138,14 @@ def test_on_the_gpu(gpu: Any) -> None:
     assert_trees_close(fd.to_numpy(there), stats.categorical.logpmf(labels, p), 1e-6)
     there = stats.dirichlet.logpdf(gpu.asarray(p), gpu.asarray(p + 1))
     assert_trees_close(fd.to_numpy(there), stats.dirichlet.logpdf(p, p + 1), 1e-5)
+
+
+def test_multivariate_normal() -> None:
+    mean, cov = np.array([0.3, -1.0]), np.array([[2.0, 0.4], [0.4, 0.5]])
+    x = np.array([[0.1, 0.2], [1.0, -1.0], [0.3, -1.0]])
+    assert_trees_close(stats.multivariate_normal.logpdf(x, mean, cov), scipy.stats.multivariate_normal.logpdf(x, mean, cov), 1e-13)
+    each = stats.multivariate_normal.logpdf(x, np.zeros(2), np.stack([cov, 2 * cov, 3 * cov]))
+    assert_trees_close(each[1], scipy.stats.multivariate_normal.logpdf(x[1], np.zeros(2), 2 * cov), 1e-13)
+    check_grads(stats.multivariate_normal.logpdf, (x, mean, cov), order=2)
+    with pytest.raises(ShapeError, match=r"multivariate_normal: x float64\[3,2\].*cov float64\[3,3\]"):
+        stats.multivariate_normal.logpdf(x, mean, np.eye(3))

@@ -85,7 +85,8 @@ scaled: Elementwise = elementwise(
 
 def _over(t: Any, divisor: Any) -> Any:
     """t / divisor, whose zeros are looked after unless it is a plain number, which is none."""
-    return t / divisor if isinstance(divisor, int | float) and divisor else quotient(t, divisor)
+    plain = isinstance(divisor, int | float) and divisor != 0 and divisor == divisor
+    return t / divisor if plain else quotient(t, divisor)
 
 
 # Arithmetic
