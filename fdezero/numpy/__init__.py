@@ -55,18 +55,20 @@ from .joining import (
     atleast_3d,
     block,
     column_stack,
+    delete,
     dsplit,
     dstack,
     fliplr,
     flipud,
     hsplit,
+    insert,
     resize,
     rollaxis,
     rot90,
     unstack,
     vsplit,
 )
-from .matrices import cross, diag, diagflat, i0, ix_, kron, matvec, meshgrid, tril, triu, vecdot, vecmat
+from .matrices import cross, diag, diagflat, fill_diagonal, i0, ix_, kron, matvec, meshgrid, tril, triu, vecdot, vecmat
 from .nans import (
     nanargmax,
     nanargmin,
@@ -83,7 +85,7 @@ from .nans import (
     nansum,
     nanvar,
 )
-from .polynomials import convolve, correlate, poly, polyadd, polyder, polyint, polymul, polysub, polyval, vander
+from .polynomials import convolve, correlate, poly, polyadd, polyder, polydiv, polyfit, polyint, polymul, polysub, polyval, roots, vander
 from .products import diagonal, dot, einsum, inner, matmul, outer, tensordot, trace, vdot
 from .reductions import (
     all,
@@ -163,9 +165,11 @@ from .sorting import (
     extract,
     flatnonzero,
     histogram,
+    lexsort,
     partition,
     searchsorted,
     sort,
+    sort_complex,
     trim_zeros,
 )
 from .statistics import average, corrcoef, cov, median, percentile, ptp, quantile

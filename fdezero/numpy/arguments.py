@@ -62,6 +62,11 @@ def trailing_axis(axis: int, ndim: int) -> int:
     return axis - ndim if axis >= 0 else axis
 
 
+def axis_of_number(axis: Any, ndim: int) -> Any:
+    """None where `axis` is 0 or -1 of a value without axes, as NumPy's ufuncs and argmax allow it; else `axis`."""
+    return None if not ndim and axis in (0, -1) else axis
+
+
 def trailing_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """All axes named by `axis` (None: every one), counted from the end, in order."""
     if axis is None:

@@ -75,7 +75,13 @@ def power(x: Any, exponent: Any) -> Array:
     return ops.power(x, exponent)
 
 
-pow = float_power = power
+pow = power
+
+
+def float_power(x: Any, exponent: Any) -> Array:
+    """x ** exponent in float64, or complex128: narrower numbers are widened first."""
+    dtype = np.result_type(as_array(x).dtype, as_array(exponent).dtype, np.float64)
+    return ops.power(astype(x, dtype), astype(exponent, dtype))
 
 
 def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:

@@ -11,7 +11,7 @@ from ..errors import ImmutableError, ShapeError, describe, refuse_out
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
-from .arguments import Array, as_array
+from .arguments import Array, as_array, trailing_axis
 from .elementwise import astype, nonzero
 from .reductions import argsort
 from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
@@ -81,7 +81,7 @@ def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     x, indices = as_array(x), as_array(indices)
     if axis is None:
         x, axis = ravel(x), 0
-    return _gather(x, [indices], axis % x.ndim)
+    return _gather(x, [indices], trailing_axis(axis, x.ndim) + x.ndim)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import to_numpy
 from ..errors import ShapeError, describe
-from .arguments import Array, as_array, trailing_axis
+from .arguments import Array, as_array, plain_values, trailing_axis
+from .elementwise import astype
 from .indexing import take
 from .shape import (
+    broadcast_to,
     concatenate,
     expand_dims,
     flip,
+    line_of,
     moveaxis,
     ravel,
     reshape,
@@ -50,6 +54,37 @@ def dstack(arrays: Sequence[Any]) -> Array:
 def append(x: Any, values: Any, axis: int | None = None) -> Array:
     """`values` behind `x` along `axis` (both flattened when None)."""
     return concatenate([ravel(x), ravel(values)] if axis is None else [as_array(x), as_array(values)], axis or 0)
+
+
+def insert(x: Any, indices: Any, values: Any, axis: int | None = None) -> Array:
+    """`x` (both flattened when `axis` is None) with `values`, cast to its dtype, put in before the entries at `indices`.
+
+    `indices` are a number, a slice, a list or an array of integers, or a mask, as for numpy.insert, and are no part of a batch.
+    """
+    x, axis = line_of(x, axis)
+    n, places = x.shape[axis], _chosen_indices(indices, x.shape[axis], "insert")
+    values = astype(values, x.dtype)
+    values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
+    if not places.ndim:  # with one place the values may have any length along the axis, which NumPy takes for their first
+        values = moveaxis(values, 0, axis)
+    count = values.shape[axis] if places.size == 1 else places.size
+    wide = broadcast_to(values, tuple(count if i == axis else m for i, m in enumerate(x.shape, -x.ndim)))
+    return take(concatenate([x, wide], axis), np.insert(np.arange(n), places, np.arange(n, n + count)), axis)
+
+
+def delete(x: Any, indices: Any, axis: int | None = None) -> Array:
+    """`x` (flattened when `axis` is None) without the entries at `indices`, given as for insert."""
+    x, axis = line_of(x, axis)
+    places = _chosen_indices(indices, x.shape[axis], "delete")
+    return take(x, np.delete(np.arange(x.shape[axis]), places), axis)
+
+
+def _chosen_indices(indices: Any, n: int, what: str) -> Any:
+    """`indices` of an axis of `n` entries as a NumPy array of integers."""
+    if isinstance(indices, slice):
+        return np.arange(n)[indices]
+    places = np.asarray(to_numpy(plain_values(as_array(indices), what)))
+    return np.flatnonzero(places) if places.dtype == bool else places if places.size else places.astype(int)
 
 
 def block(arrays: Any) -> Array:
@@ -113,7 +148,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
 def rollaxis(x: Any, axis: int, start: int = 0) -> Array:
     """The axis `axis` brought to stand before the axis `start`."""
     x = as_array(x)
-    axis, start = axis % x.ndim, start + x.ndim if start < 0 else start
+    axis, start = trailing_axis(axis, x.ndim) + x.ndim, start + x.ndim if start < 0 else start
     return moveaxis(x, axis, start - 1 if axis < start else start)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from ..devices import array_module
-from ..errors import ShapeError, describe
+from ..errors import ImmutableError, ShapeError, describe
 from ..ops import elementwise as ops
 from .arguments import Array, as_array
 from .elementwise import astype, conjugate, nonzero
+from .indexing import at
+from .joining import resize
 from .products import diagonal, matmul
 from .reductions import mean
 from .shape import broadcast_to, concatenate, expand_dims, moveaxis, pad, ravel, reshape, slice_axis, squeeze
@@ -52,6 +54,26 @@ def diagflat(x: Any, k: int = 0) -> Array:
     return diag(ravel(x), k)
 
 
+def fill_diagonal(x: Any, value: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
+    """`x` (n, m), or of more axes of one length, with `value` on its diagonal; several values in turn, over and over.
+
+    With `wrap` the diagonal of a tall matrix begins again below. NumPy's writes into `x`: say `inplace=False`, as with JAX.
+    Raises ImmutableError without it, and ShapeError.
+    """
+    x = as_array(x)
+    if inplace:
+        raise ImmutableError(f"fill_diagonal would write into {describe(x)}. Write x = fd.numpy.fill_diagonal(x, value, inplace=False).")
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(f"fill_diagonal expects a matrix, or more axes of one length, got {describe(x)}.")
+    columns = x.shape[-1]
+    step = 1 + sum(math.prod(x.shape[i:]) for i in range(1, x.ndim))
+    places = range(0, x.size if wrap or x.ndim > 2 else min(x.size, columns * columns), step)
+    if not places:
+        return x
+    values = resize(value, len(places))
+    return reshape(at(ravel(x))[places.start : places.stop : step].set(values), x.shape)
+
+
 def kron(x: Any, y: Any) -> Array:
     """The Kronecker product: every entry of x times the whole of y, axis by axis (n,), (m,) -> (n * m,)."""
     x, y = as_array(x), as_array(y)
@@ -66,8 +88,10 @@ def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     """The vector product of three components: x, y (..., 3) -> (..., 3)."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = moveaxis(as_array(x), axisa, -1), moveaxis(as_array(y), axisb, -1)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
+    x, y = as_array(x), as_array(y)
+    if x.ndim and y.ndim:
+        x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
+    if x.shape[-1:] != (3,) or y.shape[-1:] != (3,):
         raise ShapeError(f"cross expects three components, got {describe(x)} and {describe(y)} with the components last.")
     (x0, x1, x2), (y0, y1, y2) = ([slice_axis(z, -1, i, i + 1) for i in range(3)] for z in (x, y))
     parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]

@@ -10,6 +10,7 @@ from ..errors import RangeError
 from ..ops import elementwise as ops
 from . import reductions, running
 from .arguments import Array, Axis, as_array, beside
+from .creation import zeros_like
 from .elementwise import astype
 from .statistics import ordered_lines, quantile_of_lines
 
@@ -112,6 +113,9 @@ def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
 def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
     lines, shape = ordered_lines(x, axis)  # NaN comes last
+    if not lines.shape[-1]:
+        q = as_array(q)
+        return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
     count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
     return quantile_of_lines(lines, ops.maximum(count, 1), beside(q, x), shape, method, keepdims)
 

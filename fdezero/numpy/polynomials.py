@@ -4,14 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from ..core import unwrap
+from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import ShapeError, describe
+from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import products
+from . import linalg
 from .arguments import Array, as_array, beside, inexact
 from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem
+from .reductions import squared_size
+from .reductions import sum as sum_of
 from .shape import atleast_1d, concatenate, expand_dims, flip, pad, promoted, slice_axis
 
 
@@ -62,6 +67,63 @@ def polysub(p: Any, q: Any) -> Array:
 def polymul(p: Any, q: Any) -> Array:
     """The product of two polynomials: p (n,), q (m,) -> (n + m - 1,); leading zeros stay, as shapes know no values."""
     return convolve(p, q)
+
+
+def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
+    """(quotient, remainder) of two polynomials: u (n,), v (m,) -> (n - m + 1,), (m - 1,), at least one coefficient each.
+
+    Leading zeros of the remainder stay, and one in `v` divides by zero, as shapes know no values.
+    """
+    u, v = promoted([inexact(atleast_1d(u)), inexact(atleast_1d(v))])
+    steps, degree = u.shape[0] - v.shape[0] + 1, v.shape[0] - 1
+    zero = zeros_like(u, shape=(1,))
+    quotient = []
+    for _ in range(steps):
+        quotient.append(ops.divide(slice_axis(u, 0, 0, 1), getitem(v, 0)))
+        u = slice_axis(u, 0, 1, None)
+        head = ops.subtract(slice_axis(u, 0, 0, degree), ops.multiply(quotient[-1], slice_axis(v, 0, 1, None)))
+        u = concatenate([head, slice_axis(u, 0, degree, None)])
+    return concatenate(quotient) if quotient else zero, u if u.shape[0] else zero
+
+
+def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = None) -> Array:
+    """The polynomial of degree `deg` nearest to y (n,) or (n, k) at x (n,), by least squares: (deg + 1,) or (deg + 1, k).
+
+    `w` (n,) weighs the distances, not their squares. Singular values below rcond (n * eps) times the greatest count as 0.
+    """
+    x, y = inexact(x), inexact(y)
+    if x.ndim != 1 or not x.size or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
+        raise ShapeError(f"polyfit expects x (n,) and y (n,) or (n, k), with n > 0, got {describe(x)} and {describe(y)}.")
+    if deg < 0:
+        raise RangeError(f"polyfit: the degree must be 0 or more, got {deg}.")
+    powers = vander(x, deg + 1)
+    if w is not None:
+        w = beside(w, x)
+        if w.shape != x.shape:
+            raise ShapeError(f"polyfit expects a weight for each of {describe(x)}, got {describe(w)}.")
+        powers, y = ops.multiply(powers, expand_dims(w, 1)), ops.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
+    size = ops.sqrt(sum_of(squared_size(powers), axis=0))
+    rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    found = linalg.lstsq(ops.divide(powers, size), y, rcond)[0]
+    return ops.divide(found, size if y.ndim == 1 else expand_dims(size, 1))
+
+
+def roots(p: Any) -> Array:
+    """The roots of a polynomial: p (n + 1,) -> (n,), always complex; there is no derivative at a multiple root.
+
+    They are the eigenvalues of the companion matrix. Raises RangeError where p begins with 0: shapes know no values.
+    """
+    p = inexact(p)
+    if p.ndim != 1:
+        raise ShapeError(f"roots expects coefficients along one axis, got {describe(p)}.")
+    if p.size and is_shown(p) and unwrap(p)[0] == 0:
+        raise RangeError(f"roots: the first coefficient of {describe(p)} is 0; leave it away, the polynomial is of a lower degree.")
+    n = p.shape[0] - 1
+    if n < 1:
+        return zeros_like(p, np.result_type(p.dtype, np.complex64), shape=(0,))
+    first = ops.divide(ops.negative(slice_axis(p, 0, 1, None)), getitem(p, 0))
+    below = array_module(p).eye(n, dtype=p.dtype)[: n - 1]
+    return linalg.eigvals(concatenate([expand_dims(first, 0), below]))
 
 
 def polyder(p: Any, m: int = 1) -> Array:

@@ -10,7 +10,7 @@ from ..errors import ShapeError, describe, misfit_of_product
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from . import shape as shapes
-from .arguments import Array, as_array
+from .arguments import Array, as_array, trailing_axis
 from .elementwise import conjugate
 from .reductions import sum as sum_of
 
@@ -61,7 +61,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Array:
     x, y = as_array(x), as_array(y)
     if isinstance(axes, int):
         axes = (tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes)))
-    first, second = ([axis % z.ndim for axis in np.atleast_1d(named)] for named, z in zip(axes, (x, y), strict=True))
+    first, second = ([trailing_axis(int(a), z.ndim) + z.ndim for a in np.atleast_1d(named)] for named, z in zip(axes, (x, y), strict=True))
     if [x.shape[a] for a in first] != [y.shape[a] for a in second]:
         raise ShapeError(f"tensordot: axes {first} of {describe(x)} and {second} of {describe(y)} differ in length.")
     x_rest = [a for a in range(x.ndim) if a not in first]
@@ -124,7 +124,10 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The entries with equal index in two axes, as the last axis of the result: x (n, m, ...) -> (..., min(n, m))."""
     from .indexing import getitem
 
-    x = shapes.moveaxis(as_array(x), (axis1, axis2), (-2, -1))
+    x = as_array(x)
+    if x.ndim < 2:
+        raise ShapeError(f"a diagonal is taken over two axes, got {describe(x)}; the matrix with x on its diagonal is fd.numpy.diag(x).")
+    x = shapes.moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = x.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     i = np.arange(n)

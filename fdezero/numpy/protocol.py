@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core import Tracer, unwrap
 from ..core.tracer import NUMPY_FUNCTIONS
+from .arguments import as_array
 
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
@@ -21,7 +22,10 @@ METHODS = (
     "mean", "min", "nonzero", "partition", "prod", "ravel", "repeat", "round", "searchsorted", "sort", "squeeze", "std", "sum", "swapaxes",
     "take", "trace", "var",
 )  # fmt: skip
-UFUNC_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+UFUNC_REDUCTIONS = {
+    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
+    "logaddexp": "logsumexp",
+}  # fmt: skip
 UFUNC_ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
 
 
@@ -63,6 +67,10 @@ def install(face: dict[str, Any]) -> None:
         NUMPY_FUNCTIONS[getattr(np, name), "accumulate"] = _ufunc_reduce(face[function])
     for name, function in UFUNC_REDUCTIONS.items():
         NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
+    for name, function in face.items():
+        ufunc = getattr(np, name, None)
+        if isinstance(ufunc, np.ufunc) and ufunc.nin == 2 and ufunc.signature is None:
+            NUMPY_FUNCTIONS[ufunc, "outer"] = _ufunc_outer(function, face["reshape"])
 
 
 def _answer_for(module: Any, face: dict[str, Any]) -> None:
@@ -99,5 +107,13 @@ def _ufunc_reduce(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(x, axis=axis, **kwargs)
 
     return reduce
+
+
+def _ufunc_outer(function: Callable[..., Any], reshape: Callable[..., Any]) -> Callable[..., Any]:
+    def outer(x: Any, y: Any) -> Any:
+        x, y = as_array(x), as_array(y)
+        return function(reshape(x, (*x.shape, *(1 for _ in y.shape))), y)
+
+    return outer
 
 

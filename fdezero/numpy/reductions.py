@@ -1,5 +1,6 @@
 """Reductions under NumPy's names and signatures."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +11,14 @@ from ..errors import refuse_out
 from ..ops import elementwise as ops
 from ..ops import reductions as reduce
 from ..values import is_complex
-from .arguments import Array, Axis, as_array, trailing_axes
+from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import astype, imag, real
-from .shape import broadcast_to, flip, line_of
+from .shape import broadcast_to, flip, line_along
 
 
 def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
     x = as_array(x)
-    return operation(x, axes=trailing_axes(axis, x.ndim), keepdims=keepdims)
+    return operation(x, axes=trailing_axes(axis_of_number(axis, x.ndim), x.ndim), keepdims=keepdims)
 
 
 def _given(x: Any, out: None, dtype: Any = None) -> Array:
@@ -88,11 +89,12 @@ def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, 
     return _over(reduce.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
 
 
-def _count(x: Array, axes: tuple[int, ...]) -> int:
-    count = 1
-    for axis in axes:
-        count *= x.shape[axis]
-    return count
+def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
+    """How many entries over `axes` count: one number, or an array of x's real dtype where `where` tells it line by line."""
+    if where is True:
+        return math.prod(x.shape[axis] for axis in axes)
+    count = sum(broadcast_to(as_array(where), x.shape), axes, None, None, keepdims)
+    return astype(count, np.finfo(x.dtype).dtype)
 
 
 def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
@@ -102,11 +104,8 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
         return astype(mean(x, axis, "float32", None, keepdims, where=where), x.dtype)
     if x.dtype.kind not in "fc":  # whose sum may be too large for an integer
         x = astype(x, np.float64)
-    if where is not True:
-        count = sum(broadcast_to(as_array(where), x.shape), axis, None, None, keepdims)
-        return sum(x, axis, None, None, keepdims, where=where) / astype(count, np.finfo(x.dtype).dtype)
     axes = trailing_axes(axis, x.ndim)
-    return reduce.sum_axes(x, axes=axes, keepdims=keepdims) / _count(x, axes)
+    return reduce.sum_axes(_chosen(x, where, 0), axes=axes, keepdims=keepdims) / _count(x, axes, keepdims, where)
 
 
 def squared_size(x: Array) -> Array:
@@ -115,22 +114,25 @@ def squared_size(x: Array) -> Array:
 
 
 def var(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+    where: Any = True, correction: float = 0,
 ) -> Array:
-    """The variance over `axis`: the mean squared distance |x - mean|^2, divided by n - ddof; in the dtypes of `mean`."""
+    """The variance over `axis` of the entries `where` it is true: the sum of |x - mean|^2 by their number - ddof; dtypes as in `mean`."""
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
-        return astype(var(x, axis, "float32", None, ddof, keepdims, correction=correction), x.dtype)
+        return astype(var(x, axis, "float32", None, ddof, keepdims, where=where, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
-    centred = ops.subtract(x, mean(x, axes, None, None, True))
-    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / (_count(x, axes) - (ddof or correction))
+    centred = _chosen(ops.subtract(x, mean(x, axes, None, None, True, where=where)), where, 0)
+    freedom = _count(centred, axes, keepdims, where) - (ddof or correction)
+    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
 
 
 def std(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *, correction: float = 0
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+    where: Any = True, correction: float = 0,
 ) -> Array:
     """The square root of `var`; its derivative is infinite where the variance is 0. x (..., n) -> (...), all axes when None."""
-    return ops.sqrt(var(x, axis, dtype, out, ddof, keepdims, correction=correction))
+    return ops.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -140,19 +142,19 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The running sums along `axis` (of the flattened array when None)."""
-    x, axis = line_of(_given(x, out, dtype), axis)
+    x, axis = line_along(_given(x, out, dtype), axis)
     return reduce.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = line_of(_given(x, out), axis)
+    x, axis = line_along(_given(x, out), axis)
     return reduce.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = line_of(_given(x, out), axis)
+    x, axis = line_along(_given(x, out), axis)
     return reduce.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -160,7 +162,7 @@ def argsort(
     x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
 ) -> Array:
     """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
-    x, axis = line_of(x, axis)
+    x, axis = line_along(x, axis)
     if not descending:
         return reduce.argsort(x, axis=axis)
     # The last of equal entries is the first of the reversed array.

@@ -14,7 +14,7 @@ from .creation import ones_like, zeros_like
 from .elementwise import astype
 from .indexing import getitem, take
 from .reductions import sum as sum_of
-from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, line_along, line_of, moveaxis, ravel, reshape, slice_axis
 from .sorting import searchsorted
 
 
@@ -30,7 +30,7 @@ def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Ar
 
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
     """The running products along `axis` (of the flattened array when None). Zeros are no trouble to the derivative."""
-    x, axis = line_of(x if dtype is None else astype(x, dtype), axis)
+    x, axis = line_along(x if dtype is None else astype(x, dtype), axis)
     if dtype is None and x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         x = astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
     return _scan(ops.multiply, x, axis)

@@ -73,10 +73,14 @@ def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False)
     """Whether each entry of `x` is one of `values`; of any shapes, under vmap and within compile too."""
     x, values = as_array(x), ravel(values)
     dtype = np.result_type(x.dtype, values.dtype)
+    beyond = dtype.kind == "f" and x.dtype.kind in "iu" and values.dtype.kind in "iu"
+    if beyond:  # Only numbers from 0 to 2 ** 63 - 1 can be in both of uint64 and a signed dtype, and float64 would round them.
+        dtype = np.dtype(np.int64)
     if not values.size:
         found = zeros_like(x, bool)
     else:
         x, ordered = astype(x, dtype), sort(astype(values, dtype))
         place = ops.minimum(searchsorted(ordered, x), values.size - 1)
         found = ops.equal(take(ordered, place), x)
+        found = ops.logical_and(found, ops.greater_equal(x, 0)) if beyond else found
     return ops.logical_not(found) if invert else found

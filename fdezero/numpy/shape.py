@@ -11,7 +11,7 @@ from ..devices import array_module
 from ..errors import ShapeError, describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
-from .arguments import Array, Axis, as_array, trailing_axes, trailing_axis
+from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes, trailing_axis
 from .elementwise import astype
 
 
@@ -20,10 +20,15 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
-    """`x` with another shape of as many entries, read row by row; one length may be -1. Raises ShapeError for another number of entries."""
+    """`x` with another shape of as many entries, read row by row, or in the order "F" column by column; one length may be -1.
+
+    Raises ShapeError for another number of entries.
+    """
     x, wanted = as_array(x), _shape(shape)
+    if order == "F":
+        return transpose(reshape(transpose(x), wanted[::-1], copy=copy))
     if order != "C":
-        raise NotImplementedError("reshape reads row by row (order='C') only: transpose before and after for order='F'.")
+        raise NotImplementedError(f"reshape and ravel know the orders 'C' and 'F', got {order!r}: others depend on the layout.")
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
         wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
@@ -34,7 +39,7 @@ def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
 
 
 def ravel(x: Any, order: str = "C") -> Array:
-    """`x` as one axis: x (...) -> (n,), row by row."""
+    """`x` as one axis: x (...) -> (n,), row by row, or in the order "F" column by column."""
     return reshape(x, (-1,) if as_array(x).size else (0,), order)
 
 
@@ -59,7 +64,7 @@ def matrix_transpose(x: Any) -> Array:
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """The axes `source` moved to `destination`, the others in their order."""
     x = as_array(x)
-    from_, to = ([a % x.ndim for a in _shape(axes)] for axes in (source, destination))
+    from_, to = ([trailing_axis(a, x.ndim) + x.ndim for a in _shape(axes)] for axes in (source, destination))
     order = [axis for axis in range(x.ndim) if axis not in from_]
     for place, axis in sorted(zip(to, from_, strict=True)):
         order.insert(place, axis)
@@ -120,6 +125,12 @@ def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
     """`x` and the trailing axis to go along: of the flattened array when `axis` is None."""
     x = as_array(x)
     return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
+
+
+def line_along(x: Any, axis: int | None) -> tuple[Array, int]:
+    """`line_of` for functions that take a value without axes for a line of one entry."""
+    x = as_array(x)
+    return line_of(x, axis_of_number(axis, x.ndim))
 
 
 def promoted(arrays: Sequence[Any]) -> list[Array]:

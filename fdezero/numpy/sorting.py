@@ -10,8 +10,9 @@ from ..errors import RangeError, ShapeError, describe
 from ..ops import elementwise as ops
 from ..ops import indexing, reductions
 from .arguments import Array, as_array, beside, plain_values
-from .elementwise import nonzero
+from .elementwise import astype, nonzero
 from .indexing import getitem, take, take_along_axis
+from .joining import unstack
 from .reductions import argsort
 from .reductions import sum as sum_of
 from .shape import atleast_1d, flip, line_of, ravel, slice_axis, stack
@@ -25,6 +26,23 @@ def sort(
     The derivative of an entry is that of the one it came from: of equal entries, the first comes first.
     """
     return take_along_axis(x, argsort(x, axis, descending=descending), axis)
+
+
+def sort_complex(x: Any) -> Array:
+    """The entries along the last axis in the order of their real, then of their imaginary parts; real numbers become complex."""
+    x = as_array(x)
+    return sort(x if x.dtype.kind == "c" else astype(x, np.complex128))
+
+
+def lexsort(keys: Any, axis: int = -1) -> Array:
+    """The indices that sort by the last of `keys` (k, ..., n), where equal by the last but one, and so on: (..., n)."""
+    rows = list(keys) if isinstance(keys, list | tuple) else unstack(as_array(keys))
+    if not rows:
+        raise ShapeError("lexsort expects one key at least, got none.")
+    order = argsort(rows[0], axis)
+    for row in rows[1:]:
+        order = take_along_axis(order, argsort(take_along_axis(row, order, axis), axis), axis)
+    return order
 
 
 def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:

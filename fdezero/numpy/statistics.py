@@ -151,13 +151,15 @@ def cov(
 ) -> Array:
     """The covariances of variables, one a row of `m` (k, n) (a column unless `rowvar`), and of those in `y`: (k, k).
 
-    `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts. Source: numpy.cov.
+    `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts.
+    In float64, or complex128, whatever the dtype of `m`, as in NumPy.
     """
     rows = []
     for x in (m, y):
         if x is not None:
-            x = inexact(x)
-            rows.append(expand_dims(x, 0) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
+            x = as_array(x)
+            x = astype(x, np.result_type(x.dtype, np.float64))
+            rows.append(reshape(x, (1, x.size)) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
     x = rows[0] if len(rows) == 1 else concatenate(rows, 0)
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights = None if fweights is None else as_array(fweights)
