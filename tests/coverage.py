@@ -16,6 +16,18 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "coverage.md"
 MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats"}
 Cell = tuple[str, str, str]  # module, function, property
 
+MISSING = {
+    "histogram2d histogramdd": "count the numbers of the bins, which `digitize` gives, by `bincount` with `weights=` and `length=`",
+    "copyto place put put_along_axis putmask": "they write into an argument: `at(x)[index].set(y)` returns a new array",
+    "real_if_close": "whether the result is complex depends on the values: `real`",
+    "frompyfunc fromfunction vectorize": "`fd.vmap`; a function of `indices(shape)`",
+    "einsum_path": "`einsum` takes its operands in the order given",
+    "iscomplex isreal packbits unpackbits bitwise_count": "nothing to differentiate; NumPy's own, outside of the transforms",
+    "bartlett blackman hamming hanning kaiser": "functions of a number of points alone: NumPy's own",
+    "diag_indices mask_indices tril_indices triu_indices": "indices made of shapes alone: NumPy's own",
+    "ravel_multi_index": "`getitem(arange(size).reshape(shape), index)`",
+}
+
 HEAD = """# Coverage
 
 Which function does what, written by `python -m tests.coverage` from the laws that ran and passed. A mark says that every case of
@@ -46,7 +58,9 @@ def document(proved: set[Cell]) -> str:
         for name in names:
             marks = ("✓" if (module, name, claim) in proved else "—" for claim in PROPERTIES)
             text += f"| `{name}` | {' | '.join(marks)} |\n"
-    return text
+    text += "\n## Not there\n\nFunctions of `jax.numpy` or `autograd.numpy` that `fdezero.numpy` has not, and what stands for them. Arguments: `weights=` of\n"
+    text += "`quantile`, `mean=` of `var` and `std`, `full=` and `cov=` of `polyfit`.\n\n| function | in its place |\n|---|---|\n"
+    return text + "".join(f"| {', '.join(f'`{name}`' for name in names.split())} | {reason} |\n" for names, reason in MISSING.items())
 
 
 class Recorder:

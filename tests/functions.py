@@ -1,5 +1,7 @@
 """Cases of `fdezero.numpy`: sorting, statistics, running sums, polynomials, matrices, joining, choices, sets. They stay clear of kinks."""
 
+from typing import Any
+
 import numpy as np
 
 from fdezero import numpy as fnp
@@ -27,7 +29,15 @@ POSITIVE = np.abs(apart(5)) + 0.3
 UP = np.array([-1.0, -0.4, 0.1, 0.9, 1.3])
 INT = np.array([3, 1, 0, 1, 3, 2])
 MASK = A > 0.25
+BELOW = np.array([[2, 1], [1, 1], [2, 0]])
 NAN = holes(3, 4)
+
+
+def diagonal_filled(x: np.ndarray, *args: Any, inplace: bool) -> np.ndarray:
+    """What NumPy makes of a copy."""
+    y = x.copy()
+    np.fill_diagonal(y, *args)
+    return y
 
 
 case = cases_of("numpy", fnp, np)
@@ -37,7 +47,8 @@ CASES = [
     *[case("sort", x, axis=axis) for x in (A, M) for axis in (0, -1, None)],
     case("sort", M[::-1, ::-2]), case("sort", np.asfortranarray(A), axis=1),
     case("sort", M, descending=True, numpy=lambda x, descending: np.sort(x)[..., ::-1]),
-    case("argsort", A, axis=1, d=None), case("argsort", M, axis=None, d=None),
+    case("lexsort", (INT, V[[0, 1, 0, 2, 1, 0]]), d=None), case("lexsort", np.array([INT[::-1], INT]), d=None), case("lexsort", (BELOW, BELOW[::-1]), axis=0, d=None),
+    case("sort_complex", V + 1j * V[::-1]), case("sort_complex", V), case("argsort", A, axis=1, d=None), case("argsort", M, axis=None, d=None),
     case("argsort", INT, descending=True, d=None, numpy=lambda x, descending: np.argsort(-x, kind="stable")),
     case("partition", M, 1), case("partition", M, (0, 2), axis=0), case("argpartition", M, 1, d=None),
     case("searchsorted", UP, apart(2, 3), d=None), case("searchsorted", UP, UP, side="right", d=None),
@@ -87,6 +98,9 @@ CASES = [
       for mode in ("full", "same", "valid")],
     case("polyval", V, M, d=(0, 1)), case("polyval", apart(3), 0.7, d=0), case("polyadd", V, apart(3), d=(0, 1)), case("polysub", apart(2), V, d=(0, 1)),
     case("polymul", V, apart(3), d=(0, 1)), case("polyder", V), case("polyder", V, 2), case("polyint", V), case("polyint", V, 2, [1.0, 2.0]),
+    *[case("polydiv", x, y, d=(0, 1)) for x, y in ((V, apart(3)), (apart(2), V), (V, apart(1)), (V + 1j * V[::-1], apart(3)))],
+    case("roots", V, numpy=lambda p: np.roots(p).astype(complex)), case("roots", V + 1j * V[::-1]), case("roots", V[:1], numpy=lambda p: np.zeros(0, complex)),
+    case("polyfit", UP, V, 2, d=(0, 1)), case("polyfit", UP, V, 1, w=POSITIVE, d=(0, 1)), case("polyfit", UP, apart(5, 2), 3, d=(0, 1)),
     case("poly", V), case("vander", V), case("vander", V, 3, increasing=True),
     # Matrices
     case("tril", A), case("triu", A, 1), case("tril", M, -1), case("triu", M > 0, d=None), case("diag", M), case("diag", V), case("diag", V, 2), case("diag", V, -1), case("diag", M, 1),
@@ -97,7 +111,13 @@ CASES = [
     case("meshgrid", V, apart(2), d=(0, 1)), case("meshgrid", V, apart(2), UP, indexing="ij", d=(0, 1)), case("meshgrid", V, apart(2), sparse=True, d=(0, 1)),
     case("ix_", np.array([0, 2]), np.array([1, 1, 0]), d=None), case("i0", V), case("i0", np.array([-20.0, 3.7, 0.0])),
     case("vdot", M, apart(3, 4), d=(0, 1)), case("inner", A, M, d=(0, 1)), case("outer", V, M, d=(0, 1)), case("trace", A, 1), case("diagonal", A, -1, 0, 2),
+    *[case("unravel_index", INT, shape, order, d=None) for shape in ((2, 3), (1, 2, 2), 4) for order in "CF"], case("unravel_index", np.int64(5), (2, 3), d=None),
+    *[case("fill_diagonal", x, v, d=(0, 1), inplace=False, numpy=diagonal_filled) for x, v in ((M, V[0]), (M.T, V), (apart(3, 3, 3), V[:2]))],
+    case("fill_diagonal", apart(7, 2), 0.5, True, d=(0, 1), inplace=False, numpy=diagonal_filled),
     # Joining, cutting, turning
+    case("insert", M, 1, V, d=(0, 2)), case("insert", M, 2, apart(4), axis=0, d=(0, 2)), case("insert", A, [1, 3], apart(2, 3, 2), axis=2, d=(0, 2)),
+    case("insert", A, slice(0, 2), 0.5, axis=-2, d=(0, 2)), case("insert", V, [0, -1, 0], V[:3], d=(0, 2)), case("insert", M, -1, apart(3, 2).T, axis=1, d=(0, 2)),
+    case("delete", A, [0, -1], axis=1), case("delete", V, 2), case("delete", M, slice(1, None, 2), axis=-1), case("delete", M, [], axis=0),
     case("append", M, V, d=(0, 1)), case("append", A, A, axis=1, d=(0, 1)), case("atleast_1d", V[0]), case("atleast_2d", V), case("atleast_3d", V), case("atleast_3d", M),
     case("array_split", V, 3), case("array_split", A, [1, 2], axis=2), case("vsplit", A, 2), case("hsplit", V, [2]), case("hsplit", A, 3), case("dsplit", A, 2),
     case("unstack", A, axis=1), case("rollaxis", A, 2), case("rollaxis", A, 0, 3), case("fliplr", A), case("flipud", A),

@@ -25,7 +25,9 @@ def _reductions() -> list[Case]:
     made += [case(name, A, axis=axis, d=None) for name in ("argmax", "argmin", "argsort") for axis in (None, 1)]
     made += [case(name, BIT.astype(dtype), axis=0, d=None) for name in ("sum", "prod", "cumsum") for dtype in ("int8", "uint8", "bool")]
     return [
-        *made, case("var", A, axis=0, ddof=1), case("std", A, axis=(0, 1)), case("cumsum", Z, axis=1), case("sum", A, axis=(0, -1), keepdims=True),
+        *made, case("var", A, axis=0, ddof=1), case("reshape", A, (3, -1), "F"), case("ravel", Z, "F"),
+        *[case(name, x, axis=axis, where=A > -0.9, ddof=1) for name in ("var", "std") for x, axis in ((A, None), (Z, -1))],
+        case("mean", A, axis=1, where=A[:, :, :1] != A[0, 1, 0], keepdims=True), case("std", A, axis=(0, 1)), case("cumsum", Z, axis=1), case("sum", A, axis=(0, -1), keepdims=True),
         case("argmax", A, axis=-1, keepdims=True, d=None), case("sum", A, dtype="float32", d=None),
         case("logsumexp", A, axis=1, keepdims=True, numpy=scipy.special.logsumexp, order=3), case("logsumexp", A, numpy=scipy.special.logsumexp),
     ]  # fmt: skip

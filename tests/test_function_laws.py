@@ -18,7 +18,7 @@ from fdezero.testing.strategies import LAYOUTS, lay_out
 
 from . import functions_elementwise as elementwise
 from .cases import Case, law
-from .coverage import CASES, DOCUMENT, Recorder, claimed, document
+from .coverage import CASES, DOCUMENT, MISSING, Recorder, claimed, document
 from .matrices import skip_where_signs_differ
 
 UNSORTED = {"partition", "argpartition"}  # which promise one entry's place, not the others'
@@ -151,6 +151,12 @@ def test_the_namespace_holds_the_names_of_numpy_and_a_few_of_its_own() -> None:
 
 def test_the_document_is_what_the_tables_claim() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(claimed(CASES)), "write it anew: python -m tests.coverage"
+
+
+def test_what_is_said_to_be_missing_is() -> None:
+    for name in " ".join(MISSING).split():
+        assert hasattr(np, name)
+        assert not hasattr(fnp, name)
 
 
 def test_every_claim_has_a_law() -> None:

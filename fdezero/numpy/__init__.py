@@ -45,7 +45,7 @@ from .dtypes import (
     result_type,
 )
 from .elementwise import *
-from .indexing import at, getitem, take, take_along_axis
+from .indexing import at, getitem, take, take_along_axis, unravel_index
 from .joining import (
     append,
     apply_along_axis,

@@ -1,13 +1,15 @@
 """Indexing: `x[index]` of every kind that NumPy knows, take, take_along_axis, and functional updates `at(x)[index].set(y)`."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import Tracer, unwrap
+from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import ImmutableError, ShapeError, describe, refuse_out
+from ..errors import ImmutableError, RangeError, ShapeError, describe, refuse_out
 from ..ops import elementwise as elementwise_ops
 from ..ops import indexing as ops
 from ..ops import shape as shape_ops
@@ -92,6 +94,23 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
     picks = broadcast_to(picks, (*loops, picks.shape[-1]))
     return moveaxis(ops.gather(lines, picks, points=1, rest=0), -1, axis)
+
+
+def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Array, ...]:
+    """The places in an array of `shape` of its entries number `indices` (...): integers (...), one array for each axis.
+
+    Raises RangeError for a number that no entry has, where the numbers are known: not under vmap, nor within compile.
+    """
+    rest, shape = as_array(indices), (shape,) if isinstance(shape, Number) else tuple(shape)
+    if order not in ("C", "F"):
+        raise ValueError(f"unravel_index knows the orders 'C' and 'F', got {order!r}.")
+    if is_shown(rest) and not ((unwrap(rest) >= 0) & (unwrap(rest) < math.prod(shape))).all():
+        raise RangeError(f"unravel_index: an array of shape {shape} has the entries number 0 to {math.prod(shape) - 1}, got {indices}.")
+    places = []
+    for n in shape[::-1] if order == "C" else shape:
+        places.append(elementwise_ops.remainder(rest, n))
+        rest = elementwise_ops.floor_divide(rest, n)
+    return tuple(places[::-1] if order == "C" else places)
 
 
 class at:  # noqa: N801, a function in use

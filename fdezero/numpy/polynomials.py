@@ -70,11 +70,13 @@ def polymul(p: Any, q: Any) -> Array:
 
 
 def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
-    """(quotient, remainder) of two polynomials: u (n,), v (m,) -> (n - m + 1,), (m - 1,), at least one coefficient each.
+    """(quotient, remainder) of two polynomials: u (n,), v (m,), n >= m -> (n - m + 1,), (m - 1,), one coefficient at least.
 
     Leading zeros of the remainder stay, and one in `v` divides by zero, as shapes know no values.
     """
     u, v = promoted([inexact(atleast_1d(u)), inexact(atleast_1d(v))])
+    if u.ndim != 1 or v.ndim != 1 or not u.size or not v.size:
+        raise ShapeError(f"polydiv expects coefficients along one axis, one at least, got {describe(u)} and {describe(v)}.")
     steps, degree = u.shape[0] - v.shape[0] + 1, v.shape[0] - 1
     zero = zeros_like(u, shape=(1,))
     quotient = []
