@@ -189,7 +189,8 @@ class MultivariateNormal:
     def logpdf(x: Any, mean: Any, cov: Any) -> Array:
         """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
 
-        By Cholesky's factor of cov; float16 is computed in float32, as LAPACK has no less. Raises ShapeError where the axes do not fit, MatrixError for a cov that is not positive definite.
+        By Cholesky's factor of cov; float16 is computed in float32, as LAPACK has no less. Raises ShapeError where the axes do not
+        fit, MatrixError for a cov that is not positive definite.
         """
         x, mean, cov = _promoted(x, mean, cov)
         n = x.shape[-1:]
