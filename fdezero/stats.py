@@ -189,7 +189,8 @@ class MultivariateNormal:
     def logpdf(x: Any, mean: Any, cov: Any) -> Array:
         """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
 
-        By Cholesky's factor of cov. Raises ShapeError where the axes do not fit, MatrixError for a cov that is not positive definite.
+        By Cholesky's factor of cov; float16 is computed in float32, as LAPACK has no less. Raises ShapeError where the axes do not
+        fit, MatrixError for a cov that is not positive definite.
         """
         x, mean, cov = _promoted(x, mean, cov)
         n = x.shape[-1:]
@@ -198,6 +199,9 @@ class MultivariateNormal:
                 f"stats.multivariate_normal: x {describe(x)} has vectors on its last axis; mean {describe(mean)} must have the same axis, "
                 f"and cov {describe(cov)} that axis twice."
             )
+        if x.dtype == np.float16:
+            wide = [fnp.astype(a, np.float32) for a in (x, mean, cov)]
+            return fnp.astype(MultivariateNormal.logpdf(*wide), np.float16)
         factor = fnp.linalg.cholesky(cov)
         z = fnp.squeeze(fnp.linalg.solve(factor, fnp.expand_dims(x - mean, -1)), -1)
         spread = fnp.sum(fnp.log(fnp.diagonal(factor, 0, -2, -1)), -1)
