@@ -198,15 +198,21 @@ def steps() -> dict[str, tuple[Any, ...]]:
     }
 
 
-@pytest.mark.parametrize("name", ["mnist", "dropout and adam", "indices"])
-def test_a_step_neither_waits_for_the_device_nor_copies_to_it(name: str, strict_cupy: Any) -> None:
-    from .strict_cupy_array import TRANSFERS
-
+def called_twice(name: str) -> tuple[Callable[..., Any], list[Any]]:
+    """A step after two calls of it, compiled, and its arguments: the first call records it, the second makes its kernels."""
     function, *inputs = steps()[name]
     inputs = fd.to_device(inputs, "gpu")
     compiled = fd.compile(function)
     compiled(*inputs)
     compiled(*inputs)
+    return compiled, inputs
+
+
+@pytest.mark.parametrize("name", ["mnist", "dropout and adam", "indices"])
+def test_a_step_neither_waits_for_the_device_nor_copies_to_it(name: str, strict_cupy: Any) -> None:
+    from .strict_cupy_array import TRANSFERS
+
+    compiled, inputs = called_twice(name)
     TRANSFERS.clear()
     compiled(*inputs)
     assert TRANSFERS == []
@@ -230,11 +236,7 @@ def operations(source: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["mnist", "dropout and adam"])
 def test_nvrtc_compiles_training_steps(name: str, written: list[Any]) -> None:
-    function, *inputs = steps()[name]
-    inputs = fd.to_device(inputs, "gpu")
-    compiled = fd.compile(function)
-    compiled(*inputs)
-    compiled(*inputs)
+    called_twice(name)
     assert len(written) > 5
     for pieces in written:
         compile_cuda(kernel_source(*pieces))

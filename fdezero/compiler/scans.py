@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Region
-from ..core.kinds import zeros_like
+from ..core.kinds import filled, zeros_like
 from ..errors import ShapeError, StructureError, describe
 from ..numpy import stack
 from ..transforms import vmap
@@ -160,12 +160,6 @@ class Scan(Region):
             return (*results[: self.carries], *[np.moveaxis(y, 1, 0) for y in results[self.carries :]])
 
         return run
-
-
-def filled(leaves: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
-    """The tangents of what moves, zeros where there are none; None for the rest."""
-    triples = zip(leaves, tangents, moving, strict=True)
-    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
 
 
 def repeated(x: Any, size: int) -> Any:

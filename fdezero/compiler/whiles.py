@@ -7,13 +7,13 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Region
-from ..core.kinds import zeros_like
+from ..core.kinds import filled, zeros_like
 from ..errors import ShapeError, TraceError, describe
 from ..transforms import vmap
 from ..transforms.reverse import name_of
 from .program import Program, program_of
 from .record import example_of, is_structured, owned, record
-from .scans import check_carry, filled, repeated
+from .scans import check_carry, repeated
 
 
 class While(Region):

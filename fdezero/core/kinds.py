@@ -250,6 +250,12 @@ def zeros_like(x: Any) -> Any:
     return np.zeros_like(as_array(x))
 
 
+def filled(values: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
+    """The tangents of what moves, zeros where there are none; None for the rest."""
+    triples = zip(values, tangents, moving, strict=True)
+    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
+
+
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
     if t.shape != shape:
