@@ -9,7 +9,7 @@ import pytest
 
 import fdezero as fd
 
-from .strict_cupy import gpu, strict_cupy  # noqa: F401, fixtures
+from .strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
 
 hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("dev", max_examples=10, deadline=None)

@@ -279,4 +279,4 @@ def _complex_samples(sample: Any) -> None:
 
 
 SAMPLES = _samples()
-DIFFERENTIABLE = [s for s in SAMPLES if s.primitive.differentiable]
+DIFFERENTIABLE = [s for s in SAMPLES if s.primitive.mask]

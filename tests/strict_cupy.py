@@ -319,6 +319,19 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     assert current == [0], "a test left another device current"
 
 
+@pytest.fixture
+def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What every kernel is made of."""
+    made: list[tuple[str, ...]] = []
+
+    def make(inputs: str, outputs: str, operation: str, name: str, **options: Any) -> Any:
+        made.append((inputs, outputs, operation, name, options.get("preamble", "")))
+        return ElementwiseKernel(inputs, outputs, operation, name, **options)
+
+    monkeypatch.setattr(strict_cupy, "ElementwiseKernel", make)
+    return made
+
+
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.gpu)])
 def gpu(request: pytest.FixtureRequest) -> Any:
     """The module `cupy`: the stand-in everywhere, and CuPy itself where there is a GPU."""

@@ -9,8 +9,6 @@ from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.testing import assert_trees_close
 
-from .strict_cupy import gpu, strict_cupy  # noqa: F401, fixtures
-
 
 def _loss(model: Any, x: Any, t: Any, key: Any) -> Any:
     return F.softmax_cross_entropy(model(x, key=key, train=True), t)
@@ -22,7 +20,7 @@ def _inputs(dropout: float) -> tuple[Any, ...]:
     return model, rng.random((4, 5), dtype=np.float32), rng.integers(0, 3, 4), fd.random.key(1)
 
 
-def test_a_training_step_is_the_eager_one(gpu: Any) -> None:  # noqa: F811
+def test_a_training_step_is_the_eager_one(gpu: Any) -> None:
     opt = optim.sgd(0.1)
 
     def step(model: Any, x: Any, t: Any, key: Any) -> Any:
@@ -37,7 +35,7 @@ def test_a_training_step_is_the_eager_one(gpu: Any) -> None:  # noqa: F811
         assert_trees_close(fd.to_numpy(result), fd.to_numpy(expected), 1e-6)
 
 
-def test_gradients_around_and_loops_within_compiled_functions(gpu: Any) -> None:  # noqa: F811
+def test_gradients_around_and_loops_within_compiled_functions(gpu: Any) -> None:
     x = fd.to_device(np.linspace(0.1, 1, 12).reshape(3, 4), "gpu")
 
     def rolled(x: Any) -> Any:
@@ -49,7 +47,7 @@ def test_gradients_around_and_loops_within_compiled_functions(gpu: Any) -> None:
     assert_trees_close(fd.to_numpy(fd.compile(fd.grad(rolled))(x)), fd.to_numpy(expected), 1e-12)
 
 
-def test_another_device_is_recorded_anew(gpu: Any) -> None:  # noqa: F811
+def test_another_device_is_recorded_anew(gpu: Any) -> None:
     double = fd.compile(lambda x: x * 2)
     x = np.arange(3.0)
     double(x)

@@ -76,7 +76,7 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
 def test_the_chapter_on_compile_shows_what_its_code_prints() -> None:
     names: dict[str, object] = {"__name__": "example"}
     blocks = [match for match in MISTAKE.finditer(read(COMPILE)) if not match["code"].startswith(ON_A_GPU)]
-    assert len(blocks) == read(COMPILE).count("```python") - 1, "that one runs on a stand-in for a GPU, in test_compile_kernels.py"
+    assert len(blocks) == read(COMPILE).count("```python") - 1, "that one runs on a stand-in for a GPU, in test_compile_kernels_of_functions.py"
     for match in blocks:
         assert shown_by(match["code"], names).strip() == (match["message"] or "").strip(), match["code"]
 

@@ -5,7 +5,8 @@ from .branches import checkpoint, cond
 from .closures import closure_converted
 from .graph import Constant, Graph, Instruction, Variable
 from .implicit import custom_linear_solve, custom_root
-from .loops import scan, while_loop
+from .scans import scan
+from .whiles import while_loop
 
 __all__ = [
     "Compiled", "Constant", "Graph", "Instruction", "Recording", "Variable", "checkpoint", "closure_converted", "compile", "cond",

@@ -14,10 +14,9 @@ from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.reverse import name_of
 from ..values import dtype_of, shape_of
-from .loops import is_structured, program_of
 from .passes import ones_like
-from .program import Program
-from .record import Record, example_of, is_recorded, of_leaves, owned, record
+from .program import Program, program_of
+from .record import Record, example_of, is_recorded, is_structured, of_leaves, owned, record
 
 
 class Cond(Region):

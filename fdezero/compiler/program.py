@@ -204,3 +204,9 @@ def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
     known: dict[Variable, str] = dict(zip(leaves, names, strict=False))
     called = tuple([known.get(v, f"saved{i}") for i, v in enumerate(residuals)])
     return out, attrs.evolve(back, inputs=(*residuals, *joint.inputs[n:]), names=(*called, *names[n:]))
+
+
+def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
+    """The program of `function`, recorded on examples."""
+    with np.errstate(all="ignore"):
+        return Program(record(function, examples, name).graph)

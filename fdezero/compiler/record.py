@@ -175,6 +175,11 @@ def is_recorded(leaf: Any) -> bool:
     return any(isinstance(tracer, RecordTracer) for tracer in tracers_of(leaf))
 
 
+def is_structured(leaf: Any) -> bool:
+    """Whether the truth of a value is not known while the function runs: it is recorded, or batched."""
+    return any(isinstance(tracer, BatchTracer | RecordTracer) for tracer in tracers_of(leaf))
+
+
 def runs_as_written(leaf: Any) -> bool:
     """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
     return any(isinstance(tracer, RecordTracer) or tracer.level.sees_all for tracer in tracers_of(leaf))

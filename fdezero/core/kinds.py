@@ -56,12 +56,25 @@ class Elementwise(Primitive):
     """
 
     def __init__(
-        self, name: str, *rules: Rule, c: str, impl: Callable[..., Any] | None = None, write: Write = None, expand: bool = False
+        self,
+        name: str,
+        *rules: Rule,
+        c: str,
+        impl: Callable[..., Any] | None = None,
+        write: Write = None,
+        expand: bool = False,
+        doc: str = "",
     ) -> None:
-        super().__init__(name, impl or getattr(np, name), c=c, write=write, expand=expand)
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
         self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
         self._kept: dict[int, frozenset[int]] = {}
+        super().__init__(name, impl or getattr(np, name), c=c, write=write, expand=expand, doc=doc)
+
+    def _signature(self) -> str:
+        count = len(self.partials)
+        shapes = ", ".join(f"x{i} (...)" for i in range(count)) + " -> (...)"
+        moving = ", ".join(f"x{i}" for i in range(count) if self.differentiates(i))
+        return f"{shapes}, entry by entry{' with broadcasting' if count > 1 else ''}; derivatives for {moving}, of every order."
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         operands = (y, *args)
@@ -235,6 +248,12 @@ class Nonlinear(Primitive):
 def zeros_like(x: Any) -> Any:
     """Zeros of the shape, dtype and device of `x`."""
     return np.zeros_like(as_array(x))
+
+
+def filled(values: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
+    """The tangents of what moves, zeros where there are none; None for the rest."""
+    triples = zip(values, tangents, moving, strict=True)
+    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
 
 
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:

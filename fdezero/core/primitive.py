@@ -23,14 +23,23 @@ class Primitive:
     `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
     `write` is how compiled code computes it into an array: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
     `write(out, *args, **params)`; NumPy's ufunc of the same name needs none. With `expand`, compiled code writes the
-    operations that the implementation is made of in its place.
+    operations that the implementation is made of in its place. `doc` is the sentence that `help` begins with, of an operation
+    that goes entry by entry and that users call by its name.
     """
 
     # Bit i is set if the argument at position i has a derivative.
     mask = 0
 
     def __init__(
-        self, name: str, impl: Callable[..., Any], core: Core = 0, *, c: str = "", write: Write = None, expand: bool = False
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        core: Core = 0,
+        *,
+        c: str = "",
+        write: Write = None,
+        expand: bool = False,
+        doc: str = "",
     ) -> None:
         assert name not in REGISTRY, name
         self.name = name
@@ -39,6 +48,8 @@ class Primitive:
         self.c = c
         self.write = write
         self.expand = expand
+        if doc:
+            self.__doc__ = f"{doc}\n\n{self._signature()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
         REGISTRY[name] = self
 
     def __repr__(self) -> str:
@@ -73,10 +84,8 @@ class Primitive:
         """The number of trailing axes of each argument that are not loop axes."""
         return self.core(args, params) if callable(self.core) else (self.core,) * len(args)
 
-    @property
-    def differentiable(self) -> bool:
-        """Whether any argument has a derivative."""
-        return self.mask != 0
+    def _signature(self) -> str:
+        return "Entry by entry, with broadcasting; no derivative passes."
 
     def differentiates(self, position: int) -> bool:
         """Whether the argument at `position` has a derivative."""

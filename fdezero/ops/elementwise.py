@@ -72,6 +72,7 @@ quotient: Elementwise = elementwise(
     c="x0 == 0 && !(x1 == x1 && x1 != 0) ? x0 * 0 : x0 / x1",
     impl=_quotient,
     expand=True,
+    doc="x0 / x1, and 0 for 0 / 0 and 0 / NaN.",
 )
 scaled: Elementwise = elementwise(
     "scaled",
@@ -80,6 +81,7 @@ scaled: Elementwise = elementwise(
     c="x0 == 0 && !(x1 - x1 == 0) ? x0 * 0 : x0 * x1",
     impl=_scaled,
     expand=True,
+    doc="x0 * x1, and 0 for 0 times infinity or NaN.",
 )
 
 
@@ -90,24 +92,30 @@ def _over(t: Any, divisor: Any) -> Any:
 
 
 # Arithmetic
-add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add)
-subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub)
-multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul)
+add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add, doc="x0 + x1.")
+subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub, doc="x0 - x1.")
+multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul, doc="x0 * x1.")
 divide = elementwise(
-    "divide", lambda t, x1: _over(t, x1), lambda t, x0, x1: -_over(_over(t, x1) * x0, x1), c="x0 / x1", impl=operator.truediv
+    "divide",
+    lambda t, x1: _over(t, x1),
+    lambda t, x0, x1: -_over(_over(t, x1) * x0, x1),
+    c="x0 / x1",
+    impl=operator.truediv,
+    doc="x0 / x1, floating also for integers.",
 )
-negative = elementwise("negative", -1, c="-x0", impl=operator.neg)
-positive = elementwise("positive", 1, c="x0", impl=operator.pos)
-square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0")
-reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c="1 / x0")
+negative = elementwise("negative", -1, c="-x0", impl=operator.neg, doc="-x0.")
+positive = elementwise("positive", 1, c="x0", impl=operator.pos, doc="x0 itself.")
+square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0", doc="x0 * x0.")
+reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c="1 / x0", doc="1 / x0.")
 power = elementwise(
     "power",
     lambda t, x0, x1: scaled(t, _power_slope(x0, x1)),
     lambda t, y, x0: t * (y * _log_of_base(y, x0)),
     c="pow(x0, x1)",
     impl=operator.pow,
+    doc="x0 to the power x1.",
 )
-absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)")
+absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)", doc="|x0|; the derivative at 0 is 0.")
 # |x| of complex numbers: of t * conj(x) / |x|, which both modes take the real part of, or leave complex, by their dtypes.
 modulus = elementwise(
     "modulus",
@@ -115,31 +123,36 @@ modulus = elementwise(
     c="",
     impl=np.absolute,
     write="xp.absolute({0}, out={out})",
+    doc="|x0| of complex numbers; the derivative at 0 is 0.",
 )
-remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER)
-fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)")
+remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER, doc="x0 modulo x1, of the sign of x1.")
+fmod = elementwise(
+    "fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)", doc="The remainder of x0 / x1, of the sign of x0, as in C."
+)
 
 # Exponentials and logarithms
-exp = elementwise("exp", lambda y: y, c="exp(x0)")
-exp2 = elementwise("exp2", lambda y: y * LN2, c="exp2(x0)")
-expm1 = elementwise("expm1", lambda y: y + 1, c="expm1(x0)")
-log = elementwise("log", lambda t, x0: quotient(t, x0), c="log(x0)")
-log2 = elementwise("log2", lambda t, x0: quotient(t, x0 * LN2), c="log2(x0)")
-log10 = elementwise("log10", lambda t, x0: quotient(t, x0 * LN10), c="log10(x0)")
-log1p = elementwise("log1p", lambda t, x0: quotient(t, 1 + x0), c="log1p(x0)")
-sqrt = elementwise("sqrt", lambda t, y: quotient(t, 2 * y), c="sqrt(x0)")
-cbrt = elementwise("cbrt", lambda t, y: quotient(t, 3 * y * y), c="cbrt(x0)")
+exp = elementwise("exp", lambda y: y, c="exp(x0)", doc="e to the power x0.")
+exp2 = elementwise("exp2", lambda y: y * LN2, c="exp2(x0)", doc="2 to the power x0.")
+expm1 = elementwise("expm1", lambda y: y + 1, c="expm1(x0)", doc="exp(x0) - 1, exact near 0.")
+log = elementwise("log", lambda t, x0: quotient(t, x0), c="log(x0)", doc="The natural logarithm of x0.")
+log2 = elementwise("log2", lambda t, x0: quotient(t, x0 * LN2), c="log2(x0)", doc="The logarithm of x0 to base 2.")
+log10 = elementwise("log10", lambda t, x0: quotient(t, x0 * LN10), c="log10(x0)", doc="The logarithm of x0 to base 10.")
+log1p = elementwise("log1p", lambda t, x0: quotient(t, 1 + x0), c="log1p(x0)", doc="log(1 + x0), exact near 0.")
+sqrt = elementwise("sqrt", lambda t, y: quotient(t, 2 * y), c="sqrt(x0)", doc="The square root of x0; the derivative at 0 is infinite.")
+cbrt = elementwise("cbrt", lambda t, y: quotient(t, 3 * y * y), c="cbrt(x0)", doc="The cube root of x0, negative numbers included.")
 logaddexp = elementwise(
     "logaddexp",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1)),
     lambda t, x0, x1: t * sigmoid(_difference(x1, x0)),
     c="fmax(x0, x1) + log1p(exp(-fabs(x0 == x1 ? 0 : x0 - x1)))",
+    doc="log(exp(x0) + exp(x1)) without overflow.",
 )
 logaddexp2 = elementwise(
     "logaddexp2",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1) * LN2),
     lambda t, x0, x1: t * sigmoid(_difference(x1, x0) * LN2),
     c="fmax(x0, x1) + log2(1 + exp2(-fabs(x0 == x1 ? 0 : x0 - x1)))",
+    doc="log2(2 ** x0 + 2 ** x1) without overflow.",
 )
 
 
@@ -156,29 +169,40 @@ def _share_of_length(x: Any, length: Any) -> Any:
 
 
 # Trigonometry
-sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)")
-cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)")
-tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)")
-arcsin = elementwise("arcsin", lambda t, x0: quotient(t, np.sqrt(1 - x0 * x0)), c="asin(x0)")
-arccos = elementwise("arccos", lambda t, x0: -quotient(t, np.sqrt(1 - x0 * x0)), c="acos(x0)")
-arctan = elementwise("arctan", lambda t, x0: t / (1 + x0 * x0), c="atan(x0)")
+sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)", doc="The sine of x0, in radians.")
+cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)", doc="The cosine of x0, in radians.")
+tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)", doc="The tangent of x0, in radians.")
+arcsin = elementwise(
+    "arcsin", lambda t, x0: quotient(t, np.sqrt(1 - x0 * x0)), c="asin(x0)", doc="The angle from -pi/2 to pi/2 whose sine is x0."
+)
+arccos = elementwise(
+    "arccos", lambda t, x0: -quotient(t, np.sqrt(1 - x0 * x0)), c="acos(x0)", doc="The angle from 0 to pi whose cosine is x0."
+)
+arctan = elementwise("arctan", lambda t, x0: t / (1 + x0 * x0), c="atan(x0)", doc="The angle from -pi/2 to pi/2 whose tangent is x0.")
 arctan2 = elementwise(
     "arctan2",
     lambda t, x0, x1: quotient(t * x1, x0 * x0 + x1 * x1),
     lambda t, x0, x1: -quotient(t * x0, x0 * x0 + x1 * x1),
     c="atan2(x0, x1)",
+    doc="The angle of the point (x1, x0) in the plane, from -pi to pi: y comes first.",
 )
 hypot = elementwise(
-    "hypot", lambda t, y, x0: t * _share_of_length(x0, y), lambda t, y, x1: t * _share_of_length(x1, y), c="hypot(x0, x1)"
+    "hypot",
+    lambda t, y, x0: t * _share_of_length(x0, y),
+    lambda t, y, x1: t * _share_of_length(x1, y),
+    c="hypot(x0, x1)",
+    doc="The length sqrt(x0 ** 2 + x1 ** 2) without overflow; the derivative at (0, 0) is 0.",
 )
-sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)")
-cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)")
-tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)")
-arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)")
-arccosh = elementwise("arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)")
-arctanh = elementwise("arctanh", lambda t, x0: quotient(t, 1 - x0 * x0), c="atanh(x0)")
-deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295")
-rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232")
+sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)", doc="The hyperbolic sine of x0.")
+cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)", doc="The hyperbolic cosine of x0.")
+tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)", doc="The hyperbolic tangent of x0.")
+arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)", doc="The inverse of sinh.")
+arccosh = elementwise(
+    "arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)", doc="The inverse of cosh, for x0 from 1 on."
+)
+arctanh = elementwise("arctanh", lambda t, x0: quotient(t, 1 - x0 * x0), c="atanh(x0)", doc="The inverse of tanh, for x0 between -1 and 1.")
+deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295", doc="Degrees in radians.")
+rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232", doc="Radians in degrees.")
 
 
 def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
@@ -206,10 +230,34 @@ def _share_of_second(t: Any, y: Any, x0: Any, x1: Any) -> Any:
     return _share_of_first(t, y, x1, x0)
 
 
-maximum = elementwise("maximum", _share_of_first, _share_of_second, c="x0 >= x1 || x0 != x0 ? x0 : x1")
-minimum = elementwise("minimum", _share_of_first, _share_of_second, c="x0 <= x1 || x0 != x0 ? x0 : x1")
-fmax = elementwise("fmax", _share_of_first, _share_of_second, c="fmax(x0, x1)")
-fmin = elementwise("fmin", _share_of_first, _share_of_second, c="fmin(x0, x1)")
+maximum = elementwise(
+    "maximum",
+    _share_of_first,
+    _share_of_second,
+    c="x0 >= x1 || x0 != x0 ? x0 : x1",
+    doc="The greater of x0 and x1, NaN if either is; the derivative is split evenly at ties.",
+)
+minimum = elementwise(
+    "minimum",
+    _share_of_first,
+    _share_of_second,
+    c="x0 <= x1 || x0 != x0 ? x0 : x1",
+    doc="The lesser of x0 and x1, NaN if either is; the derivative is split evenly at ties.",
+)
+fmax = elementwise(
+    "fmax",
+    _share_of_first,
+    _share_of_second,
+    c="fmax(x0, x1)",
+    doc="The greater of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
+)
+fmin = elementwise(
+    "fmin",
+    _share_of_first,
+    _share_of_second,
+    c="fmin(x0, x1)",
+    doc="The lesser of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
+)
 where = elementwise(
     "where",
     None,
@@ -217,6 +265,7 @@ where = elementwise(
     lambda t, x0: np.where(x0, 0, t),
     c="x0 ? x1 : x2",
     write=_write_where,
+    doc="x1 where x0 is true, x2 elsewhere; no NaN of the entries not taken reaches the derivative.",
 )
 clip = elementwise(
     "clip",
@@ -225,9 +274,12 @@ clip = elementwise(
     lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
     c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
     write="xp.clip({0}, {1}, {2}, out={out})",
+    doc="x0 kept between x1 and x2; the derivative on the bounds is 1.",
 )
-ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)")
-copysign = elementwise("copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)")
+ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)", doc="x0 * 2 ** x1, for integers x1.")
+copysign = elementwise(
+    "copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)", doc="|x0| with the sign of x1."
+)
 
 
 def _sigmoid(x: Any) -> Any:
@@ -238,9 +290,16 @@ def _sigmoid(x: Any) -> Any:
 
 
 # Activations that a composition would make several passes of
-sigmoid: Elementwise = elementwise("sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True)
+sigmoid: Elementwise = elementwise(
+    "sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True, doc="1 / (1 + exp(-x0))."
+)
 relu: Elementwise = elementwise(
-    "relu", lambda t, y: t * (y > 0), c="x0 >= 0 || x0 != x0 ? x0 : 0", impl=lambda x: np.maximum(x, 0), expand=True
+    "relu",
+    lambda t, y: t * (y > 0),
+    c="x0 >= 0 || x0 != x0 ? x0 : 0",
+    impl=lambda x: np.maximum(x, 0),
+    expand=True,
+    doc="max(x0, 0); the derivative at 0 is 0.",
 )
 
 
@@ -257,46 +316,56 @@ conjugate: Linear = linear("conjugate", np.conjugate, lambda t, x: conjugate(t))
 
 
 # Without derivative (or with derivative 0 wherever there is one)
-equal = discrete("equal", c="x0 == x1", impl=operator.eq)
-not_equal = discrete("not_equal", c="x0 != x1", impl=operator.ne)
-less = discrete("less", c="x0 < x1", impl=operator.lt)
-less_equal = discrete("less_equal", c="x0 <= x1", impl=operator.le)
-greater = discrete("greater", c="x0 > x1", impl=operator.gt)
-greater_equal = discrete("greater_equal", c="x0 >= x1", impl=operator.ge)
-bitwise_and = discrete("bitwise_and", c="x0 & x1", impl=operator.and_)
-bitwise_or = discrete("bitwise_or", c="x0 | x1", impl=operator.or_)
-bitwise_xor = discrete("bitwise_xor", c="x0 ^ x1", impl=operator.xor)
-left_shift = discrete("left_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 << x1 : 0", impl=operator.lshift)
-right_shift = discrete(
-    "right_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 >> x1 : x0 < 0 ? -1 : 0", impl=operator.rshift
+equal = discrete("equal", c="x0 == x1", impl=operator.eq, doc="Whether x0 == x1.")
+not_equal = discrete("not_equal", c="x0 != x1", impl=operator.ne, doc="Whether x0 != x1.")
+less = discrete("less", c="x0 < x1", impl=operator.lt, doc="Whether x0 < x1.")
+less_equal = discrete("less_equal", c="x0 <= x1", impl=operator.le, doc="Whether x0 <= x1.")
+greater = discrete("greater", c="x0 > x1", impl=operator.gt, doc="Whether x0 > x1.")
+greater_equal = discrete("greater_equal", c="x0 >= x1", impl=operator.ge, doc="Whether x0 >= x1.")
+bitwise_and = discrete(
+    "bitwise_and", c="x0 & x1", impl=operator.and_, doc="The bits that both x0 and x1 have; of booleans the logical and."
 )
-floor_divide = discrete("floor_divide", operator.floordiv)
-invert = discrete("invert", np.invert, c="~x0")
-logical_and = discrete("logical_and", np.logical_and, c="x0 && x1")
-logical_or = discrete("logical_or", np.logical_or, c="x0 || x1")
-logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1")
-logical_not = discrete("logical_not", np.logical_not, c="!x0")
-isnan = discrete("isnan", np.isnan, c="isnan(x0)")
-isinf = discrete("isinf", np.isinf, c="isinf(x0)")
-isfinite = discrete("isfinite", np.isfinite, c="isfinite(x0)")
-signbit = discrete("signbit", np.signbit, c="signbit(x0)")
-sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0")
-floor = discrete("floor", np.floor, c="floor(x0)")
-ceil = discrete("ceil", np.ceil, c="ceil(x0)")
-trunc = discrete("trunc", np.trunc, c="trunc(x0)")
-rint = discrete("rint", np.rint, c="rint(x0)")
-heaviside = discrete("heaviside", np.heaviside)
-nextafter = discrete("nextafter", np.nextafter)
-spacing = discrete("spacing", _spacing)
-exponent = discrete("exponent", lambda x: np.frexp(x)[1])
-gcd = discrete("gcd", np.gcd)
-lcm = discrete("lcm", np.lcm)
-round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals))
-stop_gradient = discrete("stop_gradient", lambda x: x)
+bitwise_or = discrete("bitwise_or", c="x0 | x1", impl=operator.or_, doc="The bits that x0 or x1 has; of booleans the logical or.")
+bitwise_xor = discrete(
+    "bitwise_xor", c="x0 ^ x1", impl=operator.xor, doc="The bits that one of x0 and x1 has; of booleans whether they differ."
+)
+left_shift = discrete(
+    "left_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 << x1 : 0", impl=operator.lshift, doc="x0 shifted by x1 bits to the left."
+)
+right_shift = discrete(
+    "right_shift",
+    c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 >> x1 : x0 < 0 ? -1 : 0",
+    impl=operator.rshift,
+    doc="x0 shifted by x1 bits to the right.",
+)
+floor_divide = discrete("floor_divide", operator.floordiv, doc="x0 / x1 rounded down.")
+invert = discrete("invert", np.invert, c="~x0", doc="The bits that x0 has not; of booleans the logical not.")
+logical_and = discrete("logical_and", np.logical_and, c="x0 && x1", doc="Whether both x0 and x1 are nonzero.")
+logical_or = discrete("logical_or", np.logical_or, c="x0 || x1", doc="Whether x0 or x1 is nonzero.")
+logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1", doc="Whether one of x0 and x1 is nonzero.")
+logical_not = discrete("logical_not", np.logical_not, c="!x0", doc="Whether x0 is zero.")
+isnan = discrete("isnan", np.isnan, c="isnan(x0)", doc="Whether x0 is NaN.")
+isinf = discrete("isinf", np.isinf, c="isinf(x0)", doc="Whether x0 is infinite.")
+isfinite = discrete("isfinite", np.isfinite, c="isfinite(x0)", doc="Whether x0 is neither infinite nor NaN.")
+signbit = discrete("signbit", np.signbit, c="signbit(x0)", doc="Whether the sign of x0 is negative, that of -0.0 too.")
+sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0", doc="-1, 0 or 1, as x0 is.")
+floor = discrete("floor", np.floor, c="floor(x0)", doc="x0 rounded down.")
+ceil = discrete("ceil", np.ceil, c="ceil(x0)", doc="x0 rounded up.")
+trunc = discrete("trunc", np.trunc, c="trunc(x0)", doc="x0 rounded towards 0.")
+rint = discrete("rint", np.rint, c="rint(x0)", doc="x0 rounded to the nearest integer, halves to the even one.")
+heaviside = discrete("heaviside", np.heaviside, doc="0 for x0 < 0, 1 for x0 > 0, and x1 at 0.")
+nextafter = discrete("nextafter", np.nextafter, doc="The floating number next to x0 on the way to x1.")
+spacing = discrete("spacing", _spacing, doc="The distance from x0 to the next floating number.")
+exponent = discrete("exponent", lambda x: np.frexp(x)[1], doc="The n for which |x0| = m * 2 ** n, with m from 1/2 to 1.")
+gcd = discrete("gcd", np.gcd, doc="The greatest common divisor of integers.")
+lcm = discrete("lcm", np.lcm, doc="The least common multiple of integers.")
+round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals), doc="x0 rounded to `decimals` digits.")
+stop_gradient = discrete("stop_gradient", lambda x: x, doc="x0 as a constant: the derivative ends here.")
 to_discrete = discrete(
     "astype_discrete",
     lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype),
     write="xp.copyto({out}, {0}, casting='unsafe')",
+    doc="x0 as integers, booleans, or another dtype without derivative.",
 )
 
 

@@ -27,7 +27,7 @@ def _module(xp: Any) -> Any:
         raise MissingExtraError("this function of fdezero.special is SciPy's: pip install 'fdezero[scipy]'") from error
 
 
-def _special(name: str, *rules: Any, called: str = "", c: str = "") -> Elementwise:
+def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
     """Declare an operation that is SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
 
     def compute(*args: Any) -> Any:
@@ -38,7 +38,7 @@ def _special(name: str, *rules: Any, called: str = "", c: str = "") -> Elementwi
     def write(out: Any, *args: Any) -> None:
         getattr(_module(np), name)(*args, out=out)
 
-    return elementwise(called or name, *rules, c=c, impl=compute, write=write)
+    return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
 
 
 def _no_derivative(function: str, argument: str) -> NoReturn:
@@ -49,10 +49,15 @@ def _no_derivative(function: str, argument: str) -> NoReturn:
 
 
 # The error function and its kin
-erf = _special("erf", lambda x0: SLOPE_OF_ERF * np.exp(-x0 * x0), c="erf(x0)")
-erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)")
-erfinv = _special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)")
-erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)")
+erf = _special(
+    "erf",
+    lambda x0: SLOPE_OF_ERF * np.exp(-x0 * x0),
+    c="erf(x0)",
+    doc="The error function, 2 / sqrt(pi) times the integral of exp(-t ** 2) from 0 to x0.",
+)
+erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)", doc="1 - erf(x0), exact for large x0.")
+erfinv = _special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)", doc="The inverse of erf.")
+erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)", doc="The inverse of erfc.")
 
 
 def _slope_of_erfcx(y: Any, x: Any) -> Any:
@@ -66,15 +71,28 @@ def _slope_of_erfcx(y: Any, x: Any) -> Any:
     return np.where(far, -0.5 * SLOPE_OF_ERF * u * series, 2 * np.where(far, 0, x) * y - SLOPE_OF_ERF)
 
 
-erfcx = _special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)")
+erfcx = _special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)", doc="exp(x0 ** 2) * erfc(x0), without underflow.")
 
 # The gamma function and its kin
-zeta: Elementwise = _special("zeta", lambda x0: _no_derivative("zeta", "its exponent"), lambda t, x0, x1: -t * x0 * zeta(x0 + 1, x1))
-digamma = _special("digamma", lambda x0: zeta(2, x0))
-gammaln = _special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)")
-betaln = _special("betaln", lambda x0, x1: digamma(x0) - digamma(x0 + x1), lambda x0, x1: digamma(x1) - digamma(x0 + x1))
+zeta: Elementwise = _special(
+    "zeta",
+    lambda x0: _no_derivative("zeta", "its exponent"),
+    lambda t, x0, x1: -t * x0 * zeta(x0 + 1, x1),
+    doc="Hurwitz's zeta function, the sum of (k + x1) ** -x0 over k >= 0.",
+)
+digamma = _special("digamma", lambda x0: zeta(2, x0), doc="The derivative of gammaln.")
+gammaln = _special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)", doc="The logarithm of |gamma(x0)|.")
+betaln = _special(
+    "betaln",
+    lambda x0, x1: digamma(x0) - digamma(x0 + x1),
+    lambda x0, x1: digamma(x1) - digamma(x0 + x1),
+    doc="The logarithm of |beta(x0, x1)|.",
+)
 beta = _special(
-    "beta", lambda y, x0, x1: y * (digamma(x0) - digamma(x0 + x1)), lambda y, x0, x1: y * (digamma(x1) - digamma(x0 + x1))
+    "beta",
+    lambda y, x0, x1: y * (digamma(x0) - digamma(x0 + x1)),
+    lambda y, x0, x1: y * (digamma(x1) - digamma(x0 + x1)),
+    doc="gamma(x0) * gamma(x1) / gamma(x0 + x1).",
 )
 
 
@@ -82,8 +100,18 @@ def _gamma_density(a: Any, x: Any) -> Any:
     return np.exp(xlogy(a - 1, x) - x - gammaln(a))
 
 
-gammainc = _special("gammainc", lambda x0: _no_derivative("gammainc", "a"), lambda x0, x1: _gamma_density(x0, x1))
-gammaincc = _special("gammaincc", lambda x0: _no_derivative("gammaincc", "a"), lambda x0, x1: -_gamma_density(x0, x1))
+gammainc = _special(
+    "gammainc",
+    lambda x0: _no_derivative("gammainc", "a"),
+    lambda x0, x1: _gamma_density(x0, x1),
+    doc="The regularised lower incomplete gamma function of shape x0, up to x1; no derivative for x0.",
+)
+gammaincc = _special(
+    "gammaincc",
+    lambda x0: _no_derivative("gammaincc", "a"),
+    lambda x0, x1: -_gamma_density(x0, x1),
+    doc="1 - gammainc(x0, x1), exact for large x1; no derivative for x0.",
+)
 
 
 # Modified Bessel functions; those with an e are times exp(-|x|)
@@ -97,11 +125,22 @@ def _i1_by_x(i1: Any, x: Any, scale: Any) -> Any:
     return np.where(near, 0.5 * scale * series, i1 / np.where(near, 1, x))
 
 
-i0 = _special("i0", lambda x0: i1(x0), called="bessel_i0", c="cyl_bessel_i0(x0)")
-i1: Elementwise = _special("i1", lambda y, x0: i0(x0) - _i1_by_x(y, x0, 1), called="bessel_i1", c="cyl_bessel_i1(x0)")
-i0e = _special("i0e", lambda y, x0: i1e(x0) - np.sign(x0) * y, called="bessel_i0e")
+i0 = _special(
+    "i0", lambda x0: i1(x0), called="bessel_i0", c="cyl_bessel_i0(x0)", doc="The modified Bessel function of the first kind, of order 0."
+)
+i1: Elementwise = _special(
+    "i1",
+    lambda y, x0: i0(x0) - _i1_by_x(y, x0, 1),
+    called="bessel_i1",
+    c="cyl_bessel_i1(x0)",
+    doc="The modified Bessel function of the first kind, of order 1.",
+)
+i0e = _special("i0e", lambda y, x0: i1e(x0) - np.sign(x0) * y, called="bessel_i0e", doc="exp(-|x0|) * i0(x0), without overflow.")
 i1e: Elementwise = _special(
-    "i1e", lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - np.sign(x0) * y, called="bessel_i1e"
+    "i1e",
+    lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - np.sign(x0) * y,
+    called="bessel_i1e",
+    doc="exp(-|x0|) * i1(x0), without overflow.",
 )
 
 
@@ -129,6 +168,7 @@ xlogy = elementwise(
     c="x0 == 0 && x1 == x1 ? 0 : x0 * log(x1)",
     impl=_xlogy,
     expand=True,
+    doc="x0 * log(x1), and 0 where x0 is 0.",
 )
 xlog1py = elementwise(
     "xlog1py",
@@ -137,6 +177,7 @@ xlog1py = elementwise(
     c="x0 == 0 && x1 == x1 ? 0 : x0 * log1p(x1)",
     impl=_xlog1py,
     expand=True,
+    doc="x0 * log(1 + x1), and 0 where x0 is 0.",
 )
 entr = elementwise(
     "entr",
@@ -144,4 +185,5 @@ entr = elementwise(
     c="x0 < 0 ? -1.0 / 0.0 : x0 == 0 ? 0 : -x0 * log(x0)",
     impl=lambda x: np.where(x < 0, -math.inf, -_xlogy(x, x)),
     expand=True,
+    doc="-x0 * log(x0), the entropy's term; 0 at 0, -inf below.",
 )

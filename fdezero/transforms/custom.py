@@ -8,7 +8,7 @@ from typing import Any
 from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.forward import ForwardTracer
-from ..core.kinds import Aval, zeros_like
+from ..core.kinds import Aval, filled, zeros_like
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError, called, describe
@@ -40,15 +40,13 @@ class _Rule:
         values = call.handed_over()
         if not any(isinstance(leaf, Tracer) for leaf in values):
             return self.function(*args)
-        region, structure = self.region(call)
-        outputs = region(*values)
-        return trees.unflatten(structure[0], outputs)
+        return call.output(self.region(call)(*values))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def region(self, call: "_Call") -> tuple[Region, list[Any]]:
-        """The call as a region, and a list that holds the structure of the output once it has run."""
+    def region(self, call: "_Call") -> Region:
+        """The call as a region."""
         raise NotImplementedError
 
 
@@ -94,6 +92,15 @@ class _Call:
         args: tuple[Any, ...] = trees.unflatten(self.treedef, leaves)
         return args
 
+    def leaves_of(self, output: Any) -> tuple[Any, ...]:
+        """The leaves of what the function returned, whose structure is that of `output` from now on."""
+        leaves, self.structure = trees.flatten(output)
+        return tuple(leaves)
+
+    def output(self, leaves: Sequence[Any]) -> Any:
+        """Leaves as what the function returns."""
+        return trees.unflatten(self.structure, leaves)
+
     def split(self, values: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
         """The arguments that are not differentiated, and those that are, from values."""
         args = self.full(values)
@@ -108,10 +115,9 @@ class _Call:
 
     def tangents(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
         """The tangents of the differentiated arguments: zeros where nothing moves, None for what has no derivative."""
-        pairs = zip(values, tangents, self.moves, strict=True)
-        filled = iter([(zeros_like(x) if t is None else t) if moves else None for x, t, moves in pairs])
+        moved = iter(filled(values, tangents, self.moves))
         places = set(self.places)
-        leaves = [next(filled) if i in places else None for i in range(len(self.leaves))]
+        leaves = [next(moved) if i in places else None for i in range(len(self.leaves))]
         args = trees.unflatten(self.treedef, leaves)
         return tuple(args[n] for n in self.differentiated)
 
@@ -173,29 +179,26 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         """Set the rule."""
         self.forward, self.backward = forward, backward
 
-    def region(self, call: _Call) -> tuple[Region, list[Any]]:
+    def region(self, call: _Call) -> Region:
         """As `_Rule.region`; StructureError without a rule."""
         if self.forward is None or self.backward is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defvjp(forward, backward).")
         function, forward, backward = self.function, self.forward, self.backward
-        structure: list[Any] = [None]
 
         def flat_function(*values: Any) -> tuple[Any, ...]:
-            leaves, structure[0] = trees.flatten(function(*call.full(values)))
-            return tuple(leaves)
+            return call.leaves_of(function(*call.full(values)))
 
         def flat_forward(*values: Any) -> tuple[tuple[Any, ...], Any]:
             result = forward(*call.full(values))
             if not isinstance(result, tuple) or len(result) != 2:
                 raise StructureError(f"the forward rule of {self.name} must return (output, residuals), got {counted(result)}.")
-            leaves, structure[0] = trees.flatten(result[0])
-            return tuple(leaves), (result[1], [values[k] for k in call.fixed])
+            return call.leaves_of(result[0]), (result[1], [values[k] for k in call.fixed])
 
         def flat_backward(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
             kept, fixed = residuals
-            return call.gradients(backward(*call.again(fixed), kept, trees.unflatten(structure[0], cotangents)))
+            return call.gradients(backward(*call.again(fixed), kept, call.output(cotangents)))
 
-        return _Pulled(self.name, flat_function, flat_forward, flat_backward), structure
+        return _Pulled(self.name, flat_function, flat_forward, flat_backward)
 
 
 class _Pulled(Region):
@@ -263,26 +266,23 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
         self.rule = rule
         return rule
 
-    def region(self, call: _Call) -> tuple[Region, list[Any]]:
+    def region(self, call: _Call) -> Region:
         """As `_Rule.region`; StructureError without a rule."""
         if self.rule is None:
             raise StructureError(f"{self.name} has no rule yet: call {self.name}.defjvp(rule).")
         function, rule = self.function, self.rule
-        structure: list[Any] = [None]
 
         def flat_function(*values: Any) -> tuple[Any, ...]:
-            leaves, structure[0] = trees.flatten(function(*call.full(values)))
-            return tuple(leaves)
+            return call.leaves_of(function(*call.full(values)))
 
         def flat_rule(values: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             nondiff, primals = call.split(values)
             result = rule(*nondiff, primals, call.tangents(values, tangents))
             if not isinstance(result, tuple) or len(result) != 2:
                 raise StructureError(f"the rule of {self.name} must return (output, tangent), got {counted(result)}.")
-            leaves, structure[0] = trees.flatten(result[0])
-            return tuple(leaves), self._moved(result[0], result[1])
+            return call.leaves_of(result[0]), self._moved(result[0], result[1])
 
-        return _Pushed(self.name, flat_function, flat_rule, tuple(call.moves)), structure
+        return _Pushed(self.name, flat_function, flat_rule, tuple(call.moves))
 
     def _moved(self, output: Any, tangent: Any) -> tuple[Any, ...]:
         """The tangents of the leaves of the output, zeros for what stays; None where there is no derivative."""

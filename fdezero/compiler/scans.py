@@ -1,4 +1,4 @@
-"""`scan` and `while_loop`: loops of the length of one round, differentiated and batched as loops."""
+"""`scan`: a program of the length of one round, run for each row, differentiated and batched as a loop."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..core import Region, Tracer
-from ..core.batch import BatchTracer
-from ..core.kinds import zeros_like
-from ..errors import ShapeError, StructureError, TraceError, describe
+from ..core import Region
+from ..core.kinds import filled, zeros_like
+from ..errors import ShapeError, StructureError, describe
 from ..numpy import stack
 from ..transforms import vmap
 from ..transforms.reverse import name_of
-from .program import Program
-from .record import RecordTracer, example_of, is_recorded, owned, record
+from ..values import as_array
+from .program import Program, program_of
+from .record import example_of, is_recorded, of_leaves, owned, record
 
 
 class Scan(Region):
@@ -121,8 +121,7 @@ class Scan(Region):
         examples = [example_of(leaf) for leaf in leaves]
         pairs = enumerate(zip(examples, tangents, strict=True))
         moving = tuple([trees.is_differentiable(x) and (t is not None or i < self.carries) for i, (x, t) in pairs])
-        filled = _filled(leaves, tangents, moving)
-        values, moved = self.split(leaves), self.split(filled)
+        values, moved = self.split(leaves), self.split(filled(leaves, tangents, moving))
         parts = [[*part, *[t for t in ts if t is not None]] for part, ts in zip(values, moved, strict=True)]
         count = [len(part) for part in parts]
         which = self.split(moving)
@@ -138,8 +137,7 @@ class Scan(Region):
                 xs += part[: len(marks)]
                 ts += [next(rest) if mark else None for mark in marks]
             ys, dys = self.body.push(xs, ts)
-            filled = [zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)]
-            new, c = [dy if counts else None for dy, counts in zip(filled, floating, strict=True)], self.carries
+            new, c = filled(ys, dys, floating), self.carries
             carry = [*ys[:c], *[dy for dy in new[:c] if dy is not None]]
             return (*carry, *ys[c:], *[dy for dy in new[c:] if dy is not None])
 
@@ -154,7 +152,7 @@ class Scan(Region):
         def run(*leaves: Any) -> tuple[Any, ...]:
             carry, xs, constants = self.split(leaves)
             of_carry, of_xs, of_constants = self.split(mine)
-            carry = [x if my else np.broadcast_to(_array(x), (size, *np.shape(x))) for x, my in zip(carry, of_carry, strict=True)]
+            carry = [x if my else repeated(x, size) for x, my in zip(carry, of_carry, strict=True)]
             xs = [np.moveaxis(x, 0, 1) if my else x for x, my in zip(xs, of_xs, strict=True)]
             axes = tuple([0 if my else None for my in [*[True] * self.carries, *of_xs, *of_constants]])
             given = [*carry, *xs, *constants]
@@ -164,25 +162,15 @@ class Scan(Region):
         return run
 
 
-def _filled(leaves: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
-    """The tangents of what moves, zeros where there are none; None for the rest."""
-    triples = zip(leaves, tangents, moving, strict=True)
-    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
-
-
-def _array(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
+def repeated(x: Any, size: int) -> Any:
+    """`x` for each member of a batch."""
+    x = as_array(x)
+    return np.broadcast_to(x, (size, *x.shape))
 
 
 def _column(y: Any, length: int) -> Any:
     """An uninitialised array for `length` values like `y`."""
-    return np.empty_like(_array(y), shape=(length, *np.shape(y)))
-
-
-def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
-    """The program of `function`, recorded on examples."""
-    with np.errstate(all="ignore"):
-        return Program(record(function, examples, name).graph)
+    return np.empty_like(as_array(y), shape=(length, *np.shape(y)))
 
 
 def _first_round(leaves: Sequence[Any], carries: int, columns: int) -> list[Any]:
@@ -210,9 +198,9 @@ def scan(
     for i in order:
         new, y = _pair(name, function(carry, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
         if carry is start:
-            _check_carry(name, start, new)
+            check_carry(name, start, new)
             if any(map(is_recorded, [*trees.leaves((start, new, y)), *xs_leaves])):
-                return _structured(function, start, xs_leaves, xs_def, length, reverse)
+                return _structured(name, function, start, xs, length, reverse)
         carry = new
         y_leaves, y_def = trees.flatten(y)
         ys.append(y_leaves)
@@ -223,20 +211,14 @@ def scan(
     return carry, trees.unflatten(y_def, [stack(column) for column in zip(*ys, strict=True)])
 
 
-def _structured(function: Callable[..., Any], carry: Any, xs: list[Any], xs_def: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-    leaves, carry_def = trees.flatten(carry)
-    structure: list[Any] = []
-
-    def flat(*given: Any) -> list[Any]:
-        new, y = function(trees.unflatten(carry_def, given[: len(leaves)]), trees.unflatten(xs_def, given[len(leaves) :]))
-        y_leaves, y_def = trees.flatten(y)
-        structure.append(y_def)
-        return [*trees.leaves(new), *y_leaves]
-
-    made = record(flat, [*map(example_of, leaves), *[example_of(x)[0] for x in xs]], name_of("scan", function))
-    loop = Scan(Program(made.graph), len(leaves), len(xs), length, reverse)
-    results = loop(*leaves, *xs, *made.captures)
-    return trees.unflatten(carry_def, results[: len(leaves)]), trees.unflatten(structure[0], results[len(leaves) :])
+def _structured(name: str, function: Callable[..., Any], carry: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+    carries = len(trees.leaves(carry))
+    leaves, treedef = trees.flatten((carry, xs))
+    flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))
+    made = record(flat, _first_round(leaves, carries, len(leaves) - carries), name)
+    loop = Scan(Program(made.graph), carries, len(leaves) - carries, length, reverse)
+    carry, ys = trees.unflatten(structure[0], loop(*leaves, *made.captures))
+    return carry, ys
 
 
 def _pair(name: str, result: Any) -> tuple[Any, Any]:
@@ -258,7 +240,8 @@ def _length(name: str, xs: Any, length: int | None) -> int:
     return next(iter(found))
 
 
-def _check_carry(name: str, old: Any, new: Any) -> None:
+def check_carry(name: str, old: Any, new: Any) -> None:
+    """Raise StructureError or ShapeError where the carry of a loop is not what it was a round before."""
     if trees.flatten(old)[1] != trees.flatten(new)[1]:
         raise trees.structure_error(old, new, f"the carry of {name} before a round", "that after it")
     for (path, before), after in zip(trees.flatten_with_path(old), trees.leaves(new), strict=True):
@@ -268,114 +251,3 @@ def _check_carry(name: str, old: Any, new: Any) -> None:
                 f"{name}: the carry {path or 'itself'} is {describe(before)} before and {describe(after)} after a round, and must stay "
                 "the same: start with an array of the dtype and shape that it gets."
             )
-
-
-class While(Region):
-    """`while condition(*carry, *constants): carry = body(*carry, *constants)`; leaves: carry, constants; results: carry."""
-
-    def __init__(self, condition: Program, body: Program, carries: int) -> None:
-        self.name, self.condition, self.body, self.carries = "while_loop", condition, body, carries
-
-    def run(self, *leaves: Any) -> tuple[Any, ...]:
-        carry, constants = leaves[: self.carries], leaves[self.carries :]
-        while self.condition.run(*carry, *constants)[0]:
-            carry = self.body.run(*carry, *constants)
-        return owned(carry, leaves)
-
-    def steps(self, *leaves: Any) -> tuple[Any, ...]:
-        carry, constants = leaves[: self.carries], leaves[self.carries :]
-        while self.condition(*carry, *constants)[0]:
-            carry = self.body(*carry, *constants)
-        return carry
-
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        raise TraceError(
-            "while_loop has no reverse mode where it is compiled: how many rounds it takes is not known before. Use fd.scan with a "
-            "fixed length and fd.numpy.where, or forward mode, fd.jvp."
-        )
-
-    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        c = self.carries
-        pairs = enumerate(zip(leaves, tangents, strict=True))
-        moving = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in pairs]
-        filled = _filled(leaves, tangents, moving)
-        moved = [i for i in range(c) if moving[i]]
-        given = [*leaves[:c], *[filled[i] for i in moved], *leaves[c:], *[t for t in filled[c:] if t is not None]]
-        both, n = c + len(moved), len(leaves)
-
-        def parts(all_given: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            xs = [*all_given[:c], *all_given[both : both + n - c]]
-            carried, rest = iter(all_given[c:both]), iter(all_given[both + n - c :])
-            return xs, [(next(carried) if i < c else next(rest)) if moving[i] else None for i in range(n)]
-
-        def round_forward(*all_given: Any) -> tuple[Any, ...]:
-            ys, dys = self.body.push(*parts(all_given))
-            return (*ys, *[zeros_like(ys[i]) if dys[i] is None else dys[i] for i in moved])
-
-        examples = [example_of(leaf) for leaf in given]
-        condition = program_of(lambda *g: self.condition(*parts(g)[0]), examples, "condition")
-        results = While(condition, program_of(round_forward, examples, "while_jvp"), both)(*given)
-        found = dict(zip(moved, results[c:], strict=True))
-        return results[:c], tuple([found.get(i) for i in range(c)])
-
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        def run(*leaves: Any) -> tuple[Any, ...]:
-            c = self.carries
-            carry = [x if my else np.broadcast_to(_array(x), (size, *np.shape(x))) for x, my in zip(leaves[:c], mine[:c], strict=True)]
-            axes = tuple([0 if my or i < c else None for i, my in enumerate(mine)])
-
-            def chosen(*given: Any) -> tuple[Any, ...]:
-                going = self.condition.evaluate(*given)[0]
-                return tuple([np.where(going, new, old) for new, old in zip(self.body.evaluate(*given), given[:c], strict=True)])
-
-            given = [*carry, *leaves[c:]]
-            examples = [example_of(leaf) for leaf in given]
-            condition = program_of(lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition")
-            return While(condition, program_of(vmap(chosen, axes), examples, "while_vmap"), c)(*given)
-
-        return run
-
-
-def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    """The carry after `while condition(carry): carry = body(carry)`; the carry keeps structure, shapes and dtypes.
-
-    Within `fd.compile` the loop is one operation, with forward mode and a batched form; a reverse mode has it eagerly only,
-    where it is a Python loop. Raises StructureError or ShapeError when the carry changes.
-    """
-    name = name_of("while_loop", body)
-    leaves, treedef = trees.flatten(carry)
-    going = condition(carry)
-    if getattr(going, "shape", ()) != ():
-        raise ShapeError(f"{name}: the condition is a scalar, got {describe(going)}: say .any() or .all().")
-    new = body(carry) if any(map(is_structured, [*leaves, going])) else None
-    if new is None:
-        while going:
-            following = body(carry)
-            _check_carry(name, carry, following)
-            carry = following
-            going = condition(carry)
-            if is_structured(going) or any(map(is_structured, trees.leaves(carry))):
-                return while_loop(condition, body, carry)
-        return carry
-    _check_carry(name, carry, new)
-    examples = [example_of(leaf) for leaf in leaves]
-    tested = record(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
-    made = record(lambda *given: trees.leaves(body(trees.unflatten(treedef, given))), examples, name)
-    # One list of constants for both: each program leaves aside what is the other's.
-    t, b, c = len(tested.captures), len(made.captures), len(leaves)
-    more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
-    whole, round_ = Program(tested.graph), Program(made.graph)
-    condition_program = program_of(lambda *g: whole(*g[: c + t]), [*examples, *more], "condition")
-    body_program = program_of(lambda *g: round_(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
-    results = While(condition_program, body_program, c)(*leaves, *tested.captures, *made.captures)
-    return trees.unflatten(treedef, results)
-
-
-def is_structured(leaf: Any) -> bool:
-    """Whether the truth of a value is not known while the function runs: it is recorded, or batched."""
-    while isinstance(leaf, Tracer):
-        if isinstance(leaf, BatchTracer | RecordTracer):
-            return True
-        leaf = leaf.value
-    return False
-
