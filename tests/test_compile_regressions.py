@@ -201,3 +201,12 @@ def test_arguments_may_bear_the_names_that_a_program_gives_its_own() -> None:
         compiled, expected = fd.compile(function), function(*given)
         assert all(compiled(*given).tobytes() == expected.tobytes() for _ in range(3))
         assert all(np.array_equal(x, old) for x, old in zip(given, before, strict=True))
+
+
+def test_one_entry_is_a_number_whatever_kind_of_number_the_index_is() -> None:
+    def f(x: Any) -> Any:
+        return fnp.take(np.ravel(0.5), (x == x).sum() - x.size, axis=0), fnp.take(x, np.argmax(x), axis=0)
+
+    compiled, x = fd.compile(f), np.array([1.0, 3.0, 2.0])
+    for _ in range(3):
+        assert [type(y) for y in compiled(x)] == [type(y) for y in f(x)] == [np.float64, np.float64]

@@ -30,7 +30,8 @@ def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
     loops = common_loops((x, core), *[(index, points) for index in indices])
     if any(index.ndim > points for index in indices):
         x = np.broadcast_to(x, loops + x.shape[x.ndim - core :])
-    return x[_full_index(loops, indices, points, rest)]
+    y = x[_full_index(loops, indices, points, rest)]
+    return y if y.shape else y[()]  # one entry is a number, whether the index is one or an array without axes
 
 
 def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> Any:
