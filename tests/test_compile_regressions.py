@@ -210,3 +210,11 @@ def test_one_entry_is_a_number_whatever_kind_of_number_the_index_is() -> None:
     compiled, x = fd.compile(f), np.array([1.0, 3.0, 2.0])
     for _ in range(3):
         assert [type(y) for y in compiled(x)] == [type(y) for y in f(x)] == [np.float64, np.float64]
+
+
+@pytest.mark.parametrize("constant", [np.float32([2.0])[::-1], np.float32([2.0]), np.float32(2.0), np.broadcast_to(np.float32(2.0), (1,))])
+def test_a_constant_of_one_entry_is_read_as_it_lies_in_memory(constant: Any) -> None:
+    compiled = fd.compile(lambda x: np.arctan2(x, constant))
+    for number in np.random.default_rng(0).standard_normal(200).astype(np.float32):
+        x = np.array([number])
+        assert compiled(x).tobytes() == np.arctan2(x, constant).tobytes()

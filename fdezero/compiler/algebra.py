@@ -48,6 +48,16 @@ def _one_value(constant: Constant) -> Any:
     return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
 
 
+def _repeated(constant: Constant, shape: tuple[int, ...]) -> bool:
+    """Whether NumPy reads one entry of a constant again and again for a result of `shape`, as it does a number.
+
+    One entry for one is another matter: which of its loops NumPy takes depends on how the operands lie in memory.
+    """
+    value = constant.value
+    whole = shape[len(shape) - value.ndim :]
+    return value.size > 0 and all(s == 0 or (n == 1 and m > 1) for n, s, m in zip(value.shape, value.strides, whole, strict=True))
+
+
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
     """x for stop_gradient(x), x * 1, 1 * x, x / 1 and x - 0, where dtype and shape stay."""
     operation, inputs = instruction.operation, instruction.inputs
@@ -104,7 +114,7 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
         maker = makers.get(atom)
         before: Atom | None = None
         if isinstance(atom, Constant):
-            before = Constant(_one_value(atom)) if atom.kind == "array" and _one_value(atom) is not None else None
+            before = Constant(_one_value(atom)) if atom.kind == "array" and _repeated(atom, instruction.output.shape) else None
         elif maker is not None and maker.operation is shape_ops.broadcast and maker.inputs[0].kind != "number":
             before = maker.inputs[0]
         if before is not None:
