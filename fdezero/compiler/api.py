@@ -297,11 +297,11 @@ def _static_names(name: str, parameters: list[inspect.Parameter] | None, static:
 
 
 @overload
-def compile(  # noqa: A001
+def compile(  # noqa: A001, the field's word
     function: Callable[..., Any], *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
 ) -> Compiled: ...
 @overload
-def compile(  # noqa: A001
+def compile(  # noqa: A001, the field's word
     *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(  # noqa: A001, the field's word
