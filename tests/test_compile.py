@@ -21,7 +21,7 @@ from fdezero.compiler.passes import optimise
 from fdezero.compiler.record import record
 from fdezero.errors import StaticError, StormError, TraceError
 
-from .test_compile_programs import assert_same_bits
+from .program_checks import assert_same_bits
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((3, 4)), rng.standard_normal(4)

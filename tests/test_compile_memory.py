@@ -19,7 +19,7 @@ from fdezero import nn, optim
 from fdezero import numpy as fnp
 from fdezero.compiler import runtime
 
-from .test_compile_programs import assert_same_bits
+from .program_checks import assert_same_bits
 
 counts_references = pytest.mark.skipif(
     sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)(),
