@@ -97,9 +97,10 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
-    """Entries of x where `condition` holds, of y elsewhere; no NaN from the branch not taken enters a gradient.
+    """Entries of x where `condition` holds, of y elsewhere; the choice passes no NaN of the branch not taken on to a gradient.
 
     Nor does 0 times the infinite slope of sqrt, log, a quotient or a power there: where(x > 0, sqrt(x), 0) has the derivative 0 at 0.
+    An exp that overflows there, or a product with NaN, does: choose a safe operand first.
     """
     if x is None and y is None:
         return nonzero(condition)
