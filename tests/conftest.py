@@ -11,9 +11,16 @@ import fdezero as fd
 
 from .strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
 
-hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
-hypothesis.settings.register_profile("dev", max_examples=10, deadline=None)
-hypothesis.settings.register_profile("nightly", max_examples=3000, deadline=None)
+# Hypothesis has other defaults where a variable such as CI is set; these profiles are the same everywhere. No time is judged.
+COMMON = {
+    "parent": hypothesis.settings.get_profile("default"),
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+    "print_blob": True,
+}
+hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True, **COMMON)
+hypothesis.settings.register_profile("dev", max_examples=10, **COMMON)
+hypothesis.settings.register_profile("nightly", max_examples=3000, **COMMON)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
