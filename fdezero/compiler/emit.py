@@ -15,7 +15,7 @@ from . import kernels, runtime
 from .fuse import Fused, is_number
 from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from .passes import read_only
-from .plan import Plan, Storage, is_written
+from .plan import Places, Plan, Storage, is_written
 
 SYMBOLS = {
     operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//", operator.mod: "%",
@@ -321,39 +321,17 @@ class Emitter:
 
     def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
         """The lines that compute one block, and the dtypes of the temporaries they need."""
-        steps = fused.body.instructions
-        last = {atom: i for i, step in enumerate(steps) for atom in step.inputs}
-        total = fused.total
-        if total is not None:
-            last[total.inputs[0]] = len(steps)
-        dtypes: list[Any] = []
-        free: list[int] = []
-        holder: dict[Atom, int] = {}
+        steps, total = fused.body.instructions, fused.total
+        places = Places(fused, self.plan, local)
         lines = []
         for i, step in enumerate(steps):
-            y = step.output
-            dying = [holder[atom] for atom in dict.fromkeys(step.inputs) if atom in holder and last[atom] == i]
-            if y not in local:
-                # Over an operand that dies here, but not over the condition of a choice, which is read twice.
-                unsafe = {holder.get(step.inputs[0])} if step.name == "where" else set()
-                over = [t for t in dying if dtypes[t] == y.dtype and t not in unsafe]
-                spare = [t for t in free if dtypes[t] == y.dtype]
-                chosen = over[0] if over else spare[0] if spare else len(dtypes)
-                if chosen == len(dtypes):
-                    dtypes.append(y.dtype)
-                elif not over:
-                    free.remove(chosen)
-                holder[y], local[y] = chosen, f"t{chosen}"
-                dying = [t for t in dying if t != chosen]
-                if y not in last:
-                    dying.append(chosen)
-            free += dying
+            if step.output not in local:
+                local[step.output] = places.take(i)
             names = [local[a] if a in local else self.name(a) for a in step.inputs]
-            lines.append(self._call(step, local[y], names) + (f"  # {step.line}" if step.line else ""))
+            lines.append(self._call(step, local[step.output], names) + (f"  # {step.line}" if step.line else ""))
         if total is not None:
             lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
-        return dtypes, lines
-
+        return places.temporaries, lines
 
 
 def is_on_gpu(graph: Graph) -> bool:

@@ -5,7 +5,10 @@ nobody needs any more. A storage that holds an output belongs to the outputs, wh
 places in the arena, where storages that do not live at the same time share memory.
 """
 
+from typing import Any
+
 import attrs
+import numpy as np
 
 from ..core import Region
 from .fuse import Fused, layout
@@ -31,6 +34,52 @@ class Plan:
     storages: dict[Variable, Storage]
     roots: dict[Atom, Atom]
     slots: tuple[int, ...]
+
+    def storage_of(self, atom: Atom) -> Storage | None:
+        """The memory that the variable, or what it is a view of, is written into."""
+        root = self.roots.get(atom, atom)
+        return self.storages.get(root) if isinstance(root, Variable) else None
+
+
+class Places:
+    """Where values within a group live while a block is computed: in an output's memory until that is written, or in a temporary."""
+
+    def __init__(self, fused: Fused, plan: Plan, names: dict[Atom, str]) -> None:
+        """`names` are those of the group's operands and outputs."""
+        self.steps = fused.body.instructions
+        self.last = {atom: i for i, step in enumerate(self.steps) for atom in step.inputs}
+        if fused.total is not None:
+            self.last[fused.total.inputs[0]] = len(self.steps)
+        self.temporaries: list[np.dtype[Any]] = []
+        self.holders: dict[str, Variable] = {}  # what was last put into a place
+        self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of a place: its dtype, the steps that may first and last use it
+        for i, step in enumerate(self.steps):
+            if (y := step.output) in fused.body.outputs:
+                under = [x for x in fused.body.inputs if plan.storage_of(x) is plan.storages[y]]
+                self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - (step.name == "where"))
+
+    def _done(self, x: Atom | None) -> int:
+        """The first step that may write over x: that which reads it last, but not a choice by x, which reads it twice."""
+        last = self.last.get(x, 0) if x is not None else 0
+        return last + (last < len(self.steps) and _is_chosen_by(self.steps[last], x))
+
+    def take(self, number: int) -> str:
+        """The place for the result of a step: over an operand that dies there, in an output, in a temporary."""
+        y = self.steps[number].output
+        end = self.last.get(y, number)
+        free = [
+            place
+            for place, (dtype, first, last) in self.spans.items()
+            if dtype == y.dtype and first <= number and end <= last and self._done(self.holders.get(place)) <= number
+        ]
+        dying = [place for place in free if self.holders.get(place) in self.steps[number].inputs]
+        place = next(iter(dying or free), None)
+        if place is None:
+            place = f"t{len(self.temporaries)}"
+            self.temporaries.append(y.dtype)
+            self.spans[place] = (y.dtype, 0, len(self.steps))
+        self.holders[place] = y
+        return place
 
 
 def is_written(instruction: Instruction) -> bool:
@@ -100,10 +149,14 @@ def _overwritten(
         if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
             continue
         steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
-        if any(step.name == "where" and step.output is y and step.inputs[0] is x for step in steps):
+        if any(step.output is y and _is_chosen_by(step, x) for step in steps):
             continue  # the condition is read twice
         return storage
     return None
+
+
+def _is_chosen_by(step: Instruction, x: Atom | None) -> bool:
+    return step.name == "where" and step.inputs[0] is x
 
 
 def _lie_alike(x: Variable, y: Variable) -> bool:
