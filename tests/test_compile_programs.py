@@ -130,7 +130,7 @@ def small_blocks() -> Iterator[None]:
     """Groups, blocks and threads, all of which are for large arrays, on arrays of a thousand entries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "LARGE", 64)
-        patch.setattr(runtime, "BLOCK", 128)  # no fewer, for NumPy sums up so many at once
+        patch.setattr(runtime, "CACHE", 0)  # the smallest blocks
         patch.setattr(runtime, "SHARE", 512)
         yield
 

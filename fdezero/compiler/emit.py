@@ -312,8 +312,10 @@ class Emitter:
         blocks = self.keep(f"blocks{number}", runtime.Blocks, "")
         cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
         dtypes = f"[{', '.join(map(self.type_of, temporaries))}]"
+        distinct = {self.name(v): v.dtype for v, is_cut in zip(operands, cuts, strict=True) if is_cut}
+        width = sum(dtype.itemsize for dtype in [*distinct.values(), *temporaries])
         self.build.append(
-            f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {self.threads}, "
+            f"run{number} = {blocks}({name}, {like.shape}, {cuts}, {dtypes}, {width}, {self.threads}, "
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"
         )
         left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""

@@ -13,7 +13,7 @@ from ..ops.reductions import sum_axes
 from . import kernels
 from .graph import Atom, Graph, Instruction, Variable, ufunc_of
 
-LARGE = 1 << 16  # entries from which a group on the CPU pays
+LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
 
 
 class Fused(Region):
@@ -54,7 +54,7 @@ class _Group:
 
 
 def fuse(graph: Graph, large: int | None = None) -> Graph:
-    """The graph with its groups, of arrays of at least `large` entries, as one instruction each."""
+    """The graph with its groups, of arrays of at least `large` bytes, as one instruction each."""
     large = LARGE if large is None else large
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
@@ -100,7 +100,7 @@ def _key_of(instruction: Instruction, large: int) -> Any:
         return None
     if y.device != "cpu":
         return (y.shape, y.device) if kernels.is_expressible(instruction) else None
-    if y.size < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
+    if y.nbytes < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
     if not _lies_alike(instruction) and not _in_rows(y):
         return None

@@ -115,7 +115,8 @@ class Outputs:
 
 FREE = _calibrated()
 
-BLOCK = 1 << 15  # entries that go through a group at a time, with its temporaries in the cache
+CACHE = 1 << 21  # bytes of operands and temporaries that go through a group at a time
+FEWEST = 128  # entries of a block, for NumPy sums up so many at once
 SHARE = 1 << 20  # entries from which a second thread pays
 
 
@@ -124,6 +125,7 @@ class Blocks:
 
     `function(*operands, *temporaries)` computes one block. `sliced` tells which operands are cut into blocks, the others
     being whole in each; `order` turns them so that their entries follow each other, for blocks that are stretches of memory.
+    `width` are the bytes of one entry in all arrays that are cut.
     A group that ends in a sum returns it: its blocks are the halves of halves that NumPy's pairwise summation makes.
     """
 
@@ -133,6 +135,7 @@ class Blocks:
         shape: Shape,
         sliced: Sequence[bool],
         temporaries: Sequence[Any],
+        width: int,
         threads: int,
         order: Shape | None = None,
         total: bool = False,
@@ -142,7 +145,7 @@ class Blocks:
         self.length, self.rest = (size, ()) if order is not None else (shape[0], tuple(shape[1:]))
         count = max(1, min(threads, size // SHARE))
         # Threads meet at the interpreter's lock after every operation: larger blocks let them meet less often.
-        block = max(1, (BLOCK if count == 1 else 4 * BLOCK) * self.length // size)
+        block = max(1, max(FEWEST, (CACHE if count == 1 else 2 * CACHE) // width) * self.length // size)
         self.bounds = halves(0, self.length, block) if total else even(self.length, block)
         cuts = [len(self.bounds) * i // count for i in range(count + 1)]
         self.parts = [self.bounds[a:b] for a, b in itertools.pairwise(cuts)]

@@ -12,7 +12,7 @@ import numpy as np
 from ..core import Linear, discrete, linear
 from ..devices import array_module
 from ..errors import RangeError
-from .shape import common_loops
+from .shape import common_loops, stretched
 
 
 def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, rest: int) -> tuple[Any, ...]:
@@ -29,7 +29,7 @@ def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
     core = len(indices) + rest
     loops = common_loops((x, core), *[(index, points) for index in indices])
     if any(index.ndim > points for index in indices):
-        x = np.broadcast_to(x, loops + x.shape[x.ndim - core :])
+        x = stretched(x, loops + x.shape[x.ndim - core :])
     y = x[_full_index(loops, indices, points, rest)]
     return y if y.shape else y[()]  # one entry is a number, whether the index is one or an array without axes
 
@@ -52,7 +52,7 @@ def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, 
     body = x.shape[x.ndim - points - rest :]
     out.fill(0)
     # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
-    xp, index, x = array_module(out), _full_index(loops, indices, points, rest), np.broadcast_to(x, loops + body)
+    xp, index, x = array_module(out), _full_index(loops, indices, points, rest), stretched(x, loops + body)
     if xp is np or out.dtype.kind != "c":
         xp.add.at(out, index, x)
     else:  # CUDA adds no complex numbers in one piece

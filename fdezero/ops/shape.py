@@ -20,7 +20,13 @@ def loop_axes(x: Any, core: int) -> tuple[int, ...]:
 
 def common_loops(*arrays: tuple[Any, int]) -> tuple[int, ...]:
     """The loop axes of several arrays, broadcast; each comes with the number of its other axes."""
-    return np.broadcast_shapes(*[loop_axes(x, core) for x, core in arrays])
+    first, *others = [loop_axes(x, core) for x, core in arrays]
+    return first if all(loops == first for loops in others) else np.broadcast_shapes(first, *others)
+
+
+def stretched(x: Any, shape: tuple[int, ...]) -> Any:
+    """The array broadcast to a shape, as it is if it has that."""
+    return x if x.shape == shape else np.broadcast_to(x, shape)
 
 
 def _trailing(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
