@@ -7,7 +7,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler import fuse
+from fdezero.compiler import fuse, runtime
 from fdezero.errors import StaticError, TraceError
 
 X = np.arange(3.0)
@@ -218,3 +218,39 @@ def test_a_constant_of_one_entry_is_read_as_it_lies_in_memory(constant: Any) -> 
     for number in np.random.default_rng(0).standard_normal(200).astype(np.float32):
         x = np.array([number])
         assert compiled(x).tobytes() == np.arctan2(x, constant).tobytes()
+
+
+def test_a_row_of_a_closure_array_is_read_only_in_every_call() -> None:
+    table = np.arange(6.0).reshape(3, 2)
+    compiled = fd.compile(lambda i: (fnp.take(table, i, axis=0), fnp.take(table, i, axis=0)[::-1]))
+    for call in range(3):
+        for row in compiled(np.int64(call)):
+            with pytest.raises(ValueError, match="read-only"):
+                row[0] = 1
+
+
+def test_rows_that_are_read_backwards_are_no_part_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy computes a few of them in other bits than many."""
+    monkeypatch.setattr(fuse, "LARGE", 4)
+    monkeypatch.setattr(runtime, "CACHE", 0)
+    x = np.random.default_rng(0).standard_normal((6, 300))
+
+    def f(x: Any, y: Any) -> Any:
+        return np.arctan2(x[:, ::-1], y) + y, np.exp(x[:, ::-1] * y) * y, np.arctan2(y * 2, x[0, ::-1]) * y
+
+    compiled, expected = fd.compile(f), f(x, x + 1)
+    for _ in range(3):
+        assert [a.tobytes() for a in compiled(x, x + 1)] == [b.tobytes() for b in expected]
+    assert "in blocks" in compiled.source
+
+
+def test_an_implementation_that_is_written_out_keeps_the_layout_of_its_result() -> None:
+    """A quotient of a cotangent that is one number and an array in Fortran's order lies in C's order."""
+
+    def f(x: Any) -> Any:
+        y = np.tanh(x)
+        return fnp.sum(fnp.reshape(fnp.reshape(y, (-1,)), y.shape) / y) ** 2
+
+    gradient = fd.grad(f)
+    compiled, x = fd.compile(gradient), np.asfortranarray(np.random.default_rng(0).standard_normal((3, 4)))
+    assert all(compiled(x).tobytes() == gradient(x).tobytes() for _ in range(3))

@@ -200,7 +200,6 @@ class Emitter:
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
             fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == "cpu"
-            fresh = fresh and isinstance(root, Variable)
             return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []
