@@ -137,7 +137,7 @@ def is_number(atom: Atom) -> bool:
 
 
 def _in_rows(instruction: Instruction) -> bool:
-    """Whether the result is rows in order, of operands that none is read backwards of: of those NumPy computes a few in other bits than many."""
+    """Whether the result is rows in order, of operands that are not read backwards: NumPy computes a few of such rows in other bits."""
     y = instruction.output
     if not y.contiguous or len(y.shape) < 2 or y.shape[0] < 2:
         return False
