@@ -254,3 +254,10 @@ def test_an_implementation_that_is_written_out_keeps_the_layout_of_its_result() 
     gradient = fd.grad(f)
     compiled, x = fd.compile(gradient), np.asfortranarray(np.random.default_rng(0).standard_normal((3, 4)))
     assert all(compiled(x).tobytes() == gradient(x).tobytes() for _ in range(3))
+
+
+def test_a_choice_between_numbers_one_of_which_is_zero() -> None:
+    for f in (lambda x, n: np.where(x > 0, n, n), lambda x, n: np.where(x > 0, n, 0), lambda x, n: np.where(x > 0, 1, 0), lambda x, n: np.where(x > 0, 2.0, n)):
+        compiled = fd.compile(f)
+        for n in (0, 3, 0):
+            assert compiled(X, n).tobytes() == np.asarray(f(X, n)).tobytes()
