@@ -13,7 +13,7 @@ from ..errors import DTypeError, ShapeError, StructureError, describe
 from ..values import as_array, dtype_of, is_complex, shape_of
 from .batching import mapped
 from .forward import pushed_forward
-from .reverse import as_arguments, conjugated, gradient_alone, name_of, numbers_of, pulled_back, split_aux
+from .reverse import P, as_arguments, conjugated, gradient_alone, name_of, numbers_of, pulled_back, split_aux
 
 Argnums = int | Sequence[int]
 
@@ -305,6 +305,6 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
     return derivative
 
 
-def grad_and_aux(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def grad_and_aux(function: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
     """`(gradient, aux)` of a function that returns `(value, aux)`: `grad(function, argnums, has_aux=True)`."""
     return gradient_alone("grad_and_aux", function, argnums, has_aux=True)

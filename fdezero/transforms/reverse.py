@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import DTypeError, ShapeError, StructureError, called, describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 from ..values import is_complex, shape_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
@@ -91,8 +94,8 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+    function: Callable[P, T], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, tuple[T, Any]]:
     """The function that returns `(function(...), its gradient)`; with `has_aux`, `((value, aux), gradient)`.
 
     The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
@@ -184,8 +187,8 @@ def _one(value: Any) -> Any:
 
 
 def grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+    function: Callable[P, Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, Any]:
     """The gradient of a scalar function; with `has_aux`, `(gradient, aux)`. See `value_and_grad`.
 
         >>> fd.grad(lambda x: x ** 3)(2.0)
