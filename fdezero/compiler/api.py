@@ -13,6 +13,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer
 from ..errors import StaticError, StormError, called, describe
+from . import loops
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
 from .program import Options, Program
@@ -71,6 +72,8 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = called(function)
+        if native:
+            loops.compiler()  # now, rather than in the second call
         self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native)
         parameters = _parameters(function)
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -308,8 +308,10 @@ class Emitter:
         dtype = self.type_of(total.output.dtype) if total is not None else None
         self.build.append(f"{name} = {function}(library, {name!r}, {kinds}, {length}, {threads}, {dtype})")
         left = f"{self.names[total.output]} = " if total is not None else ""
-        whole = {"i": "int({})", "u": "int({})", "b": "bool({})"}
-        given = [whole.get(kind, "{}").format(self.name(atom)) for kind, atom in zip(kinds, operands, strict=True)]
+        forms = {"u": "int({})", "b": "bool({})"}
+        if "i" in kinds:
+            forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
+        given = [forms.get(kind, "{}").format(self.name(atom)) for kind, atom in zip(kinds, operands, strict=True)]
         self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:

@@ -9,18 +9,15 @@ import ctypes
 import functools
 import itertools
 import os
-import platform
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, RangeError
 from . import kernels, runtime
 from .fuse import Fused
 from .graph import Atom, Instruction, Variable, row_strides
@@ -36,7 +33,9 @@ KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 OPTIONS = "-O3 -march=native -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp-simd -w".split()
 OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
 IN_VECTORS = ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
-C_TYPES: dict[str, Any] = {"array": ctypes.py_object, "f": ctypes.c_double, "i": ctypes.c_longlong, "u": ctypes.c_ulonglong, "b": ctypes.c_bool}
+C_TYPES: dict[str, Any] = {
+    "array": ctypes.py_object, "f": ctypes.c_double, "i": ctypes.c_longlong, "u": ctypes.c_ulonglong, "b": ctypes.c_bool,
+}  # fmt: skip
 
 
 def is_expressible(instruction: Instruction) -> bool:
@@ -90,7 +89,7 @@ def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], in
         begin.append("double total = 0;")
         made = [step.output for step in fused.body.instructions]
         stores.append(f"total += t{made.index(total.inputs[0])};")  # type: ignore[arg-type]
-    lines = [f'extern "C" {"double" if total is not None else "void"} {name}({", ".join(parameters)}, long start, long stop) {{']
+    lines = [f'extern "C" {"double" if total is not None else "void"} {name}({", ".join(parameters)}, long long start, long long stop) {{']
     lines += [f"    {line}" for line in begin]
     depth = len(shape)
     for axis, length in enumerate(shape):
@@ -98,7 +97,7 @@ def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], in
         if axis == depth - 1:
             lines.append(f"{indent}#pragma omp simd" + (" reduction(+:total)" if total is not None else ""))
         start, stop = ("start", "stop") if axis == 0 else ("0", str(length))
-        lines.append(f"{indent}for (long i{axis} = {start}; i{axis} < {stop}; i{axis}++) {{")
+        lines.append(f"{indent}for (long long i{axis} = {start}; i{axis} < {stop}; i{axis}++) {{")
     lines += ["    " * (depth + 1) + line for line in [*loads, *body, *stores]]
     lines += ["    " * (axis + 1) + "}" for axis in reversed(range(depth))]
     lines += ["    return total;"] if total is not None else []
@@ -146,50 +145,66 @@ def _preamble() -> str:
     return "\n".join(lines)
 
 
+def compiler() -> tuple[str, tuple[str, ...]]:
+    """The C++ compiler, named by the environment variable CXX, and the options it takes beyond the usual ones.
+
+    Raises MissingExtraError where there is none, or it makes no library.
+    """
+    return _tried(os.environ.get("CXX", "c++"))
+
+
 @functools.cache
-def _compiler() -> tuple[str, tuple[str, ...]]:
-    """The compiler and its options: with functions in vectors where the C library has them, and this compiler knows how to ask for them."""
-    name = os.environ.get("CXX", "c++")
-    found = shutil.which(name)
+def _tried(name: str) -> tuple[str, tuple[str, ...]]:
+    found, told = shutil.which(name), ""
     if found is None:
         raise MissingExtraError(
             f"fd.compile(..., native=True) needs a C++ compiler, and there is no {name!r} on the path: install one (GCC, say), name it "
             "in the environment variable CXX, or leave native out."
         )
     probe = 'extern "C" void probe(float *x) { for (int i = 0; i < 1000; i++) x[i] = tanh(x[i]); }'
-    for options in (IN_VECTORS, ()):
+    for options in (IN_VECTORS, ()):  # where the C library has functions of vectors, and this compiler knows how to ask for them
         try:
-            _library(found, options, _preamble() + "\n" + probe)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return found, options
-    raise MissingExtraError(f"fd.compile(..., native=True): {found} compiles no shared library with the options {' '.join(OPTIONS)}.")
+            _library(found, options, probe)
+        except OSError as error:
+            told = str(error)
+        else:
+            return found, options
+    raise MissingExtraError(f"fd.compile(..., native=True): {found} makes no library. It says: {told}")
 
 
-def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDLL:
-    """The loaded library. Its file is gone at once where the system allows that; it stays loaded until the process ends."""
-    with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
-        text, library = Path(folder) / "loops.cpp", Path(folder) / "loops.so"
-        text.write_text(source, encoding="utf-8")
-        end = ["-lm"] if platform.system() != "Windows" else []
-        defined = [option for option in options if option.startswith("-D")]
-        linked = [option for option in options if not option.startswith("-D")]
-        command = [compiler, *OPTIONS, *defined, "-shared", "-fPIC", str(text), "-o", str(library), *linked, *end]
-        subprocess.run(command, check=True, capture_output=True)
-        return ctypes.CDLL(str(library))
+def compiled(source: str) -> ctypes.CDLL:
+    """The functions of a source as a library, compiled once in a process."""
+    return _library(*compiler(), source)
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(source: str) -> ctypes.CDLL:
-    """The functions of a source as a library, compiled once in a process."""
-    compiler, options = _compiler()
-    return _library(compiler, options, f"{_preamble()}\n{source}")
+def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDLL:
+    """The library, which stays loaded when its file is gone. Raises OSError with what the compiler says where it fails."""
+    import subprocess  # these two only here: they take longer to import than the whole compiler
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
+        text, library = Path(folder) / "loops.cpp", Path(folder) / "loops.so"
+        text.write_text(f"{_preamble()}\n{source}", encoding="utf-8")
+        defined, linked = options[:1], options[1:]
+        command = [compiler, *OPTIONS, *defined, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(done.stderr.strip())
+        return ctypes.CDLL(str(library))
+
+
+def whole(number: Any) -> int:
+    """An integer as an int, which C has 64 bits for. Raises RangeError beyond them."""
+    if not -(2**63) <= number < 2**63:
+        raise RangeError(f"fd.compile(..., native=True) takes integers of 64 bits, got {number}: make it a float, or leave native out.")
+    return int(number)
 
 
 def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None) -> Callable[..., Any]:
     """A group to call with its operands and outputs; on several threads if that is asked for. Its sum as a number of the dtype `total`."""
     found = library[name]
-    found.argtypes = [*[C_TYPES[kind] for kind in kinds], ctypes.c_long, ctypes.c_long]
+    found.argtypes = [*[C_TYPES[kind] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]
     found.restype = None if total is None else ctypes.c_double
     count = min(threads, length)
     cuts = [length * i // count for i in range(count + 1)]

@@ -1,5 +1,6 @@
 """`Program`: a recorded function that runs as generated source, and is differentiated and batched through its graph."""
 
+import copy
 import itertools
 import linecache
 import sys
@@ -37,6 +38,9 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self.graph = fuse(optimise(graph), is_native=loops.is_expressible if options.native else None)
+        if options.native:
+            steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
+            self.graph = attrs.evolve(self.graph, instructions=tuple(steps))
         emitter = Emitter(self.graph, plan(self.graph), options.threads)
         self.source = emitter.write()
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
@@ -59,6 +63,17 @@ class Executable:
 
     def __del__(self) -> None:
         linecache.cache.pop(self.filename, None)
+
+
+def _with(options: Options, operation: Any) -> Any:
+    """A loop or a branch whose programs run in this way, too; any other operation as it is."""
+    if not isinstance(operation, Region):
+        return operation
+    mine = copy.copy(operation)
+    for name, value in vars(operation).items():
+        if isinstance(value, Program):
+            setattr(mine, name, Program(value.graph, options))
+    return mine
 
 
 class Program(Region):
