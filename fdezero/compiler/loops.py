@@ -62,6 +62,7 @@ def _passed_by_value(atom: Atom) -> bool:
 def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], int]:
     """The group as a function in C++: its operands, outputs last; the kinds of its parameters; its lines; how far the first loop goes."""
     operands, (_, *body) = kernels.write(fused.body)
+    body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC makes no vectors of bool
     outputs = fused.body.outputs
     named = [*[(f"x{i}", atom) for i, atom in enumerate(operands)], *[(f"y{i}", atom) for i, atom in enumerate(outputs)]]
     shape, strides = _axes([atom for _, atom in named if not _passed_by_value(atom)], fused.body.instructions[0].output)
@@ -75,14 +76,15 @@ def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], in
             kinds.append(kind)
             begin.append(f"const {c_type} {local} = {local}_;")
             continue
-        where = " + ".join([f"i{axis} * {step}" for axis, step in enumerate(next(arrays)) if step]) or "0"
+        where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(next(arrays)) if step]) or "0"
         parameters.append(f"void *{local}_")
         kinds.append("array")
         begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
+        truth = atom.dtype.kind == "b"
         if local.startswith("x"):
-            loads.append(f"const {c_type} {local} = {local}s[{where}];")
+            loads.append(f"const int {local} = !!(int){local}s[{where}];" if truth else f"const {c_type} {local} = {local}s[{where}];")
         else:
-            loads.append(f"{c_type} {local};")
+            loads.append(f"{'int' if truth else c_type} {local};")
             stores.append(f"{local}s[{where}] = {local};")
     total = fused.total
     if total is not None:
@@ -131,7 +133,8 @@ def _axes(atoms: Sequence[Atom], like: Variable) -> tuple[list[int], list[list[i
 def _preamble() -> str:
     """What the kernels' C++ takes for granted, on a CPU. The data of an array stand behind the head of its object."""
     lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
-    lines += [f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in kernels.C_TYPES.items() if name != "float16"]
+    types = {**kernels.C_TYPES, "bool": "unsigned char"}
+    lines += [f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"]
     lines += [f"#define DATA(type, x) (*(type **)((char *)(x) + {object.__basicsize__}))"]
     for end, suffix in (("", ""), ("_F", "f")):
         lines += [f"#define CUDART_INF{end} __builtin_inf{suffix}()", f'#define CUDART_NAN{end} __builtin_nan{suffix}("")']
