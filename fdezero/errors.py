@@ -89,7 +89,7 @@ class KeyReuseError(FdezeroError, ValueError):
 
 
 class MissingExtraError(FdezeroError, ImportError):
-    """An optional dependency is not installed; the text names the extra."""
+    """An optional dependency, or a compiler, is not installed; the text names it."""
 
 
 class NanError(FdezeroError, FloatingPointError):

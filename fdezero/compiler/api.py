@@ -13,9 +13,10 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer
 from ..errors import StaticError, StormError, called, describe
+from . import loops
 from .lines import Line, user_line
 from .passes import lent_by_inputs, read_only
-from .program import Program
+from .program import Options, Program
 from .record import Record, example_of, identifier, of_leaves, record, runs_as_written
 from .runtime import available_threads
 
@@ -63,11 +64,20 @@ class _Exactly:
 class Compiled(Generic[P, T]):
     """A compiled function: call it as the function itself. `source` is what runs, `explain()` what was recorded and why."""
 
-    def __init__(self, function: Callable[..., Any], static: Sequence[str], max_recordings: int | None, threads: int | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static: Sequence[str],
+        max_recordings: int | None,
+        threads: int | None,
+        native: bool,
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = called(function)
-        self.max_recordings, self.threads = max_recordings, threads or available_threads()
+        if native:
+            loops.compiler()  # now, rather than in the second call
+        self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native)
         parameters = _parameters(function)
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.static = _static_names(self.name, parameters, static)
@@ -168,7 +178,7 @@ class Compiled(Generic[P, T]):
             )
         line, start = user_line(), time.perf_counter()
         made, places, structure = self._recorded(leaves, signature, args, kwargs)
-        program = Program(made.graph, self.threads)
+        program = Program(made.graph, self.options)
         if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
             program.executable  # noqa: B018, compiled now, so that the second call is as fast as the tenth
         milliseconds = 1e3 * (time.perf_counter() - start)
@@ -301,15 +311,25 @@ def _static_names(name: str, parameters: list[inspect.Parameter] | None, static:
 
 @overload
 def compile(  # noqa: A001, the field's word
-    function: np.ufunc, *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+    function: np.ufunc,
+    *,
+    static: Sequence[str] = (),
+    max_recordings: int | None = None,
+    threads: int | None = None,
+    native: bool = False,
 ) -> Compiled[..., Any]: ...
 @overload
 def compile(  # noqa: A001, the field's word
-    function: Callable[P, T], *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+    function: Callable[P, T],
+    *,
+    static: Sequence[str] = (),
+    max_recordings: int | None = None,
+    threads: int | None = None,
+    native: bool = False,
 ) -> Compiled[P, T]: ...
 @overload
 def compile(  # noqa: A001, the field's word
-    *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None
+    *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None, native: bool = False
 ) -> Callable[[Callable[P, T]], Compiled[P, T]]: ...
 def compile(  # noqa: A001, the field's word
     function: Callable[..., Any] | None = None,
@@ -317,17 +337,20 @@ def compile(  # noqa: A001, the field's word
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
+    native: bool = False,
 ) -> Any:
     """`function`, recorded once for each kind of arguments and run from then on as generated in-place source: the same bits.
 
     Arrays and numbers among the arguments, in trees of any kind, are inputs; strings, booleans, None and callables are static,
     and so are the arguments named in `static`: another value records anew, as does another structure, shape, dtype, layout or
     device. Arrays reached through the closure are constants. Results are read-only arrays. `max_recordings` limits how often
-    is recorded; `threads` how many threads large elementwise groups use (None: as many as there are processors).
+    is recorded; `threads` how many threads large elementwise groups use (None: as many as there are processors). With `native` a C++
+    compiler makes one loop of each elementwise group: faster, but equal to rounding only, and some tenths of a second to compile.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
-    argument that cannot be hashed; StormError at one recording more than `max_recordings`.
+    argument that cannot be hashed; StormError at one recording more than `max_recordings`; MissingExtraError for `native` without a
+    compiler.
     """
     if function is None:
-        return functools.partial(compile, static=static, max_recordings=max_recordings, threads=threads)
-    return Compiled(function, static, max_recordings, threads)
+        return functools.partial(compile, static=static, max_recordings=max_recordings, threads=threads, native=native)
+    return Compiled(function, static, max_recordings, threads, native)

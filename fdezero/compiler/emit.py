@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Primitive, Region
 from ..ops import shape as shape_ops
-from . import kernels, runtime
+from . import kernels, loops, runtime
 from .fuse import Fused, is_number
 from .graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from .passes import read_only
@@ -62,6 +62,7 @@ class Emitter:
         self.taken: set[str] = set()  # by the inputs, which bear the names of the user's arguments
         self.build: list[str] = []
         self.body: list[str] = []
+        self.loops: list[str] = []  # the functions in C++
         self.static: set[Atom] = set()  # what exists once, before any call
         self.outputs: list[Storage] = []
         self.shown: dict[Any, str] = {}
@@ -140,6 +141,8 @@ class Emitter:
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
         called = self._fresh(graph.name, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
+        if self.loops:
+            self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
         lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
@@ -214,6 +217,9 @@ class Emitter:
     def _instruction(self, instruction: Instruction) -> None:
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
             self._kernel(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "loops":
+            self._loops(instruction, instruction.operation)
             return
         if isinstance(instruction.operation, Fused):
             self._fused(instruction, instruction.operation)
@@ -291,6 +297,21 @@ class Emitter:
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _loops(self, instruction: Instruction, fused: Fused) -> None:
+        name = f"fused{sum(line.startswith('fused') for line in self.build)}"
+        operands, kinds, lines, length = loops.write(name, fused)
+        self.loops += lines
+        function, total = self.keep("function", loops.function, ""), fused.total
+        threads = min(self.threads, max(1, fused.body.instructions[0].output.size // runtime.SHARE))
+        dtype = self.type_of(total.output.dtype) if total is not None else None
+        self.build.append(f"{name} = {function}(library, {name!r}, {kinds}, {length}, {threads}, {dtype})")
+        left = f"{self.names[total.output]} = " if total is not None else ""
+        forms = {"u": "int({})", "b": "bool({})"}
+        if "i" in kinds:
+            forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
+        given = [forms.get(kind, "{}").format(self.name(atom)) for kind, atom in zip(kinds, operands, strict=True)]
+        self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
         body, number = fused.body, sum(name.startswith("blocks") for name in self.namespace)

@@ -4,6 +4,7 @@ A group on the CPU runs block by block, each small enough to stay in the cache; 
 grows as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -19,8 +20,9 @@ LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
 class Fused(Region):
     """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
 
-    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows; in the mode
-    "kernel" they broadcast. `total` is the instruction that sums up a result, if one ends the group.
+    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows; in the modes
+    "kernel", for the GPU, and "loops", for a C++ compiler, they broadcast. `total` is the instruction that sums up a result, if one ends
+    the group.
     """
 
     def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
@@ -53,8 +55,8 @@ class _Group:
         self.flat = self.flat and flat
 
 
-def fuse(graph: Graph, large: int | None = None) -> Graph:
-    """The graph with its groups, of arrays of at least `large` bytes, as one instruction each."""
+def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instruction], bool] | None = None) -> Graph:
+    """The graph with its groups, of arrays of at least `large` bytes, as one instruction each; of any size where `is_native` holds."""
     large = LARGE if large is None else large
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
@@ -69,10 +71,10 @@ def fuse(graph: Graph, large: int | None = None) -> Graph:
                 close(group)
 
     for instruction in graph.instructions:
-        key = _key_of(instruction, large)
+        key = _key_of(instruction, large, is_native)
         group = open_groups.get(key) if key is not None else None
         if key is not None:
-            flat = instruction.output.device != "cpu" or _lies_alike(instruction)
+            flat = instruction.output.device != "cpu" or key[0] == "loops" or _lies_alike(instruction)
             if group is not None and not group.takes(instruction, flat):
                 close(group)
                 group = None
@@ -91,7 +93,7 @@ def fuse(graph: Graph, large: int | None = None) -> Graph:
     return _assembled(graph, order)
 
 
-def _key_of(instruction: Instruction, large: int) -> Any:
+def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instruction], bool] | None) -> Any:
     """What the members of a group have in common: shape, layout and device; None for what cannot be fused."""
     if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
         return None
@@ -99,12 +101,14 @@ def _key_of(instruction: Instruction, large: int) -> Any:
     if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return None
     if y.device != "cpu":
-        return (y.shape, y.device) if kernels.is_expressible(instruction) else None
+        return ("kernel", y.shape, y.device) if kernels.is_expressible(instruction) else None
+    if is_native is not None and is_native(instruction):
+        return ("loops", y.shape, layout(y))
     if y.nbytes < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
     if not _lies_alike(instruction) and not _in_rows(instruction):
         return None
-    return (y.shape, layout(y), y.device)
+    return ("blocks", y.shape, layout(y))
 
 
 def layout(variable: Atom) -> tuple[int, ...]:
@@ -184,6 +188,7 @@ def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> 
         half = len(steps) // 2
         later = {a for step in steps[half:] for a in step.inputs if isinstance(a, Variable)}
         return [*_as_one(group, steps[:half], leaving | later), *_as_one(group, steps[half:], leaving)]
-    fused = Fused(body, "kernel" if on_gpu else "flat" if group.flat else "rows", group.total)
+    mode = group.key[0] if group.key[0] != "blocks" else "flat" if group.flat else "rows"
+    fused = Fused(body, mode, group.total)
     total = group.total.outputs if group.total is not None else ()
     return [Instruction(fused, read, {}, outputs + total, steps[0].line)]

@@ -1,5 +1,6 @@
 """`Program`: a recorded function that runs as generated source, and is differentiated and batched through its graph."""
 
+import copy
 import itertools
 import linecache
 import sys
@@ -13,6 +14,7 @@ from ..core import Region
 from ..core.kinds import zeros_like
 from ..transforms import jvp, vjp, vmap
 from ..values import dtype_of, is_differentiable
+from . import loops
 from .emit import Emitter
 from .fuse import fuse
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
@@ -23,12 +25,23 @@ from .record import example_of, record
 _serials = itertools.count(1)
 
 
+@attrs.frozen
+class Options:
+    """How a program runs: on how many threads, and whether its groups are compiled to native code."""
+
+    threads: int = 1
+    native: bool = False
+
+
 class Executable:
     """The source of a graph, and the instances of it: each has memory of its own, and serves one call at a time."""
 
-    def __init__(self, graph: Graph, threads: int) -> None:
-        self.graph = fuse(optimise(graph))
-        emitter = Emitter(self.graph, plan(self.graph), threads)
+    def __init__(self, graph: Graph, options: Options) -> None:
+        self.graph = fuse(optimise(graph), is_native=loops.is_expressible if options.native else None)
+        if options.native:
+            steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
+            self.graph = attrs.evolve(self.graph, instructions=tuple(steps))
+        emitter = Emitter(self.graph, plan(self.graph), options.threads)
         self.source = emitter.write()
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
@@ -52,11 +65,22 @@ class Executable:
         linecache.cache.pop(self.filename, None)
 
 
+def _with(options: Options, operation: Any) -> Any:
+    """A loop or a branch whose programs run in this way, too; any other operation as it is."""
+    if not isinstance(operation, Region):
+        return operation
+    mine = copy.copy(operation)
+    for name, value in vars(operation).items():
+        if isinstance(value, Program):
+            setattr(mine, name, Program(value.graph, options))
+    return mine
+
+
 class Program(Region):
     """A graph as an operation. What is derived from it (its derivative, its batched form) is recorded when first asked for."""
 
-    def __init__(self, graph: Graph, threads: int = 1) -> None:
-        self.name, self.graph, self.threads = graph.name, graph, threads
+    def __init__(self, graph: Graph, options: Options = Options()) -> None:
+        self.name, self.graph, self.options = graph.name, graph, options
         self.layouts = tuple([layout_of(variable) for variable in graph.inputs])
         self._executable: Executable | None = None
         self._derived: dict[Any, Any] = {}
@@ -64,7 +88,7 @@ class Program(Region):
     @property
     def executable(self) -> Executable:
         if self._executable is None:
-            self._executable = Executable(self.graph, self.threads)
+            self._executable = Executable(self.graph, self.options)
         return self._executable
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
@@ -84,7 +108,7 @@ class Program(Region):
         key = (key, tuple(map(layout_of, examples)))
         if key not in self._derived:
             with np.errstate(all="ignore"):
-                self._derived[key] = Program(record(function, examples, name, names).graph, self.threads)
+                self._derived[key] = Program(record(function, examples, name, names).graph, self.options)
         return self._derived[key]
 
     def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
@@ -134,7 +158,7 @@ class Program(Region):
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
             joint = record(both, [*examples, *seeds], self.name, names).graph
         out, back = split(joint, n, len(results))
-        found = self._derived[key] = (Program(out, self.threads), (Program(back, self.threads), moving, tuple(floating)))
+        found = self._derived[key] = (Program(out, self.options), (Program(back, self.options), moving, tuple(floating)))
         return found
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -76,7 +76,7 @@ class Scan(Region):
         kept = [i for i, place in enumerate(again) if place < 0]
         if ("out", mask) not in self._derived:
             outputs = (*out.graph.outputs[:count], *[saved[i] for i in kept])
-            program = Program(attrs.evolve(out.graph, outputs=outputs), out.threads)
+            program = Program(attrs.evolve(out.graph, outputs=outputs), out.options)
             self._derived["out", mask] = Scan(program, self.carries, self.columns, self.length, self.reverse)
         results = self._derived["out", mask](*leaves)
         columns = iter(results[count:])

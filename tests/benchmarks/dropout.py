@@ -12,7 +12,7 @@ from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.data import DataLoader
 
-from .measure import COMPILED, EAGER, FLOOR, JAX, TORCH, Legs, interleaved, peer, rows_of
+from .measure import COMPILED, EAGER, FLOOR, JAX, NATIVE, TORCH, Legs, compiled_ways, interleaved, peer, rows_of
 from .mnist import batches, cross_entropy
 
 SIZES, BATCH, STEPS, REPETITIONS = (784, 512, 512, 10), 128, 200, 5
@@ -193,7 +193,7 @@ def run() -> str:
     model = nn.MLP.init(fd.random.key(0), SIZES, activation=F.relu, dropout=0.5)
     legs: Legs = {
         FLOOR: floor_leg(loader, model),
-        COMPILED: fdezero_leg(loader, model, functools.partial(fd.compile, threads=1)),
+        **{name: fdezero_leg(loader, model, way) for name, way in compiled_ways().items()},
         EAGER: fdezero_leg(loader, model),
     }
     if (jax := peer("jax")) is not None:
@@ -202,7 +202,7 @@ def run() -> str:
         legs[TORCH] = torch_leg(torch, loader, model)
     losses = {name: np.array(leg()) for name, leg in legs.items()}
     for name, found in losses.items():
-        if name in (COMPILED, EAGER):  # the same masks as the floor's
+        if name in (COMPILED, NATIVE, EAGER):  # the same masks as the floor's
             np.testing.assert_allclose(found[:20], losses[FLOOR][:20], rtol=1e-3, err_msg=name)
         gap = abs(found[-50:].mean() - losses[FLOOR][-50:].mean())
         assert gap < 0.15, f"the mean loss of the last 50 steps of {name} and of the floor differ by {gap:.3f}"

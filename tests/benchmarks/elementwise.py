@@ -1,5 +1,6 @@
 """Value and gradient of sum(sin(x) exp(-x²) + tanh(x)) at 10 million float32: what it is to run in blocks that fit the cache."""
 
+import functools
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +9,11 @@ import numpy as np
 
 import fdezero as fd
 
-from .measure import COMPILED, EAGER, FLOOR, JAX, TORCH, Legs, agree, interleaved, jitted, peer, rows_of, timed
+from .measure import EAGER, FLOOR, JAX, TORCH, Legs, agree, compiled_ways, interleaved, jitted, peer, rows_of, timed
 
 SIZE, REPETITIONS = 10**7, 5
 BLOCKS = (8192, 16384, 32768, 65536)
-TWO = "fdezero, compiled, two threads"
+TWO = ", two threads"
 MEMORY = "beyond input and output, arrays"
 
 
@@ -84,14 +85,16 @@ def run() -> str:
     best = min(BLOCKS, key=lambda block: min(timed(floor(x, block)).cpu for _ in range(2)))
     blocked = f"the same in blocks of {best}"
 
-    def compiled(threads: int) -> Callable[[], Any]:
-        program = fd.compile(function, threads=threads)
+    def compiled(way: Callable[..., Any], threads: int) -> Callable[[], Any]:
+        program = way(function, threads=threads)
         return lambda: program(x)
 
     makers = {
         FLOOR: lambda: floor(x, SIZE), blocked: lambda: floor(x, best), EAGER: lambda: lambda: function(x),
-        COMPILED: lambda: compiled(1), TWO: lambda: compiled(2),
     }  # fmt: skip
+    for name, way in compiled_ways().items():
+        for threads in (1, 2):
+            makers[name + TWO * (threads == 2)] = functools.partial(compiled, way, threads)
     memory = {name: held(make, x.nbytes) for name, make in makers.items()}
     legs: Legs = {name: make() for name, make in makers.items()}
     if (jax := peer("jax")) is not None:

@@ -7,7 +7,7 @@ import numpy as np
 
 import fdezero as fd
 
-from .measure import FLOOR, JAX, TORCH, Legs, compared, peer
+from .measure import FLOOR, JAX, TORCH, Legs, compared, compiled_ways, peer
 
 TIMES, BATCH, INPUTS, HIDDEN = 64, 32, 32, 128
 STEPS, RATE, REPETITIONS = 20, 0.5, 5
@@ -190,15 +190,10 @@ def run() -> str:
     x, t = rng.standard_normal((TIMES, BATCH, INPUTS), np.float32), rng.uniform(-1, 1, (BATCH, HIDDEN)).astype(np.float32)
     zeros, step = np.zeros((BATCH, HIDDEN), np.float32), cell(fd.functions.sigmoid, fd.functions.tanh)
 
-    def compiled(train_step: Callable[..., Any]) -> Any:
-        return fd.compile(train_step, threads=1)
-
     legs: Legs = {FLOOR: floor_leg(start, x, t)}
-    legs["fdezero, compiled, unrolled"] = functional_leg(unrolled(step, zeros), fd.value_and_grad, compiled, start, x, t)
-    if hasattr(fd, "scan"):
-        legs["fdezero, compiled, fd.scan"] = functional_leg(scanned(step, zeros, fd.scan), fd.value_and_grad, compiled, start, x, t)
-    else:
-        print("left out: fdezero, compiled, fd.scan (there is no fd.scan)")
+    for form, last in (("unrolled", unrolled(step, zeros)), ("fd.scan", scanned(step, zeros, fd.scan))):
+        for name, way in compiled_ways().items():
+            legs[f"{name}, {form}"] = functional_leg(last, fd.value_and_grad, way, start, x, t)
     legs["fdezero, eager, unrolled"] = functional_leg(unrolled(step, zeros), fd.value_and_grad, lambda f: f, start, x, t)
     if (jax := peer("jax")) is not None:
         last = scanned(cell(jax.nn.sigmoid, jax.numpy.tanh), jax.numpy.asarray(zeros), jax.lax.scan)

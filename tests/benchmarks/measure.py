@@ -1,6 +1,7 @@
 """What the benchmarks share: interleaved times, their medians and ratios, legs that must agree, peers that may be missing, tables."""
 
 import datetime
+import functools
 import importlib
 import os
 import platform
@@ -15,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fdezero as fd
+from fdezero.compiler import loops
 
 FLOOR = "NumPy by hand, in place (floor)"
 COMPILED, EAGER, JAX, TORCH = "fdezero, compiled", "fdezero, eager", "JAX, jit", "PyTorch, eager"
+NATIVE = "fdezero, compiled, native"
 
 
 class Seconds(NamedTuple):
@@ -47,10 +50,21 @@ def peer(name: str) -> Any:
     return module
 
 
+def compiled_ways() -> dict[str, Callable[..., Any]]:
+    """`fd.compile` on one thread: as it is, and native where there is a C++ compiler."""
+    ways = {COMPILED: functools.partial(fd.compile, threads=1)}
+    try:
+        loops.compiler()
+    except fd.errors.MissingExtraError as error:
+        print(f"left out: native ({error})", file=sys.stderr)
+        return ways
+    return {**ways, NATIVE: functools.partial(fd.compile, threads=1, native=True)}
+
+
 def ours(function: Callable[..., Any], *args: Any) -> Legs:
-    """The legs of fdezero: `function(*args)` compiled, and as it stands."""
-    compiled = fd.compile(function, threads=1)
-    return {COMPILED: lambda: compiled(*args), EAGER: lambda: function(*args)}
+    """The legs of fdezero: `function(*args)` compiled, compiled to native code, and as it stands."""
+    compiled = {name: way(function) for name, way in compiled_ways().items()}
+    return {**{name: lambda f=f: f(*args) for name, f in compiled.items()}, EAGER: lambda: function(*args)}  # type: ignore[misc]
 
 
 def jitted(jax: Any, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:

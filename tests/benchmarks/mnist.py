@@ -13,7 +13,7 @@ from fdezero import nn, optim
 from fdezero.data import DataLoader
 
 from . import dezero_legs
-from .measure import COMPILED, EAGER, FLOOR, JAX, TORCH, Times, peer, rows_of, timed
+from .measure import EAGER, FLOOR, JAX, TORCH, Times, compiled_ways, peer, rows_of, timed
 
 BATCH, RATE, EPOCHS = 100, 0.01, 5
 Weights = list[np.ndarray]  # W1 (784, 1000), b1, W2 (1000, 10), b2
@@ -136,10 +136,6 @@ def fdezero_leg(loader: DataLoader, weights: Weights, transform: Callable[..., A
     return epoch
 
 
-def compiled_leg(loader: DataLoader, weights: Weights) -> Epoch:
-    return fdezero_leg(loader, weights, functools.partial(fd.compile, threads=1))
-
-
 def torch_leg(loader: DataLoader, weights: Weights) -> Epoch | None:
     if (torch := peer("torch")) is None:
         return None
@@ -218,7 +214,7 @@ def autograd_leg(loader: DataLoader, weights: Weights) -> Epoch | None:
 LEGS: dict[str, Callable[[DataLoader, Weights], Epoch | None]] = {
     FLOOR: floor_leg,
     "its matrix products alone": products_leg,
-    COMPILED: compiled_leg,
+    **{name: functools.partial(fdezero_leg, transform=way) for name, way in compiled_ways().items()},
     EAGER: fdezero_leg,
     TORCH: torch_leg,
     JAX: jax_leg,

@@ -1,0 +1,239 @@
+"""`fd.compile(f, native=True)`: the bits of NumPy where an operation is exact, units in the last place where it is not."""
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero.compiler import loops, runtime
+from fdezero.compiler.program import Options
+from fdezero.core import REGISTRY
+from fdezero.testing import assert_trees_close
+
+from .program_checks import assert_same_bits, check_calls
+from .programs import Program, laid_out, programs
+from .samples import SAMPLES
+
+pytestmark = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler: native loops are tested where there is one"
+)
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((3, 4))
+# The operations that are rounded correctly, or not at all: the same bits from every compiler.
+EXACT = (
+    "add subtract multiply divide negative square sqrt absolute maximum minimum where clip sign less greater_equal equal logical_and "
+    "logical_not isnan floor transpose reshape broadcast_to"
+).split()
+INEXACT = {  # beyond units in the last place, so many of them
+    "hypot": 4, "power": 16, "logaddexp": 8, "logaddexp2": 8, "sinc": 8, "sigmoid": 8, "softplus": 8, "xlogy": 8, "xlog1py": 8, "entr": 8,
+}  # fmt: skip
+
+
+def native(function: Any, **options: Any) -> Any:
+    return fd.compile(function, native=True, **options)
+
+
+@settings(max_examples=max(10, settings().max_examples // 2), suppress_health_check=list(HealthCheck))
+@given(programs(names=[name for name in EXACT if name in REGISTRY or hasattr(np, name)], most=16), st.lists(st.integers(0, 99), min_size=2, max_size=2))
+def test_exact_operations_have_the_bits_of_eager_code(program: Program, seeds: list[int]) -> None:
+    with np.errstate(all="ignore"):
+        check_calls(program.run, native(program.run), [program.arguments(seed) for seed in (*seeds, *seeds)])
+
+
+ELEMENTWISE = [s for s in SAMPLES if getattr(s.primitive, "c", "") and all(np.asarray(a).dtype.kind != "c" for a in s.args)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("part", range(8))
+def test_every_operation_agrees_with_numpy(part: int, dtype: str) -> None:
+    samples = ELEMENTWISE[part::8]
+    narrow = lambda x: np.asarray(x).astype(dtype) if np.asarray(x).dtype.kind == "f" else np.asarray(x)
+    args = [[narrow(x) for x in sample.args] for sample in samples]
+
+    def f(args: Any) -> Any:  # twice each, for one operation is no group
+        return [s.primitive(*xs, **s.params) for s, xs in zip(samples, args, strict=True)]
+
+    compiled = native(f)
+    for _ in range(2):
+        for sample, actual, expected in zip(samples, compiled(args), f(args), strict=True):
+            assert actual.dtype == expected.dtype, sample
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(actual, expected, rtol=64 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps, err_msg=str(sample))
+            else:
+                assert np.array_equal(actual, expected), sample
+
+
+def chain(x: Any, y: Any) -> Any:
+    return np.sqrt(np.abs(x * 2 + y)) - np.maximum(x, y) / 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["C", "F", "reversed", "sliced", "offset", "broadcast", "readonly"])
+def test_arrays_that_lie_otherwise_in_memory(layout: str, dtype: str) -> None:
+    for shapes in (((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((2, 3, 4), (3, 1)), ((5,), ()), ((1, 1), (1,))):
+        x, y = [laid_out(RNG.standard_normal(shape).astype(dtype), layout) for shape in shapes]
+        check_calls(chain, native(chain), [[x, y]] * 3)
+
+
+def test_an_array_that_is_not_aligned() -> None:
+    raw = np.zeros(8 * 101 + 1, np.uint8)
+    x = raw[1:].view(np.float64)
+    x[:] = RNG.standard_normal(101)
+    assert not x.flags.aligned
+    check_calls(chain, native(chain), [[x, x]] * 3)
+
+
+def test_numbers_truth_values_and_integers() -> None:
+    def f(x: Any, n: Any, rate: Any, mask: Any, k: Any) -> Any:
+        return np.where(mask & (k > n), x * rate, k * n - x), np.where(x > rate, k, 0) * 3, ~mask | (x < n)
+
+    args = [X, 2, 0.1, X > 0, np.arange(12).reshape(3, 4)]
+    check_calls(f, native(f), [args, [X, 3, -0.5, X < 1, -args[4]], args])
+    check_calls(f, native(f), [[X.astype(np.float32), np.int64(1), np.float32(0.3), np.bool_(True), np.int8(3)]] * 2)
+
+
+def test_an_integer_beyond_64_bits_is_refused() -> None:
+    compiled = native(lambda x, n: x * n + 1)
+    for n in (2, 2**62, -(2**63), 2**63 - 1):
+        assert_same_bits(compiled(X, n), X * n + 1, str(n))
+    with pytest.raises(fd.errors.RangeError, match="takes integers of 64 bits, got 9223372036854775808"):
+        compiled(X, 2**63)
+
+
+def test_infinities_nan_and_signed_zeros() -> None:
+    values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.0, 5e-324])
+    x, y = (a.copy() for a in np.meshgrid(values, values))
+
+    def f(x: Any, y: Any) -> Any:
+        return x + y, x * y, x / y, np.where(x > y, x, -y) + 0, np.isnan(x + 1), np.isfinite(x * 1), np.sqrt(x + 0) * 1, np.signbit(-x)
+
+    with np.errstate(all="ignore"):
+        check_calls(f, native(f), [[x, y]] * 2)
+
+
+def test_a_sum_that_ends_a_group_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "SHARE", 8)
+    x = RNG.standard_normal((61, 7))
+    value = lambda x: np.sum(np.sin(x) * np.exp(-x * x))
+    for threads in (1, 2, 3):
+        compiled = native(fd.value_and_grad(value), threads=threads)
+        for _ in range(3):
+            assert_trees_close(compiled(x), fd.value_and_grad(value)(x), tolerance=1e-12)
+    assert "threads" not in compiled.source
+    assert ", 61, 3, np.float64)" in compiled.source or ", 427, 3, np.float64)" in compiled.source
+
+
+def step_of(opt: Any) -> Any:
+    def step(model: Any, state: Any, x: Any, t: Any, key: Any) -> Any:
+        loss = lambda model: F.softmax_cross_entropy(model(x, key=key, train=True), t)
+        value, gradients = fd.value_and_grad(loss)(model)
+        model, state = opt.step(model, gradients, state)
+        return model, state, value
+
+    return step
+
+
+def test_training_steps_agree() -> None:
+    opt = optim.adam(1e-2)
+    start = nn.MLP.init(fd.random.key(0), (6, 16, 16, 3), activation=F.relu, dropout=0.5)
+    x, t = RNG.standard_normal((10, 6)).astype(np.float32), RNG.integers(0, 3, 10)
+    runs = []
+    for step in (step_of(opt), native(step_of(opt))):
+        model, state = start, opt.init(start)
+        for i in range(10):
+            model, state, loss = step(model, state, x, t, fd.random.key(i))
+        runs.append((model, state, loss))
+    assert_trees_close(*runs, tolerance=1e-4)
+
+
+def test_loops_and_branches_within_are_native_too() -> None:
+    def f(x: Any, xs: Any) -> Any:
+        last, ys = fd.scan(lambda c, r: (np.tanh(c * r) + c, c * c - r), x, xs)
+        return fd.cond(np.sum(ys) > 0, lambda a: np.exp(a) * a, lambda a: a - a * a, last)
+
+    args = (X[0], X)
+    compiled = native(f)
+    assert_trees_close(compiled(*args), f(*args), tolerance=1e-12)
+    found = [program for i in compiled.recordings[-1].program.executable.graph.instructions for program in vars(i.operation).values()]
+    assert [p.options for p in found if hasattr(p, "options")] == [Options(compiled.options.threads, True)] * 3
+    gradient = fd.grad(lambda *a: np.sum(compiled(*a)))
+    assert_trees_close(gradient(*args), fd.grad(lambda *a: np.sum(f(*a)))(*args), tolerance=1e-10)
+
+
+def test_derivatives_and_batches_of_native_functions() -> None:
+    f = lambda x: np.tanh(x * x) / (1 + np.exp(-x))
+    compiled = native(f)
+    v = X.ravel()
+    assert_trees_close(fd.vmap(compiled)(X), fd.vmap(f)(X), tolerance=1e-12)
+    assert_trees_close(fd.jvp(compiled, (v,), (v,)), fd.jvp(f, (v,), (v,)), tolerance=1e-12)
+    assert_trees_close(fd.hessian(lambda x: np.sum(compiled(x)))(v), fd.hessian(lambda x: np.sum(f(x)))(v), tolerance=1e-10)
+
+
+def test_what_has_no_loop_runs_as_ever() -> None:
+    cases = [X.astype(np.float16), X + 1j * X[::-1], X.astype(">f8"), np.zeros((0, 3)), np.arange(12)]
+    f = lambda x: x * x + x
+    for x in cases:
+        check_calls(f, native(f), [[x]] * 3)
+    whole = lambda x: (x // 3) * 2 + x % 5
+    check_calls(whole, native(whole), [[np.arange(-6, 6)]] * 2)
+
+
+def test_results_are_read_only_and_those_held_do_not_change() -> None:
+    compiled = native(lambda x: np.sin(x) * 2 + 1)
+    results = [compiled(X + i) for i in range(6)]
+    for i, y in enumerate(results):
+        assert not y.flags.writeable
+        np.testing.assert_allclose(y, np.sin(X + i) * 2 + 1, rtol=1e-14, atol=1e-14)
+
+
+def test_the_source_shows_the_loop() -> None:
+    compiled = native(lambda x, b: np.maximum(x + b, 0) * 2)
+    compiled(X, X[0])
+    assert 'extern "C" void fused0(void *x0_, void *x1_, void *y0_, long long start, long long stop) {' in compiled.source
+    assert "for (long long i0 = start; i0 < stop; i0++) {" in compiled.source
+    assert "test_compile_native.py:" in compiled.source
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(fd.errors.MissingExtraError, match="no 'no-such-compiler' on the path: install one"):
+        native(np.sin)
+
+
+def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'unknown option -O3' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(fd.errors.MissingExtraError, match="unknown option -O3"):
+        native(np.sin)
+
+
+def test_a_compiler_without_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Such as Clang: the same, one number at a time."""
+    plain = tmp_path / "plain"
+    plain.write_text('#!/bin/sh\ncase "$*" in *VECTOR*) exit 1;; esac\nexec c++ "$@"\n')
+    plain.chmod(0o755)
+    monkeypatch.setenv("CXX", str(plain))
+    f = lambda x: np.exp(x) * np.sin(x) - np.tanh(x * 3)
+    np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
+    np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
+    assert loops.compiler() == (str(plain), ())
+
+
+def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1])
+    compiled = native(lambda x: (x * 1.25 + 0.125) * x)
+    for _ in range(4):
+        assert_same_bits(compiled(X), (X * 1.25 + 0.125) * X, "a call")
+    assert sum("loops" in str(call) for call in calls) <= 2  # the probe, and the program
