@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,8 @@ from .programs import Program, laid_out, programs
 from .samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler: native loops are tested where there is one"
+    sys.platform == "win32" or shutil.which(os.environ.get("CXX", "c++")) is None,
+    reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
 )
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((3, 4))
@@ -226,7 +229,7 @@ def test_a_compiler_without_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: A
     f = lambda x: np.exp(x) * np.sin(x) - np.tanh(x * 3)
     np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
     np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
-    assert loops.compiler() == (str(plain), ())
+    assert loops.compiler() == (str(plain), (loops.NATIVE,))
 
 
 def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +240,61 @@ def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.Mo
     for _ in range(4):
         assert_same_bits(compiled(X), (X * 1.25 + 0.125) * X, "a call")
     assert sum("loops" in str(call) for call in calls) <= 2  # the probe, and the program
+
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_of_all_widths(dtype: str) -> None:
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x, y = np.array([low, high, 0, 1, 2, 3, high // 2], dtype), np.array([1, 2, 3, 0, high, 1, 7], dtype)
+
+    def f(x: Any, y: Any) -> Any:
+        bits, shifted = (x & y) | (x ^ y) & ~x, (x << y) + (x >> y)
+        divided = (x % y) + (x // y) + np.fmod(x, y)
+        chosen = np.where(x > y, x, y) * 2 + np.maximum(x, y) - np.minimum(x, y)
+        return (x + y) * y - x, -x + np.abs(x) * np.sign(y), bits, shifted, divided, chosen, (x < y) & (x != 3) | (y >= x), x / y + y
+
+    with np.errstate(all="ignore"):
+        check_calls(f, native(f), [[x, y]] * 2)
+
+
+def test_truth_values_that_are_not_0_or_1_in_memory() -> None:
+    mask = np.array([0, 1, 2, 255], np.uint8).view(bool)
+    f = lambda m, x: np.where(m & (x > 0), x, -x) * 2
+    check_calls(f, native(f), [[mask, np.arange(4.0)]] * 2)
+
+
+def test_names_that_programs_use_themselves() -> None:
+    def f(library: Any, function: Any, compiled: Any, whole: Any, fused0: Any, start: Any, stop: Any, total: Any, x0: Any, DATA: Any) -> Any:
+        return (library * function + compiled - whole * fused0) / (start + stop) + total * x0 - DATA
+
+    check_calls(f, native(f), [list(RNG.standard_normal((10, 3)))] * 2)
+
+
+@pytest.mark.parametrize("name", ['we"""ird\\ name.py', "a*/b.py", "q'uote??/x.py", "üñï.py", "two\nlines.py", "back\\"])
+def test_names_of_files_that_comments_might_trip_over(name: str) -> None:
+    names: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return x * 2 + 1\n", name, "exec"), names)
+    check_calls(names["f"], native(names["f"]), [[X]] * 2)
+
+
+def test_constants_of_every_layout() -> None:
+    c = np.asfortranarray(RNG.standard_normal((3, 4)))
+    unaligned = np.frombuffer(b"\0" + np.arange(12.0).tobytes(), np.uint8)[1:].view("f8").reshape(3, 4)
+    for constant in (c, c[::-1], np.broadcast_to(c[0], (3, 4)), unaligned, np.float32(2), np.array(2.0), c.astype(">f8"), np.arange(4)):
+        f = lambda x, constant=constant: (x * constant + constant) / 3
+        check_calls(f, native(f), [[X]] * 2)
+
+
+def test_several_threads_at_once() -> None:
+    f = lambda x: np.sqrt(x * x + 1) - x * 3
+    compiled = native(f)
+
+    def right(k: int) -> bool:
+        arrays = [np.full(50 + k % 3, float(i + k)) for i in range(200)]
+        return all(np.array_equal(compiled(x), f(x)) for x in arrays)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(right, range(6)))

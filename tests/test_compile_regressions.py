@@ -1,5 +1,6 @@
 """Mistakes that compiled code once made, each with the smallest program that showed it."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -261,3 +262,19 @@ def test_a_choice_between_numbers_one_of_which_is_zero() -> None:
         compiled = fd.compile(f)
         for n in (0, 3, 0):
             assert compiled(X, n).tobytes() == np.asarray(f(X, n)).tobytes()
+
+
+def test_a_compiled_function_is_copied_as_functions_are() -> None:
+    compiled = fd.compile(lambda x: x * 2)
+    compiled(np.ones(3))
+    compiled(np.ones(3))
+    assert copy.copy(compiled) is compiled
+    assert copy.deepcopy({"f": compiled})["f"] is compiled
+
+
+def test_a_file_whose_name_has_two_lines() -> None:
+    names: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return x * 2 + 1\n", "two\nlines.py", "exec"), names)
+    compiled, x = fd.compile(names["f"]), np.ones(3)
+    assert all(np.array_equal(compiled(x), 2 * x + 1) for _ in range(3))
+    assert "two lines.py:2" in compiled.source

@@ -23,7 +23,7 @@ class Line:
     rule: str = ""
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.path)}:{self.number}"
+        return f"{' '.join(os.path.basename(self.path).splitlines())}:{self.number}"  # one line, for it stands in comments
 
 
 class _Now(threading.local):
