@@ -2,7 +2,8 @@
 
 A group is one pass over memory: the body that a GPU's kernel has (`kernels`), in loops over the axes, whose strides are constants.
 Sums, products, quotients, roots and comparisons are rounded as NumPy rounds them; functions such as exp come from the C library, in
-vectors where it has them (glibc's libmvec), and may differ from NumPy's by units in the last place. So may the sum that ends a group.
+vectors where it has them (glibc's libmvec), and may differ from NumPy's by units in the last place. So may the sum that ends a group,
+and the sign of a zero.
 """
 
 import ctypes
