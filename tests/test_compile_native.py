@@ -168,6 +168,68 @@ def test_loops_and_branches_within_are_native_too() -> None:
     assert_trees_close(gradient(*args), fd.grad(lambda *a: np.sum(f(*a)))(*args), tolerance=1e-10)
 
 
+def first_row(x: Any) -> Any:
+    return fd.numpy.broadcast_to(x[0] * 1, x.shape)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        (lambda x: (x + 1).T, lambda x: x[::-1] - x),
+        (lambda x: x[::-1] - x, lambda x: (x * 2)[::-1]),
+        (first_row, lambda x: x - 1),
+        (lambda x: x - 1, first_row),
+        (lambda x: np.sum(x), lambda x: (x[0, :1] * 1).reshape(())),
+        (lambda x: (x[0, :1] * 1).reshape(()), lambda x: np.sum(x)),
+    ],
+)
+def test_branches_whose_results_lie_otherwise_in_memory(yes: Any, no: Any) -> None:
+    def f(x: Any, p: Any) -> Any:
+        y = fd.cond(p > 0, yes, no, x)
+        return (y * 2 + 1) * y, (x * y + 1).T * 2
+
+    x = RNG.standard_normal((4, 4))
+    check_calls(f, native(f), [[x, p] for p in (1.0, -1.0, 1.0, -1.0)])
+    check_calls(f, native(f), [[x, p] for p in (-1.0, 1.0, -1.0, 1.0)])
+
+
+def test_a_loop_of_rounds_whose_layout_changes() -> None:
+    f = lambda x, most: (lambda y: (y * 2 + 1) * y)(fd.while_loop(lambda y: np.sum(np.abs(y)) < most, lambda y: (y * 2).T, x))
+    x = RNG.standard_normal((4, 4))
+    check_calls(f, native(f), [[x, most] for most in (1.0, 20.0, 50.0, 100.0, 200.0, 1.0)])
+
+
+def test_groups_in_loops_and_groups_in_blocks_have_names_of_their_own() -> None:
+    z = RNG.standard_normal(100_000) + 1j
+
+    def f(x: Any, z: Any) -> Any:
+        return (x * 2 + 1) * x, (z - 3) * z * z
+
+    check_calls(f, native(f), [[X, z]] * 3)
+
+
+@pytest.mark.parametrize("name", ["library", "function", "compiled", "whole", "fused0", "results", "build", "o0", "total", "x0", "outputs"])
+def test_functions_and_arguments_called_like_what_programs_use(name: str) -> None:
+    namespace: dict[str, Any] = {"np": np}
+    exec(f"def {name}({name}, k):\n    return np.sqrt(np.abs({name} * k + {name})) - 1", namespace)
+    function = namespace[name]
+    check_calls(function, native(function), [[X, 2]] * 3)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers_wrap_around(dtype: str) -> None:
+    info = np.iinfo(dtype)
+    values = np.array([info.min, info.min + 1, 0, 1, 2, 7, info.max // 2 + 1, info.max - 1, info.max], dtype)
+    x, y = (a.copy() for a in np.meshgrid(values, values))
+
+    def f(x: Any, y: Any) -> Any:
+        wrapped = x + y, x - y, x * y, -x, np.square(x), np.abs(x), np.abs(x) < 0, (x + 1) > x, (x * y) >> 1, x << y, x >> y
+        return (*wrapped, x % y, np.fmod(x, y), (x & y) | (~x ^ y), np.sign(x), np.maximum(x, y), (x * y) < 0, (-x < 0) == (x > 0))
+
+    with np.errstate(all="ignore"):
+        check_calls(f, native(f), [[x, y]] * 2)
+
+
 def test_derivatives_and_batches_of_native_functions() -> None:
     f = lambda x: np.tanh(x * x) / (1 + np.exp(-x))
     compiled = native(f)
