@@ -230,6 +230,47 @@ def test_integers_wrap_around(dtype: str) -> None:
         check_calls(f, native(f), [[x, y]] * 2)
 
 
+@pytest.mark.parametrize("source", ["float32", "float64"])
+def test_floats_beyond_the_range_of_integers(source: str) -> None:
+    values = np.array([1.5, -1.5, 2.5, 128, -129, 256, -300, 65536, 2.0**31, -(2.0**31) - 1, 2.0**32, 2.0**63, 1e20, -1e20, np.inf, np.nan])
+    x = np.tile(values.astype(source), 5)
+
+    def f(x: Any) -> Any:
+        return [((x + 0).astype(name), x * 2) for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")]
+
+    with np.errstate(all="ignore"):
+        check_calls(f, native(f), [[x]] * 2)
+
+
+def test_zeros_of_both_signs_beside_each_other() -> None:
+    x, y = np.tile([0.0, -0.0, 0.0, -0.0], 5), np.tile([0.0, 0.0, -0.0, -0.0], 5)
+    f = lambda x, y: (np.maximum(x, y) * 1, np.minimum(x, y) * 1, F.relu(x) * 1)
+    check_calls(f, native(f), [[x, y], [y, x]])
+
+
+def test_groups_of_very_many_operands() -> None:
+    xs = [RNG.standard_normal(5) for _ in range(500)]
+
+    def f(xs: Any, g: Any) -> Any:
+        moved = [x - 0.5 * g * x for x in xs]
+        return moved, np.sum(moved[3] * xs[4])
+
+    moved, total = f(xs, X[0, 0])
+    compiled = native(f)
+    for _ in range(2):
+        actual = compiled(xs, X[0, 0])
+        assert_same_bits(actual[0], moved, "the arrays")
+        np.testing.assert_allclose(actual[1], total, rtol=1e-14)
+
+
+@pytest.mark.parametrize("path", ['we"""ird\\ name.py', "a*/b.py", "q??/.py", "na\u00efve.py", "new\nline.py", "sur\udcffogate.py", "end\\"])
+def test_files_of_odd_names(path: str) -> None:
+    namespace: dict[str, Any] = {"np": np}
+    exec(compile("def f(x):\n    return (x * 2 + 1) * x, x @ x.T", path.encode("utf-8", "surrogateescape"), "exec"), namespace)
+    for compiled in (native(namespace["f"]), fd.compile(namespace["f"])):
+        check_calls(namespace["f"], compiled, [[X]] * 2)
+
+
 def test_derivatives_and_batches_of_native_functions() -> None:
     f = lambda x: np.tanh(x * x) / (1 + np.exp(-x))
     compiled = native(f)

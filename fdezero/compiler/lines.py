@@ -23,7 +23,8 @@ class Line:
     rule: str = ""
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.path)}:{self.number}"
+        name = "".join([c if c.isprintable() else "?" for c in os.path.basename(self.path)])  # it stands in comments of programs
+        return f"{name}:{self.number}"
 
 
 class _Now(threading.local):

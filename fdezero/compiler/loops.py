@@ -48,6 +48,8 @@ def is_expressible(instruction: Instruction) -> bool:
         return False
     if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
         return False
+    if instruction.output.dtype.name in ("uint32", "uint64") and any(atom.dtype.kind == "f" for atom in instruction.inputs):
+        return False  # what a negative float is then, compilers do not agree on
     called = re.findall(r"\b([a-z_]\w*)\(", getattr(instruction.operation, "c", ""))
     return set(called) <= KNOWN and kernels.is_expressible(instruction)
 
@@ -224,4 +226,3 @@ def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int,
         return total(sum(sums)) if total is not None else None
 
     return run
-
