@@ -1,5 +1,6 @@
 """Mistakes that compiled code once made, each with the smallest program that showed it."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler import fuse
+from fdezero.compiler import fuse, runtime
 from fdezero.errors import StaticError, TraceError
 
 X = np.arange(3.0)
@@ -218,3 +219,62 @@ def test_a_constant_of_one_entry_is_read_as_it_lies_in_memory(constant: Any) -> 
     for number in np.random.default_rng(0).standard_normal(200).astype(np.float32):
         x = np.array([number])
         assert compiled(x).tobytes() == np.arctan2(x, constant).tobytes()
+
+
+def test_a_row_of_a_closure_array_is_read_only_in_every_call() -> None:
+    table = np.arange(6.0).reshape(3, 2)
+    compiled = fd.compile(lambda i: (fnp.take(table, i, axis=0), fnp.take(table, i, axis=0)[::-1]))
+    for call in range(3):
+        for row in compiled(np.int64(call)):
+            with pytest.raises(ValueError, match="read-only"):
+                row[0] = 1
+
+
+def test_rows_that_are_read_backwards_are_no_part_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy computes a few of them in other bits than many."""
+    monkeypatch.setattr(fuse, "LARGE", 4)
+    monkeypatch.setattr(runtime, "CACHE", 0)
+    x = np.random.default_rng(0).standard_normal((6, 300))
+
+    def f(x: Any, y: Any) -> Any:
+        return np.arctan2(x[:, ::-1], y) + y, np.exp(x[:, ::-1] * y) * y, np.arctan2(y * 2, x[0, ::-1]) * y
+
+    compiled, expected = fd.compile(f), f(x, x + 1)
+    for _ in range(3):
+        assert [a.tobytes() for a in compiled(x, x + 1)] == [b.tobytes() for b in expected]
+    assert "in blocks" in compiled.source
+
+
+def test_an_implementation_that_is_written_out_keeps_the_layout_of_its_result() -> None:
+    """A quotient of a cotangent that is one number and an array in Fortran's order lies in C's order."""
+
+    def f(x: Any) -> Any:
+        y = np.tanh(x)
+        return fnp.sum(fnp.reshape(fnp.reshape(y, (-1,)), y.shape) / y) ** 2
+
+    gradient = fd.grad(f)
+    compiled, x = fd.compile(gradient), np.asfortranarray(np.random.default_rng(0).standard_normal((3, 4)))
+    assert all(compiled(x).tobytes() == gradient(x).tobytes() for _ in range(3))
+
+
+def test_a_choice_between_numbers_one_of_which_is_zero() -> None:
+    for f in (lambda x, n: np.where(x > 0, n, n), lambda x, n: np.where(x > 0, n, 0), lambda x, n: np.where(x > 0, 1, 0), lambda x, n: np.where(x > 0, 2.0, n)):
+        compiled = fd.compile(f)
+        for n in (0, 3, 0):
+            assert compiled(X, n).tobytes() == np.asarray(f(X, n)).tobytes()
+
+
+def test_a_compiled_function_is_copied_as_functions_are() -> None:
+    compiled = fd.compile(lambda x: x * 2)
+    compiled(np.ones(3))
+    compiled(np.ones(3))
+    assert copy.copy(compiled) is compiled
+    assert copy.deepcopy({"f": compiled})["f"] is compiled
+
+
+def test_a_file_whose_name_has_two_lines() -> None:
+    names: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return x * 2 + 1\n", "two\nlines.py", "exec"), names)
+    compiled, x = fd.compile(names["f"]), np.ones(3)
+    assert all(np.array_equal(compiled(x), 2 * x + 1) for _ in range(3))
+    assert "two lines.py:2" in compiled.source

@@ -203,3 +203,8 @@ def test_shape_functions_of_a_traced_value() -> None:
 def test_unknown_functions_are_named_with_their_neighbours() -> None:
     with pytest.raises(TraceError, match=r"cannot trace np\.histogram2d; near it are histogram"):
         fd.grad(lambda x: np.histogram2d(x, x))(np.ones(3))
+
+
+def test_every_name_is_public_to_type_checkers_also() -> None:
+    found = {name for name, member in vars(fnp).items() if not (name.startswith("_") or inspect.ismodule(member))}
+    assert set(fnp.__all__) == found | {"fft", "linalg"}

@@ -5,7 +5,7 @@ import inspect
 import operator
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import attrs
 import numpy as np
@@ -19,6 +19,9 @@ from .passes import lent_by_inputs, read_only
 from .program import Options, Program
 from .record import Record, example_of, identifier, of_leaves, record, runs_as_written
 from .runtime import available_threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
 
@@ -58,7 +61,7 @@ class _Exactly:
         return hash(self.key)
 
 
-class Compiled:
+class Compiled(Generic[P, T]):
     """A compiled function: call it as the function itself. `source` is what runs, `explain()` what was recorded and why."""
 
     def __init__(
@@ -83,15 +86,15 @@ class Compiled:
         self._known: dict[Any, Recording] = {}
         self._last: tuple[Any, Any, Recording] | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        constants, args, kwargs = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
-        leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        constants, given, named = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
+        leaves, treedef = trees.flatten((given, named) if named else given)
         try:
             layouts = list(map(_layout, leaves))
         except AttributeError:  # numbers, settings or traced values among the leaves
-            layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
+            layouts = [self._layout_of(i, leaf, given, named) for i, leaf in enumerate(leaves)]
             if any(isinstance(leaf, Tracer) for leaf in leaves):
-                return self._traced(leaves, treedef, constants, layouts, args, kwargs)
+                return self._traced(leaves, treedef, constants, layouts, given, named)
         last = self._last
         if last is not None and last[0] == (treedef, constants) and last[1] == layouts:
             recording = last[2]
@@ -99,7 +102,7 @@ class Compiled:
             signature = (treedef, constants, tuple(layouts))
             found = self._known.get(signature)
             if found is None:
-                return self._first(leaves, signature, args, kwargs)
+                return self._first(leaves, signature, given, named)
             recording = found
             self._last = (treedef, constants), layouts, recording
         inputs = leaves if recording.whole else [leaves[i] for i in recording.places]
@@ -107,6 +110,12 @@ class Compiled:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+    def __copy__(self) -> Any:
+        return self  # as functions do
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}, {len(self.recordings)} recordings>"
@@ -308,17 +317,26 @@ def _static_names(name: str, parameters: list[inspect.Parameter] | None, static:
 
 @overload
 def compile(  # noqa: A001, the field's word
-    function: Callable[..., Any],
+    function: np.ufunc,
     *,
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
     native: bool = False,
-) -> Compiled: ...
+) -> Compiled[..., Any]: ...
+@overload
+def compile(  # noqa: A001, the field's word
+    function: Callable[P, T],
+    *,
+    static: Sequence[str] = (),
+    max_recordings: int | None = None,
+    threads: int | None = None,
+    native: bool = False,
+) -> Compiled[P, T]: ...
 @overload
 def compile(  # noqa: A001, the field's word
     *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None, native: bool = False
-) -> Callable[[Callable[..., Any]], Compiled]: ...
+) -> Callable[[Callable[P, T]], Compiled[P, T]]: ...
 def compile(  # noqa: A001, the field's word
     function: Callable[..., Any] | None = None,
     *,

@@ -142,10 +142,10 @@ class Emitter:
         self.xp = "np"
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
-        called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
+        called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
+        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
         lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
@@ -206,7 +206,6 @@ class Emitter:
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
             fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == "cpu"
-            fresh = fresh and isinstance(root, Variable)
             return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []

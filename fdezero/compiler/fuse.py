@@ -49,7 +49,7 @@ class _Group:
         """Whether the instruction may run block by block with the others: not if it needs the sum of all blocks."""
         if self.total is not None and (not flat or self.total.output in instruction.inputs):
             return False
-        return (flat and self.flat) or _in_rows(instruction.output)
+        return (flat and self.flat) or _in_rows(instruction)
 
     def add(self, instruction: Instruction, flat: bool) -> None:
         self.instructions.append(instruction)
@@ -108,7 +108,7 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
         return ("loops", y.shape, layout(y))
     if y.nbytes < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
-    if not _lies_alike(instruction) and not _in_rows(y):
+    if not _lies_alike(instruction) and not _in_rows(instruction):
         return None
     return ("blocks", y.shape, layout(y))
 
@@ -142,8 +142,12 @@ def is_number(atom: Atom) -> bool:
     return not atom.shape
 
 
-def _in_rows(y: Variable) -> bool:
-    return y.contiguous and len(y.shape) > 1 and y.shape[0] > 1
+def _in_rows(instruction: Instruction) -> bool:
+    """Whether the result is rows in order, of operands that are not read backwards: NumPy computes a few of such rows in other bits."""
+    y = instruction.output
+    if not y.contiguous or len(y.shape) < 2 or y.shape[0] < 2:
+        return False
+    return all(is_number(atom) or min(layout(atom)) >= 0 for atom in instruction.inputs)
 
 
 def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group | None:

@@ -23,7 +23,7 @@ class Line:
     rule: str = ""
 
     def __str__(self) -> str:
-        name = "".join([c if c.isprintable() else "?" for c in os.path.basename(self.path)])  # it stands in comments of programs
+        name = "".join([c if c.isprintable() else " " for c in os.path.basename(self.path)])  # one line of text, for it stands in comments
         return f"{name}:{self.number}"
 
 

@@ -25,15 +25,16 @@ from .graph import Atom, Instruction, Variable, row_strides
 # Functions of the C library: of one argument, of two, and those that compilers write in place.
 ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc".split()
 TWO = "pow atan2 hypot fmod".split()
+IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
 IN_PLACE = {"sqrt": 1, "fabs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "fmax": 2, "fmin": 2, "copysign": 2, "nextafter": 2}
 TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 
 # No contraction, which would round otherwise than NumPy; integers that wrap around. A sine and a cosine made one call of sincos would not
 # be in vectors.
-OPTIONS = "-O3 -march=native -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w".split()
+OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w".split()
 OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
-IN_VECTORS = ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
+NATIVE, IN_VECTORS = "-march=native", ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
 # Of the parameters: arrays, and numbers by the kind of their dtype.
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "array": ("void *", ctypes.py_object), "f": ("double ", ctypes.c_double), "b": ("bool ", ctypes.c_bool),
@@ -149,7 +150,7 @@ def _preamble() -> str:
     for name, count in [*dict.fromkeys(ONE, 1).items(), *dict.fromkeys(TWO, 2).items(), *IN_PLACE.items()]:
         of = lambda c_type, count=count: ", ".join([f"{c_type} x{i}" for i in range(count)])
         given = ", ".join([f"x{i}" for i in range(count)])
-        vector = "VECTOR " if name in ONE or name in ("pow", "atan2", "hypot") else ""
+        vector = "VECTOR " if name in ONE or name in IN_VECTORS_OF_TWO else ""
         lines.append(f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}')
         lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
     return "\n".join(lines)
@@ -171,8 +172,11 @@ def _tried(name: str) -> tuple[str, tuple[str, ...]]:
             f"fd.compile(..., native=True) needs a C++ compiler, and there is no {name!r} on the path: install one (GCC, say), name it "
             "in the environment variable CXX, or leave native out."
         )
-    probe = 'extern "C" void probe(float *x) { for (int i = 0; i < 1000; i++) x[i] = tanh(x[i]); }'
-    for options in (IN_VECTORS, ()):  # where the C library has functions of vectors, and this compiler knows how to ask for them
+    given = {**dict.fromkeys(ONE, ""), **dict.fromkeys(IN_VECTORS_OF_TWO, ", 2")}
+    calls = " ".join([f"{v}[i] = {name}({v}[i]{more});" for name, more in given.items() for v in "xy"])
+    probe = f'extern "C" void probe(float *x, double *y) {{ for (int i = 0; i < 1000; i++) {{ {calls} }} }}'
+    # Functions of vectors where the C library has them all and the compiler asks for them; this very processor where it knows that.
+    for options in ((NATIVE, *IN_VECTORS), (NATIVE,), ()):
         try:
             _library(found, options, probe)
         except OSError as error:
@@ -196,8 +200,8 @@ def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDL
     with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
         text, library = Path(folder) / "loops.cpp", Path(folder) / "loops.so"
         text.write_text(f"{_preamble()}\n{source}", encoding="utf-8")
-        defined, linked = options[:1], options[1:]
-        command = [compiler, *OPTIONS, *defined, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
+        given, linked = options[:2], options[2:]
+        command = [compiler, *OPTIONS, *given, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise OSError(done.stderr.strip())

@@ -106,7 +106,12 @@ def expand(graph: Graph) -> Graph:
             return None
         body = _implementation(operation, instruction)
         names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
-        return [renamed(step, names) for step in body.instructions], [names.get(body.outputs[0], body.outputs[0])]
+        steps, y = [renamed(step, names) for step in body.instructions], names.get(body.outputs[0], body.outputs[0])
+        if steps and steps[-1].elementwise and steps[-1].output is y:
+            # It is written in the layout of eager code, which may follow from operands before they were broadcast: views build on it.
+            y = attrs.evolve(steps[-1].output, strides=instruction.output.strides)
+            steps[-1] = attrs.evolve(steps[-1], outputs=(y,))
+        return steps, [y]
 
     return rewritten(graph, opened)
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -158,9 +158,12 @@ class Blocks:
         if len(self.parts) == 1:
             sums = self._run(operands, self.parts[0], self.temporaries[0])
         else:
-            first = [WORKERS.submit(self._quietly, operands, *work) for work in zip(self.parts[1:], self.temporaries[1:], strict=True)]
-            sums = self._run(operands, self.parts[0], self.temporaries[0])
-            for future in first:
+            others = [WORKERS.submit(self._quietly, operands, *work) for work in zip(self.parts[1:], self.temporaries[1:], strict=True)]
+            try:
+                sums = self._run(operands, self.parts[0], self.temporaries[0])
+            finally:  # an exception must not leave threads that write while the next call runs
+                wait(others)
+            for future in others:
                 sums += future.result()
         return add_halves(iter(sums), 0, self.length, max(stop - start for start, stop in self.bounds)) if self.total else None
 

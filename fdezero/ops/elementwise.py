@@ -207,7 +207,8 @@ rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232",
 
 def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
     xp = array_module(out)
-    if xp is np and type(y) is int and y == 0 and condition.dtype == bool and x.dtype == out.dtype and (bits := BITS.get(out.dtype)):
+    masked = type(y) is int and y == 0 and condition.dtype == bool and isinstance(x, np.ndarray | np.generic) and x.dtype == out.dtype
+    if xp is np and masked and (bits := BITS.get(out.dtype)):
         # A word times 0 or 1 is the choice between it and zero, without a branch that goes the wrong way half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
     elif out is x or (xp is np and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out

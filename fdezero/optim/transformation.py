@@ -1,7 +1,7 @@
 """Gradient transformations: pure pairs of `init` and `update`, how they chain, and how updates are applied."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -12,6 +12,7 @@ from ..errors import DTypeError, ShapeError, StructureError, describe
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
+Params = TypeVar("Params")
 
 
 @attrs.frozen
@@ -24,7 +25,7 @@ class GradientTransformation:
     init: Callable[[Tree], State]
     update: Callable[[Tree, State, Tree], tuple[Tree, State]]
 
-    def step(self, params: Tree, grads: Tree, state: State) -> tuple[Tree, State]:
+    def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
         """The new params and the new state.
 
         Raises StructureError, ShapeError or DTypeError that names the first leaf whose gradient does not fit.
@@ -40,7 +41,7 @@ class Scaling(GradientTransformation):
 
     factor: Any
 
-    def step(self, params: Tree, grads: Tree, state: State) -> tuple[Tree, State]:
+    def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
         leaves, found, treedef = side_by_side(params, grads, "grads")
         factor = self.factor
         moved = [p if g is None else _plus(p, times(g, factor)) for p, g in zip(leaves, found, strict=True)]

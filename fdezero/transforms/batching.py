@@ -31,26 +31,38 @@ def vmap(
 
     @functools.wraps(function)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        name = name_of("vmap", function)
-        per_argument = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
-        if len(per_argument) != len(args):
-            raise ShapeError(f"{name}: in_axes names {len(per_argument)} arguments, but {len(args)} were given.")
-        leaves, treedef = trees.flatten(args)
-        axes = [
-            axis for i, (axis, arg) in enumerate(zip(per_argument, args, strict=True))
-            for axis in _spread(name, axis, arg, "in_axes", f"argument {i}")
-        ]  # fmt: skip
-        level = Batch(name, _batch_size(name, args, axes, axis_size))
-        traced = [leaf if axis is None else BatchTracer(level, _to_front(leaf, axis)) for leaf, axis in zip(leaves, axes, strict=True)]
-        try:
-            result = function(*trees.unflatten(treedef, traced), **kwargs)
-        finally:
-            level.alive = False
-        outputs, out_def = trees.flatten(result)
-        places = _spread(name, out_axes, result, "out_axes", "the result")
-        return trees.unflatten(out_def, [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)])
+        return mapped(name_of("vmap", function), function, args, kwargs, in_axes, out_axes, axis_size)
 
     return batched
+
+
+def mapped(
+    name: str,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    in_axes: Axes = 0,
+    out_axes: Axes = 0,
+    axis_size: int | None = None,
+) -> Any:
+    """The results of `vmap(function)(*args, **kwargs)` by the name of what a user called."""
+    per_argument = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+    if len(per_argument) != len(args):
+        raise ShapeError(f"{name}: in_axes names {len(per_argument)} arguments, but {len(args)} were given.")
+    leaves, treedef = trees.flatten(args)
+    axes = [
+        axis for i, (axis, arg) in enumerate(zip(per_argument, args, strict=True))
+        for axis in _spread(name, axis, arg, "in_axes", f"argument {i}")
+    ]  # fmt: skip
+    level = Batch(name, _batch_size(name, args, axes, axis_size))
+    traced = [leaf if axis is None else BatchTracer(level, _to_front(leaf, axis)) for leaf, axis in zip(leaves, axes, strict=True)]
+    try:
+        result = function(*trees.unflatten(treedef, traced), **kwargs)
+    finally:
+        level.alive = False
+    outputs, out_def = trees.flatten(result)
+    places = _spread(name, out_axes, result, "out_axes", "the result")
+    return trees.unflatten(out_def, [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)])
 
 
 def _spread(name: str, axes: Axes, tree: Any, called: str, of: str) -> list[int | None]:

@@ -15,7 +15,7 @@ from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
 from .batching import over_the_batch, vmap
-from .reverse import conjugated, counted, vjp
+from .reverse import conjugated, counted, pulled_back
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -230,7 +230,7 @@ class _Pulled(Region):
             return tuple(zeros_like(leaves[i]) if gradients[i] is None else gradients[i] for i in moving)
 
         # The tangent map is the transpose of the linear map `pulled`, which its own pullback computes.
-        _, transpose = vjp(pulled, *[zeros_like(y) for y in outputs])
+        _, transpose = pulled_back(f"the rule of {self.name}", pulled, [zeros_like(y) for y in outputs])
         moved = transpose(tuple(tangents[i] for i in moving))
         transpose.release()
         return outputs, tuple(t if trees.is_differentiable(y) else None for y, t in zip(outputs, moved, strict=True))
@@ -332,7 +332,8 @@ class _Pushed(Region):
             return [t for t in moved if t is not None], outputs
 
         # The rule is linear in the tangents: at zero, its pullback is its transpose.
-        _, pullback, outputs = vjp(along, *[zeros_like(leaves[i]) for i in moving], has_aux=True)
+        at = [zeros_like(leaves[i]) for i in moving]
+        _, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
         return outputs, (pullback, moving, [trees.is_differentiable(y) for y in outputs])
 
     def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:

@@ -11,9 +11,9 @@ from .. import tree as trees
 from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError, describe
 from ..values import as_array, dtype_of, is_complex, shape_of
-from .batching import vmap
-from .forward import jvp
-from .reverse import as_arguments, conjugated, grad, name_of, numbers_of, split_aux, vjp
+from .batching import mapped
+from .forward import pushed_forward
+from .reverse import P, as_arguments, conjugated, gradient_alone, name_of, numbers_of, pulled_back, split_aux
 
 Argnums = int | Sequence[int]
 
@@ -105,11 +105,11 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
         _refuse_complex(inputs.name, "an argument", inputs.leaves, ", or use jacrev where the outputs are real")
 
     def column(*direction: Any) -> Any:
-        derivative = jvp(lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
+        derivative = pushed_forward(inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
         _outputs(inputs.name, derivative)
         return derivative
 
-    columns = vmap(column, out_axes=-1)(*_basis(inputs.leaves))
+    columns = mapped(inputs.name, column, _basis(inputs.leaves), {}, out_axes=-1)
     spans = _spans(inputs.leaves)
 
     def blocks(columns: Any) -> Any:
@@ -135,7 +135,7 @@ def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomor
     if sum(map(_size, leaves)) == 1:  # a scalar: no batch of one
         rows = tuple(g.reshape((1, *g.shape)) for g in row(*[t.reshape(t.shape[1:]) for t in basis]))
     else:
-        rows = vmap(row)(*basis)
+        rows = mapped(inputs.name, row, basis, {})
     if holomorphic:  # a pullback is the conjugate transpose
         rows = conjugated(rows)
     blocks = [
@@ -154,10 +154,13 @@ def jacfwd(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The Jacobian by forward mode, one run of a batch of as many tangents as there are inputs. See `jacobian`."""
+    return _by_columns("jacfwd", function, argnums, has_aux, holomorphic)
 
+
+def _by_columns(transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of("jacfwd", function), args, argnums)
+        inputs = _Inputs(name_of(transform, function), args, argnums)
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
         # Aux, which may be anything, does not go through the batch: it takes a run of its own.
@@ -171,7 +174,7 @@ def jacrev(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The Jacobian by reverse mode, one walk back of a batch of as many cotangents as there are outputs. See `jacobian`."""
-    return _reversed(function, argnums, has_aux, holomorphic, by_shape=False)
+    return _by_rows("jacrev", function, argnums, has_aux, holomorphic)
 
 
 def jacobian(
@@ -185,18 +188,22 @@ def jacobian(
 
     Raises DTypeError for arguments or outputs without floating numbers.
     """
-    return _reversed(function, argnums, has_aux, holomorphic, by_shape=True)
+    return _by_rows("jacobian", function, argnums, has_aux, holomorphic, by_shape=True)
 
 
-def _reversed(function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, by_shape: bool) -> Callable[..., Any]:
+def _by_rows(
+    transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, by_shape: bool = False
+) -> Callable[..., Any]:
+    """The Jacobian by rows; with `by_shape` by columns where these are fewer."""
+
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of("jacobian" if by_shape else "jacrev", function), args, argnums)
+        inputs = _Inputs(name_of(transform, function), args, argnums)
 
         def both(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
 
-        output, pullback, aux = vjp(lambda *leaves: inputs.call(both, leaves, kwargs), *inputs.leaves, has_aux=True)
+        output, pullback, aux = pulled_back(inputs.name, lambda *leaves: inputs.call(both, leaves, kwargs), inputs.leaves, has_aux=True)
         if by_shape and _forward_is_better(inputs.leaves, trees.leaves(output), holomorphic):
             pullback.release()
             J = _in_columns(inputs, lambda *args, **kwargs: both(*args, **kwargs)[0], kwargs, holomorphic)
@@ -224,8 +231,8 @@ def hessian(
     The tree of the outputs, in each leaf the tree of the arguments, in each leaf of that the tree of the arguments again, with blocks
     `output.shape + input.shape + input.shape`: for a function of an array (n,) to a number, an array (n, n). See `jacobian`.
     """
-    first = jacrev(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
-    return jacfwd(first, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    first = _by_rows("hessian", function, argnums, has_aux, holomorphic)
+    return _by_columns("hessian", first, argnums, has_aux, holomorphic)
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -247,8 +254,8 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         return function(*full)
 
     functools.update_wrapper(of_moving, function, updated=())
-    gradient = grad(of_moving, tuple(range(len(moving))), has_aux=has_aux)
-    found = jvp(gradient, [primals[i] for i in moving], [tangents[i] for i in moving], has_aux=has_aux)
+    gradient = gradient_alone("hvp", of_moving, tuple(range(len(moving))), has_aux=has_aux)
+    found = pushed_forward(name, gradient, [primals[i] for i in moving], [tangents[i] for i in moving], has_aux=has_aux)
     product: list[Any] = [None] * len(primals)
     for i, t in zip(moving, found[1], strict=True):
         product[i] = t
@@ -287,7 +294,7 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
     @functools.wraps(function)
     def derivative(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums)
-        output, pullback = vjp(lambda *leaves: inputs.call(function, leaves, kwargs), *inputs.leaves)
+        output, pullback = pulled_back(inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves)
         leaves = _outputs(inputs.name, output)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")
@@ -298,6 +305,6 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
     return derivative
 
 
-def grad_and_aux(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def grad_and_aux(function: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
     """`(gradient, aux)` of a function that returns `(value, aux)`: `grad(function, argnums, has_aux=True)`."""
-    return grad(function, argnums, has_aux=True)
+    return gradient_alone("grad_and_aux", function, argnums, has_aux=True)

@@ -17,7 +17,14 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     `tangents` has the structure, shapes and dtypes of `primals`; None (or anything) stands where a primal is no floating
     array. Raises StructureError or ShapeError naming the path where they differ.
     """
-    level = Forward(name_of("jvp", function))
+    return pushed_forward(name_of("jvp", function), function, primals, tangents, has_aux=has_aux)
+
+
+def pushed_forward(
+    name: str, function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False
+) -> Any:
+    """`jvp` by the name of what a user called."""
+    level = Forward(name)
     primals, tangents = as_arguments(level.name, "primals", primals), as_arguments(level.name, "tangents", tangents)
     leaves, treedef = trees.flatten_trainable(primals)
     directions, other = trees.flatten_trainable(tangents)

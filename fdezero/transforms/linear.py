@@ -11,7 +11,7 @@ from ..core.kinds import zeros_like
 from ..core.tape import Node, TapeTracer
 from ..errors import DTypeError, StructureError, describe
 from .derivatives import check_tangents
-from .reverse import name_of, vjp
+from .reverse import name_of, pulled_back
 
 
 def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -23,7 +23,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     Raises StructureError or ShapeError, naming the path, where tangents are not like primals.
     """
     name = name_of("linearize", function)
-    output, pullback = vjp(function, *primals)
+    output, pullback = pulled_back(name, function, primals)
     leaves, treedef = trees.flatten(output)
     floating = [i for i, y in enumerate(leaves) if trees.is_differentiable(y)]
 
@@ -33,7 +33,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             full[i] = t
         return trees.leaves(pullback(trees.unflatten(treedef, full)))
 
-    _, transpose = vjp(pulled, *[zeros_like(leaves[i]) for i in floating])
+    _, transpose = pulled_back(name, pulled, [zeros_like(leaves[i]) for i in floating])
 
     def pushforward(*tangents: Any) -> Any:
         """The derivative of the output along the tangents."""
@@ -69,7 +69,7 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
     zeros = [trees.map(_zeros, example) for example in examples]
     if not any(trees.is_differentiable(leaf) for leaf in trees.leaves(zeros)):
         raise DTypeError(f"{name}: a transpose needs floating numbers, got {', '.join(map(describe, trees.leaves(zeros)))}.")
-    output, pullback = vjp(watched, *zeros)
+    output, pullback = pulled_back(name, watched, zeros)
     for path, y in trees.flatten_with_path(output):
         if np.any(unwrap(y) != 0):
             where = f" at {path!r}" if path else ""

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import DTypeError, ShapeError, StructureError, called, describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 from ..values import is_complex, shape_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
@@ -91,8 +94,8 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+    function: Callable[P, T], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, tuple[T, Any]]:
     """The function that returns `(function(...), its gradient)`; with `has_aux`, `((value, aux), gradient)`.
 
     The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
@@ -104,10 +107,17 @@ def value_and_grad(
         DTypeError: an argument without floating leaves, or a complex value without `holomorphic`.
         ShapeError: the value is no scalar.
     """
+    return with_gradient("value_and_grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+
+
+def with_gradient(
+    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """`value_and_grad` by the name of the transform that a user called."""
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        name = name_of("grad", function)
+        name = name_of(transform, function)
         single = not isinstance(argnums, Sequence)
         numbers = numbers_of(name, argnums, args)
         chosen = args[numbers[0]] if single else tuple(args[n] for n in numbers)
@@ -177,8 +187,8 @@ def _one(value: Any) -> Any:
 
 
 def grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+    function: Callable[P, Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, Any]:
     """The gradient of a scalar function; with `has_aux`, `(gradient, aux)`. See `value_and_grad`.
 
         >>> fd.grad(lambda x: x ** 3)(2.0)
@@ -191,7 +201,14 @@ def grad(
         >>> fd.grad(lambda z: z ** 3, holomorphic=True)(1j)
         np.complex128(-3+0j)
     """
-    both = value_and_grad(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    return gradient_alone("grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+
+
+def gradient_alone(
+    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """`grad` by the name of the transform that a user called."""
+    both = with_gradient(transform, function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -208,7 +225,12 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     lives, the arrays it needs are read-only. With `has_aux`, `(output, pullback, aux)`. For complex numbers it is the adjoint
     of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
-    trace = _Trace(name_of("vjp", function), primals)
+    return pulled_back(name_of("vjp", function), function, primals, has_aux=has_aux)
+
+
+def pulled_back(name: str, function: Callable[..., Any], primals: Sequence[Any], *, has_aux: bool = False) -> Any:
+    """`vjp` by the name of what a user called."""
+    trace = _Trace(name, tuple(primals))
     tape = trace.tape
     try:
         result = function(*trace.inputs())
