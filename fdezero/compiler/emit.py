@@ -1,5 +1,6 @@
 """Writing source: a planned graph as the in-place program that a careful person would have written by hand."""
 
+import itertools
 import keyword
 import operator
 import re
@@ -63,6 +64,7 @@ class Emitter:
         self.build: list[str] = []
         self.body: list[str] = []
         self.loops: list[str] = []  # the functions in C++
+        self.groups = itertools.count()
         self.static: set[Atom] = set()  # what exists once, before any call
         self.outputs: list[Storage] = []
         self.shown: dict[Any, str] = {}
@@ -140,9 +142,10 @@ class Emitter:
         self.xp = "np"
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
-        called = self._fresh(graph.name, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
+        called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
+        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
         lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
@@ -299,22 +302,33 @@ class Emitter:
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
 
     def _loops(self, instruction: Instruction, fused: Fused) -> None:
-        name = f"fused{sum(line.startswith('fused') for line in self.build)}"
-        operands, kinds, lines, length = loops.write(name, fused)
+        name = f"fused{next(self.groups)}"
+        operands, kinds, lines, length = loops.write(name, fused, self._is_steady)
         self.loops += lines
         function, total = self.keep("function", loops.function, ""), fused.total
         threads = min(self.threads, max(1, fused.body.instructions[0].output.size // runtime.SHARE))
         dtype = self.type_of(total.output.dtype) if total is not None else None
         self.build.append(f"{name} = {function}(library, {name!r}, {kinds}, {length}, {threads}, {dtype})")
         left = f"{self.names[total.output]} = " if total is not None else ""
-        forms = {"u": "int({})", "b": "bool({})"}
+        forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
         if "i" in kinds:
             forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
-        given = [forms.get(kind, "{}").format(self.name(atom)) for kind, atom in zip(kinds, operands, strict=True)]
+        given = []
+        for kind, atom in zip(kinds, operands, strict=True):
+            form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
+            given.append(form.format(self.name(atom)))
         self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
 
+    def _is_steady(self, atom: Atom) -> bool:
+        """Whether an array lies in memory in every call as it was recorded: an input, a constant, memory of the program, or a view of it.
+
+        Not so the result of a branch, of which another may return an array of another layout, or a number; nor what is made of it.
+        """
+        root = self.plan.roots.get(atom, atom)
+        return isinstance(root, Constant) or root in self.graph.inputs or root in self.plan.storages
+
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
-        body, number = fused.body, sum(name.startswith("blocks") for name in self.namespace)
+        body, number = fused.body, next(self.groups)
         held = dict.fromkeys(a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape)
         whole = [v for v in body.inputs if is_number(v)]
         sliced: list[Atom] = [*[v for v in body.inputs if not is_number(v)], *held]

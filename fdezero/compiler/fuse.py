@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import numpy as np
 
 from ..core import Primitive, Region
 from ..ops.reductions import sum_axes
@@ -15,6 +16,7 @@ from . import kernels
 from .graph import Atom, Graph, Instruction, Variable, ufunc_of
 
 LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
+MOST = {"kernel": kernels.MOST, "loops": 256}  # operands of a group by its mode; ctypes takes 1024 arguments
 
 
 class Fused(Region):
@@ -176,19 +178,18 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
 
 
 def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:
-    """The steps of a group as one instruction, or as several where a kernel would have too many operands."""
-    if len(steps) == 1 and group.total is None:
-        return steps
-    on_gpu = steps[0].output.device != "cpu"
+    """The steps of a group as one instruction, or as several where it would have too many operands."""
     made = {v for step in steps for v in step.outputs}
+    total = group.total if group.total is not None and group.total.inputs[0] in made else None
+    if len(steps) == 1 and total is None:
+        return steps
     outputs = tuple([step.output for step in steps if step.output in leaving])
     read = tuple(dict.fromkeys([a for step in steps for a in step.inputs if isinstance(a, Variable) and a not in made]))
     body = Graph("fused", read, tuple(steps), outputs)
-    if on_gpu and len(kernels.operands_of(body)) + len(outputs) > kernels.MOST:
+    if len(steps) > 1 and len(kernels.operands_of(body)) + len(outputs) > MOST.get(group.key[0], np.inf):
         half = len(steps) // 2
         later = {a for step in steps[half:] for a in step.inputs if isinstance(a, Variable)}
         return [*_as_one(group, steps[:half], leaving | later), *_as_one(group, steps[half:], leaving)]
     mode = group.key[0] if group.key[0] != "blocks" else "flat" if group.flat else "rows"
-    fused = Fused(body, mode, group.total)
-    total = group.total.outputs if group.total is not None else ()
-    return [Instruction(fused, read, {}, outputs + total, steps[0].line)]
+    fused = Fused(body, mode, total)
+    return [Instruction(fused, read, {}, outputs + (total.outputs if total is not None else ()), steps[0].line)]

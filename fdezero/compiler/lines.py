@@ -23,7 +23,8 @@ class Line:
     rule: str = ""
 
     def __str__(self) -> str:
-        return f"{' '.join(os.path.basename(self.path).splitlines())}:{self.number}"  # one line, for it stands in comments
+        name = "".join([c if c.isprintable() else " " for c in os.path.basename(self.path)])  # one line of text, for it stands in comments
+        return f"{name}:{self.number}"
 
 
 class _Now(threading.local):

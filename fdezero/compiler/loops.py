@@ -31,12 +31,15 @@ IN_PLACE = {"sqrt": 1, "fabs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, 
 TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 
-# No contraction, which would round otherwise than NumPy. A sine and a cosine made one call of sincos would not be in vectors.
-OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp-simd -w".split()
+# No contraction, which would round otherwise than NumPy; integers that wrap around. A sine and a cosine made one call of sincos would not
+# be in vectors.
+OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w".split()
 OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
 NATIVE, IN_VECTORS = "-march=native", ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
-C_TYPES: dict[str, Any] = {
-    "array": ctypes.py_object, "f": ctypes.c_double, "i": ctypes.c_longlong, "u": ctypes.c_ulonglong, "b": ctypes.c_bool,
+# Of the parameters: arrays, and numbers by the kind of their dtype.
+PARAMETERS: dict[str, tuple[str, Any]] = {
+    "array": ("void *", ctypes.py_object), "f": ("double ", ctypes.c_double), "b": ("bool ", ctypes.c_bool),
+    "i": ("long long ", ctypes.c_longlong), "u": ("unsigned long long ", ctypes.c_ulonglong),
 }  # fmt: skip
 
 
@@ -47,6 +50,8 @@ def is_expressible(instruction: Instruction) -> bool:
         return False
     if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
         return False
+    if instruction.output.dtype.name in ("uint32", "uint64") and any(atom.dtype.kind == "f" for atom in instruction.inputs):
+        return False  # what a negative float is then, compilers do not agree on
     called = re.findall(r"\b([a-z_]\w*)\(", getattr(instruction.operation, "c", ""))
     return set(called) <= KNOWN and kernels.is_expressible(instruction)
 
@@ -61,25 +66,27 @@ def _passed_by_value(atom: Atom) -> bool:
     return isinstance(atom, Variable) and atom.kind != "array"
 
 
-def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], int]:
-    """The group as a function in C++: its operands, outputs last; the kinds of its parameters; its lines; how far the first loop goes."""
+def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> tuple[list[Atom], list[str], list[str], int]:
+    """The group as a function in C++: its operands, outputs last; the kinds of its parameters; its lines; how far the first loop goes.
+
+    Operands that are not steady, and may lie in memory otherwise in another call, are taken in C order.
+    """
     operands, (_, *body) = kernels.write(fused.body)
     body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC makes no vectors of bool
     outputs = fused.body.outputs
     named = [*[(f"x{i}", atom) for i, atom in enumerate(operands)], *[(f"y{i}", atom) for i, atom in enumerate(outputs)]]
-    shape, strides = _axes([atom for _, atom in named if not _passed_by_value(atom)], fused.body.instructions[0].output)
-    parameters, kinds, begin, loads, stores = [], [], [], [], []
-    arrays = iter(strides)
+    arrays = [atom for _, atom in named if not _passed_by_value(atom)]
+    lying = [_strides(atom) if is_steady(atom) else row_strides(atom.shape, atom.dtype.itemsize) for atom in arrays]
+    shape, steps = _axes(arrays, lying, fused.body.instructions[0].output)
+    kinds, begin, loads, stores = [], [], [], []
+    moves = iter(steps)
     for local, atom in named:
         c_type = kernels.C_TYPES[atom.dtype.name]
         if _passed_by_value(atom):
-            kind = atom.dtype.kind
-            parameters.append(f"{'double' if kind == 'f' else c_type} {local}_")
-            kinds.append(kind)
+            kinds.append(atom.dtype.kind)
             begin.append(f"const {c_type} {local} = {local}_;")
             continue
-        where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(next(arrays)) if step]) or "0"
-        parameters.append(f"void *{local}_")
+        where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(next(moves)) if step]) or "0"
         kinds.append("array")
         begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
         truth = atom.dtype.kind == "b"
@@ -88,6 +95,7 @@ def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], in
         else:
             loads.append(f"{'int' if truth else c_type} {local};")
             stores.append(f"{local}s[{where}] = {local};")
+    parameters = [f"{PARAMETERS[kind][0]}{local}_" for kind, (local, _) in zip(kinds, named, strict=True)]
     total = fused.total
     if total is not None:
         begin.append("double total = 0;")
@@ -108,12 +116,11 @@ def write(name: str, fused: Fused) -> tuple[list[Atom], list[str], list[str], in
     return [*operands, *outputs], kinds, [*lines, "}"], shape[0]
 
 
-def _axes(atoms: Sequence[Atom], like: Variable) -> tuple[list[int], list[list[int]]]:
+def _axes(atoms: Sequence[Atom], strides: Sequence[tuple[int, ...]], like: Variable) -> tuple[list[int], list[list[int]]]:
     """The loops that go through all arrays: their lengths, and for each array its steps in entries. Axes that lie alike are one loop."""
     ndim = len(like.shape)
     steps = []
-    for atom in atoms:
-        own = _strides(atom) or row_strides(atom.shape, atom.dtype.itemsize)
+    for atom, own in zip(atoms, strides, strict=True):
         full = [0 if n == 1 else s // atom.dtype.itemsize for n, s in zip(atom.shape, own, strict=True)]
         steps.append([0] * (ndim - len(full)) + full)
     order = sorted((axis for axis in range(ndim) if like.shape[axis] > 1), key=lambda axis: (-abs((like.strides or ())[axis]), axis))
@@ -212,7 +219,7 @@ def whole(number: Any) -> int:
 def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None) -> Callable[..., Any]:
     """A group to call with its operands and outputs; on several threads if that is asked for. Its sum as a number of the dtype `total`."""
     found = library[name]
-    found.argtypes = [*[C_TYPES[kind] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]
+    found.argtypes = [*[PARAMETERS[kind][1] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]
     found.restype = None if total is None else ctypes.c_double
     count = min(threads, length)
     cuts = [length * i // count for i in range(count + 1)]
@@ -224,4 +231,3 @@ def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int,
         return total(sum(sums)) if total is not None else None
 
     return run
-

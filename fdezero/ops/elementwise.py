@@ -235,14 +235,14 @@ maximum = elementwise(
     "maximum",
     _share_of_first,
     _share_of_second,
-    c="x0 >= x1 || x0 != x0 ? x0 : x1",
+    c="x0 > x1 || x0 != x0 ? x0 : x1",
     doc="The greater of x0 and x1, NaN if either is; the derivative is split evenly at ties.",
 )
 minimum = elementwise(
     "minimum",
     _share_of_first,
     _share_of_second,
-    c="x0 <= x1 || x0 != x0 ? x0 : x1",
+    c="x0 < x1 || x0 != x0 ? x0 : x1",
     doc="The lesser of x0 and x1, NaN if either is; the derivative is split evenly at ties.",
 )
 fmax = elementwise(
@@ -297,7 +297,7 @@ sigmoid: Elementwise = elementwise(
 relu: Elementwise = elementwise(
     "relu",
     lambda t, y: t * (y > 0),
-    c="x0 >= 0 || x0 != x0 ? x0 : 0",
+    c="x0 > 0 || x0 != x0 ? x0 : 0",
     impl=lambda x: np.maximum(x, 0),
     expand=True,
     doc="max(x0, 0); the derivative at 0 is 0.",
