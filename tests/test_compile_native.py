@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
-from fdezero.compiler import loops, runtime
+from fdezero.compiler import runtime
 from fdezero.compiler.program import Options
 from fdezero.core import REGISTRY
 from fdezero.testing import assert_trees_close
@@ -62,12 +61,13 @@ def test_every_operation_agrees_with_numpy(part: int, dtype: str) -> None:
     narrow = lambda x: np.asarray(x).astype(dtype) if np.asarray(x).dtype.kind == "f" else np.asarray(x)
     args = [[narrow(x) for x in sample.args] for sample in samples]
 
-    def f(args: Any) -> Any:  # twice each, for one operation is no group
-        return [s.primitive(*xs, **s.params) for s, xs in zip(samples, args, strict=True)]
+    def f(args: Any) -> Any:  # and something of each, for one operation is no group
+        results = [s.primitive(*xs, **s.params) for s, xs in zip(samples, args, strict=True)]
+        return results, [np.logical_not(y) if y.dtype.kind == "b" else y + y for y in results]
 
     compiled = native(f)
     for _ in range(2):
-        for sample, actual, expected in zip(samples, compiled(args), f(args), strict=True):
+        for sample, actual, expected in zip([*samples, *samples], fd.tree.leaves(compiled(args)), fd.tree.leaves(f(args)), strict=True):
             assert actual.dtype == expected.dtype, sample
             if expected.dtype.kind == "f":
                 np.testing.assert_allclose(actual, expected, rtol=64 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps, err_msg=str(sample))
@@ -131,7 +131,6 @@ def test_a_sum_that_ends_a_group_and_threads(monkeypatch: pytest.MonkeyPatch) ->
         compiled = native(fd.value_and_grad(value), threads=threads)
         for _ in range(3):
             assert_trees_close(compiled(x), fd.value_and_grad(value)(x), tolerance=1e-12)
-    assert "threads" not in compiled.source
     assert ", 61, 3, np.float64)" in compiled.source or ", 427, 3, np.float64)" in compiled.source
 
 
@@ -302,43 +301,6 @@ def test_the_source_shows_the_loop() -> None:
     assert 'extern "C" void fused0(void *x0_, void *x1_, void *y0_, long long start, long long stop) {' in compiled.source
     assert "for (long long i0 = start; i0 < stop; i0++) {" in compiled.source
     assert "test_compile_native.py:" in compiled.source
-
-
-def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(fd.errors.MissingExtraError, match="no 'no-such-compiler' on the path: install one"):
-        native(np.sin)
-
-
-def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho 'unknown option -O3' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    with pytest.raises(fd.errors.MissingExtraError, match="unknown option -O3"):
-        native(np.sin)
-
-
-def test_a_compiler_without_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Such as Clang: the same, one number at a time."""
-    plain = tmp_path / "plain"
-    plain.write_text('#!/bin/sh\ncase "$*" in *VECTOR*) exit 1;; esac\nexec c++ "$@"\n')
-    plain.chmod(0o755)
-    monkeypatch.setenv("CXX", str(plain))
-    f = lambda x: np.exp(x) * np.sin(x) - np.tanh(x * 3)
-    np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
-    np.testing.assert_allclose(native(f)(X), f(X), rtol=1e-13)
-    assert loops.compiler() == (str(plain), (loops.NATIVE,))
-
-
-def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    run = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1])
-    compiled = native(lambda x: (x * 1.25 + 0.125) * x)
-    for _ in range(4):
-        assert_same_bits(compiled(X), (X * 1.25 + 0.125) * X, "a call")
-    assert sum("loops" in str(call) for call in calls) <= 2  # the probe, and the program
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

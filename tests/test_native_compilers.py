@@ -1,0 +1,60 @@
+"""The compiler of native loops: none, one that fails, one without functions of vectors, and how often it is asked."""
+
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero.compiler import loops
+
+from .program_checks import assert_same_bits
+from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark skips these, too, where there is no compiler
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(fd.errors.MissingExtraError, match="no 'no-such-compiler' on the path: install one"):
+        native(np.sin)
+
+
+@pytest.fixture
+def compiler_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """Makes a shell script the compiler; its path."""
+
+    def make(script: str) -> str:
+        path = tmp_path / "compiler"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("CXX", str(path))
+        return str(path)
+
+    return make
+
+
+def test_a_compiler_that_fails(compiler_is: Any) -> None:
+    compiler_is("echo 'unknown option -O3' >&2; exit 1")
+    with pytest.raises(fd.errors.MissingExtraError, match="unknown option -O3"):
+        native(np.sin)
+
+
+def test_a_compiler_without_vectors(compiler_is: Any) -> None:
+    """Such as Clang: the same, one number at a time."""
+    path = compiler_is('case "$*" in *VECTOR*) exit 1;; esac; exec c++ "$@"')
+    f = lambda x: np.exp(x) * np.sin(x) - np.tanh(x * 3)
+    compiled = native(f)
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(X), f(X), rtol=1e-13)
+    assert loops.compiler() == (path, (loops.NATIVE,))
+
+
+def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1])
+    compiled = native(lambda x: (x * 1.25 + 0.125) * x)
+    for _ in range(4):
+        assert_same_bits(compiled(X), (X * 1.25 + 0.125) * X, "a call")
+    made = sum("loops" in str(call) for call in calls)
+    assert 1 <= made <= 2, "the program, and the probe if no test before this one has made it"
