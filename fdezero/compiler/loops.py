@@ -99,8 +99,8 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> tuple[l
     total = fused.total
     if total is not None:
         begin.append("double total = 0;")
-        made = [step.output for step in fused.body.instructions]
-        stores.append(f"total += t{made.index(total.inputs[0])};")  # type: ignore[arg-type]
+        made: list[Atom] = [step.output for step in fused.body.instructions]
+        stores.append(f"total += t{made.index(total.inputs[0])};")
     lines = [f'extern "C" {"double" if total is not None else "void"} {name}({", ".join(parameters)}, long long start, long long stop) {{']
     lines += [f"    {line}" for line in begin]
     depth = len(shape)

@@ -64,7 +64,7 @@ def compiled_ways() -> dict[str, Callable[..., Any]]:
 def ours(function: Callable[..., Any], *args: Any) -> Legs:
     """The legs of fdezero: `function(*args)` compiled, compiled to native code, and as it stands."""
     compiled = {name: way(function) for name, way in compiled_ways().items()}
-    return {**{name: lambda f=f: f(*args) for name, f in compiled.items()}, EAGER: lambda: function(*args)}  # type: ignore[misc]
+    return {**{name: functools.partial(f, *args) for name, f in compiled.items()}, EAGER: lambda: function(*args)}
 
 
 def jitted(jax: Any, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
