@@ -3,20 +3,13 @@
 import typing as _typing
 
 from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
-from .compiler import (
-    checkpoint,
-    compile,  # noqa: A004, the field's word
-    cond,
-    custom_linear_solve,
-    custom_root,
-    scan,
-    while_loop,
-)
+from .compiler import compile  # noqa: A004, the field's word
+from .control import checkpoint, cond, scan, while_loop
 from .debugging import debug, plot, trace
 from .devices import array_module, device_of, gpu_available, to_device, to_numpy
-from .functions import odeint
 from .io import load, save
 from .numpy import at
+from .solvers import custom_linear_solve, custom_root, odeint
 from .transforms import (
     custom_jvp,
     custom_vjp,

@@ -138,9 +138,7 @@ binom = Discrete(
     valid=lambda n, p: (n >= 0) & (np.floor(n) == n) & (p >= 0) & (p <= 1),
     last=lambda n, p: n,
 )
-poisson = Discrete(
-    "poisson", lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), ("mu",), valid=lambda mu: mu >= 0, last=lambda mu: math.inf
-)
+poisson = Discrete("poisson", lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), ("mu",), valid=lambda mu: mu >= 0, last=lambda mu: math.inf)
 
 
 class Categorical:

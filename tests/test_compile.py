@@ -14,11 +14,12 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
-from fdezero.compiler import passes, program
-from fdezero.compiler.fuse import fuse
+from fdezero.compiler import program
 from fdezero.compiler.graph import Graph, Instruction, validate
-from fdezero.compiler.passes import optimise
-from fdezero.compiler.record import record
+from fdezero.compiler.passes import order
+from fdezero.compiler.passes.order import optimise
+from fdezero.compiler.planning.fuse import fuse
+from fdezero.compiler.recording.record import record
 from fdezero.errors import StaticError, StormError, TraceError
 
 from .program_checks import assert_same_bits
@@ -318,7 +319,7 @@ def test_every_pass_keeps_a_program_a_program(name: str) -> None:
     graph, seen = recorded(function, *args), []
     check = lambda graph: (seen.append(graph), validate(graph))[1]  # type: ignore[func-returns-value]
     fused = validate(fuse(optimise(graph, check=check), large=16))
-    assert len(seen) == len(passes.PASSES) + 1
+    assert len(seen) == len(order.PASSES) + 1
     for body in [i.operation.body for i in fused.instructions if i.name == "fused"]:
         validate(body)
     compiled = fd.compile(function)

@@ -9,7 +9,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler.passes import optimise
+from fdezero.compiler.passes.order import optimise
 from fdezero.errors import DTypeError, ShapeError, StructureError, TraceError
 from fdezero.testing import assert_trees_close
 

@@ -10,7 +10,8 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler import fuse, runtime
+from fdezero.compiler.planning import fuse
+from fdezero.compiler.running import blocks
 
 rng = np.random.default_rng(0)
 x, a, b = rng.standard_normal((3, 24, 24))
@@ -20,7 +21,7 @@ x, a, b = rng.standard_normal((3, 24, 24))
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of small arrays, in the smallest blocks."""
     monkeypatch.setattr(fuse, "LARGE", 64)
-    monkeypatch.setattr(runtime, "CACHE", 0)
+    monkeypatch.setattr(blocks, "CACHE", 0)
 
 
 def temporaries(function: Callable[..., Any], *args: Any) -> list[int]:
@@ -78,9 +79,9 @@ def test_no_thread_writes_any_more_when_a_call_has_failed() -> None:
         ended.append(x[0])
 
     size = 1 << 10
-    blocks = runtime.Blocks(block, (size,), [True], [], 8, 1, (0,))
-    blocks.parts = [blocks.bounds[:1], blocks.bounds[-1:]]
-    blocks.temporaries = [[], []]
+    grouped = blocks.Blocks(block, (size,), [True], [], 8, 1, (0,))
+    grouped.parts = [grouped.bounds[:1], grouped.bounds[-1:]]
+    grouped.temporaries = [[], []]
     with pytest.raises(KeyboardInterrupt):
-        blocks(np.arange(float(size)))
+        grouped(np.arange(float(size)))
     assert len(ended) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler import kernels
+from fdezero.compiler.planning import expressions
 from fdezero.core import REGISTRY
 
 from .programs import Program, programs
@@ -178,9 +178,9 @@ def test_numbers_that_change_from_call_to_call(dtype: str, gpu: Any) -> None:
     ],
 )  # fmt: skip
 def test_literals(value: Any, dtype: str, text: str) -> None:
-    assert kernels.literal(value, np.dtype(dtype)) == text
+    assert expressions.literal(value, np.dtype(dtype)) == text
     with pytest.raises(OverflowError):
-        kernels.literal(300, np.dtype("uint8"))
+        expressions.literal(300, np.dtype("uint8"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

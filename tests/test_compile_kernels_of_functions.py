@@ -12,8 +12,8 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
 from fdezero import optim
-from fdezero.compiler import kernels
-from fdezero.compiler.passes import optimise
+from fdezero.compiler.passes.order import optimise
+from fdezero.compiler.planning import expressions
 from fdezero.testing import assert_trees_close
 
 from .test_cuda_sources import compile_cuda, kernel_source
@@ -153,7 +153,7 @@ def test_large_groups_become_several_kernels(gpu: Any) -> None:
         assert_trees_close(fd.to_numpy(compiled(*xs)), fd.to_numpy(function(*xs)), 0)
     made = [line for line in compiled.source.splitlines() if "ElementwiseKernel(" in line]
     assert len(made) > 1
-    assert all(line.count("float64") <= kernels.MOST for line in made)
+    assert all(line.count("float64") <= expressions.MOST_OPERANDS for line in made)
 
 
 def test_empty_arrays_and_arrays_without_axes(gpu: Any) -> None:

@@ -17,7 +17,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero import numpy as fnp
-from fdezero.compiler import runtime
+from fdezero.compiler.running import blocks, memory
 
 from .program_checks import assert_same_bits
 
@@ -191,13 +191,13 @@ def test_results_are_read_only() -> None:
 # What tells whether a result is held
 @counts_references
 def test_reference_counts_are_calibrated() -> None:
-    assert runtime.FREE is not None
-    assert runtime._calibrated() == runtime.FREE
+    assert memory.FREE is not None
+    assert memory._calibrated() == memory.FREE
 
 
 @counts_references
 def test_outputs_know_who_is_held() -> None:
-    outputs = runtime.Outputs([((2, 3), np.dtype(np.float32), (12, 4))])
+    outputs = memory.Outputs([((2, 3), np.dtype(np.float32), (12, 4))])
     first = outputs.take()
     assert outputs.take() is first
     view = first.handed[0][:1]
@@ -207,11 +207,11 @@ def test_outputs_know_who_is_held() -> None:
     assert outputs.take() in (first, second)
     held = [outputs.take().handed[0] for _ in range(10)]
     assert len({id(y) for y in held}) == 10
-    assert len(outputs.generations) <= runtime.Outputs.MOST
+    assert len(outputs.generations) <= memory.Outputs.MOST
 
 
 def test_without_reference_counts_every_result_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "FREE", None)
+    monkeypatch.setattr(memory, "FREE", None)
     step, state, batch = training((8, 16, 4), 10)
     compiled, eager, seen = fd.compile(step), state, []
     for _ in range(6):
@@ -352,7 +352,7 @@ def test_outputs_as_inputs_in_swapped_order(keep: int) -> None:
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads share the blocks of far smaller arrays than pays."""
-    monkeypatch.setattr(runtime, "SHARE", 1 << 16)
+    monkeypatch.setattr(blocks, "SHARE", 1 << 16)
 
 
 @pytest.mark.usefixtures("shared")
@@ -390,7 +390,7 @@ def test_a_forked_child_starts_workers_of_its_own() -> None:
     f = fd.compile(lambda x: np.sin(x) * 2 + x, threads=2)
     x = np.linspace(0, 1, 1_000_003)
     expected = [f(x) for _ in range(2)][1].copy()  # by workers, which the child has not
-    assert runtime.WORKERS.pool is not None
+    assert blocks.WORKERS.pool is not None
     child = os.fork()
     if child == 0:  # pragma: no cover, in the child
         signal.alarm(9)

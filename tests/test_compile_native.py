@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
-from fdezero.compiler import runtime
 from fdezero.compiler.program import Options
+from fdezero.compiler.running import blocks
 from fdezero.core import REGISTRY
 from fdezero.testing import assert_trees_close
 
@@ -124,7 +124,7 @@ def test_infinities_nan_and_signed_zeros() -> None:
 
 
 def test_a_sum_that_ends_a_group_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "SHARE", 8)
+    monkeypatch.setattr(blocks, "SHARE", 8)
     x = RNG.standard_normal((61, 7))
     value = lambda x: np.sum(np.sin(x) * np.exp(-x * x))
     for threads in (1, 2, 3):

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 import fdezero as fd
-from fdezero.compiler import fuse, runtime
+from fdezero.compiler.planning import fuse
+from fdezero.compiler.running import blocks
 from fdezero.testing import assert_trees_close
 
 from .program_checks import Ledger, assert_same_bits, check_call, check_calls, check_mutation, frozen
@@ -130,8 +131,8 @@ def small_blocks() -> Iterator[None]:
     """Groups, blocks and threads, all of which are for large arrays, on arrays of a thousand entries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "LARGE", 64)
-        patch.setattr(runtime, "CACHE", 0)  # the smallest blocks
-        patch.setattr(runtime, "SHARE", 512)
+        patch.setattr(blocks, "CACHE", 0)  # the smallest blocks
+        patch.setattr(blocks, "SHARE", 512)
         yield
 
 

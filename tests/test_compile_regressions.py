@@ -8,7 +8,8 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.compiler import fuse, runtime
+from fdezero.compiler.planning import fuse
+from fdezero.compiler.running import blocks
 from fdezero.errors import StaticError, TraceError
 
 X = np.arange(3.0)
@@ -233,7 +234,7 @@ def test_a_row_of_a_closure_array_is_read_only_in_every_call() -> None:
 def test_rows_that_are_read_backwards_are_no_part_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy computes a few of them in other bits than many."""
     monkeypatch.setattr(fuse, "LARGE", 4)
-    monkeypatch.setattr(runtime, "CACHE", 0)
+    monkeypatch.setattr(blocks, "CACHE", 0)
     x = np.random.default_rng(0).standard_normal((6, 300))
 
     def f(x: Any, y: Any) -> Any:

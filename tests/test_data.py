@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero.data import mnist, spiral
-from fdezero.data.mnist import FILES, PACKAGED, cache_folder
+from fdezero.data.sets import mnist, spiral
+from fdezero.data.sets.mnist import FILES, PACKAGED, cache_folder
 from fdezero.errors import (
     DTypeError,
     FileError,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero.compiler import loops
+from fdezero.compiler.writing import loops
 
 from .program_checks import assert_same_bits
 from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark skips these, too, where there is no compiler

@@ -12,13 +12,14 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
+from ..core.lines import Line, user_line
 from ..errors import StaticError, StormError, called, describe
-from . import loops
-from .lines import Line, user_line
-from .passes import lent_by_inputs, read_only
+from .passes.views import lent_by_inputs, read_only
 from .program import Options, Program
-from .record import Record, example_of, identifier, of_leaves, record, runs_as_written
-from .runtime import available_threads
+from .recording.examples import example_of, identifier, of_leaves
+from .recording.record import Record, record, runs_as_written
+from .running.blocks import available_threads
+from .writing import loops
 
 P = ParamSpec("P")
 T = TypeVar("T")

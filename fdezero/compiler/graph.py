@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 
 from ..core import Elementwise, Primitive, Region
+from ..core.lines import LINE, Line
 from ..errors import describe
 from ..values import dtype_of, shape_of
-from .lines import LINE, Line
 
 
 @attrs.frozen(eq=False)

@@ -11,16 +11,18 @@ import attrs
 import numpy as np
 
 from ..core import Region
-from ..core.kinds import zeros_like
+from ..core.cotangents import zeros_like
 from ..transforms import jvp, vjp, vmap
 from ..values import dtype_of, is_differentiable
-from . import loops
-from .emit import Emitter
-from .fuse import fuse
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
-from .passes import drop_dead, optimise
-from .plan import plan
-from .record import example_of, record
+from .passes.dead import drop_dead
+from .passes.order import optimise
+from .planning.fuse import fuse
+from .planning.plan import plan
+from .recording.examples import example_of
+from .recording.record import record
+from .writing import loops
+from .writing.emit import Emitter
 
 _serials = itertools.count(1)
 

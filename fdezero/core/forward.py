@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from .kinds import cast
+from .cotangents import match
 from .tracer import Level, Tracer
 
 
@@ -43,11 +41,3 @@ class Forward(Level):
         tangents = [match(leaf.tangent, leaf.value) if self.owns(leaf) else None for leaf in leaves]
         outputs, moved = region.push(list(map(self.below, leaves)), tangents)
         return tuple([y if t is None else ForwardTracer(self, y, match(t, y)) for y, t in zip(outputs, moved, strict=True)])
-
-
-def match(tangent: Any, y: Any) -> Any:
-    """The tangent broadcast and cast to the shape and dtype of `y`: the one place that does so."""
-    shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
-    if getattr(tangent, "shape", ()) != shape:
-        tangent = np.broadcast_to(tangent, shape)
-    return tangent if dtype is None or getattr(tangent, "dtype", dtype) == dtype else cast(tangent, dtype)

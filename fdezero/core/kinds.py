@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..values import as_array
+from .cotangents import fit, zeros_like
 from .primitive import Core, Primitive, Write
+from .tape import Tape, TapeTracer
 
 Rule = Callable[..., Any] | int | None
 
@@ -109,9 +111,7 @@ class Reduction(Primitive):
     The axes of y and t are kept, with length 1. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    def __init__(
-        self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False
-    ) -> None:
+    def __init__(self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False) -> None:
         super().__init__(name, impl, write=write, expand=expand)
         self.rule = rule
         self.mask = 1
@@ -234,7 +234,6 @@ class Nonlinear(Primitive):
                 yield parent, t
 
     def _transposed(self, cotangent: Any, y: Any, args: list[Any], node: Any) -> list[Any]:
-        from .tape import Tape, TapeTracer  # which stands on the kinds
 
         level = Tape(f"the adjoint of {self.name}")
         inputs = [None if parent is None else level.input(zeros_like(arg)) for parent, arg in zip(node.parents, args, strict=True)]
@@ -243,36 +242,6 @@ class Nonlinear(Primitive):
         assert isinstance(moved, TapeTracer), self.name
         level.backward([(moved.node, fit(cotangent, moved.shape, moved.dtype))], keep=False)
         return [None if t is None else t.node.cotangent for t in inputs]
-
-
-def zeros_like(x: Any) -> Any:
-    """Zeros of the shape, dtype and device of `x`."""
-    return np.zeros_like(as_array(x))
-
-
-def filled(values: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
-    """The tangents of what moves, zeros where there are none; None for the rest."""
-    triples = zip(values, tangents, moving, strict=True)
-    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
-
-
-def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
-    if t.shape != shape:
-        if extra := len(t.shape) - len(shape):
-            t = t.sum(axis=tuple(range(extra)))
-        if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
-            t = t.sum(axis=axes, keepdims=True)
-        if t.shape != shape:
-            t = np.broadcast_to(t, shape)
-    return cast(t, dtype)
-
-
-def cast(t: Any, dtype: Any) -> Any:
-    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
-    if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
-        t = t.real
-    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 
 # How operations are declared: the kinds by the names of verbs. One without derivative (a comparison, an argmax) is a plain primitive.

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..values import own_dtype, shape_of
-from .kinds import fit, zeros_like
+from .cotangents import fit, zeros_like
 from .primitive import Primitive
 from .tracer import Level, Tracer
 

@@ -1,7 +1,6 @@
 """Data sets and their batches."""
 
 from .loader import DataLoader
-from .mnist import mnist
-from .spiral import spiral
+from .sets import mnist, spiral
 
 __all__ = ["DataLoader", "mnist", "spiral"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..compiler.graph import is_elementwise
-from ..compiler.lines import Line
 from ..core import Primitive, unwrap
+from ..core.lines import Line
 from ..devices import to_numpy
 from ..errors import KeyReuseError, NanError, RuleError, describe
 from ..random.source import DRAW, FOLD, random_bits

@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..compiler.lines import Line, Placed, user_line
 from ..core import Level, Tracer, unwrap
+from ..core.lines import Line, Placed, user_line
 from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
 from ..transforms.reverse import name_of

@@ -14,7 +14,8 @@ import numpy as np
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
-from fdezero.data import DataLoader, mnist
+from fdezero.data import DataLoader
+from fdezero.data.sets import mnist
 from fdezero.errors import FdezeroError, MissingExtraError
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 from .. import numpy as fnp
 from .. import special
-from ..ops import elementwise as ops
+from ..ops import elementwise
 
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    return ops.sigmoid(x)
+    return elementwise.sigmoid(x)
 
 
 def relu(x: Any) -> Any:
     """max(x, 0); the derivative at 0 is 0."""
-    return ops.relu(x)
+    return elementwise.relu(x)
 
 
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
@@ -26,7 +26,7 @@ def leaky_relu(x: Any, slope: float = 0.2) -> Any:
 
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent: x (...) -> (...)."""
-    return ops.tanh(x)
+    return elementwise.tanh(x)
 
 
 def softplus(x: Any) -> Any:
@@ -40,7 +40,7 @@ def gelu(x: Any) -> Any:
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
     """
     x = fnp.asarray(x)
-    return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    return 0.5 * x * (1 + elementwise.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:

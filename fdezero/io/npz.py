@@ -202,10 +202,7 @@ def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], str
     unexpected = [key for key in found if key not in wanted]
     lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
     lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
-    lines += [
-        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file"
-        for key in different
-    ]
+    lines += [f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file" for key in different]
     if missing or unexpected:
         lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
     castable = [leaf for key in different if found[key][0] == getattr(leaf := wanted[key], "shape", None)]

@@ -29,8 +29,10 @@ from numpy import (
 
 from . import fft, linalg
 from . import protocol as _protocol
-from .choosing import allclose, array_equal, array_equiv, choose, isclose, isneginf, isposinf, piecewise, select
+from .choosing import choose, piecewise, select
 from .creation import *
+from .creation import ix_, meshgrid
+from .differences import diff, ediff1d, gradient, interp, trapezoid, unwrap
 from .dtypes import (
     __array_api_version__,
     __array_namespace_info__,
@@ -60,13 +62,15 @@ from .joining import (
     flipud,
     hsplit,
     insert,
+    pad,
+    repeat,
     resize,
     rollaxis,
     rot90,
     unstack,
     vsplit,
 )
-from .matrices import cross, diag, diagflat, fill_diagonal, i0, ix_, kron, matvec, meshgrid, tril, triu, vecdot, vecmat
+from .logic import allclose, array_equal, array_equiv, isclose, isneginf, isposinf
 from .nans import (
     nanargmax,
     nanargmin,
@@ -84,7 +88,7 @@ from .nans import (
     nanvar,
 )
 from .polynomials import convolve, correlate, poly, polyadd, polyder, polydiv, polyfit, polyint, polymul, polysub, polyval, roots, vander
-from .products import diagonal, dot, einsum, inner, matmul, outer, tensordot, trace, vdot
+from .products import cross, diagonal, dot, einsum, inner, kron, matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat
 from .reductions import (
     all,
     amax,
@@ -103,19 +107,7 @@ from .reductions import (
     sum,
     var,
 )
-from .running import (
-    cummax,
-    cummin,
-    cumprod,
-    cumulative_prod,
-    cumulative_sum,
-    diff,
-    ediff1d,
-    gradient,
-    interp,
-    trapezoid,
-    unwrap,
-)
+from .running import cummax, cummin, cumprod, cumulative_prod, cumulative_sum
 from .sets import (
     intersect1d,
     isin,
@@ -139,10 +131,8 @@ from .shape import (
     hstack,
     matrix_transpose,
     moveaxis,
-    pad,
     permute_dims,
     ravel,
-    repeat,
     reshape,
     roll,
     split,
@@ -171,6 +161,7 @@ from .sorting import (
     trim_zeros,
 )
 from .statistics import average, corrcoef, cov, median, percentile, ptp, quantile
+from .triangles import diag, diagflat, fill_diagonal, i0, tril, triu
 
 bool = bool_
 _protocol.install(globals())

@@ -8,8 +8,8 @@ import numpy as np
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import TraceError, describe
-from ..ops import shape as ops
+from ..errors import ShapeError, TraceError, describe
+from ..ops import shape as shapes
 
 Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
 Axis: TypeAlias = int | Sequence[int] | None
@@ -18,14 +18,21 @@ Axis: TypeAlias = int | Sequence[int] | None
 def as_array(x: Any) -> Array:
     """`x` as it is if it is an array or a traced one; lists and numbers become arrays, also around traced values."""
     if isinstance(x, Tracer):
-        return x if hasattr(unwrap(x), "shape") else ops.as_array(x)
+        return x if hasattr(unwrap(x), "shape") else shapes.as_array(x)
     if hasattr(x, "shape"):
         return x
     if isinstance(x, list | tuple) and _has_tracer(x):
-        from .shape import stack
-
-        return stack([as_array(part) for part in x])
+        return _joined([as_array(part) for part in x])
     return np.asarray(x)
+
+
+def _joined(rows: list[Array]) -> Array:
+    """The rows of a list one above the other: k arrays (...) -> (k, ...)."""
+    if len({row.shape for row in rows}) > 1:
+        raise ShapeError(f"stack: all arrays must have one shape, got {', '.join(map(describe, rows))}.")
+    dtype = np.result_type(*[row.dtype for row in rows])
+    rows = [row if row.dtype == dtype else shapes.astype(row, dtype=dtype) for row in rows]
+    return shapes.concatenate(*[shapes.reshape(row, ndim=row.ndim, shape=(1, *row.shape)) for row in rows], axis=-1 - rows[0].ndim)
 
 
 def beside(x: Any, *arrays: Any) -> Array:
@@ -38,7 +45,7 @@ def beside(x: Any, *arrays: Any) -> Array:
 def inexact(x: Any) -> Array:
     """`x` as an array of floating or complex numbers: others become float64."""
     x = as_array(x)
-    return x if x.dtype.kind in "fc" else ops.astype(x, dtype=np.dtype(float))
+    return x if x.dtype.kind in "fc" else shapes.astype(x, dtype=np.dtype(float))
 
 
 def _has_tracer(x: Any) -> bool:

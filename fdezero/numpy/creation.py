@@ -10,8 +10,8 @@ from ..errors import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
 from .arguments import Array, as_array, beside
-from .elementwise import astype
-from .shape import broadcast_to, moveaxis
+from .elementwise import astype, nonzero
+from .shape import broadcast_to, moveaxis, ravel, reshape
 
 
 def placed(x: Array, device: str | None) -> Array:
@@ -145,3 +145,28 @@ __all__ = [
     "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "full", "full_like", "geomspace", "identity", "indices",
     "linspace", "logspace", "ones", "ones_like", "tri", "zeros", "zeros_like",
 ]  # fmt: skip
+
+
+def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
+    """Coordinates on the grid that arrays (n,), (m,), ... span: each (m, n, ...), or (n, m, ...) with indexing="ij".
+
+    With `sparse` each has its own length along its axis, and 1 along the others.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid knows the indexing 'xy' and 'ij', got {indexing!r}.")
+    values = [ravel(x) for x in arrays]
+    places = list(range(len(values)))
+    if indexing == "xy" and len(values) > 1:
+        places[:2] = 1, 0
+    shapes = [tuple(x.size if i == place else 1 for i in range(len(values))) for x, place in zip(values, places, strict=True)]
+    grids = [reshape(x, shape) for x, shape in zip(values, shapes, strict=True)]
+    if sparse:
+        return tuple(grids)
+    shape = np.broadcast_shapes(*[x.shape for x in grids])
+    return tuple(broadcast_to(x, shape) for x in grids)
+
+
+def ix_(*arrays: Any) -> tuple[Array, ...]:
+    """Index arrays that select the grid of the given indices, one for each axis; masks are turned into indices."""
+    values = [nonzero(x)[0] if x.dtype == bool else x for x in map(as_array, arrays)]
+    return meshgrid(*values, sparse=True, indexing="ij")

@@ -8,39 +8,40 @@ import numpy as np
 
 from ..core import Primitive
 from ..devices import to_device
-from ..ops import elementwise as ops
-from ..ops import shape as shape_ops
+from ..ops import elementwise
+from ..ops import shape as shapes
 from ..ops.elementwise import *
 from ..values import is_complex
 from .arguments import Array, as_array, plain_values
 
-fabs = ops.absolute
-true_divide = ops.divide
-mod = ops.remainder
-radians, degrees = ops.deg2rad, ops.rad2deg
+fabs = elementwise.absolute
+true_divide = elementwise.divide
+mod = elementwise.remainder
+radians, degrees = elementwise.deg2rad, elementwise.rad2deg
 acos, acosh, asin, asinh, atan, atan2, atanh = (
-    ops.arccos, ops.arccosh, ops.arcsin, ops.arcsinh, ops.arctan, ops.arctan2, ops.arctanh
+    elementwise.arccos, elementwise.arccosh, elementwise.arcsin, elementwise.arcsinh,
+    elementwise.arctan, elementwise.arctan2, elementwise.arctanh,
 )  # fmt: skip
-bitwise_not = bitwise_invert = ops.invert
-bitwise_left_shift, bitwise_right_shift = ops.left_shift, ops.right_shift
+bitwise_not = bitwise_invert = elementwise.invert
+bitwise_left_shift, bitwise_right_shift = elementwise.left_shift, elementwise.right_shift
 
 
 def real(x: Any) -> Array:
     """The real part of `x`; of real numbers themselves."""
     x = as_array(x)
-    return ops.real(x) if is_complex(x) else x
+    return elementwise.real(x) if is_complex(x) else x
 
 
 def imag(x: Any) -> Array:
     """The imaginary part of `x`; of real numbers 0."""
     x = as_array(x)
-    return ops.imag(x) if is_complex(x) else np.zeros_like(x)
+    return elementwise.imag(x) if is_complex(x) else np.zeros_like(x)
 
 
 def conjugate(x: Any) -> Array:
     """x with the sign of its imaginary part turned."""
     x = as_array(x)
-    return ops.conjugate(x) if is_complex(x) else x
+    return elementwise.conjugate(x) if is_complex(x) else x
 
 
 conj = conjugate
@@ -48,13 +49,13 @@ conj = conjugate
 
 def angle(z: Any, deg: bool = False) -> Array:
     """The angle of z in the complex plane, in radians, or in degrees if `deg`."""
-    radians_ = ops.arctan2(imag(z), real(z))
-    return ops.rad2deg(radians_) if deg else radians_
+    radians_ = elementwise.arctan2(imag(z), real(z))
+    return elementwise.rad2deg(radians_) if deg else radians_
 
 
 def absolute(x: Any) -> Array:
     """|x|, of complex numbers too; the derivative at 0 is 0."""
-    return ops.modulus(x) if is_complex(x) else ops.absolute(x)
+    return elementwise.modulus(x) if is_complex(x) else elementwise.absolute(x)
 
 
 abs = absolute
@@ -63,16 +64,16 @@ abs = absolute
 def sign(x: Any) -> Array:
     """-1, 0 or 1; of complex numbers x / |x|, and 0 at 0."""
     if not is_complex(x):
-        return ops.sign(x)
-    zero = ops.equal(x, 0)
-    return ops.where(zero, 0, ops.divide(x, absolute(ops.where(zero, 1, x))))
+        return elementwise.sign(x)
+    zero = elementwise.equal(x, 0)
+    return elementwise.where(zero, 0, elementwise.divide(x, absolute(elementwise.where(zero, 1, x))))
 
 
 def power(x: Any, exponent: Any) -> Array:
     """x ** exponent; the square is multiplied out, as NumPy does."""
     if isinstance(exponent, int | float) and exponent == 2:
-        return ops.multiply(x, x) if not hasattr(x, "shape") else ops.square(x)
-    return ops.power(x, exponent)
+        return elementwise.multiply(x, x) if not hasattr(x, "shape") else elementwise.square(x)
+    return elementwise.power(x, exponent)
 
 
 pow = power
@@ -81,19 +82,19 @@ pow = power
 def float_power(x: Any, exponent: Any) -> Array:
     """x ** exponent in float64, or complex128: narrower numbers are widened first."""
     dtype = np.result_type(as_array(x).dtype, as_array(exponent).dtype, np.float64)
-    return ops.power(astype(x, dtype), astype(exponent, dtype))
+    return elementwise.power(astype(x, dtype), astype(exponent, dtype))
 
 
 def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:
     """Entries limited to [min, max]; the derivative is 1 on the bounds."""
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
-        return ops.positive(as_array(x))
+        return elementwise.positive(as_array(x))
     if getattr(x, "dtype", np.dtype(type(x))).kind == "f":  # where maximum and minimum would share the derivative on a bound
-        return ops.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
+        return elementwise.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
-        return ops.minimum(x, max)
-    return ops.maximum(x, min) if max is None else ops.clip(x, min, max)
+        return elementwise.minimum(x, max)
+    return elementwise.maximum(x, min) if max is None else elementwise.clip(x, min, max)
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -106,8 +107,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         return nonzero(condition)
     condition = as_array(condition)
     if condition.dtype != bool:
-        condition = ops.not_equal(condition, 0)
-    return ops.where(condition, x, y)
+        condition = elementwise.not_equal(condition, 0)
+    return elementwise.where(condition, x, y)
 
 
 def nonzero(x: Any) -> tuple[Array, ...]:
@@ -122,12 +123,12 @@ def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) 
         x = to_device(x, device)
     if x.dtype == dtype:
         return x
-    return shape_ops.astype(x, dtype=dtype) if dtype.kind in "fc" else ops.to_discrete(x, dtype=dtype)
+    return shapes.astype(x, dtype=dtype) if dtype.kind in "fc" else elementwise.to_discrete(x, dtype=dtype)
 
 
 def round(x: Any, decimals: int = 0) -> Array:
     """`x` rounded to `decimals`, half to even; the derivative is 0."""
-    return ops.round_to(as_array(x), decimals=decimals)
+    return elementwise.round_to(as_array(x), decimals=decimals)
 
 
 around = round
@@ -135,49 +136,49 @@ around = round
 
 def fix(x: Any) -> Array:
     """`x` rounded towards 0; the derivative is 0."""
-    return ops.trunc(x)
+    return elementwise.trunc(x)
 
 
 def divmod(x: Any, y: Any) -> tuple[Array, Array]:
     """(x // y, x % y)."""
-    return ops.floor_divide(x, y), ops.remainder(x, y)
+    return elementwise.floor_divide(x, y), elementwise.remainder(x, y)
 
 
 def modf(x: Any) -> tuple[Array, Array]:
     """The fractional and the integral part of `x`, both with its sign."""
-    whole = ops.trunc(x)
-    return ops.subtract(x, whole), whole
+    whole = elementwise.trunc(x)
+    return elementwise.subtract(x, whole), whole
 
 
 def frexp(x: Any) -> tuple[Array, Array]:
     """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
-    exponent = ops.exponent(as_array(x))
-    half = ops.floor_divide(exponent, 2)  # in two steps, for 2 ** -exponent may overflow
-    return ops.ldexp(ops.ldexp(x, ops.negative(half)), ops.subtract(half, exponent)), exponent
+    exponent = elementwise.exponent(as_array(x))
+    half = elementwise.floor_divide(exponent, 2)  # in two steps, for 2 ** -exponent may overflow
+    return elementwise.ldexp(elementwise.ldexp(x, elementwise.negative(half)), elementwise.subtract(half, exponent)), exponent
 
 
 def sinc(x: Any) -> Array:
     """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order there (by the series within |x| < 0.05)."""
-    z = ops.multiply(as_array(x), np.pi)
-    near = ops.less(ops.absolute(z), 0.15)
-    safe = ops.where(near, 1, z)
-    w = ops.multiply(z, z)
+    z = elementwise.multiply(as_array(x), np.pi)
+    near = elementwise.less(elementwise.absolute(z), 0.15)
+    safe = elementwise.where(near, 1, z)
+    w = elementwise.multiply(z, z)
     series = 1 - w / 6 * (1 - w / 20 * (1 - w / 42 * (1 - w / 72 * (1 - w / 110 * (1 - w / 156)))))
-    return ops.where(near, series, ops.divide(ops.sin(safe), safe))
+    return elementwise.where(near, series, elementwise.divide(elementwise.sin(safe), safe))
 
 
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
     """NaN and infinities replaced by finite numbers; the derivative there is 0."""
     x = as_array(x)
     if x.dtype.kind not in "fc":
-        return ops.positive(x) if x.dtype != bool else x
+        return elementwise.positive(x) if x.dtype != bool else x
     if is_complex(x):
         return nan_to_num(real(x), copy, nan, posinf, neginf) + 1j * nan_to_num(imag(x), copy, nan, posinf, neginf)
     limits = np.finfo(x.dtype)
     high = posinf if posinf is not None else float(limits.max)
     low = neginf if neginf is not None else float(limits.min)
-    x = ops.where(ops.isnan(x), nan, x)
-    return ops.where(ops.equal(x, np.inf), high, ops.where(ops.equal(x, -np.inf), low, x))
+    x = elementwise.where(elementwise.isnan(x), nan, x)
+    return elementwise.where(elementwise.equal(x, np.inf), high, elementwise.where(elementwise.equal(x, -np.inf), low, x))
 
 
 # A star import takes what NumPy has too, and not what that is made of. Type checkers find them by themselves.

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
-from ..ops import elementwise as elementwise_ops
-from ..ops import fourier as ops
+from ..ops import elementwise, fourier
 from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import placed
 from .elementwise import astype
-from .shape import pad, roll, slice_axis
+from .joining import pad
+from .shape import roll, slice_axis
 
 Norm = str | None
 
@@ -46,12 +46,12 @@ def _real(name: str, x: Array) -> Array:
 
 def _fourier(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
     x, axis, n = _prepared(name, a, n, axis)
-    return ops.fourier(_resized(inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+    return fourier.fourier(_resized(inexact(x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
 
 
 def _to_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
     x, axis, n = _prepared(name, a, n, axis)
-    return ops.to_half(_resized(_real(name, x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
+    return fourier.to_half(_resized(_real(name, x), n, axis), axis=axis, sign=sign, norm=norm or "backward")
 
 
 def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Norm) -> Array:
@@ -59,7 +59,7 @@ def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Nor
     n = 2 * (x.shape[axis] - 1) if n is None and x.ndim else n
     x, axis, n = _prepared(name, x, n, axis)
     half = _resized(inexact(x), n // 2 + 1, axis)
-    return ops.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
+    return fourier.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
 
 
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
@@ -172,7 +172,7 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 
 
 def _spaced(numbers: Array, length: Any, device: str | None, dtype: Any) -> Array:
-    y = elementwise_ops.multiply(placed(numbers, device), 1.0 / length)
+    y = elementwise.multiply(placed(numbers, device), 1.0 / length)
     return y if dtype is None else astype(y, dtype)
 
 

@@ -10,9 +10,8 @@ from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import ImmutableError, RangeError, ShapeError, describe, refuse_out
-from ..ops import elementwise as elementwise_ops
-from ..ops import indexing as ops
-from ..ops import shape as shape_ops
+from ..ops import elementwise, indexing
+from ..ops import shape as shapes
 from .arguments import Array, as_array, trailing_axis
 from .elementwise import astype, nonzero
 from .reductions import argsort
@@ -27,10 +26,10 @@ def getitem(x: Any, index: Any) -> Array:
     entries = _complete(x, index if isinstance(index, tuple) else (index,))
     arrays = [i for i, entry in enumerate(entries) if _is_array(entry)]
     if not arrays:
-        return shape_ops.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
+        return shapes.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
     # Beside an array an integer is an array too; the rest of the index is applied first.
     advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
-    x = shape_ops.slice_axes(x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
+    x = shapes.slice_axes(x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
     indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
     if advanced != list(range(advanced[0], advanced[-1] + 1)):  # NumPy puts their axes first when something stands between
         x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))
@@ -40,7 +39,7 @@ def getitem(x: Any, index: Any) -> Array:
 def _gather(x: Array, indices: list[Array], axis: int) -> Array:
     points = np.broadcast_shapes(*[index.shape for index in indices])
     indices = [broadcast_to(index, points) for index in indices]
-    return ops.gather(x, *indices, points=len(points), rest=x.ndim - axis - len(indices))
+    return indexing.gather(x, *indices, points=len(points), rest=x.ndim - axis - len(indices))
 
 
 def _is_array(entry: Any) -> bool:
@@ -93,7 +92,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
     loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
     picks = broadcast_to(picks, (*loops, picks.shape[-1]))
-    return moveaxis(ops.gather(lines, picks, points=1, rest=0), -1, axis)
+    return moveaxis(indexing.gather(lines, picks, points=1, rest=0), -1, axis)
 
 
 def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Array, ...]:
@@ -108,8 +107,8 @@ def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") ->
         raise RangeError(f"unravel_index: an array of shape {shape} has the entries number 0 to {math.prod(shape) - 1}, got {indices}.")
     places = []
     for n in shape[::-1] if order == "C" else shape:
-        places.append(elementwise_ops.remainder(rest, n))
-        rest = elementwise_ops.floor_divide(rest, n)
+        places.append(elementwise.remainder(rest, n))
+        rest = elementwise.floor_divide(rest, n)
     return tuple(places[::-1] if order == "C" else places)
 
 
@@ -150,7 +149,7 @@ class _Place:
         return astype(reshape(wide, self.positions.shape), self.x.dtype)
 
     def _put(self, values: Array) -> Array:
-        return reshape(ops.put(ravel(self.x), values, self.positions), self.x.shape)
+        return reshape(indexing.put(ravel(self.x), values, self.positions), self.x.shape)
 
     def set(self, y: Any) -> Array:
         """`x` with `y` at the index."""
@@ -158,20 +157,20 @@ class _Place:
 
     def add(self, y: Any) -> Array:
         """`x` with `y` added at the index."""
-        added = ops.scatter_add(self._values(y), self.positions, points=1, rest=0, shape=(self.x.size,))
-        return elementwise_ops.add(self.x, reshape(added, self.x.shape))
+        added = indexing.scatter_add(self._values(y), self.positions, points=1, rest=0, shape=(self.x.size,))
+        return elementwise.add(self.x, reshape(added, self.x.shape))
 
     def multiply(self, y: Any) -> Array:
         """`x` with the entries at the index multiplied by `y`."""
-        return self._combine(elementwise_ops.multiply, y)
+        return self._combine(elementwise.multiply, y)
 
     def min(self, y: Any) -> Array:
         """`x` with the lesser of entry and `y` at the index."""
-        return self._combine(elementwise_ops.minimum, y)
+        return self._combine(elementwise.minimum, y)
 
     def max(self, y: Any) -> Array:
         """`x` with the greater of entry and `y` at the index."""
-        return self._combine(elementwise_ops.maximum, y)
+        return self._combine(elementwise.maximum, y)
 
     def _combine(self, operation: Callable[..., Array], y: Any) -> Array:
         # Sorted by position, the values of one position lie together; a scan by doubling steps combines each run, so
@@ -181,9 +180,9 @@ class _Place:
         values, positions = take(values, order), take(self.positions, order)
         step, n = 1, values.shape[0]
         while step < n:
-            same = elementwise_ops.equal(slice_axis(positions, 0, step, None), slice_axis(positions, 0, 0, n - step))
+            same = elementwise.equal(slice_axis(positions, 0, step, None), slice_axis(positions, 0, 0, n - step))
             later, earlier = slice_axis(values, 0, step, None), slice_axis(values, 0, 0, n - step)
-            combined = elementwise_ops.where(same, operation(later, earlier), later)
+            combined = elementwise.where(same, operation(later, earlier), later)
             values = concatenate([slice_axis(values, 0, 0, step), combined], 0)
             step *= 2
         old = take(ravel(self.x), positions)

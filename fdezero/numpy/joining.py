@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import to_numpy
+from ..devices import array_module, to_numpy
 from ..errors import ShapeError, describe
+from ..ops import shape as ops
+from ..ops.elementwise import where
 from .arguments import Array, as_array, plain_values, trailing_axis
 from .elementwise import astype
 from .indexing import take
@@ -203,3 +205,30 @@ def apply_over_axes(function: Any, x: Any, axes: Any) -> Array:
         y = function(x, int(axis))
         x = y if y.ndim == x.ndim else expand_dims(y, int(axis))
     return x
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Array:
+    """Every entry along `axis` repeated: a number of times, or one number for each. x (n,), 2 -> (2 n,)."""
+    x = as_array(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
+    """`x` with entries put around it; `pad_width` as in NumPy, modes constant, edge, reflect, symmetric, wrap."""
+    x = as_array(x)
+    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
+    if mode != "constant":
+        for axis, width in enumerate(widths):
+            if any(width):
+                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]  # a mode is a literal there
+        return x
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))
+    padded = ops.unslice_axes(x, index=index, shape=shape)
+    if not np.any(constant_values):
+        return padded
+    inside = np.zeros(shape, bool)
+    inside[tuple(slice(*entry) for entry in index)] = True
+    return where(array_module(x).asarray(inside), padded, constant_values)

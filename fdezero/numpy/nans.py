@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import RangeError
-from ..ops import elementwise as ops
+from ..ops import elementwise
 from . import reductions, running
 from .arguments import Array, Axis, as_array, beside
 from .creation import zeros_like
@@ -18,8 +18,8 @@ from .statistics import ordered_lines, quantile_of_lines
 def _filled(x: Any, value: float) -> tuple[Array, Array]:
     """`x` with `value` in the place of NaN, and where NaN was."""
     x = as_array(x)
-    missing = ops.isnan(x) if x.dtype.kind in "fc" else ops.not_equal(x, x)
-    return (ops.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
+    missing = elementwise.isnan(x) if x.dtype.kind in "fc" else elementwise.not_equal(x, x)
+    return (elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
 
 
 def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
@@ -47,7 +47,7 @@ def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, 
     y = extreme(filled, axis, None, keepdims)
     if y.dtype.kind not in "fc":
         return y
-    return ops.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
+    return elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
 
 
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -85,11 +85,11 @@ def _floating(x: Any, dtype: Any) -> Array:
 
 
 def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> Array:
-    count = reductions.sum(ops.logical_not(missing), axis, None, None, keepdims)
+    count = reductions.sum(elementwise.logical_not(missing), axis, None, None, keepdims)
     total = reductions.sum(x, axis, None, None, keepdims)
     count = astype(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
-    enough = ops.greater(count, 0)
-    return ops.where(enough, ops.divide(total, ops.where(enough, count, 1)), np.nan)
+    enough = elementwise.greater(count, 0)
+    return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 
 
 def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
@@ -101,13 +101,13 @@ def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False
 def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """The variance over `axis` of the entries that are not NaN: their squares' distance, divided by their count - ddof."""
     filled, missing = _filled(_floating(x, dtype), 0)
-    centred = ops.where(missing, 0, ops.subtract(filled, _mean(filled, missing, axis, True)))
+    centred = elementwise.where(missing, 0, elementwise.subtract(filled, _mean(filled, missing, axis, True)))
     return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
 def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """The square root of `nanvar`: x (..., n) -> (...), all axes when None."""
-    return ops.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
+    return elementwise.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
 
 
 def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
@@ -116,13 +116,13 @@ def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepd
     if not lines.shape[-1]:
         q = as_array(q)
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
-    count = reductions.sum(ops.logical_not(ops.isnan(lines)), -1, None, None, True)
-    return quantile_of_lines(lines, ops.maximum(count, 1), beside(q, x), shape, method, keepdims)
+    count = reductions.sum(elementwise.logical_not(elementwise.isnan(lines)), -1, None, None, True)
+    return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, x), shape, method, keepdims)
 
 
 def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The percentiles `q` over `axis` of the entries that are not NaN."""
-    return nanquantile(x, ops.divide(beside(q, x), 100), axis, method, keepdims)
+    return nanquantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -8,16 +8,16 @@ from ..core import unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import RangeError, ShapeError, describe
-from ..ops import elementwise as ops
-from ..ops import products
+from ..ops import elementwise, products
 from . import linalg
 from .arguments import Array, as_array, beside, inexact
 from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem
+from .joining import pad
 from .reductions import squared_size
 from .reductions import sum as sum_of
-from .shape import atleast_1d, concatenate, expand_dims, flip, pad, promoted, slice_axis
+from .shape import atleast_1d, concatenate, expand_dims, flip, promoted, slice_axis
 
 
 def convolve(x: Any, y: Any, mode: str = "full") -> Array:
@@ -48,7 +48,7 @@ def polyval(p: Any, x: Any) -> Array:
     p, x = beside(p, x), beside(x, p)
     y = zeros_like(x, np.result_type(p.dtype, x.dtype))
     for i in range(p.shape[0]):
-        y = ops.add(ops.multiply(y, x), getitem(p, i))
+        y = elementwise.add(elementwise.multiply(y, x), getitem(p, i))
     return y
 
 
@@ -56,12 +56,12 @@ def polyadd(p: Any, q: Any) -> Array:
     """The sum of two polynomials: p (n,), q (m,) -> (max(n, m),)."""
     p, q = atleast_1d(p), atleast_1d(q)
     n = max(p.shape[0], q.shape[0])
-    return ops.add(pad(p, (n - p.shape[0], 0)), pad(q, (n - q.shape[0], 0)))
+    return elementwise.add(pad(p, (n - p.shape[0], 0)), pad(q, (n - q.shape[0], 0)))
 
 
 def polysub(p: Any, q: Any) -> Array:
     """The difference of two polynomials: p (n,), q (m,) -> (max(n, m),)."""
-    return polyadd(p, ops.negative(as_array(q)))
+    return polyadd(p, elementwise.negative(as_array(q)))
 
 
 def polymul(p: Any, q: Any) -> Array:
@@ -81,9 +81,9 @@ def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
     zero = zeros_like(u, shape=(1,))
     quotient = []
     for _ in range(steps):
-        quotient.append(ops.divide(slice_axis(u, 0, 0, 1), getitem(v, 0)))
+        quotient.append(elementwise.divide(slice_axis(u, 0, 0, 1), getitem(v, 0)))
         u = slice_axis(u, 0, 1, None)
-        head = ops.subtract(slice_axis(u, 0, 0, degree), ops.multiply(quotient[-1], slice_axis(v, 0, 1, None)))
+        head = elementwise.subtract(slice_axis(u, 0, 0, degree), elementwise.multiply(quotient[-1], slice_axis(v, 0, 1, None)))
         u = concatenate([head, slice_axis(u, 0, degree, None)])
     return concatenate(quotient) if quotient else zero, u if u.shape[0] else zero
 
@@ -103,11 +103,11 @@ def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = No
         w = beside(w, x)
         if w.shape != x.shape:
             raise ShapeError(f"polyfit expects a weight for each of {describe(x)}, got {describe(w)}.")
-        powers, y = ops.multiply(powers, expand_dims(w, 1)), ops.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
-    size = ops.sqrt(sum_of(squared_size(powers), axis=0))
+        powers, y = elementwise.multiply(powers, expand_dims(w, 1)), elementwise.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
+    size = elementwise.sqrt(sum_of(squared_size(powers), axis=0))
     rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
-    found = linalg.lstsq(ops.divide(powers, size), y, rcond)[0]
-    return ops.divide(found, size if y.ndim == 1 else expand_dims(size, 1))
+    found = linalg.lstsq(elementwise.divide(powers, size), y, rcond)[0]
+    return elementwise.divide(found, size if y.ndim == 1 else expand_dims(size, 1))
 
 
 def roots(p: Any) -> Array:
@@ -123,7 +123,7 @@ def roots(p: Any) -> Array:
     n = p.shape[0] - 1
     if n < 1:
         return zeros_like(p, np.result_type(p.dtype, np.complex64), shape=(0,))
-    first = ops.divide(ops.negative(slice_axis(p, 0, 1, None)), getitem(p, 0))
+    first = elementwise.divide(elementwise.negative(slice_axis(p, 0, 1, None)), getitem(p, 0))
     below = array_module(p).eye(n, dtype=p.dtype)[: n - 1]
     return linalg.eigvals(concatenate([expand_dims(first, 0), below]))
 
@@ -133,7 +133,7 @@ def polyder(p: Any, m: int = 1) -> Array:
     p = as_array(p)
     for _ in range(m):
         n = p.shape[0]
-        p = ops.multiply(slice_axis(p, 0, 0, max(n - 1, 0)), array_module(p).arange(n - 1, 0, -1))
+        p = elementwise.multiply(slice_axis(p, 0, 0, max(n - 1, 0)), array_module(p).arange(n - 1, 0, -1))
     return p
 
 
@@ -144,7 +144,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     for i in range(m):
         n = p.shape[0]
         constant = getitem(constants, i if constants.shape[0] > 1 else 0)
-        p = concatenate([ops.divide(p, array_module(p).arange(n, 0, -1)), expand_dims(constant, 0)])
+        p = concatenate([elementwise.divide(p, array_module(p).arange(n, 0, -1)), expand_dims(constant, 0)])
     return p
 
 
@@ -165,4 +165,4 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     x = as_array(x)
     n = x.shape[0] if N is None else N
     powers = array_module(x).arange(n)
-    return ops.power(expand_dims(x, -1), powers if increasing else powers[::-1])
+    return elementwise.power(expand_dims(x, -1), powers if increasing else powers[::-1])

@@ -8,11 +8,14 @@ import numpy as np
 
 from ..errors import ShapeError, describe, misfit_of_product
 from ..ops import elementwise, products
+from ..ops import elementwise as ops
 from ..ops.shape import slice_axes
 from . import shape as shapes
 from .arguments import Array, as_array, trailing_axis
 from .elementwise import conjugate
+from .indexing import getitem
 from .reductions import sum as sum_of
+from .shape import concatenate, expand_dims, moveaxis, reshape, slice_axis, squeeze
 
 
 def matmul(x: Any, y: Any) -> Array:
@@ -83,9 +86,7 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Array:
     free = [c for c in string.ascii_uppercase + string.ascii_lowercase if c not in subscripts]
     wide = max([x.ndim - len(s.replace("...", "")) for s, x in zip(inputs, arrays, strict=True) if "..." in s], default=0)
     dots = "".join(free[:wide])
-    spelled = [
-        s.replace("...", dots[wide - (x.ndim - len(s) + 3) :] if "..." in s else "") for s, x in zip(inputs, arrays, strict=True)
-    ]
+    spelled = [s.replace("...", dots[wide - (x.ndim - len(s) + 3) :] if "..." in s else "") for s, x in zip(inputs, arrays, strict=True)]
     if output is None:
         once = "".join(sorted(c for c in set("".join(inputs)) - set(".") if sum(s.count(c) for s in inputs) == 1))
         output = dots + once
@@ -122,8 +123,6 @@ def _once_each(letters: str, x: Array) -> tuple[Array, str]:
 
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The entries with equal index in two axes, as the last axis of the result: x (n, m, ...) -> (..., min(n, m))."""
-    from .indexing import getitem
-
     x = as_array(x)
     if x.ndim < 2:
         raise ShapeError(f"a diagonal is taken over two axes, got {describe(x)}; the matrix with x on its diagonal is fd.numpy.diag(x).")
@@ -138,3 +137,45 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The sum of the diagonal: x (n, m, ...) -> (...); of other axes, axis1 and axis2."""
     return sum_of(diagonal(x, offset, axis1, axis2), axis=-1)
 
+
+def kron(x: Any, y: Any) -> Array:
+    """The Kronecker product: every entry of x times the whole of y, axis by axis (n,), (m,) -> (n * m,)."""
+    x, y = as_array(x), as_array(y)
+    ndim = max(x.ndim, y.ndim)
+    x, y = (reshape(z, (1,) * (ndim - z.ndim) + z.shape) for z in (x, y))
+    left = reshape(x, tuple(m for n in x.shape for m in (n, 1)))
+    right = reshape(y, tuple(m for n in y.shape for m in (1, n)))
+    return reshape(ops.multiply(left, right), tuple(n * m for n, m in zip(x.shape, y.shape, strict=True)))
+
+
+def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
+    """The vector product of three components: x, y (..., 3) -> (..., 3)."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = as_array(x), as_array(y)
+    if x.ndim and y.ndim:
+        x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
+    if x.shape[-1:] != (3,) or y.shape[-1:] != (3,):
+        raise ShapeError(f"cross expects three components, got {describe(x)} and {describe(y)} with the components last.")
+    (x0, x1, x2), (y0, y1, y2) = ([slice_axis(z, -1, i, i + 1) for i in range(3)] for z in (x, y))
+    parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]
+    return moveaxis(concatenate(parts, -1), -1, axisc)
+
+
+def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Array:
+    """The sums of conj(x) * y along `axis`: x, y (..., n) -> (...)."""
+    x, y = as_array(x), as_array(y)
+    if not x.ndim or not y.ndim or x.shape[axis] != y.shape[axis]:
+        raise ShapeError(f"vecdot: axis {axis} of {describe(x)} and of {describe(y)} must have one length.")
+    x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
+    return squeeze(matmul(expand_dims(conjugate(x), -2), expand_dims(y, -1)), (-2, -1))
+
+
+def matvec(x: Any, y: Any) -> Array:
+    """Matrices times vectors: x (..., n, k), y (..., k) -> (..., n)."""
+    return squeeze(matmul(x, expand_dims(y, -1)), -1)
+
+
+def vecmat(x: Any, y: Any) -> Array:
+    """Vectors, conjugated, times matrices: x (..., k), y (..., k, m) -> (..., m)."""
+    return squeeze(matmul(expand_dims(conjugate(as_array(x)), -2), y), -2)

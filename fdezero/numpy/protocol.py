@@ -115,5 +115,3 @@ def _ufunc_outer(function: Callable[..., Any], reshape: Callable[..., Any]) -> C
         return function(reshape(x, (*x.shape, *(1 for _ in y.shape))), y)
 
     return outer
-
-

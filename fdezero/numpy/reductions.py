@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Primitive
 from ..errors import refuse_out
-from ..ops import elementwise as ops
+from ..ops import elementwise
 from ..ops import reductions as reduce
 from ..values import is_complex
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes
@@ -29,7 +29,7 @@ def _given(x: Any, out: None, dtype: Any = None) -> Array:
 
 def _chosen(x: Array, where: Any, neutral: Any) -> Array:
     """`x` with what changes no result in the place of the entries that do not count."""
-    return x if where is True else ops.where(as_array(where), x, neutral)
+    return x if where is True else elementwise.where(as_array(where), x, neutral)
 
 
 def sum(
@@ -38,7 +38,7 @@ def sum(
     """The sum over `axis` (all axes when None) of the entries `where` it is true: x (..., n) -> (...). Empty sums are `initial`."""
     x = _chosen(_given(x, out, dtype), where, 0)
     y = _over(reduce.sum_axes, x, axis, keepdims)
-    y = y if type(initial) is int and initial == 0 else ops.add(y, initial)
+    y = y if type(initial) is int and initial == 0 else elementwise.add(y, initial)
     return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
 
 
@@ -51,7 +51,7 @@ def prod(
     """
     x = _chosen(_given(x, out, dtype), where, 1)
     y = _over(reduce.product_of, x, axis, keepdims)
-    y = y if type(initial) is int and initial == 1 else ops.multiply(y, initial)
+    y = y if type(initial) is int and initial == 1 else elementwise.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
 
@@ -60,7 +60,7 @@ def _extreme(reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keep
         if where is not True:
             raise ValueError(f"{reduction.name} over a part of the entries, where=, needs initial=, the result where there are none.")
         return _over(reduction, x, axis, keepdims)
-    x = ops.where(as_array(where), x, ops.stop_gradient(initial))
+    x = elementwise.where(as_array(where), x, elementwise.stop_gradient(initial))
     if not x.size:  # NumPy has no extreme of nothing
         return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
     return beyond(_over(reduction, x, axis, keepdims), initial)
@@ -68,12 +68,12 @@ def _extreme(reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keep
 
 def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
     """The greatest entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _extreme(reduce.maximum_of, ops.maximum, _given(x, out), axis, keepdims, initial, where)
+    return _extreme(reduce.maximum_of, elementwise.maximum, _given(x, out), axis, keepdims, initial, where)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
     """The least entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _extreme(reduce.minimum_of, ops.minimum, _given(x, out), axis, keepdims, initial, where)
+    return _extreme(reduce.minimum_of, elementwise.minimum, _given(x, out), axis, keepdims, initial, where)
 
 
 amax, amin = max, min
@@ -110,29 +110,43 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 
 def squared_size(x: Array) -> Array:
     """|x|^2, entry by entry."""
-    return ops.add(ops.square(real(x)), ops.square(imag(x))) if is_complex(x) else ops.square(x)
+    return elementwise.add(elementwise.square(real(x)), elementwise.square(imag(x))) if is_complex(x) else elementwise.square(x)
 
 
 def var(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
-    where: Any = True, correction: float = 0,
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    correction: float = 0,
 ) -> Array:
     """The variance over `axis` of the entries `where` it is true: the sum of |x - mean|^2 by their number - ddof; dtypes as in `mean`."""
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
         return astype(var(x, axis, "float32", None, ddof, keepdims, where=where, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
-    centred = _chosen(ops.subtract(x, mean(x, axes, None, None, True, where=where)), where, 0)
+    centred = _chosen(elementwise.subtract(x, mean(x, axes, None, None, True, where=where)), where, 0)
     freedom = _count(centred, axes, keepdims, where) - (ddof or correction)
     return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
 
 
 def std(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
-    where: Any = True, correction: float = 0,
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    correction: float = 0,
 ) -> Array:
     """The square root of `var`; its derivative is infinite where the variance is 0. x (..., n) -> (...), all axes when None."""
-    return ops.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
+    return elementwise.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -166,4 +180,4 @@ def argsort(
     if not descending:
         return reduce.argsort(x, axis=axis)
     # The last of equal entries is the first of the reversed array.
-    return ops.subtract(x.shape[axis] - 1, flip(reduce.argsort(flip(x, axis), axis=axis), axis))
+    return elementwise.subtract(x.shape[axis] - 1, flip(reduce.argsort(flip(x, axis), axis=axis), axis))

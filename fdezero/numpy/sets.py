@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..devices import array_module, to_numpy
-from ..ops import elementwise as ops
+from ..ops import elementwise
 from .arguments import Array, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import astype
@@ -80,7 +80,7 @@ def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False)
         found = zeros_like(x, bool)
     else:
         x, ordered = astype(x, dtype), sort(astype(values, dtype))
-        place = ops.minimum(searchsorted(ordered, x), values.size - 1)
-        found = ops.equal(take(ordered, place), x)
-        found = ops.logical_and(found, ops.greater_equal(x, 0)) if beyond else found
-    return ops.logical_not(found) if invert else found
+        place = elementwise.minimum(searchsorted(ordered, x), values.size - 1)
+        found = elementwise.equal(take(ordered, place), x)
+        found = elementwise.logical_and(found, elementwise.greater_equal(x, 0)) if beyond else found
+    return elementwise.logical_not(found) if invert else found

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import array_module
 from ..errors import ShapeError, describe
-from ..ops import shape as ops
-from ..ops.elementwise import where
+from ..ops import shape as shapes
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes, trailing_axis
 from .elementwise import astype
 
@@ -34,8 +32,8 @@ def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
         wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
     if math.prod(wanted) != x.size:
         raise ShapeError(f"reshape: {describe(x)} has {x.size} entries and cannot take the shape {_shape(shape)}.")
-    y = x if wanted == x.shape else ops.reshape(x, ndim=x.ndim, shape=wanted)
-    return ops.copy(y) if copy else y
+    y = x if wanted == x.shape else shapes.reshape(x, ndim=x.ndim, shape=wanted)
+    return shapes.copy(y) if copy else y
 
 
 def ravel(x: Any, order: str = "C") -> Array:
@@ -50,7 +48,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Array:
     perm = tuple(trailing_axis(axis, x.ndim) for axis in order)
     if sorted(perm) != list(range(-x.ndim, 0)):
         raise ShapeError(f"transpose: {order} is no order of the {x.ndim} axes of {describe(x)}.")
-    return ops.permute(x, perm=perm) if perm != tuple(sorted(perm)) else x
+    return shapes.permute(x, perm=perm) if perm != tuple(sorted(perm)) else x
 
 
 permute_dims = transpose
@@ -86,7 +84,7 @@ def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Arr
         raise ShapeError(f"broadcast_to: {describe(x)} has more axes than the shape {wanted}.")
     if x.ndim < len(wanted):
         x = reshape(x, (1,) * (len(wanted) - x.ndim) + x.shape)
-    return x if x.shape == wanted else ops.broadcast(x, shape=wanted)
+    return x if x.shape == wanted else shapes.broadcast(x, shape=wanted)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
@@ -151,7 +149,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
             f"concatenate: all axes but axis {axis} must agree, got {', '.join(map(describe, values))}. "
             "x[None] has an axis more; stack joins arrays of one shape along a new one."
         )
-    return ops.concatenate(*values, axis=place)
+    return shapes.concatenate(*values, axis=place)
 
 
 concat = concatenate
@@ -179,7 +177,7 @@ def hstack(arrays: Sequence[Any]) -> Array:
 def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
     """`x[..., start:stop:step, ...]` at `axis`."""
     axis = trailing_axis(axis, x.ndim)
-    return ops.slice_axes(x, index=ops.cut(axis, start, stop, step))
+    return shapes.slice_axes(x, index=shapes.cut(axis, start, stop, step))
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
@@ -225,34 +223,3 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
     twice = tuple(m for n, r in zip(shape, times, strict=True) for m in (r, n))
     wide = broadcast_to(reshape(x, tuple(m for n in shape for m in (1, n))), twice)
     return reshape(wide, tuple(n * r for n, r in zip(shape, times, strict=True)))
-
-
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Array:
-    """Every entry along `axis` repeated: a number of times, or one number for each. x (n,), 2 -> (2 n,)."""
-    from .indexing import take
-
-    x = as_array(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
-
-
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
-    """`x` with entries put around it; `pad_width` as in NumPy, modes constant, edge, reflect, symmetric, wrap."""
-    from .indexing import take
-
-    x = as_array(x)
-    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
-    if mode != "constant":
-        for axis, width in enumerate(widths):
-            if any(width):
-                x = take(x, np.pad(np.arange(x.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]  # a mode is a literal there
-        return x
-    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
-    index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))
-    padded = ops.unslice_axes(x, index=index, shape=shape)
-    if not np.any(constant_values):
-        return padded
-    inside = np.zeros(shape, bool)
-    inside[tuple(slice(*entry) for entry in index)] = True
-    return where(array_module(x).asarray(inside), padded, constant_values)

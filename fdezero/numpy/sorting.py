@@ -7,8 +7,7 @@ import numpy as np
 
 from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError, describe
-from ..ops import elementwise as ops
-from ..ops import indexing, reductions
+from ..ops import elementwise, indexing, reductions
 from .arguments import Array, as_array, beside, plain_values
 from .elementwise import astype, nonzero
 from .indexing import getitem, take, take_along_axis
@@ -79,9 +78,9 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Array:
     n = bins.shape[0]
     if not n:
         return searchsorted(bins, x)
-    descends = ops.greater(getitem(bins, 0), getitem(bins, -1))
-    place = searchsorted(ops.where(descends, flip(bins), bins), x, "left" if right else "right")
-    return ops.where(descends, ops.subtract(n, place), place)
+    descends = elementwise.greater(getitem(bins, 0), getitem(bins, -1))
+    place = searchsorted(elementwise.where(descends, flip(bins), bins), x, "left" if right else "right")
+    return elementwise.where(descends, elementwise.subtract(n, place), place)
 
 
 def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
@@ -98,13 +97,13 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         if values.size and values.min() < 0:
             raise RangeError(f"bincount: there is a negative number, {values.min()}, in x.")
         length = max(minlength, int(values.max()) + 1 if values.size else 0)
-    weights = ops.add(ops.multiply(x, 0), 1) if weights is None else as_array(weights)
+    weights = elementwise.add(elementwise.multiply(x, 0), 1) if weights is None else as_array(weights)
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
     """The number of entries over `axis` that are not zero: x (..., n) -> (...), all axes when None."""
-    return sum_of(ops.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
+    return sum_of(elementwise.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
 
 
 def argwhere(x: Any) -> Array:
@@ -150,11 +149,11 @@ def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, 
         edges = array_module(x).asarray(np.histogram_bin_edges(to_numpy(plain_values(x, "histogram without edges")), bins, range))
     n = edges.shape[0] - 1
     last = getitem(edges, -1)
-    inside = ops.logical_and(ops.greater_equal(x, getitem(edges, 0)), ops.less_equal(x, last))
-    place = ops.minimum(ops.subtract(searchsorted(edges, x, "right"), 1), n - 1)
-    weights = ops.add(ops.multiply(place, 0), 1) if weights is None else ravel(weights)
-    counts = bincount(ops.where(inside, place, 0), ops.where(inside, weights, 0), length=n)
+    inside = elementwise.logical_and(elementwise.greater_equal(x, getitem(edges, 0)), elementwise.less_equal(x, last))
+    place = elementwise.minimum(elementwise.subtract(searchsorted(edges, x, "right"), 1), n - 1)
+    weights = elementwise.add(elementwise.multiply(place, 0), 1) if weights is None else ravel(weights)
+    counts = bincount(elementwise.where(inside, place, 0), elementwise.where(inside, weights, 0), length=n)
     if density:
-        widths = ops.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
-        counts = ops.divide(ops.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False))
+        widths = elementwise.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
+        counts = elementwise.divide(elementwise.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False))
     return counts, edges

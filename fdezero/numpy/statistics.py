@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import RangeError, ShapeError, describe
-from ..ops import elementwise as ops
+from ..ops import elementwise
 from .arguments import Array, Axis, as_array, beside, inexact, trailing_axes
 from .creation import zeros_like
 from .elementwise import astype, clip, conjugate, round
@@ -42,27 +42,29 @@ def ordered_lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
     """The two neighbours of each quantile in a line of `n` entries, and the weight of the second."""
     if method in ("lower", "higher", "nearest", "midpoint", "linear"):
-        place = ops.multiply(n - 1, q)
+        place = elementwise.multiply(n - 1, q)
     elif method in ESTIMATES:
         alpha, beta = ESTIMATES[method]
         place = n * q + (alpha + q * (1 - alpha - beta)) - 1
     else:
         place = n * q - (1.5 if method == "closest_observation" else 1.0)
-    place = ops.minimum(ops.maximum(place, 0.0 if method != "closest_observation" else -1.0), n - 1)
-    low = ops.floor(place)
-    weight = ops.subtract(place, ops.stop_gradient(low))
+    place = elementwise.minimum(elementwise.maximum(place, 0.0 if method != "closest_observation" else -1.0), n - 1)
+    low = elementwise.floor(place)
+    weight = elementwise.subtract(place, elementwise.stop_gradient(low))
     if method == "lower":
-        weight = ops.multiply(weight, 0)
+        weight = elementwise.multiply(weight, 0)
     elif method == "higher" or method == "inverted_cdf":
-        weight = ops.where(ops.greater(weight, 0), 1.0, 0.0)
+        weight = elementwise.where(elementwise.greater(weight, 0), 1.0, 0.0)
     elif method == "nearest":
-        weight = ops.subtract(round(place), low)
+        weight = elementwise.subtract(round(place), low)
     elif method == "midpoint":
-        weight = ops.where(ops.greater(weight, 0), 0.5, 0.0)
+        weight = elementwise.where(elementwise.greater(weight, 0), 0.5, 0.0)
     elif method == "averaged_inverted_cdf":
-        weight = ops.where(ops.greater(weight, 0), 1.0, ops.where(ops.less(n * q - 1.0, 0), 0.0, 0.5))
+        weight = elementwise.where(elementwise.greater(weight, 0), 1.0, elementwise.where(elementwise.less(n * q - 1.0, 0), 0.0, 0.5))
     elif method == "closest_observation":
-        weight = ops.where(ops.logical_and(ops.equal(weight, 0), ops.equal(ops.remainder(low, 2), 1)), 0.0, 1.0)
+        weight = elementwise.where(
+            elementwise.logical_and(elementwise.equal(weight, 0), elementwise.equal(elementwise.remainder(low, 2), 1)), 0.0, 1.0
+        )
     return low, weight
 
 
@@ -73,13 +75,15 @@ def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], meth
     flat = reshape(q, (-1,))
     low, weight = _places(flat, n, method)
     weight = astype(weight, lines.dtype)
-    first = astype(ops.maximum(low, 0), np.int64)
-    second = ops.minimum(ops.maximum(astype(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else astype(n - 1, np.int64))
+    first = astype(elementwise.maximum(low, 0), np.int64)
+    second = elementwise.minimum(
+        elementwise.maximum(astype(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else astype(n - 1, np.int64)
+    )
     loops = lines.shape[:-1]
     first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
     a, b = take_along_axis(lines, first), take_along_axis(lines, second)
-    alike = ops.logical_and(ops.isinf(a), ops.equal(a, b))  # equal infinities differ by nothing
-    y = ops.where(alike, a, a + ops.subtract(b, ops.where(alike, 0, a)) * weight)
+    alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # equal infinities differ by nothing
+    y = elementwise.where(alike, a, a + elementwise.subtract(b, elementwise.where(alike, 0, a)) * weight)
     y = moveaxis(y, -1, 0)
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 
@@ -96,12 +100,12 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     lines, shape = ordered_lines(x, axis)
     y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
-    return ops.where(ops.isnan(last), last, y)
+    return elementwise.where(elementwise.isnan(last), last, y)
 
 
 def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
     """The percentiles `q`, between 0 and 100; otherwise as quantile. x (..., n) -> (*q's shape, ...)."""
-    return quantile(x, ops.divide(beside(q, x), 100), axis, method, keepdims)
+    return quantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -112,7 +116,7 @@ def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
         return zeros_like(lines, shape=shape if keepdims else lines.shape[:-1]) + np.nan
     middle = mean(getitem(lines, (..., slice((n - 1) // 2, n // 2 + 1))), axis=-1)
     last = getitem(lines, (..., -1))
-    y = ops.where(ops.isnan(last), last, middle)
+    y = elementwise.where(elementwise.isnan(last), last, middle)
     return reshape(y, shape) if keepdims else y
 
 
@@ -131,13 +135,13 @@ def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
             weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(x.shape, -x.ndim)))
             weights = broadcast_to(weights, x.shape)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
-        y = ops.divide(sum_of(ops.multiply(x, weights), axis=axis, keepdims=keepdims), total)
+        y = elementwise.divide(sum_of(elementwise.multiply(x, weights), axis=axis, keepdims=keepdims), total)
     return (y, total) if returned else y
 
 
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """The greatest entry less the least, over `axis`: x (..., n) -> (...), all axes when None."""
-    return ops.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
+    return elementwise.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
 
 
 def cov(
@@ -164,7 +168,7 @@ def cov(
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights = None if fweights is None else as_array(fweights)
     if aweights is not None:
-        weights = as_array(aweights) if weights is None else ops.multiply(weights, aweights)
+        weights = as_array(aweights) if weights is None else elementwise.multiply(weights, aweights)
     if weights is None:
         total: Any = x.shape[1]
         centred = x - mean(x, axis=1, keepdims=True)
@@ -176,14 +180,14 @@ def cov(
         weighted = centred * weights
     other = matrix_transpose(weighted)
     products = matmul(centred, conjugate(other))
-    return squeeze(ops.divide(products, factor))
+    return squeeze(elementwise.divide(products, factor))
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
     """The correlations of variables, as cov takes them: covariances divided by both deviations, between -1 and 1."""
     c = cov(x, y, rowvar)
     if not c.ndim:
-        return ops.divide(c, c)
-    deviations = ops.sqrt(getitem(c, (np.arange(c.shape[0]), np.arange(c.shape[0]))))
-    r = ops.divide(ops.divide(c, expand_dims(deviations, 1)), deviations)
+        return elementwise.divide(c, c)
+    deviations = elementwise.sqrt(getitem(c, (np.arange(c.shape[0]), np.arange(c.shape[0]))))
+    r = elementwise.divide(elementwise.divide(c, expand_dims(deviations, 1)), deviations)
     return clip(r, -1, 1)

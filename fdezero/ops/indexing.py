@@ -1,8 +1,8 @@
 """Indexing by integer arrays: gather, its adjoint scatter_add, and put. They carry loop axes in their implementation.
 
-    gather:      x (..., n1..nk, *rest), k indices (..., *points)     -> (..., *points, *rest)
-    scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..nk, *rest), zeros elsewhere
-    put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index, the last one winning
+gather:      x (..., n1..nk, *rest), k indices (..., *points)     -> (..., *points, *rest)
+scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..nk, *rest), zeros elsewhere
+put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index, the last one winning
 """
 
 from typing import Any

@@ -55,9 +55,7 @@ def _einsum(*arrays: Any, inputs: tuple[str, ...], output: str) -> Any:
 
 def _einsum_adjoint(t: Any, i: int, *arrays: Any, inputs: tuple[str, ...], output: str) -> Any:
     others = [j for j in range(len(arrays)) if j != i]
-    return einsum(
-        t, *[arrays[j] for j in others], inputs=(output, *[inputs[j] for j in others]), output=inputs[i]
-    )
+    return einsum(t, *[arrays[j] for j in others], inputs=(output, *[inputs[j] for j in others]), output=inputs[i])
 
 
 # Letters name trailing axes; none twice in one factor, and each in the output or in another factor.

@@ -28,12 +28,8 @@ def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
 
 
-maximum_of = reduction(
-    "max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims), write=_write("max")
-)
-minimum_of = reduction(
-    "min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims), write=_write("min")
-)
+maximum_of = reduction("max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims), write=_write("max"))
+minimum_of = reduction("min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims), write=_write("min"))
 
 
 def product_of_others(x: Any) -> Any:
@@ -57,9 +53,7 @@ def _product_rule(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     return t * np.transpose(others, tuple(order.index(i) for i in range(len(order))))
 
 
-product_of = reduction(
-    "prod", _product_rule, lambda x, *, axes, keepdims: x.prod(axis=axes, keepdims=keepdims), write=_write("prod")
-)
+product_of = reduction("prod", _product_rule, lambda x, *, axes, keepdims: x.prod(axis=axes, keepdims=keepdims), write=_write("prod"))
 
 
 def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
@@ -70,9 +64,7 @@ def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
 
 
-logsumexp = reduction(
-    "logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp, expand=True
-)
+logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp, expand=True)
 
 
 def _flip(x: Any, axis: int) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import values
 from ..core import Linear, linear
-from ..core.kinds import cast
+from ..core.cotangents import cast
 from ..devices import array_module
 
 Index = tuple[Any, ...]
@@ -54,9 +54,7 @@ permute: Linear = linear(
 broadcast: Linear = linear(
     "broadcast",
     lambda x, *, shape: np.broadcast_to(x, _replace(x.shape, len(shape), shape)),
-    lambda t, x, *, shape: t.sum(
-        axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True
-    ),
+    lambda t, x, *, shape: t.sum(axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True),
 )
 CAST = "xp.copyto({out}, {0}, casting='unsafe')"
 astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: cast(t, x.dtype), write=CAST)
@@ -120,9 +118,7 @@ def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) ->
 
 
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
-unslice_axes: Linear = linear(
-    "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
-)
+unslice_axes: Linear = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice)
 
 
 def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> Any:

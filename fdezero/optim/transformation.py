@@ -1,7 +1,7 @@
 """Gradient transformations: pure pairs of `init` and `update`, how they chain, and how updates are applied."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -142,3 +142,16 @@ def global_norm(tree: Tree) -> Any:
     for leaf in map(fnp.asarray, trees.leaves(tree)):
         total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
     return fnp.sqrt(total)
+
+
+Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
+
+
+class Count(NamedTuple):
+    """The number of steps taken, int64."""
+
+    step: Any
+
+
+def times_all(tree: Any, factor: Any) -> Any:
+    return trees.map(lambda x: times(x, factor), tree)

@@ -189,5 +189,3 @@ def _index(draw: Any, shape: tuple[int, ...], kinds: tuple[str, ...], max_length
 def sizes(size: Any, low: int, high: int) -> Strategy:
     """A strategy for a size that is given as one, as a number, or not at all."""
     return st.integers(low, high) if size is None else size if isinstance(size, st.SearchStrategy) else st.just(size)
-
-

@@ -15,9 +15,7 @@ from .reverse import name_of
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 
 
-def vmap(
-    function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None
-) -> Callable[..., Any]:
+def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
     """The function that maps `function` over a batch axis of its arguments, by one run of batched operations.
 
     `in_axes`: the batch axis of every positional argument, or a tuple of one entry an argument; an entry is an int,

@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import tree as trees
 from ..core import Region, Tracer
+from ..core.cotangents import filled, zeros_like
 from ..core.forward import ForwardTracer
-from ..core.kinds import Aval, filled, zeros_like
+from ..core.kinds import Aval
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError, called, describe

@@ -114,9 +114,7 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
 
     def blocks(columns: Any) -> Any:
         shape = columns.shape[:-1]
-        return inputs.tree([
-            _as(columns[..., span].reshape(shape + shape_of(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)
-        ])
+        return inputs.tree([_as(columns[..., span].reshape(shape + shape_of(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)])
 
     return trees.map(blocks, columns)
 
@@ -150,9 +148,7 @@ def _as(block: Any, x: Any) -> Any:
     return block if block.dtype == dtype or (block.dtype.kind == "c" and dtype.kind != "c") else block.astype(dtype)
 
 
-def jacfwd(
-    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The Jacobian by forward mode, one run of a batch of as many tangents as there are inputs. See `jacobian`."""
     return _by_columns("jacfwd", function, argnums, has_aux, holomorphic)
 
@@ -170,16 +166,12 @@ def _by_columns(transform: str, function: Callable[..., Any], argnums: Argnums, 
     return jacobian_of
 
 
-def jacrev(
-    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+def jacrev(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The Jacobian by reverse mode, one walk back of a batch of as many cotangents as there are outputs. See `jacobian`."""
     return _by_rows("jacrev", function, argnums, has_aux, holomorphic)
 
 
-def jacobian(
-    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+def jacobian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The function that returns all partial derivatives: the tree of the outputs, in each leaf the tree of the arguments `argnums`.
 
     A block has the shape `output.shape + input.shape` and the dtype of the input; None stands for integers, booleans and `Frozen`
@@ -223,9 +215,7 @@ def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphi
     return sum(map(_size, inputs)) <= sum(map(_size, outputs))
 
 
-def hessian(
-    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
-) -> Callable[..., Any]:
+def hessian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The function that returns all second derivatives: forward mode over reverse mode, one batch of as many tangents as inputs.
 
     The tree of the outputs, in each leaf the tree of the arguments, in each leaf of that the tree of the arguments again, with blocks

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree as trees
+from ..core.cotangents import zeros_like
 from ..core.forward import Forward, ForwardTracer
-from ..core.kinds import zeros_like
 from ..errors import ShapeError, describe
 from ..values import own_dtype, shape_of
 from .reverse import as_arguments, as_dtype, name_of, split_aux

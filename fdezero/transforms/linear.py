@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Elementwise, Multilinear, Reduction, Tracer, unwrap
-from ..core.kinds import zeros_like
+from ..core.cotangents import zeros_like
 from ..core.tape import Node, TapeTracer
 from ..errors import DTypeError, StructureError, describe
 from .derivatives import check_tangents

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer, unwrap
-from ..core.kinds import cast, zeros_like
+from ..core.cotangents import cast, zeros_like
 from ..core.tape import Node, Tape
 from ..errors import DTypeError, ShapeError, StructureError, called, describe
 from ..numpy.arguments import as_array

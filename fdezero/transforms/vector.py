@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core.kinds import cast
+from ..core.cotangents import cast
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError, describe
 from ..numpy import concatenate, reshape

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fdezero as fd
-from fdezero.compiler import loops
+from fdezero.compiler.writing import loops
 
 FLOOR = "NumPy by hand, in place (floor)"
 COMPILED, EAGER, JAX, TORCH = "fdezero, compiled", "fdezero, eager", "JAX, jit", "PyTorch, eager"

@@ -4,8 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...ops import elementwise
-from ...ops import linalg as ops
+from ...ops import elementwise, linalg
 from ..arguments import Array
 from .arguments import matrices, squares
 
@@ -47,8 +46,8 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Array:
     a is taken for Hermitian: of another matrix the Hermitian part is factored, and gradients are Hermitian.
     Raises MatrixError where a is not positive definite. Source: Giles 2008, section 3.3.
     """
-    lower = ops.cholesky(squares("cholesky", a))
-    return ops.H(lower) if upper else lower
+    lower = linalg.cholesky(squares("cholesky", a))
+    return linalg.H(lower) if upper else lower
 
 
 def qr(a: Any, mode: str = "reduced") -> Any:
@@ -61,7 +60,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
         raise ValueError(f"qr: the mode is one of {', '.join(map(repr, QR_MODES))}, not {mode!r}: LAPACK's raw factors have no derivative.")
     a = matrices("qr", a)
     full = mode == "complete"
-    q, r = ops.qr_parts(ops.qr(a, full=full), *a.shape[-2:], full=full)
+    q, r = linalg.qr_parts(linalg.qr(a, full=full), *a.shape[-2:], full=full)
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -71,16 +70,16 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     Vectors of equal singular values are defined up to a rotation, whose derivative is 0; so are those that `full_matrices`
     adds. What depends on none of these choices, such as U @ Vh, or S itself, has its derivative.
     """
-    a = ops.hermitian(squares("svd", a)) if hermitian else matrices("svd", a)
+    a = linalg.hermitian(squares("svd", a)) if hermitian else matrices("svd", a)
     full = full_matrices and compute_uv
-    u, s, vh = ops.svd_parts(ops.svd(a, full=full), *a.shape[-2:], full=full)
+    u, s, vh = linalg.svd_parts(linalg.svd(a, full=full), *a.shape[-2:], full=full)
     return SVDResult(u, s, vh) if compute_uv else s
 
 
 def svdvals(x: Any, /) -> Array:
     """The singular values, descending: x (..., m, n) -> (..., min(m, n))."""
     x = matrices("svdvals", x)
-    return ops.svd_parts(ops.svd(x, full=False), *x.shape[-2:], full=False)[1]
+    return linalg.svd_parts(linalg.svd(x, full=False), *x.shape[-2:], full=False)[1]
 
 
 def eigh(a: Any, UPLO: str | None = None) -> EighResult:
@@ -95,8 +94,8 @@ def eigh(a: Any, UPLO: str | None = None) -> EighResult:
         if UPLO.upper() not in ("L", "U"):
             raise ValueError(f"eigh: UPLO is 'L' or 'U', for the triangle that is read, or None, for both; not {UPLO!r}.")
         lower = np.tri(a.shape[-1], dtype=bool)
-        a = elementwise.where(ops.like(lower if UPLO.upper() == "L" else lower.T, a), a, ops.H(a))
-    return EighResult(*ops.eigh_parts(ops.eigh(a), a.shape[-1]))
+        a = elementwise.where(linalg.like(lower if UPLO.upper() == "L" else lower.T, a), a, linalg.H(a))
+    return EighResult(*linalg.eigh_parts(linalg.eigh(a), a.shape[-1]))
 
 
 def eigvalsh(a: Any, UPLO: str | None = None) -> Array:
@@ -112,7 +111,7 @@ def eig(a: Any) -> EigResult:
     Giles 2008, section 3.1.
     """
     a = squares("eig", a, "linalg.svd takes any matrix.")
-    return EigResult(*ops.eig_parts(ops.eig(a), a.shape[-1]))
+    return EigResult(*linalg.eig_parts(linalg.eig(a), a.shape[-1]))
 
 
 def eigvals(a: Any) -> Array:

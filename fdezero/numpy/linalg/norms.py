@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ShapeError, describe
-from ...ops import elementwise as ops
-from ...ops import linalg
+from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, as_array, beside, inexact, trailing_axis
 from ..elementwise import absolute, astype
@@ -58,8 +57,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Arr
 
 def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:
     """function(x), and 0 with all derivatives 0 where x is 0."""
-    zero = ops.equal(x, 0)
-    return ops.where(zero, 0, function(ops.where(zero, 1, x)))
+    zero = elementwise.equal(x, 0)
+    return elementwise.where(zero, 0, function(elementwise.where(zero, 1, x)))
 
 
 def _size(x: Array) -> Array:
@@ -68,7 +67,7 @@ def _size(x: Array) -> Array:
 
 
 def _length(x: Array, axes: Axes, keepdims: bool) -> Array:
-    return _unless_zero(ops.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
+    return _unless_zero(elementwise.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
 
 
 def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
@@ -82,13 +81,13 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
     if ord == -math.inf:
         return min_of(size, axis=axes, keepdims=keepdims)
     if ord == 0:
-        return sum_of(astype(ops.not_equal(size, 0), size.dtype), axis=axes, keepdims=keepdims)
+        return sum_of(astype(elementwise.not_equal(size, 0), size.dtype), axis=axes, keepdims=keepdims)
     if ord == 1:
         return sum_of(size, axis=axes, keepdims=keepdims)
     if ord < 0:
-        return ops.power(sum_of(ops.power(size, ord), axis=axes, keepdims=keepdims), 1 / ord)
-    total = sum_of(_unless_zero(lambda entries: ops.power(entries, ord), size), axis=axes, keepdims=keepdims)
-    return _unless_zero(lambda sums: ops.power(sums, 1 / ord), total)
+        return elementwise.power(sum_of(elementwise.power(size, ord), axis=axes, keepdims=keepdims), 1 / ord)
+    total = sum_of(_unless_zero(lambda entries: elementwise.power(entries, ord), size), axis=axes, keepdims=keepdims)
+    return _unless_zero(lambda sums: elementwise.power(sums, 1 / ord), total)
 
 
 def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
@@ -113,30 +112,30 @@ def cond(x: Any, p: Order = None) -> Array:
     """
     if p not in (None, 2, -2):
         x = squares("cond", x, "Its condition is known in the norm 2.")
-        return ops.multiply(norm(x, p, (-2, -1)), norm(linalg.inv(x), p, (-2, -1)))
+        return elementwise.multiply(norm(x, p, (-2, -1)), norm(linalg.inv(x), p, (-2, -1)))
     s = svdvals(matrices("cond", x))
     most, least = s[..., 0], s[..., -1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = ops.divide(least, most) if p == -2 else ops.divide(most, least)
-    return ops.where(ops.logical_and(ops.equal(most, 0), ops.equal(least, 0)), math.inf, ratio)
+        ratio = elementwise.divide(least, most) if p == -2 else elementwise.divide(most, least)
+    return elementwise.where(elementwise.logical_and(elementwise.equal(most, 0), elementwise.equal(least, 0)), math.inf, ratio)
 
 
 def rank_of(s: Array, cutoff: Any) -> Array:
     """How many singular values exceed `cutoff` times the greatest: s (..., k) -> (...)."""
     if not s.shape[-1]:
-        return sum_of(ops.greater(s, 0), axis=-1)
-    return sum_of(ops.greater(s, ops.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
+        return sum_of(elementwise.greater(s, 0), axis=-1)
+    return sum_of(elementwise.greater(s, elementwise.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
 
 
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
     """The number of singular values above `tol`, or above `rtol` (eps * max(m, n)) times the greatest: A (..., m, n) -> (...)."""
     A = as_array(A)
     if A.ndim < 2:
-        return sum_of(max_of(ops.not_equal(A, 0)))
+        return sum_of(max_of(elementwise.not_equal(A, 0)))
     A = linalg.hermitian(squares("matrix_rank", A)) if hermitian else matrices("matrix_rank", A)
     s = svdvals(A)
     if tol is not None:
-        return sum_of(ops.greater(s, beside(tol, s)[..., None]), axis=-1)
+        return sum_of(elementwise.greater(s, beside(tol, s)[..., None]), axis=-1)
     if rtol is None:
         rtol = max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
     return rank_of(s, rtol if isinstance(rtol, float) else beside(rtol, s)[..., None])

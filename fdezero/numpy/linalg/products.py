@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from ...errors import ShapeError, describe, refuse_out
-from ...ops import linalg as ops
-from .. import matrices, products
+from ...ops import linalg
+from .. import products
 from .. import shape as shapes
 from ..arguments import Array, as_array
-from ..matrices import vecdot as vecdot
 from ..products import matmul as matmul
 from ..products import tensordot as tensordot
+from ..products import vecdot as vecdot
 from ..reductions import sum as sum_of
 from ..shape import matrix_transpose as matrix_transpose
 from .arguments import squares, squares_of_any_dtype, stack_of_matrices
@@ -25,9 +25,9 @@ def matrix_power(a: Any, n: int) -> Array:
     if not isinstance(n, int | np.integer):
         raise TypeError(f"linalg.matrix_power: the power is an integer, got {describe(n)}. For others use linalg.eigh, or linalg.expm.")
     if n < 0:
-        return matrix_power(ops.inv(squares("matrix_power", a)), -n)
+        return matrix_power(linalg.inv(squares("matrix_power", a)), -n)
     if n == 0:
-        return shapes.broadcast_to(ops.like(np.eye(a.shape[-1], dtype=a.dtype), a), a.shape)
+        return shapes.broadcast_to(linalg.like(np.eye(a.shape[-1], dtype=a.dtype), a), a.shape)
     result, square = None, a
     while n:
         if n & 1:
@@ -42,7 +42,7 @@ def expm(a: Any) -> Array:
 
     Source: Higham 2005; the derivative is the exponential of a matrix of twice the size (Higham 2008, theorem 3.6).
     """
-    return ops.expm(squares("expm", a))
+    return linalg.expm(squares("expm", a))
 
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Array:
@@ -96,7 +96,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     x1, x2 = shapes.broadcast_arrays(x1, x2)
     if x1.shape[axis] != 3:
         raise ShapeError(f"linalg.cross: axis {axis} must have 3 entries, got arrays of shape {x1.shape}.")
-    return matrices.cross(x1, x2, axis=axis)
+    return products.cross(x1, x2, axis=axis)
 
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Array:

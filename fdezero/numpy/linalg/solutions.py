@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import ShapeError, clashing_axis, describe
-from ...ops import elementwise
-from ...ops import linalg as ops
+from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, as_array, beside
 from ..products import matmul
@@ -30,7 +29,7 @@ class SlogdetResult(NamedTuple):
 
 def inv(a: Any) -> Array:
     """The inverse: a (..., n, n) -> (..., n, n). Raises MatrixError for singular matrices."""
-    return ops.inv(squares("inv", a, "linalg.pinv has an inverse for any matrix."))
+    return linalg.inv(squares("inv", a, "linalg.pinv has an inverse for any matrix."))
 
 
 def solve(a: Any, b: Any) -> Array:
@@ -43,7 +42,7 @@ def solve(a: Any, b: Any) -> Array:
             f"linalg.solve: a is {describe(a)} and b {describe(b)}; b must be ({a.shape[-1]},) or (..., {a.shape[-1]}, m), with leading "
             "axes that broadcast with those of a. For a stack of vectors, solve(a, b[..., None])[..., 0]."
         )
-    x = ops.solve(a, right)
+    x = linalg.solve(a, right)
     return shapes.squeeze(x, -1) if column else x
 
 
@@ -53,10 +52,10 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NOT_
     Singular values below rcond (...) (1e-15; or `rtol`: max(m, n) * eps when None) times the greatest count as 0; the
     derivative is that at constant rank, and none goes to rcond. Source: Golub and Pereyra 1973.
     """
-    a = ops.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
+    a = linalg.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
     if rcond is None:
         rcond = 1e-15 if rtol is NOT_GIVEN else _cutoff(a) if rtol is None else rtol
-    return ops.pinv(a, rcond if isinstance(rcond, float) else beside(rcond, a))
+    return linalg.pinv(a, rcond if isinstance(rcond, float) else beside(rcond, a))
 
 
 def _cutoff(a: Array) -> float:
@@ -74,7 +73,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Arr
     if not b.ndim or right.shape[-2] != a.shape[-2]:
         raise ShapeError(f"linalg.lstsq: a is {describe(a)} and b {describe(b)}; b must have {a.shape[-2]} entries, or rows.")
     cutoff = _cutoff(a) if rcond is None else float(rcond) if rcond >= 0 else float(np.finfo(a.dtype).eps)
-    x = matmul(ops.pinv(a, cutoff), right)
+    x = matmul(linalg.pinv(a, cutoff), right)
     s = svdvals(a)
     rest = squared_size(elementwise.subtract(right, matmul(a, x)))
     residuals = sum_of(rest if a.shape[-2] > a.shape[-1] else rest[..., :0], axis=-2)
@@ -108,7 +107,7 @@ def tensorinv(a: Any, ind: int = 2) -> Array:
 
 def det(a: Any) -> Array:
     """The determinant: a (..., n, n) -> (...). Its gradient is the matrix of cofactors, also where a is singular."""
-    return ops.det(squares("det", a))
+    return linalg.det(squares("det", a))
 
 
 def slogdet(a: Any) -> SlogdetResult:
@@ -116,5 +115,5 @@ def slogdet(a: Any) -> SlogdetResult:
 
     For a singular matrix they are 0 and -inf; the derivative there is infinite: MatrixError.
     """
-    y = ops.slogdet(squares("slogdet", a))
+    y = linalg.slogdet(squares("slogdet", a))
     return SlogdetResult(y[..., 0], y[..., 1].real)

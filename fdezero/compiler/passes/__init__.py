@@ -1,0 +1,1 @@
+"""Passes, graph -> graph: they drop or simplify operations before memory is planned."""

@@ -1,0 +1,129 @@
+"""Algebra on graphs that keeps the same bits: one pass, and its rules, each of which looks at one instruction."""
+
+import math
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...core import Region
+from ...ops import elementwise
+from ...ops import shape as shapes
+from ..graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, rewritten
+
+
+def simplify(graph: Graph) -> Graph:
+    """Algebra that keeps the same bits: x * 1, x / 1, x - 0, x ** 2, double transposes, broadcasts that NumPy does by itself."""
+    makers: dict[Atom, Instruction] = {}
+
+    def simpler(instruction: Instruction) -> Rewritten:
+        if isinstance(instruction.operation, Region):
+            return None
+        for rule in RULES:
+            result = rule(instruction, makers)
+            if not isinstance(result, Instruction):
+                return [], [result]
+            instruction = result
+        makers[instruction.output] = instruction
+        return [instruction], instruction.outputs
+
+    return rewritten(graph, simpler)
+
+
+def _is(atom: Atom, number: int) -> bool:
+    value = _one_value(atom) if isinstance(atom, Constant) else None
+    if not isinstance(value, int | float | np.floating) or isinstance(value, bool):
+        return False
+    return bool(value == number) and math.copysign(1, value) > 0  # x - -0.0 is not x
+
+
+def _one_value(constant: Constant) -> Any:
+    """The value of a number, or of an array that is one number broadcast; None for other constants."""
+    value = constant.value
+    if constant.kind != "array":
+        return value
+    if not value.size or not all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
+        return None
+    first = value[(0,) * len(value.shape)]
+    return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
+
+
+def _repeated(constant: Constant, shape: tuple[int, ...]) -> bool:
+    """Whether NumPy reads one entry of a constant again and again for a result of `shape`, as it does a number.
+
+    One entry for one is another matter: which of its loops NumPy takes depends on how the operands lie in memory.
+    """
+    value = constant.value
+    whole = shape[len(shape) - value.ndim :]
+    return value.size > 0 and all(s == 0 or (n == 1 and m > 1) for n, s, m in zip(value.shape, value.strides, whole, strict=True))
+
+
+def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
+    """x for stop_gradient(x), x * 1, 1 * x, x / 1 and x - 0, where dtype and shape stay."""
+    operation, inputs = instruction.operation, instruction.inputs
+    x: Atom | None = None
+    if operation is elementwise.stop_gradient:
+        return inputs[0]
+    if operation is elementwise.multiply:
+        x = inputs[0] if _is(inputs[1], 1) else inputs[1] if _is(inputs[0], 1) else None
+    elif (operation is elementwise.divide and _is(inputs[1], 1)) or (operation is elementwise.subtract and _is(inputs[1], 0)):
+        x = inputs[0]
+    if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
+        return instruction
+    return x if x.dtype.kind == "f" else instruction  # inf * (1 + 0j) has a NaN
+
+
+def _like(x: Atom, y: Variable) -> bool:
+    return isinstance(x, Variable) and (x.shape, x.dtype, x.kind, x.strides) == (y.shape, y.dtype, y.kind, y.strides)
+
+
+POWERS = {2: elementwise.square, 0.5: elementwise.sqrt, 1: elementwise.positive, -1: elementwise.reciprocal}
+
+
+def _fast_power(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
+    """What ndarray.__pow__ calls for x ** 2 and its like."""
+    if instruction.operation is not elementwise.power or instruction.output.kind != "array":
+        return instruction
+    x, exponent = instruction.inputs
+    value = exponent.value if isinstance(exponent, Constant) else None
+    if type(value) not in (int, float) or value not in POWERS or x.dtype.kind not in "fc" or x.dtype != instruction.output.dtype:
+        return instruction
+    return attrs.evolve(instruction, operation=POWERS[value], inputs=(x,))
+
+
+def _transposed_twice(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
+    """One transpose for two, none for two that cancel."""
+    if instruction.operation is not shapes.permute:
+        return instruction
+    x = instruction.inputs[0]
+    before, perm = makers.get(x), instruction.params["perm"]
+    if before is None or before.operation is not shapes.permute or len(before.params["perm"]) != len(perm):
+        return instruction
+    both = tuple(before.params["perm"][axis] for axis in perm)
+    if both == tuple(range(-len(both), 0)):
+        return before.inputs[0]
+    return attrs.evolve(instruction, inputs=before.inputs, params={"perm": both})
+
+
+def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
+    """Operands before they were broadcast, where the operation broadcasts them anyway."""
+    if not instruction.elementwise or instruction.output.kind != "array":
+        return instruction
+    inputs = list(instruction.inputs)
+    for i, atom in enumerate(inputs):
+        maker = makers.get(atom)
+        before: Atom | None = None
+        if isinstance(atom, Constant):
+            before = Constant(_one_value(atom)) if atom.kind == "array" and _repeated(atom, instruction.output.shape) else None
+        elif maker is not None and maker.operation is shapes.broadcast and maker.inputs[0].kind != "number":
+            before = maker.inputs[0]
+        if before is not None:
+            narrow = [*inputs[:i], before, *inputs[i + 1 :]]
+            # On the GPU an array has to be left among them: of numbers alone a number would be made, on the host.
+            left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
+            if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
+                inputs = narrow
+    return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
+
+
+RULES = (_same, _fast_power, _transposed_twice, _broadcast_by_itself)

@@ -1,0 +1,20 @@
+"""Operations on constants alone are computed while compiling."""
+
+import numpy as np
+
+from ...core import Region
+from ..graph import Constant, Graph, Instruction, Rewritten, rewritten
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """What depends on constants alone is computed now."""
+
+    def folded(instruction: Instruction) -> Rewritten:
+        operation = instruction.operation
+        if isinstance(operation, Region) or not all(isinstance(atom, Constant) for atom in instruction.inputs):
+            return None
+        with np.errstate(all="ignore"):
+            value = operation(*[atom.value for atom in instruction.inputs if isinstance(atom, Constant)], **instruction.params)
+        return [], [Constant(value)]
+
+    return rewritten(graph, folded)

@@ -1,0 +1,48 @@
+"""Composite operations are replaced by the operations of their implementation."""
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...core import Primitive, Region
+from ...core.lines import LINE
+from ..graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, renamed, rewritten
+from ..recording.examples import ones_like
+from ..recording.record import record
+
+
+def expand(graph: Graph) -> Graph:
+    """The operations that an implementation is made of, in place of the whole: recorded, as a user's function is."""
+
+    def opened(instruction: Instruction) -> Rewritten:
+        operation, variables = instruction.operation, [atom for atom in instruction.inputs if isinstance(atom, Variable)]
+        if isinstance(operation, Region) or not operation.expand or not any(v.kind == "array" for v in variables):
+            return None
+        body = _implementation(operation, instruction)
+        names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
+        steps, y = [renamed(step, names) for step in body.instructions], names.get(body.outputs[0], body.outputs[0])
+        if steps and steps[-1].elementwise and steps[-1].output is y:
+            # It is written in the layout of eager code, which may follow from operands before they were broadcast: views build on it.
+            y = attrs.evolve(steps[-1].output, strides=instruction.output.strides)
+            steps[-1] = attrs.evolve(steps[-1], outputs=(y,))
+        return steps, [y]
+
+    return rewritten(graph, opened)
+
+
+def _implementation(primitive: Primitive, instruction: Instruction) -> Graph:
+    """The program of what the implementation does, recorded on ones."""
+    variables = [atom for atom in instruction.inputs if isinstance(atom, Variable)]
+
+    def run(*traced: Any) -> tuple[Any]:
+        rest = iter(traced)
+        args = [atom.value if isinstance(atom, Constant) else next(rest) for atom in instruction.inputs]
+        return (primitive.impl(*args, **instruction.params),)
+
+    LINE.now, before = instruction.line, LINE.now
+    try:
+        with np.errstate(all="ignore"):
+            return record(run, [ones_like(variable) for variable in variables], instruction.name).graph
+    finally:
+        LINE.now = before

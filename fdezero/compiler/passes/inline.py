@@ -1,0 +1,26 @@
+"""Regions that have a program are replaced by it."""
+
+import attrs
+
+from ..graph import Atom, Graph, Instruction, Rewritten, renamed, rewritten
+
+
+def inline(graph: Graph) -> Graph:
+    """The programs of regions that have one (`graph`) in their place."""
+    if not any(hasattr(instruction.operation, "graph") for instruction in graph.instructions):
+        return graph
+
+    def opened(instruction: Instruction) -> Rewritten:
+        body = getattr(instruction.operation, "graph", None)
+        if body is None:
+            return None
+        body = inline(body)
+        inner: dict[Atom, Atom] = dict(zip(body.inputs, instruction.inputs, strict=True))
+        steps = []
+        for step in body.instructions:
+            fresh = tuple(attrs.evolve(v) for v in step.outputs)
+            steps.append(attrs.evolve(renamed(step, inner), outputs=fresh))
+            inner.update(zip(step.outputs, fresh, strict=True))
+        return steps, [inner.get(atom, atom) for atom in body.outputs]
+
+    return rewritten(graph, opened)

@@ -1,0 +1,64 @@
+"""Views: which values look into others' memory, and outputs that must own theirs."""
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...ops import shape as shapes
+from ..graph import Atom, Constant, Graph, Instruction, Variable
+
+
+def empty_like(variable: Variable) -> np.ndarray:
+    """A new array laid out in memory as the variable is, as far as its axes have an order."""
+    order = sorted(range(len(variable.shape)), key=lambda axis: (-abs((variable.strides or ())[axis]), axis))
+    dense = np.empty([variable.shape[axis] for axis in order], variable.dtype)
+    return dense.transpose([order.index(axis) for axis in range(len(order))])
+
+
+def lent_outputs(graph: Graph) -> set[int]:
+    """The numbers of the outputs that are inputs or constants, or views of them: eager code hands those out, too."""
+    given = {*graph.inputs, *[atom for atom in graph.outputs if isinstance(atom, Constant)]}
+    roots = roots_of(graph)
+    return {i for i, atom in enumerate(graph.outputs) if roots.get(atom, atom) in given or isinstance(roots.get(atom, atom), Constant)}
+
+
+def lent_by_inputs(graph: Graph) -> list[bool]:
+    """For every output whether it is an input, or a view of one."""
+    roots = roots_of(graph)
+    return [roots.get(atom, atom) in graph.inputs for atom in graph.outputs]
+
+
+def roots_of(graph: Graph) -> dict[Atom, Atom]:
+    """For every view what it looks into, in the end."""
+    roots: dict[Atom, Atom] = {}
+    for instruction in graph.instructions:
+        if instruction.alias is not None:
+            viewed = instruction.inputs[instruction.alias]
+            roots[instruction.output] = roots.get(viewed, viewed)
+    return roots
+
+
+def own_outputs(graph: Graph, lent: set[int]) -> Graph:
+    """Copies of inputs where a pass has put them in the place of results: a result must not change with an input."""
+    roots, outputs, copies = roots_of(graph), list(graph.outputs), []
+    for i, atom in enumerate(graph.outputs):
+        root = roots.get(atom, atom)
+        if atom.kind != "array":
+            continue
+        if isinstance(atom, Constant):
+            outputs[i] = Constant(read_only(atom.value if i in lent else atom.value.copy(order="K")))
+        elif i not in lent and (root in graph.inputs or isinstance(root, Constant)):
+            copy = attrs.evolve(atom, strides=tuple(empty_like(atom).strides))
+            copies.append(Instruction(shapes.copy, (atom,), {}, (copy,)))
+            outputs[i] = copy
+    return attrs.evolve(graph, instructions=(*graph.instructions, *copies), outputs=tuple(outputs))
+
+
+def read_only(array: Any) -> Any:
+    """A view of an array that cannot be written to, as far as its library has such."""
+    if not isinstance(array, np.ndarray):
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view

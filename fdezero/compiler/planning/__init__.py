@@ -1,0 +1,1 @@
+"""Planning: which operations form a group, and where every value lives."""

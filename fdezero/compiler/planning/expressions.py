@@ -1,0 +1,162 @@
+"""C expressions: which operation has one for its dtypes, and how it reads.
+
+Every value has a local variable of its own dtype, so that it is rounded where eager code rounds it. An operation computes in
+the dtype of NumPy's loop for its operands, which are cast to it: NVRTC takes neither `exp` of an integer nor `fmax` of a float
+and a double. Halves are computed as floats, as CuPy does. What has no expression for its dtypes stays a call of CuPy.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ..graph import Atom, Constant, Graph, Instruction
+
+C_TYPES = {
+    "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
+    "int64": "long long", "int32": "int", "int16": "short", "int8": "signed char",
+    "uint64": "unsigned long long", "uint32": "unsigned int", "uint16": "unsigned short", "uint8": "unsigned char",
+}  # fmt: skip
+
+
+SUFFIXES = {"float64": "", "float32": "f", "float16": "f", "int64": "LL", "int32": "", "uint64": "ULL", "uint32": "u"}
+
+
+# The expressions that hold for integers and truth values, too; and what stands in the place of those that do not.
+FOR_ALL = set(
+    "add subtract multiply negative positive square maximum minimum where clip sign equal not_equal less less_equal greater greater_equal "
+    "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert logical_and logical_or logical_xor logical_not".split()
+)
+
+
+INTEGERS = {
+    "absolute": "x0 < 0 ? -x0 : x0", "fmax": "x0 >= x1 ? x0 : x1", "fmin": "x0 <= x1 ? x0 : x1",
+    "fmod": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1",
+    "remainder": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
+    "isnan": "false", "isinf": "false", "isfinite": "true", "floor": "x0", "ceil": "x0", "trunc": "x0",
+}  # fmt: skip
+
+
+TRUTHS = {"absolute": "x0", "invert": "!x0"}
+
+
+# Signed integers wrap around in NumPy. In C++ that is left undefined, so that these are computed in unsigned ones.
+WRAPPING = {"add", "subtract", "multiply", "negative", "square"}
+
+
+MOST_OPERANDS = 40  # operands of a kernel: CUDA takes 4 KB of arguments, an array of a few axes is about 100 bytes
+
+
+class _Loop(NamedTuple):
+    """What an instruction is in C++: an expression of x0, x1, ..., and the dtypes that it takes these in."""
+
+    c: str
+    operands: tuple[np.dtype, ...]
+
+
+def is_expressible(instruction: Instruction) -> bool:
+    """Whether the operation, on operands of these dtypes, has a place in a kernel."""
+    loop = loop_of(instruction)
+    if loop is None or any(isinstance(atom, Constant) and atom.value is None for atom in instruction.inputs):
+        return False
+    try:
+        for atom, dtype in zip(instruction.inputs, loop.operands, strict=True):
+            _operand(atom, dtype, "")
+    except (OverflowError, LookupError):
+        return False
+    return True
+
+
+def loop_of(instruction: Instruction) -> _Loop | None:
+    name, y = instruction.name, instruction.output
+    if y.dtype.name not in C_TYPES or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs):
+        return None
+    operands = _dtypes(instruction)
+    if not operands:
+        return None
+    kinds = {dtype.kind for dtype in operands}
+    if name in ("astype", "astype_discrete"):
+        return _Loop("x0", operands)
+    c = getattr(instruction.operation, "c", "")
+    if kinds != {"f"} and name not in FOR_ALL:
+        c = INTEGERS.get(name, "") if "f" not in kinds else ""
+    if kinds == {"b"}:
+        c = TRUTHS.get(name, c)
+    return _Loop(c, operands) if c else None
+
+
+def _dtypes(instruction: Instruction) -> tuple[np.dtype, ...]:
+    """The dtypes of NumPy's loop; none where it is not known, or of two kinds, as for the comparison of int64 and uint64."""
+    name, y, inputs = instruction.name, instruction.output, instruction.inputs
+    if name in ("astype", "astype_discrete"):
+        return (inputs[0].dtype,)
+    if name == "where":
+        return (inputs[0].dtype, y.dtype, y.dtype)
+    if name == "clip":
+        return (y.dtype,) * 3
+    ufunc = getattr(np, name, None)
+    if not isinstance(ufunc, np.ufunc):
+        return ()
+    weak = {"f": float, "i": int}
+    given = [weak.get(atom.dtype.kind, atom.dtype) if atom.kind == "number" else atom.dtype for atom in inputs]
+    try:
+        *operands, result = ufunc.resolve_dtypes((*given, None))
+    except TypeError:
+        return ()
+    return tuple(operands) if result == y.dtype and len(set(operands)) == 1 else ()
+
+
+def expression_of(instruction: Instruction, names: list[str]) -> str:
+    """The instruction in C++, its operands by name."""
+    loop = loop_of(instruction)
+    assert loop is not None
+    wide = instruction.name in WRAPPING
+    pairs = zip(instruction.inputs, loop.operands, names, strict=True)
+    operands = [_operand(atom, dtype, name, unsigned=wide) for atom, dtype, name in pairs]
+    if instruction.output.dtype == np.float16 and loop.operands[-1] not in (np.float16, np.float32):
+        operands = [f"(float){operand}" for operand in operands]  # a half is made of a float alone
+    suffix = "f" if loop.operands[-1].itemsize < 8 else ""
+    c = re.sub(r"\d+\.\d+", lambda number: number[0] + suffix, loop.c)
+    return re.sub(r"\bx(\d)\b", lambda x: operands[int(x[1])], c)
+
+
+def _operand(atom: Atom, dtype: np.dtype, name: str, *, unsigned: bool = False) -> str:
+    """An operand in the dtype of the loop: a literal, or a variable with a cast where it is of another type."""
+    if isinstance(atom, Constant) and not atom.shape and (atom.kind != "array" or isinstance(atom.value, np.ndarray)):
+        return literal(atom.value, dtype)
+    if atom.kind == "number" and dtype.kind in "iub" and dtype != np.int64:
+        raise OverflowError("a Python number that the dtype may not hold")
+    target = "float" if dtype == np.float16 else C_TYPES[dtype.name]
+    if unsigned and target in ("int", "long long"):
+        target = f"unsigned {target}"
+    if C_TYPES[atom.dtype.name] == target:
+        return name
+    # A Python integer becomes a float by way of a double, as in NumPy.
+    return f"({target})(double){name}" if atom.kind == "number" and target == "float" else f"({target}){name}"
+
+
+def literal(value: object, dtype: np.dtype) -> str:
+    """A number of this dtype in C++. Raises OverflowError where the dtype cannot hold it."""
+    if dtype.kind == "b":
+        return "true" if value else "false"
+    number = dtype.type(value)
+    if dtype.kind == "f" and not np.isfinite(number):
+        constant = ("CUDART_NAN" if np.isnan(number) else "CUDART_INF") + ("" if dtype == np.float64 else "_F")
+        return f"(-{constant})" if number < 0 else constant
+    if dtype.kind in "iu" and dtype.itemsize < 4:
+        return f"({C_TYPES[dtype.name]})({number})"
+    if dtype.kind == "i" and number == np.iinfo(dtype).min:
+        return f"({number + 1}{SUFFIXES[dtype.name]} - 1)"
+    text = f"{number.item()!r}" if dtype.itemsize == 8 or dtype.kind != "f" else str(np.float32(number))
+    text += SUFFIXES[dtype.name]
+    return f"({text})" if text.startswith("-") else text
+
+
+def operands_of(body: Graph) -> list[Atom]:
+    """What a kernel of these instructions is given: variables, and the constants that are arrays there."""
+    held = [atom for step in body.instructions for atom in step.inputs if isinstance(atom, Constant) and not _is_host(atom)]
+    return list(dict.fromkeys([*body.inputs, *held]))
+
+
+def _is_host(constant: Constant) -> bool:
+    return constant.kind != "array" or (isinstance(constant.value, np.ndarray) and not constant.shape)

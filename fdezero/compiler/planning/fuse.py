@@ -1,0 +1,195 @@
+"""Fusion: runs of elementwise operations on large arrays become one step, which goes through memory once.
+
+A group on the CPU runs block by block, each small enough to stay in the cache; on the GPU it is one kernel, whatever its size. It
+grows as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...core import Primitive, Region
+from ...ops.reductions import sum_axes
+from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
+from . import expressions
+
+LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
+MOST = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # operands of a group by its mode; ctypes takes 1024 arguments
+
+
+class Fused(Region):
+    """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
+
+    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows; in the modes
+    "kernel", for the GPU, and "loops", for a C++ compiler, they broadcast. `total` is the instruction that sums up a result, if one ends
+    the group.
+    """
+
+    def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
+        self.name, self.body, self.mode, self.total = "fused", body, mode, total
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.body.instructions[0].output.shape
+
+
+class _Group:
+    """A group while it grows."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.instructions: list[Instruction] = []
+        self.made: set[Atom] = set()
+        self.flat = True
+        self.total: Instruction | None = None
+
+    def takes(self, instruction: Instruction, flat: bool) -> bool:
+        """Whether the instruction may run block by block with the others: not if it needs the sum of all blocks."""
+        if self.total is not None and (not flat or self.total.output in instruction.inputs):
+            return False
+        return (flat and self.flat) or _in_rows(instruction)
+
+    def add(self, instruction: Instruction, flat: bool) -> None:
+        self.instructions.append(instruction)
+        self.made.update(instruction.outputs)
+        self.flat = self.flat and flat
+
+
+def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instruction], bool] | None = None) -> Graph:
+    """The graph with its groups, of arrays of at least `large` bytes, as one instruction each; of any size where `is_native` holds."""
+    large = LARGE if large is None else large
+    open_groups: dict[Any, _Group] = {}
+    order: list[Instruction | _Group] = []
+
+    def close(group: _Group) -> None:
+        del open_groups[group.key]
+        order.append(group)
+
+    def close_readers_of(atoms: tuple[Atom, ...], but: _Group | None = None) -> None:
+        for group in list(open_groups.values()):
+            if group is not but and any(atom in group.made for atom in atoms):
+                close(group)
+
+    for instruction in graph.instructions:
+        key = _key_of(instruction, large, is_native)
+        group = open_groups.get(key) if key is not None else None
+        if key is not None:
+            flat = instruction.output.device != "cpu" or key[0] == "loops" or _lies_alike(instruction)
+            if group is not None and not group.takes(instruction, flat):
+                close(group)
+                group = None
+            close_readers_of(instruction.inputs, group)
+            if group is None:
+                group = open_groups[key] = _Group(key)
+            group.add(instruction, flat)
+        elif (found := _group_summed(instruction, open_groups)) is not None:
+            found.total = instruction
+            found.made.update(instruction.outputs)
+        else:
+            close_readers_of(instruction.inputs)
+            order.append(instruction)
+    for group in list(open_groups.values()):
+        close(group)
+    return _assembled(graph, order)
+
+
+def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instruction], bool] | None) -> Any:
+    """What the members of a group have in common: shape, layout and device; None for what cannot be fused."""
+    if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
+        return None
+    y = instruction.output
+    if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
+        return None
+    if y.device != "cpu":
+        return ("kernel", y.shape, y.device) if expressions.is_expressible(instruction) else None
+    if is_native is not None and is_native(instruction):
+        return ("loops", y.shape, layout(y))
+    if y.nbytes < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
+        return None
+    if not _lies_alike(instruction) and not _in_rows(instruction):
+        return None
+    return ("blocks", y.shape, layout(y))
+
+
+def layout(variable: Atom) -> tuple[int, ...]:
+    """The strides in entries, 0 for axes of one entry: alike for arrays that lie in memory alike."""
+    strides = variable.strides if isinstance(variable, Variable) else variable.value.strides
+    itemsize = variable.dtype.itemsize
+    return tuple([0 if n == 1 else s // itemsize for n, s in zip(variable.shape, strides or (), strict=True)])
+
+
+def _lies_alike(instruction: Instruction) -> bool:
+    """Whether all operands that are not single numbers have the shape and the layout of the result, without gaps."""
+    y = instruction.output
+    like = layout(y)
+    if sorted(s for n, s in zip(y.shape, like, strict=True) if n > 1) != _dense(y.shape, like):
+        return False
+    return all(is_number(atom) or (atom.shape == y.shape and layout(atom) == like) for atom in instruction.inputs)
+
+
+def _dense(shape: tuple[int, ...], like: tuple[int, ...]) -> list[int]:
+    step, strides = 1, []
+    for _, n in sorted((s, n) for n, s in zip(shape, like, strict=True) if n > 1):
+        strides.append(step)
+        step *= n
+    return strides
+
+
+def is_number(atom: Atom) -> bool:
+    """Whether an operand is one entry, the same for every block."""
+    return not atom.shape
+
+
+def _in_rows(instruction: Instruction) -> bool:
+    """Whether the result is rows in order, of operands that are not read backwards: NumPy computes a few of such rows in other bits."""
+    y = instruction.output
+    if not y.contiguous or len(y.shape) < 2 or y.shape[0] < 2:
+        return False
+    return all(is_number(atom) or min(layout(atom)) >= 0 for atom in instruction.inputs)
+
+
+def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group | None:
+    """The group whose result the instruction sums up as a whole, with the bits of NumPy's sum by halves."""
+    if instruction.operation is not sum_axes or instruction.output.kind != "scalar":
+        return None
+    x = instruction.inputs[0]
+    if x.dtype.char not in "fd" or len(instruction.params["axes"]) != len(x.shape) or instruction.output.dtype != x.dtype:
+        return None
+    return next((g for g in groups.values() if x in g.made and g.flat and g.total is None), None)
+
+
+def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
+    last_reader: dict[Atom, int] = {}
+    for number, step in enumerate(order):
+        for instruction in step.instructions if isinstance(step, _Group) else [step]:
+            for atom in instruction.inputs:
+                last_reader[atom] = number
+    kept = set(graph.outputs)
+    instructions: list[Instruction] = []
+    for number, step in enumerate(order):
+        if isinstance(step, Instruction):
+            instructions.append(step)
+            continue
+        leaving = {v for i in step.instructions for v in i.outputs if v in kept or last_reader.get(v, number) > number}
+        instructions += _as_one(step, step.instructions, leaving)
+    return attrs.evolve(graph, instructions=tuple(instructions))
+
+
+def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:
+    """The steps of a group as one instruction, or as several where it would have too many operands."""
+    made = {v for step in steps for v in step.outputs}
+    total = group.total if group.total is not None and group.total.inputs[0] in made else None
+    if len(steps) == 1 and total is None:
+        return steps
+    outputs = tuple([step.output for step in steps if step.output in leaving])
+    read = tuple(dict.fromkeys([a for step in steps for a in step.inputs if isinstance(a, Variable) and a not in made]))
+    body = Graph("fused", read, tuple(steps), outputs)
+    if len(steps) > 1 and len(expressions.operands_of(body)) + len(outputs) > MOST.get(group.key[0], np.inf):
+        half = len(steps) // 2
+        later = {a for step in steps[half:] for a in step.inputs if isinstance(a, Variable)}
+        return [*_as_one(group, steps[:half], leaving | later), *_as_one(group, steps[half:], leaving)]
+    mode = group.key[0] if group.key[0] != "blocks" else "flat" if group.flat else "rows"
+    fused = Fused(body, mode, total)
+    return [Instruction(fused, read, {}, outputs + (total.outputs if total is not None else ()), steps[0].line)]

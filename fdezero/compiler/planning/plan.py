@@ -1,0 +1,190 @@
+"""Where every value of a program lives: in an array of the arena, in an output, in one of its own; and until when.
+
+A *storage* is memory that variables of one layout share, one after the other: an operation writes over an operand that
+nobody needs any more. A storage that holds an output belongs to the outputs, which callers are handed; the others get
+places in the arena, where storages that do not live at the same time share memory.
+"""
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...core import Region
+from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
+from ..passes.views import roots_of
+from .fuse import Fused, layout
+
+
+@attrs.define(eq=False)
+class Storage:
+    """Memory of one layout, from the step that first writes it to the last that reads it; `slot` is its place in the arena."""
+
+    like: Variable
+    first: int
+    last: int
+    output: bool = False
+    slot: int = -1
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """`storages` of the variables that are written into given memory; `roots` of views; the sizes in bytes of the arena's slots."""
+
+    storages: dict[Variable, Storage]
+    roots: dict[Atom, Atom]
+    slots: tuple[int, ...]
+
+    def storage_of(self, atom: Atom) -> Storage | None:
+        """The memory that the variable, or what it is a view of, is written into."""
+        root = self.roots.get(atom, atom)
+        return self.storages.get(root) if isinstance(root, Variable) else None
+
+
+class Places:
+    """Where values within a group live while a block is computed: in an output's memory until that is written, or in a temporary."""
+
+    def __init__(self, fused: Fused, plan: Plan, names: dict[Atom, str]) -> None:
+        """`names` are those of the group's operands and outputs."""
+        self.steps = fused.body.instructions
+        self.last = {atom: i for i, step in enumerate(self.steps) for atom in step.inputs}
+        if fused.total is not None:
+            self.last[fused.total.inputs[0]] = len(self.steps)
+        self.temporaries: list[np.dtype[Any]] = []
+        self.holders: dict[str, Variable] = {}  # what was last put into a place
+        self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of a place: its dtype, the steps that may first and last use it
+        for i, step in enumerate(self.steps):
+            if (y := step.output) in fused.body.outputs:
+                under = [x for x in fused.body.inputs if plan.storage_of(x) is plan.storages[y]]
+                self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - (step.name == "where"))
+
+    def _done(self, x: Atom | None) -> int:
+        """The first step that may write over x: that which reads it last, but not a choice by x, which reads it twice."""
+        last = self.last.get(x, 0) if x is not None else 0
+        return last + (last < len(self.steps) and _is_chosen_by(self.steps[last], x))
+
+    def take(self, number: int) -> str:
+        """The place for the result of a step: over an operand that dies there, in an output, in a temporary."""
+        y = self.steps[number].output
+        end = self.last.get(y, number)
+        free = [
+            place
+            for place, (dtype, first, last) in self.spans.items()
+            if dtype == y.dtype and first <= number and end <= last and self._done(self.holders.get(place)) <= number
+        ]
+        dying = [place for place in free if self.holders.get(place) in self.steps[number].inputs]
+        place = next(iter(dying or free), None)
+        if place is None:
+            place = f"t{len(self.temporaries)}"
+            self.temporaries.append(y.dtype)
+            self.spans[place] = (y.dtype, 0, len(self.steps))
+        self.holders[place] = y
+        return place
+
+
+def is_written(instruction: Instruction) -> bool:
+    """Whether compiled code can write the result into memory that it is given."""
+    operation, y = instruction.operation, instruction.output
+    if isinstance(operation, Fused):
+        return operation.mode != "kernel"
+    if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
+        return False
+    if y.device != "cpu":  # CuPy's memory pool hands out what was freed at next to no cost
+        return False
+    if ufunc_of(operation) is not None:
+        # A power of an exponent that varies goes its own ways in NumPy, by the exponent's value.
+        return operation.name != "power" or all(atom.kind == "array" for atom in instruction.inputs)
+    return operation.write is not None
+
+
+def plan(graph: Graph) -> Plan:
+    """The places of all values of a graph, after fusion."""
+    roots = roots_of(graph)
+    last_use: dict[Atom, int] = {}
+    for number, instruction in enumerate(graph.instructions):
+        for atom in instruction.inputs:
+            last_use[roots.get(atom, atom)] = number
+    for atom in graph.outputs:
+        last_use[roots.get(atom, atom)] = len(graph.instructions)
+    kept = {roots.get(atom, atom) for atom in graph.outputs}
+    storages: dict[Variable, Storage] = {}
+    for number, instruction in enumerate(graph.instructions):
+        if not is_written(instruction):
+            continue
+        for y in instruction.outputs:
+            if y.kind != "array":
+                continue
+            reusable = _overwritten(graph, instruction, y, number, roots, last_use, storages)
+            storage = reusable or Storage(y, number, number)
+            storage.last = max(storage.last, last_use.get(y, number))
+            storage.output = storage.output or y in kept
+            storages[y] = storage
+    return Plan(storages, roots, _place(list(dict.fromkeys(storages.values()))))
+
+
+def _overwritten(
+    graph: Graph,
+    instruction: Instruction,
+    y: Variable,
+    number: int,
+    roots: dict[Atom, Atom],
+    last_use: dict[Atom, int],
+    storages: dict[Variable, Storage],
+) -> Storage | None:
+    """The storage of an operand that dies here and that the result may be written over."""
+    if not (instruction.elementwise or isinstance(instruction.operation, Fused)):
+        return None
+    taken = {storages.get(other) for other in instruction.outputs}
+    for x in instruction.inputs:
+        root = roots.get(x, x)
+        if not isinstance(x, Variable) or x.kind != "array" or not isinstance(root, Variable):
+            continue
+        storage = storages.get(root)
+        if storage is None or storage.last != number or storage in taken or last_use[root] != number:
+            continue
+        if not _lie_alike(x, y) or not _lie_alike(storage.like, y):
+            continue
+        if any(other is not x and roots.get(other, other) is root for other in instruction.inputs):
+            continue  # it is read in another order, too
+        if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
+            continue
+        steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
+        if any(step.output is y and _is_chosen_by(step, x) for step in steps):
+            continue  # the condition is read twice
+        return storage
+    return None
+
+
+def _is_chosen_by(step: Instruction, x: Atom | None) -> bool:
+    return step.name == "where" and step.inputs[0] is x
+
+
+def _lie_alike(x: Variable, y: Variable) -> bool:
+    return (x.shape, x.dtype, layout(x)) == (y.shape, y.dtype, layout(y))
+
+
+def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
+    """Whether a group has done with the operand x when it writes y."""
+    steps = fused.body.instructions
+    reads = [i for i, step in enumerate(steps) if x in step.inputs]
+    writes = [i for i, step in enumerate(steps) if y in step.outputs]
+    return max(reads) <= writes[0]
+
+
+def _place(storages: list[Storage]) -> tuple[int, ...]:
+    """Give storages of the arena their slots, the tightest that is free; the sizes of the slots."""
+    sizes: list[int] = []
+    free_from: list[int] = []
+    for storage in sorted((s for s in storages if not s.output), key=lambda s: s.first):
+        size = storage.like.nbytes
+        free = [slot for slot, step in enumerate(free_from) if step < storage.first]
+        # The smallest that is large enough; else the largest, which grows.
+        slot = min(free, key=lambda s: (sizes[s] < size, abs(sizes[s] - size)), default=None)
+        if slot is None or sizes[slot] > 8 * size or sizes[slot] < size / 8:
+            slot = len(sizes)
+            sizes.append(0)
+            free_from.append(-1)
+        sizes[slot] = max(sizes[slot], size)
+        free_from[slot] = storage.last
+        storage.slot = slot
+    return tuple(sizes)

@@ -1,0 +1,1 @@
+"""Recording: a function becomes a graph."""

@@ -1,0 +1,28 @@
+"""Functions without a closure: traced values that a function reaches through its closure become arguments, by recording it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ... import tree as trees
+from ...core import Tracer
+from ..graph import evaluate
+from .examples import example_of, of_leaves
+from .record import record
+
+
+def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """`(pure, captured)`: `pure(captured, *args)` is `function(*args)`, with `captured` for the traced values in its closure.
+
+    Where there are none, `pure` is the function as it stands; else it is what was recorded, for args like these.
+    """
+    leaves, treedef = trees.flatten(args)
+    examples = [example_of(leaf) for leaf in leaves]
+    if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(function(*trees.unflatten(treedef, examples)))):
+        return (lambda captured, *args: function(*args)), ()
+    flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
+    made = record(flat, examples, getattr(function, "__name__", "function"))
+
+    def pure(captured: Any, *args: Any) -> Any:
+        return trees.unflatten(structure[0], evaluate(made.graph, (*trees.leaves(args), *captured)))
+
+    return pure, made.captures

@@ -1,0 +1,76 @@
+"""Plain examples for traced values, variables for examples, and functions of leaves for functions of trees."""
+
+import keyword
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import tree as trees
+from ...core import Tracer
+from ...core.batch import BatchTracer
+from ...devices import array_module, parse_device
+from ..graph import Variable
+
+
+def example_of(value: Any) -> Any:
+    """A plain value like the one that is traced; of a batch, its first member."""
+    if isinstance(value, BatchTracer):
+        batch = example_of(value.value)
+        return batch[0] if len(batch) else np.zeros_like(batch, shape=batch.shape[1:])
+    return example_of(value.value) if isinstance(value, Tracer) else value
+
+
+def variable_of(value: Any) -> Variable:
+    """The variable that stands for values like this plain one."""
+    if not hasattr(value, "dtype"):
+        return Variable((), np.dtype(type(value)), None, "number")
+    if isinstance(value, np.generic):
+        return Variable((), value.dtype, None, "scalar")
+    device = "cpu" if array_module(value) is np else f"gpu:{value.device.id}"
+    return Variable(tuple(value.shape), value.dtype, tuple(value.strides), "array", device)
+
+
+def of_leaves(
+    function: Callable[[Any], Any], treedef: Any, leaves: Sequence[Any], places: Iterable[int]
+) -> tuple[Callable[..., list[Any]], list[Any]]:
+    """`function(tree)` as a function of the leaves at `places`, the others as they are, that gives the leaves of the result.
+
+    With a list that holds the structure of the result once the function has run.
+    """
+    structure: list[Any] = []
+
+    def flat(*given: Any) -> list[Any]:
+        full = list(leaves)
+        for place, value in zip(places, given, strict=True):
+            full[place] = value
+        outputs, out_def = trees.flatten(function(trees.unflatten(treedef, full)))
+        structure.append(out_def)
+        return outputs
+
+    return flat, structure
+
+
+def identifier(text: str) -> str:
+    """`text` as a name of Python."""
+    word = "".join(c if c.isalnum() else "_" for c in text).strip("_")
+    return word if word.isidentifier() and not keyword.iskeyword(word) else f"f_{word}"
+
+
+def ones_like(variable: Variable) -> Any:
+    """An example for a variable: ones, laid out in memory as it is."""
+    if variable.kind == "number":
+        return variable.dtype.type(1).item()
+    if variable.kind == "scalar":
+        return variable.dtype.type(1)
+    shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
+    if (index := parse_device(variable.device)) is not None:  # where a layout changes nothing but the time that an operation takes
+        with sys.modules["cupy"].cuda.Device(index):
+            return sys.modules["cupy"].ones(shape, variable.dtype)
+    if not variable.size or any(s % itemsize for s in strides):
+        return np.ones(shape, variable.dtype)
+    spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    before, after = -sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans)
+    memory = np.ones((before + after) // itemsize + 1, variable.dtype)
+    return np.ndarray(shape, variable.dtype, memory, before, strides)

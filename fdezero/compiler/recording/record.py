@@ -1,0 +1,227 @@
+"""Recording by example: a function runs for real, on tracers that write down every operation they meet."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, cast
+
+import attrs
+import numpy as np
+
+from ...core import Region, Tracer
+from ...core.batch import BatchTracer
+from ...core.lines import Line, Placed, user_frame, user_line
+from ...core.tracer import Level, tracers_of
+from ...errors import TraceError, describe
+from ...transforms import vmap
+from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
+from .examples import example_of, identifier, variable_of
+
+
+class RecordTracer(Tracer):
+    """A value of the first run, and what it is called in the program."""
+
+    __slots__ = ("atom", "line")
+
+    def __init__(self, level: Level, value: Any, atom: Atom, line: Line | None = None) -> None:
+        self.level = level
+        self.value = value
+        self.atom = atom
+        self.line = line
+
+    def rule(self, operation: Any) -> Any:
+        return Placed(operation, self.line)
+
+    def _refuse_number(self, what: str) -> NoReturn:
+        frame = user_frame()
+        raise TraceError(
+            f"{what} of a value {describe(self)} that {self.level.name} records, at {frame.f_code.co_filename}, line {frame.f_lineno}: "
+            "the program is recorded once, and the value is another in every call. Choose by fd.numpy.where(condition, a, b) or "
+            'fd.cond; make it a static argument, fd.compile(f, static=("name",)), if it is a setting; or do this outside of the '
+            "compiled function, with what it returns."
+        )
+
+    def __bool__(self) -> bool:
+        self._refuse_number("the truth (if, while, and, or, not)")
+
+    def __index__(self) -> int:
+        self._refuse_number("the number (range(), an index of a list, a shape)")
+
+    def __iter__(self) -> Any:
+        if len(self.shape) < 2:  # rows are arrays again: they may be unpacked, as in `key, other = split(key)`
+            self._refuse_number("iteration over the values")
+        return super().__iter__()
+
+    def __format__(self, spec: str) -> str:
+        return f"<{describe(self)}, recorded by {self.level.name}>"
+
+
+class Recorder(Level):
+    """The level that writes down what is done to its tracers, and to the constants they meet."""
+
+    shows_values = False
+    __slots__ = ("captures", "constants", "instructions")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.instructions: list[Instruction] = []
+        self.constants: dict[int, Constant] = {}
+        self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels that a closure brought
+
+    def input(self, value: Any) -> RecordTracer:
+        return RecordTracer(self, value, variable_of(value))
+
+    def atom(self, value: Any) -> Atom:
+        """What `value` is called in the program: a variable if it was recorded, else a constant."""
+        if isinstance(value, Tracer):
+            if self.owns(value):
+                return cast(RecordTracer, value).atom
+            for captured, variable in self.captures:
+                if captured is value:
+                    return variable
+            variable = variable_of(example_of(value))
+            self.captures.append((value, variable))
+            return variable
+        known = self.constants.get(id(value))
+        if known is None:
+            known = self.constants[id(value)] = Constant(value)  # which keeps the value alive, and with it its id
+        return known
+
+    def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        atoms = tuple([self.atom(arg) for arg in args])
+        values = [self.example(arg) for arg in args]
+        y = primitive(*values, **params)
+        output = variable_of(y)
+        line = user_line()
+        self.instructions.append(Instruction(primitive, atoms, params, (output,), line, alias_of(y, values)))
+        return RecordTracer(self, y, output, line)
+
+    def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = [self.example(leaf) for leaf in leaves]
+        if region.composed:
+            made = record(region.run, values, region.name)
+            if made.captures:  # traced values that it reaches through its closure belong to this run alone, and so does its rule
+                region, leaves = _Closed(region.name, made.graph), (*leaves, *made.captures)
+            else:
+                region = _Composed(region, made.graph)
+            outputs = made.outputs
+        else:
+            outputs = region(*values)
+        atoms = tuple([self.atom(leaf) for leaf in leaves])
+        variables = tuple([variable_of(y) for y in outputs])
+        self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
+        return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
+
+    def example(self, arg: Any) -> Any:
+        """The value of the first run; of what another level traces, a plain one like it."""
+        return arg.value if self.owns(arg) else example_of(arg)
+
+
+class _Composed(Region):
+    """A region with its own rules, and the program that computes it."""
+
+    def __init__(self, region: Region, graph: Graph) -> None:
+        self.name, self.graph = region.name, graph
+        self.forward, self.backward = region.forward, region.backward  # type: ignore[method-assign]
+        self.push, self.batched = region.push, region.batched  # type: ignore[method-assign]
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, leaves)
+
+    steps = run
+
+
+class _Closed(Region):
+    """The program of a region whose rule knows traced values by its closure: computed and batched, but not differentiated."""
+
+    def __init__(self, name: str, graph: Graph) -> None:
+        self.name, self.graph = name, graph
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, leaves)
+
+    steps = run
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
+        raise TraceError(
+            f"{self.name} reaches a recorded value through its closure, where the derivative that was given for it does not see it. Give "
+            "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
+        )
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
+        self.forward((), leaves)
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.run, tuple([0 if my else None for my in mine]))
+        return lambda *leaves: _Closed(self.name, record(mapped, map(example_of, leaves), self.name).graph)(*leaves)
+
+
+def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """Results of a loop or a branch, copied where they look into what it was given: that memory is written again."""
+    given = {id(_owner(leaf)) for leaf in leaves if hasattr(leaf, "strides") and not isinstance(leaf, np.generic)}
+    return tuple([y.copy() if isinstance(y, np.ndarray) and id(_owner(y)) in given else y for y in results])
+
+
+def is_recorded(leaf: Any) -> bool:
+    """Whether a value, or what it traces, is being recorded."""
+    return any(isinstance(tracer, RecordTracer) for tracer in tracers_of(leaf))
+
+
+def is_structured(leaf: Any) -> bool:
+    """Whether the truth of a value is not known while the function runs: it is recorded, or batched."""
+    return any(isinstance(tracer, BatchTracer | RecordTracer) for tracer in tracers_of(leaf))
+
+
+def runs_as_written(leaf: Any) -> bool:
+    """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
+    return any(isinstance(tracer, RecordTracer) or tracer.level.sees_all for tracer in tracers_of(leaf))
+
+
+def alias_of(y: Any, values: Sequence[Any]) -> int | None:
+    """The number of the value that the array `y` looks into, if any."""
+    if not hasattr(y, "strides") or isinstance(y, np.generic):
+        return None
+    for i, value in enumerate(values):
+        if value is y:
+            return i
+        if y.base is not None and hasattr(value, "strides") and y.size and _owner(value) is _owner(y):
+            return i
+    return None
+
+
+def _owner(array: Any) -> Any:
+    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
+        array = array.base
+    return array
+
+
+@attrs.frozen(eq=False)
+class Record:
+    """What a recording gave: the program, and the values it computed on the way.
+
+    `captures` are traced values of transforms around the recording, whose variables follow the leaves' among the inputs.
+    """
+
+    graph: Graph
+    outputs: tuple[Any, ...]
+    captures: tuple[Tracer, ...] = ()
+
+
+def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
+    """Run `function(*leaves) -> a sequence of leaves` on plain arrays and numbers, and write it down."""
+    recorder = Recorder(name)
+    traced = [recorder.input(leaf) for leaf in leaves]
+    try:
+        outputs = tuple(function(*traced))
+        atoms = tuple([recorder.atom(y) for y in outputs])
+        values = tuple([recorder.example(y) for y in outputs])
+    finally:
+        recorder.alive = False
+    inputs = [cast(Variable, t.atom) for t in traced]
+    captured = [variable for _, variable in recorder.captures]
+    graph = Graph(
+        identifier(name),
+        (*inputs, *captured),
+        tuple(recorder.instructions),
+        atoms,
+        (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
+    )
+    return Record(graph, values, tuple([tracer for tracer, _ in recorder.captures]))

@@ -1,0 +1,1 @@
+"""What generated programs run on: memory and blocks."""

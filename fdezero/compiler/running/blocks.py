@@ -1,0 +1,124 @@
+"""What generated programs run on: memory of a given layout, outputs that are written again when nobody holds them, blocks."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from .memory import Shape
+
+CACHE = 1 << 21  # bytes of operands and temporaries that go through a group at a time
+FEWEST = 128  # entries of a block, for NumPy sums up so many at once
+SHARE = 1 << 20  # entries from which a second thread pays
+
+
+class Blocks:
+    """A group of elementwise operations, run block by block: `blocks(*operands)`.
+
+    `function(*operands, *temporaries)` computes one block. `sliced` tells which operands are cut into blocks, the others
+    being whole in each; `order` turns them so that their entries follow each other, for blocks that are stretches of memory.
+    `width` are the bytes of one entry in all arrays that are cut.
+    A group that ends in a sum returns it: its blocks are the halves of halves that NumPy's pairwise summation makes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        shape: Shape,
+        sliced: Sequence[bool],
+        temporaries: Sequence[Any],
+        width: int,
+        threads: int,
+        order: Shape | None = None,
+        total: bool = False,
+    ) -> None:
+        size = int(np.prod(shape, dtype=np.int64))
+        self.function, self.sliced, self.order, self.total = function, tuple(sliced), order, total
+        self.length, self.rest = (size, ()) if order is not None else (shape[0], tuple(shape[1:]))
+        count = max(1, min(threads, size // SHARE))
+        # Threads meet at the interpreter's lock after every operation: larger blocks let them meet less often.
+        block = max(1, max(FEWEST, (CACHE if count == 1 else 2 * CACHE) // width) * self.length // size)
+        self.bounds = halves(0, self.length, block) if total else even(self.length, block)
+        cuts = [len(self.bounds) * i // count for i in range(count + 1)]
+        self.parts = [self.bounds[a:b] for a, b in itertools.pairwise(cuts)]
+        longest = max(stop - start for start, stop in self.bounds)
+        self.temporaries = [[np.empty((longest, *self.rest), dtype) for dtype in temporaries] for _ in self.parts]
+
+    def __call__(self, *operands: Any) -> Any:
+        if self.order is not None:
+            operands = tuple([x.transpose(self.order).reshape(-1) if cut else x for x, cut in zip(operands, self.sliced, strict=True)])
+        if len(self.parts) == 1:
+            sums = self._run(operands, self.parts[0], self.temporaries[0])
+        else:
+            others = [WORKERS.submit(self._quietly, operands, *work) for work in zip(self.parts[1:], self.temporaries[1:], strict=True)]
+            try:
+                sums = self._run(operands, self.parts[0], self.temporaries[0])
+            finally:  # an exception must not leave threads that write while the next call runs
+                wait(others)
+            for future in others:
+                sums += future.result()
+        return add_halves(iter(sums), 0, self.length, max(stop - start for start, stop in self.bounds)) if self.total else None
+
+    def _quietly(self, *work: Any) -> list[Any]:
+        with np.errstate(all="ignore"):
+            return self._run(*work)
+
+    def _run(self, operands: Sequence[Any], bounds: Iterable[tuple[int, int]], temporaries: list[np.ndarray]) -> list[Any]:
+        function, pairs, sums = self.function, list(zip(operands, self.sliced, strict=True)), []
+        length = len(temporaries[0]) if temporaries else 0
+        for start, stop in bounds:
+            scratch = temporaries if stop - start == length else [t[: stop - start] for t in temporaries]
+            sums.append(function(*[x[start:stop] if cut else x for x, cut in pairs], *scratch))
+        return sums
+
+
+def even(length: int, block: int) -> list[tuple[int, int]]:
+    """The bounds of blocks of nearly one size."""
+    count = -(-length // block)
+    cuts = [length * i // count for i in range(count + 1)]
+    return list(itertools.pairwise(cuts))
+
+
+def halves(start: int, length: int, block: int) -> list[tuple[int, int]]:
+    """The bounds of blocks of at most `block`, cut as NumPy's pairwise summation cuts: in halves, at multiples of 8."""
+    if length <= block:
+        return [(start, start + length)]
+    half = length // 2 - length // 2 % 8
+    return [*halves(start, half, block), *halves(start + half, length - half, block)]
+
+
+def add_halves(sums: Any, start: int, length: int, block: int) -> Any:
+    """The sums of the blocks of `halves`, added in the order of pairwise summation."""
+    if length <= block:
+        return next(sums)
+    half = length // 2 - length // 2 % 8
+    first = add_halves(sums, start, half, block)
+    return first + add_halves(sums, start + half, length - half, block)
+
+
+def available_threads() -> int:
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Workers:
+    """Threads for blocks, started when first needed; a forked child starts its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pool: ThreadPoolExecutor | None = None
+        self.process = 0
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        with self.lock:
+            if self.pool is None or self.process != os.getpid():
+                self.pool = ThreadPoolExecutor(available_threads(), "fdezero")
+                self.process = os.getpid()
+        return self.pool.submit(function, *args)
+
+
+WORKERS = _Workers()

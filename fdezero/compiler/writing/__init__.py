@@ -1,0 +1,1 @@
+"""Writing: a planned graph becomes source, of Python, CUDA or C++."""

@@ -1,0 +1,376 @@
+"""Writing source: a planned graph as the in-place program that a careful person would have written by hand."""
+
+import itertools
+import keyword
+import operator
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...core import Primitive, Region
+from ...ops import shape as shapes
+from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from ..passes.views import read_only
+from ..planning.fuse import Fused, is_number
+from ..planning.plan import Places, Plan, Storage, is_written
+from ..running import blocks, memory
+from . import kernels, loops
+
+SYMBOLS = {
+    operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//", operator.mod: "%",
+    operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
+    operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
+}  # fmt: skip
+OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")  # what a program calls its memory and helpers
+SMALL = 1 << 9  # entries below which the calls themselves take most of the time
+EXACT = 1 << 11  # integers below it are numbers of every floating dtype
+VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
+    shapes.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
+    shapes.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
+    shapes.broadcast: lambda x, params, y: f"xp.broadcast_to({x}, {y.shape})",
+    shapes.slice_axes: lambda x, params, y: f"{x}[{_index(params['index'])}]",
+}
+
+
+def _full_order(perm: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return (*range(ndim - len(perm)), *[axis + ndim for axis in perm])
+
+
+def _index(index: tuple[Any, ...]) -> str:
+    return ", ".join(["...", *[_entry(entry) for entry in index]])
+
+
+def _entry(entry: Any) -> str:
+    if not isinstance(entry, tuple):
+        return str(entry)
+    start, stop, step = ["" if part is None else str(part) for part in entry]
+    return f"{start}:{stop}" + (f":{step}" if step else "")
+
+
+class Emitter:
+    """Writes one program. `build` are the lines that run once, `body` those of every call; `namespace` what they refer to."""
+
+    def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
+        self.graph, self.plan, self.threads = graph, plan, threads
+        self.on_gpu = is_on_gpu(graph)
+        self.xp = "np"  # the module that computes the instruction that is written now
+        self.over = kernels.written_over(graph) if self.on_gpu else {}
+        self.kernels: dict[tuple[str, ...], str] = {}  # by their text
+        self.namespace: dict[str, Any] = {"np": np, "memory": memory.memory, "array": memory.array, "Outputs": memory.Outputs}
+        self.names: dict[Atom, str] = {}
+        self.taken: set[str] = set()  # by the inputs, which bear the names of the user's arguments
+        self.build: list[str] = []
+        self.body: list[str] = []
+        self.loops: list[str] = []  # the functions in C++
+        self.groups = itertools.count()
+        self.static: set[Atom] = set()  # what exists once, before any call
+        self.outputs: list[Storage] = []
+        self.shown: dict[Any, str] = {}
+
+    # Names
+
+    def name(self, atom: Atom) -> str:
+        if isinstance(atom, Constant):
+            return self.constant(atom)
+        return self.names[atom]
+
+    def constant(self, atom: Constant) -> str:
+        value = atom.value
+        # Not a complex number, whose text loses the sign of a zero: -1j is written (-0-1j), which is 0 - 1j.
+        if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
+            return f"({value!r})" if repr(value).startswith("-") else repr(value)
+        moved = self.xp == "cp" and isinstance(value, np.ndarray)
+        key = (atom.key, moved)
+        if key not in self.shown:
+            self.shown[key] = name = f"c{len(self.shown)}"
+            if moved:  # once: it would be copied to the GPU in every call
+                self.build.append(f"{name} = cp.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
+            else:
+                self.shown[key] = self.keep(name, value, str(atom))
+        return self.shown[key]
+
+    def keep(self, name: str, value: Any, comment: str) -> str:
+        """A name for a value that has no text."""
+        while name in self.taken or (name in self.namespace and self.namespace[name] is not value):
+            name += "_"
+        if name not in self.namespace:
+            self.namespace[name] = value
+            if comment:
+                self.build.append(f"# {name}: {comment}")
+        return name
+
+    def literal(self, value: Any) -> str:
+        if isinstance(value, np.dtype):
+            return f"np.dtype({self.type_of(value)})"
+        if isinstance(value, tuple):
+            return f"({', '.join(map(self.literal, value))}{',' if len(value) == 1 else ''})"
+        if value is None or type(value) in (int, bool, str, float):
+            return repr(value)
+        return self.keep("parameter", value, f"{type(value).__name__}")
+
+    def type_of(self, dtype: np.dtype[Any]) -> str:
+        plain = dtype.isbuiltin and dtype.isnative and dtype.kind in "biufc"
+        return f"np.{dtype.name}" if plain else self.keep("dtype", dtype, str(dtype))
+
+    # The program
+
+    def write(self) -> str:
+        graph = self.graph
+        taken = self.taken
+        for variable, given in zip(graph.inputs, graph.names, strict=True):
+            plain = given.isidentifier() and not keyword.iskeyword(given) and not OWN_NAMES.fullmatch(given)
+            name = given if plain else f"x_{given}"
+            while name in taken or name in self.namespace:
+                name += "_"
+            taken.add(name)
+            self.names[variable] = name
+        self._arrays()
+        counter = 0
+        for instruction in graph.instructions:
+            for variable in instruction.outputs:
+                self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
+                counter += 1
+        dying = self._dying() if self.on_gpu else {}
+        for number, instruction in enumerate(graph.instructions):
+            computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
+            self.xp = "cp" if computed and instruction.output.device != "cpu" else "np"
+            self._instruction(instruction)
+            if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
+                self.body.append(f"del {', '.join(names)}")
+        self.xp = "np"
+        arguments = ", ".join(self.names[v] for v in graph.inputs)
+        returned = ", ".join([self._returned(atom) for atom in graph.outputs])
+        if self.loops:
+            self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
+        called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
+        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
+        lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
+        lines += ["", f"    def {called}({arguments}):"]
+        if self.outputs:
+            lines.append("        outputs = results.take()")
+            lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
+            self.build_outputs(lines)
+        lines += [f"        {line}" for line in self.body]
+        lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {called}", ""]
+        return "\n".join(lines)
+
+    def _dying(self) -> dict[int, list[Variable]]:
+        """The arrays on the GPU that the program itself makes, by the number of the instruction that needs them last.
+
+        Forgotten there, their memory serves the next results: CuPy's pool hands it out again.
+        """
+        last: dict[Atom, int] = {}
+        for number, instruction in enumerate(self.graph.instructions):
+            last.update(dict.fromkeys((*instruction.inputs, *instruction.outputs), number))
+        dying: dict[int, list[Variable]] = {}
+        for variable, number in last.items():
+            kept = variable in self.graph.inputs or variable in self.graph.outputs
+            if isinstance(variable, Variable) and not kept and variable.kind == "array":
+                dying.setdefault(number, []).append(variable)
+        return dying
+
+    def _fresh(self, name: str, taken: set[str]) -> str:
+        while name in taken:
+            name += "_"
+        return name
+
+    def build_outputs(self, lines: list[str]) -> None:
+        specs = [f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
+        where = lines.index("")
+        lines[where:where] = ["    results = Outputs([", *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)], "    ])"]
+
+    def _arrays(self) -> None:
+        """The names of the memory that results are written into."""
+        for slot, size in enumerate(self.plan.slots):
+            self.build.append(f"m{slot} = memory({size})")
+        made: dict[Any, str] = {}
+        for variable, storage in self.plan.storages.items():
+            if storage.output:
+                if storage not in self.outputs:
+                    self.outputs.append(storage)
+                self.names[variable] = f"o{self.outputs.index(storage)}"
+                continue
+            like = storage.like
+            key = (storage.slot, like.shape, like.dtype, like.strides)
+            if key not in made:
+                made[key] = f"b{len(made)}"
+                self.build.append(f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.type_of(like.dtype)}, {like.strides})")
+            self.names[variable] = made[key]
+            self.static.add(variable)
+
+    def _returned(self, atom: Atom) -> str:
+        """What is handed out for an output: for memory that is written again, its read-only view."""
+        root = self.plan.roots.get(atom, atom)
+        storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
+        if storage is None:
+            fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == "cpu"
+            return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
+        handed = f"outputs.handed[{self.outputs.index(storage)}]"
+        chain = []
+        while atom is not root:
+            maker = next(i for i in self.graph.instructions if atom in i.outputs)
+            chain.append(maker)
+            atom = maker.inputs[maker.alias or 0]
+        for maker in reversed(chain):
+            handed = self._call(maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)])
+        return handed
+
+    def _instruction(self, instruction: Instruction) -> None:
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
+            self._kernel(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "loops":
+            self._loops(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Fused):
+            self._fused(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Region):
+            self._region(instruction)
+            return
+        y, names = instruction.output, self._operands(instruction)
+        comment = f"  # {y.shape} {y.dtype}" + (f", {instruction.line}" if instruction.line else "")
+        if is_written(instruction):
+            self.body.append(self._call(instruction, self.names[y], names) + comment)
+        elif instruction.alias is not None and all(isinstance(a, Constant) or a in self.static for a in instruction.inputs):
+            self.static.add(y)
+            self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+        else:
+            self.body.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+
+    def _operands(self, instruction: Instruction) -> list[str]:
+        """The names of the operands. A number beside small arrays is made an array once: NumPy takes longer for that than for the rest."""
+        y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
+        ufunc = ufunc_of(instruction.operation) if is_written(instruction) and self.xp == "np" else None
+        if ufunc is None or ufunc.nin != 2 or ufunc is np.ldexp or y.size >= SMALL:
+            return names
+        dtypes = {atom.dtype for atom in instruction.inputs if atom.kind != "number"}
+        for i, atom in enumerate(instruction.inputs):
+            if isinstance(atom, Constant) and type(atom.value) in (int, float) and abs(atom.value) < EXACT and len(dtypes) == 1:
+                dtype = next(iter(dtypes))
+                if dtype.kind == "f" and dtype.isnative:
+                    names[i] = self._number(atom.value, dtype)
+        return names
+
+    def _number(self, value: float, dtype: np.dtype[Any]) -> str:
+        """The name of a number as an array without axes."""
+        key = ("number", repr(value), dtype)
+        if key not in self.shown:
+            self.shown[key] = f"k{sum(isinstance(k, tuple) and k[0] == 'number' for k in self.shown)}"
+            self.build.append(f"{self.shown[key]} = np.array({value!r}, {self.type_of(dtype)})")
+        return self.shown[key]
+
+    def _call(self, instruction: Instruction, out: str | None, names: list[str]) -> str:
+        """The text of an operation on operands with these names, into the array `out` if there is one."""
+        operation, params = instruction.operation, instruction.params
+        assert isinstance(operation, Primitive)
+        ufunc = ufunc_of(operation)
+        if out is not None and ufunc is not None:
+            return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
+        if self.xp == "cp" and ufunc is not None and operation.impl not in SYMBOLS and hasattr(sys.modules["cupy"], ufunc.__name__):
+            return f"cp.{ufunc.__name__}({', '.join(names)})"
+        keywords = {name: self.literal(value) for name, value in params.items()}
+        if isinstance(operation.write, str) and (out is not None or (self.xp == "cp" and ", out={out}" in operation.write)):
+            form = operation.write if out is not None else operation.write.replace(", out={out}", "")
+            return form.format(*names, args=", ".join(names), out=out, **keywords).replace("xp.", f"{self.xp}.")
+        if out is not None:
+            function = self.keep(f"write_{operation.name}", operation.write, "")
+            return f"{function}({', '.join([out, *names, *[f'{k}={v}' for k, v in keywords.items()]])})"
+        if instruction.alias is not None and operation in VIEWS:
+            return VIEWS[operation](names[0], params, instruction.output).replace("xp.", f"{self.xp}.")
+        if operation.impl in SYMBOLS and len(names) == 2:
+            return f" {SYMBOLS[operation.impl]} ".join(names)
+        function = self.keep(operation.name, operation.impl, "")
+        return f"{function}({', '.join([*names, *[f'{k}={v}' for k, v in keywords.items()]])})"
+
+    def _region(self, instruction: Instruction) -> None:
+        function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
+        left = ", ".join(self.names[v] for v in instruction.outputs)
+        self.body.append(f"{left}, = {function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}")
+
+    def _kernel(self, instruction: Instruction, fused: Fused) -> None:
+        operands, text = kernels.write(fused.body)
+        if text not in self.kernels:
+            name = self.kernels[text] = f"kernel{len(self.kernels)}"
+            call = f'{name} = cp.ElementwiseKernel({text[0]}, """'
+            self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.options_of(fused.body)})']
+        into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
+        left = ", ".join(self.names[y] for y in instruction.outputs)
+        call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
+        self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _loops(self, instruction: Instruction, fused: Fused) -> None:
+        name = f"fused{next(self.groups)}"
+        operands, kinds, lines, length = loops.write(name, fused, self._is_steady)
+        self.loops += lines
+        function, total = self.keep("function", loops.function, ""), fused.total
+        threads = min(self.threads, max(1, fused.body.instructions[0].output.size // blocks.SHARE))
+        dtype = self.type_of(total.output.dtype) if total is not None else None
+        self.build.append(f"{name} = {function}(library, {name!r}, {kinds}, {length}, {threads}, {dtype})")
+        left = f"{self.names[total.output]} = " if total is not None else ""
+        forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
+        if "i" in kinds:
+            forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
+        given = []
+        for kind, atom in zip(kinds, operands, strict=True):
+            form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
+            given.append(form.format(self.name(atom)))
+        self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
+
+    def _is_steady(self, atom: Atom) -> bool:
+        """Whether an array lies in memory in every call as it was recorded: an input, a constant, memory of the program, or a view of it.
+
+        Not so the result of a branch, of which another may return an array of another layout, or a number; nor what is made of it.
+        """
+        root = self.plan.roots.get(atom, atom)
+        return isinstance(root, Constant) or root in self.graph.inputs or root in self.plan.storages
+
+    def _fused(self, instruction: Instruction, fused: Fused) -> None:
+        body, number = fused.body, next(self.groups)
+        held = dict.fromkeys(a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape)
+        whole = [v for v in body.inputs if is_number(v)]
+        sliced: list[Atom] = [*[v for v in body.inputs if not is_number(v)], *held]
+        flat = fused.mode == "flat"
+        cut = [flat or (len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0]) for v in sliced]
+        local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
+        local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
+        temporaries, lines = self._block(fused, local)
+        operands: list[Atom] = [*sliced, *body.outputs, *whole]
+        arguments = ", ".join([*[local[v] for v in operands], *[f"t{i}" for i in range(len(temporaries))]])
+        name = f"fused{number}"
+        self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
+        like = body.instructions[0].output
+        order = sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)) if flat else None
+        group = self.keep(f"blocks{number}", blocks.Blocks, "")
+        cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
+        dtypes = f"[{', '.join(map(self.type_of, temporaries))}]"
+        distinct = {self.name(v): v.dtype for v, is_cut in zip(operands, cuts, strict=True) if is_cut}
+        width = sum(dtype.itemsize for dtype in [*distinct.values(), *temporaries])
+        self.build.append(
+            f"run{number} = {group}({name}, {like.shape}, {cuts}, {dtypes}, {width}, {self.threads}, "
+            f"{tuple(order) if order is not None else None}, {fused.total is not None})"
+        )
+        left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
+        self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}")
+
+    def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
+        """The lines that compute one block, and the dtypes of the temporaries they need."""
+        steps, total = fused.body.instructions, fused.total
+        places = Places(fused, self.plan, local)
+        lines = []
+        for i, step in enumerate(steps):
+            if step.output not in local:
+                local[step.output] = places.take(i)
+            names = [local[a] if a in local else self.name(a) for a in step.inputs]
+            lines.append(self._call(step, local[step.output], names) + (f"  # {step.line}" if step.line else ""))
+        if total is not None:
+            lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
+        return places.temporaries, lines
+
+
+def is_on_gpu(graph: Graph) -> bool:
+    """Whether anything is computed on a GPU."""
+    return any(variable.device != "cpu" for instruction in graph.instructions for variable in instruction.outputs)

@@ -1,0 +1,90 @@
+"""checkpoint: a function whose values in between are computed again instead of kept."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import tree as trees
+from ..compiler.program import Program, program_of
+from ..compiler.recording.examples import example_of, of_leaves
+from ..compiler.recording.record import is_recorded, record
+from ..core import Region, Tracer
+from ..core.tape import TapeTracer
+from ..ops.shape import fence
+from ..transforms import jvp, vjp, vmap
+
+
+class _Checkpoint(Region):
+    """A program that a tape keeps nothing of but what it was given."""
+
+    def __init__(self, program: Program, first: tuple[Any, ...] | None) -> None:
+        self.name, self.graph, self.program, self.first = "checkpoint", program.graph, program, first
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.program.evaluate(*leaves) if self.first is None else self.first
+
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.program.evaluate(*leaves)
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        # The region again, so that a tape further out keeps nothing either.
+        return self(*leaves), list(leaves)
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        moving = [my and trees.is_differentiable(leaf) for my, leaf in zip(active, residuals, strict=True)]
+        seed = next(t for t in cotangents if trees.is_differentiable(t))
+        # The fence keeps the compiler from taking what was computed before, which is what was not to be kept.
+        again = [_behind(leaf, seed) for leaf in residuals]
+
+        def moved(*chosen: Any) -> tuple[Any, ...]:
+            rest = iter(chosen)
+            ys = self.program.evaluate(*[next(rest) if moves else x for x, moves in zip(again, moving, strict=True)])
+            return tuple([y for y in ys if trees.is_differentiable(y)])
+
+        given = tuple([t for t in cotangents if trees.is_differentiable(t)])
+        _, pullback = vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])
+        gradients = iter(pullback.transposed(given))
+        pullback.release()
+        return tuple([next(gradients) if moves else None for moves in moving])
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        values, moved = jvp(self.program.evaluate, tuple(leaves), tuple(tangents))
+        return values, tuple([t if trees.is_differentiable(y) else None for y, t in zip(values, moved, strict=True)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.program.evaluate, tuple([0 if my else None for my in mine]))
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            return _Checkpoint(program_of(mapped, [example_of(leaf) for leaf in leaves], "checkpoint"), None)(*leaves)
+
+        return run
+
+
+def _behind(leaf: Any, seed: Any) -> Any:
+    if not (is_recorded(leaf) or is_recorded(seed)) or not hasattr(leaf, "shape") or not leaf.shape:
+        return leaf
+    return fence(leaf, seed, ndim=len(leaf.shape), after=len(seed.shape))
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which reverse mode keeps the arguments alone, and computes the rest again on the way back.
+
+    Less memory for one more run forward, eagerly and within `fd.compile` alike; values that the function reaches through its
+    closure get their derivatives, too. Source: Griewank and Walther, ACM Trans. Math. Softw. 26 (2000) 19.
+    """
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = trees.flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
+        flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
+        name = getattr(function, "__name__", "checkpoint")
+        made = record(flat, [example_of(leaves[i]) for i in places], name)
+        inputs = [*[leaves[i] for i in places], *made.captures]
+        plain = not any(_below_a_tape(leaf) for leaf in inputs)
+        return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))
+
+    return checkpointed
+
+
+def _below_a_tape(leaf: Any) -> bool:
+    """Whether a value is traced by anything but one tape, so that the results of the recording are not its own."""
+    return isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer))

@@ -1,0 +1,145 @@
+"""`cond`, a branch chosen by a value, and `checkpoint`, which computes again in place of keeping."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..compiler.program import Program, program_of
+from ..compiler.recording.examples import example_of, of_leaves, ones_like
+from ..compiler.recording.record import Record, is_structured, owned, record
+from ..core import Region
+from ..core.cotangents import zeros_like
+from ..errors import DTypeError, ShapeError, describe
+from ..transforms import vmap
+from ..transforms.reverse import name_of
+from ..values import dtype_of, shape_of
+
+
+class Cond(Region):
+    """`yes(*leaves)` or `no(*leaves)` by the first leaf; both take all the others and give results of the same kinds."""
+
+    def __init__(self, yes: Program, no: Program) -> None:
+        self.name, self.yes, self.no = "cond", yes, no
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return owned((self.yes if leaves[0] else self.no).run(*leaves[1:]), leaves)
+
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        return (self.yes if leaves[0] else self.no)(*leaves[1:])
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
+        count = len(self.yes.graph.outputs)
+        examples = [example_of(leaf) for leaf in leaves[1:]]
+        saved = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
+
+        def padded(which: int) -> Program:
+            # Both branches save for both: zeros in the place of what the other one would save.
+            def run(*given: Any) -> tuple[Any, ...]:
+                results = rules[which][0](*given)
+                mine, other = results[count:], saved[1 - which]
+                return (*results[:count], *(mine if which == 0 else other), *(other if which == 0 else mine))
+
+            return program_of(run, examples, "cond_forward")
+
+        results = Cond(padded(0), padded(1))(*leaves)
+        return results[:count], (leaves[0], results[count:], rules)
+
+    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))) = residuals
+        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+        n = len(yes.graph.inputs) - len(given)
+        examples = [example_of(leaf) for leaf in (*saved, *given)]
+        of_yes = program_of(lambda *all_given: yes(*all_given[:n], *all_given[len(saved) :]), examples, "cond_backward")
+        of_no = program_of(lambda *all_given: no(*all_given[n:]), examples, "cond_backward")
+        gradients = iter(Cond(of_yes, of_no)(choice, *saved, *given))
+        return (None, *[next(gradients) if moves else None for moves in moving])
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        moved = [i for i, t in enumerate(tangents) if i and t is not None and trees.is_differentiable(example_of(leaves[i]))]
+        n = len(leaves) - 1
+
+        def pushed(branch: Program) -> Program:
+            def run(*given: Any) -> tuple[Any, ...]:
+                ts: list[Any] = [None] * n
+                for i, t in zip(moved, given[n:], strict=True):
+                    ts[i - 1] = t
+                ys, dys = branch.push(given[:n], ts)
+                return (*ys, *[zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)])
+
+            return program_of(run, [example_of(leaf) for leaf in given], "cond_jvp")
+
+        given = [*leaves[1:], *[tangents[i] for i in moved]]
+        results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
+        count = len(self.yes.graph.outputs)
+        floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
+        return results[:count], tuple([t if counts else None for t, counts in zip(results[count:], floating, strict=True)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        axes = tuple([0 if my else None for my in mine])
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            if mine[0]:  # each member has a choice of its own: both are computed
+
+                def both(choice: Any, *given: Any) -> tuple[Any, ...]:
+                    return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
+
+                return vmap(both, axes)(*leaves)
+            examples = [example_of(leaf) for leaf in leaves[1:]]
+            branches = [program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
+            return Cond(*branches)(*leaves)
+
+        return run
+
+
+def _zeros(atom: Any) -> Any:
+    if atom.kind != "array":
+        return atom.dtype.type(0)
+    if atom.device != "cpu":
+        return zeros_like(ones_like(atom))
+    return np.zeros(atom.shape, atom.dtype)
+
+
+def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
+    """`yes(*operands)` where `predicate`, a scalar, is true, `no(*operands)` otherwise: the same tree of the same kinds.
+
+    Eagerly only the one is called. Within `fd.compile` both are recorded, and one runs; under `vmap` over the predicate both
+    are computed, and each member takes its own. Both modes of differentiation go through the branch that is taken.
+
+    Raises StructureError, ShapeError or DTypeError where the results of the two differ.
+    """
+    name = name_of("cond", yes)
+    if shape_of(predicate) != ():
+        raise ShapeError(f"{name}: the predicate is a scalar, got {describe(predicate)}; entry by entry chooses fd.numpy.where.")
+    if not is_structured(predicate):
+        return (yes if predicate else no)(*operands)
+    leaves, treedef = trees.flatten(operands)
+    examples = [example_of(leaf) for leaf in leaves]
+
+    def recorded(branch: Callable[..., Any]) -> tuple[Record, Any]:
+        flat, structure = of_leaves(lambda args: branch(*args), treedef, leaves, range(len(leaves)))
+        made = record(flat, examples, name)
+        return made, trees.unflatten(structure[0], made.outputs)
+
+    made, results = zip(*map(recorded, (yes, no)), strict=True)
+    _check_alike(name, *results)
+    n, t = len(leaves), len(made[0].captures)
+    captures = [*made[0].captures, *made[1].captures]
+    more = [*examples, *[example_of(leaf) for leaf in captures]]
+    first, second = Program(made[0].graph), Program(made[1].graph)
+    of_yes = program_of(lambda *g: first(*g[: n + t]), more, name)
+    of_no = program_of(lambda *g: second(*g[:n], *g[n + t :]), more, name)
+    return trees.unflatten(trees.flatten(results[0])[1], Cond(of_yes, of_no)(predicate, *leaves, *captures))
+
+
+def _check_alike(name: str, yes: Any, no: Any) -> None:
+    if trees.flatten(yes)[1] != trees.flatten(no)[1]:
+        raise trees.structure_error(yes, no, f"the result of the first branch of {name}", "that of the second")
+    for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
+        text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
+        if shape_of(a) != shape_of(b):
+            raise ShapeError(f"{text}; shapes must agree.")
+        if dtype_of(a) != dtype_of(b):
+            raise DTypeError(f"{text}; dtypes must agree: .astype one of them.")

@@ -1,0 +1,119 @@
+"""`while_loop`: as many rounds as a condition wants, recorded as one operation with forward mode and a batched form."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..compiler.program import Program, program_of
+from ..compiler.recording.examples import example_of
+from ..compiler.recording.record import is_structured, owned, record
+from ..core import Region
+from ..core.cotangents import filled, zeros_like
+from ..errors import ShapeError, TraceError, describe
+from ..transforms import vmap
+from ..transforms.reverse import name_of
+from .scan import check_carry, repeated
+
+
+class While(Region):
+    """`while condition(*carry, *constants): carry = body(*carry, *constants)`; leaves: carry, constants; results: carry."""
+
+    def __init__(self, condition: Program, body: Program, carries: int) -> None:
+        self.name, self.condition, self.body, self.carries = "while_loop", condition, body, carries
+
+    def run(self, *leaves: Any) -> tuple[Any, ...]:
+        carry, constants = leaves[: self.carries], leaves[self.carries :]
+        while self.condition.run(*carry, *constants)[0]:
+            carry = self.body.run(*carry, *constants)
+        return owned(carry, leaves)
+
+    def steps(self, *leaves: Any) -> tuple[Any, ...]:
+        carry, constants = leaves[: self.carries], leaves[self.carries :]
+        while self.condition(*carry, *constants)[0]:
+            carry = self.body(*carry, *constants)
+        return carry
+
+    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        raise TraceError(
+            "while_loop has no reverse mode where it is compiled: how many rounds it takes is not known before. Use fd.scan with a "
+            "fixed length and fd.numpy.where, or forward mode, fd.jvp."
+        )
+
+    def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        c = self.carries
+        pairs = enumerate(zip(leaves, tangents, strict=True))
+        moving = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in pairs]
+        ts = filled(leaves, tangents, moving)
+        moved = [i for i in range(c) if moving[i]]
+        given = [*leaves[:c], *[ts[i] for i in moved], *leaves[c:], *[t for t in ts[c:] if t is not None]]
+        both, n = c + len(moved), len(leaves)
+
+        def parts(all_given: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+            xs = [*all_given[:c], *all_given[both : both + n - c]]
+            carried, rest = iter(all_given[c:both]), iter(all_given[both + n - c :])
+            return xs, [(next(carried) if i < c else next(rest)) if moving[i] else None for i in range(n)]
+
+        def round_forward(*all_given: Any) -> tuple[Any, ...]:
+            ys, dys = self.body.push(*parts(all_given))
+            return (*ys, *[zeros_like(ys[i]) if dys[i] is None else dys[i] for i in moved])
+
+        examples = [example_of(leaf) for leaf in given]
+        condition = program_of(lambda *g: self.condition(*parts(g)[0]), examples, "condition")
+        results = While(condition, program_of(round_forward, examples, "while_jvp"), both)(*given)
+        found = dict(zip(moved, results[c:], strict=True))
+        return results[:c], tuple([found.get(i) for i in range(c)])
+
+    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            c = self.carries
+            carry = [x if my else repeated(x, size) for x, my in zip(leaves[:c], mine[:c], strict=True)]
+            axes = tuple([0 if my or i < c else None for i, my in enumerate(mine)])
+
+            def chosen(*given: Any) -> tuple[Any, ...]:
+                going = self.condition.evaluate(*given)[0]
+                return tuple([np.where(going, new, old) for new, old in zip(self.body.evaluate(*given), given[:c], strict=True)])
+
+            given = [*carry, *leaves[c:]]
+            examples = [example_of(leaf) for leaf in given]
+            condition = program_of(lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition")
+            return While(condition, program_of(vmap(chosen, axes), examples, "while_vmap"), c)(*given)
+
+        return run
+
+
+def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """The carry after `while condition(carry): carry = body(carry)`; the carry keeps structure, shapes and dtypes.
+
+    Within `fd.compile` the loop is one operation, with forward mode and a batched form; a reverse mode has it eagerly only,
+    where it is a Python loop. Raises StructureError or ShapeError when the carry changes.
+    """
+    name = name_of("while_loop", body)
+    going = condition(carry)
+    if getattr(going, "shape", ()) != ():
+        raise ShapeError(f"{name}: the condition is a scalar, got {describe(going)}: say .any() or .all().")
+    while not any(map(is_structured, [going, *trees.leaves(carry)])):
+        if not going:
+            return carry
+        following = body(carry)
+        check_carry(name, carry, following)
+        carry = following
+        going = condition(carry)
+    return _structured(name, condition, body, carry)
+
+
+def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    check_carry(name, carry, body(carry))
+    leaves, treedef = trees.flatten(carry)
+    examples = [example_of(leaf) for leaf in leaves]
+    tested = record(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
+    made = record(lambda *given: trees.leaves(body(trees.unflatten(treedef, given))), examples, name)
+    # One list of constants for both: each program leaves aside what is the other's.
+    t, b, c = len(tested.captures), len(made.captures), len(leaves)
+    more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
+    whole, round_ = Program(tested.graph), Program(made.graph)
+    condition_program = program_of(lambda *g: whole(*g[: c + t]), [*examples, *more], "condition")
+    body_program = program_of(lambda *g: round_(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
+    results = While(condition_program, body_program, c)(*leaves, *tested.captures, *made.captures)
+    return trees.unflatten(treedef, results)

@@ -1,0 +1,46 @@
+"""Tangents and cotangents brought to the shape and the dtype of the values they belong to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..values import as_array
+
+
+def zeros_like(x: Any) -> Any:
+    """Zeros of the shape, dtype and device of `x`."""
+    return np.zeros_like(as_array(x))
+
+
+def filled(values: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
+    """The tangents of what moves, zeros where there are none; None for the rest."""
+    triples = zip(values, tangents, moving, strict=True)
+    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
+
+
+def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
+    if t.shape != shape:
+        if extra := len(t.shape) - len(shape):
+            t = t.sum(axis=tuple(range(extra)))
+        if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
+            t = t.sum(axis=axes, keepdims=True)
+        if t.shape != shape:
+            t = np.broadcast_to(t, shape)
+    return cast(t, dtype)
+
+
+def cast(t: Any, dtype: Any) -> Any:
+    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
+    if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
+        t = t.real
+    return t if dtype is None or t.dtype == dtype else t.astype(dtype)
+
+
+def match(tangent: Any, y: Any) -> Any:
+    """The tangent broadcast and cast to the shape and dtype of `y`: the one place that does so."""
+    shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
+    if getattr(tangent, "shape", ()) != shape:
+        tangent = np.broadcast_to(tangent, shape)
+    return tangent if dtype is None or getattr(tangent, "dtype", dtype) == dtype else cast(tangent, dtype)

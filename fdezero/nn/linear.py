@@ -1,0 +1,36 @@
+"""Single layers: Linear, Dropout, and Function, a layer without parameters."""
+
+import math
+from typing import Any, Self
+
+import numpy as np
+
+from .. import functions as F
+from .. import numpy as fnp
+from .. import random
+from ..errors import RangeError, describe
+from ..numpy.arguments import Array
+from ..tree import Module, module
+
+
+@module
+class Linear(Module):
+    """y = x @ W + b over the last axis: x (..., in_size) -> (..., out_size)."""
+
+    W: Array  # (in_size, out_size)
+    b: Array | None = None  # (out_size,)
+
+    @classmethod
+    def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
+        """W normal with variance 1 / in_size (LeCun et al., "Efficient backprop", 1998), b zero, on the key's device.
+
+        Raises RangeError for a size that is no whole number from 1 on.
+        """
+        for name, size in (("in_size", in_size), ("out_size", out_size)):
+            if not isinstance(size, int | np.integer) or size < 1:
+                raise RangeError(f"Linear: {name} is a whole number from 1 on, got {describe(size)}.")
+        W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
+        return cls(W, fnp.zeros_like(W[0]) if bias else None)
+
+    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+        return F.linear(x, self.W, self.b)

@@ -1,0 +1,142 @@
+"""Differences of neighbours, slopes, areas and interpolation along an axis."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, describe
+from ..ops import elementwise
+from . import reductions
+from .arguments import Array, as_array, beside, inexact, trailing_axis
+from .elementwise import astype
+from .indexing import getitem, take
+from .reductions import sum as sum_of
+from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
+from .sorting import searchsorted
+
+
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
+    """The n-th differences of neighbours along `axis`, of `prepend`, `x` and `append` together: x (..., m) -> (..., m - n)."""
+    x = as_array(x)
+    axis = trailing_axis(axis, x.ndim)
+    if n < 0:
+        raise ValueError(f"diff takes differences n >= 0 times, got n={n}.")
+    ends = [None if end is None else beside(end, x) for end in (prepend, append)]
+    one = tuple(1 if i == axis else m for i, m in enumerate(x.shape, -x.ndim))
+    before, after = ([] if end is None else [end if end.ndim else broadcast_to(end, one)] for end in ends)
+    if before or after:
+        x = concatenate([*before, x, *after], axis)
+    subtract = elementwise.not_equal if x.dtype == bool else elementwise.subtract
+    for _ in range(n):
+        x = subtract(slice_axis(x, axis, 1, None), slice_axis(x, axis, 0, max(0, x.shape[axis] - 1)))
+    return x
+
+
+def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Array:
+    """The differences of neighbours in the flattened array, between `to_begin` and `to_end`."""
+    y = diff(ravel(x))
+    before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
+    return concatenate([*before, y, *after])
+
+
+def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """The derivative along each axis (or `axis`) by central differences, one-sided of order `edge_order` at the ends.
+
+    `spacing` is a distance, or a distance or the coordinates (n,) for each axis. One array an axis, in a tuple unless it is
+    one; all of x's shape. Source: numpy.gradient.
+    """
+    x = inexact(x)
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
+    steps = list(spacing or [1.0])
+    if len(steps) == 1 and not np.ndim(steps[0]):
+        steps *= len(axes)
+    if len(steps) != len(axes):
+        raise ShapeError(f"gradient: {len(steps)} spacings for {len(axes)} axes.")
+    real = np.finfo(x.dtype).dtype
+    steps = [astype(beside(h, x), real) if isinstance(h, int | float) else beside(h, x) for h in steps]
+    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), h, edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
+    return slopes[0] if len(slopes) == 1 else tuple(slopes)
+
+
+def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
+    n = x.shape[-1]
+    if n <= edge_order or edge_order not in (1, 2):
+        raise ShapeError(f"gradient: an axis of {n} entries is too short for edge_order={edge_order}, which is 1 or 2.")
+    dtype = np.finfo(x.dtype).dtype  # a distance widens nothing
+    spacing = spacing if spacing.dtype == dtype else astype(spacing, dtype)
+    widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
+    rises = elementwise.divide(diff(x), widths)  # the slope between neighbours
+
+    def at(y: Array, i: int) -> Array:
+        return getitem(y, (..., slice(i, i + 1 or None)))
+
+    first, last = at(rises, 0), at(rises, -1)
+    if n > 2:
+        a, b = slice_axis(widths, -1, 0, -1), slice_axis(widths, -1, 1, None)
+        before, after = slice_axis(rises, -1, 0, -1), slice_axis(rises, -1, 1, None)
+        inner = (before * b + after * a) / (a + b)
+        if edge_order == 2:
+            first = first + (first - at(rises, 1)) * at(widths, 0) / (at(widths, 0) + at(widths, 1))
+            last = last + (last - at(rises, -2)) * at(widths, -1) / (at(widths, -1) + at(widths, -2))
+        return concatenate([first, inner, last], -1)
+    return concatenate([first, last], -1)
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
+    """The integral of `y` along `axis` by the trapezoidal rule, over the points `x`, or at a distance of `dx`: y (..., n) -> (...)."""
+    y = as_array(y)
+    axis = trailing_axis(axis, y.ndim)
+    if x is not None:
+        x = as_array(x)
+        dx = diff(x) if x.ndim == 1 else diff(x, axis=axis)
+        dx = reshape(dx, (*dx.shape, *[1] * (-axis - 1))) if x.ndim == 1 else dx
+    pairs = elementwise.add(slice_axis(y, axis, 1, None), slice_axis(y, axis, 0, -1))
+    return sum_of(elementwise.divide(elementwise.multiply(dx, pairs), 2.0), axis=axis)
+
+
+def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Array:
+    """`p` along `axis` without jumps greater than half a `period` (or `discont`), by adding multiples of the period."""
+    p = as_array(p)
+    if p.dtype.kind != "f":
+        p = astype(p, np.float64)
+    axis = trailing_axis(axis, p.ndim)
+    steps = elementwise.stop_gradient(diff(p, axis=axis))
+    half = elementwise.divide(period, 2)
+    wrapped = elementwise.subtract(elementwise.remainder(elementwise.add(steps, half), period), half)
+    wrapped = elementwise.where(
+        elementwise.logical_and(elementwise.equal(wrapped, elementwise.negative(half)), elementwise.greater(steps, 0)), half, wrapped
+    )
+    jumps = elementwise.less(elementwise.absolute(steps), half if discont is None else discont)
+    correction = reductions.cumsum(elementwise.where(jumps, 0, elementwise.subtract(wrapped, steps)), axis)
+    return concatenate([slice_axis(p, axis, 0, 1), elementwise.add(slice_axis(p, axis, 1, None), astype(correction, p.dtype))], axis)
+
+
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Array:
+    """The function through the points (`xp`, `fp`), both (n,), linear between them, at `x`; xp ascends.
+
+    `left` and `right` are the values outside, by default the first and the last. Differentiable in x, xp and fp.
+    """
+    x, xp, fp = as_array(x), as_array(xp), as_array(fp)
+    if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
+        raise ShapeError(f"interp expects points xp and fp along one axis, got {describe(xp)} and {describe(fp)}.")
+    if period is not None:
+        x, xp = elementwise.remainder(x, period), elementwise.remainder(xp, period)
+        order = reductions.argsort(xp)
+        xp, fp = take(xp, order), take(fp, order)
+        xp = concatenate([getitem(xp, slice(-1, None)) - period, xp, getitem(xp, slice(0, 1)) + period])
+        fp = concatenate([getitem(fp, slice(-1, None)), fp, getitem(fp, slice(0, 1))])
+        left = right = None
+    return _interpolate(x, xp, fp, left, right)
+
+
+def _interpolate(x: Array, xp: Array, fp: Array, left: Any, right: Any) -> Array:
+    n = xp.shape[0]
+    low = elementwise.maximum(elementwise.minimum(searchsorted(xp, x, "right") - 1, n - 2), 0)
+    high = elementwise.minimum(low + 1, n - 1)
+    start, width = take(xp, low), take(xp, high) - take(xp, low)
+    slope = (take(fp, high) - take(fp, low)) / elementwise.where(elementwise.equal(width, 0), 1, width)
+    y = slope * (x - start) + take(fp, low)
+    first, last = getitem(fp, 0), getitem(fp, -1)
+    y = elementwise.where(elementwise.greater(x, getitem(xp, -1)), last if right is None else right, y)
+    return elementwise.where(elementwise.less(x, getitem(xp, 0)), first if left is None else left, y)

@@ -1,0 +1,63 @@
+"""Comparisons of whole arrays, and tests of entries."""
+
+from typing import Any
+
+import numpy as np
+
+from ..core import Tracer
+from ..ops import elementwise
+from .arguments import Array, as_array
+from .elementwise import astype
+from .reductions import all as all_of
+
+
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
+    """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`. (...), (...) -> (...), bool."""
+    a, b = (astype(x, np.int8) if x.dtype == bool else x for x in (as_array(a), as_array(b)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = elementwise.less_equal(elementwise.absolute(elementwise.subtract(a, b)), atol + rtol * elementwise.absolute(b))
+    return elementwise.logical_or(elementwise.logical_and(near, elementwise.isfinite(b)), _equal(a, b, equal_nan))
+
+
+def _truth(x: Array) -> Any:
+    return x if isinstance(x, Tracer) else bool(x)
+
+
+def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether all entries are close, as isclose has it: (...), (...) -> bool."""
+    return _truth(all_of(isclose(a, b, rtol, atol, equal_nan)))
+
+
+def array_equal(a: Any, b: Any, equal_nan: bool = False) -> Any:
+    """Whether both have one shape and equal entries; NaN equals NaN with `equal_nan`."""
+    a, b = as_array(a), as_array(b)
+    return a.shape == b.shape and _truth(all_of(_equal(a, b, equal_nan)))
+
+
+def array_equiv(a: Any, b: Any) -> Any:
+    """Whether both, broadcast, have equal entries."""
+    a, b = as_array(a), as_array(b)
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        return False
+    return _truth(all_of(_equal(a, b, False)))
+
+
+def _equal(a: Array, b: Array, equal_nan: bool) -> Array:
+    same = elementwise.equal(a, b)
+    return (
+        elementwise.logical_or(same, elementwise.logical_and(elementwise.not_equal(a, a), elementwise.not_equal(b, b)))
+        if equal_nan
+        else same
+    )
+
+
+def isposinf(x: Any) -> Array:
+    """Where `x` is +inf."""
+    return elementwise.equal(as_array(x), np.inf)
+
+
+def isneginf(x: Any) -> Array:
+    """Where `x` is -inf."""
+    return elementwise.equal(as_array(x), -np.inf)

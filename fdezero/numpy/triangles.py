@@ -1,0 +1,88 @@
+"""Diagonals, triangles, grids and special products under NumPy's names."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..devices import array_module
+from ..errors import ImmutableError, ShapeError, describe
+from ..ops import elementwise
+from .arguments import Array, as_array
+from .elementwise import astype
+from .indexing import at
+from .joining import pad, resize
+from .products import diagonal
+from .reductions import mean
+from .shape import expand_dims, ravel, reshape
+
+
+def _masked(x: Any, k: int, upper: bool) -> Array:
+    x = as_array(x)
+    if x.ndim < 2:
+        raise ShapeError(f"a triangle is taken of a matrix, got {describe(x)}.")
+    mask = array_module(x).tri(x.shape[-2], x.shape[-1], k - 1 if upper else k, dtype=bool)
+    zero = False if x.dtype == bool else 0
+    return elementwise.where(mask, zero, x) if upper else elementwise.where(mask, x, zero)
+
+
+def tril(x: Any, k: int = 0) -> Array:
+    """The lower triangle: x (..., n, m) with zeros above the diagonal number `k`."""
+    return _masked(x, k, False)
+
+
+def triu(x: Any, k: int = 0) -> Array:
+    """The upper triangle: x (..., n, m) with zeros below the diagonal number `k`."""
+    return _masked(x, k, True)
+
+
+def diag(x: Any, k: int = 0) -> Array:
+    """The matrix with `x` (n,) on its diagonal number `k`, or that diagonal of a matrix x."""
+    x = as_array(x)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ShapeError(f"diag expects one or two axes, got {describe(x)}; the diagonals of more are fd.numpy.diagonal(x).")
+    n = x.shape[0] + abs(k)
+    on = array_module(x).eye(n, k=k, dtype=bool)
+    wide = pad(x, (0, abs(k))) if k else x
+    return elementwise.where(on, expand_dims(wide, 1) if k >= 0 else wide, False if x.dtype == bool else 0)
+
+
+def diagflat(x: Any, k: int = 0) -> Array:
+    """The matrix with the flattened `x` on its diagonal number `k`."""
+    return diag(ravel(x), k)
+
+
+def fill_diagonal(x: Any, value: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
+    """`x` (n, m), or of more axes of one length, with `value` on its diagonal; several values in turn, over and over.
+
+    With `wrap` the diagonal of a tall matrix begins again below. NumPy's writes into `x`: say `inplace=False`, as with JAX.
+    Raises ImmutableError without it, and ShapeError.
+    """
+    x = as_array(x)
+    if inplace:
+        raise ImmutableError(f"fill_diagonal would write into {describe(x)}. Write x = fd.numpy.fill_diagonal(x, value, inplace=False).")
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(f"fill_diagonal expects a matrix, or more axes of one length, got {describe(x)}.")
+    columns = x.shape[-1]
+    step = 1 + sum(math.prod(x.shape[i:]) for i in range(1, x.ndim))
+    places = range(0, x.size if wrap or x.ndim > 2 else min(x.size, columns * columns), step)
+    if not places:
+        return x
+    values = resize(value, len(places))
+    return reshape(at(ravel(x))[places.start : places.stop : step].set(values), x.shape)
+
+
+def i0(x: Any) -> Array:
+    """The modified Bessel function of the first kind and order 0, with derivatives of every order.
+
+    The mean of cosh(x cos t) over a quarter of the circle; the midpoint rule converges so fast for a periodic function that
+    64 points give every digit up to where the function overflows. Source: Abramowitz and Stegun 9.6.16.
+    """
+    x = as_array(x)
+    if x.dtype.kind != "f":
+        x = astype(x, np.float64)
+    angles = (np.arange(64) + 0.5) * (math.pi / 128)
+    nodes = array_module(x).asarray(np.cos(angles).astype(x.dtype))
+    return mean(elementwise.cosh(elementwise.multiply(expand_dims(x, -1), nodes)), axis=-1)
