@@ -9,7 +9,7 @@ import pytest
 
 import fdezero as fd
 
-from .strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
+from .devices.strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
 
 # Hypothesis has other defaults where a variable such as CI is set; these profiles are the same everywhere. No time is judged.
 COMMON = {

@@ -1,6 +1,6 @@
 """The one command: runs the benchmarks named on the command line, or all of them, with one thread.
 
-`python -m tests.benchmarks` prints tables; with `--write` it runs all and puts them into docs/benchmarks.md.
+`python -m tests.benchmarks` prints tables; with `--write` it runs all and puts them into docs/about/benchmarks.md.
 """
 
 import os
@@ -36,7 +36,7 @@ PARTS = {
     "memory": memory.run, "import": importing.run, "io": saving.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
-DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "about" / "benchmarks.md"
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,130 @@
+"""The documents: their code runs, and what it prints or raises is what they say. Run as a program, writes that anew."""
+
+import contextlib
+import doctest
+import io
+import linecache
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ERRORS, COMPILE = ROOT / "docs" / "reference" / "errors.md", ROOT / "docs" / "guides" / "compile.md"
+DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
+ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
+CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
+MISTAKE = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<message>.*?)```\n)?", re.DOTALL)
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def message_of(code: str, names: dict[str, object]) -> str:
+    """What the code raises, as a traceback ends, after its cause if it has one; nothing if it raises nothing."""
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "cupy", None)  # as on a machine without it
+            patch.setitem(linecache.cache, "train.py", (len(code), None, code.splitlines(keepends=True), "train.py"))
+            exec(compile(code, "train.py", "exec"), names)
+    except Exception as error:
+        return CAUSED.join(f"{type(e).__name__}: {e}\n" for e in (error.__cause__, error) if e)
+    return ""
+
+
+def shown_by(code: str, names: dict[str, object]) -> str:
+    """What a block of docs/guides/compile.md prints, or what it raises."""
+    name = match[1] if (match := re.match(r"# (\w+\.py)\n", code)) else "example.py"
+    printed = io.StringIO()
+    try:
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            patch.setitem(linecache.cache, name, (len(code), None, code.splitlines(keepends=True), name))
+            exec(compile(code, name, "exec"), names)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}\n"
+    return printed.getvalue()
+
+
+def with_messages(text: str, told: Callable[[str, dict[str, object]], str]) -> str:
+    """The document with what every block of code has to tell below it."""
+    names: dict[str, object] = {"__name__": "example"}
+
+    def shown(match: re.Match[str]) -> str:
+        if match["code"].startswith(ON_A_GPU):
+            return match[0]
+        message = told(match["code"], names)
+        return f"```python\n{match['code']}```\n" + (f"\n```text\n{message}```\n" if message else "")
+
+    return MISTAKE.sub(shown, text)
+
+
+def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    mistakes = list(MISTAKE.finditer(read(ERRORS)))
+    silent = [match["code"] for match in mistakes if match["message"] is None]
+    assert len(mistakes) > 10
+    assert len(silent) == 1, "only the first block, which sets the scene, raises nothing"
+    for match in mistakes:
+        assert message_of(match["code"], names) == (match["message"] or ""), match["code"]
+
+
+def test_the_chapter_on_compile_shows_what_its_code_prints() -> None:
+    names: dict[str, object] = {"__name__": "example"}
+    blocks = [match for match in MISTAKE.finditer(read(COMPILE)) if not match["code"].startswith(ON_A_GPU)]
+    assert len(blocks) == read(COMPILE).count("```python") - 1, "that one runs on a stand-in for a GPU, in test_compile_kernels_of_functions.py"
+    for match in blocks:
+        if match["code"].startswith(NATIVE) and shutil.which(os.environ.get("CXX", "c++")) is None:
+            continue
+        assert shown_by(match["code"], names).strip() == (match["message"] or "").strip(), match["code"]
+
+
+def test_all_other_python_is_a_session() -> None:
+    for path in DOCUMENTS:
+        assert path in (ERRORS, COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
+
+
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
+def test_sessions_print_what_they_say(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = read(ROOT / "docs" / document)
+    sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
+    assert "tour" not in document or len(sessions) > 5
+    assert len(sessions) == text.count("```pycon")
+    if sessions:
+        test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, document, document, 0)
+        report: list[str] = []
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
+        assert not report, "".join(report)
+
+
+def test_links_lead_somewhere() -> None:
+    paths = [ROOT / "README.md", ROOT / "tests" / "README.md", ROOT / ".github" / "CONTRIBUTING.md", *DOCUMENTS]
+    links = [(path, *link) for path in paths for link in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", read(path)) if "://" not in link[0]]
+    assert len(links) > 20
+    for path, target, section in links:
+        there = path.parent / target if target else path
+        assert there.exists(), f"{path.name} links to {target}"
+        titles = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", read(there), re.MULTILINE)]
+        assert not section or section in titles, f"{path.name} links to the section {section} of {there.name}"
+
+
+def test_every_document_is_in_the_index() -> None:
+    readme = read(ROOT / "README.md")
+    for path in DOCUMENTS:
+        assert f"](docs/{path.relative_to(ROOT / 'docs').as_posix()})" in readme, path.name
+
+
+if __name__ == "__main__":
+    for document, told in ((ERRORS, message_of), (COMPILE, shown_by)):
+        found = read(document)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            new = with_messages(found, told)
+        document.write_text(new, encoding="utf-8", newline="\n")
+        print(f"{document.relative_to(os.getcwd())}: {'written anew' if new != found else 'nothing new'}")

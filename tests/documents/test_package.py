@@ -1,0 +1,62 @@
+"""The package as its users get it: what importing it loads, what it exports, and that the README's code runs."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_import_loads_no_optional_dependency() -> None:
+    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'scipy', 'tqdm', 'torch', 'jax') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_all_is_what_users_see() -> None:
+    assert all(hasattr(fd, name) for name in fd.__all__)
+    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "control", "debugging", "solvers", "values"}
+    assert public == set(fd.__all__)
+
+
+def test_dir_shows_what_is_public() -> None:
+    assert sorted(dir(fd)) == sorted([*fd.__all__, "__version__"])
+    assert sorted(dir(fd.testing)) == sorted(fd.testing.__all__)
+    assert {"sum", "fft", "linalg", "float32", "at"} <= set(dir(fd.numpy))
+    assert {"reductions", "protocol", "round_to", "annotations"}.isdisjoint(dir(fd.numpy))
+
+
+@pytest.mark.parametrize("block", range(len(BLOCKS)))
+def test_readme_code_runs(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "readme", "np": np, "fd": fd}
+    code = BLOCKS[block].replace("loader.epoch(0)", "loader.epoch(0, start=len(loader) - 20)")
+    exec(compile(code, f"README block {block}", "exec"), names)
+    for name, value in list(names.items()):
+        if name.startswith("test_"):
+            value()  # type: ignore[operator]
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^command=\$\(grep -m 1 -E '(.*)' README\.md\)$", script, re.MULTILINE)
+    assert script.rstrip().endswith('eval "$command"')
+    assert re.findall(pattern, README, re.MULTILINE) == [
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
+    ]
+
+
+def test_version_and_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == fd.__version__
+    assert {re.split(r"[<>=]", name)[0] for name in project["dependencies"]} == {"numpy", "attrs", "optree"}
+    assert (ROOT / "docs" / "about" / "changelog.md").read_text(encoding="utf-8").count(f"## {fd.__version__}") == 1

@@ -1,0 +1,96 @@
+"""The types as users' checkers see them: mypy passes a training script, and finds the mistakes put into it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mypy", reason="mypy is not installed: it comes with the extra dev")
+
+ROOT = Path(__file__).parents[2]
+# Strict with the script; fdezero's own lines are as silent as those of an installed package.
+SETTINGS = "[mypy]\nstrict = true\n[mypy-fdezero.*]\nignore_errors = true\n"
+SCRIPT = '''
+from typing import Any, assert_type
+
+import numpy as np
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero import numpy as fnp
+from fdezero.data import DataLoader
+
+opt = optim.chain(optim.clip_by_global_norm(1.0), optim.adam(1e-3))
+
+
+@fd.module
+class Classifier(fd.Module):
+    body: nn.MLP
+    scale: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> Any:
+        return self.body(x) * self.scale
+
+
+def loss_fn(model: Classifier, x: np.ndarray, t: np.ndarray) -> Any:
+    return F.softmax_cross_entropy(model(x), t) + 1e-4 * fnp.sum(model.scale**2)
+
+
+@fd.compile(threads=1)
+def step(model: Classifier, state: Any, x: np.ndarray, t: np.ndarray) -> tuple[Classifier, Any, float]:
+    loss, grads = fd.value_and_grad(loss_fn)(model, x, t)
+    model, state = opt.step(model, grads, state)
+    return model, state, loss
+
+
+def main() -> None:
+    key = fd.random.key(0)
+    model = Classifier(nn.MLP.init(key, (4, 8, 3), activation=F.relu), np.ones(3, np.float32))
+    state = opt.init(model)
+    x, t = np.ones((12, 4), np.float32), np.zeros(12, np.int64)
+    loader = DataLoader((x, t), 4, key=key)
+    for epoch in range(2):
+        for x, t in loader.epoch(epoch):
+            model, state, loss = step(model, state, x, t)
+            assert_type(loss, float)
+    assert_type(model, Classifier)
+    slopes, slope = fd.grad(loss_fn)(model, x, t), fd.vmap(np.sin)(x)
+    print(fd.tree.map(np.shape, slopes), slope, fd.compile(np.sin)(x), step.source)
+
+
+if __name__ == "__main__":
+    main()
+'''
+MISTAKES = {
+    "labels": ("step(model, state, x, t)", "step(model, state, x)", 'Missing positional argument "t" in call'),
+    "keyword": ("value_and_grad(loss_fn)(model, x, t)", "value_and_grad(loss_fn)(model, x, y=t)", 'Unexpected keyword argument "y"'),
+    "gradient": ("fd.grad(loss_fn)(model, x, t)", "fd.grad(loss_fn)(x, x, t)", "Argument 1 has incompatible type"),
+    "state": ("model, state = opt.step", "model = opt.step", "Incompatible types in assignment"),
+    "option": ("fd.compile(threads=1)", "fd.compile(thread=1)", 'Unexpected keyword argument "thread"'),
+    "sizes": ("(4, 8, 3)", "4", 'Argument 2 to "init" of "MLP"'),
+    "name": ("fnp.sum", "fnp.summ", 'has no attribute "summ"'),
+}  # fmt: skip
+
+
+def test_mypy_passes_a_training_script_and_finds_mistakes_in_it(tmp_path: Path) -> None:
+    scripts = {"right": SCRIPT, **{f"wrong_{name}": SCRIPT.replace(old, new) for name, (old, new, _) in MISTAKES.items()}}
+    for name, text in scripts.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    (tmp_path / "mypy.ini").write_text(SETTINGS, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), *[f"{name}.py" for name in scripts]]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)}, check=False)
+    errors = [line for line in run.stdout.splitlines() if ": error: " in line]
+    assert not [line for line in errors if not line.startswith("wrong_")], run.stdout + run.stderr
+    lines = SCRIPT.splitlines()
+    for name, (old, _, expected) in MISTAKES.items():
+        place = f"wrong_{name}.py:{next(i for i, line in enumerate(lines, 1) if old in line)}: "
+        found = [line for line in errors if line.startswith(f"wrong_{name}.py")]
+        assert any(line.startswith(place) and expected in line for line in found), (name, found, run.stdout + run.stderr)
+
+
+def test_the_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(SCRIPT, {"__name__": "__main__"})
+    assert "def step(model_body_layers_0_W" in capsys.readouterr().out  # what is compiled, as printed at the end

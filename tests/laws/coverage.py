@@ -1,0 +1,101 @@
+"""The coverage table of the documents: `python -m tests.laws.coverage` runs the laws and writes what they proved to docs/reference/coverage.md."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import functions, functions_elementwise, functions_fft, functions_linalg, functions_shapes, functions_special
+from .cases import PROPERTIES, Case
+
+TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special)
+CASES: list[Case] = [case for table in TABLES for case in table.CASES]
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
+MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats"}
+Cell = tuple[str, str, str]  # module, function, property
+
+MISSING = {
+    "histogram2d histogramdd": "count the numbers of the bins, which `digitize` gives, by `bincount` with `weights=` and `length=`",
+    "copyto place put put_along_axis putmask": "they write into an argument: `at(x)[index].set(y)` returns a new array",
+    "real_if_close": "whether the result is complex depends on the values: `real`",
+    "frompyfunc fromfunction vectorize": "`fd.vmap`; a function of `indices(shape)`",
+    "einsum_path": "`einsum` takes its operands in the order given",
+    "iscomplex isreal packbits unpackbits bitwise_count": "nothing to differentiate; NumPy's own, outside of the transforms",
+    "bartlett blackman hamming hanning kaiser": "functions of a number of points alone: NumPy's own",
+    "diag_indices mask_indices tril_indices triu_indices": "indices made of shapes alone: NumPy's own",
+    "ravel_multi_index": "`getitem(arange(size).reshape(shape), index)`",
+}
+
+HEAD = """# Coverage
+
+Which function does what, written by `python -m tests.laws.coverage` from the laws that ran and passed. A mark says that every case of
+the function that can have the property has it; a dash that there is nothing to have: no derivative (a result of integers or truth
+values), a shape that depends on values (no `vmap`, no `compile`), no array among the arguments, or no complex case.
+
+- **reverse**, **forward**: derivatives against differences or the complex step, to second order, elementwise functions to third.
+- **vmap**: batched over all arguments, and over each alone, it is the loop.
+- **compiled**: on each of three calls the bits of eager code, values and gradients.
+- **CPU**: the values of NumPy or SciPy, and their dtypes.
+- **GPU**: values and gradients are those of the CPU, and lie on the device. Proved on a stand-in that refuses what CuPy refuses, on
+  machines without a GPU; on CuPy itself where the tests find one.
+- **complex**: complex arguments, under all of these laws; gradients are df/dx + i df/dy.
+"""
+
+
+def claimed(cases: Iterable[Case]) -> set[Cell]:
+    """The cells that the tables claim."""
+    return {(case.module, case.name, claim) for case in cases for claim in case.claims}
+
+
+def document(proved: set[Cell]) -> str:
+    """The document with a mark in every cell that is proved."""
+    text = HEAD
+    for module, title in MODULES.items():
+        names = sorted({case.name for case in CASES if case.module == module}, key=str.lower)
+        text += f"\n## {title}\n\n| function | {' | '.join(PROPERTIES)} |\n|---|{'---|' * len(PROPERTIES)}\n"
+        for name in names:
+            marks = ("✓" if (module, name, claim) in proved else "—" for claim in PROPERTIES)
+            text += f"| `{name}` | {' | '.join(marks)} |\n"
+    text += "\n## Not there\n\nFunctions of `jax.numpy` or `autograd.numpy` that `fdezero.numpy` has not, and what stands for them. Arguments: `weights=` of\n"
+    text += "`quantile`, `mean=` of `var` and `std`, `full=` and `cov=` of `polyfit`.\n\n| function | in its place |\n|---|---|\n"
+    return text + "".join(f"| {', '.join(f'`{name}`' for name in names.split())} | {reason} |\n" for names, reason in MISSING.items())
+
+
+class Recorder:
+    """A plugin of pytest that collects the cells that passing laws prove, less those that failing ones deny."""
+
+    def __init__(self) -> None:
+        self.passed: set[Cell] = set()
+        self.failed: set[Cell] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
+        report = yield
+        mark = item.get_closest_marker("proves")
+        if mark and (report.failed or (report.when == "call" and report.passed)):
+            case: Case = item.callspec.params["case"]  # type: ignore[attr-defined]
+            # Complex numbers are under all laws: no one of them proves the cell that another denies.
+            claims = {*mark.args, "complex"} & case.claims
+            (self.failed if report.failed else self.passed).update((case.module, case.name, claim) for claim in claims)
+        return report
+
+    @property
+    def proved(self) -> set[Cell]:
+        return self.passed - self.failed
+
+
+def main() -> int:
+    """Run the laws, write the document; 1 if a cell that is claimed was not proved."""
+    recorder = Recorder()
+    laws = str(Path(__file__).parent / "test_function_laws.py")
+    pytest.main(["-q", "-p", "no:cacheprovider", laws, "--deselect", "tests/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
+    missing = claimed(CASES) - recorder.proved
+    DOCUMENT.write_text(document(recorder.proved), encoding="utf-8", newline="\n")
+    print(f"{DOCUMENT.name}: {len(recorder.proved)} cells proved", *[f"not proved: {'.'.join(cell)}" for cell in sorted(missing)], sep="\n")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
