@@ -49,11 +49,7 @@ def register(cls: type) -> None:
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
         # Any class may be registered, whatever optree's annotations say.
         optree.register_pytree_node(
-            cls,
-            flatten_module,
-            unflatten_module,
-            path_entry_type=optree.GetAttrEntry,
-            namespace=namespace,  # type: ignore[arg-type]
+            cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace  # type: ignore[arg-type]
         )
     _known.add(cls)
 
