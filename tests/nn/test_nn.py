@@ -147,6 +147,13 @@ def test_dropout_of_an_mlp() -> None:
     assert np.abs(mean - model(X)).max() < 0.2
 
 
+def test_every_layer_of_an_mlp_drops_with_a_key_of_its_own() -> None:
+    one = np.ones((1, 2000))
+    model = nn.MLP([lambda x: x] * 3, lambda x: x, nn.Dropout(0.5))  # nothing but its two dropouts: a quarter of the entries pass both
+    passed = (model(one, key=KEY, train=True) != 0).mean()
+    assert abs(passed - 0.25) < 0.05
+
+
 def test_errors_name_the_layer() -> None:
     inner = sequential(F.relu, nn.Linear.init(KEY, 9, 2))
     with pytest.raises(ShapeError, match=r"last axis of 9, got x float32\[5,3\].*\(at layers/1/layers/1\)"):
