@@ -122,8 +122,7 @@ class Instruction:
 @functools.cache
 def is_elementwise(primitive: Primitive) -> bool:
     """Whether every entry of the result depends on the entries at its place alone."""
-    casts = primitive.name in ("astype", "astype_discrete")
-    return isinstance(primitive, Elementwise) or casts or ufunc_of(primitive) is not None
+    return isinstance(primitive, Elementwise) or primitive.loop is not None or ufunc_of(primitive) is not None
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..values import as_array
 from .cotangents import fit, zeros_like
-from .primitive import Core, Primitive, Write
+from .primitive import C, Core, Primitive
 from .tape import Tape, TapeTracer
 
 Rule = Callable[..., Any] | int | None
@@ -53,24 +53,21 @@ class Elementwise(Primitive):
 
     One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
     name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
-    `c` is the same function as a C expression, for fused kernels; empty where CUDA has none. The implementation is the NumPy
-    function of that name unless given.
+    The implementation is the NumPy function of that name unless given. `c` and `facts`: see Primitive.
     """
 
     def __init__(
         self,
         name: str,
         *rules: Rule,
-        c: str,
+        c: C,
         impl: Callable[..., Any] | None = None,
-        write: Write = None,
-        expand: bool = False,
-        doc: str = "",
+        **facts: Any,
     ) -> None:
         self.partials = tuple(None if rule is None else _Partial(rule) for rule in rules)
         self.mask = sum(1 << i for i, rule in enumerate(rules) if rule is not None)
         self._kept: dict[int, frozenset[int]] = {}
-        super().__init__(name, impl or getattr(np, name), c=c, write=write, expand=expand, doc=doc)
+        super().__init__(name, impl or getattr(np, name), c=c, **facts)
 
     def _signature(self) -> str:
         count = len(self.partials)
@@ -111,8 +108,8 @@ class Reduction(Primitive):
     The axes of y and t are kept, with length 1. Forward: the sum of tangent x partial; reverse: cotangent x partial.
     """
 
-    def __init__(self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], *, write: Write = None, expand: bool = False) -> None:
-        super().__init__(name, impl, write=write, expand=expand)
+    def __init__(self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], **facts: Any) -> None:
+        super().__init__(name, impl, **facts)
         self.rule = rule
         self.mask = 1
 
@@ -159,9 +156,9 @@ class Linear(Primitive):
         *adjoints: Callable[..., Any] | None,
         variadic: Callable[..., Any] | None = None,
         core: Core = 0,
-        write: Write = None,
+        **facts: Any,
     ) -> None:
-        super().__init__(name, impl, core, write=write)
+        super().__init__(name, impl, core, **facts)
         self.adjoints = adjoints
         self.variadic = variadic
         self.mask = -1 if variadic else sum(1 << i for i, adjoint in enumerate(adjoints) if adjoint is not None)

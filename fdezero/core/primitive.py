@@ -14,6 +14,8 @@ from .tracer import Level, Tracer
 
 REGISTRY: dict[str, "Primitive"] = {}
 Write = str | Callable[..., None] | None
+C = str | dict[str, str]
+Loop = Callable[[tuple[Any, ...], Any], tuple[Any, ...]] | None
 Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
 
@@ -25,6 +27,16 @@ class Primitive:
     `write(out, *args, **params)`; NumPy's ufunc of the same name needs none. With `expand`, compiled code writes the
     operations that the implementation is made of in its place. `doc` is the sentence that `help` begins with, of an operation
     that goes entry by entry and that users call by its name.
+
+    What generated code must know about an operation stands here, and nowhere else:
+    - `c` is the same function as a C expression of x0, x1, ...: one text for every dtype, or a table by the kind of dtype
+      ("f" floating, "i" integer, "b" truth value, which is taken from "i" if it is missing). Empty: there is no expression.
+    - `loop(dtypes, y)` gives the dtypes in which the expression takes its operands, from their own and that of the result.
+      By default they are those of NumPy's ufunc of the same name. Operations with a `loop` go entry by entry.
+    - `wraps`: signed integers wrap around in NumPy. C++ leaves that undefined, so unsigned integers compute it.
+    - `fresh`: the result is never a view of an operand.
+    - `reads_twice` is the position of an operand that is still read after the first write to the result.
+    - `arrays_only`: beside a number, NumPy may choose another function by the number's value, so it is called without `out`.
     """
 
     # Bit i is set if the argument at position i has a derivative.
@@ -36,10 +48,15 @@ class Primitive:
         impl: Callable[..., Any],
         core: Core = 0,
         *,
-        c: str = "",
+        c: C = "",
         write: Write = None,
         expand: bool = False,
         doc: str = "",
+        loop: Loop = None,
+        wraps: bool = False,
+        fresh: bool = False,
+        reads_twice: int | None = None,
+        arrays_only: bool = False,
     ) -> None:
         assert name not in REGISTRY, name
         self.name = name
@@ -48,6 +65,11 @@ class Primitive:
         self.c = c
         self.write = write
         self.expand = expand
+        self.loop = loop
+        self.wraps = wraps
+        self.fresh = fresh
+        self.reads_twice = reads_twice
+        self.arrays_only = arrays_only
         if doc:
             self.__doc__ = f"{doc}\n\n{self._signature()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
         REGISTRY[name] = self
@@ -83,6 +105,13 @@ class Primitive:
     def core_axes(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
         """The number of trailing axes of each argument that are not loop axes."""
         return self.core(args, params) if callable(self.core) else (self.core,) * len(args)
+
+    def expression(self, kinds: set[str]) -> str:
+        """The C expression for operands of these kinds of dtype, such as {"f"}; empty where there is none."""
+        if isinstance(self.c, str):
+            return self.c
+        kind = "b" if kinds == {"b"} else "i" if "f" not in kinds else "f"
+        return self.c.get(kind, self.c.get("i", "") if kind == "b" else "")
 
     def _signature(self) -> str:
         return "Entry by entry, with broadcasting; no derivative passes."

@@ -18,6 +18,7 @@ class Region:
 
     name: str
     composed = False  # whether `run` is made of operations that may stand in a program in its place
+    fresh = False  # whether no result is ever a view of a leaf, as for primitives
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         top: Level | None = None

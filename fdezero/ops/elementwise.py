@@ -34,8 +34,13 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
-# Of the sign of the divisor, also where it is 0; fmod is exact, which x0 - floor(x0 / x1) * x1 is not.
-REMAINDER = "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)"
+# Remainders, of floating numbers and of integers, whose division by 0 gives 0. The remainder has the sign of the divisor, also
+# where it is 0; fmod is exact, x0 - floor(x0 / x1) * x1 is not.
+REMAINDER = {
+    "f": "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)",
+    "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
+}
+FMOD = {"f": "fmod(x0, x1)", "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1"}
 
 
 def _log_of_base(y: Any, x: Any) -> Any:
@@ -92,9 +97,9 @@ def _over(t: Any, divisor: Any) -> Any:
 
 
 # Arithmetic
-add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add, doc="x0 + x1.")
-subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub, doc="x0 - x1.")
-multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul, doc="x0 * x1.")
+add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add, wraps=True, doc="x0 + x1.")
+subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub, wraps=True, doc="x0 - x1.")
+multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul, wraps=True, doc="x0 * x1.")
 divide = elementwise(
     "divide",
     lambda t, x1: _over(t, x1),
@@ -103,19 +108,25 @@ divide = elementwise(
     impl=operator.truediv,
     doc="x0 / x1, floating also for integers.",
 )
-negative = elementwise("negative", -1, c="-x0", impl=operator.neg, doc="-x0.")
+negative = elementwise("negative", -1, c="-x0", impl=operator.neg, wraps=True, doc="-x0.")
 positive = elementwise("positive", 1, c="x0", impl=operator.pos, doc="x0 itself.")
-square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0", doc="x0 * x0.")
-reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c="1 / x0", doc="1 / x0.")
+square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0", wraps=True, doc="x0 * x0.")
+reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c={"f": "1 / x0"}, doc="1 / x0.")
 power = elementwise(
     "power",
     lambda t, x0, x1: scaled(t, _power_slope(x0, x1)),
     lambda t, y, x0: t * (y * _log_of_base(y, x0)),
-    c="pow(x0, x1)",
+    c={"f": "pow(x0, x1)"},
     impl=operator.pow,
+    arrays_only=True,
     doc="x0 to the power x1.",
 )
-absolute = elementwise("absolute", lambda x0: np.sign(x0), c="fabs(x0)", doc="|x0|; the derivative at 0 is 0.")
+absolute = elementwise(
+    "absolute",
+    lambda x0: np.sign(x0),
+    c={"f": "fabs(x0)", "i": "x0 < 0 ? -x0 : x0", "b": "x0"},
+    doc="|x0|; the derivative at 0 is 0.",
+)
 # |x| of complex numbers: of t * conj(x) / |x|, which both modes take the real part of, or leave complex, by their dtypes.
 modulus = elementwise(
     "modulus",
@@ -126,9 +137,7 @@ modulus = elementwise(
     doc="|x0| of complex numbers; the derivative at 0 is 0.",
 )
 remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER, doc="x0 modulo x1, of the sign of x1.")
-fmod = elementwise(
-    "fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c="fmod(x0, x1)", doc="The remainder of x0 / x1, of the sign of x0, as in C."
-)
+fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c=FMOD, doc="The remainder of x0 / x1, of the sign of x0, as in C.")
 
 # Exponentials and logarithms
 exp = elementwise("exp", lambda y: y, c="exp(x0)", doc="e to the power x0.")
@@ -249,14 +258,14 @@ fmax = elementwise(
     "fmax",
     _share_of_first,
     _share_of_second,
-    c="fmax(x0, x1)",
+    c={"f": "fmax(x0, x1)", "i": "x0 >= x1 ? x0 : x1"},
     doc="The greater of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
 )
 fmin = elementwise(
     "fmin",
     _share_of_first,
     _share_of_second,
-    c="fmin(x0, x1)",
+    c={"f": "fmin(x0, x1)", "i": "x0 <= x1 ? x0 : x1"},
     doc="The lesser of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
 )
 where = elementwise(
@@ -265,7 +274,9 @@ where = elementwise(
     lambda t, x0: np.where(x0, t, 0),
     lambda t, x0: np.where(x0, 0, t),
     c="x0 ? x1 : x2",
+    loop=lambda dtypes, y: (dtypes[0], y, y),
     write=_write_where,
+    reads_twice=0,
     doc="x1 where x0 is true, x2 elsewhere; no NaN of the entries not taken reaches the derivative.",
 )
 clip = elementwise(
@@ -274,6 +285,7 @@ clip = elementwise(
     lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, 0),
     lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
     c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
+    loop=lambda dtypes, y: (y, y, y),
     write="xp.clip({0}, {1}, {2}, out={out})",
     doc="x0 kept between x1 and x2; the derivative on the bounds is 1.",
 )
@@ -340,19 +352,19 @@ right_shift = discrete(
     doc="x0 shifted by x1 bits to the right.",
 )
 floor_divide = discrete("floor_divide", operator.floordiv, doc="x0 / x1 rounded down.")
-invert = discrete("invert", np.invert, c="~x0", doc="The bits that x0 has not; of booleans the logical not.")
+invert = discrete("invert", np.invert, c={"i": "~x0", "b": "!x0"}, doc="The bits that x0 has not; of booleans the logical not.")
 logical_and = discrete("logical_and", np.logical_and, c="x0 && x1", doc="Whether both x0 and x1 are nonzero.")
 logical_or = discrete("logical_or", np.logical_or, c="x0 || x1", doc="Whether x0 or x1 is nonzero.")
 logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1", doc="Whether one of x0 and x1 is nonzero.")
 logical_not = discrete("logical_not", np.logical_not, c="!x0", doc="Whether x0 is zero.")
-isnan = discrete("isnan", np.isnan, c="isnan(x0)", doc="Whether x0 is NaN.")
-isinf = discrete("isinf", np.isinf, c="isinf(x0)", doc="Whether x0 is infinite.")
-isfinite = discrete("isfinite", np.isfinite, c="isfinite(x0)", doc="Whether x0 is neither infinite nor NaN.")
+isnan = discrete("isnan", np.isnan, c={"f": "isnan(x0)", "i": "false"}, doc="Whether x0 is NaN.")
+isinf = discrete("isinf", np.isinf, c={"f": "isinf(x0)", "i": "false"}, doc="Whether x0 is infinite.")
+isfinite = discrete("isfinite", np.isfinite, c={"f": "isfinite(x0)", "i": "true"}, doc="Whether x0 is neither infinite nor NaN.")
 signbit = discrete("signbit", np.signbit, c="signbit(x0)", doc="Whether the sign of x0 is negative, that of -0.0 too.")
 sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0", doc="-1, 0 or 1, as x0 is.")
-floor = discrete("floor", np.floor, c="floor(x0)", doc="x0 rounded down.")
-ceil = discrete("ceil", np.ceil, c="ceil(x0)", doc="x0 rounded up.")
-trunc = discrete("trunc", np.trunc, c="trunc(x0)", doc="x0 rounded towards 0.")
+floor = discrete("floor", np.floor, c={"f": "floor(x0)", "i": "x0"}, doc="x0 rounded down.")
+ceil = discrete("ceil", np.ceil, c={"f": "ceil(x0)", "i": "x0"}, doc="x0 rounded up.")
+trunc = discrete("trunc", np.trunc, c={"f": "trunc(x0)", "i": "x0"}, doc="x0 rounded towards 0.")
 rint = discrete("rint", np.rint, c="rint(x0)", doc="x0 rounded to the nearest integer, halves to the even one.")
 heaviside = discrete("heaviside", np.heaviside, doc="0 for x0 < 0, 1 for x0 > 0, and x1 at 0.")
 nextafter = discrete("nextafter", np.nextafter, doc="The floating number next to x0 on the way to x1.")
@@ -365,6 +377,8 @@ stop_gradient = discrete("stop_gradient", lambda x: x, doc="x0 as a constant: th
 to_discrete = discrete(
     "astype_discrete",
     lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype),
+    c="x0",
+    loop=lambda dtypes, y: dtypes,
     write="xp.copyto({out}, {0}, casting='unsafe')",
     doc="x0 as integers, booleans, or another dtype without derivative.",
 )

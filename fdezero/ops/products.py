@@ -45,6 +45,7 @@ matmul: Multilinear = multilinear(
     lambda t, x0, x1: _product(transposed(x0), t),
     core=2,
     write="xp.matmul({0}, {1}, out={out})",
+    fresh=True,
 )
 
 

@@ -19,7 +19,7 @@ def _write(method: str) -> str:
     return f"{{0}}.{method}(axis={{axes}}, keepdims={{keepdims}}, out={{out}})"
 
 
-sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint, write=_write("sum"))
+sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint, write=_write("sum"), fresh=True)
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
@@ -28,8 +28,12 @@ def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
     return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
 
 
-maximum_of = reduction("max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims), write=_write("max"))
-minimum_of = reduction("min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims), write=_write("min"))
+maximum_of = reduction(
+    "max", _share_of_extreme, lambda x, *, axes, keepdims: x.max(axis=axes, keepdims=keepdims), write=_write("max"), fresh=True
+)
+minimum_of = reduction(
+    "min", _share_of_extreme, lambda x, *, axes, keepdims: x.min(axis=axes, keepdims=keepdims), write=_write("min"), fresh=True
+)
 
 
 def product_of_others(x: Any) -> Any:

@@ -57,7 +57,14 @@ broadcast: Linear = linear(
     lambda t, x, *, shape: t.sum(axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True),
 )
 CAST = "xp.copyto({out}, {0}, casting='unsafe')"
-astype: Linear = linear("astype", lambda x, *, dtype: x.astype(dtype), lambda t, x, *, dtype: cast(t, x.dtype), write=CAST)
+astype: Linear = linear(
+    "astype",
+    lambda x, *, dtype: x.astype(dtype),
+    lambda t, x, *, dtype: cast(t, x.dtype),
+    c="x0",
+    loop=lambda dtypes, y: dtypes,
+    write=CAST,
+)
 
 
 def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:

@@ -22,7 +22,7 @@ STEP = {"float16": 1e-1, "float32": 2e-2, "float64": 2e-3}
 TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}  # of differences taken in this precision
 ROUNDING = {"float16": 3e-2, "float32": 1e-3, "float64": 1e-8}  # of derivatives computed in this precision
 IMAGINARY_STEP = 1e-20
-MOST = 512  # entries of arguments along which one by one is looked
+MOST_ENTRIES = 512  # entries of arguments along which one by one is looked
 CENTRAL, COMPLEX = "central differences", "complex step"
 
 Leaves = list[np.ndarray]
@@ -69,7 +69,7 @@ def like(leaf: Any, values: Any) -> Any:
     return array if array_module(leaf) is np else to_device(array, device_of(leaf))
 
 
-def axes_of(args: Any, most: int = MOST) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:
+def axes_of(args: Any, most: int = MOST_ENTRIES) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:
     """The path, index and value of every entry of the arguments, at `most` so many, and the direction along it (and along i)."""
     leaves = numbers(args)
     for number, (path, leaf) in enumerate(zip(trees.paths(trees.trainable(args)), leaves, strict=True)):

@@ -207,7 +207,7 @@ def test_outputs_know_who_is_held() -> None:
     assert outputs.take() in (first, second)
     held = [outputs.take().handed[0] for _ in range(10)]
     assert len({id(y) for y in held}) == 10
-    assert len(outputs.generations) <= memory.Outputs.MOST
+    assert len(outputs.generations) <= memory.Outputs.MOST_GENERATIONS
 
 
 def test_without_reference_counts_every_result_is_new(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ HALVES = """
 #define FLOAT_TO_HALF(bits, v) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v))
 """
 FLOATING, WHOLE = ("float", "double"), ("signed char", "unsigned int", "long long")
-EXPRESSIONS = {name: primitive.c for name, primitive in REGISTRY.items() if getattr(primitive, "c", None)}
+EXPRESSIONS = {name: primitive.expression({"f"}) for name, primitive in REGISTRY.items() if getattr(primitive, "c", None)}
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from ...ops import elementwise
 from ...ops.shape import unslice_all, unslice_axes
 from ..graph import Atom, Graph, Instruction, Variable, uses
 
-MOST = 1 << 8  # pairs of slices from which on looking for overlaps one by one takes too long
+MOST_PAIRS = 1 << 8  # pairs of slices from which on looking for overlaps one by one takes too long
 Touched = tuple[np.ndarray, ...]  # for every axis which positions a slice touches
 
 
@@ -66,7 +66,7 @@ def _joined(first: _Sum, second: _Sum) -> _Sum | None:
     if first.shape != second.shape:
         return None
     if not _apart(first.touched, second.touched):
-        if len(first.parts) * len(second.parts) > MOST:
+        if len(first.parts) * len(second.parts) > MOST_PAIRS:
             return None
         if not all(_apart(a, b) for _, _, a in first.parts for _, _, b in second.parts):
             return None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core import Primitive, Region
 from ..graph import Atom, Constant, Graph, Instruction
 
 C_TYPES = {
@@ -20,28 +21,6 @@ C_TYPES = {
 
 
 SUFFIXES = {"float64": "", "float32": "f", "float16": "f", "int64": "LL", "int32": "", "uint64": "ULL", "uint32": "u"}
-
-
-# The expressions that hold for integers and truth values, too; and what stands in the place of those that do not.
-FOR_ALL = set(
-    "add subtract multiply negative positive square maximum minimum where clip sign equal not_equal less less_equal greater greater_equal "
-    "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert logical_and logical_or logical_xor logical_not".split()
-)
-
-
-INTEGERS = {
-    "absolute": "x0 < 0 ? -x0 : x0", "fmax": "x0 >= x1 ? x0 : x1", "fmin": "x0 <= x1 ? x0 : x1",
-    "fmod": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1",
-    "remainder": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
-    "isnan": "false", "isinf": "false", "isfinite": "true", "floor": "x0", "ceil": "x0", "trunc": "x0",
-}  # fmt: skip
-
-
-TRUTHS = {"absolute": "x0", "invert": "!x0"}
-
-
-# Signed integers wrap around in NumPy. In C++ that is left undefined, so that these are computed in unsigned ones.
-WRAPPING = {"add", "subtract", "multiply", "negative", "square"}
 
 
 MOST_OPERANDS = 40  # operands of a kernel: CUDA takes 4 KB of arguments, an array of a few axes is about 100 bytes
@@ -68,33 +47,20 @@ def is_expressible(instruction: Instruction) -> bool:
 
 
 def loop_of(instruction: Instruction) -> _Loop | None:
-    name, y = instruction.name, instruction.output
-    if y.dtype.name not in C_TYPES or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs):
+    operation, y = instruction.operation, instruction.output
+    if isinstance(operation, Region) or y.dtype.name not in C_TYPES or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs):
         return None
-    operands = _dtypes(instruction)
-    if not operands:
-        return None
-    kinds = {dtype.kind for dtype in operands}
-    if name in ("astype", "astype_discrete"):
-        return _Loop("x0", operands)
-    c = getattr(instruction.operation, "c", "")
-    if kinds != {"f"} and name not in FOR_ALL:
-        c = INTEGERS.get(name, "") if "f" not in kinds else ""
-    if kinds == {"b"}:
-        c = TRUTHS.get(name, c)
+    operands = _dtypes(operation, instruction)
+    c = operation.expression({dtype.kind for dtype in operands}) if operands else ""
     return _Loop(c, operands) if c else None
 
 
-def _dtypes(instruction: Instruction) -> tuple[np.dtype, ...]:
+def _dtypes(operation: Primitive, instruction: Instruction) -> tuple[np.dtype, ...]:
     """The dtypes of NumPy's loop; none where it is not known, or of two kinds, as for the comparison of int64 and uint64."""
-    name, y, inputs = instruction.name, instruction.output, instruction.inputs
-    if name in ("astype", "astype_discrete"):
-        return (inputs[0].dtype,)
-    if name == "where":
-        return (inputs[0].dtype, y.dtype, y.dtype)
-    if name == "clip":
-        return (y.dtype,) * 3
-    ufunc = getattr(np, name, None)
+    y, inputs = instruction.output, instruction.inputs
+    if operation.loop is not None:
+        return operation.loop(tuple([atom.dtype for atom in inputs]), y.dtype)
+    ufunc = getattr(np, operation.name, None)
     if not isinstance(ufunc, np.ufunc):
         return ()
     weak = {"f": float, "i": int}
@@ -110,7 +76,7 @@ def expression_of(instruction: Instruction, names: list[str]) -> str:
     """The instruction in C++, its operands by name."""
     loop = loop_of(instruction)
     assert loop is not None
-    wide = instruction.name in WRAPPING
+    wide = not isinstance(instruction.operation, Region) and instruction.operation.wraps
     pairs = zip(instruction.inputs, loop.operands, names, strict=True)
     operands = [_operand(atom, dtype, name, unsigned=wide) for atom, dtype, name in pairs]
     if instruction.output.dtype == np.float16 and loop.operands[-1] not in (np.float16, np.float32):

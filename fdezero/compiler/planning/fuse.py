@@ -16,7 +16,7 @@ from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from . import expressions
 
 LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
-MOST = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # operands of a group by its mode; ctypes takes 1024 arguments
+MOST_OPERANDS = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # operands of a group by its mode; ctypes takes 1024 arguments
 
 
 class Fused(Region):
@@ -26,6 +26,8 @@ class Fused(Region):
     "kernel", for the GPU, and "loops", for a C++ compiler, they broadcast. `total` is the instruction that sums up a result, if one ends
     the group.
     """
+
+    fresh = True
 
     def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
         self.name, self.body, self.mode, self.total = "fused", body, mode, total
@@ -186,7 +188,7 @@ def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> 
     outputs = tuple([step.output for step in steps if step.output in leaving])
     read = tuple(dict.fromkeys([a for step in steps for a in step.inputs if isinstance(a, Variable) and a not in made]))
     body = Graph("fused", read, tuple(steps), outputs)
-    if len(steps) > 1 and len(expressions.operands_of(body)) + len(outputs) > MOST.get(group.key[0], np.inf):
+    if len(steps) > 1 and len(expressions.operands_of(body)) + len(outputs) > MOST_OPERANDS.get(group.key[0], np.inf):
         half = len(steps) // 2
         later = {a for step in steps[half:] for a in step.inputs if isinstance(a, Variable)}
         return [*_as_one(group, steps[:half], leaving | later), *_as_one(group, steps[half:], leaving)]

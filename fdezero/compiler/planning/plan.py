@@ -55,13 +55,15 @@ class Places:
         self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of a place: its dtype, the steps that may first and last use it
         for i, step in enumerate(self.steps):
             if (y := step.output) in fused.body.outputs:
+                is_read_twice = _read_twice(step) is not None
                 under = [x for x in fused.body.inputs if plan.storage_of(x) is plan.storages[y]]
-                self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - (step.name == "where"))
+                self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - 1 if is_read_twice else i)
 
     def _done(self, x: Atom | None) -> int:
         """The first step that may write over x: that which reads it last, but not a choice by x, which reads it twice."""
         last = self.last.get(x, 0) if x is not None else 0
-        return last + (last < len(self.steps) and _is_chosen_by(self.steps[last], x))
+        is_read_twice = x is not None and last < len(self.steps) and _read_twice(self.steps[last]) is x
+        return last + 1 if is_read_twice else last
 
     def take(self, number: int) -> str:
         """The place for the result of a step: over an operand that dies there, in an output, in a temporary."""
@@ -93,7 +95,7 @@ def is_written(instruction: Instruction) -> bool:
         return False
     if ufunc_of(operation) is not None:
         # A power of an exponent that varies goes its own ways in NumPy, by the exponent's value.
-        return operation.name != "power" or all(atom.kind == "array" for atom in instruction.inputs)
+        return not operation.arrays_only or all(atom.kind == "array" for atom in instruction.inputs)
     return operation.write is not None
 
 
@@ -149,14 +151,16 @@ def _overwritten(
         if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
             continue
         steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
-        if any(step.output is y and _is_chosen_by(step, x) for step in steps):
+        if any(step.output is y and _read_twice(step) is x for step in steps):
             continue  # the condition is read twice
         return storage
     return None
 
 
-def _is_chosen_by(step: Instruction, x: Atom | None) -> bool:
-    return step.name == "where" and step.inputs[0] is x
+def _read_twice(step: Instruction) -> Atom | None:
+    """The operand that the step still reads after its first write, if any."""
+    position = None if isinstance(step.operation, Region) else step.operation.reads_twice
+    return None if position is None else step.inputs[position]
 
 
 def _lie_alike(x: Variable, y: Variable) -> bool:

@@ -76,7 +76,7 @@ class Outputs:
     is given away: the generation gets a new one in its place.
     """
 
-    MOST = 3
+    MOST_GENERATIONS = 3
 
     def __init__(self, specs: Sequence[Spec]) -> None:
         self.specs = list(specs)
@@ -92,7 +92,7 @@ class Outputs:
                 if number:  # the one before it, which is held now, is free when this one is held
                     self.generations.append(self.generations.pop(0))
                 return generation
-        old = self.generations.pop(0) if len(self.generations) == self.MOST else None
+        old = self.generations.pop(0) if len(self.generations) == self.MOST_GENERATIONS else None
         generation = Generation(self.specs) if old is None else self._without_held(old)
         self.generations.append(generation)
         return generation

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..graph import Atom, Graph, Instruction, Variable
 from ..planning.expressions import C_TYPES, expression_of, operands_of
+from ..planning.fuse import Fused
 
 # Products and sums are not contracted to one rounding: a group gives the bits of the operations one by one.
 OPTIONS = "options=('--fmad=false',)"
 # CuPy brings the type of halves along where a parameter has it, but not for a local variable.
 HALVES = "preamble='#include \"cupy/float16.cuh\"', "
-NEW = ("fused", "matmul", "sum", "max")  # operations whose result is never a view of an operand
 
 
 def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
@@ -55,11 +55,11 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
     last: dict[Atom, int] = {}
     for number, instruction in enumerate(graph.instructions):
         last.update(dict.fromkeys(instruction.inputs, number))
-        if instruction.name not in NEW:
+        if not instruction.operation.fresh:
             shared.update(instruction.inputs)
     over: dict[Variable, Variable] = {}
     for number, instruction in enumerate(graph.instructions):
-        if instruction.name == "fused":
+        if isinstance(instruction.operation, Fused):
             free = [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number]
             found: dict[Variable, Variable] = {}
             for y in instruction.outputs:
@@ -68,6 +68,6 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
                     found[y] = x
             if len(found) == len(instruction.outputs):  # a kernel is given all of its outputs or none
                 over.update(found)
-        if instruction.name in NEW:
+        if instruction.operation.fresh:
             fresh.update(y for y in instruction.outputs if y.device != "cpu")
     return over

@@ -54,8 +54,9 @@ def is_expressible(instruction: Instruction) -> bool:
         return False
     if instruction.output.dtype.name in ("uint32", "uint64") and any(atom.dtype.kind == "f" for atom in instruction.inputs):
         return False  # what a negative float is then, compilers do not agree on
-    called = re.findall(r"\b([a-z_]\w*)\(", getattr(instruction.operation, "c", ""))
-    return set(called) <= KNOWN and expressions.is_expressible(instruction)
+    loop = expressions.loop_of(instruction)
+    called = set(re.findall(r"\b([a-z_]\w*)\(", loop.c)) if loop is not None else set()
+    return called <= KNOWN and expressions.is_expressible(instruction)
 
 
 def _strides(atom: Atom) -> tuple[int, ...]:
