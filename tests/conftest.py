@@ -20,6 +20,7 @@ COMMON = {
 }
 hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True, **COMMON)
 hypothesis.settings.register_profile("dev", max_examples=10, **COMMON)
+hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True, **COMMON)
 hypothesis.settings.register_profile("nightly", max_examples=3000, **COMMON)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

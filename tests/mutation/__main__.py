@@ -1,0 +1,203 @@
+"""The one command: `python -m tests.mutation --count 200 --seed 0`. It needs Unix, and about an hour for 200 mutants.
+
+Every mutant is written into a copy of the repository, in a temporary folder. Its tests run there, the likeliest to notice first,
+until one fails. You get a diff of every mutant that no test noticed.
+"""
+
+import argparse
+import collections
+import fnmatch
+import importlib.util
+import math
+import os
+import queue
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+
+from .accepted import ACCEPTED
+from .mutants import Mutant, draw
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = tuple(f"fdezero/{name}" for name in ("core", "ops", "transforms", "functions", "optim", "io"))
+MEMORY = 8 << 30  # bytes of address space: a mutant may ask for any size
+
+ENGINE = "test_transforms test_derivatives test_custom_rules test_complex test_regressions test_first_mistakes test_values"
+# A mutant's file -> the tests that are likeliest to notice, in a few seconds, and the laws, which take longer. Then come all others.
+TESTS = (
+    ("fdezero/core/lines.py", "test_debug", "test_debug_keys_and_rules"),
+    ("fdezero/core/*", ENGINE, "test_laws test_transform_laws"),
+    ("fdezero/transforms/*", f"{ENGINE} test_transform_names", "test_transform_laws test_laws"),
+    ("fdezero/ops/linalg/*", "test_linalg test_linalg_complex", "test_laws test_function_laws"),
+    ("fdezero/ops/fourier.py", "test_fft", "test_laws test_function_laws"),
+    ("fdezero/ops/special.py", "test_special", "test_laws test_function_laws"),
+    ("fdezero/ops/*", "test_ops test_numpy test_numpy_functions test_complex test_transforms", "test_laws test_function_laws"),
+    ("fdezero/functions/*", "test_functions test_nn", "test_debug_keys_and_rules"),
+    ("fdezero/optim/*", "test_optim", "test_training test_nn"),
+    ("fdezero/io/*", "test_io", "test_io_files"),
+    ("*", "", ""),
+)
+SLOW = (  # these come last of all
+    "test_transform_laws test_function_laws test_compile_programs test_compile_native test_compile_memory test_compile_kernels "
+    "test_strict_kernel test_testing_strategies test_odeint test_data test_example_mnist test_typing"
+).split()
+
+
+def stages(path: Path, folder: Path) -> list[list[str]]:
+    """The test files for a mutant of `path`, in the order in which they run: the likeliest, the laws, all others."""
+    files = {file.stem: str(file.relative_to(folder)) for file in sorted((folder / "tests").rglob("test_*.py"))}
+    first, laws = next((first.split(), laws.split()) for pattern, first, laws in TESTS if fnmatch.fnmatch(str(path), pattern))
+    if missing := {*first, *laws, *SLOW} - files.keys():
+        sys.exit(f"no test file named {', '.join(sorted(missing))}: tests/mutation/__main__.py names it.")
+    rest = files.keys() - {*first, *laws}
+    named = {stem for stem in rest if path.parts[1] in (folder / files[stem]).read_text()}  # tests that name the package come first
+    others = sorted(rest, key=lambda stem: (stem in SLOW, stem not in named, stem))
+    return [[files[stem] for stem in stage] for stage in (first, laws, others)]
+
+
+class Copy:
+    """A copy of the repository, in which one mutant lives at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ignored = shutil.ignore_patterns("__pycache__", ".git", ".*_cache", ".hypothesis", ".venv", "build", "dist")
+        shutil.copytree(ROOT, folder, ignore=ignored)
+
+    def write(self, path: Path, source: bytes) -> None:
+        """Write a file and delete its byte code, which would pass for new after a change of the same length within a second."""
+        (self.folder / path).write_bytes(source)
+        Path(importlib.util.cache_from_source(str(self.folder / path))).unlink(missing_ok=True)
+
+    def test(self, tests: Sequence[str], seconds: float) -> str | None:
+        """None if the tests pass, else the first failure, or "time" if they do not end."""
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--tb=no", *tests]
+        environment = {"HYPOTHESIS_PROFILE": "quick", "OPENBLAS_NUM_THREADS": "1", **os.environ}
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                return "time"
+        if not process.returncode:
+            return None
+        failures = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
+        return failures[0] if failures else f"exit {process.returncode}: {output.strip()[-200:]}"
+
+
+@attrs.frozen
+class Outcome:
+    """The end of a mutant: the stage that noticed it, from 0 on, and the first failure. A mutant without a stage survived."""
+
+    mutant: Mutant
+    stage: int | None
+    failure: str
+    seconds: float
+
+
+class Run:
+    """Mutants tested in several copies at once, each for at most `limit` seconds."""
+
+    def __init__(self, folder: Path, jobs: int, limit: float) -> None:
+        self.limit = limit
+        self.clean = Copy(folder / "clean")
+        self.copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        for i in range(jobs):
+            self.copies.put(Copy(folder / str(i)))
+        self.times: dict[tuple[str, ...], float] = {}
+        self.lock = threading.Lock()
+
+    def time_of(self, *tests: str) -> float:
+        """The seconds that tests take without a mutant. They must pass, or their failure tells nothing of one."""
+        with self.lock:
+            if tests not in self.times:
+                start = time.perf_counter()
+                if failure := self.clean.test(tests, 600):
+                    sys.exit(f"This test fails without any mutant: {failure}")
+                self.times[tests] = time.perf_counter() - start
+            return self.times[tests]
+
+    def outcome(self, mutant: Mutant) -> Outcome:
+        copy = self.copies.get()
+        source = (copy.folder / mutant.path).read_bytes()
+        spent = 0.0
+        try:
+            copy.write(mutant.path, mutant.apply(source))
+            for stage, files in enumerate(stages(mutant.path, copy.folder)):
+                if not files:
+                    continue
+                # Tests that take ten times longer than without a mutant have no end.
+                patience = math.inf if stage else 10 * self.time_of(*files) + 10
+                left = max(self.limit - spent, 0)
+                start = time.perf_counter()
+                failure = copy.test(files, min(patience, left))
+                spent += time.perf_counter() - start
+                if failure == "time" and left < patience:
+                    return Outcome(mutant, None, f"not all tests in {self.limit:.0f} s", spent)
+                if failure:
+                    if stage and failure.startswith("tests"):
+                        self.time_of(failure)
+                    return Outcome(mutant, stage, failure, spent)
+            return Outcome(mutant, None, "all tests pass", spent)
+        finally:
+            copy.write(mutant.path, source)
+            self.copies.put(copy)
+
+
+def report(outcomes: list[Outcome], paths: list[str]) -> None:
+    """Print the table of what the tests noticed, and the diffs of what they did not."""
+    print("\n| package | mutants | killed by its first tests | by the laws | by others | no end | survived |\n|" + "---|" * 7)
+    total: collections.Counter[str] = collections.Counter()
+    for path in paths:
+        counts = collections.Counter(
+            "time" if o.failure == "time" else str(o.stage) for o in outcomes if str(o.mutant.path).startswith(path)
+        )
+        total += counts
+        print(f"| `{path}` | {counts.total()} | " + " | ".join(str(counts[key]) for key in ("0", "1", "2", "time", "None")) + " |")
+    print(f"| all | {total.total()} | " + " | ".join(str(total[key]) for key in ("0", "1", "2", "time", "None")) + " |")
+    for number, outcome in enumerate(outcomes):
+        if outcome.stage is None:
+            mutant = outcome.mutant
+            print(f"\n{number}: {mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}")
+            print(mutant.diff((ROOT / mutant.path).read_bytes()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Plant faults, one at a time, and see which tests notice.")
+    parser.add_argument("--count", type=int, default=200, help="how many mutants to draw")
+    parser.add_argument("--seed", type=int, default=0, help="which ones: the same seed draws the same from the same source")
+    parser.add_argument("--only", action="append", metavar="PATH", help="a package or file to draw from, as in fdezero/optim; several by repeating it")
+    parser.add_argument("--limit", type=float, default=240, help="seconds for one mutant, after which it has survived")
+    parser.add_argument("--jobs", type=int, default=1, help="how many mutants to test at once")
+    parser.add_argument("--numbers", help="of those drawn, only these, as in 3,17: to see a new test kill them")
+    options = parser.parse_args()
+    paths = options.only or list(PACKAGES)
+    mutants = draw(ROOT, paths, options.count, options.seed, ACCEPTED)
+    numbers = [int(n) for n in options.numbers.split(",")] if options.numbers else range(len(mutants))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
+        run = Run(Path(folder), options.jobs, options.limit)
+        outcomes = []
+        for number, outcome in zip(numbers, pool.map(run.outcome, [mutants[n] for n in numbers]), strict=True):
+            mutant = outcome.mutant
+            verdict = "survived" if outcome.stage is None else "killed"
+            place = f"{mutant.path}:{mutant.line}"
+            print(f"{number:4} {verdict} ({outcome.seconds:.0f} s) {place}, {mutant.kind}: {outcome.failure}", flush=True)
+            outcomes.append(outcome)
+    report(outcomes, paths)
+
+
+if __name__ == "__main__":
+    main()
