@@ -113,7 +113,7 @@ class Program(Region):
                 self._derived[key] = Program(record(function, examples, name, names).graph, self.options)
         return self._derived[key]
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         out, back = self.reverse(active, leaves)
         results = out(*leaves)
         count = len(self.graph.outputs)
@@ -122,7 +122,7 @@ class Program(Region):
         saved = [known.get(v, y) for v, y in zip(out.graph.outputs[count:], results[count:], strict=True)]
         return results[:count], (saved, back)
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         saved, (back, moving, floating) = residuals
         given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
         gradients = iter(back(*saved, *given))

@@ -25,11 +25,11 @@ class _Checkpoint(Region):
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         return self.program.evaluate(*leaves)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The region again, so that a tape further out keeps nothing either.
         return self(*leaves), list(leaves)
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         moving = [my and trees.is_differentiable(leaf) for my, leaf in zip(active, residuals, strict=True)]
         seed = next(t for t in cotangents if trees.is_differentiable(t))
         # The fence keeps the compiler from taking what was computed before, which is what was not to be kept.

@@ -29,7 +29,7 @@ class Cond(Region):
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         return (self.yes if leaves[0] else self.no)(*leaves[1:])
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
         count = len(self.yes.graph.outputs)
         examples = [example_of(leaf) for leaf in leaves[1:]]
@@ -47,7 +47,7 @@ class Cond(Region):
         results = Cond(padded(0), padded(1))(*leaves)
         return results[:count], (leaves[0], results[count:], rules)
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))) = residuals
         given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
         n = len(yes.graph.inputs) - len(given)

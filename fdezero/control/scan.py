@@ -65,7 +65,7 @@ class Scan(Region):
             self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
         return self._derived[key]
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # Every floating carry may come to depend on what is active.
         mask = tuple([my or i < self.carries for i, my in enumerate(active)])
         out, rule = self.body.reverse(mask, _first_round(leaves, self.carries, self.columns))
@@ -84,7 +84,7 @@ class Scan(Region):
         residuals = [next(columns) if place < 0 else leaves[place] for place in again]
         return results[:count], (residuals, tuple(again), rule, list(leaves))
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         saved, again, rule, leaves = residuals
         back, moving, floating = rule
         first, last = self.carries, self.carries + self.columns

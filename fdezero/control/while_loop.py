@@ -35,7 +35,7 @@ class While(Region):
             carry = self.body(*carry, *constants)
         return carry
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         raise TraceError(
             "while_loop has no reverse mode where it is compiled: how many rounds it takes is not known before. Use fd.scan with a "
             "fixed length and fd.numpy.where, or forward mode, fd.jvp."

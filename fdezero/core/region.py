@@ -45,11 +45,11 @@ class Region:
         """`run` on values of which every operation is looked at; None where it cannot be opened, and is looked at as a whole."""
         return self.run(*leaves) if self.composed else None
 
-    def forward(self, active: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
-        """Reverse mode, on the way out: the results, and the residuals that `backward` needs for the `active` leaves."""
+    def save(self, active: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
+        """Reverse mode, on the way out: the results, and the residuals that `pull` needs for the `active` leaves."""
         raise NotImplementedError
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
         """Reverse mode, on the way back: one cotangent a leaf, None for those that are not active or get none."""
         raise NotImplementedError
 

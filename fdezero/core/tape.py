@@ -105,7 +105,7 @@ class Tape(Level):
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         mine, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
-        outputs, residuals = region.forward(mine, values)
+        outputs, residuals = region.save(mine, values)
         for leaf in trees.leaves(residuals):
             if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):
                 self.guard.hold(leaf)
@@ -153,7 +153,7 @@ class _RegionRule(Primitive):
 
     def pull(self, cotangent: Any, node: Any) -> Any:
         filled = [zeros_like(aval) if t is None else t for t, aval in zip(cotangent.parts, self.outputs, strict=True)]
-        gradients = self.region.backward(self.active, node.saved, filled)
+        gradients = self.region.pull(self.active, node.saved, filled)
         return [(parent, t) for parent, t in zip(node.parents, gradients, strict=True) if parent is not None and t is not None]
 
 

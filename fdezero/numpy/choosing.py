@@ -16,6 +16,8 @@ from .reductions import any as any_of
 from .reductions import argmax
 from .shape import broadcast_arrays, expand_dims, ravel, squeeze, stack
 
+__all__ = ["choose", "piecewise", "select"]
+
 
 def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Array:
     """The entries of the first of `choices` whose condition holds, of `default` where none does."""

@@ -13,6 +13,12 @@ from .arguments import Array, as_array, beside
 from .elementwise import astype, nonzero
 from .shape import broadcast_to, moveaxis, ravel, reshape
 
+__all__ = [
+    "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "full", "full_like", "geomspace",
+    "identity", "indices", "ix_", "linspace", "logspace", "meshgrid", "ones", "ones_like", "tri", "zeros",
+    "zeros_like",
+]  # fmt: skip
+
 
 def placed(x: Array, device: str | None) -> Array:
     """`x` on `device`; where it is, when None."""
@@ -141,10 +147,6 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, 
 
 empty_like = zeros_like
 
-__all__ = [
-    "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "full", "full_like", "geomspace", "identity", "indices",
-    "linspace", "logspace", "ones", "ones_like", "tri", "zeros", "zeros_like",
-]  # fmt: skip
 
 
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:

@@ -15,6 +15,8 @@ from .reductions import sum as sum_of
 from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
 from .sorting import searchsorted
 
+__all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
+
 
 def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
     """The n-th differences of neighbours along `axis`, of `prepend`, `x` and `append` together: x (..., m) -> (..., m - n)."""

@@ -1,12 +1,47 @@
-"""What a namespace says about itself: dtypes, how they are promoted, devices."""
+"""Constants and dtypes, how dtypes are promoted, and what a namespace tells about itself."""
 
 from typing import Any
 
 import numpy as np
-from numpy import broadcast_shapes, can_cast, from_dlpack, isdtype, issubdtype, promote_types
+from numpy import (
+    bool,
+    bool_,
+    broadcast_shapes,
+    can_cast,
+    complex64,
+    complex128,
+    e,
+    finfo,
+    float16,
+    float32,
+    float64,
+    from_dlpack,
+    iinfo,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    isdtype,
+    issubdtype,
+    nan,
+    newaxis,
+    pi,
+    promote_types,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 
 from ..core import Tracer
 from ..devices import gpu_available
+
+__all__ = [
+    "bool", "bool_", "broadcast_shapes", "can_cast", "complex64", "complex128", "e", "finfo", "float16", "float32",
+    "float64", "from_dlpack", "iinfo", "inf", "int8", "int16", "int32", "int64", "isdtype", "issubdtype", "nan",
+    "newaxis", "pi", "promote_types", "result_type", "uint8", "uint16", "uint32", "uint64",
+]  # fmt: skip
 
 
 def result_type(*values: Any) -> np.dtype:

@@ -2,17 +2,31 @@
 # Some operations get a function of their name, which takes lists or complex numbers, too.
 # mypy: disable-error-code="no-redef"
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..core import Primitive
 from ..devices import to_device
 from ..ops import elementwise
 from ..ops import shape as shapes
 from ..ops.elementwise import *
 from ..values import is_complex
 from .arguments import Array, as_array, plain_values
+
+__all__ = [
+    "abs", "absolute", "acos", "acosh", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
+    "arctan2", "arctanh", "around", "asin", "asinh", "astype", "atan", "atan2", "atanh", "bitwise_and",
+    "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "cbrt", "ceil", "clip", "conj", "conjugate", "copysign", "cos", "cosh", "deg2rad", "degrees", "divide",
+    "divmod", "equal", "exp", "exp2", "expm1", "fabs", "fix", "float_power", "floor", "floor_divide", "fmax",
+    "fmin", "fmod", "frexp", "gcd", "greater", "greater_equal", "heaviside", "hypot", "imag", "invert", "isfinite",
+    "isinf", "isnan", "lcm", "ldexp", "left_shift", "less", "less_equal", "log", "log1p", "log2", "log10",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
+    "mod", "modf", "multiply", "nan_to_num", "negative", "nextafter", "nonzero", "not_equal", "positive", "pow",
+    "power", "rad2deg", "radians", "real", "reciprocal", "remainder", "right_shift", "rint", "round", "sign",
+    "signbit", "sin", "sinh", "spacing", "sqrt", "square", "subtract", "tan", "tanh", "true_divide", "trunc",
+    "where",
+]  # fmt: skip
 
 fabs = elementwise.absolute
 true_divide = elementwise.divide
@@ -157,16 +171,6 @@ def frexp(x: Any) -> tuple[Array, Array]:
     return elementwise.ldexp(elementwise.ldexp(x, elementwise.negative(half)), elementwise.subtract(half, exponent)), exponent
 
 
-def sinc(x: Any) -> Array:
-    """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order there (by the series within |x| < 0.05)."""
-    z = elementwise.multiply(as_array(x), np.pi)
-    near = elementwise.less(elementwise.absolute(z), 0.15)
-    safe = elementwise.where(near, 1, z)
-    w = elementwise.multiply(z, z)
-    series = 1 - w / 6 * (1 - w / 20 * (1 - w / 42 * (1 - w / 72 * (1 - w / 110 * (1 - w / 156)))))
-    return elementwise.where(near, series, elementwise.divide(elementwise.sin(safe), safe))
-
-
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
     """NaN and infinities replaced by finite numbers; the derivative there is 0."""
     x = as_array(x)
@@ -179,12 +183,3 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
     low = neginf if neginf is not None else float(limits.min)
     x = elementwise.where(elementwise.isnan(x), nan, x)
     return elementwise.where(elementwise.equal(x, np.inf), high, elementwise.where(elementwise.equal(x, -np.inf), low, x))
-
-
-# A star import takes what NumPy has too, and not what that is made of. Type checkers find them by themselves.
-if not TYPE_CHECKING:
-    __all__ = [
-        name
-        for name, member in list(globals().items())
-        if hasattr(np, name) and (isinstance(member, Primitive) or getattr(member, "__module__", "") == __name__)
-    ]

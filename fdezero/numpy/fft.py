@@ -17,6 +17,11 @@ from .elementwise import astype
 from .joining import pad
 from .shape import roll, slice_axis
 
+__all__ = [
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft",
+    "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
+]  # fmt: skip
+
 Norm = str | None
 
 
@@ -185,9 +190,3 @@ def fftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) 
 def rfftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:
     """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,); dtypes as for `fftfreq`."""
     return _spaced(array_module(d).arange(n // 2 + 1), n * d, device, dtype)
-
-
-__all__ = [
-    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn",
-    "rfft", "rfft2", "rfftfreq", "rfftn",
-]  # fmt: skip

@@ -17,6 +17,8 @@ from .elementwise import astype, nonzero
 from .reductions import argsort
 from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
 
+__all__ = ["at", "getitem", "take", "take_along_axis", "unravel_index"]
+
 Number = int | np.integer
 
 

@@ -29,6 +29,12 @@ from .shape import (
     swapaxes,
 )
 
+__all__ = [
+    "append", "apply_along_axis", "apply_over_axes", "array_split", "atleast_2d", "atleast_3d", "block",
+    "column_stack", "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "insert", "pad", "repeat", "resize",
+    "rollaxis", "rot90", "unstack", "vsplit",
+]  # fmt: skip
+
 
 def atleast_2d(*arrays: Any) -> Any:
     """`x` with at least two axes: a vector is a row."""

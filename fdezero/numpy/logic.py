@@ -10,6 +10,8 @@ from .arguments import Array, as_array
 from .elementwise import astype
 from .reductions import all as all_of
 
+__all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isposinf"]
+
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`. (...), (...) -> (...), bool."""

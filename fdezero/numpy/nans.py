@@ -14,6 +14,11 @@ from .creation import zeros_like
 from .elementwise import astype
 from .statistics import ordered_lines, quantile_of_lines
 
+__all__ = [
+    "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
+    "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar",
+]  # fmt: skip
+
 
 def _filled(x: Any, value: float) -> tuple[Array, Array]:
     """`x` with `value` in the place of NaN, and where NaN was."""

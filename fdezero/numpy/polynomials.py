@@ -19,6 +19,11 @@ from .reductions import squared_size
 from .reductions import sum as sum_of
 from .shape import atleast_1d, concatenate, expand_dims, flip, promoted, slice_axis
 
+__all__ = [
+    "convolve", "correlate", "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub",
+    "polyval", "roots", "vander",
+]  # fmt: skip
+
 
 def convolve(x: Any, y: Any, mode: str = "full") -> Array:
     """The convolution of x (n,) and y (m,), n >= m: (n + m - 1,); mode "same" keeps n of them, "valid" n - m + 1."""

@@ -17,6 +17,11 @@ from .indexing import getitem
 from .reductions import sum as sum_of
 from .shape import concatenate, expand_dims, moveaxis, reshape, slice_axis, squeeze
 
+__all__ = [
+    "cross", "diagonal", "dot", "einsum", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "trace",
+    "vdot", "vecdot", "vecmat",
+]  # fmt: skip
+
 
 def matmul(x: Any, y: Any) -> Array:
     """The matrix product: x (..., n, k), y (..., k, m) -> (..., n, m); one axis alone is a row or a column."""

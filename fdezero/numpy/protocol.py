@@ -1,5 +1,6 @@
 """Gives tracers the operators, methods and NumPy functions of an array: each is the function of that name in this face."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,44 +18,17 @@ BINARY = {
 }  # fmt: skip
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
-METHODS = (
-    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "choose", "clip", "cumprod", "cumsum", "diagonal", "dot", "max",
-    "mean", "min", "nonzero", "partition", "prod", "ravel", "repeat", "round", "searchsorted", "sort", "squeeze", "std", "sum", "swapaxes",
-    "take", "trace", "var",
-)  # fmt: skip
-UFUNC_REDUCTIONS = {
-    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
-    "logaddexp": "logsumexp",
+UFUNC_METHODS = {
+    ("add", "reduce"): "sum", ("multiply", "reduce"): "prod", ("maximum", "reduce"): "max", ("minimum", "reduce"): "min",
+    ("logical_and", "reduce"): "all", ("logical_or", "reduce"): "any", ("logaddexp", "reduce"): "logsumexp",
+    ("add", "accumulate"): "cumsum", ("multiply", "accumulate"): "cumprod",
+    ("maximum", "accumulate"): "cummax", ("minimum", "accumulate"): "cummin",
 }  # fmt: skip
-UFUNC_ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
 
 
 def install(face: dict[str, Any]) -> None:
     """Fill in `Tracer` and the table of NumPy functions from the functions of `face`."""
-    for name, function in BINARY.items():
-        setattr(Tracer, f"__{name}__", _operator(face[function]))
-        setattr(Tracer, f"__r{name}__", _reflected(face[function]))
-    for name, function in COMPARISONS.items():
-        setattr(Tracer, f"__{name}__", _operator(face[function]))
-    for name, function in UNARY.items():
-        setattr(Tracer, f"__{name}__", _method(face[function]))
-    for name in METHODS:
-        setattr(Tracer, name, _method(face[name]))
-    members: dict[str, Any] = {
-        "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
-        "transpose": lambda x, *axes: face["transpose"](x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
-        "flatten": _method(face["ravel"]),
-        "copy": lambda x, order="C": x,
-        "conj": _method(face["conjugate"]),
-        "conjugate": _method(face["conjugate"]),
-        "T": property(_method(face["transpose"])),
-        "mT": property(_method(face["matrix_transpose"])),
-        "real": property(_method(face["real"])),
-        "imag": property(_method(face["imag"])),
-        "device": property(lambda x: getattr(unwrap(x), "device", "cpu")),
-        "__array_namespace__": lambda x, *, api_version=None: sys.modules[__package__],
-    }
-    for name, member in members.items():
+    for name, member in {**_operators(face), **_methods(face), **_own_members(face)}.items():
         setattr(Tracer, name, member)
     _answer_for(np, face)
     _answer_for(np.fft, vars(face["fft"]))
@@ -62,15 +36,44 @@ def install(face: dict[str, Any]) -> None:
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
-    NUMPY_FUNCTIONS[np.result_type] = face["result_type"]
-    for name, function in UFUNC_ACCUMULATIONS.items():
-        NUMPY_FUNCTIONS[getattr(np, name), "accumulate"] = _ufunc_reduce(face[function])
-    for name, function in UFUNC_REDUCTIONS.items():
-        NUMPY_FUNCTIONS[getattr(np, name), "reduce"] = _ufunc_reduce(face[function])
+    for (name, method), function in UFUNC_METHODS.items():
+        NUMPY_FUNCTIONS[getattr(np, name), method] = _ufunc_method(face[function])
     for name, function in face.items():
         ufunc = getattr(np, name, None)
         if isinstance(ufunc, np.ufunc) and ufunc.nin == 2 and ufunc.signature is None:
             NUMPY_FUNCTIONS[ufunc, "outer"] = _ufunc_outer(function, face["reshape"])
+
+
+def _operators(face: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{f"__{name}__": _operator(face[function]) for name, function in (BINARY | COMPARISONS).items()},
+        **{f"__r{name}__": _reflected(face[function]) for name, function in BINARY.items()},
+        **{f"__{name}__": _method(face[function]) for name, function in UNARY.items()},
+    }
+
+
+def _methods(face: dict[str, Any]) -> dict[str, Any]:
+    """The functions of `face` that NumPy's arrays have as methods of the same name."""
+    names = {name for name, member in vars(np.ndarray).items() if inspect.ismethoddescriptor(member)}
+    names -= {"resize"}  # which would write into the array
+    return {name: _method(function) for name, function in face.items() if name in names and callable(function)}
+
+
+def _own_members(face: dict[str, Any]) -> dict[str, Any]:
+    """What is no function of `face` under its own name, or takes its arguments in another way."""
+    return {
+        "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
+        "transpose": lambda x, *axes: face["transpose"](x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
+        "compress": lambda x, condition, axis=None: face["compress"](condition, x, axis),
+        "flatten": _method(face["ravel"]),
+        "copy": lambda x, order="C": x,
+        "T": property(_method(face["transpose"])),
+        "mT": property(_method(face["matrix_transpose"])),
+        "real": property(_method(face["real"])),
+        "imag": property(_method(face["imag"])),
+        "device": property(lambda x: getattr(unwrap(x), "device", "cpu")),
+        "__array_namespace__": lambda x, *, api_version=None: sys.modules[__package__],
+    }
 
 
 def _answer_for(module: Any, face: dict[str, Any]) -> None:
@@ -102,11 +105,11 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _ufunc_reduce(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Any, axis: Any = 0, **kwargs: Any) -> Any:
+def _ufunc_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def along_axis(x: Any, axis: Any = 0, **kwargs: Any) -> Any:
         return function(x, axis=axis, **kwargs)
 
-    return reduce
+    return along_axis
 
 
 def _ufunc_outer(function: Callable[..., Any], reshape: Callable[..., Any]) -> Callable[..., Any]:

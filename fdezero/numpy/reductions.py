@@ -15,6 +15,11 @@ from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import astype, imag, real
 from .shape import broadcast_to, flip, line_along
 
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cumsum", "logsumexp", "max", "mean", "min",
+    "prod", "std", "sum", "var",
+]  # fmt: skip
+
 
 def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
     x = as_array(x)

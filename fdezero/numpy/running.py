@@ -13,6 +13,8 @@ from .creation import ones_like, zeros_like
 from .elementwise import astype
 from .shape import concatenate, line_along, line_of, slice_axis
 
+__all__ = ["cummax", "cummin", "cumprod", "cumulative_prod", "cumulative_sum"]
+
 
 def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Array:
     """The entries along `axis` combined with all that stand before them, by doubling steps: `operation` is associative."""

@@ -14,6 +14,11 @@ from .indexing import take
 from .shape import ravel
 from .sorting import searchsorted, sort
 
+__all__ = [
+    "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values",
+]  # fmt: skip
+
 
 def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     values = [plain_values(as_array(x), name) for x in arrays]

@@ -12,6 +12,12 @@ from ..ops import shape as shapes
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes, trailing_axis
 from .elementwise import astype
 
+__all__ = [
+    "atleast_1d", "broadcast_arrays", "broadcast_to", "concat", "concatenate", "expand_dims", "flip", "hstack",
+    "matrix_transpose", "moveaxis", "permute_dims", "ravel", "reshape", "roll", "split", "squeeze", "stack",
+    "swapaxes", "tile", "transpose", "vstack",
+]  # fmt: skip
+
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)

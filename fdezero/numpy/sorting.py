@@ -16,6 +16,11 @@ from .reductions import argsort
 from .reductions import sum as sum_of
 from .shape import atleast_1d, flip, line_of, ravel, slice_axis, stack
 
+__all__ = [
+    "argpartition", "argwhere", "bincount", "compress", "count_nonzero", "digitize", "extract", "flatnonzero",
+    "histogram", "lexsort", "partition", "searchsorted", "sort", "sort_complex", "trim_zeros",
+]  # fmt: skip
+
 
 def sort(
     x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True

@@ -20,6 +20,8 @@ from .reductions import sum as sum_of
 from .shape import broadcast_to, concatenate, expand_dims, matrix_transpose, moveaxis, reshape, squeeze, transpose
 from .sorting import sort
 
+__all__ = ["average", "corrcoef", "cov", "median", "percentile", "ptp", "quantile"]
+
 # The continuous estimates of Hyndman and Fan, Sample quantiles in statistical packages (1996): their alpha and beta.
 ESTIMATES = {
     "interpolated_inverted_cdf": (0.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "linear": (1.0, 1.0),

@@ -3,18 +3,16 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from ..devices import array_module
 from ..errors import ImmutableError, ShapeError, describe
 from ..ops import elementwise
 from .arguments import Array, as_array
-from .elementwise import astype
 from .indexing import at
 from .joining import pad, resize
 from .products import diagonal
-from .reductions import mean
 from .shape import expand_dims, ravel, reshape
+
+__all__ = ["diag", "diagflat", "fill_diagonal", "tril", "triu"]
 
 
 def _masked(x: Any, k: int, upper: bool) -> Array:
@@ -72,17 +70,3 @@ def fill_diagonal(x: Any, value: Any, wrap: bool = False, *, inplace: bool = Tru
         return x
     values = resize(value, len(places))
     return reshape(at(ravel(x))[places.start : places.stop : step].set(values), x.shape)
-
-
-def i0(x: Any) -> Array:
-    """The modified Bessel function of the first kind and order 0, with derivatives of every order.
-
-    The mean of cosh(x cos t) over a quarter of the circle; the midpoint rule converges so fast for a periodic function that
-    64 points give every digit up to where the function overflows. Source: Abramowitz and Stegun 9.6.16.
-    """
-    x = as_array(x)
-    if x.dtype.kind != "f":
-        x = astype(x, np.float64)
-    angles = (np.arange(64) + 0.5) * (math.pi / 128)
-    nodes = array_module(x).asarray(np.cos(angles).astype(x.dtype))
-    return mean(elementwise.cosh(elementwise.multiply(expand_dims(x, -1), nodes)), axis=-1)

@@ -66,7 +66,7 @@ class _Solution(Region):
         pullback.release()
         return tuple(gradients)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         x = self(*leaves)
         return x, (x, tuple(leaves))
 
@@ -81,7 +81,7 @@ class _LinearSolve(_Solution):
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
         self.transposed, self.symmetric = transposed, symmetric
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
@@ -126,7 +126,7 @@ class _Root(_Solution):
 
         self.tangents = _LinearSolve(derivative, tangent_solve, tangent_solve, False, treedef, count)
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
@@ -152,11 +152,11 @@ class _Mapped(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return vmap(self.region.run, self.axes)(*leaves)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        return vmap(lambda *leaves: self.region.forward(active, leaves), self.axes)(*leaves)
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        return vmap(lambda *leaves: self.region.save(active, leaves), self.axes)(*leaves)
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        gradients = vmap(lambda residuals, *ts: self.region.backward(active, residuals, ts))(residuals, *cotangents)
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        gradients = vmap(lambda residuals, *ts: self.region.pull(active, residuals, ts))(residuals, *cotangents)
         return over_the_batch(gradients, self.axes)
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -203,31 +203,31 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
 
 
 class _Pulled(Region):
-    """A function with a reverse rule: `rule(*leaves) -> (results, residuals)` and `pull(residuals, cotangents) -> gradients`."""
+    """A function with a reverse rule: `forward(*leaves) -> (results, residuals)` and `backward(residuals, cotangents) -> gradients`."""
 
     composed = True
 
-    def __init__(self, name: str, function: Flat, rule: Callable[..., Any], pull: Flat) -> None:
-        self.name, self.function, self.rule, self.pull = name, function, rule, pull
+    def __init__(self, name: str, function: Flat, forward: Callable[..., Any], backward: Flat) -> None:
+        self.name, self.function, self.forward, self.backward = name, function, forward, backward
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return self.function(*leaves)
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The rule's own forward run is differentiable at the levels below: it runs there as it stands.
-        outputs, residuals = self.rule(*leaves)
+        outputs, residuals = self.forward(*leaves)
         return outputs, residuals
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        gradients: tuple[Any, ...] = conjugated(self.pull(residuals, conjugated(tuple(cotangents))))
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        gradients: tuple[Any, ...] = conjugated(self.backward(residuals, conjugated(tuple(cotangents))))
         return gradients
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        outputs, residuals = self.rule(*leaves)
+        outputs, residuals = self.forward(*leaves)
         moving = [i for i, t in enumerate(tangents) if t is not None]
 
         def pulled(*cotangents: Any) -> tuple[Any, ...]:
-            gradients = self.pull(residuals, cotangents)
+            gradients = self.backward(residuals, cotangents)
             return tuple(zeros_like(leaves[i]) if gradients[i] is None else gradients[i] for i in moving)
 
         # The tangent map is the transpose of the linear map `pulled`, which its own pullback computes.
@@ -239,10 +239,10 @@ class _Pulled(Region):
     def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pulled":
         axes = tuple(0 if my else None for my in mine)
 
-        def pull(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
-            return over_the_batch(vmap(self.pull)(residuals, cotangents), axes)
+        def backward(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
+            return over_the_batch(vmap(self.backward)(residuals, cotangents), axes)
 
-        return _Pulled(self.name, vmap(self.function, axes), vmap(self.rule, axes), pull)
+        return _Pulled(self.name, vmap(self.function, axes), vmap(self.forward, axes), backward)
 
 
 class custom_jvp(_Rule):  # noqa: N801, a decorator
@@ -322,7 +322,7 @@ class _Pushed(Region):
         outputs, moved = self.rule(tuple(leaves), tuple(tangents))
         return outputs, moved
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         moving = [i for i, (my, moves) in enumerate(zip(active, self.moves, strict=True)) if my and moves]
 
         def along(*directions: Any) -> tuple[list[Any], tuple[Any, ...]]:
@@ -337,7 +337,7 @@ class _Pushed(Region):
         _, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
         return outputs, (pullback, moving, [trees.is_differentiable(y) for y in outputs])
 
-    def backward(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         pullback, moving, floating = residuals
         given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
         found = dict(zip(moving, pullback.transposed(given), strict=True))

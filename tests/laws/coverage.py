@@ -17,30 +17,30 @@ MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "f
 Cell = tuple[str, str, str]  # module, function, property
 
 MISSING = {
-    "histogram2d histogramdd": "count the numbers of the bins, which `digitize` gives, by `bincount` with `weights=` and `length=`",
-    "copyto place put put_along_axis putmask": "they write into an argument: `at(x)[index].set(y)` returns a new array",
-    "real_if_close": "whether the result is complex depends on the values: `real`",
+    "histogram2d histogramdd": "`digitize`, then `bincount` of the bins' numbers with `weights=` and `length=`",
+    "copyto place put put_along_axis putmask": "`at(x)[index].set(y)`, which returns a new array; these write into an argument",
+    "real_if_close": "`real`; whether the result is complex would depend on the values",
     "frompyfunc fromfunction vectorize": "`fd.vmap`; a function of `indices(shape)`",
     "einsum_path": "`einsum` takes its operands in the order given",
-    "iscomplex isreal packbits unpackbits bitwise_count": "nothing to differentiate; NumPy's own, outside of the transforms",
-    "bartlett blackman hamming hanning kaiser": "functions of a number of points alone: NumPy's own",
-    "diag_indices mask_indices tril_indices triu_indices": "indices made of shapes alone: NumPy's own",
+    "iscomplex isreal packbits unpackbits bitwise_count": "NumPy's own, outside the transforms; there is nothing to differentiate",
+    "bartlett blackman hamming hanning kaiser": "NumPy's own; they depend on a number of points only",
+    "diag_indices mask_indices tril_indices triu_indices": "NumPy's own; indices depend on shapes only",
     "ravel_multi_index": "`getitem(arange(size).reshape(shape), index)`",
 }
 
 HEAD = """# Coverage
 
-Which function does what, written by `python -m tests.laws.coverage` from the laws that ran and passed. A mark says that every case of
-the function that can have the property has it; a dash that there is nothing to have: no derivative (a result of integers or truth
-values), a shape that depends on values (no `vmap`, no `compile`), no array among the arguments, or no complex case.
+`python -m tests.laws.coverage` writes this table from the laws that ran and passed. A mark (✓) says that every case of the function
+that can have the property was tested and has it. A dash (—) says that the property does not apply: there is no derivative (integers or
+truth values), the shape depends on values (no `vmap`, no `compile`), no argument is an array, or no case is complex.
 
-- **reverse**, **forward**: derivatives against differences or the complex step, to second order, elementwise functions to third.
-- **vmap**: batched over all arguments, and over each alone, it is the loop.
-- **compiled**: on each of three calls the bits of eager code, values and gradients.
-- **CPU**: the values of NumPy or SciPy, and their dtypes.
-- **GPU**: values and gradients are those of the CPU, and lie on the device. Proved on a stand-in that refuses what CuPy refuses, on
-  machines without a GPU; on CuPy itself where the tests find one.
-- **complex**: complex arguments, under all of these laws; gradients are df/dx + i df/dy.
+- **reverse**, **forward**: derivatives agree with differences or the complex step, to second order (elementwise functions: third).
+- **vmap**: batching over all arguments, and over each alone, agrees with a loop.
+- **compiled**: each of three calls returns the bits of eager code, values and gradients.
+- **CPU**: values and dtypes are those of NumPy or SciPy.
+- **GPU**: values and gradients are those of the CPU, and stay on the device. Machines without a GPU prove it on a stand-in that refuses
+  what CuPy refuses; the tests use CuPy itself where they find a GPU.
+- **complex**: all of these laws hold for complex arguments; gradients are df/dx + i df/dy.
 """
 
 
@@ -58,8 +58,9 @@ def document(proved: set[Cell]) -> str:
         for name in names:
             marks = ("✓" if (module, name, claim) in proved else "—" for claim in PROPERTIES)
             text += f"| `{name}` | {' | '.join(marks)} |\n"
-    text += "\n## Not there\n\nFunctions of `jax.numpy` or `autograd.numpy` that `fdezero.numpy` has not, and what stands for them. Arguments: `weights=` of\n"
-    text += "`quantile`, `mean=` of `var` and `std`, `full=` and `cov=` of `polyfit`.\n\n| function | in its place |\n|---|---|\n"
+    text += "\n## Not there\n\n`fdezero.numpy` does not have these functions of `jax.numpy` or `autograd.numpy`; use what stands beside them. It also lacks\n"
+    text += "the arguments `weights=` of `quantile`, `mean=` of `var` and `std`, and `full=` and `cov=` of `polyfit`.\n\n"
+    text += "| function | use instead |\n|---|---|\n"
     return text + "".join(f"| {', '.join(f'`{name}`' for name in names.split())} | {reason} |\n" for names, reason in MISSING.items())
 
 
@@ -90,7 +91,7 @@ def main() -> int:
     """Run the laws, write the document; 1 if a cell that is claimed was not proved."""
     recorder = Recorder()
     laws = str(Path(__file__).parent / "test_function_laws.py")
-    pytest.main(["-q", "-p", "no:cacheprovider", laws, "--deselect", "tests/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
+    pytest.main(["-q", "-p", "no:cacheprovider", laws, "--deselect", "tests/laws/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
     missing = claimed(CASES) - recorder.proved
     DOCUMENT.write_text(document(recorder.proved), encoding="utf-8", newline="\n")
     print(f"{DOCUMENT.name}: {len(recorder.proved)} cells proved", *[f"not proved: {'.'.join(cell)}" for cell in sorted(missing)], sep="\n")

@@ -190,6 +190,13 @@ def test_methods_and_properties() -> None:
     check_grads(f, (x,), order=2)
 
 
+def test_a_traced_value_has_every_method_of_an_array_that_the_namespace_has_a_function_for() -> None:
+    methods = {name for name, member in vars(np.ndarray).items() if inspect.ismethoddescriptor(member)} & set(fnp.__all__)
+    assert len(methods) > 30
+    assert methods - set(vars(fd.core.Tracer)) == {"resize"}  # NumPy's method writes into the array
+    assert fd.grad(lambda x: (x.compress([True, False, True]) ** 2).sum())(np.array([1.0, 2.0, 3.0])).tolist() == [2.0, 0.0, 6.0]
+
+
 def test_the_namespace_holds_functions_and_not_their_tools() -> None:
     assert not {"np", "Any", "ops", "discrete", "elementwise", "as_array", "math", "operator"} & {
         name for name, member in vars(fnp).items() if not inspect.ismodule(member) or member.__name__ in ("numpy", "math", "operator")

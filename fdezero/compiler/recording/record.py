@@ -120,7 +120,7 @@ class _Composed(Region):
 
     def __init__(self, region: Region, graph: Graph) -> None:
         self.name, self.graph = region.name, graph
-        self.forward, self.backward = region.forward, region.backward  # type: ignore[method-assign]
+        self.save, self.pull = region.save, region.pull  # type: ignore[method-assign]
         self.push, self.batched = region.push, region.batched  # type: ignore[method-assign]
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
@@ -140,14 +140,14 @@ class _Closed(Region):
 
     steps = run
 
-    def forward(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
+    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
         raise TraceError(
             f"{self.name} reaches a recorded value through its closure, where the derivative that was given for it does not see it. Give "
             "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
         )
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
-        self.forward((), leaves)
+        self.save((), leaves)
 
     def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         mapped = vmap(self.run, tuple([0 if my else None for my in mine]))

@@ -8,6 +8,8 @@ from ...ops import elementwise, linalg
 from ..arguments import Array
 from .arguments import matrices, squares
 
+__all__ = ["cholesky", "eig", "eigh", "eigvals", "eigvalsh", "qr", "svd", "svdvals"]
+
 QR_MODES = ("reduced", "complete", "r")
 
 

@@ -18,6 +18,8 @@ from ..reductions import sum as sum_of
 from .arguments import matrices, numbers, squares
 from .factors import svdvals
 
+__all__ = ["cond", "matrix_norm", "matrix_rank", "norm", "vector_norm"]
+
 Order = int | float | str | None
 Axes = tuple[int, ...]
 

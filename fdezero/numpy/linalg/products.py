@@ -18,6 +18,11 @@ from ..reductions import sum as sum_of
 from ..shape import matrix_transpose as matrix_transpose
 from .arguments import squares, squares_of_any_dtype, stack_of_matrices
 
+__all__ = [
+    "cross", "diagonal", "expm", "matmul", "matrix_power", "matrix_transpose", "multi_dot", "outer", "tensordot",
+    "trace", "vecdot",
+]  # fmt: skip
+
 
 def matrix_power(a: Any, n: int) -> Array:
     """a @ a @ ... @ a, n times, by squaring; the inverse of it for n < 0: a (..., n, n) -> (..., n, n)."""

@@ -17,6 +17,8 @@ from .arguments import matrices, numbers, squares
 from .factors import svdvals
 from .norms import rank_of
 
+__all__ = ["det", "inv", "lstsq", "pinv", "slogdet", "solve", "tensorinv", "tensorsolve"]
+
 NOT_GIVEN = object()
 
 
