@@ -11,8 +11,9 @@ import attrs
 import numpy as np
 
 from ..core import Region
-from ..core.cotangents import zeros_like
+from ..core.cotangents import chosen, merged, zeros_like
 from ..transforms import jvp, vjp, vmap
+from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
 from .passes.dead import drop_dead
@@ -71,11 +72,11 @@ def _with(options: Options, operation: Any) -> Any:
     """A loop or a branch whose programs run in this way, too; any other operation as it is."""
     if not isinstance(operation, Region):
         return operation
-    mine = copy.copy(operation)
+    copied = copy.copy(operation)
     for name, value in vars(operation).items():
         if isinstance(value, Program):
-            setattr(mine, name, Program(value.graph, options))
-    return mine
+            setattr(copied, name, Program(value.graph, options))
+    return copied
 
 
 class Program(Region):
@@ -113,8 +114,8 @@ class Program(Region):
                 self._derived[key] = Program(record(function, examples, name, names).graph, self.options)
         return self._derived[key]
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        out, back = self.reverse(active, leaves)
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        out, back = self.reverse(is_traced, leaves)
         results = out(*leaves)
         count = len(self.graph.outputs)
         # What is kept of the leaves is taken from them, for a number must stay a number where results are batched.
@@ -122,69 +123,63 @@ class Program(Region):
         saved = [known.get(v, y) for v, y in zip(out.graph.outputs[count:], results[count:], strict=True)]
         return results[:count], (saved, back)
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        saved, (back, moving, floating) = residuals
-        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
-        gradients = iter(back(*saved, *given))
-        return tuple([next(gradients) if moves else None for moves in moving])
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        saved, (back, is_active, is_floating) = residuals
+        return tuple(merged(is_active, back(*saved, *chosen(cotangents, is_floating))))
 
-    def reverse(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
+    def reverse(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
         """The program of results and residuals, and that of the cotangents from residuals and cotangents."""
         examples = list(map(example_of, leaves))
-        key = ("reverse", active, tuple(map(layout_of, examples)))
+        key = ("reverse", is_traced, tuple(map(layout_of, examples)))
         found = self._derived.get(key)
         if found is not None:
             return found
-        moving = tuple([my and is_differentiable(leaf) for my, leaf in zip(active, examples, strict=True)])
+        is_active = tuple([traced and is_differentiable(leaf) for traced, leaf in zip(is_traced, examples, strict=True)])
         n = len(leaves)
-        floating: list[bool] = []
+        is_floating: list[bool] = []
 
         def both(*given: Any) -> tuple[Any, ...]:
             inputs = given[:n]
 
-            def moved(*chosen: Any) -> tuple[Any, ...]:
-                rest = iter(chosen)
-                return self.evaluate(*[next(rest) if moves else x for x, moves in zip(inputs, moving, strict=True)])
+            def of_active(*values: Any) -> tuple[Any, ...]:
+                return self.evaluate(*merged(is_active, values, inputs))
 
-            outputs, pullback = vjp(moved, *[x for x, moves in zip(inputs, moving, strict=True) if moves])
-            cotangents = iter(given[n:])
-            filled = tuple([next(cotangents) if counts else zeros_like(y) for y, counts in zip(outputs, floating, strict=True)])
-            gradients = pullback.transposed(filled)
+            outputs, pullback = vjp(of_active, *chosen(inputs, is_active))
+            cotangents = merged(is_floating, given[n:])
+            gradients = pullback.transposed(tuple([zeros_like(y) if t is None else t for y, t in zip(outputs, cotangents, strict=True)]))
             pullback.release()
             return (*outputs, *gradients)
 
         with np.errstate(all="ignore"):
             results = self.evaluate(*examples)
-            floating = [is_differentiable(y) for y in results]
-            seeds = [np.ones_like(y) for y, counts in zip(results, floating, strict=True) if counts]
+            is_floating = [is_differentiable(y) for y in results]
+            seeds = [np.ones_like(y) for y in chosen(results, is_floating)]
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
             joint = record(both, [*examples, *seeds], self.name, names).graph
         out, back = split(joint, n, len(results))
-        found = self._derived[key] = (Program(out, self.options), (Program(back, self.options), moving, tuple(floating)))
+        found = self._derived[key] = (Program(out, self.options), (Program(back, self.options), is_active, tuple(is_floating)))
         return found
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        moving = tuple([t is not None and is_differentiable(leaf) for leaf, t in zip(leaves, tangents, strict=True)])
-        given = [t for t, moves in zip(tangents, moving, strict=True) if moves]
+        is_active = tuple([t is not None and is_differentiable(leaf) for leaf, t in zip(leaves, tangents, strict=True)])
+        given = chosen(tangents, is_active)
         n = len(leaves)
 
         def moved(*both: Any) -> tuple[Any, ...]:
-            rest = iter(both[n:])
-            directions = tuple([next(rest) if moves else None for moves in moving])
-            values, derivative = jvp(self.evaluate, both[:n], directions)
+            values, derivative = jvp(self.evaluate, both[:n], tuple(merged(is_active, both[n:])))
             return (*values, *derivative)
 
         names = (*self.graph.names, *[f"t{i}" for i in range(len(given))])
-        results = self.derived(("push", moving), [*leaves, *given], moved, f"jvp_{self.name}", names)(*leaves, *given)
+        results = self.derived(("push", is_active), [*leaves, *given], moved, f"jvp_{self.name}", names)(*leaves, *given)
         count = len(self.graph.outputs)
         values = results[:count]
         return values, tuple([t if is_differentiable(y) else None for y, t in zip(values, results[count:], strict=True)])
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        mapped = vmap(self.evaluate, tuple([0 if my else None for my in mine]))
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.evaluate, in_axes_of(is_batched))
 
         def run(*leaves: Any) -> tuple[Any, ...]:
-            return self.derived(("batched", mine), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
+            return self.derived(("batched", is_batched), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
 
         return run
 

@@ -8,9 +8,11 @@ from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, record
 from ..core import Region, Tracer
+from ..core.cotangents import chosen, merged
 from ..core.tape import TapeTracer
 from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
+from ..transforms.batching import in_axes_of
 
 
 class _Checkpoint(Region):
@@ -25,33 +27,32 @@ class _Checkpoint(Region):
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         return self.program.evaluate(*leaves)
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The region again, so that a tape further out keeps nothing either.
         return self(*leaves), list(leaves)
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        moving = [my and trees.is_differentiable(leaf) for my, leaf in zip(active, residuals, strict=True)]
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        is_active = [traced and trees.is_differentiable(leaf) for traced, leaf in zip(is_traced, residuals, strict=True)]
         seed = next(t for t in cotangents if trees.is_differentiable(t))
         # The fence keeps the compiler from taking what was computed before, which is what was not to be kept.
         again = [_behind(leaf, seed) for leaf in residuals]
 
-        def moved(*chosen: Any) -> tuple[Any, ...]:
-            rest = iter(chosen)
-            ys = self.program.evaluate(*[next(rest) if moves else x for x, moves in zip(again, moving, strict=True)])
+        def of_active(*given: Any) -> tuple[Any, ...]:
+            ys = self.program.evaluate(*merged(is_active, given, again))
             return tuple([y for y in ys if trees.is_differentiable(y)])
 
         given = tuple([t for t in cotangents if trees.is_differentiable(t)])
-        _, pullback = vjp(moved, *[x for x, moves in zip(again, moving, strict=True) if moves])
-        gradients = iter(pullback.transposed(given))
+        _, pullback = vjp(of_active, *chosen(again, is_active))
+        gradients = pullback.transposed(given)
         pullback.release()
-        return tuple([next(gradients) if moves else None for moves in moving])
+        return tuple(merged(is_active, gradients))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         values, moved = jvp(self.program.evaluate, tuple(leaves), tuple(tangents))
         return values, tuple([t if trees.is_differentiable(y) else None for y, t in zip(values, moved, strict=True)])
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        mapped = vmap(self.program.evaluate, tuple([0 if my else None for my in mine]))
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.program.evaluate, in_axes_of(is_batched))
 
         def run(*leaves: Any) -> tuple[Any, ...]:
             return _Checkpoint(program_of(mapped, [example_of(leaf) for leaf in leaves], "checkpoint"), None)(*leaves)

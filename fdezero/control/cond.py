@@ -10,9 +10,10 @@ from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves, ones_like
 from ..compiler.recording.record import Record, is_structured, owned, record
 from ..core import Region
-from ..core.cotangents import zeros_like
+from ..core.cotangents import chosen, merged, zeros_like
 from ..errors import DTypeError, ShapeError, describe
 from ..transforms import vmap
+from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
 from ..values import dtype_of, shape_of
 
@@ -29,33 +30,33 @@ class Cond(Region):
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         return (self.yes if leaves[0] else self.no)(*leaves[1:])
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        rules = [branch.reverse(active[1:], leaves[1:]) for branch in (self.yes, self.no)]
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        rules = [branch.reverse(is_traced[1:], leaves[1:]) for branch in (self.yes, self.no)]
         count = len(self.yes.graph.outputs)
         examples = [example_of(leaf) for leaf in leaves[1:]]
-        saved = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
+        zeros = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
 
         def padded(which: int) -> Program:
             # Both branches save for both: zeros in the place of what the other one would save.
             def run(*given: Any) -> tuple[Any, ...]:
                 results = rules[which][0](*given)
-                mine, other = results[count:], saved[1 - which]
-                return (*results[:count], *(mine if which == 0 else other), *(other if which == 0 else mine))
+                residuals = list(zeros)
+                residuals[which] = list(results[count:])
+                return (*results[:count], *residuals[0], *residuals[1])
 
             return program_of(run, examples, "cond_forward")
 
         results = Cond(padded(0), padded(1))(*leaves)
         return results[:count], (leaves[0], results[count:], rules)
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        choice, saved, ((_, (yes, moving, floating)), (_, (no, _, _))) = residuals
-        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        choice, saved, ((_, (yes, is_active, is_floating)), (_, (no, _, _))) = residuals
+        given = chosen(cotangents, is_floating)
         n = len(yes.graph.inputs) - len(given)
         examples = [example_of(leaf) for leaf in (*saved, *given)]
         of_yes = program_of(lambda *all_given: yes(*all_given[:n], *all_given[len(saved) :]), examples, "cond_backward")
         of_no = program_of(lambda *all_given: no(*all_given[n:]), examples, "cond_backward")
-        gradients = iter(Cond(of_yes, of_no)(choice, *saved, *given))
-        return (None, *[next(gradients) if moves else None for moves in moving])
+        return (None, *merged(is_active, Cond(of_yes, of_no)(choice, *saved, *given)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         moved = [i for i, t in enumerate(tangents) if i and t is not None and trees.is_differentiable(example_of(leaves[i]))]
@@ -74,14 +75,14 @@ class Cond(Region):
         given = [*leaves[1:], *[tangents[i] for i in moved]]
         results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
         count = len(self.yes.graph.outputs)
-        floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
-        return results[:count], tuple([t if counts else None for t, counts in zip(results[count:], floating, strict=True)])
+        is_floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
+        return results[:count], tuple([t if floating else None for t, floating in zip(results[count:], is_floating, strict=True)])
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        axes = tuple([0 if my else None for my in mine])
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        axes = in_axes_of(is_batched)
 
         def run(*leaves: Any) -> tuple[Any, ...]:
-            if mine[0]:  # each member has a choice of its own: both are computed
+            if is_batched[0]:  # each member has a choice of its own: both are computed
 
                 def both(choice: Any, *given: Any) -> tuple[Any, ...]:
                     return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])

@@ -11,10 +11,11 @@ from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, owned, record
 from ..core import Region
-from ..core.cotangents import filled, zeros_like
+from ..core.cotangents import chosen, filled, merged, zeros_like
 from ..errors import ShapeError, StructureError, describe
 from ..numpy import stack
 from ..transforms import vmap
+from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
 from ..values import as_array
 
@@ -65,9 +66,9 @@ class Scan(Region):
             self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
         return self._derived[key]
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # Every floating carry may come to depend on what is active.
-        mask = tuple([my or i < self.carries for i, my in enumerate(active)])
+        mask = (*[True] * self.carries, *is_traced[self.carries :])
         out, rule = self.body.reverse(mask, _first_round(leaves, self.carries, self.columns))
         inputs: dict[Any, int] = {variable: i for i, variable in enumerate(out.graph.inputs)}
         count = len(self.body.graph.outputs)
@@ -84,17 +85,17 @@ class Scan(Region):
         residuals = [next(columns) if place < 0 else leaves[place] for place in again]
         return results[:count], (residuals, tuple(again), rule, list(leaves))
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         saved, again, rule, leaves = residuals
-        back, moving, floating = rule
+        back, is_active, is_floating = rule
         first, last = self.carries, self.carries + self.columns
         column = [i for i, place in enumerate(again) if place < last]  # residuals that differ from round to round
         fixed = [i for i, place in enumerate(again) if place >= last]
-        moved_carry = [i for i in range(first) if moving[i]]
-        moved_constants = [i for i in range(last, len(moving)) if moving[i]]
-        moved_xs = [i for i in range(first, last) if moving[i]]
-        carried = [t for t, counts in zip(cotangents[:first], floating[:first], strict=True) if counts]
-        of_ys = [t for t, counts in zip(cotangents[first:], floating[first:], strict=True) if counts]
+        moved_carry = [i for i in range(first) if is_active[i]]
+        moved_constants = [i for i in range(last, len(is_active)) if is_active[i]]
+        moved_xs = [i for i in range(first, last) if is_active[i]]
+        carried = chosen(cotangents[:first], is_floating[:first])
+        of_ys = chosen(cotangents[first:], is_floating[first:])
         sums = [zeros_like(leaves[i]) for i in moved_constants]
 
         def round_back(*given: Any) -> tuple[Any, ...]:
@@ -105,7 +106,7 @@ class Scan(Region):
             ys = [next(parts) for _ in of_ys]
             full = varied | {i: next(parts) for i in fixed}
             results = back(*[full[i] for i in range(len(again))], *ts, *ys)
-            gradients = dict(zip([i for i, moves in enumerate(moving) if moves], results, strict=True))
+            gradients = merged(is_active, results)
             return (
                 *[gradients[i] for i in moved_carry],
                 *[total + gradients[i] for total, i in zip(totals, moved_constants, strict=True)],
@@ -114,50 +115,48 @@ class Scan(Region):
 
         given = [*carried, *sums, *[saved[i] for i in column], *of_ys, *[saved[i] for i in fixed]]
         count, columns = len(carried) + len(sums), len(column) + len(of_ys)
-        results = self._loop(("back", moving, again), round_back, given, count, columns, backwards=True)(*given)
+        results = self._loop(("back", is_active, again), round_back, given, count, columns, backwards=True)(*given)
         found = dict(zip([*moved_carry, *moved_constants, *moved_xs], results, strict=True))
-        return tuple([found.get(i) for i in range(len(moving))])
+        return tuple([found.get(i) for i in range(len(is_active))])
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         examples = [example_of(leaf) for leaf in leaves]
         pairs = enumerate(zip(examples, tangents, strict=True))
-        moving = tuple([trees.is_differentiable(x) and (t is not None or i < self.carries) for i, (x, t) in pairs])
-        values, moved = self.split(leaves), self.split(filled(leaves, tangents, moving))
+        is_active = tuple([trees.is_differentiable(x) and (t is not None or i < self.carries) for i, (x, t) in pairs])
+        values, moved = self.split(leaves), self.split(filled(leaves, tangents, is_active))
         parts = [[*part, *[t for t in ts if t is not None]] for part, ts in zip(values, moved, strict=True)]
         count = [len(part) for part in parts]
-        which = self.split(moving)
+        masks = self.split(is_active)
         outputs = self.body.graph.outputs
-        floating = [atom.dtype.kind in "fc" for atom in outputs]
+        is_floating = [atom.dtype.kind in "fc" for atom in outputs]
 
         def round_forward(*given: Any) -> tuple[Any, ...]:
             parts = [given[: count[0]], given[count[0] : count[0] + count[1]], given[count[0] + count[1] :]]
             xs: list[Any] = []
             ts: list[Any] = []
-            for part, marks in zip(parts, which, strict=True):
-                rest = iter(part[len(marks) :])
-                xs += part[: len(marks)]
-                ts += [next(rest) if mark else None for mark in marks]
+            for part, mask in zip(parts, masks, strict=True):
+                xs += part[: len(mask)]
+                ts += merged(mask, part[len(mask) :])
             ys, dys = self.body.push(xs, ts)
-            new, c = filled(ys, dys, floating), self.carries
+            new, c = filled(ys, dys, is_floating), self.carries
             carry = [*ys[:c], *[dy for dy in new[:c] if dy is not None]]
             return (*carry, *ys[c:], *[dy for dy in new[c:] if dy is not None])
 
         given = [leaf for part in parts for leaf in part]
-        results, c = self._loop(("push", moving), round_forward, given, count[0], count[1])(*given), self.carries
+        results, c = self._loop(("push", is_active), round_forward, given, count[0], count[1])(*given), self.carries
         columns = results[count[0] :]
         ys = [*results[:c], *columns[: len(outputs) - c]]
-        rest = iter([*results[c : count[0]], *columns[len(outputs) - c :]])
-        return tuple(ys), tuple([next(rest) if counts else None for counts in floating])
+        return tuple(ys), tuple(merged(is_floating, [*results[c : count[0]], *columns[len(outputs) - c :]]))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         def run(*leaves: Any) -> tuple[Any, ...]:
             carry, xs, constants = self.split(leaves)
-            of_carry, of_xs, of_constants = self.split(mine)
-            carry = [x if my else repeated(x, size) for x, my in zip(carry, of_carry, strict=True)]
-            xs = [np.moveaxis(x, 0, 1) if my else x for x, my in zip(xs, of_xs, strict=True)]
-            axes = tuple([0 if my else None for my in [*[True] * self.carries, *of_xs, *of_constants]])
+            of_carry, of_xs, of_constants = self.split(is_batched)
+            carry = [x if batched else repeated(x, size) for x, batched in zip(carry, of_carry, strict=True)]
+            xs = [np.moveaxis(x, 0, 1) if batched else x for x, batched in zip(xs, of_xs, strict=True)]
+            axes = in_axes_of([*[True] * self.carries, *of_xs, *of_constants])
             given = [*carry, *xs, *constants]
-            results = self._loop(("batched", mine, size), vmap(self.body.evaluate, axes), given, self.carries, self.columns)(*given)
+            results = self._loop(("batched", is_batched, size), vmap(self.body.evaluate, axes), given, self.carries, self.columns)(*given)
             return (*results[: self.carries], *[np.moveaxis(y, 1, 0) for y in results[self.carries :]])
 
         return run

@@ -10,9 +10,10 @@ from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of
 from ..compiler.recording.record import is_structured, owned, record
 from ..core import Region
-from ..core.cotangents import filled, zeros_like
+from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError, describe
 from ..transforms import vmap
+from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
 from .scan import check_carry, repeated
 
@@ -35,7 +36,7 @@ class While(Region):
             carry = self.body(*carry, *constants)
         return carry
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         raise TraceError(
             "while_loop has no reverse mode where it is compiled: how many rounds it takes is not known before. Use fd.scan with a "
             "fixed length and fd.numpy.where, or forward mode, fd.jvp."
@@ -44,16 +45,15 @@ class While(Region):
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         c = self.carries
         pairs = enumerate(zip(leaves, tangents, strict=True))
-        moving = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in pairs]
-        ts = filled(leaves, tangents, moving)
-        moved = [i for i in range(c) if moving[i]]
+        is_active = [trees.is_differentiable(example_of(x)) and (t is not None or i < c) for i, (x, t) in pairs]
+        ts = filled(leaves, tangents, is_active)
+        moved = [i for i in range(c) if is_active[i]]
         given = [*leaves[:c], *[ts[i] for i in moved], *leaves[c:], *[t for t in ts[c:] if t is not None]]
         both, n = c + len(moved), len(leaves)
 
         def parts(all_given: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             xs = [*all_given[:c], *all_given[both : both + n - c]]
-            carried, rest = iter(all_given[c:both]), iter(all_given[both + n - c :])
-            return xs, [(next(carried) if i < c else next(rest)) if moving[i] else None for i in range(n)]
+            return xs, merged(is_active, [*all_given[c:both], *all_given[both + n - c :]])
 
         def round_forward(*all_given: Any) -> tuple[Any, ...]:
             ys, dys = self.body.push(*parts(all_given))
@@ -65,11 +65,11 @@ class While(Region):
         found = dict(zip(moved, results[c:], strict=True))
         return results[:c], tuple([found.get(i) for i in range(c)])
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         def run(*leaves: Any) -> tuple[Any, ...]:
             c = self.carries
-            carry = [x if my else repeated(x, size) for x, my in zip(leaves[:c], mine[:c], strict=True)]
-            axes = tuple([0 if my or i < c else None for i, my in enumerate(mine)])
+            carry = [x if batched else repeated(x, size) for x, batched in zip(leaves[:c], is_batched[:c], strict=True)]
+            axes = in_axes_of([*[True] * c, *is_batched[c:]])
 
             def chosen(*given: Any) -> tuple[Any, ...]:
                 going = self.condition.evaluate(*given)[0]

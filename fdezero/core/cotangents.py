@@ -1,6 +1,6 @@
 """Tangents and cotangents brought to the shape and the dtype of the values they belong to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,21 @@ def zeros_like(x: Any) -> Any:
     return np.zeros_like(as_array(x))
 
 
-def filled(values: Sequence[Any], tangents: Sequence[Any], moving: Sequence[bool]) -> list[Any]:
-    """The tangents of what moves, zeros where there are none; None for the rest."""
-    triples = zip(values, tangents, moving, strict=True)
-    return [(zeros_like(x) if t is None else t) if moves else None for x, t, moves in triples]
+def filled(values: Sequence[Any], tangents: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    """The tangents where `mask` is true, with zeros for a missing one, and None elsewhere."""
+    triples = zip(values, tangents, mask, strict=True)
+    return [(zeros_like(x) if t is None else t) if wanted else None for x, t, wanted in triples]
+
+
+def chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    """The values where `mask` is true. `merged` is the inverse."""
+    return [value for value, wanted in zip(values, mask, strict=True) if wanted]
+
+
+def merged(mask: Sequence[bool], chosen: Iterable[Any], others: Sequence[Any] | None = None) -> list[Any]:
+    """One entry for each of `mask`: the next of `chosen` where it is true, elsewhere that of `others`, or None."""
+    following = iter(chosen)
+    return [next(following) if wanted else other for wanted, other in zip(mask, others or [None] * len(mask), strict=True)]
 
 
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:

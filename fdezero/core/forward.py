@@ -23,15 +23,15 @@ class Forward(Level):
     __slots__ = ()
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        values, tangents, active = [], [], False
+        values, tangents, any_active = [], [], False
         for position, arg in enumerate(args):
-            mine = arg.__class__ is ForwardTracer and arg.level is self
-            values.append(arg.value if mine else arg)
-            moves = mine and primitive.differentiates(position)
-            tangents.append(arg.tangent if moves else None)
-            active = active or moves
+            is_traced = arg.__class__ is ForwardTracer and arg.level is self
+            values.append(arg.value if is_traced else arg)
+            is_active = is_traced and primitive.differentiates(position)
+            tangents.append(arg.tangent if is_active else None)
+            any_active = any_active or is_active
         y = primitive(*values, **params)
-        if not active:
+        if not any_active:
             return y
         rule = y.rule(primitive) if isinstance(y, Tracer) else primitive
         tangent = rule.push(y, values, tangents, params)

@@ -72,8 +72,8 @@ class Elementwise(Primitive):
     def _signature(self) -> str:
         count = len(self.partials)
         shapes = ", ".join(f"x{i} (...)" for i in range(count)) + " -> (...)"
-        moving = ", ".join(f"x{i}" for i in range(count) if self.differentiates(i))
-        return f"{shapes}, entry by entry{' with broadcasting' if count > 1 else ''}; derivatives for {moving}, of every order."
+        active = ", ".join(f"x{i}" for i in range(count) if self.differentiates(i))
+        return f"{shapes}, entry by entry{' with broadcasting' if count > 1 else ''}; derivatives for {active}, of every order."
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         operands = (y, *args)

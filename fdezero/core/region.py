@@ -45,18 +45,18 @@ class Region:
         """`run` on values of which every operation is looked at; None where it cannot be opened, and is looked at as a whole."""
         return self.run(*leaves) if self.composed else None
 
-    def save(self, active: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
-        """Reverse mode, on the way out: the results, and the residuals that `pull` needs for the `active` leaves."""
+    def save(self, is_traced: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
+        """Reverse mode, on the way out: the results, and the residuals that `pull` needs for the leaves that are traced."""
         raise NotImplementedError
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
-        """Reverse mode, on the way back: one cotangent a leaf, None for those that are not active or get none."""
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
+        """Reverse mode, on the way back: one cotangent a leaf, None for a leaf that is not traced or gets none."""
         raise NotImplementedError
 
     def push(self, leaves: Leaves, tangents: Leaves) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Forward mode: the results and their tangents; a tangent is None where a leaf, or a result, has none."""
         raise NotImplementedError
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        """The region over a batch axis of `size`, in front of the leaves that are `mine` and of every result."""
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        """The region over a batch axis of `size`, in front of the leaves that are batched and of every result."""
         raise NotImplementedError

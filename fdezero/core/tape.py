@@ -104,25 +104,25 @@ class Tape(Level):
         return TapeTracer(self, y, node)
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        mine, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
-        outputs, residuals = region.save(mine, values)
+        is_traced, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
+        outputs, residuals = region.save(is_traced, values)
         for leaf in trees.leaves(residuals):
-            if any(leaf is value for value, my in zip(values, mine, strict=True) if not my):
+            if any(leaf is value for value, traced in zip(values, is_traced, strict=True) if not traced):
                 self.guard.hold(leaf)
-        parents = [leaf.node if my else None for leaf, my in zip(leaves, mine, strict=True)]
-        rule: Any = _RegionRule(region, mine, list(outputs))
+        parents = [leaf.node if traced else None for leaf, traced in zip(leaves, is_traced, strict=True)]
+        rule: Any = _RegionRule(region, is_traced, list(outputs))
         below = next((y for y in outputs if isinstance(y, Tracer)), None)
         common = Node(rule if below is None else below.rule(rule), parents, residuals, {}, None, None)
         self.nodes.append(common)
-        traced: list[Any] = []
+        results: list[Any] = []
         for i, y in enumerate(outputs):
             if not trees.is_differentiable(y):
-                traced.append(y)
+                results.append(y)
                 continue
             node = Node(_Output(i, len(outputs)), [common], (), {}, shape_of(y), own_dtype(y))
             self.nodes.append(node)
-            traced.append(TapeTracer(self, y, node))
-        return tuple(traced)
+            results.append(TapeTracer(self, y, node))
+        return tuple(results)
 
     def backward(self, outputs: Iterable[tuple[Node, Any]], *, keep: bool) -> None:
         """Walk the tape back from the cotangents of `outputs`, leaving those of the inputs in their nodes.
@@ -147,13 +147,13 @@ class Tape(Level):
 class _RegionRule(Primitive):
     """What the node of a region asks to pull its cotangents back. One for each call, outside the registry."""
 
-    def __init__(self, region: Any, active: tuple[bool, ...], outputs: list[Any]) -> None:
-        self.name, self.region, self.active = region.name, region, active
+    def __init__(self, region: Any, is_traced: tuple[bool, ...], outputs: list[Any]) -> None:
+        self.name, self.region, self.is_traced = region.name, region, is_traced
         self.outputs = outputs
 
     def pull(self, cotangent: Any, node: Any) -> Any:
         filled = [zeros_like(aval) if t is None else t for t, aval in zip(cotangent.parts, self.outputs, strict=True)]
-        gradients = self.region.pull(self.active, node.saved, filled)
+        gradients = self.region.pull(self.is_traced, node.saved, filled)
         return [(parent, t) for parent, t in zip(node.parents, gradients, strict=True) if parent is not None and t is not None]
 
 

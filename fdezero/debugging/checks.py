@@ -126,10 +126,10 @@ class Dtypes:
         if not fits or not broadcasts_to(primal.shape, t.shape):
             _refuse(name, line, f"the cotangent of argument {position}", t, primal)
 
-    def tangent(self, name: str, line: Line, t: Any, moving: Sequence[Any], y: Any) -> None:
+    def tangent(self, name: str, line: Line, t: Any, active: Sequence[Any], y: Any) -> None:
         if not hasattr(t, "dtype") or not hasattr(y, "dtype"):
             return
-        allowed = [y.dtype, *[x.dtype for x in moving if hasattr(x, "dtype")]]
+        allowed = [y.dtype, *[x.dtype for x in active if hasattr(x, "dtype")]]
         if _real(t.dtype) not in map(_real, allowed) or not broadcasts_to(t.shape, y.shape):
             _refuse(name, line, "the tangent of the result", t, y)
 

@@ -13,7 +13,7 @@ from ..core.cotangents import zeros_like
 from ..errors import StructureError, describe
 from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
-from ..transforms.batching import over_the_batch
+from ..transforms.batching import in_axes_of, over_the_batch
 from ..transforms.reverse import conjugated
 from ..values import shape_of
 
@@ -66,12 +66,12 @@ class _Solution(Region):
         pullback.release()
         return tuple(gradients)
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         x = self(*leaves)
         return x, (x, tuple(leaves))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
-        return _Mapped(self, mine)
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Region:
+        return _Mapped(self, is_batched)
 
 
 class _LinearSolve(_Solution):
@@ -81,7 +81,7 @@ class _LinearSolve(_Solution):
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
         self.transposed, self.symmetric = transposed, symmetric
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
@@ -126,7 +126,7 @@ class _Root(_Solution):
 
         self.tangents = _LinearSolve(derivative, tangent_solve, tangent_solve, False, treedef, count)
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
         multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
@@ -145,25 +145,25 @@ class _Mapped(Region):
 
     composed = True
 
-    def __init__(self, region: Region, mine: tuple[bool, ...]) -> None:
+    def __init__(self, region: Region, is_batched: tuple[bool, ...]) -> None:
         self.name, self.region = region.name, region
-        self.axes = tuple([0 if my else None for my in mine])
+        self.axes = in_axes_of(is_batched)
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return vmap(self.region.run, self.axes)(*leaves)
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        return vmap(lambda *leaves: self.region.save(active, leaves), self.axes)(*leaves)
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        return vmap(lambda *leaves: self.region.save(is_traced, leaves), self.axes)(*leaves)
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        gradients = vmap(lambda residuals, *ts: self.region.pull(active, residuals, ts))(residuals, *cotangents)
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        gradients = vmap(lambda residuals, *ts: self.region.pull(is_traced, residuals, ts))(residuals, *cotangents)
         return over_the_batch(gradients, self.axes)
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return vmap(self.region.push, (self.axes, self.axes))(tuple(leaves), tuple(tangents))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Region:
-        return _Mapped(self, mine)
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Region:
+        return _Mapped(self, is_batched)
 
 
 def custom_linear_solve(

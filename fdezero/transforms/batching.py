@@ -104,16 +104,21 @@ def _to_front(leaf: Any, axis: int) -> Any:
 
 
 def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
-    mine = level.owns(leaf)
+    is_batched = level.owns(leaf)
     if axis is None:
-        if mine:
+        if is_batched:
             raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
         return leaf
     leaf = as_array(leaf)
-    value = leaf.value if mine else np.broadcast_to(leaf, (level.size, *leaf.shape))
+    value = leaf.value if is_batched else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
         raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")
     return value if axis == 0 else np.moveaxis(value, 0, axis)
+
+
+def in_axes_of(is_batched: Sequence[bool]) -> tuple[int | None, ...]:
+    """The `in_axes` of arguments whose batch axis, if they have one, is in front."""
+    return tuple([0 if batched else None for batched in is_batched])
 
 
 def over_the_batch(gradients: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import tree as trees
 from ..core import Region, Tracer
-from ..core.cotangents import filled, zeros_like
+from ..core.cotangents import chosen, filled, zeros_like
 from ..core.forward import ForwardTracer
 from ..core.kinds import Aval
 from ..core.tape import TapeTracer
@@ -15,7 +15,7 @@ from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError, called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
-from .batching import over_the_batch, vmap
+from .batching import in_axes_of, over_the_batch, vmap
 from .reverse import conjugated, counted, pulled_back
 
 Flat = Callable[..., tuple[Any, ...]]
@@ -69,7 +69,7 @@ class _Call:
         ]  # fmt: skip
         self.values = [self.leaves[i] for i in self.places]
         self.fixed = [k for k, i in enumerate(self.places) if argument[i] in self.nondiff]
-        self.moves = [argument[i] not in self.nondiff and trees.is_differentiable(self.leaves[i]) for i in self.places]
+        self.is_active = [argument[i] not in self.nondiff and trees.is_differentiable(self.leaves[i]) for i in self.places]
         for place, value in zip(self.places, self.values, strict=True):
             if argument[place] in self.nondiff and (level := _derivative_of(value)):
                 raise TraceError(
@@ -115,8 +115,8 @@ class _Call:
         return self.split(values)[0]
 
     def tangents(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
-        """The tangents of the differentiated arguments: zeros where nothing moves, None for what has no derivative."""
-        moved = iter(filled(values, tangents, self.moves))
+        """The tangents of the differentiated arguments: zeros where there is none, None for what has no derivative."""
+        moved = iter(filled(values, tangents, self.is_active))
         places = set(self.places)
         leaves = [next(moved) if i in places else None for i in range(len(self.leaves))]
         args = trees.unflatten(self.treedef, leaves)
@@ -134,7 +134,7 @@ class _Call:
             leaves, treedef = trees.flatten(arg)
             gradient = by_argument.get(n)
             flat += [None] * len(leaves) if gradient is None else _parts(self.name, n, treedef, gradient, arg)
-        return tuple(flat[place] if moves else None for place, moves in zip(self.places, self.moves, strict=True))
+        return tuple(flat[place] if active else None for place, active in zip(self.places, self.is_active, strict=True))
 
 
 def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any]:
@@ -213,31 +213,31 @@ class _Pulled(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return self.function(*leaves)
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The rule's own forward run is differentiable at the levels below: it runs there as it stands.
         outputs, residuals = self.forward(*leaves)
         return outputs, residuals
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         gradients: tuple[Any, ...] = conjugated(self.backward(residuals, conjugated(tuple(cotangents))))
         return gradients
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         outputs, residuals = self.forward(*leaves)
-        moving = [i for i, t in enumerate(tangents) if t is not None]
+        active = [i for i, t in enumerate(tangents) if t is not None]
 
         def pulled(*cotangents: Any) -> tuple[Any, ...]:
             gradients = self.backward(residuals, cotangents)
-            return tuple(zeros_like(leaves[i]) if gradients[i] is None else gradients[i] for i in moving)
+            return tuple(zeros_like(leaves[i]) if gradients[i] is None else gradients[i] for i in active)
 
         # The tangent map is the transpose of the linear map `pulled`, which its own pullback computes.
         _, transpose = pulled_back(f"the rule of {self.name}", pulled, [zeros_like(y) for y in outputs])
-        moved = transpose(tuple(tangents[i] for i in moving))
+        moved = transpose(tuple(tangents[i] for i in active))
         transpose.release()
         return outputs, tuple(t if trees.is_differentiable(y) else None for y, t in zip(outputs, moved, strict=True))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pulled":
-        axes = tuple(0 if my else None for my in mine)
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> "_Pulled":
+        axes = in_axes_of(is_batched)
 
         def backward(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
             return over_the_batch(vmap(self.backward)(residuals, cotangents), axes)
@@ -283,7 +283,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
                 raise StructureError(f"the rule of {self.name} must return (output, tangent), got {counted(result)}.")
             return call.leaves_of(result[0]), self._moved(result[0], result[1])
 
-        return _Pushed(self.name, flat_function, flat_rule, tuple(call.moves))
+        return _Pushed(self.name, flat_function, flat_rule, tuple(call.is_active))
 
     def _moved(self, output: Any, tangent: Any) -> tuple[Any, ...]:
         """The tangents of the leaves of the output, zeros for what stays; None where there is no derivative."""
@@ -308,12 +308,12 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
 
 
 class _Pushed(Region):
-    """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`; `moves` says which leaves have one."""
+    """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`; `is_active` says which leaves may have one."""
 
     composed = True
 
-    def __init__(self, name: str, function: Flat, rule: Callable[..., Any], moves: tuple[bool, ...]) -> None:
-        self.name, self.function, self.rule, self.moves = name, function, rule, moves
+    def __init__(self, name: str, function: Flat, rule: Callable[..., Any], is_active: tuple[bool, ...]) -> None:
+        self.name, self.function, self.rule, self.is_active = name, function, rule, is_active
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         return self.function(*leaves)
@@ -322,27 +322,26 @@ class _Pushed(Region):
         outputs, moved = self.rule(tuple(leaves), tuple(tangents))
         return outputs, moved
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        moving = [i for i, (my, moves) in enumerate(zip(active, self.moves, strict=True)) if my and moves]
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
+        active = [i for i, both in enumerate(zip(is_traced, self.is_active, strict=True)) if all(both)]
 
         def along(*directions: Any) -> tuple[list[Any], tuple[Any, ...]]:
             tangents: list[Any] = [None] * len(leaves)
-            for i, t in zip(moving, directions, strict=True):
+            for i, t in zip(active, directions, strict=True):
                 tangents[i] = t
             outputs, moved = self.rule(tuple(leaves), tuple(tangents))
             return [t for t in moved if t is not None], outputs
 
         # The rule is linear in the tangents: at zero, its pullback is its transpose.
-        at = [zeros_like(leaves[i]) for i in moving]
+        at = [zeros_like(leaves[i]) for i in active]
         _, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
-        return outputs, (pullback, moving, [trees.is_differentiable(y) for y in outputs])
+        return outputs, (pullback, active, [trees.is_differentiable(y) for y in outputs])
 
-    def pull(self, active: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        pullback, moving, floating = residuals
-        given = [t for t, counts in zip(cotangents, floating, strict=True) if counts]
-        found = dict(zip(moving, pullback.transposed(given), strict=True))
-        return tuple(found.get(i) for i in range(len(active)))
+    def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        pullback, active, is_floating = residuals
+        gradients = dict(zip(active, pullback.transposed(chosen(cotangents, is_floating)), strict=True))
+        return tuple(gradients.get(i) for i in range(len(is_traced)))
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> "_Pushed":
-        axes = tuple(0 if my else None for my in mine)
-        return _Pushed(self.name, vmap(self.function, axes), vmap(self.rule, (axes, axes)), self.moves)
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> "_Pushed":
+        axes = in_axes_of(is_batched)
+        return _Pushed(self.name, vmap(self.function, axes), vmap(self.rule, (axes, axes)), self.is_active)

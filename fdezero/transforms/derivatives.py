@@ -235,19 +235,19 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     """
     name = name_of("hvp", function)
     primals, tangents = as_arguments(name, "primals", primals), as_arguments(name, "tangents", tangents)
-    moving = check_tangents(name, primals, tangents)
+    active = check_tangents(name, primals, tangents)
 
-    def of_moving(*chosen: Any) -> Any:
+    def of_active(*given: Any) -> Any:
         full = list(primals)
-        for i, x in zip(moving, chosen, strict=True):
+        for i, x in zip(active, given, strict=True):
             full[i] = x
         return function(*full)
 
-    functools.update_wrapper(of_moving, function, updated=())
-    gradient = gradient_alone("hvp", of_moving, tuple(range(len(moving))), has_aux=has_aux)
-    found = pushed_forward(name, gradient, [primals[i] for i in moving], [tangents[i] for i in moving], has_aux=has_aux)
+    functools.update_wrapper(of_active, function, updated=())
+    gradient = gradient_alone("hvp", of_active, tuple(range(len(active))), has_aux=has_aux)
+    found = pushed_forward(name, gradient, [primals[i] for i in active], [tangents[i] for i in active], has_aux=has_aux)
     product: list[Any] = [None] * len(primals)
-    for i, t in zip(moving, found[1], strict=True):
+    for i, t in zip(active, found[1], strict=True):
         product[i] = t
     return (tuple(product), found[2]) if has_aux else tuple(product)
 
@@ -256,10 +256,10 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
     """Which primals move; StructureError or ShapeError, naming the path, where a tangent is not like its primal."""
     if len(primals) != len(tangents):
         raise StructureError(f"{name}: {len(primals)} primals, but {len(tangents)} tangents; None stands for a primal that is held fixed.")
-    moving = [i for i, t in enumerate(tangents) if t is not None]
-    if not moving:
+    active = [i for i, t in enumerate(tangents) if t is not None]
+    if not active:
         raise StructureError(f"{name}: all tangents are None, so that nothing moves; give a tree like the primal for one at least.")
-    for i in moving:
+    for i in active:
         leaves, treedef = trees.flatten_trainable(primals[i])
         directions, other = trees.flatten_trainable(tangents[i])
         if treedef != other:
@@ -272,7 +272,7 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
                 raise ShapeError(f"{name}: tangent {where} is {describe(t)}, its primal {describe(x)}; shapes must agree.")
         if not any(map(trees.is_differentiable, leaves)):
             raise DTypeError(f"{name}: primal {i} has no floating numbers that could move; give None for its tangent.")
-    return moving
+    return active
 
 
 def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False) -> Callable[..., Any]:

@@ -37,11 +37,11 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
 
     def pushforward(*tangents: Any) -> Any:
         """The derivative of the output along the tangents."""
-        moving = set(check_tangents(name, primals, tangents))
+        active = set(check_tangents(name, primals, tangents))
         directions: list[Any] = []
         for i, (x, t) in enumerate(zip(primals, tangents, strict=True)):
             xs = trees.flatten_trainable(x)[0]
-            ts = trees.flatten_trainable(t)[0] if i in moving else [None] * len(xs)
+            ts = trees.flatten_trainable(t)[0] if i in active else [None] * len(xs)
             directions += [zeros_like(x) if t is None else t for x, t in zip(xs, ts, strict=True) if trees.is_differentiable(x)]
         moved = [zeros_like(y) for y in leaves]
         for i, t in zip(floating, transpose(directions), strict=True):

@@ -130,12 +130,12 @@ def map(function: Callable[..., Any], tree: Tree, *rest: Tree, names: tuple[str,
 
 def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, namespace: str = ALL) -> StructureError:
     """The error that names the first path at which two trees differ."""
-    trees = [dict(flatten_with_path(tree, namespace=namespace)) for tree in (left, right)]
+    first, second = (dict(flatten_with_path(tree, namespace=namespace)) for tree in (left, right))
     names = (left_name, right_name)
-    for mine, yours, here, there in ((0, 1, *names), (1, 0, *names[::-1])):
-        for path, leaf in trees[mine].items():
-            if path not in trees[yours]:
-                below = [other for other in trees[yours] if other.startswith(path + "/") or not path]
+    for tree, other_tree, here, there in ((first, second, *names), (second, first, *names[::-1])):
+        for path, leaf in tree.items():
+            if path not in other_tree:
+                below = [other for other in other_tree if other.startswith(path + "/") or not path]
                 instead = f"goes on to {below[0]!r}" if below else "has nothing"
                 return StructureError(
                     f"the structures of {names[0]} and {names[1]} differ at {repr(path) if path else 'the root'}: "

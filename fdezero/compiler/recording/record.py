@@ -12,6 +12,7 @@ from ...core.lines import Line, Placed, user_frame, user_line
 from ...core.tracer import Level, tracers_of
 from ...errors import TraceError, describe
 from ...transforms import vmap
+from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
 from .examples import example_of, identifier, variable_of
 
@@ -140,7 +141,7 @@ class _Closed(Region):
 
     steps = run
 
-    def save(self, active: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
+    def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
         raise TraceError(
             f"{self.name} reaches a recorded value through its closure, where the derivative that was given for it does not see it. Give "
             "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
@@ -149,8 +150,8 @@ class _Closed(Region):
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
         self.save((), leaves)
 
-    def batched(self, size: int, mine: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        mapped = vmap(self.run, tuple([0 if my else None for my in mine]))
+    def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
+        mapped = vmap(self.run, in_axes_of(is_batched))
         return lambda *leaves: _Closed(self.name, record(mapped, map(example_of, leaves), self.name).graph)(*leaves)
 
 
