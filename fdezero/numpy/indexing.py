@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
-from ..core import Tracer, unwrap
+from ..core import unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import ImmutableError, RangeError, ShapeError, describe, refuse_out
@@ -191,6 +191,3 @@ class _Place:
         place = cast(Any, _Place.__new__(_Place))
         place.x, place.shape, place.positions = self.x, self.shape, positions
         return place._put(operation(old, values))
-
-
-Tracer.__getitem__ = getitem  # type: ignore[method-assign]  # given here, as protocol.py gives the others

@@ -62,6 +62,7 @@ def _methods(face: dict[str, Any]) -> dict[str, Any]:
 def _own_members(face: dict[str, Any]) -> dict[str, Any]:
     """What is no function of `face` under its own name, or takes its arguments in another way."""
     return {
+        "__getitem__": _method(face["getitem"]),
         "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
         "transpose": lambda x, *axes: face["transpose"](x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
         "compress": lambda x, condition, axis=None: face["compress"](condition, x, axis),

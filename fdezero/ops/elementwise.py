@@ -7,11 +7,11 @@ scalars stay weak, and CuPy arrays need no dispatch. At kinks the derivative is 
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..core import Elementwise, Linear, Primitive, discrete, elementwise, linear, unwrap
+from ..core import Elementwise, Linear, discrete, elementwise, linear, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..values import is_complex
@@ -382,8 +382,3 @@ to_discrete = discrete(
     write="xp.copyto({out}, {0}, casting='unsafe')",
     doc="x0 as integers, booleans, or another dtype without derivative.",
 )
-
-
-# A star import takes the operations and functions, not what they are made of. Type checkers find them by themselves.
-if not TYPE_CHECKING:
-    __all__ = [name for name, member in list(globals().items()) if isinstance(member, Primitive)]

@@ -51,9 +51,10 @@ def test_public_methods_have_docstrings() -> None:
 
 
 def test_operations_say_shapes_and_derivatives() -> None:
-    for name in elementwise.__all__:
-        text = documented(getattr(fd.numpy, name, None) or getattr(elementwise, name))
-        assert text, name
+    operations = {name: member for name, member in vars(elementwise).items() if isinstance(member, Primitive)}
+    assert len(operations) > 70
+    for name, operation in operations.items():
+        assert documented(getattr(fd.numpy, name, operation)), name
     assert "x0 (...), x1 (...) -> (...)" in fd.numpy.arctan2.__doc__
     assert "derivatives for x0, x1" in fd.numpy.arctan2.__doc__
     assert "derivatives for x0, of every order" in fd.numpy.ldexp.__doc__
