@@ -1,4 +1,4 @@
-"""`compile` for users: what is recorded when, why again, and the source that runs."""
+"""`fd.compile` for users: when a function is recorded, why it is recorded again, and which source runs."""
 
 import functools
 import inspect
@@ -29,14 +29,14 @@ _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
 
 @attrs.frozen(eq=False)
 class Recording:
-    """One recording: the user's line that called for it, its duration in milliseconds, and what differed from the one before."""
+    """One recording: the line that asked for it, its duration in milliseconds, and what had changed since the one before."""
 
     line: Line
     milliseconds: float
     reason: str
     program: Program = attrs.field(repr=False)
     signature: Any = attrs.field(repr=False)
-    places: tuple[int, ...] = attrs.field(repr=False)  # where the inputs are among the leaves
+    places: tuple[int, ...] = attrs.field(repr=False)  # the positions of the inputs among the leaves
     treedef: Any = attrs.field(repr=False)  # of the results
     names: tuple[str, ...] = attrs.field(repr=False)  # of all leaves
 
@@ -47,7 +47,7 @@ class Recording:
 
 
 class _Exactly:
-    """A static argument, equal to one of the same type and value alone: 1 is not 1.0, and 0.0 not -0.0."""
+    """A static argument. It equals only an argument of the same type and value: 1 is not 1.0, and 0.0 is not -0.0."""
 
     __slots__ = ("key", "value")
 
@@ -63,7 +63,7 @@ class _Exactly:
 
 
 class Compiled(Generic[P, T]):
-    """A compiled function: call it as the function itself. `source` is what runs, `explain()` what was recorded and why."""
+    """A compiled function. Call it like the function itself; `source` shows what runs, `explain()` what was recorded and why."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Compiled(Generic[P, T]):
         self.function = function
         self.name = called(function)
         if native:
-            loops.compiler()  # now, rather than in the second call
+            loops.compiler()  # a missing compiler is an error now, not in the second call
         self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native)
         parameters = _parameters(function)
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -92,7 +92,7 @@ class Compiled(Generic[P, T]):
         leaves, treedef = trees.flatten((given, named) if named else given)
         try:
             layouts = list(map(_layout, leaves))
-        except AttributeError:  # numbers, settings or traced values among the leaves
+        except AttributeError:  # some leaves are numbers, settings or traced values
             layouts = [self._layout_of(i, leaf, given, named) for i, leaf in enumerate(leaves)]
             if any(isinstance(leaf, Tracer) for leaf in leaves):
                 return self._traced(leaves, treedef, constants, layouts, given, named)
@@ -113,7 +113,7 @@ class Compiled(Generic[P, T]):
         return self if instance is None else functools.partial(self, instance)
 
     def __copy__(self) -> Any:
-        return self  # as functions do
+        return self  # as functions are
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self
@@ -122,21 +122,21 @@ class Compiled(Generic[P, T]):
         return f"<compiled {self.name}, {len(self.recordings)} recordings>"
 
     def trace(self, *args: Any, **kwargs: Any) -> Any:
-        """The program that is recorded for these arguments, as it is recorded; nothing is compiled, and nothing is kept."""
+        """The program for these arguments, as recorded. Nothing is compiled or kept."""
         constants, args, kwargs = self._set_aside(args, kwargs) if self.static else ((), args, kwargs)
         leaves, treedef = trees.flatten((args, kwargs) if kwargs else args)
         layouts = [self._layout_of(i, leaf, args, kwargs) for i, leaf in enumerate(leaves)]
-        with np.errstate(all="ignore"):  # the numbers are not asked for
+        with np.errstate(all="ignore"):  # the numbers of a trace do not matter
             return self._recorded(leaves, (treedef, constants, tuple(layouts)), args, kwargs)[0].graph
 
     @property
     def graph(self) -> Any:
-        """The program of the last recording, as it was recorded: `print(f.graph)`, `f.graph.to_dot()`."""
+        """The program of the last recording, as recorded: `print(f.graph)`, `f.graph.to_dot()`."""
         return self._last_recording().program.graph
 
     @property
     def source(self) -> str:
-        """The Python source that the last recording runs as."""
+        """The Python source of the last recording."""
         return self._last_recording().program.executable.source
 
     def _last_recording(self) -> Recording:
@@ -145,17 +145,17 @@ class Compiled(Generic[P, T]):
         return self.recordings[-1]
 
     def explain(self) -> str:
-        """Every recording: where it was called for, how long it took, and what had changed since the last one."""
+        """Every recording: the line that asked for it, how long it took, and what had changed since the one before."""
         lines = [f"{self.name}: {len(self.recordings)} recording{'s' * (len(self.recordings) != 1)}"]
         for number, r in enumerate(self.recordings, start=1):
             lines.append(f"  {number}. at {r.line}, {r.milliseconds:.1f} ms: {r.reason}")
         return "\n".join(lines)
 
-    # What the calls do that are not the same again
+    # The rare calls: the first one, and those that differ from the last
 
     def _first(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> Any:
         recording, outputs, captures = self._record(leaves, signature, args, kwargs)
-        if captures:  # traced values that the function reaches through its closure: another program in every call
+        if captures:  # the closure holds traced values, so every call is another program
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
         self._known[signature] = recording
@@ -163,7 +163,7 @@ class Compiled(Generic[P, T]):
         return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
-        if any(runs_as_written(leaf) for leaf in leaves):  # compile inside compile: written into the outer program
+        if any(runs_as_written(leaf) for leaf in leaves):  # compile inside compile: the outer program takes in the operations
             return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()
@@ -179,22 +179,22 @@ class Compiled(Generic[P, T]):
         reason = self._reason(signature, names)
         if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
             raise StormError(
-                f"{self.name} has been recorded max_recordings={self.max_recordings} times, and would be once more: {reason}. "
-                "Keep shapes and dtypes the same (pad the last batch, or drop_last=True), "
-                f"and pass what changes as a number or an array."
+                f"{self.name} has been recorded {self.max_recordings} times, the limit set by max_recordings. This call needs another "
+                f"recording: {reason}. Keep shapes and dtypes the same (pad the last batch, or use drop_last=True), "
+                "and pass changing values as numbers or arrays."
             )
         line, start = user_line(), time.perf_counter()
         made, places, structure = self._recorded(leaves, signature, args, kwargs)
         program = Program(made.graph, self.options)
         if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
-            program.executable  # noqa: B018, compiled now, so that the second call is as fast as the tenth
+            program.executable  # noqa: B018, compile now, so that the second call is as fast as the tenth
         milliseconds = 1e3 * (time.perf_counter() - start)
         recording = Recording(line, milliseconds, reason, program, signature, places, structure, tuple(names))
         self.recordings.append(recording)
         return recording, made.outputs, made.captures
 
     def _recorded(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Record, tuple[int, ...], Any]:
-        """What was recorded, where its inputs are among the leaves, and the structure of the results."""
+        """The record, the positions of its inputs among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
         places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
         call = functools.partial(self._call, constants=constants)
@@ -211,7 +211,7 @@ class Compiled(Generic[P, T]):
         return self.function(*full, **kwargs, **named)
 
     def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """The static arguments by name, and the others, None standing for static ones."""
+        """The static arguments by name, and the other arguments with None in the places of static ones."""
         given = [(self.parameters[i], args[i]) for i in sorted(self.positions) if i < len(args)]
         given += [(name, kwargs[name]) for name in sorted(self.static) if name in kwargs]
         for name, value in given:
@@ -219,23 +219,23 @@ class Compiled(Generic[P, T]):
                 hash(value)
             except TypeError:
                 raise StaticError(
-                    f"{self.name}: the static argument {name!r} is {describe(value)}, which cannot be hashed, so that no call can tell "
-                    "whether it has changed. Give a tuple or a frozen attrs class, or let it be an input (not static)."
+                    f"{self.name}: the static argument {name!r} is {describe(value)}, which cannot be hashed, so a call cannot tell "
+                    "whether it has changed. Pass a tuple or a frozen attrs class, or make the argument an input (not static)."
                 ) from None
         args = tuple([None if i in self.positions else x for i, x in enumerate(args)])
         constants = tuple([(name, _Exactly(value)) for name, value in given])
         return constants, args, {k: v for k, v in kwargs.items() if k not in self.static}
 
     def _layout_of(self, place: int, leaf: Any, args: Any, kwargs: Any) -> Any:
-        """What of a leaf a program is recorded for."""
+        """The part of a leaf that a recording depends on."""
         leaf = example_of(leaf)
         if not _is_input(leaf):
             try:
                 hash(leaf)
             except TypeError:
                 raise StaticError(
-                    f"{self.name}: {self._paths(args, kwargs)[place]} is {describe(leaf)}, neither an array nor a number, and it cannot be "
-                    "hashed, so that no call can tell whether it has changed. Leave it out, or make it a static field of a module."
+                    f"{self.name}: {self._paths(args, kwargs)[place]} is {describe(leaf)}: it is not an array or a number, and it cannot "
+                    "be hashed, so a call cannot tell whether it has changed. Leave it out, or make it a static field of a module."
                 ) from None
             return (type(leaf), leaf)
         if not hasattr(leaf, "dtype"):
@@ -279,7 +279,7 @@ class Compiled(Generic[P, T]):
 
 
 def _shown(layout: Any, other: Any) -> str:
-    """A layout for people, with the strides where only they differ from the other's."""
+    """A layout for people to read, with strides only if nothing else differs from `other`."""
     if isinstance(layout, type):
         return f"a Python {layout.__name__}"
     if len(layout) == 2:
@@ -292,12 +292,12 @@ def _shown(layout: Any, other: Any) -> str:
 
 
 def _is_input(leaf: Any) -> bool:
-    """Whether a leaf is an input of the program: an array or a number, but neither a truth value nor text."""
+    """Whether a leaf is an input of the program: an array or a number, but not a boolean or a string."""
     return (isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool)) or hasattr(leaf, "strides")
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-    """The parameters of a function, None where they are not known, as for some that are written in C."""
+    """The parameters of a function; None where Python cannot tell, as for some functions written in C."""
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -346,17 +346,17 @@ def compile(  # noqa: A001, the field's word
     threads: int | None = None,
     native: bool = False,
 ) -> Any:
-    """`function`, recorded once for each kind of arguments and run from then on as generated in-place source: the same bits.
+    """`function`, recorded once for each kind of arguments; later calls run generated in-place source, with the same bits.
 
-    Arrays and numbers among the arguments, in trees of any kind, are inputs; strings, booleans, None and callables are static,
-    and so are the arguments named in `static`: another value records anew, as does another structure, shape, dtype, layout or
-    device. Arrays reached through the closure are constants. Results are read-only arrays. `max_recordings` limits how often
-    is recorded; `threads` how many threads large elementwise groups use (None: as many as there are processors). With `native` a C++
-    compiler makes one loop of each elementwise group: faster, but equal to rounding only, and some tenths of a second to compile.
+    Arrays and numbers in the arguments, in trees of any kind, are inputs. Strings, booleans, None and callables are static, and so
+    are the arguments named in `static`. You get a new recording for another static value, structure, shape, dtype, layout or device.
+    Arrays in the closure are constants. Results are read-only arrays. `max_recordings` is the largest number of recordings allowed.
+    `threads` is the number of threads for large elementwise groups (None: one for each processor). With `native`, a C++ compiler
+    turns each elementwise group into one loop: faster, equal only to rounding, and a few tenths of a second longer to compile.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
-    argument that cannot be hashed; StormError at one recording more than `max_recordings`; MissingExtraError for `native` without a
-    compiler.
+    argument that cannot be hashed; StormError when a call needs more than `max_recordings`; MissingExtraError when `native` finds
+    no compiler.
     """
     if function is None:
         return functools.partial(compile, static=static, max_recordings=max_recordings, threads=threads, native=native)

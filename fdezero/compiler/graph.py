@@ -1,4 +1,4 @@
-"""Programs as data: variables, instructions and graphs, immutable all; `str(graph)` reads like a program."""
+"""Programs as data: immutable variables, instructions and graphs. `str(graph)` reads like a program."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ from ..values import dtype_of, shape_of
 
 @attrs.frozen(eq=False)
 class Variable:
-    """A value that a program computes or is given: what is known of it before it runs.
+    """A value that a program takes or computes, as far as it is known before the run.
 
-    `strides` are None for numbers; `kind` is "array", "scalar" (NumPy's, without axes) or "number" (Python's, its dtype weak).
+    `strides` are None for numbers. `kind` is "array", "scalar" (NumPy's, without axes) or "number" (Python's, with a weak dtype).
     """
 
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class Variable:
 
     @property
     def contiguous(self) -> bool:
-        """Whether the entries lie in memory in C order, without gaps."""
+        """Whether the entries are stored in C order, without gaps."""
         return self.strides == row_strides(self.shape, self.dtype.itemsize)
 
     def __str__(self) -> str:
@@ -54,16 +54,16 @@ def row_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 @attrs.frozen(eq=False)
 class Constant:
-    """A plain value that a program holds: a number written in it, or an array that a closure brought."""
+    """A plain value inside a program: a number in its text, or an array from a closure."""
 
     value: Any
 
     @property
     def key(self) -> Any:
-        """Equal for constants that may stand for each other: small arrays by content, large ones by identity."""
+        """Equal for constants that can replace each other: small arrays by content, large ones by identity."""
         value = self.value
         if isinstance(value, np.ndarray | np.generic):
-            written = isinstance(value, np.ndarray) and value.flags.writeable  # its owner may write other values into it
+            written = isinstance(value, np.ndarray) and value.flags.writeable  # its owner may change the values later
             if value.dtype.hasobject or value.nbytes > 1024 or written:
                 return id(value)
             return (type(value), value.dtype, value.shape, value.strides, value.tobytes())
@@ -96,7 +96,7 @@ Operation: TypeAlias = Primitive | Region
 
 @attrs.frozen(eq=False)
 class Instruction:
-    """`outputs = operation(*inputs, **params)`; `line` is the user's. The output is a view of input number `alias`, if any."""
+    """`outputs = operation(*inputs, **params)`; `line` is the user's line. `alias` is the input that the output is a view of, if any."""
 
     operation: Operation
     inputs: tuple[Atom, ...]
@@ -115,26 +115,26 @@ class Instruction:
 
     @property
     def elementwise(self) -> bool:
-        """Whether every entry of the result depends on the entries at its place alone."""
+        """Whether each entry of the result depends only on the entries at the same position."""
         return isinstance(self.operation, Primitive) and is_elementwise(self.operation)
 
 
 @functools.cache
 def is_elementwise(primitive: Primitive) -> bool:
-    """Whether every entry of the result depends on the entries at its place alone."""
+    """Whether each entry of the result depends only on the entries at the same position."""
     return isinstance(primitive, Elementwise) or primitive.loop is not None or ufunc_of(primitive) is not None
 
 
 @functools.cache
 def ufunc_of(primitive: Primitive) -> np.ufunc | None:
-    """NumPy's ufunc that does what the primitive does: the one of its name."""
+    """NumPy's ufunc for the primitive: the one with its name, if there is one."""
     ufunc = getattr(np, primitive.name, None)
     return ufunc if primitive.core == 0 and primitive.write is None and isinstance(ufunc, np.ufunc) else None
 
 
 @attrs.frozen(eq=False)
 class Graph:
-    """A program: instructions in the order they run in. `names` are those of the inputs."""
+    """A program: instructions in the order they run. `names` are the names of the inputs."""
 
     name: str
     inputs: tuple[Variable, ...]
@@ -155,7 +155,7 @@ class Graph:
         return "\n".join([*lines, f"    return {outputs or 'nothing'}"])
 
     def to_dot(self, verbose: bool = True) -> str:
-        """The graph in the language of Graphviz: values as ellipses, operations as boxes; shapes and dtypes if `verbose`."""
+        """The graph as Graphviz text: values are ellipses, operations boxes. `verbose` adds shapes and dtypes."""
         name = namer(self)
         lines = [f'digraph "{self.name}" {{']
         for variable in [*self.inputs, *[v for i in self.instructions for v in i.outputs]]:
@@ -171,7 +171,7 @@ class Graph:
 
 
 def namer(graph: Graph) -> Callable[[Atom], str]:
-    """The function that names the atoms of a graph: inputs by their names, the rest v0, v1, ... in order."""
+    """A function that names the atoms of a graph: inputs keep their names, other values are v0, v1, ... in order."""
     names: dict[Variable, str] = dict(zip(graph.inputs, graph.names or [f"x{i}" for i in range(len(graph.inputs))], strict=True))
     for instruction in graph.instructions:
         for variable in instruction.outputs:
@@ -180,18 +180,18 @@ def namer(graph: Graph) -> Callable[[Atom], str]:
 
 
 def uses(graph: Graph) -> Iterator[Variable]:
-    """Every variable as often as it is read, by an instruction or as an output."""
+    """Every variable, once for each time that an instruction reads it or the graph returns it."""
     for instruction in graph.instructions:
         yield from (atom for atom in instruction.inputs if isinstance(atom, Variable))
     yield from (atom for atom in graph.outputs if isinstance(atom, Variable))
 
 
-# The instructions in the place of one, and what stands for its outputs; None for an instruction that stays.
+# Instructions that replace one, and the atoms that replace its outputs. None leaves the instruction as it is.
 Rewritten: TypeAlias = tuple[Sequence[Instruction], Sequence[Atom]] | None
 
 
 def rewritten(graph: Graph, rule: Callable[[Instruction], Rewritten]) -> Graph:
-    """The graph with every instruction as `rule` has it, whose operands are those of the new graph."""
+    """The graph with every instruction replaced by `rule(instruction)`, whose operands already belong to the new graph."""
     replaced: dict[Atom, Atom] = {}
     instructions: list[Instruction] = []
     for instruction in graph.instructions:
@@ -204,14 +204,14 @@ def rewritten(graph: Graph, rule: Callable[[Instruction], Rewritten]) -> Graph:
 
 
 def renamed(instruction: Instruction, names: dict[Atom, Atom]) -> Instruction:
-    """The instruction on the operands that `names` puts in the place of its own."""
+    """The instruction with its operands renamed by `names`."""
     if not any(atom in names for atom in instruction.inputs):
         return instruction
     return attrs.evolve(instruction, inputs=tuple([names.get(atom, atom) for atom in instruction.inputs]))
 
 
 def validate(graph: Graph) -> Graph:
-    """The graph itself; AssertionError, saying where, if it is no program: run after every pass in the tests."""
+    """The graph itself, if it is a valid program; AssertionError otherwise, naming the instruction. The tests call it after each pass."""
     known: set[Variable] = set(graph.inputs)
     assert len(known) == len(graph.inputs), "an input stands twice"
     for number, instruction in enumerate(graph.instructions):
@@ -232,7 +232,7 @@ def validate(graph: Graph) -> Graph:
 
 
 def evaluate(graph: Graph, leaves: Any) -> tuple[Any, ...]:
-    """The outputs for these inputs, one operation after the other: on plain values, and on traced ones of any level."""
+    """The outputs for these inputs, one operation after the other. The inputs may be plain values, or traced at any level."""
     values: dict[Variable, Any] = dict(zip(graph.inputs, leaves, strict=True))
     before = LINE.now
 

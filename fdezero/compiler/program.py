@@ -1,4 +1,4 @@
-"""`Program`: a recorded function that runs as generated source, and is differentiated and batched through its graph."""
+"""`Program`: a recorded function. It runs as generated source; its graph is what transforms differentiate and batch."""
 
 import copy
 import itertools
@@ -30,14 +30,14 @@ _serials = itertools.count(1)
 
 @attrs.frozen
 class Options:
-    """How a program runs: on how many threads, and whether its groups are compiled to native code."""
+    """How a program runs: the number of threads, and whether groups become native code."""
 
     threads: int = 1
     native: bool = False
 
 
 class Executable:
-    """The source of a graph, and the instances of it: each has memory of its own, and serves one call at a time."""
+    """The source of a graph, and its instances. Each instance has its own memory and serves one call at a time."""
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self.graph = fuse(optimise(graph), is_native=loops.is_expressible if options.native else None)
@@ -61,7 +61,7 @@ class Executable:
             instance = self.build(self.module)
         with np.errstate(all="ignore"):
             outputs = instance(*leaves)
-        self.free.append(instance)  # not after an error: the traceback may hold its arrays
+        self.free.append(instance)  # skipped after an error, because the traceback may hold the instance's arrays
         return outputs
 
     def __del__(self) -> None:
@@ -69,7 +69,7 @@ class Executable:
 
 
 def _with(options: Options, operation: Any) -> Any:
-    """A loop or a branch whose programs run in this way, too; any other operation as it is."""
+    """A loop or a branch with these options for its own programs; any other operation unchanged."""
     if not isinstance(operation, Region):
         return operation
     copied = copy.copy(operation)
@@ -80,7 +80,7 @@ def _with(options: Options, operation: Any) -> Any:
 
 
 class Program(Region):
-    """A graph as an operation. What is derived from it (its derivative, its batched form) is recorded when first asked for."""
+    """A graph as an operation. Derived programs (the derivative, the batched form) are recorded on first use."""
 
     def __init__(self, graph: Graph, options: Options = Options()) -> None:
         self.name, self.graph, self.options = graph.name, graph, options
@@ -97,7 +97,7 @@ class Program(Region):
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         if tuple(map(layout_of, leaves)) == self.layouts:
             return self.executable(*leaves)
-        # Laid out in memory otherwise than what was recorded: the same program, planned for that.
+        # The leaves have another memory layout than the recording: run the same program, planned for theirs.
         return self.derived("again", leaves, self.evaluate, self.name, self.graph.names).executable(*leaves)
 
     def evaluate(self, *leaves: Any) -> tuple[Any, ...]:
@@ -106,7 +106,7 @@ class Program(Region):
     steps = evaluate
 
     def derived(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
-        """The program of `function`, recorded on examples of the leaves when first asked for."""
+        """The program of `function`, recorded on examples of the leaves on first use."""
         examples = list(map(example_of, leaves))
         key = (key, tuple(map(layout_of, examples)))
         if key not in self._derived:
@@ -118,7 +118,7 @@ class Program(Region):
         out, back = self.reverse(is_traced, leaves)
         results = out(*leaves)
         count = len(self.graph.outputs)
-        # What is kept of the leaves is taken from them, for a number must stay a number where results are batched.
+        # Residuals that are leaves come from the leaves themselves, because a number must stay a number even if results are batched.
         known: dict[Any, Any] = dict(zip(out.graph.inputs, leaves, strict=True))
         saved = [known.get(v, y) for v, y in zip(out.graph.outputs[count:], results[count:], strict=True)]
         return results[:count], (saved, back)
@@ -128,7 +128,7 @@ class Program(Region):
         return tuple(merged(is_active, back(*saved, *chosen(cotangents, is_floating))))
 
     def reverse(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple["Program", Any]:
-        """The program of results and residuals, and that of the cotangents from residuals and cotangents."""
+        """Two programs: leaves to results and residuals; residuals and cotangents to gradients."""
         examples = list(map(example_of, leaves))
         key = ("reverse", is_traced, tuple(map(layout_of, examples)))
         found = self._derived.get(key)
@@ -185,19 +185,19 @@ class Program(Region):
 
 
 def layout_of(value: Any) -> Any:
-    """What of a plain value, or of a variable, a program is recorded for."""
+    """The part of a plain value, or of a variable, that a recording depends on."""
     strides = getattr(value, "strides", None)
-    if strides is None or isinstance(value, np.generic):  # a number, or a variable that stands for one
+    if strides is None or isinstance(value, np.generic):  # a number, or the variable of a number
         kind = getattr(value, "kind", "scalar" if strides is not None else "number")
         return (kind, dtype_of(value))
     return (tuple(value.shape), value.dtype, tuple(strides))
 
 
 def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
-    """The graph of a derivative in two: what needs no cotangent, and the rest.
+    """The graph of a derivative, cut in two: the part that needs no cotangent, and the rest.
 
-    `joint` takes `n` leaves and then cotangents, and gives `count` results and then gradients. The first graph gives the
-    results and, after them, the residuals; the second takes residuals and cotangents.
+    `joint` takes `n` leaves and then cotangents, and returns `count` results and then gradients. The first part returns the
+    results and then the residuals. The second part takes residuals and cotangents.
     """
     late: set[Atom] = set(joint.inputs[n:])
     first: list[Instruction] = []

@@ -1,4 +1,4 @@
-"""Algebra on graphs that keeps the same bits: one pass, and its rules, each of which looks at one instruction."""
+"""Algebra that keeps the same bits: one pass, and its rules. Each rule looks at one instruction."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from ..graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, rew
 
 
 def simplify(graph: Graph) -> Graph:
-    """Algebra that keeps the same bits: x * 1, x / 1, x - 0, x ** 2, double transposes, broadcasts that NumPy does by itself."""
+    """Simplify x * 1, x / 1, x - 0, x ** 2, double transposes, and broadcasts that NumPy does by itself. The bits stay the same."""
     makers: dict[Atom, Instruction] = {}
 
     def simpler(instruction: Instruction) -> Rewritten:
@@ -38,7 +38,7 @@ def _is(atom: Atom, number: int) -> bool:
 
 
 def _one_value(constant: Constant) -> Any:
-    """The value of a number, or of an array that is one number broadcast; None for other constants."""
+    """The value of a number, or of an array that repeats one number; None for other constants."""
     value = constant.value
     if constant.kind != "array":
         return value
@@ -49,9 +49,9 @@ def _one_value(constant: Constant) -> Any:
 
 
 def _repeated(constant: Constant, shape: tuple[int, ...]) -> bool:
-    """Whether NumPy reads one entry of a constant again and again for a result of `shape`, as it does a number.
+    """Whether NumPy reads one entry of a constant repeatedly for a result of `shape`, as it reads a number.
 
-    One entry for one is another matter: which of its loops NumPy takes depends on how the operands lie in memory.
+    An array of the result's own single entry does not count: NumPy chooses its loop by the memory layout of the operands.
     """
     value = constant.value
     whole = shape[len(shape) - value.ndim :]
@@ -59,7 +59,7 @@ def _repeated(constant: Constant, shape: tuple[int, ...]) -> bool:
 
 
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
-    """x for stop_gradient(x), x * 1, 1 * x, x / 1 and x - 0, where dtype and shape stay."""
+    """x in place of stop_gradient(x), x * 1, 1 * x, x / 1 and x - 0, if dtype and shape stay the same."""
     operation, inputs = instruction.operation, instruction.inputs
     x: Atom | None = None
     if operation is elementwise.stop_gradient:
@@ -70,7 +70,7 @@ def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruct
         x = inputs[0]
     if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
         return instruction
-    return x if x.dtype.kind == "f" else instruction  # inf * (1 + 0j) has a NaN
+    return x if x.dtype.kind == "f" else instruction  # complex: inf * (1 + 0j) contains a NaN
 
 
 def _like(x: Atom, y: Variable) -> bool:
@@ -81,7 +81,7 @@ POWERS = {2: elementwise.square, 0.5: elementwise.sqrt, 1: elementwise.positive,
 
 
 def _fast_power(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
-    """What ndarray.__pow__ calls for x ** 2 and its like."""
+    """The function that ndarray.__pow__ calls for x ** 2 and similar powers."""
     if instruction.operation is not elementwise.power or instruction.output.kind != "array":
         return instruction
     x, exponent = instruction.inputs
@@ -92,7 +92,7 @@ def _fast_power(instruction: Instruction, makers: dict[Atom, Instruction]) -> In
 
 
 def _transposed_twice(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
-    """One transpose for two, none for two that cancel."""
+    """Replace two transposes by one, or by none if they cancel."""
     if instruction.operation is not shapes.permute:
         return instruction
     x = instruction.inputs[0]
@@ -106,7 +106,7 @@ def _transposed_twice(instruction: Instruction, makers: dict[Atom, Instruction])
 
 
 def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
-    """Operands before they were broadcast, where the operation broadcasts them anyway."""
+    """Use operands as they were before broadcasting, where the operation broadcasts them anyway."""
     if not instruction.elementwise or instruction.output.kind != "array":
         return instruction
     inputs = list(instruction.inputs)
@@ -119,7 +119,7 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
             before = maker.inputs[0]
         if before is not None:
             narrow = [*inputs[:i], before, *inputs[i + 1 :]]
-            # On the GPU an array has to be left among them: of numbers alone a number would be made, on the host.
+            # On a GPU one array must remain among the operands: numbers alone would give a number on the host.
             left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
             if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow

@@ -1,4 +1,4 @@
-"""The same operation on the same operands is computed once."""
+"""Common subexpressions: the same operation on the same operands is computed once."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ..graph import Constant, Graph, Instruction, Rewritten, Variable, rewritten
 
 
 def merge_common(graph: Graph) -> Graph:
-    """The same operation on the same operands is computed once."""
+    """Compute the same operation on the same operands only once."""
     found: dict[Any, tuple[Variable, ...]] = {}
 
     def merged(instruction: Instruction) -> Rewritten:

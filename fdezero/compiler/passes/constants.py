@@ -1,4 +1,4 @@
-"""Operations on constants alone are computed while compiling."""
+"""Constant folding: operations on constants alone are computed while compiling."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ..graph import Constant, Graph, Instruction, Rewritten, rewritten
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """What depends on constants alone is computed now."""
+    """Compute now what depends on constants alone."""
 
     def folded(instruction: Instruction) -> Rewritten:
         operation = instruction.operation

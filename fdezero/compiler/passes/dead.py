@@ -1,4 +1,4 @@
-"""Instructions whose results nobody reads are dropped."""
+"""Dead code: instructions whose results nobody reads are dropped."""
 
 import attrs
 
@@ -6,7 +6,7 @@ from ..graph import Graph, Instruction
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """Without what nobody reads."""
+    """Drop instructions whose results nobody reads."""
     needed = set(graph.outputs)
     kept: list[Instruction] = []
     for instruction in reversed(graph.instructions):

@@ -1,4 +1,4 @@
-"""Composite operations are replaced by the operations of their implementation."""
+"""Expansion: composite operations are replaced by the operations of their implementation."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..recording.record import record
 
 
 def expand(graph: Graph) -> Graph:
-    """The operations that an implementation is made of, in place of the whole: recorded, as a user's function is."""
+    """Replace composite operations by the operations of their implementation, which is recorded like a user's function."""
 
     def opened(instruction: Instruction) -> Rewritten:
         operation, variables = instruction.operation, [atom for atom in instruction.inputs if isinstance(atom, Variable)]
@@ -23,7 +23,7 @@ def expand(graph: Graph) -> Graph:
         names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
         steps, y = [renamed(step, names) for step in body.instructions], names.get(body.outputs[0], body.outputs[0])
         if steps and steps[-1].elementwise and steps[-1].output is y:
-            # It is written in the layout of eager code, which may follow from operands before they were broadcast: views build on it.
+            # The result keeps the layout of eager code, which may come from operands before broadcasting. Views depend on the layout.
             y = attrs.evolve(steps[-1].output, strides=instruction.output.strides)
             steps[-1] = attrs.evolve(steps[-1], outputs=(y,))
         return steps, [y]
@@ -32,7 +32,7 @@ def expand(graph: Graph) -> Graph:
 
 
 def _implementation(primitive: Primitive, instruction: Instruction) -> Graph:
-    """The program of what the implementation does, recorded on ones."""
+    """The program of an implementation, recorded on ones."""
     variables = [atom for atom in instruction.inputs if isinstance(atom, Variable)]
 
     def run(*traced: Any) -> tuple[Any]:

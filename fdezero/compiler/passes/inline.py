@@ -1,4 +1,4 @@
-"""Regions that have a program are replaced by it."""
+"""Inlining: regions that have a program are replaced by it."""
 
 import attrs
 
@@ -6,7 +6,7 @@ from ..graph import Atom, Graph, Instruction, Rewritten, renamed, rewritten
 
 
 def inline(graph: Graph) -> Graph:
-    """The programs of regions that have one (`graph`) in their place."""
+    """Replace regions that have a program (`graph`) by that program."""
     if not any(hasattr(instruction.operation, "graph") for instruction in graph.instructions):
         return graph
 

@@ -1,4 +1,4 @@
-"""The passes, graph -> graph: what need not be computed, or not so, before buffers are planned. All keep the same bits."""
+"""The passes in their order. They drop or simplify operations before memory is planned, and all keep the same bits."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Pass = Callable[[Graph], Graph]
 
 
 def optimise(graph: Graph, check: Callable[[Graph], Graph] = lambda graph: graph) -> Graph:
-    """All passes in their order; `check` is called after each."""
+    """Run all passes in their order; `check` is called after each."""
     lent = lent_outputs(graph)
     for step in PASSES:
         graph = check(step(graph))

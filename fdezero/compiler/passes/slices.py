@@ -1,7 +1,7 @@
-"""Sums of slices put back in place: what reading an array part by part has for a derivative, in one array and one pass.
+"""Sums of slices: the derivative of reading an array part by part becomes one array, written in one pass.
 
-The derivative of `x[0]` is an array of zeros with one row, and that of a loop over the rows is the sum of as many of them. Where
-no two parts overlap, each is written into its place of one array.
+The derivative of `x[0]` is an array of zeros with one row filled in. For a loop over the rows it is the sum of as many such
+arrays. If no two parts overlap, each part is written into its place of a single array.
 """
 
 import math
@@ -14,13 +14,13 @@ from ...ops import elementwise
 from ...ops.shape import unslice_all, unslice_axes
 from ..graph import Atom, Graph, Instruction, Variable, uses
 
-MOST_PAIRS = 1 << 8  # pairs of slices from which on looking for overlaps one by one takes too long
-Touched = tuple[np.ndarray, ...]  # for every axis which positions a slice touches
+MOST_PAIRS = 1 << 8  # from this many pairs of slices on, looking for overlaps one by one takes too long
+Touched = tuple[np.ndarray, ...]  # for every axis, the positions that a slice touches
 
 
 @attrs.frozen(eq=False)
 class _Sum:
-    """Slices that are added up, each in a place of its own; `touched` by any of them."""
+    """Slices that are added up, each with its own place; `touched` are the positions of all of them."""
 
     parts: tuple[tuple[Atom, tuple[Any, ...], Touched], ...]
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class _Sum:
 
 
 def put_slices_together(graph: Graph) -> Graph:
-    """One instruction for a sum of slices put back that do not overlap."""
+    """Replace a sum of slices that do not overlap by one instruction."""
     counts: dict[Variable, int] = {}
     for variable in uses(graph):
         counts[variable] = counts.get(variable, 0) + 1
@@ -62,7 +62,7 @@ def _alone(instruction: Instruction) -> _Sum | None:
 
 
 def _joined(first: _Sum, second: _Sum) -> _Sum | None:
-    """Both sums in one, where they are of the same axes and no slice of the one overlaps one of the other."""
+    """Both sums in one, if they cut the same axes and their slices do not overlap."""
     if first.shape != second.shape:
         return None
     if not _apart(first.touched, second.touched):
@@ -75,5 +75,5 @@ def _joined(first: _Sum, second: _Sum) -> _Sum | None:
 
 
 def _apart(first: Touched, second: Touched) -> bool:
-    """Whether there is an axis along which the two do not meet."""
+    """Whether the two slices are disjoint along some axis."""
     return any(not (a & b).any() for a, b in zip(first, second, strict=True))

@@ -1,4 +1,4 @@
-"""Views: which values look into others' memory, and outputs that must own theirs."""
+"""Views: which values share memory with others, and which outputs must own theirs."""
 
 from typing import Any
 
@@ -10,27 +10,27 @@ from ..graph import Atom, Constant, Graph, Instruction, Variable
 
 
 def empty_like(variable: Variable) -> np.ndarray:
-    """A new array laid out in memory as the variable is, as far as its axes have an order."""
+    """A new array with the variable's memory layout, as far as its axes have an order."""
     order = sorted(range(len(variable.shape)), key=lambda axis: (-abs((variable.strides or ())[axis]), axis))
     dense = np.empty([variable.shape[axis] for axis in order], variable.dtype)
     return dense.transpose([order.index(axis) for axis in range(len(order))])
 
 
 def lent_outputs(graph: Graph) -> set[int]:
-    """The numbers of the outputs that are inputs or constants, or views of them: eager code hands those out, too."""
+    """The positions of outputs that are inputs, constants or views of them. Eager code also returns those as they are."""
     given = {*graph.inputs, *[atom for atom in graph.outputs if isinstance(atom, Constant)]}
     roots = roots_of(graph)
     return {i for i, atom in enumerate(graph.outputs) if roots.get(atom, atom) in given or isinstance(roots.get(atom, atom), Constant)}
 
 
 def lent_by_inputs(graph: Graph) -> list[bool]:
-    """For every output whether it is an input, or a view of one."""
+    """For every output, whether it is an input or a view of one."""
     roots = roots_of(graph)
     return [roots.get(atom, atom) in graph.inputs for atom in graph.outputs]
 
 
 def roots_of(graph: Graph) -> dict[Atom, Atom]:
-    """For every view what it looks into, in the end."""
+    """For every view, the value whose memory it finally looks into."""
     roots: dict[Atom, Atom] = {}
     for instruction in graph.instructions:
         if instruction.alias is not None:
@@ -40,7 +40,7 @@ def roots_of(graph: Graph) -> dict[Atom, Atom]:
 
 
 def own_outputs(graph: Graph, lent: set[int]) -> Graph:
-    """Copies of inputs where a pass has put them in the place of results: a result must not change with an input."""
+    """Copy inputs that a pass has put in place of results, because a result must not change with an input."""
     roots, outputs, copies = roots_of(graph), list(graph.outputs), []
     for i, atom in enumerate(graph.outputs):
         root = roots.get(atom, atom)
@@ -56,7 +56,7 @@ def own_outputs(graph: Graph, lent: set[int]) -> Graph:
 
 
 def read_only(array: Any) -> Any:
-    """A view of an array that cannot be written to, as far as its library has such."""
+    """A read-only view of an array, if its library has such views."""
     if not isinstance(array, np.ndarray):
         return array
     view = array.view()

@@ -1,8 +1,8 @@
-"""C expressions: which operation has one for its dtypes, and how it reads.
+"""C expressions: which operations have one for their dtypes, and what it says.
 
-Every value has a local variable of its own dtype, so that it is rounded where eager code rounds it. An operation computes in
-the dtype of NumPy's loop for its operands, which are cast to it: NVRTC takes neither `exp` of an integer nor `fmax` of a float
-and a double. Halves are computed as floats, as CuPy does. What has no expression for its dtypes stays a call of CuPy.
+Every value has a local variable of its own dtype, so it is rounded where eager code rounds it. An operation computes in
+the dtype of NumPy's loop, and its operands are cast to that dtype: NVRTC takes neither `exp` of an integer nor `fmax` of a float
+and a double. Halves are computed as floats, as in CuPy. An operation without an expression for its dtypes stays a call of CuPy.
 """
 
 import re
@@ -23,18 +23,18 @@ C_TYPES = {
 SUFFIXES = {"float64": "", "float32": "f", "float16": "f", "int64": "LL", "int32": "", "uint64": "ULL", "uint32": "u"}
 
 
-MOST_OPERANDS = 40  # operands of a kernel: CUDA takes 4 KB of arguments, an array of a few axes is about 100 bytes
+MOST_OPERANDS = 40  # of a kernel: CUDA takes 4 KB of arguments, and an array of a few axes needs about 100 bytes
 
 
 class _Loop(NamedTuple):
-    """What an instruction is in C++: an expression of x0, x1, ..., and the dtypes that it takes these in."""
+    """An instruction in C++: an expression of x0, x1, ..., and the dtypes in which it takes these operands."""
 
     c: str
     operands: tuple[np.dtype, ...]
 
 
 def is_expressible(instruction: Instruction) -> bool:
-    """Whether the operation, on operands of these dtypes, has a place in a kernel."""
+    """Whether the operation has a C expression for operands of these dtypes."""
     loop = loop_of(instruction)
     if loop is None or any(isinstance(atom, Constant) and atom.value is None for atom in instruction.inputs):
         return False
@@ -56,7 +56,7 @@ def loop_of(instruction: Instruction) -> _Loop | None:
 
 
 def _dtypes(operation: Primitive, instruction: Instruction) -> tuple[np.dtype, ...]:
-    """The dtypes of NumPy's loop; none where it is not known, or of two kinds, as for the comparison of int64 and uint64."""
+    """The operand dtypes of NumPy's loop; empty if they are unknown or mixed, as for the comparison of int64 with uint64."""
     y, inputs = instruction.output, instruction.inputs
     if operation.loop is not None:
         return operation.loop(tuple([atom.dtype for atom in inputs]), y.dtype)
@@ -73,36 +73,36 @@ def _dtypes(operation: Primitive, instruction: Instruction) -> tuple[np.dtype, .
 
 
 def expression_of(instruction: Instruction, names: list[str]) -> str:
-    """The instruction in C++, its operands by name."""
+    """The instruction in C++, with its operands by name."""
     loop = loop_of(instruction)
     assert loop is not None
     wide = not isinstance(instruction.operation, Region) and instruction.operation.wraps
     pairs = zip(instruction.inputs, loop.operands, names, strict=True)
     operands = [_operand(atom, dtype, name, unsigned=wide) for atom, dtype, name in pairs]
     if instruction.output.dtype == np.float16 and loop.operands[-1] not in (np.float16, np.float32):
-        operands = [f"(float){operand}" for operand in operands]  # a half is made of a float alone
+        operands = [f"(float){operand}" for operand in operands]  # a half can only be made from a float
     suffix = "f" if loop.operands[-1].itemsize < 8 else ""
     c = re.sub(r"\d+\.\d+", lambda number: number[0] + suffix, loop.c)
     return re.sub(r"\bx(\d)\b", lambda x: operands[int(x[1])], c)
 
 
 def _operand(atom: Atom, dtype: np.dtype, name: str, *, unsigned: bool = False) -> str:
-    """An operand in the dtype of the loop: a literal, or a variable with a cast where it is of another type."""
+    """An operand in the loop's dtype: a literal, or a variable with a cast if its type differs."""
     if isinstance(atom, Constant) and not atom.shape and (atom.kind != "array" or isinstance(atom.value, np.ndarray)):
         return literal(atom.value, dtype)
     if atom.kind == "number" and dtype.kind in "iub" and dtype != np.int64:
-        raise OverflowError("a Python number that the dtype may not hold")
+        raise OverflowError("a Python number that the dtype may be too small for")
     target = "float" if dtype == np.float16 else C_TYPES[dtype.name]
     if unsigned and target in ("int", "long long"):
         target = f"unsigned {target}"
     if C_TYPES[atom.dtype.name] == target:
         return name
-    # A Python integer becomes a float by way of a double, as in NumPy.
+    # A Python integer becomes a float through a double, as in NumPy.
     return f"({target})(double){name}" if atom.kind == "number" and target == "float" else f"({target}){name}"
 
 
 def literal(value: object, dtype: np.dtype) -> str:
-    """A number of this dtype in C++. Raises OverflowError where the dtype cannot hold it."""
+    """A number of this dtype in C++. Raises OverflowError if the dtype cannot hold it."""
     if dtype.kind == "b":
         return "true" if value else "false"
     number = dtype.type(value)
@@ -119,7 +119,7 @@ def literal(value: object, dtype: np.dtype) -> str:
 
 
 def operands_of(body: Graph) -> list[Atom]:
-    """What a kernel of these instructions is given: variables, and the constants that are arrays there."""
+    """The operands of a kernel with these instructions: its variables, and constants that are arrays."""
     held = [atom for step in body.instructions for atom in step.inputs if isinstance(atom, Constant) and not _is_host(atom)]
     return list(dict.fromkeys([*body.inputs, *held]))
 

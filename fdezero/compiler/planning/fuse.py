@@ -1,7 +1,7 @@
-"""Fusion: runs of elementwise operations on large arrays become one step, which goes through memory once.
+"""Fusion: runs of elementwise operations on large arrays become one step, which passes over memory once.
 
-A group on the CPU runs block by block, each small enough to stay in the cache; on the GPU it is one kernel, whatever its size. It
-grows as long as nothing outside of it needs what is computed in it, and runs where that is first needed.
+On the CPU a group runs block by block, and each block is small enough to stay in the cache. On the GPU it is one kernel of any size.
+A group grows until an operation outside it needs one of its results. It runs just before that operation.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from ...ops.reductions import sum_axes
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from . import expressions
 
-LARGE = 1 << 19  # bytes of an array from which a group on the CPU pays
-MOST_OPERANDS = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # operands of a group by its mode; ctypes takes 1024 arguments
+LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
+MOST_OPERANDS = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # of a group, by its mode; ctypes takes 1024 arguments
 
 
 class Fused(Region):
     """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
 
-    In the mode "flat" all operands lie in memory alike, and blocks are stretches of it; in the mode "rows" they are rows; in the modes
-    "kernel", for the GPU, and "loops", for a C++ compiler, they broadcast. `total` is the instruction that sums up a result, if one ends
-    the group.
+    In the mode "flat" all operands have the same memory layout, and a block is a stretch of memory. In the mode "rows" a block is a
+    run of rows. In the modes "kernel" (the GPU) and "loops" (a C++ compiler) operands broadcast. `total` is the instruction that
+    sums a result, if a sum ends the group.
     """
 
     fresh = True
@@ -38,7 +38,7 @@ class Fused(Region):
 
 
 class _Group:
-    """A group while it grows."""
+    """A group that still grows."""
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -48,7 +48,7 @@ class _Group:
         self.total: Instruction | None = None
 
     def takes(self, instruction: Instruction, flat: bool) -> bool:
-        """Whether the instruction may run block by block with the others: not if it needs the sum of all blocks."""
+        """Whether the instruction may join the group. It may not if it needs the sum over all blocks."""
         if self.total is not None and (not flat or self.total.output in instruction.inputs):
             return False
         return (flat and self.flat) or _in_rows(instruction)
@@ -60,7 +60,7 @@ class _Group:
 
 
 def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instruction], bool] | None = None) -> Graph:
-    """The graph with its groups, of arrays of at least `large` bytes, as one instruction each; of any size where `is_native` holds."""
+    """The graph with each group as one instruction. Arrays must have `large` bytes, unless `is_native` holds for the operation."""
     large = LARGE if large is None else large
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
@@ -98,7 +98,7 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
 
 
 def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instruction], bool] | None) -> Any:
-    """What the members of a group have in common: shape, layout and device; None for what cannot be fused."""
+    """What the members of a group share: shape, layout and device. None for an instruction that cannot be fused."""
     if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
         return None
     y = instruction.output
@@ -116,14 +116,14 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
 
 
 def layout(variable: Atom) -> tuple[int, ...]:
-    """The strides in entries, 0 for axes of one entry: alike for arrays that lie in memory alike."""
+    """The strides in entries, with 0 for axes of length 1. Arrays with the same memory layout have the same value."""
     strides = variable.strides if isinstance(variable, Variable) else variable.value.strides
     itemsize = variable.dtype.itemsize
     return tuple([0 if n == 1 else s // itemsize for n, s in zip(variable.shape, strides or (), strict=True)])
 
 
 def _lies_alike(instruction: Instruction) -> bool:
-    """Whether all operands that are not single numbers have the shape and the layout of the result, without gaps."""
+    """Whether all operands, except single numbers, have the shape and layout of the result, without gaps."""
     y = instruction.output
     like = layout(y)
     if sorted(s for n, s in zip(y.shape, like, strict=True) if n > 1) != _dense(y.shape, like):
@@ -140,12 +140,12 @@ def _dense(shape: tuple[int, ...], like: tuple[int, ...]) -> list[int]:
 
 
 def is_number(atom: Atom) -> bool:
-    """Whether an operand is one entry, the same for every block."""
+    """Whether an operand is a single entry, the same for every block."""
     return not atom.shape
 
 
 def _in_rows(instruction: Instruction) -> bool:
-    """Whether the result is rows in order, of operands that are not read backwards: NumPy computes a few of such rows in other bits."""
+    """Whether the result has rows in order and no operand is read backwards: for those NumPy computes a few rows with the same bits."""
     y = instruction.output
     if not y.contiguous or len(y.shape) < 2 or y.shape[0] < 2:
         return False
@@ -153,7 +153,7 @@ def _in_rows(instruction: Instruction) -> bool:
 
 
 def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group | None:
-    """The group whose result the instruction sums up as a whole, with the bits of NumPy's sum by halves."""
+    """The group whose result this instruction sums completely. Summing by halves gives the bits of NumPy's sum."""
     if instruction.operation is not sum_axes or instruction.output.kind != "scalar":
         return None
     x = instruction.inputs[0]
@@ -180,7 +180,7 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
 
 
 def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:
-    """The steps of a group as one instruction, or as several where it would have too many operands."""
+    """The steps of a group as one instruction, or as several if it would have too many operands."""
     made = {v for step in steps for v in step.outputs}
     total = group.total if group.total is not None and group.total.inputs[0] in made else None
     if len(steps) == 1 and total is None:

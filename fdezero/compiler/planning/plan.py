@@ -1,8 +1,8 @@
-"""Where every value of a program lives: in an array of the arena, in an output, in one of its own; and until when.
+"""Decides where each value of a program is stored, in the arena, in an output or in its own array, and for how long.
 
-A *storage* is memory that variables of one layout share, one after the other: an operation writes over an operand that
-nobody needs any more. A storage that holds an output belongs to the outputs, which callers are handed; the others get
-places in the arena, where storages that do not live at the same time share memory.
+A *storage* is memory that variables of one layout use one after the other: an operation writes over an operand that is
+no longer needed. A storage that holds an output belongs to the outputs, which callers receive. The others get slots of
+the arena, and storages that are not alive at the same time share a slot.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from .fuse import Fused, layout
 
 @attrs.define(eq=False)
 class Storage:
-    """Memory of one layout, from the step that first writes it to the last that reads it; `slot` is its place in the arena."""
+    """Memory of one layout, from the step that first writes it to the step that last reads it; `slot` is its place in the arena."""
 
     like: Variable
     first: int
@@ -29,30 +29,30 @@ class Storage:
 
 @attrs.frozen(eq=False)
 class Plan:
-    """`storages` of the variables that are written into given memory; `roots` of views; the sizes in bytes of the arena's slots."""
+    """`storages` of the variables that are written into given memory, `roots` of views, and the sizes of the arena's slots in bytes."""
 
     storages: dict[Variable, Storage]
     roots: dict[Atom, Atom]
     slots: tuple[int, ...]
 
     def storage_of(self, atom: Atom) -> Storage | None:
-        """The memory that the variable, or what it is a view of, is written into."""
+        """The memory that holds the variable, or the variable that it is a view of."""
         root = self.roots.get(atom, atom)
         return self.storages.get(root) if isinstance(root, Variable) else None
 
 
 class Places:
-    """Where values within a group live while a block is computed: in an output's memory until that is written, or in a temporary."""
+    """Where the values of a group live while one block is computed: in an output's memory until that is written, or in a temporary."""
 
     def __init__(self, fused: Fused, plan: Plan, names: dict[Atom, str]) -> None:
-        """`names` are those of the group's operands and outputs."""
+        """`names` are the names of the group's operands and outputs."""
         self.steps = fused.body.instructions
         self.last = {atom: i for i, step in enumerate(self.steps) for atom in step.inputs}
         if fused.total is not None:
             self.last[fused.total.inputs[0]] = len(self.steps)
         self.temporaries: list[np.dtype[Any]] = []
-        self.holders: dict[str, Variable] = {}  # what was last put into a place
-        self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of a place: its dtype, the steps that may first and last use it
+        self.holders: dict[str, Variable] = {}  # the last variable stored in each place
+        self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of each place: the dtype, its first and its last step
         for i, step in enumerate(self.steps):
             if (y := step.output) in fused.body.outputs:
                 is_read_twice = _read_twice(step) is not None
@@ -60,13 +60,13 @@ class Places:
                 self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - 1 if is_read_twice else i)
 
     def _done(self, x: Atom | None) -> int:
-        """The first step that may write over x: that which reads it last, but not a choice by x, which reads it twice."""
+        """The first step that may write over x: the step that reads it last, or the one after if that step reads it twice."""
         last = self.last.get(x, 0) if x is not None else 0
         is_read_twice = x is not None and last < len(self.steps) and _read_twice(self.steps[last]) is x
         return last + 1 if is_read_twice else last
 
     def take(self, number: int) -> str:
-        """The place for the result of a step: over an operand that dies there, in an output, in a temporary."""
+        """The place for the result of a step: over an operand that is no longer needed, in an output, or in a temporary."""
         y = self.steps[number].output
         end = self.last.get(y, number)
         free = [
@@ -85,22 +85,22 @@ class Places:
 
 
 def is_written(instruction: Instruction) -> bool:
-    """Whether compiled code can write the result into memory that it is given."""
+    """Whether compiled code can write the result into given memory."""
     operation, y = instruction.operation, instruction.output
     if isinstance(operation, Fused):
         return operation.mode != "kernel"
     if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return False
-    if y.device != "cpu":  # CuPy's memory pool hands out what was freed at next to no cost
+    if y.device != "cpu":  # CuPy's memory pool reuses freed memory at almost no cost
         return False
     if ufunc_of(operation) is not None:
-        # A power of an exponent that varies goes its own ways in NumPy, by the exponent's value.
+        # NumPy chooses the function of a power by the exponent's value, so a varying number has no `out=` form.
         return not operation.arrays_only or all(atom.kind == "array" for atom in instruction.inputs)
     return operation.write is not None
 
 
 def plan(graph: Graph) -> Plan:
-    """The places of all values of a graph, after fusion."""
+    """The storage of every value of a graph, after fusion."""
     roots = roots_of(graph)
     last_use: dict[Atom, int] = {}
     for number, instruction in enumerate(graph.instructions):
@@ -133,7 +133,7 @@ def _overwritten(
     last_use: dict[Atom, int],
     storages: dict[Variable, Storage],
 ) -> Storage | None:
-    """The storage of an operand that dies here and that the result may be written over."""
+    """The storage of an operand that is last used here, if the result may be written over it."""
     if not (instruction.elementwise or isinstance(instruction.operation, Fused)):
         return None
     taken = {storages.get(other) for other in instruction.outputs}
@@ -147,12 +147,12 @@ def _overwritten(
         if not _lie_alike(x, y) or not _lie_alike(storage.like, y):
             continue
         if any(other is not x and roots.get(other, other) is root for other in instruction.inputs):
-            continue  # it is read in another order, too
+            continue  # another operand reads the same memory in another order
         if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
             continue
         steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
         if any(step.output is y and _read_twice(step) is x for step in steps):
-            continue  # the condition is read twice
+            continue  # the operation still reads x after its first write
         return storage
     return None
 
@@ -168,7 +168,7 @@ def _lie_alike(x: Variable, y: Variable) -> bool:
 
 
 def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
-    """Whether a group has done with the operand x when it writes y."""
+    """Whether a group has finished reading the operand x when it writes y."""
     steps = fused.body.instructions
     reads = [i for i, step in enumerate(steps) if x in step.inputs]
     writes = [i for i, step in enumerate(steps) if y in step.outputs]
@@ -176,13 +176,13 @@ def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
 
 
 def _place(storages: list[Storage]) -> tuple[int, ...]:
-    """Give storages of the arena their slots, the tightest that is free; the sizes of the slots."""
+    """Give each storage of the arena the tightest free slot; return the sizes of the slots."""
     sizes: list[int] = []
     free_from: list[int] = []
     for storage in sorted((s for s in storages if not s.output), key=lambda s: s.first):
         size = storage.like.nbytes
         free = [slot for slot, step in enumerate(free_from) if step < storage.first]
-        # The smallest that is large enough; else the largest, which grows.
+        # The smallest slot that is large enough; otherwise the largest slot, which grows.
         slot = min(free, key=lambda s: (sizes[s] < size, abs(sizes[s] - size)), default=None)
         if slot is None or sizes[slot] > 8 * size or sizes[slot] < size / 8:
             slot = len(sizes)

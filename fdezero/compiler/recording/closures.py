@@ -1,4 +1,4 @@
-"""Functions without a closure: traced values that a function reaches through its closure become arguments, by recording it."""
+"""Functions without a closure: recording turns the traced values of a closure into arguments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,9 @@ from .record import record
 
 
 def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """`(pure, captured)`: `pure(captured, *args)` is `function(*args)`, with `captured` for the traced values in its closure.
+    """`(pure, captured)`: `pure(captured, *args)` equals `function(*args)`, and `captured` are the traced values of the closure.
 
-    Where there are none, `pure` is the function as it stands; else it is what was recorded, for args like these.
+    Without such values `pure` calls the function itself. Otherwise `pure` runs the recording, for arguments like these.
     """
     leaves, treedef = trees.flatten(args)
     examples = [example_of(leaf) for leaf in leaves]

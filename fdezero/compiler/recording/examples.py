@@ -1,4 +1,4 @@
-"""Plain examples for traced values, variables for examples, and functions of leaves for functions of trees."""
+"""Examples and variables for recordings: plain values in place of traced ones, and functions of leaves in place of trees."""
 
 import keyword
 import sys
@@ -15,7 +15,7 @@ from ..graph import Variable
 
 
 def example_of(value: Any) -> Any:
-    """A plain value like the one that is traced; of a batch, its first member."""
+    """A plain value like the traced one. For a batch, it is the first member."""
     if isinstance(value, BatchTracer):
         batch = example_of(value.value)
         return batch[0] if len(batch) else np.zeros_like(batch, shape=batch.shape[1:])
@@ -35,9 +35,9 @@ def variable_of(value: Any) -> Variable:
 def of_leaves(
     function: Callable[[Any], Any], treedef: Any, leaves: Sequence[Any], places: Iterable[int]
 ) -> tuple[Callable[..., list[Any]], list[Any]]:
-    """`function(tree)` as a function of the leaves at `places`, the others as they are, that gives the leaves of the result.
+    """`function(tree)` as a function of the leaves at `places`, which returns the leaves of the result. Other leaves stay fixed.
 
-    With a list that holds the structure of the result once the function has run.
+    Also returned: a list, to which every run of the function adds the structure of its result.
     """
     structure: list[Any] = []
 
@@ -53,19 +53,19 @@ def of_leaves(
 
 
 def identifier(text: str) -> str:
-    """`text` as a name of Python."""
+    """`text` turned into a valid Python name."""
     word = "".join(c if c.isalnum() else "_" for c in text).strip("_")
     return word if word.isidentifier() and not keyword.iskeyword(word) else f"f_{word}"
 
 
 def ones_like(variable: Variable) -> Any:
-    """An example for a variable: ones, laid out in memory as it is."""
+    """An example for a variable: ones, with the variable's memory layout."""
     if variable.kind == "number":
         return variable.dtype.type(1).item()
     if variable.kind == "scalar":
         return variable.dtype.type(1)
     shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
-    if (index := parse_device(variable.device)) is not None:  # where a layout changes nothing but the time that an operation takes
+    if (index := parse_device(variable.device)) is not None:  # on a GPU the layout changes only the time, not the result
         with sys.modules["cupy"].cuda.Device(index):
             return sys.modules["cupy"].ones(shape, variable.dtype)
     if not variable.size or any(s % itemsize for s in strides):

@@ -1,4 +1,4 @@
-"""Recording by example: a function runs for real, on tracers that write down every operation they meet."""
+"""Recording by example: the function runs once for real, and its tracers write down every operation."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, cast
@@ -18,7 +18,7 @@ from .examples import example_of, identifier, variable_of
 
 
 class RecordTracer(Tracer):
-    """A value of the first run, and what it is called in the program."""
+    """A value of the first run, with its name in the program."""
 
     __slots__ = ("atom", "line")
 
@@ -35,9 +35,9 @@ class RecordTracer(Tracer):
         frame = user_frame()
         raise TraceError(
             f"{what} of a value {describe(self)} that {self.level.name} records, at {frame.f_code.co_filename}, line {frame.f_lineno}: "
-            "the program is recorded once, and the value is another in every call. Choose by fd.numpy.where(condition, a, b) or "
-            'fd.cond; make it a static argument, fd.compile(f, static=("name",)), if it is a setting; or do this outside of the '
-            "compiled function, with what it returns."
+            "the program is recorded once, but the value differs from call to call. Choose with fd.numpy.where(condition, a, b) or "
+            'fd.cond. If the value is a setting, make it static: fd.compile(f, static=("name",)). Or do this outside the '
+            "compiled function, with its results."
         )
 
     def __bool__(self) -> bool:
@@ -47,7 +47,7 @@ class RecordTracer(Tracer):
         self._refuse_number("the number (range(), an index of a list, a shape)")
 
     def __iter__(self) -> Any:
-        if len(self.shape) < 2:  # rows are arrays again: they may be unpacked, as in `key, other = split(key)`
+        if len(self.shape) < 2:  # rows of a matrix are arrays and may be unpacked, as in `key, other = split(key)`
             self._refuse_number("iteration over the values")
         return super().__iter__()
 
@@ -56,7 +56,7 @@ class RecordTracer(Tracer):
 
 
 class Recorder(Level):
-    """The level that writes down what is done to its tracers, and to the constants they meet."""
+    """The level that writes down all operations on its tracers, and the constants that they meet."""
 
     shows_values = False
     __slots__ = ("captures", "constants", "instructions")
@@ -65,13 +65,13 @@ class Recorder(Level):
         super().__init__(name)
         self.instructions: list[Instruction] = []
         self.constants: dict[int, Constant] = {}
-        self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels that a closure brought
+        self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
 
     def input(self, value: Any) -> RecordTracer:
         return RecordTracer(self, value, variable_of(value))
 
     def atom(self, value: Any) -> Atom:
-        """What `value` is called in the program: a variable if it was recorded, else a constant."""
+        """The name of `value` in the program: a variable if it was recorded, otherwise a constant."""
         if isinstance(value, Tracer):
             if self.owns(value):
                 return cast(RecordTracer, value).atom
@@ -83,7 +83,7 @@ class Recorder(Level):
             return variable
         known = self.constants.get(id(value))
         if known is None:
-            known = self.constants[id(value)] = Constant(value)  # which keeps the value alive, and with it its id
+            known = self.constants[id(value)] = Constant(value)  # the constant keeps the value alive, so the id stays unique
         return known
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -99,7 +99,7 @@ class Recorder(Level):
         values = [self.example(leaf) for leaf in leaves]
         if region.composed:
             made = record(region.run, values, region.name)
-            if made.captures:  # traced values that it reaches through its closure belong to this run alone, and so does its rule
+            if made.captures:  # the closure holds traced values, which belong to this run; so does the region's rule
                 region, leaves = _Closed(region.name, made.graph), (*leaves, *made.captures)
             else:
                 region = _Composed(region, made.graph)
@@ -112,12 +112,12 @@ class Recorder(Level):
         return tuple([RecordTracer(self, y, v) for y, v in zip(outputs, variables, strict=True)])
 
     def example(self, arg: Any) -> Any:
-        """The value of the first run; of what another level traces, a plain one like it."""
+        """The value of the first run. For a value that another level traces, a plain example of it."""
         return arg.value if self.owns(arg) else example_of(arg)
 
 
 class _Composed(Region):
-    """A region with its own rules, and the program that computes it."""
+    """A region with its own rules, and the program that computes its results."""
 
     def __init__(self, region: Region, graph: Graph) -> None:
         self.name, self.graph = region.name, graph
@@ -131,7 +131,7 @@ class _Composed(Region):
 
 
 class _Closed(Region):
-    """The program of a region whose rule knows traced values by its closure: computed and batched, but not differentiated."""
+    """The program of a region whose rule depends on traced values in its closure: it runs and batches, but has no derivative."""
 
     def __init__(self, name: str, graph: Graph) -> None:
         self.name, self.graph = name, graph
@@ -143,8 +143,8 @@ class _Closed(Region):
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> NoReturn:
         raise TraceError(
-            f"{self.name} reaches a recorded value through its closure, where the derivative that was given for it does not see it. Give "
-            "it as an argument; or differentiate inside of the compiled function, compile(grad(f)) in place of grad(compile(f))."
+            f"{self.name} uses a recorded value from its closure, which its custom rule cannot differentiate. Pass the value as an "
+            "argument, or differentiate inside the compiled function: compile(grad(f)) instead of grad(compile(f))."
         )
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> NoReturn:
@@ -156,28 +156,28 @@ class _Closed(Region):
 
 
 def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
-    """Results of a loop or a branch, copied where they look into what it was given: that memory is written again."""
+    """Results of a loop or a branch. Those that are views of the leaves are copied, because that memory is written again."""
     given = {id(_owner(leaf)) for leaf in leaves if hasattr(leaf, "strides") and not isinstance(leaf, np.generic)}
     return tuple([y.copy() if isinstance(y, np.ndarray) and id(_owner(y)) in given else y for y in results])
 
 
 def is_recorded(leaf: Any) -> bool:
-    """Whether a value, or what it traces, is being recorded."""
+    """Whether a value is being recorded, at any level."""
     return any(isinstance(tracer, RecordTracer) for tracer in tracers_of(leaf))
 
 
 def is_structured(leaf: Any) -> bool:
-    """Whether the truth of a value is not known while the function runs: it is recorded, or batched."""
+    """Whether the truth of a value is unknown while the function runs: it is recorded or batched."""
     return any(isinstance(tracer, BatchTracer | RecordTracer) for tracer in tracers_of(leaf))
 
 
 def runs_as_written(leaf: Any) -> bool:
-    """Whether a compiled function that meets the value runs operation by operation: it is being recorded, or looked at."""
+    """Whether a compiled function runs operation by operation when it meets this value: it is recorded, or debugged."""
     return any(isinstance(tracer, RecordTracer) or tracer.level.sees_all for tracer in tracers_of(leaf))
 
 
 def alias_of(y: Any, values: Sequence[Any]) -> int | None:
-    """The number of the value that the array `y` looks into, if any."""
+    """The position of the value that the array `y` is a view of, if any."""
     if not hasattr(y, "strides") or isinstance(y, np.generic):
         return None
     for i, value in enumerate(values):
@@ -196,9 +196,9 @@ def _owner(array: Any) -> Any:
 
 @attrs.frozen(eq=False)
 class Record:
-    """What a recording gave: the program, and the values it computed on the way.
+    """The result of a recording: the program, and the values of its first run.
 
-    `captures` are traced values of transforms around the recording, whose variables follow the leaves' among the inputs.
+    `captures` are traced values of outer transforms. Their variables follow those of the leaves among the inputs.
     """
 
     graph: Graph
@@ -207,7 +207,7 @@ class Record:
 
 
 def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
-    """Run `function(*leaves) -> a sequence of leaves` on plain arrays and numbers, and write it down."""
+    """Run `function(*leaves)`, which returns a sequence of leaves, on plain arrays and numbers, and write the program down."""
     recorder = Recorder(name)
     traced = [recorder.input(leaf) for leaf in leaves]
     try:

@@ -1,4 +1,4 @@
-"""What generated programs run on: memory of a given layout, outputs that are written again when nobody holds them, blocks."""
+"""Blocks: a group of elementwise operations runs on pieces of its arrays that fit the cache, on several threads if asked."""
 
 import itertools
 import os
@@ -11,18 +11,18 @@ import numpy as np
 
 from .memory import Shape
 
-CACHE = 1 << 21  # bytes of operands and temporaries that go through a group at a time
-FEWEST = 128  # entries of a block, for NumPy sums up so many at once
-SHARE = 1 << 20  # entries from which a second thread pays
+CACHE = 1 << 21  # bytes of operands and temporaries that a group works on at a time
+FEWEST = 128  # the smallest block in entries, because NumPy sums this many at once
+SHARE = 1 << 20  # from this many entries on, a second thread pays
 
 
 class Blocks:
     """A group of elementwise operations, run block by block: `blocks(*operands)`.
 
-    `function(*operands, *temporaries)` computes one block. `sliced` tells which operands are cut into blocks, the others
-    being whole in each; `order` turns them so that their entries follow each other, for blocks that are stretches of memory.
-    `width` are the bytes of one entry in all arrays that are cut.
-    A group that ends in a sum returns it: its blocks are the halves of halves that NumPy's pairwise summation makes.
+    `function(*operands, *temporaries)` computes one block. `sliced` says which operands are cut into blocks; every block sees the
+    others whole. With an axis `order`, blocks are stretches of memory: the axes are permuted so that entries are adjacent.
+    `width` is the number of bytes per entry, summed over all arrays that are cut. A group that ends in a sum returns the sum;
+    its blocks are then the repeated halves of NumPy's pairwise summation.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Blocks:
         self.function, self.sliced, self.order, self.total = function, tuple(sliced), order, total
         self.length, self.rest = (size, ()) if order is not None else (shape[0], tuple(shape[1:]))
         count = max(1, min(threads, size // SHARE))
-        # Threads meet at the interpreter's lock after every operation: larger blocks let them meet less often.
+        # Threads wait for the interpreter's lock after every operation. Larger blocks make these waits rarer.
         block = max(1, max(FEWEST, (CACHE if count == 1 else 2 * CACHE) // width) * self.length // size)
         self.bounds = halves(0, self.length, block) if total else even(self.length, block)
         cuts = [len(self.bounds) * i // count for i in range(count + 1)]
@@ -57,7 +57,7 @@ class Blocks:
             others = [WORKERS.submit(self._quietly, operands, *work) for work in zip(self.parts[1:], self.temporaries[1:], strict=True)]
             try:
                 sums = self._run(operands, self.parts[0], self.temporaries[0])
-            finally:  # an exception must not leave threads that write while the next call runs
+            finally:  # even after an exception, no thread may write while the next call runs
                 wait(others)
             for future in others:
                 sums += future.result()
@@ -77,14 +77,14 @@ class Blocks:
 
 
 def even(length: int, block: int) -> list[tuple[int, int]]:
-    """The bounds of blocks of nearly one size."""
+    """The bounds of blocks of nearly equal size."""
     count = -(-length // block)
     cuts = [length * i // count for i in range(count + 1)]
     return list(itertools.pairwise(cuts))
 
 
 def halves(start: int, length: int, block: int) -> list[tuple[int, int]]:
-    """The bounds of blocks of at most `block`, cut as NumPy's pairwise summation cuts: in halves, at multiples of 8."""
+    """The bounds of blocks of at most `block` entries, cut like NumPy's pairwise summation: in halves, at multiples of 8."""
     if length <= block:
         return [(start, start + length)]
     half = length // 2 - length // 2 % 8
@@ -92,7 +92,7 @@ def halves(start: int, length: int, block: int) -> list[tuple[int, int]]:
 
 
 def add_halves(sums: Any, start: int, length: int, block: int) -> Any:
-    """The sums of the blocks of `halves`, added in the order of pairwise summation."""
+    """The sum of the block sums of `halves`, added in the order of pairwise summation."""
     if length <= block:
         return next(sums)
     half = length // 2 - length // 2 % 8
@@ -106,7 +106,7 @@ def available_threads() -> int:
 
 
 class _Workers:
-    """Threads for blocks, started when first needed; a forked child starts its own."""
+    """Threads for blocks. They start on first use, and a forked child starts its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Memory that generated programs run on: slots of an arena, and outputs that are written again when nobody holds them."""
+"""Memory of generated programs: slots of an arena, and outputs that are reused when nobody holds them."""
 
 import math
 import sys
@@ -12,19 +12,19 @@ Spec = tuple[Shape, Any, Shape]  # shape, dtype, strides
 
 
 def memory(nbytes: int) -> np.ndarray:
-    """A slot of the arena, which begins on a cache line."""
+    """A slot of the arena. It begins on a cache line."""
     raw = np.empty(nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + nbytes]
 
 
 def array(slot: np.ndarray, shape: Shape, dtype: Any, strides: Shape) -> np.ndarray:
-    """The array of this layout at the start of a slot."""
+    """An array of this layout at the start of a slot."""
     return np.ndarray(shape, dtype, slot, 0, strides)
 
 
 class Generation:
-    """One set of outputs: `owners` own the memory, `written` are what programs write, `handed` the read-only views callers get."""
+    """One set of outputs: `owners` own the memory, programs write to `written`, and callers get the read-only views `handed`."""
 
     __slots__ = ("handed", "owners", "written")
 
@@ -36,7 +36,7 @@ class Generation:
             self.add(spec)
 
     def add(self, spec: Spec) -> None:
-        """A new array at the end."""
+        """Append a new array."""
         shape, dtype, strides = spec
         owner = np.empty(math.prod(shape), dtype)
         order = sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis)) if owner.size else list(range(len(shape)))
@@ -48,15 +48,15 @@ class Generation:
         self.handed.append(handed)
 
     def counts(self) -> list[int]:
-        """The references to owners and to views: whoever holds a view of what was handed out holds its owner, for NumPy lets
-        the base of a view of a view be the owner."""
+        """The reference counts of owners and views. A view of a handed-out view holds the owner, because NumPy makes the owner
+        its base."""
         return [*map(sys.getrefcount, self.owners), *map(sys.getrefcount, self.handed)]
 
 
 def _calibrated() -> tuple[int, int] | None:
     """The reference counts of an owner and of a view that nobody holds.
 
-    None where counts do not tell, because a holder does not raise them, as in interpreters without reference counting.
+    None if counts do not rise with each holder, as in interpreters without reference counting.
     """
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
@@ -70,10 +70,10 @@ def _calibrated() -> tuple[int, int] | None:
 
 
 class Outputs:
-    """The outputs of a program: a few generations, of which one that nobody refers to is written again.
+    """The outputs of a program: a few sets, of which one that nobody refers to is written again.
 
-    With the two that a loop `state = step(state)` holds in turn, three are enough for ever. An array that somebody keeps
-    is given away: the generation gets a new one in its place.
+    A loop `state = step(state)` holds two sets in turn, so three sets suffice. An array that the caller keeps is handed over,
+    and its set gets a new array instead.
     """
 
     MOST_GENERATIONS = 3
@@ -84,12 +84,12 @@ class Outputs:
         self.free = [FREE[0]] * len(self.specs) + [FREE[1]] * len(self.specs) if FREE is not None else None
 
     def take(self) -> Generation:
-        """Arrays to write into, and what to hand out for them."""
+        """A set of arrays to write into, and what callers get for them."""
         if self.free is None:
             return Generation(self.specs)
         for number, generation in enumerate(self.generations):
             if generation.counts() == self.free:
-                if number:  # the one before it, which is held now, is free when this one is held
+                if number:  # move the set before it to the end: it is held now, and free when this one is held
                     self.generations.append(self.generations.pop(0))
                 return generation
         old = self.generations.pop(0) if len(self.generations) == self.MOST_GENERATIONS else None

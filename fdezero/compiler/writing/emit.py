@@ -1,4 +1,4 @@
-"""Writing source: a planned graph as the in-place program that a careful person would have written by hand."""
+"""Writes Python source: a planned graph as the in-place program that a careful person would write by hand."""
 
 import itertools
 import keyword
@@ -24,9 +24,9 @@ SYMBOLS = {
     operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
     operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
 }  # fmt: skip
-OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")  # what a program calls its memory and helpers
-SMALL = 1 << 9  # entries below which the calls themselves take most of the time
-EXACT = 1 << 11  # integers below it are numbers of every floating dtype
+OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")  # the program's names for memory and helpers
+SMALL = 1 << 9  # below this many entries the calls themselves take most of the time
+EXACT = 1 << 11  # every floating dtype holds the integers below this number exactly
 VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
     shapes.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
     shapes.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
@@ -51,22 +51,22 @@ def _entry(entry: Any) -> str:
 
 
 class Emitter:
-    """Writes one program. `build` are the lines that run once, `body` those of every call; `namespace` what they refer to."""
+    """Writes one program. `build` are the lines that run once, `body` those that run in every call; `namespace` is what they use."""
 
     def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
         self.graph, self.plan, self.threads = graph, plan, threads
         self.on_gpu = is_on_gpu(graph)
-        self.xp = "np"  # the module that computes the instruction that is written now
+        self.xp = "np"  # the array module of the current instruction
         self.over = kernels.written_over(graph) if self.on_gpu else {}
-        self.kernels: dict[tuple[str, ...], str] = {}  # by their text
+        self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.namespace: dict[str, Any] = {"np": np, "memory": memory.memory, "array": memory.array, "Outputs": memory.Outputs}
         self.names: dict[Atom, str] = {}
-        self.taken: set[str] = set()  # by the inputs, which bear the names of the user's arguments
+        self.taken: set[str] = set()  # names of the user's arguments, which the inputs have
         self.build: list[str] = []
         self.body: list[str] = []
-        self.loops: list[str] = []  # the functions in C++
+        self.loops: list[str] = []  # C++ functions
         self.groups = itertools.count()
-        self.static: set[Atom] = set()  # what exists once, before any call
+        self.static: set[Atom] = set()  # values that exist once, before any call
         self.outputs: list[Storage] = []
         self.shown: dict[Any, str] = {}
 
@@ -79,21 +79,21 @@ class Emitter:
 
     def constant(self, atom: Constant) -> str:
         value = atom.value
-        # Not a complex number, whose text loses the sign of a zero: -1j is written (-0-1j), which is 0 - 1j.
+        # A complex number has no exact text: -1j prints as (-0-1j), which evaluates to 0 - 1j and loses the sign of the zero.
         if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
             return f"({value!r})" if repr(value).startswith("-") else repr(value)
         moved = self.xp == "cp" and isinstance(value, np.ndarray)
         key = (atom.key, moved)
         if key not in self.shown:
             self.shown[key] = name = f"c{len(self.shown)}"
-            if moved:  # once: it would be copied to the GPU in every call
+            if moved:  # once here, instead of a copy to the GPU in every call
                 self.build.append(f"{name} = cp.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
             else:
                 self.shown[key] = self.keep(name, value, str(atom))
         return self.shown[key]
 
     def keep(self, name: str, value: Any, comment: str) -> str:
-        """A name for a value that has no text."""
+        """A name for a value that cannot be written as text."""
         while name in self.taken or (name in self.namespace and self.namespace[name] is not value):
             name += "_"
         if name not in self.namespace:
@@ -146,7 +146,7 @@ class Emitter:
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a function called tanh may call tanh
+        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a user's function named tanh may call np.tanh
         lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
@@ -158,9 +158,9 @@ class Emitter:
         return "\n".join(lines)
 
     def _dying(self) -> dict[int, list[Variable]]:
-        """The arrays on the GPU that the program itself makes, by the number of the instruction that needs them last.
+        """The GPU arrays that the program makes, by the number of the instruction that uses them last.
 
-        Forgotten there, their memory serves the next results: CuPy's pool hands it out again.
+        The program deletes them there, and CuPy's pool reuses their memory for the next results.
         """
         last: dict[Atom, int] = {}
         for number, instruction in enumerate(self.graph.instructions):
@@ -183,7 +183,7 @@ class Emitter:
         lines[where:where] = ["    results = Outputs([", *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)], "    ])"]
 
     def _arrays(self) -> None:
-        """The names of the memory that results are written into."""
+        """Name the memory that results are written into."""
         for slot, size in enumerate(self.plan.slots):
             self.build.append(f"m{slot} = memory({size})")
         made: dict[Any, str] = {}
@@ -202,7 +202,7 @@ class Emitter:
             self.static.add(variable)
 
     def _returned(self, atom: Atom) -> str:
-        """What is handed out for an output: for memory that is written again, its read-only view."""
+        """The expression that is returned for an output: its read-only view, if its memory is written again."""
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
@@ -242,7 +242,7 @@ class Emitter:
             self.body.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
 
     def _operands(self, instruction: Instruction) -> list[str]:
-        """The names of the operands. A number beside small arrays is made an array once: NumPy takes longer for that than for the rest."""
+        """The names of the operands. Beside small arrays, a number becomes an array once, because NumPy's conversion costs the most."""
         y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
         ufunc = ufunc_of(instruction.operation) if is_written(instruction) and self.xp == "np" else None
         if ufunc is None or ufunc.nin != 2 or ufunc is np.ldexp or y.size >= SMALL:
@@ -256,7 +256,7 @@ class Emitter:
         return names
 
     def _number(self, value: float, dtype: np.dtype[Any]) -> str:
-        """The name of a number as an array without axes."""
+        """The name of a number that is kept as an array without axes."""
         key = ("number", repr(value), dtype)
         if key not in self.shown:
             self.shown[key] = f"k{sum(isinstance(k, tuple) and k[0] == 'number' for k in self.shown)}"
@@ -264,7 +264,7 @@ class Emitter:
         return self.shown[key]
 
     def _call(self, instruction: Instruction, out: str | None, names: list[str]) -> str:
-        """The text of an operation on operands with these names, into the array `out` if there is one."""
+        """The text of an operation on operands with these names, written into the array `out` if there is one."""
         operation, params = instruction.operation, instruction.params
         assert isinstance(operation, Primitive)
         ufunc = ufunc_of(operation)
@@ -304,26 +304,26 @@ class Emitter:
 
     def _loops(self, instruction: Instruction, fused: Fused) -> None:
         name = f"fused{next(self.groups)}"
-        operands, kinds, lines, length = loops.write(name, fused, self._is_steady)
-        self.loops += lines
+        written = loops.write(name, fused, self._is_steady)
+        self.loops += written.lines
         function, total = self.keep("function", loops.function, ""), fused.total
         threads = min(self.threads, max(1, fused.body.instructions[0].output.size // blocks.SHARE))
         dtype = self.type_of(total.output.dtype) if total is not None else None
-        self.build.append(f"{name} = {function}(library, {name!r}, {kinds}, {length}, {threads}, {dtype})")
+        self.build.append(f"{name} = {function}(library, {name!r}, {written.kinds}, {written.length}, {threads}, {dtype})")
         left = f"{self.names[total.output]} = " if total is not None else ""
         forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
-        if "i" in kinds:
+        if "i" in written.kinds:
             forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
         given = []
-        for kind, atom in zip(kinds, operands, strict=True):
+        for kind, atom in zip(written.kinds, written.operands, strict=True):
             form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
             given.append(form.format(self.name(atom)))
         self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
 
     def _is_steady(self, atom: Atom) -> bool:
-        """Whether an array lies in memory in every call as it was recorded: an input, a constant, memory of the program, or a view of it.
+        """Whether an array has its recorded layout in every call: an input, a constant, the program's memory, or a view of these.
 
-        Not so the result of a branch, of which another may return an array of another layout, or a number; nor what is made of it.
+        The result of a branch is not steady, and neither are its views: another branch may return another layout, or a number.
         """
         root = self.plan.roots.get(atom, atom)
         return isinstance(root, Constant) or root in self.graph.inputs or root in self.plan.storages
@@ -357,7 +357,7 @@ class Emitter:
         self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}")
 
     def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
-        """The lines that compute one block, and the dtypes of the temporaries they need."""
+        """The lines that compute one block, and the dtypes of the temporaries that they use."""
         steps, total = fused.body.instructions, fused.total
         places = Places(fused, self.plan, local)
         lines = []
@@ -372,5 +372,5 @@ class Emitter:
 
 
 def is_on_gpu(graph: Graph) -> bool:
-    """Whether anything is computed on a GPU."""
+    """Whether any instruction runs on a GPU."""
     return any(variable.device != "cpu" for instruction in graph.instructions for variable in instruction.outputs)

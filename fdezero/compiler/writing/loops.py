@@ -1,9 +1,8 @@
-"""Loops: groups of elementwise operations as C++ that the system's compiler makes fast, for `fd.compile(f, native=True)`.
+"""Writes C++ loops for `fd.compile(f, native=True)`: the system's compiler makes fast code of groups of elementwise operations.
 
-A group is one pass over memory: the body that a GPU's kernel has (`kernels`), in loops over the axes, whose strides are constants.
-Sums, products, quotients, roots and comparisons are rounded as NumPy rounds them; functions such as exp come from the C library, in
-vectors where it has them (glibc's libmvec), and may differ from NumPy's by units in the last place. So may the sum that ends a group,
-and the sign of a zero.
+A group is one pass over memory: the body of its GPU kernel (`kernels`), inside loops whose strides are constants. Sums, products,
+quotients, roots and comparisons are rounded as in NumPy. Functions such as exp come from the C library, vectorised if it has vector
+forms (glibc's libmvec), and may differ from NumPy's in the last places. So may a sum that ends a group, and the sign of a zero.
 """
 
 import ctypes
@@ -12,9 +11,9 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from ..planning.fuse import Fused
 from ..running.blocks import WORKERS
 from . import kernels
 
-# Functions of the C library: of one argument, of two, and those that compilers write in place.
+# Functions of the C library: those of one argument, those of two, and those that compilers turn into instructions.
 ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc".split()
 TWO = "pow atan2 hypot fmod".split()
 IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
@@ -33,12 +32,12 @@ IN_PLACE = {"sqrt": 1, "fabs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, 
 TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 
-# No contraction, which would round otherwise than NumPy; integers that wrap around. A sine and a cosine made one call of sincos would not
-# be in vectors.
+# No contraction, because it would round differently from NumPy. Integers wrap around. A sine and a cosine stay two calls, because
+# their common call, sincos, has no vector form.
 OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w".split()
 OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
 NATIVE, IN_VECTORS = "-march=native", ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
-# Of the parameters: arrays, and numbers by the kind of their dtype.
+# The types of parameters: arrays, and numbers by the kind of their dtype.
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "array": ("void *", ctypes.py_object), "f": ("double ", ctypes.c_double), "b": ("bool ", ctypes.c_bool),
     "i": ("long long ", ctypes.c_longlong), "u": ("unsigned long long ", ctypes.c_ulonglong),
@@ -46,14 +45,14 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
 
 
 def is_expressible(instruction: Instruction) -> bool:
-    """Whether the operation, on operands of these dtypes and layouts, has a place in a loop."""
+    """Whether the operation can be written as a loop for operands of these dtypes and layouts."""
     atoms = [*instruction.inputs, instruction.output]
     if any(not atom.dtype.isnative or atom.dtype.name not in expressions.C_TYPES or atom.dtype == np.float16 for atom in atoms):
         return False
     if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
         return False
     if instruction.output.dtype.name in ("uint32", "uint64") and any(atom.dtype.kind == "f" for atom in instruction.inputs):
-        return False  # what a negative float is then, compilers do not agree on
+        return False  # compilers disagree on the value of a negative float as an unsigned integer
     loop = expressions.loop_of(instruction)
     called = set(re.findall(r"\b([a-z_]\w*)\(", loop.c)) if loop is not None else set()
     return called <= KNOWN and expressions.is_expressible(instruction)
@@ -69,58 +68,82 @@ def _passed_by_value(atom: Atom) -> bool:
     return isinstance(atom, Variable) and atom.kind != "array"
 
 
-def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> tuple[list[Atom], list[str], list[str], int]:
-    """The group as a function in C++: its operands, outputs last; the kinds of its parameters; its lines; how far the first loop goes.
+class Written(NamedTuple):
+    """A group as a function in C++. The first loop has `length` rounds, which threads share."""
 
-    Operands that are not steady, and may lie in memory otherwise in another call, are taken in C order.
-    """
+    operands: list[Atom]  # outputs last
+    kinds: list[str]  # of the parameters, one for each operand: see PARAMETERS
+    lines: list[str]
+    length: int
+
+
+class _Text(NamedTuple):
+    """The lines of a function: before its loops, and at the start and the end of the innermost one."""
+
+    begin: list[str]
+    loads: list[str]
+    stores: list[str]
+
+
+def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written:
+    """The group as a function in C++. An operand that is not steady, whose layout may differ in another call, is taken in C order."""
     operands, (_, *body) = kernels.write(fused.body)
-    body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC makes no vectors of bool
-    outputs = fused.body.outputs
+    body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC does not vectorise bool
+    outputs, total = fused.body.outputs, fused.total
     named = [*[(f"x{i}", atom) for i, atom in enumerate(operands)], *[(f"y{i}", atom) for i, atom in enumerate(outputs)]]
     arrays = [atom for _, atom in named if not _passed_by_value(atom)]
     lying = [_strides(atom) if is_steady(atom) else row_strides(atom.shape, atom.dtype.itemsize) for atom in arrays]
     shape, steps = _axes(arrays, lying, fused.body.instructions[0].output)
-    kinds, begin, loads, stores = [], [], [], []
-    moves = iter(steps)
+    text, moves = _Text([], [], []), iter(steps)
     for local, atom in named:
-        c_type = expressions.C_TYPES[atom.dtype.name]
         if _passed_by_value(atom):
-            kinds.append(atom.dtype.kind)
-            begin.append(f"const {c_type} {local} = {local}_;")
-            continue
-        where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(next(moves)) if step]) or "0"
-        kinds.append("array")
-        begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
-        truth = atom.dtype.kind == "b"
-        if local.startswith("x"):
-            loads.append(f"const int {local} = !!(int){local}s[{where}];" if truth else f"const {c_type} {local} = {local}s[{where}];")
+            text.begin.append(f"const {expressions.C_TYPES[atom.dtype.name]} {local} = {local}_;")
         else:
-            loads.append(f"{'int' if truth else c_type} {local};")
-            stores.append(f"{local}s[{where}] = {local};")
-    parameters = [f"{PARAMETERS[kind][0]}{local}_" for kind, (local, _) in zip(kinds, named, strict=True)]
-    total = fused.total
+            _add_array(text, local, atom, next(moves))
     if total is not None:
-        begin.append("double total = 0;")
         made: list[Atom] = [step.output for step in fused.body.instructions]
-        stores.append(f"total += t{made.index(total.inputs[0])};")
-    lines = [f'extern "C" {"double" if total is not None else "void"} {name}({", ".join(parameters)}, long long start, long long stop) {{']
-    lines += [f"    {line}" for line in begin]
+        text.begin.append("double total = 0;")
+        text.stores.append(f"total += t{made.index(total.inputs[0])};")
+    kinds = [atom.dtype.kind if _passed_by_value(atom) else "array" for _, atom in named]
+    parameters = ", ".join([f"{PARAMETERS[kind][0]}{local}_" for kind, (local, _) in zip(kinds, named, strict=True)])
+    result, end = ("double", ["    return total;"]) if total is not None else ("void", [])
+    lines = [
+        f'extern "C" {result} {name}({parameters}, long long start, long long stop) {{',
+        *[f"    {line}" for line in text.begin],
+        *_loops(shape, [*text.loads, *body, *text.stores], is_sum=total is not None),
+        *end,
+        "}",
+    ]
+    return Written([*operands, *outputs], kinds, lines, shape[0])
+
+
+def _add_array(text: _Text, local: str, atom: Atom, steps: list[int]) -> None:
+    """Add the lines that read an operand (x) or write an output (y) which moves by `steps` entries in each loop."""
+    c_type, is_truth = expressions.C_TYPES[atom.dtype.name], atom.dtype.kind == "b"
+    where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(steps) if step]) or "0"
+    text.begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
+    if local.startswith("x"):
+        text.loads.append(f"const int {local} = !!(int){local}s[{where}];" if is_truth else f"const {c_type} {local} = {local}s[{where}];")
+    else:
+        text.loads.append(f"{'int' if is_truth else c_type} {local};")
+        text.stores.append(f"{local}s[{where}] = {local};")
+
+
+def _loops(shape: Sequence[int], body: Sequence[str], is_sum: bool) -> Iterator[str]:
+    """The lines of nested loops over `shape` around `body`. The outermost goes from `start` to `stop`."""
     depth = len(shape)
     for axis, length in enumerate(shape):
         indent = "    " * (axis + 1)
         if axis == depth - 1:
-            lines.append(f"{indent}#pragma omp simd" + (" reduction(+:total)" if total is not None else ""))
+            yield f"{indent}#pragma omp simd" + (" reduction(+:total)" if is_sum else "")
         start, stop = ("start", "stop") if axis == 0 else ("0", str(length))
-        lines.append(f"{indent}for (long long i{axis} = {start}; i{axis} < {stop}; i{axis}++) {{")
-    lines += ["    " * (depth + 1) + line for line in [*loads, *body, *stores]]
-    lines += ["    " * (axis + 1) + "}" for axis in reversed(range(depth))]
-    lines += ["    return total;"] if total is not None else []
-    return [*operands, *outputs], kinds, [*lines, "}"], shape[0]
+        yield f"{indent}for (long long i{axis} = {start}; i{axis} < {stop}; i{axis}++) {{"
+    yield from ["    " * (depth + 1) + line for line in body]
+    yield from ["    " * (axis + 1) + "}" for axis in reversed(range(depth))]
 
 
 def _axes(atoms: Sequence[Atom], strides: Sequence[tuple[int, ...]], like: Variable) -> tuple[list[int], list[list[int]]]:
-    """The loops that go through all arrays: their lengths, and for each array its steps in entries. Axes that lie alike are one loop."""
+    """The loops over all arrays: their lengths, and each array's steps in entries. Neighbouring axes become one loop if they can."""
     ndim = len(like.shape)
     steps = []
     for atom, own in zip(atoms, strides, strict=True):
@@ -143,7 +166,7 @@ def _axes(atoms: Sequence[Atom], strides: Sequence[tuple[int, ...]], like: Varia
 
 
 def _preamble() -> str:
-    """What the kernels' C++ takes for granted, on a CPU. The data of an array stand behind the head of its object."""
+    """Definitions that the kernels' C++ needs on a CPU. An array's data pointer follows the head of its Python object."""
     lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
     types = {**expressions.C_TYPES, "bool": "unsigned char"}
     lines += [f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"]
@@ -161,9 +184,9 @@ def _preamble() -> str:
 
 
 def compiler() -> tuple[str, tuple[str, ...]]:
-    """The C++ compiler, named by the environment variable CXX, and the options it takes beyond the usual ones.
+    """The C++ compiler, named by the environment variable CXX or `c++`, and the options that it supports beyond the usual ones.
 
-    Raises MissingExtraError where there is none, or it makes no library.
+    Raises MissingExtraError if there is no compiler, or if it cannot make a library.
     """
     return _tried(os.environ.get("CXX", "c++"))
 
@@ -173,13 +196,13 @@ def _tried(name: str) -> tuple[str, tuple[str, ...]]:
     found, told = shutil.which(name), ""
     if found is None:
         raise MissingExtraError(
-            f"fd.compile(..., native=True) needs a C++ compiler, and there is no {name!r} on the path: install one (GCC, say), name it "
+            f"fd.compile(..., native=True) needs a C++ compiler, but {name!r} is not on the path. Install one (such as GCC), name it "
             "in the environment variable CXX, or leave native out."
         )
     given = {**dict.fromkeys(ONE, ""), **dict.fromkeys(IN_VECTORS_OF_TWO, ", 2")}
     calls = " ".join([f"{v}[i] = {name}({v}[i]{more});" for name, more in given.items() for v in "xy"])
     probe = f'extern "C" void probe(float *x, double *y) {{ for (int i = 0; i < 1000; i++) {{ {calls} }} }}'
-    # Functions of vectors where the C library has them all and the compiler asks for them; this very processor where it knows that.
+    # Prefer vector functions, if compiler and C library have them all; then code for this very processor; then plain code.
     for options in ((NATIVE, *IN_VECTORS), (NATIVE,), ()):
         try:
             _library(found, options, probe)
@@ -187,18 +210,18 @@ def _tried(name: str) -> tuple[str, tuple[str, ...]]:
             told = str(error)
         else:
             return found, options
-    raise MissingExtraError(f"fd.compile(..., native=True): {found} makes no library. It says: {told}")
+    raise MissingExtraError(f"fd.compile(..., native=True): {found} cannot make a library. It says: {told}")
 
 
 def compiled(source: str) -> ctypes.CDLL:
-    """The functions of a source as a library, compiled once in a process."""
+    """A source as a loaded library. Each source is compiled once in a process."""
     return _library(*compiler(), source)
 
 
 @functools.lru_cache(maxsize=256)
 def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDLL:
-    """The library, which stays loaded when its file is gone. Raises OSError with what the compiler says where it fails."""
-    import subprocess  # these two only here: they take longer to import than the whole compiler
+    """The library, which stays loaded after its file is deleted. Raises OSError with the compiler's message if it fails."""
+    import subprocess  # these two are imported here because they take longer than the whole compiler
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
@@ -213,14 +236,14 @@ def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDL
 
 
 def whole(number: Any) -> int:
-    """An integer as an int, which C has 64 bits for. Raises RangeError beyond them."""
+    """An integer as an int of 64 bits, as C++ needs it. Raises RangeError beyond 64 bits."""
     if not -(2**63) <= number < 2**63:
-        raise RangeError(f"fd.compile(..., native=True) takes integers of 64 bits, got {number}: make it a float, or leave native out.")
+        raise RangeError(f"fd.compile(..., native=True) takes integers of up to 64 bits, got {number}. Use a float, or leave native out.")
     return int(number)
 
 
 def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None) -> Callable[..., Any]:
-    """A group to call with its operands and outputs; on several threads if that is asked for. Its sum as a number of the dtype `total`."""
+    """A group as a function of its operands and outputs, split over `threads`. It returns the group's sum in the dtype `total`."""
     found = library[name]
     found.argtypes = [*[PARAMETERS[kind][1] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]
     found.restype = None if total is None else ctypes.c_double
