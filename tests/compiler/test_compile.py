@@ -153,7 +153,7 @@ def test_too_many_recordings() -> None:
     f = fd.compile(lambda x: x * 2, max_recordings=2)
     assert recordings(f, [X], [X[:2]]) == [1, 2]
     for _ in range(2):
-        with pytest.raises(StormError, match=r"max_recordings=2 times.*: x was float64\[2,4\] and is float64\[1,4\].*drop_last"):
+        with pytest.raises(StormError, match=r"recorded 2 times, .*max_recordings.*: x was float64\[2,4\] and is float64\[1,4\].*drop_last"):
             f(X[:1])
     assert_same_bits(f(X), X * 2, "what is known goes on")
     assert len(f.recordings) == 2

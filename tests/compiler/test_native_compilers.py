@@ -15,7 +15,7 @@ from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark s
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(fd.errors.MissingExtraError, match="no 'no-such-compiler' on the path: install one"):
+    with pytest.raises(fd.errors.MissingExtraError, match="'no-such-compiler' is not on the path. Install one"):
         native(np.sin)
 
 
