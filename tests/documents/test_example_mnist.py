@@ -1,11 +1,12 @@
 """The MNIST script: its lines, weights, plot, interrupts, and what it says of bad arguments."""
 
+import functools
+import itertools
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,21 @@ from fdezero.examples import mnist as example
 from fdezero.testing import assert_trees_equal
 
 SMALL = ["--epochs", "1", "--hidden", "16", "--batch-size", "1000", "--device", "cpu"]
-EPOCH = r"epoch: {}, loss: \d+\.\d{{4}}, time: \d+\.\d{{4}}\[sec\]"
+HEAD = ["MNIST: MLP 784-16-10 with 12,730 parameters, device: cpu, batch size: 1000, epochs: 1",
+        "60,000 images to train on, 10,000 to test with"]  # fmt: skip
+EPOCH = r"epoch: {}, loss: \d+\.\d{{4}}, time: \d+\.\d{{4}}\[sec\], test accuracy: [01]\.\d{{4}}"
+UNSAVED = "the parameters are not saved: to keep them, add --weights mlp.npz"
+COMMAND = [sys.executable, "-m", "fdezero.examples.mnist"]
+
+
+mnist = functools.cache(fd.data.mnist)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data is read once, and there are no lines within an epoch, however slow the machine."""
+    monkeypatch.setattr(example, "mnist", mnist)
+    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -24,23 +39,74 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return captured.out.splitlines()
 
 
-def test_one_line_an_epoch_then_the_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+def numbers(line: str) -> tuple[float, float]:
+    """The loss and the test accuracy in the line of an epoch."""
+    loss, accuracy = re.findall(r"(?:loss|accuracy): ([\d.]+)", line)
+    return float(loss), float(accuracy)
+
+
+def test_it_says_what_it_does_and_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     example.main([*SMALL[2:], "--epochs", "2", "--lr", "0.5"])
-    first, second, last = lines(capsys)
+    *head, first, second, last = lines(capsys)
+    assert head == [HEAD[0].replace("epochs: 1", "epochs: 2"), HEAD[1]]
     assert re.fullmatch(EPOCH.format(1), first)
     assert re.fullmatch(EPOCH.format(2), second)
-    assert re.fullmatch(r"test accuracy: 0\.\d{4}", last)
-    losses = [float(line.split()[3][:-1]) for line in (first, second)]
-    assert losses[1] < losses[0] < 2.4
-    assert float(last.split()[-1]) > 0.7
+    assert last == UNSAVED
+    (before, lower), (after, higher) = numbers(first), numbers(second)
+    assert after < before < 2.4
+    assert 0.7 < lower < higher < 1
+
+
+def test_the_first_line_comes_before_the_data(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def load(*_: object, **__: object) -> None:
+        seen.extend(lines(capsys))
+        raise InterruptedError
+
+    monkeypatch.setattr(example, "mnist", load)
+    with pytest.raises(InterruptedError):
+        example.main(SMALL)
+    assert seen == HEAD[:1]
+
+
+def test_the_readme_shows_what_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```text\n(MNIST: .*?)```", readme, re.DOTALL)[0].splitlines()
+    monkeypatch.setattr(example, "train", lambda model, *_: (model, [example.Epoch(1.0, 1.0, 0.5)]))
+    example.main(["--device", "cpu"])
+    assert lines(capsys) == [*shown[:2], shown[-1]]
+    pattern = EPOCH.replace(r"\d+\.\d{{4}}\[sec", r"\.\.\.\[sec")
+    assert re.fullmatch(pattern.format(1), shown[2])
+    assert re.fullmatch(pattern.format(5), shown[-2])
+
+
+def test_lines_within_an_epoch_tell_the_mean_loss_so_far(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example.Progress, "is_due", lambda self: True)
+    example.main(SMALL)
+    *steps, epoch, _ = lines(capsys)[2:]
+    found = [re.fullmatch(r"epoch 1 of 1, step (\d+) of 60, loss: (\d\.\d{4})", line) for line in steps]
+    assert [int(match[1]) for match in found if match] == [*range(1, 61)]
+    assert found[-1]
+    assert float(found[-1][2]) == numbers(epoch)[0]
+
+
+def test_the_step_is_compiled_with_the_bits_of_eager_code(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found, compiled = [], []
+    compile_ = fd.compile
+    for make in (lambda f: compiled.append(compile_(f)) or compiled[-1], lambda f: f):
+        monkeypatch.setattr(fd, "compile", make)
+        example.main([*SMALL, "--dropout", "0.5"])
+        found.append(re.sub("time: .*sec", "", lines(capsys)[2]))
+    assert found[0] == found[1]
+    assert repr(compiled[0]).endswith("1 recordings>")
 
 
 def test_the_seed_alone_decides(capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for arguments in ([], [], ["--seed", "1"], ["--dropout", "0.5"]):
         example.main([*SMALL, *arguments])
-        epoch, accuracy = lines(capsys)
-        found.append((epoch.split(", time")[0], accuracy))
+        found.append(numbers(lines(capsys)[2]))
     assert found[0] == found[1]
     assert len(set(found)) == 3
 
@@ -48,14 +114,20 @@ def test_the_seed_alone_decides(capsys: pytest.CaptureFixture[str]) -> None:
 def test_weights_are_saved_and_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "weights.npz"
     example.main([*SMALL, "--lr", "0.5", "--weights", str(file)])
-    first = lines(capsys)
+    *_, epoch, written, how = lines(capsys)
     saved = fd.load(file)
     assert {key: (array.shape, str(array.dtype)) for key, array in saved.items()} == {
         "layers/0/W": ((784, 16), "float32"), "layers/0/b": ((16,), "float32"),
         "layers/1/W": ((16, 10), "float32"), "layers/1/b": ((10,), "float32"),
     }  # fmt: skip
+    assert written == f"saved {file} ({file.stat().st_size / 1000:.0f} kB)"
+    names = {"fd": fd}
+    exec(how.removeprefix("to load it: "), names)
+    assert_trees_equal(fd.tree.flatten_to_dict(names["model"]), saved)
     example.main([*SMALL, "--lr", "0", "--weights", str(file)])
-    assert lines(capsys)[-1] == first[-1]
+    head, loaded, *_, again, _, _ = lines(capsys)
+    assert (head, loaded) == (HEAD[0], f"loaded {file}")
+    assert numbers(again)[1] == numbers(epoch)[1]
     assert_trees_equal(fd.load(file), saved)
     assert list(tmp_path.iterdir()) == [file]
 
@@ -70,21 +142,24 @@ def test_weights_of_another_size_are_refused_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_interrupted_training_leaves_whole_weights(existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_leaves_whole_weights_and_says_so(
+    existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "weights.npz"
     start = fd.nn.MLP.init(fd.random.key(0), (784, 16, 10))
     if existing:
         fd.save(file, start)
+    steps = itertools.count()
 
-    def interrupted(batches: Iterator[Any], *_: Any) -> Iterable[Any]:
-        for step, batch in enumerate(batches):
-            if step == 3:
-                raise KeyboardInterrupt
-            yield batch
+    def is_due(self: object) -> bool:
+        if next(steps) == 3:
+            raise KeyboardInterrupt
+        return False
 
-    monkeypatch.setattr(example, "progress", interrupted)
+    monkeypatch.setattr(example.Progress, "is_due", is_due)
     with pytest.raises(KeyboardInterrupt):
         example.main([*SMALL, "--weights", str(file)])
+    assert lines(capsys)[-2].startswith(f"saved {file}")
     saved = fd.load(file, like=start)
     assert (saved.layers[0].W != start.layers[0].W).any()
     assert all(np.isfinite(leaf).all() for leaf in fd.tree.leaves(saved))
@@ -95,31 +170,24 @@ def test_plot_writes_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     pytest.importorskip("matplotlib")
     file = tmp_path / "plot.png"
     example.main([*SMALL, "--plot", str(file)])
-    assert len(lines(capsys)) == 2
+    assert lines(capsys)[-2] == f"saved {file} ({file.stat().st_size / 1000:.0f} kB)"
     assert file.read_bytes().startswith(b"\x89PNG\r\n")
 
 
-@pytest.mark.parametrize("module", ["matplotlib", "tqdm"])
-def test_without_an_extra(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    if module == "matplotlib":
-        with pytest.raises(fd.errors.MissingExtraError, match=r"fdezero\[plot\]"):
-            example.main([*SMALL, "--plot", str(tmp_path / "plot.png")])
-    else:
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        batches = iter([1, 2])
-        assert example.progress(batches, 2, "epoch 1") is batches
+def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "fdezero[plot]" in refused(["--plot", str(tmp_path / "plot.png")], capsys)
 
 
-def test_progress_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tqdm")
-    batches = iter([1, 2, 3])
-    assert example.progress(batches, 3, "epoch 1") is batches
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(example.progress(batches, 3, "epoch 1")) == [1, 2, 3]
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that says what is wrong, before anything else is printed."""
+    with pytest.raises(SystemExit) as ended:
+        example.main(arguments)
+    assert ended.value.code == 2
     captured = capsys.readouterr()
-    assert "epoch 1" in captured.err
     assert captured.out == ""
+    assert re.fullmatch(r"error: .* \(--help shows the options\)\n", captured.err)
+    return captured.err
 
 
 @pytest.mark.parametrize(
@@ -127,38 +195,50 @@ def test_progress_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     [
         ["--epochs", "0"], ["--epochs", "1.5"], ["--batch-size", "0"], ["--hidden", "-1"], ["--lr", "-0.1"], ["--lr", "nan"],
         ["--lr", "fast"], ["--dropout", "1"], ["--seed", "-1"], ["--device", "tpu"], ["--weights", "missing/folder/w.npz"],
-        ["--plot", "missing/folder/p.png"], ["--plot", "plot.xyz"], ["--unknown"], ["extra"],
+        ["--weights", "w.pt"], ["--plot", "missing/folder/p.png"], ["--plot", "plot.xyz"],
+        ["--data-dir", "missing/folder"], ["--epoch", "1"], ["--unknown"], ["extra"],
     ],
 )  # fmt: skip
-def test_bad_arguments_end_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        example.main(arguments)
-    assert ended.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert arguments[0] in captured.err or "folder" in captured.err
+def test_bad_arguments_are_refused_in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert arguments[0] in refused(arguments, capsys)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w.npz").mkdir()
+    assert "w.npz is a folder" in refused(["--weights", str(tmp_path / "w.npz")], capsys)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # which the superuser may always
+    assert f"you may not write to {tmp_path}" in refused(["--weights", str(tmp_path / "other.npz")], capsys)
 
 
 @pytest.mark.parametrize("device", ["gpu", "both"])
-def test_without_a_gpu_one_sentence_says_what_is_missing(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_one_sentence_says_what_is_missing(
+    device: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(fd.errors.DeviceError, match=r"^no GPU for .*: CuPy .*\.$") as caught:
-        example.main(["--device", device])
-    assert "\n" not in str(caught.value)
+    assert "--device: there is no GPU to use. CuPy is " in refused(["--device", device], capsys)
 
 
 def test_as_a_program_errors_are_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fdezero.examples.mnist", "--data-dir", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run([*COMMAND, "--data-dir", str(tmp_path)], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stdout == ""
+    assert re.fullmatch(r"MNIST: .*\n", ended.stdout)
     assert re.fullmatch(r"error: no train-images\S* .*\n", ended.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interrupt for a single process")
+def test_as_a_program_it_ends_quietly_when_interrupted() -> None:
+    with subprocess.Popen([*COMMAND, *SMALL[2:], "--epochs", "10000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        assert program.stdout.readline().startswith("MNIST: ")
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (130, "interrupted: nothing was saved\n")
 
 
 @pytest.mark.gpu
 def test_both_devices_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     example.main([*SMALL[:-1], "both"])
     found = lines(capsys)
-    assert re.fullmatch(r"GPU speedup over CPU: \d+\.\dx", found[-1])
-    losses = [float(line.split()[3][:-1]) for line in found if line.startswith("epoch")]
+    assert re.fullmatch(r"GPU speedup over CPU: \d+\.\dx", found[-2])
+    losses = [numbers(line)[0] for line in found if line.startswith("epoch:")]
     assert abs(losses[0] - losses[1]) < 1e-3

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_import_loads_no_optional_dependency() -> None:
-    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'scipy', 'tqdm', 'torch', 'jax') if m in sys.modules])"
+    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'scipy', 'torch', 'jax') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -1,0 +1,137 @@
+"""What the examples share: checked arguments, a line of progress, and an end without a traceback."""
+
+import argparse
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fdezero.devices import why_no_gpu
+from fdezero.errors import FdezeroError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says in one line what is wrong."""
+
+    def __init__(self, example: str, description: str | None) -> None:
+        super().__init__(f"python -m fdezero.examples.{example}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (--help shows the options)\n")
+
+
+def number(kind: type, low: float, below: float = math.inf) -> Callable[[str], Any]:
+    """An argument that is a number of `kind`, from `low` on and smaller than `below`."""
+    wanted = f"a {'whole ' if kind is int else ''}number, {low} or more"
+    if below < math.inf:
+        wanted += f" and below {below}"
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < below:
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return parse
+
+
+def devices(text: str) -> list[str]:
+    """An argument that names devices to run on, one after the other: `auto`, `cpu`, `gpu` or `both`."""
+    if text not in ("auto", "cpu", "gpu", "both"):
+        raise argparse.ArgumentTypeError(f"{text} is not auto, cpu, gpu or both")
+    reason = "" if text == "cpu" else why_no_gpu()
+    if reason and text != "auto":
+        raise argparse.ArgumentTypeError(f"there is no GPU to use. {reason.rstrip('.')}")
+    return ["cpu", "gpu"] if text == "both" else ["cpu" if reason or text == "cpu" else "gpu"]
+
+
+def folder(text: str) -> Path:
+    """An argument that is a folder to read from."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return Path(text)
+
+
+def output(ending: str) -> Callable[[str], Path]:
+    """An argument that is a file to write, whose name ends in `ending`."""
+
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix != ending:
+            raise argparse.ArgumentTypeError(f"{text} does not end in {ending}")
+        folder(str(path.parent))
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise argparse.ArgumentTypeError(f"you may not write to {path if path.exists() else path.parent}")
+        return path
+
+    return parse
+
+
+class Progress:
+    """A line of progress: rewritten in place on a terminal, elsewhere a new line every ten seconds.
+
+    A bar would say less than the loss does, and would need a package.
+    """
+
+    def __init__(self) -> None:
+        self.in_place = sys.stdout.isatty()
+        self.interval = 0.1 if self.in_place else 10.0
+        self.last = time.monotonic()
+        self.width = 0  # of the line that stands on the terminal
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self.last >= self.interval
+
+    def show(self, line: str) -> None:
+        if self.in_place:
+            line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be rewritten
+            text, self.width = "\r" + line.ljust(self.width), len(line)  # first: Ctrl-C may come in print
+            print(text, end="", flush=True)
+        else:
+            print(line, flush=True)
+        self.last = time.monotonic()
+
+    def finish(self, line: str) -> None:
+        """Print a line that stays, in place of the one that runs."""
+        print(("\r" if self.in_place else "") + line.ljust(self.width), flush=True)
+        self.width, self.last = 0, time.monotonic()
+
+    def leave(self) -> None:
+        """Let the line stand as it is, and go to the next."""
+        if self.width:
+            print(flush=True)
+        self.width = 0
+
+
+SAVED: list[Path] = []  # so that an interrupted example can say whether there is anything
+
+
+def saved(path: Path) -> None:
+    """Say what was written."""
+    SAVED.append(path)
+    print(f"saved {path} ({path.stat().st_size / 1e3:,.0f} kB)", flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run an example. An error is one line and exit code 2, and Ctrl-C a line and code 130."""
+    try:
+        main()
+    except BrokenPipeError:  # a reader such as `head` has enough: the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (FdezeroError, OSError, MemoryError) as error:
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        start = "\r" if sys.stderr.isatty() else ""  # over the terminal's ^C
+        print(f"{start}interrupted" + ("" if SAVED else ": nothing was saved"), file=sys.stderr)
+        sys.exit(130)
