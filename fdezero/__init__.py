@@ -8,6 +8,7 @@ from .control import checkpoint, cond, scan, while_loop
 from .debugging import debug, plot, trace
 from .devices import array_module, device_of, gpu_available, to_device, to_numpy
 from .io import load, save
+from .messages import unknown_name as _unknown_name
 from .numpy import at
 from .solvers import custom_linear_solve, custom_root, odeint
 from .transforms import (
@@ -35,7 +36,7 @@ from .tree import Frozen, Module, module, static
 if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
 
     def __getattr__(name: str) -> None:
-        raise AttributeError(errors.elsewhere(__name__, name))
+        raise AttributeError(_unknown_name(__name__, name))
 
 
 __version__ = "0.1.0"

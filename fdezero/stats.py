@@ -11,7 +11,8 @@ import numpy as np
 
 from . import numpy as fnp
 from .core import unwrap
-from .errors import ShapeError, describe
+from .errors import ShapeError
+from .messages import describe
 from .numpy.arguments import Array, as_array
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy

@@ -13,7 +13,8 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer
 from ..core.lines import Line, user_line
-from ..errors import StaticError, StormError, called, describe
+from ..errors import StaticError, StormError
+from ..messages import called, describe
 from .passes.views import lent_by_inputs, read_only
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import Elementwise, Primitive, Region
 from ..core.lines import LINE, Line
-from ..errors import describe
+from ..messages import describe
 from ..values import dtype_of, shape_of
 
 

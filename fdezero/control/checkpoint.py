@@ -10,6 +10,7 @@ from ..compiler.recording.record import is_recorded, record
 from ..core import Region, Tracer
 from ..core.cotangents import chosen, merged
 from ..core.tape import TapeTracer
+from ..messages import called
 from ..ops.shape import fence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
@@ -77,8 +78,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
-        name = getattr(function, "__name__", "checkpoint")
-        made = record(flat, [example_of(leaves[i]) for i in places], name)
+        made = record(flat, [example_of(leaves[i]) for i in places], called(function))
         inputs = [*[leaves[i] for i in places], *made.captures]
         plain = not any(_below_a_tape(leaf) for leaf in inputs)
         return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))

@@ -11,7 +11,8 @@ from ..compiler.recording.examples import example_of, of_leaves, ones_like
 from ..compiler.recording.record import Record, is_structured, owned, record
 from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of

@@ -12,7 +12,8 @@ from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, owned, record
 from ..core import Region
 from ..core.cotangents import chosen, filled, merged, zeros_like
-from ..errors import ShapeError, StructureError, describe
+from ..errors import ShapeError, StructureError
+from ..messages import describe
 from ..numpy import stack
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of

@@ -11,7 +11,8 @@ from ..compiler.recording.examples import example_of
 from ..compiler.recording.record import is_structured, owned, record
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
-from ..errors import ShapeError, TraceError, describe
+from ..errors import ShapeError, TraceError
+from ..messages import describe
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of

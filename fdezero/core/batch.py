@@ -6,7 +6,8 @@ put behind it until the loop axes line up, and the same operation runs.
 
 from typing import Any, NoReturn
 
-from ..errors import TraceError, describe
+from ..errors import TraceError
+from ..messages import describe
 from ..values import shape_of
 from .tracer import Level, Tracer
 

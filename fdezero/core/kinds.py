@@ -12,7 +12,7 @@ import numpy as np
 
 from ..values import as_array
 from .cotangents import fit, zeros_like
-from .primitive import C, Core, Primitive
+from .primitive import C, Core, Primitive, positional
 from .tape import Tape, TapeTracer
 
 Rule = Callable[..., Any] | int | None
@@ -69,7 +69,10 @@ class Elementwise(Primitive):
         self._kept: dict[int, frozenset[int]] = {}
         super().__init__(name, impl or getattr(np, name), c=c, **facts)
 
-    def _signature(self) -> str:
+    def signature(self) -> inspect.Signature:
+        return positional(len(self.partials))
+
+    def _description(self) -> str:
         count = len(self.partials)
         shapes = ", ".join(f"x{i} (...)" for i in range(count)) + " -> (...)"
         active = ", ".join(f"x{i}" for i in range(count) if self.differentiates(i))

@@ -4,12 +4,13 @@ A primitive takes arrays by position and parameters by keyword. Parameters speak
 end; every axis further left is a loop axis, which the implementation carries along. So one batching rule serves all.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import explain, refuse_out
+from ..messages import explain, refuse_out
 from .tracer import Level, Tracer
 
 REGISTRY: dict[str, "Primitive"] = {}
@@ -17,6 +18,20 @@ Write = str | Callable[..., None] | None
 C = str | dict[str, str]
 Loop = Callable[[tuple[Any, ...], Any], tuple[Any, ...]] | None
 Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
+
+
+def positional(count: int, *others: inspect.Parameter) -> inspect.Signature:
+    """The signature of `count` arrays, which are given by position alone, and of other parameters."""
+    return inspect.Signature([*[inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)], *others])
+
+
+class _Signature:
+    """What `inspect.signature` finds: made when it is asked for, because few programs ask."""
+
+    def __get__(self, primitive: "Primitive | None", owner: type) -> inspect.Signature:
+        if primitive is None:  # the class is called as its __init__ is
+            raise AttributeError("__signature__")
+        return primitive.signature()
 
 
 class Primitive:
@@ -41,6 +56,7 @@ class Primitive:
 
     # Bit i is set if the argument at position i has a derivative.
     mask = 0
+    __signature__ = _Signature()
 
     def __init__(
         self,
@@ -71,11 +87,11 @@ class Primitive:
         self.reads_twice = reads_twice
         self.arrays_only = arrays_only
         if doc:
-            self.__doc__ = f"{doc}\n\n{self._signature()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
+            self.__doc__ = f"{doc}\n\n{self._description()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
         REGISTRY[name] = self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__.lower()} {self.name}>"
+        return f"<{type(self).__name__.lower()} {self.name}{self.signature()}>"
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Hand the operation to the innermost transform among the arguments; with none, call the implementation."""
@@ -98,6 +114,19 @@ class Primitive:
         except (ValueError, TypeError, IndexError) as error:
             raise self.explained(args, error) from None
 
+    def signature(self) -> inspect.Signature:
+        """Arrays `x0, x1, ...` by position, then the parameters of the implementation by keyword."""
+        impl: Any = getattr(self, "impl", None)
+        if isinstance(impl, np.ufunc):
+            return positional(impl.nin)
+        try:
+            parameters = inspect.signature(impl).parameters.values()
+        except (TypeError, ValueError):  # not told, as of some functions that are written in C
+            return inspect.signature(lambda *arrays, **parameters: None)
+        arrays = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        others = [p.replace(annotation=p.empty) for p in parameters if p not in arrays and p.name != "out"]
+        return positional(len(arrays), *others)
+
     def explained(self, args: Sequence[Any], error: Exception) -> Exception:
         """What to raise for an error of the implementation: what, of which shapes, and how to mend it."""
         return explain(self.name, args, error)
@@ -113,7 +142,7 @@ class Primitive:
         kind = "b" if kinds == {"b"} else "i" if "f" not in kinds else "f"
         return self.c.get(kind, self.c.get("i", "") if kind == "b" else "")
 
-    def _signature(self) -> str:
+    def _description(self) -> str:
         return "Entry by entry, with broadcasting; no derivative passes."
 
     def differentiates(self, position: int) -> bool:

@@ -11,21 +11,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import EscapedTracerError, ImmutableError, TraceError, describe
+from ..errors import EscapedTracerError, ImmutableError, TraceError
+from ..messages import describe, unknown_attribute
 from ..values import dtype_of
 
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
-ELSEWHERE = {  # what other libraries' arrays have -> what to say here
-    "at": "For x.at[index].set(y) say fd.at(x)[index].set(y)",
-    "backward": "For loss.backward() say fd.grad(f)(x), which returns the gradients",
-    "grad": "Gradients are returned: fd.grad(f)(x)",
-    "detach": "For x.detach() say fd.stop_gradient(x)",
-    "numpy": "It is an array already; for its number under grad, fd.stop_gradient(x)",
-    "data": "For its number under grad say fd.stop_gradient(x)",
-    "view": "For x.view(shape) say x.reshape(shape)",
-    "cpu": 'For x.cpu() say fd.to_device(x, "cpu"), outside of the transform',
-    "unsqueeze": "For x.unsqueeze(axis) say fd.numpy.expand_dims(x, axis)",
-}
 _serials = itertools.count(1)
 
 
@@ -126,8 +116,7 @@ class Tracer:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # NumPy asks for protocols all the time
             raise AttributeError(name)
-        hint = ELSEWHERE.get(name, "It has the methods of an array; more is in fd.numpy")
-        raise AttributeError(f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {hint}.")
+        raise AttributeError(f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {unknown_attribute(name)}.")
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(

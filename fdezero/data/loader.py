@@ -9,7 +9,8 @@ import numpy as np
 from .. import random
 from .. import tree as trees
 from ..devices import device_of, to_device, to_numpy
-from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError, describe
+from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError
+from ..messages import describe
 from ..values import shape_of
 
 STATIC = {"static": True}

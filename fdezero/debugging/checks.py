@@ -11,7 +11,8 @@ from ..compiler.graph import is_elementwise
 from ..core import Primitive, unwrap
 from ..core.lines import Line
 from ..devices import to_numpy
-from ..errors import KeyReuseError, NanError, RuleError, describe
+from ..errors import KeyReuseError, NanError, RuleError
+from ..messages import describe
 from ..random.source import DRAW, FOLD, random_bits
 from ..values import broadcasts_to, is_differentiable
 

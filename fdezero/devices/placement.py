@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer, unwrap
-from ..errors import DeviceError, DTypeError, FdezeroError, TraceError, describe
+from ..errors import DeviceError, DTypeError, FdezeroError, TraceError
+from ..messages import describe
 
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
 

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from .. import numpy as fnp
-from ..errors import ShapeError, StructureError, describe
+from ..errors import ShapeError, StructureError
+from ..messages import describe
 
 
 def linear(x: Any, W: Any, b: Any = None) -> Any:

@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import numpy as fnp
 from ..devices import array_module
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
 from ..ops.indexing import labels as labels_of
 from .activations import softplus
 

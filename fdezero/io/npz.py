@@ -15,7 +15,8 @@ from numpy.lib import format as npy
 
 from ..core import Tracer
 from ..devices import device_of, to_device, to_numpy
-from ..errors import FileError, describe
+from ..errors import FileError
+from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
 
 PathLike: TypeAlias = str | os.PathLike[str]

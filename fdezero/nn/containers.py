@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 
 from .. import random
-from ..errors import FdezeroError, StructureError, describe
+from ..errors import FdezeroError, StructureError
+from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, module
 from .function import Function

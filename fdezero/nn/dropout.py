@@ -3,7 +3,8 @@
 from typing import Any
 
 from .. import functions as F
-from ..errors import RangeError, describe
+from ..errors import RangeError
+from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, module, static
 

@@ -8,7 +8,8 @@ import numpy as np
 from .. import functions as F
 from .. import numpy as fnp
 from .. import random
-from ..errors import RangeError, describe
+from ..errors import RangeError
+from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, module
 

@@ -8,7 +8,8 @@ import numpy as np
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import ShapeError, TraceError, describe
+from ..errors import ShapeError, TraceError
+from ..messages import describe
 from ..ops import shape as shapes
 
 Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core import Tracer, unwrap
 from ..devices import array_module, to_device
-from ..errors import describe
+from ..messages import describe
 from ..ops import shape as shape_ops
 from ..ops.elementwise import where
 from .arguments import Array, as_array, beside

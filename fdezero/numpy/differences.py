@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, describe
+from ..errors import ShapeError
+from ..messages import describe
 from ..ops import elementwise
 from . import reductions
 from .arguments import Array, as_array, beside, inexact, trailing_axis

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import array_module
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
 from ..ops import elementwise, fourier
 from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import placed

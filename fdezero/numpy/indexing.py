@@ -9,7 +9,8 @@ import numpy as np
 from ..core import unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import ImmutableError, RangeError, ShapeError, describe, refuse_out
+from ..errors import ImmutableError, RangeError, ShapeError
+from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops import shape as shapes
 from .arguments import Array, as_array, trailing_axis

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import array_module, to_numpy
-from ..errors import ShapeError, describe
+from ..errors import ShapeError
+from ..messages import describe
 from ..ops import shape as ops
 from ..ops.elementwise import where
 from .arguments import Array, as_array, plain_values, trailing_axis

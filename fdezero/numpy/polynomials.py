@@ -7,7 +7,8 @@ import numpy as np
 from ..core import unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import RangeError, ShapeError, describe
+from ..errors import RangeError, ShapeError
+from ..messages import describe
 from ..ops import elementwise, products
 from . import linalg
 from .arguments import Array, as_array, beside, inexact

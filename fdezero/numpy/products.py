@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, describe, misfit_of_product
+from ..errors import ShapeError
+from ..messages import describe, misfit_of_product
 from ..ops import elementwise, products
 from ..ops import elementwise as ops
 from ..ops.shape import slice_axes

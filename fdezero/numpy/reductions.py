@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Primitive
-from ..errors import refuse_out
+from ..messages import refuse_out
 from ..ops import elementwise
 from ..ops import reductions as reduce
 from ..values import is_complex

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, describe
+from ..errors import ShapeError
+from ..messages import describe
 from ..ops import shape as shapes
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes, trailing_axis
 from .elementwise import astype

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import array_module, to_numpy
-from ..errors import RangeError, ShapeError, describe
+from ..errors import RangeError, ShapeError
+from ..messages import describe
 from ..ops import elementwise, indexing, reductions
 from .arguments import Array, as_array, beside, plain_values
 from .elementwise import astype, nonzero

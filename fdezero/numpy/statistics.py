@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer
-from ..errors import RangeError, ShapeError, describe
+from ..errors import RangeError, ShapeError
+from ..messages import describe
 from ..ops import elementwise
 from .arguments import Array, Axis, as_array, beside, inexact, trailing_axes
 from .creation import zeros_like

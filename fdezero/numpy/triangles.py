@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from ..devices import array_module
-from ..errors import ImmutableError, ShapeError, describe
+from ..errors import ImmutableError, ShapeError
+from ..messages import describe
 from ..ops import elementwise
 from .arguments import Array, as_array
 from .indexing import at

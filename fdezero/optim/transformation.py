@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..errors import DTypeError, ShapeError, StructureError
+from ..messages import describe
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any

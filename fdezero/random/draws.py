@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..core import discrete
-from ..errors import DTypeError, RangeError, ShapeError, describe
+from ..errors import DTypeError, RangeError, ShapeError
+from ..messages import describe
 from ..ops.elementwise import greater, less, maximum, rint
 from ..values import broadcasts_to, shape_of
 from .philox import multiply_high

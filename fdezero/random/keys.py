@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, RangeError, describe
+from ..errors import DTypeError, RangeError
+from ..messages import describe
 from .source import FOLD, SPLIT, UINT64, Array, Key, check_key, check_shape, random_bits
 
 

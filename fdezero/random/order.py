@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..core import discrete
-from ..errors import DTypeError, RangeError, ShapeError, describe
+from ..errors import DTypeError, RangeError, ShapeError
+from ..messages import describe
 from ..ops.indexing import gather
 from ..ops.reductions import argsort
 from ..values import as_array, shape_of

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core import discrete
 from ..devices import array_module
-from ..errors import DTypeError, KeyMissingError, ShapeError, describe
+from ..errors import DTypeError, KeyMissingError, ShapeError
+from ..messages import describe
 from ..numpy.arguments import Array
 from . import cuda, philox
 

@@ -10,7 +10,8 @@ from .. import tree as trees
 from ..compiler.recording.closures import closure_converted
 from ..core import Region
 from ..core.cotangents import zeros_like
-from ..errors import StructureError, describe
+from ..errors import StructureError
+from ..messages import describe
 from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
 from ..transforms.batching import in_axes_of, over_the_batch

@@ -14,7 +14,8 @@ from .. import tree as trees
 from ..compiler import closure_converted
 from ..control.scan import scan
 from ..control.while_loop import while_loop
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
 from ..transforms import custom_vjp, ravel, vjp
 from ..values import dtype_of, shape_of
 

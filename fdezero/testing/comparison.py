@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..devices import to_numpy
-from ..errors import describe
+from ..messages import describe
 
 Names = tuple[str, str]
 LINES = 8  # differences that are told; the rest are counted

@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import KinkError, RangeError, called, describe
+from ..errors import KinkError, RangeError
+from ..messages import called, describe
 from .gradients import check_grads
 from .kinks import Kinks
 from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop

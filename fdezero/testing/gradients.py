@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..errors import DTypeError, KinkError, RangeError, describe
+from ..errors import DTypeError, KinkError, RangeError
+from ..messages import describe
 from ..transforms import jvp, vjp
 from ..transforms.reverse import as_arguments
 from ..values import is_complex

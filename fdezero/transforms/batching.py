@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
-from ..errors import ShapeError, StructureError, describe
+from ..errors import ShapeError, StructureError
+from ..messages import describe
 from ..values import as_array, shape_of
 from .reverse import name_of
 

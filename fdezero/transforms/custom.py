@@ -12,7 +12,8 @@ from ..core.forward import ForwardTracer
 from ..core.kinds import Aval
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
-from ..errors import ShapeError, StructureError, TraceError, called, describe
+from ..errors import ShapeError, StructureError, TraceError
+from ..messages import called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
 from .batching import in_axes_of, over_the_batch, vmap

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
-from ..errors import DTypeError, ShapeError, StructureError, describe
+from ..errors import DTypeError, ShapeError, StructureError
+from ..messages import describe
 from ..values import as_array, dtype_of, is_complex, shape_of
 from .batching import mapped
 from .forward import pushed_forward

@@ -6,7 +6,8 @@ from typing import Any
 from .. import tree as trees
 from ..core.cotangents import zeros_like
 from ..core.forward import Forward, ForwardTracer
-from ..errors import ShapeError, describe
+from ..errors import ShapeError
+from ..messages import describe
 from ..values import own_dtype, shape_of
 from .reverse import as_arguments, as_dtype, name_of, split_aux
 

@@ -9,7 +9,8 @@ from .. import tree as trees
 from ..core import Elementwise, Multilinear, Reduction, Tracer, unwrap
 from ..core.cotangents import zeros_like
 from ..core.tape import Node, TapeTracer
-from ..errors import DTypeError, StructureError, describe
+from ..errors import DTypeError, StructureError
+from ..messages import describe
 from .derivatives import check_tangents
 from .reverse import name_of, pulled_back
 

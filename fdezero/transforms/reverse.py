@@ -10,7 +10,8 @@ from .. import tree as trees
 from ..core import Tracer, unwrap
 from ..core.cotangents import cast, zeros_like
 from ..core.tape import Node, Tape
-from ..errors import DTypeError, ShapeError, StructureError, called, describe
+from ..errors import DTypeError, ShapeError, StructureError
+from ..messages import called, describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 from ..values import is_complex, shape_of

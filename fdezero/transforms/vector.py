@@ -9,7 +9,8 @@ import numpy as np
 from .. import tree as trees
 from ..core.cotangents import cast
 from ..devices import array_module
-from ..errors import DTypeError, ShapeError, describe
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
 from ..numpy import concatenate, reshape
 from ..values import dtype_of, shape_of
 

@@ -4,7 +4,8 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
 
 import attrs
 
-from ..errors import ImmutableError, StructureError, describe
+from ..errors import ImmutableError, StructureError
+from ..messages import describe
 from .structure import register
 
 T = TypeVar("T")

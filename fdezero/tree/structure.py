@@ -15,7 +15,8 @@ import attrs
 import numpy as np
 import optree
 
-from ..errors import StructureError, describe
+from ..errors import StructureError
+from ..messages import describe
 from ..values import is_differentiable
 
 Tree: TypeAlias = Any

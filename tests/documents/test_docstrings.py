@@ -1,14 +1,18 @@
 """What `help` shows: every public function, class and operation has a docstring that begins with a sentence."""
 
 import inspect
+import pydoc
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fdezero as fd
 from fdezero.core import Primitive
 from fdezero.ops import elementwise
+
+from ..laws.samples import SAMPLES, Sample
 
 MODULES = [fd, fd.numpy, fd.numpy.linalg, fd.numpy.fft, fd.special, fd.stats, fd.testing, fd.optim, fd.nn, fd.data, fd.io, fd.random,
            fd.functions, fd.tree, fd.errors]  # fmt: skip
@@ -59,3 +63,20 @@ def test_operations_say_shapes_and_derivatives() -> None:
     assert "derivatives for x0, x1" in fd.numpy.arctan2.__doc__
     assert "derivatives for x0, of every order" in fd.numpy.ldexp.__doc__
     assert "no derivative" in fd.numpy.floor.__doc__
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_an_operation_has_the_signature_of_what_it_takes(sample: Sample) -> None:
+    bound = inspect.signature(sample.primitive).bind(*sample.args, **sample.params)
+    assert len(bound.args) == len(sample.args)
+    assert set(bound.kwargs) == set(sample.params)
+
+
+def test_operations_show_their_names_and_signatures() -> None:
+    assert str(inspect.signature(fd.numpy.sin)) == "(x0, /)"
+    assert repr(fd.numpy.arctan2) == "<elementwise arctan2(x0, x1, /)>"
+    assert "<elementwise sin(x0, /)>" in pydoc.plain(pydoc.render_doc(fd.numpy.sin))
+    assert "(name: str, *rules" in str(inspect.signature(type(fd.numpy.sin)))  # the class has that of its constructor
+    compiled = fd.compile(fd.numpy.sin)
+    compiled(np.ones(3))
+    assert "def sin(x0):" in compiled.source

@@ -16,7 +16,7 @@ from fdezero.testing import arrays, check_grads, given_gradients
 X = np.ones(3)
 
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "jit": (lambda: fd.jit, AttributeError, "has no attribute 'jit': say fd.compile"),  # type: ignore[attr-defined]
+    "jit": (lambda: fd.jit, AttributeError, "has no attribute 'jit': use fd.compile"),  # type: ignore[attr-defined]
     "no such name": (lambda: fd.nothing, AttributeError, "has no attribute 'nothing'$"),  # type: ignore[attr-defined]
     "argnums by name": (lambda: fd.grad(np.sum, argnums="x")(X), TypeError, r"argnums='x', but 1 positional argument was given\. It counts"),
     "argnums too large": (lambda: fd.hessian(np.sum, argnums=(0, 3))(X), TypeError, r"argnums=\(0, 3\), but 1 positional"),
@@ -31,7 +31,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no strategy": (lambda: given_gradients(np.sin, X), TypeError, r"got float64\[3\]: say arrays"),  # type: ignore[arg-type]
     "if under vmap": (lambda: fd.vmap(lambda x: x if x > 0 else -x)(X), TraceError, r"the truth .* whole batch.*fd\.numpy\.where"),
     "float under vmap": (lambda: fd.vmap(lambda x: float(x))(X), TraceError, r"float\(\) of .* whole batch"),
-    "PyTorch's method": (lambda: fd.grad(lambda x: x.detach().sum())(X), AttributeError, r"say fd\.stop_gradient\(x\)"),
+    "PyTorch's method": (lambda: fd.grad(lambda x: x.detach().sum())(X), AttributeError, r"write fd\.stop_gradient\(x\)"),
     "JAX's method": (lambda: fd.grad(lambda x: x.at[0].set(1.0).sum())(X), AttributeError, r"fd\.at\(x\)"),
     "axis": (lambda: fnp.sum(X, axis="rows"), TypeError, "an axis is an integer, .* got 'rows'"),
     "a power": (lambda: fnp.linalg.matrix_power(np.eye(2), 0.5), TypeError, r"the power is an integer, got float 0\.5"),

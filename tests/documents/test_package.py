@@ -24,7 +24,7 @@ def test_import_loads_no_optional_dependency() -> None:
 
 def test_all_is_what_users_see() -> None:
     assert all(hasattr(fd, name) for name in fd.__all__)
-    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "control", "debugging", "solvers", "values"}
+    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "control", "debugging", "messages", "solvers", "values"}
     assert public == set(fd.__all__)
 
 

@@ -1,5 +1,6 @@
 """What errors call a transformation: as the user did, whatever it is made of."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,3 +82,8 @@ def test_errors_within_a_rule_name_its_function() -> None:
 
     clipped.defvjp(lambda x: (x, None), lambda _, t: (float(t) * t,))
     assert "traced by the rule of clipped:" in message(lambda: fd.jvp(clipped, (1.0,), (1.0,)))
+
+
+def test_errors_name_operations_and_what_partial_functions_are_made_of() -> None:
+    assert message(lambda: fd.grad(fd.numpy.sin)(np.ones(3))).startswith("grad(sin): ")
+    assert message(lambda: fd.grad(functools.partial(np.multiply, 2.0))(np.ones(3))).startswith("grad(multiply): ")

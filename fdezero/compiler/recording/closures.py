@@ -5,6 +5,7 @@ from typing import Any
 
 from ... import tree as trees
 from ...core import Tracer
+from ...messages import called
 from ..graph import evaluate
 from .examples import example_of, of_leaves
 from .record import record
@@ -20,7 +21,7 @@ def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callabl
     if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(function(*trees.unflatten(treedef, examples)))):
         return (lambda captured, *args: function(*args)), ()
     flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
-    made = record(flat, examples, getattr(function, "__name__", "function"))
+    made = record(flat, examples, called(function))
 
     def pure(captured: Any, *args: Any) -> Any:
         return trees.unflatten(structure[0], evaluate(made.graph, (*trees.leaves(args), *captured)))

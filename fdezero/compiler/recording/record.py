@@ -10,7 +10,8 @@ from ...core import Region, Tracer
 from ...core.batch import BatchTracer
 from ...core.lines import Line, Placed, user_frame, user_line
 from ...core.tracer import Level, tracers_of
-from ...errors import TraceError, describe
+from ...errors import TraceError
+from ...messages import describe
 from ...transforms import vmap
 from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate

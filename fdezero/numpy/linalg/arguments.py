@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DTypeError, ShapeError, describe
+from ...errors import DTypeError, ShapeError
+from ...messages import describe
 from ..arguments import Array, as_array
 from ..elementwise import astype
 

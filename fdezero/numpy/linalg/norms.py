@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ShapeError, describe
+from ...errors import ShapeError
+from ...messages import describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, as_array, beside, inexact, trailing_axis

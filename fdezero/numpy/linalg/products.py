@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ShapeError, describe, refuse_out
+from ...errors import ShapeError
+from ...messages import describe, refuse_out
 from ...ops import linalg
 from .. import products
 from .. import shape as shapes

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import ShapeError, clashing_axis, describe
+from ...errors import ShapeError
+from ...messages import clashing_axis, describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, as_array, beside

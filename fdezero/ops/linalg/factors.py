@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
-from ...errors import MatrixError, describe
+from ...errors import MatrixError
+from ...messages import describe
 from ..elementwise import stop_gradient
 from ..products import transposed
 from .matrices import (

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...core import Nonlinear, nonlinear
 from ...devices import array_module
-from ...errors import MatrixError, describe
+from ...errors import MatrixError
+from ...messages import describe
 from ..products import transposed
 from ..shape import common_loops
 from .matrices import H, eye_like
