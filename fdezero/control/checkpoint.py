@@ -1,4 +1,4 @@
-"""checkpoint: a function whose values in between are computed again instead of kept."""
+"""`checkpoint`: a function whose intermediate values are computed again on the way back, instead of kept."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from ..transforms.batching import in_axes_of
 
 
 class _Checkpoint(Region):
-    """A program that a tape keeps nothing of but what it was given."""
+    """A program for which a tape keeps only the leaves."""
 
     def __init__(self, program: Program, first: tuple[Any, ...] | None) -> None:
         self.name, self.graph, self.program, self.first = "checkpoint", program.graph, program, first
@@ -29,13 +29,13 @@ class _Checkpoint(Region):
         return self.program.evaluate(*leaves)
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        # The region again, so that a tape further out keeps nothing either.
+        # Call the region again, so that an outer tape keeps only the leaves as well.
         return self(*leaves), list(leaves)
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         is_active = [traced and trees.is_differentiable(leaf) for traced, leaf in zip(is_traced, residuals, strict=True)]
         seed = next(t for t in cotangents if trees.is_differentiable(t))
-        # The fence keeps the compiler from taking what was computed before, which is what was not to be kept.
+        # The fence stops the compiler from reusing the first computation, whose values would have to be kept.
         again = [_behind(leaf, seed) for leaf in residuals]
 
         def of_active(*given: Any) -> tuple[Any, ...]:
@@ -68,10 +68,10 @@ def _behind(leaf: Any, seed: Any) -> Any:
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, of which reverse mode keeps the arguments alone, and computes the rest again on the way back.
+    """`function`, for which reverse mode keeps only the arguments and computes the rest again on the way back.
 
-    Less memory for one more run forward, eagerly and within `fd.compile` alike; values that the function reaches through its
-    closure get their derivatives, too. Source: Griewank and Walther, ACM Trans. Math. Softw. 26 (2000) 19.
+    You save memory and pay for one more forward run, eagerly and within `fd.compile`. Values in the function's closure also get
+    their derivatives. Source: Griewank and Walther, ACM Trans. Math. Softw. 26 (2000) 19.
     """
 
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
@@ -87,5 +87,5 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _below_a_tape(leaf: Any) -> bool:
-    """Whether a value is traced by anything but one tape, so that the results of the recording are not its own."""
+    """Whether anything but a single tape traces the value, so that the recording's results cannot be used as the results."""
     return isinstance(leaf, Tracer) and not (isinstance(leaf, TapeTracer) and not isinstance(leaf.value, Tracer))

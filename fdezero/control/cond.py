@@ -1,4 +1,4 @@
-"""`cond`, a branch chosen by a value, and `checkpoint`, which computes again in place of keeping."""
+"""`cond`: a branch that a value chooses, compiled, differentiated and batched as a branch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from ..values import dtype_of, shape_of
 
 
 class Cond(Region):
-    """`yes(*leaves)` or `no(*leaves)` by the first leaf; both take all the others and give results of the same kinds."""
+    """`yes(*leaves)` or `no(*leaves)`, chosen by the first leaf. Both take the other leaves and return the same kinds of results."""
 
     def __init__(self, yes: Program, no: Program) -> None:
         self.name, self.yes, self.no = "cond", yes, no
@@ -38,7 +38,7 @@ class Cond(Region):
         zeros = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
 
         def padded(which: int) -> Program:
-            # Both branches save for both: zeros in the place of what the other one would save.
+            # Both branches return the residuals of both, with zeros for those of the other.
             def run(*given: Any) -> tuple[Any, ...]:
                 results = rules[which][0](*given)
                 residuals = list(zeros)
@@ -83,7 +83,7 @@ class Cond(Region):
         axes = in_axes_of(is_batched)
 
         def run(*leaves: Any) -> tuple[Any, ...]:
-            if is_batched[0]:  # each member has a choice of its own: both are computed
+            if is_batched[0]:  # each member chooses for itself, so both branches are computed
 
                 def both(choice: Any, *given: Any) -> tuple[Any, ...]:
                     return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
@@ -105,16 +105,16 @@ def _zeros(atom: Any) -> Any:
 
 
 def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
-    """`yes(*operands)` where `predicate`, a scalar, is true, `no(*operands)` otherwise: the same tree of the same kinds.
+    """`yes(*operands)` if `predicate`, a scalar, is true, and `no(*operands)` otherwise. Both return the same tree of the same kinds.
 
-    Eagerly only the one is called. Within `fd.compile` both are recorded, and one runs; under `vmap` over the predicate both
-    are computed, and each member takes its own. Both modes of differentiation go through the branch that is taken.
+    Eagerly only the chosen branch is called. Within `fd.compile` both are recorded and one runs. Under `vmap` over the predicate
+    both are computed, and each member takes its own result. Derivatives of both modes follow the branch that was taken.
 
-    Raises StructureError, ShapeError or DTypeError where the results of the two differ.
+    Raises StructureError, ShapeError or DTypeError if the results of the branches differ.
     """
     name = name_of("cond", yes)
     if shape_of(predicate) != ():
-        raise ShapeError(f"{name}: the predicate is a scalar, got {describe(predicate)}; entry by entry chooses fd.numpy.where.")
+        raise ShapeError(f"{name}: the predicate must be a scalar, got {describe(predicate)}. Entry by entry, use fd.numpy.where.")
     if not is_structured(predicate):
         return (yes if predicate else no)(*operands)
     leaves, treedef = trees.flatten(operands)
@@ -138,10 +138,10 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
 
 def _check_alike(name: str, yes: Any, no: Any) -> None:
     if trees.flatten(yes)[1] != trees.flatten(no)[1]:
-        raise trees.structure_error(yes, no, f"the result of the first branch of {name}", "that of the second")
+        raise trees.structure_error(yes, no, f"the result of the first branch of {name}", "the result of the second branch")
     for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
         text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
         if shape_of(a) != shape_of(b):
-            raise ShapeError(f"{text}; shapes must agree.")
+            raise ShapeError(f"{text}; the shapes must be equal.")
         if dtype_of(a) != dtype_of(b):
-            raise DTypeError(f"{text}; dtypes must agree: .astype one of them.")
+            raise DTypeError(f"{text}; the dtypes must be equal: use .astype on one of them.")

@@ -1,7 +1,7 @@
-"""`scan`: a program of the length of one round, run for each row, differentiated and batched as a loop."""
+"""`scan`: a loop over rows that stays a loop when it is compiled, differentiated or batched. Only one round is recorded."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -21,18 +21,31 @@ from ..transforms.reverse import name_of
 from ..values import as_array
 
 
+class Parts(NamedTuple):
+    """The leaves of a loop: the carry, xs with a row for each round, and constants. Or one thing for each of these leaves."""
+
+    carry: Sequence[Any]
+    xs: Sequence[Any]
+    constants: Sequence[Any]
+
+    def leaves(self) -> list[Any]:
+        return [*self.carry, *self.xs, *self.constants]
+
+    def where(self, masks: "Parts") -> "Parts":
+        """Those for which the masks are true."""
+        return Parts(*[chosen(part, mask) for part, mask in zip(self, masks, strict=True)])
+
+
 class Scan(Region):
-    """`length` rounds of `body(*carry, *xs[i], *constants) -> (*carry, *ys[i])`; leaves: carry, xs, constants; results: carry, ys."""
+    """`length` rounds of `body(*carry, *xs[i], *constants) -> (*carry, *ys[i])`. Leaves: carry, xs, constants; results: carry, ys."""
 
     def __init__(self, body: Program, carries: int, columns: int, length: int, reverse: bool) -> None:
         self.name, self.body = "scan", body
         self.carries, self.columns, self.length, self.reverse = carries, columns, length, reverse
         self._derived: dict[Any, Any] = {}
 
-    def split(self, leaves: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-        """Carry, xs and constants."""
-        c, x = self.carries, self.carries + self.columns
-        return list(leaves[:c]), list(leaves[c:x]), list(leaves[x:])
+    def split(self, leaves: Sequence[Any]) -> Parts:
+        return parts_of(leaves, self.carries, self.columns)
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)
@@ -57,97 +70,86 @@ class Scan(Region):
             rounds.reverse()
         return (*carry, *[stack(column) for column in zip(*rounds, strict=True)])
 
-    def _loop(
-        self, key: Any, body: Callable[..., Any], leaves: Sequence[Any], carries: int, columns: int, backwards: bool = False
-    ) -> "Scan":
-        """The loop derived from this one that has the rounds of `body`, recorded when it is first asked for."""
+    def _loop(self, key: Any, body: Callable[..., Any], given: Parts, backwards: bool = False) -> "Scan":
+        """A loop derived from this one: its rounds are `body`, recorded on first use."""
         if key not in self._derived:
-            examples = _first_round(leaves, carries, columns)
-            program = program_of(body, examples, f"scan_{key[0]}")
+            carries, columns = len(given.carry), len(given.xs)
+            program = program_of(body, _first_round(given), f"scan_{key[0]}")
             self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
         return self._derived[key]
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        # Every floating carry may come to depend on what is active.
+        # Any floating carry may come to depend on a traced leaf, so all of them count as traced.
         mask = (*[True] * self.carries, *is_traced[self.carries :])
-        out, rule = self.body.reverse(mask, _first_round(leaves, self.carries, self.columns))
+        out, rule = self.body.reverse(mask, _first_round(self.split(leaves)))
         inputs: dict[Any, int] = {variable: i for i, variable in enumerate(out.graph.inputs)}
         count = len(self.body.graph.outputs)
         saved = out.graph.outputs[count:]
-        # What a round saves of the xs and the constants is there already; the rest goes into columns.
-        again = [inputs.get(v, -1) if inputs.get(v, -1) >= self.carries else -1 for v in saved]
-        kept = [i for i, place in enumerate(again) if place < 0]
+        # A residual that is a row of the xs, or a constant, is among the leaves already (its position). Others need a column (None).
+        positions = [inputs.get(variable) for variable in saved]
+        positions = [None if i is not None and i < self.carries else i for i in positions]
         if ("out", mask) not in self._derived:
-            outputs = (*out.graph.outputs[:count], *[saved[i] for i in kept])
+            outputs = (*out.graph.outputs[:count], *[variable for variable, i in zip(saved, positions, strict=True) if i is None])
             program = Program(attrs.evolve(out.graph, outputs=outputs), out.options)
             self._derived["out", mask] = Scan(program, self.carries, self.columns, self.length, self.reverse)
         results = self._derived["out", mask](*leaves)
         columns = iter(results[count:])
-        residuals = [next(columns) if place < 0 else leaves[place] for place in again]
-        return results[:count], (residuals, tuple(again), rule, list(leaves))
+        residuals = [next(columns) if i is None else leaves[i] for i in positions]
+        return results[:count], (residuals, tuple(positions), rule, self.split(leaves))
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        saved, again, rule, leaves = residuals
-        back, is_active, is_floating = rule
-        first, last = self.carries, self.carries + self.columns
-        column = [i for i, place in enumerate(again) if place < last]  # residuals that differ from round to round
-        fixed = [i for i, place in enumerate(again) if place >= last]
-        moved_carry = [i for i in range(first) if is_active[i]]
-        moved_constants = [i for i in range(last, len(is_active)) if is_active[i]]
-        moved_xs = [i for i in range(first, last) if is_active[i]]
-        carried = chosen(cotangents[:first], is_floating[:first])
-        of_ys = chosen(cotangents[first:], is_floating[first:])
-        sums = [zeros_like(leaves[i]) for i in moved_constants]
+        saved, positions, (back, is_active, is_floating), leaves = residuals
+        active = self.split(is_active)
+        has_rows = [i is None or i < self.carries + self.columns for i in positions]  # whether a residual differs from round to round
+        is_fixed = [not rows for rows in has_rows]
+        of_carry = chosen(cotangents[: self.carries], is_floating[: self.carries])
+        of_ys = chosen(cotangents[self.carries :], is_floating[self.carries :])
+        sums = [zeros_like(constant) for constant in chosen(leaves.constants, active.constants)]
+        given = Parts([*of_carry, *sums], [*chosen(saved, has_rows), *of_ys], chosen(saved, is_fixed))
 
-        def round_back(*given: Any) -> tuple[Any, ...]:
-            parts = iter(given)
-            ts = [next(parts) for _ in carried]
-            totals = [next(parts) for _ in sums]
-            varied = {i: next(parts) for i in column}
-            ys = [next(parts) for _ in of_ys]
-            full = varied | {i: next(parts) for i in fixed}
-            results = back(*[full[i] for i in range(len(again))], *ts, *ys)
-            gradients = merged(is_active, results)
-            return (
-                *[gradients[i] for i in moved_carry],
-                *[total + gradients[i] for total, i in zip(totals, moved_constants, strict=True)],
-                *[gradients[i] for i in moved_xs],
-            )
+        def round_back(*now: Any) -> tuple[Any, ...]:
+            carry, xs, constants = parts_of(now, len(given.carry), len(given.xs))
+            ts, totals = carry[: len(of_carry)], carry[len(of_carry) :]
+            rows, dys = xs[: sum(has_rows)], xs[sum(has_rows) :]
+            values = merged(has_rows, rows, merged(is_fixed, constants))
+            gradients = self.split(merged(is_active, back(*values, *ts, *dys))).where(active)
+            added = [total + t for total, t in zip(totals, gradients.constants, strict=True)]
+            return (*gradients.carry, *added, *gradients.xs)
 
-        given = [*carried, *sums, *[saved[i] for i in column], *of_ys, *[saved[i] for i in fixed]]
-        count, columns = len(carried) + len(sums), len(column) + len(of_ys)
-        results = self._loop(("back", is_active, again), round_back, given, count, columns, backwards=True)(*given)
-        found = dict(zip([*moved_carry, *moved_constants, *moved_xs], results, strict=True))
-        return tuple([found.get(i) for i in range(len(is_active))])
+        loop = self._loop(("back", is_active, positions), round_back, given, backwards=True)
+        results = loop.split(loop(*given.leaves()))  # the gradients of the xs are its ys
+        count = len(of_carry)
+        found = Parts(
+            merged(active.carry, results.carry[:count]),
+            merged(active.xs, [*results.xs, *results.constants]),
+            merged(active.constants, results.carry[count:]),
+        )
+        return tuple(found.leaves())
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         examples = [example_of(leaf) for leaf in leaves]
         pairs = enumerate(zip(examples, tangents, strict=True))
         is_active = tuple([trees.is_differentiable(x) and (t is not None or i < self.carries) for i, (x, t) in pairs])
-        values, moved = self.split(leaves), self.split(filled(leaves, tangents, is_active))
-        parts = [[*part, *[t for t in ts if t is not None]] for part, ts in zip(values, moved, strict=True)]
-        count = [len(part) for part in parts]
-        masks = self.split(is_active)
-        outputs = self.body.graph.outputs
-        is_floating = [atom.dtype.kind in "fc" for atom in outputs]
+        active, values = self.split(is_active), self.split(leaves)
+        moved = self.split(filled(leaves, tangents, is_active)).where(active)
+        given = Parts(*[[*part, *ts] for part, ts in zip(values, moved, strict=True)])
+        is_floating = [atom.dtype.kind in "fc" for atom in self.body.graph.outputs]
+        of_carry, of_ys = is_floating[: self.carries], is_floating[self.carries :]
 
-        def round_forward(*given: Any) -> tuple[Any, ...]:
-            parts = [given[: count[0]], given[count[0] : count[0] + count[1]], given[count[0] + count[1] :]]
-            xs: list[Any] = []
-            ts: list[Any] = []
-            for part, mask in zip(parts, masks, strict=True):
-                xs += part[: len(mask)]
-                ts += merged(mask, part[len(mask) :])
+        def round_forward(*now: Any) -> tuple[Any, ...]:
+            parts = parts_of(now, len(given.carry), len(given.xs))
+            xs = [x for part, mask in zip(parts, active, strict=True) for x in part[: len(mask)]]
+            ts = [t for part, mask in zip(parts, active, strict=True) for t in merged(mask, part[len(mask) :])]
             ys, dys = self.body.push(xs, ts)
-            new, c = filled(ys, dys, is_floating), self.carries
-            carry = [*ys[:c], *[dy for dy in new[:c] if dy is not None]]
-            return (*carry, *ys[c:], *[dy for dy in new[c:] if dy is not None])
+            moved = filled(ys, dys, is_floating)
+            carry, columns = ys[: self.carries], ys[self.carries :]
+            return (*carry, *chosen(moved[: self.carries], of_carry), *columns, *chosen(moved[self.carries :], of_ys))
 
-        given = [leaf for part in parts for leaf in part]
-        results, c = self._loop(("push", is_active), round_forward, given, count[0], count[1])(*given), self.carries
-        columns = results[count[0] :]
-        ys = [*results[:c], *columns[: len(outputs) - c]]
-        return tuple(ys), tuple(merged(is_floating, [*results[c : count[0]], *columns[len(outputs) - c :]]))
+        loop = self._loop(("push", is_active), round_forward, given)
+        results = loop(*given.leaves())
+        carry, columns = results[: loop.carries], results[loop.carries :]
+        ys = (*carry[: self.carries], *columns[: len(of_ys)])
+        return ys, (*merged(of_carry, carry[self.carries :]), *merged(of_ys, columns[len(of_ys) :]))
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         def run(*leaves: Any) -> tuple[Any, ...]:
@@ -156,11 +158,16 @@ class Scan(Region):
             carry = [x if batched else repeated(x, size) for x, batched in zip(carry, of_carry, strict=True)]
             xs = [np.moveaxis(x, 0, 1) if batched else x for x, batched in zip(xs, of_xs, strict=True)]
             axes = in_axes_of([*[True] * self.carries, *of_xs, *of_constants])
-            given = [*carry, *xs, *constants]
-            results = self._loop(("batched", is_batched, size), vmap(self.body.evaluate, axes), given, self.carries, self.columns)(*given)
+            given = Parts(carry, xs, constants)
+            results = self._loop(("batched", is_batched, size), vmap(self.body.evaluate, axes), given)(*given.leaves())
             return (*results[: self.carries], *[np.moveaxis(y, 1, 0) for y in results[self.carries :]])
 
         return run
+
+
+def parts_of(leaves: Sequence[Any], carries: int, columns: int) -> Parts:
+    """The leaves in their parts: `carries` of the carry, `columns` of the xs, and the rest."""
+    return Parts(leaves[:carries], leaves[carries : carries + columns], leaves[carries + columns :])
 
 
 def repeated(x: Any, size: int) -> Any:
@@ -174,18 +181,18 @@ def _column(y: Any, length: int) -> Any:
     return np.empty_like(as_array(y), shape=(length, *np.shape(y)))
 
 
-def _first_round(leaves: Sequence[Any], carries: int, columns: int) -> list[Any]:
-    """Plain values like those that a round gets."""
-    examples = [example_of(leaf) for leaf in leaves]
-    return [*examples[:carries], *[x[0] for x in examples[carries : carries + columns]], *examples[carries + columns :]]
+def _first_round(given: Parts) -> list[Any]:
+    """Plain values like those that one round gets."""
+    carry, xs, constants = ([example_of(leaf) for leaf in part] for part in given)
+    return [*carry, *[x[0] for x in xs], *constants]
 
 
 def scan(function: Callable[..., Any], carry: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False) -> tuple[Any, Any]:
-    """`function(carry, x) -> (carry, y)` for the rows x of `xs`, one after the other: `(the last carry, the ys stacked)`.
+    """Loop over the rows x of `xs` with `function(carry, x) -> (carry, y)`; return the last carry and the stacked ys.
 
-    xs: a tree of arrays (length, ...), or None with `length`; the carry keeps structure, shapes and dtypes. Within `fd.compile`
-    the loop is one operation however long it is, and so are its derivatives in both modes and its batched form; eagerly it is
-    a Python loop. With `reverse`, from the last row to the first.
+    xs: a tree of arrays (length, ...), or None together with `length`. The carry keeps its structure, shapes and dtypes. With
+    `reverse`, the loop goes from the last row to the first. Eagerly it is a Python loop. Within `fd.compile` it is one operation of
+    any length, and so are its derivatives in both modes and its batched form.
 
     Raises StructureError or ShapeError, naming the leaf, when lengths differ or the carry changes.
     """
@@ -204,7 +211,7 @@ def scan(function: Callable[..., Any], carry: Any, xs: Any = None, length: int |
         y_leaves, y_def = trees.flatten(y)
         ys.append(y_leaves)
     if y_def is None:
-        raise ShapeError(f"{name}: there is no row to go through: the length is 0.")
+        raise ShapeError(f"{name}: there are no rows to loop over: the length is 0.")
     if reverse:
         ys.reverse()
     return carry, trees.unflatten(y_def, [stack(column) for column in zip(*ys, strict=True)])
@@ -214,7 +221,7 @@ def _structured(name: str, function: Callable[..., Any], carry: Any, xs: Any, le
     carries = len(trees.leaves(carry))
     leaves, treedef = trees.flatten((carry, xs))
     flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))
-    made = record(flat, _first_round(leaves, carries, len(leaves) - carries), name)
+    made = record(flat, _first_round(parts_of(leaves, carries, len(leaves) - carries)), name)
     loop = Scan(Program(made.graph), carries, len(leaves) - carries, length, reverse)
     carry, ys = trees.unflatten(structure[0], loop(*leaves, *made.captures))
     return carry, ys
@@ -230,23 +237,23 @@ def _length(name: str, xs: Any, length: int | None) -> int:
     found = {} if length is None else {length: f"length={length}"}
     for path, leaf in trees.flatten_with_path(xs):
         if not getattr(leaf, "shape", ()):
-            raise ShapeError(f"{name}: xs {path or 'itself'} is {describe(leaf)} and has no rows to go through.")
+            raise ShapeError(f"{name}: xs {path or 'itself'} is {describe(leaf)} and has no rows to loop over.")
         found.setdefault(leaf.shape[0], f"xs {path or 'itself'} has {leaf.shape[0]} rows ({describe(leaf)})")
     if len(found) > 1:
         raise ShapeError(f"{name}: the lengths differ: {', '.join(found.values())}.")
     if not found:
-        raise ShapeError(f"{name}: without xs, say how many rounds: length=10.")
+        raise ShapeError(f"{name}: without xs, pass the number of rounds, such as length=10.")
     return next(iter(found))
 
 
 def check_carry(name: str, old: Any, new: Any) -> None:
-    """Raise StructureError or ShapeError where the carry of a loop is not what it was a round before."""
+    """Raise StructureError or ShapeError if a round changes the structure, a shape or a dtype of the carry."""
     if trees.flatten(old)[1] != trees.flatten(new)[1]:
-        raise trees.structure_error(old, new, f"the carry of {name} before a round", "that after it")
+        raise trees.structure_error(old, new, f"the carry of {name} before a round", "the carry after it")
     for (path, before), after in zip(trees.flatten_with_path(old), trees.leaves(new), strict=True):
         kinds = [(getattr(leaf, "shape", None), getattr(leaf, "dtype", None)) for leaf in (before, after)]
         if kinds[0] != kinds[1]:
             raise ShapeError(
-                f"{name}: the carry {path or 'itself'} is {describe(before)} before and {describe(after)} after a round, and must stay "
-                "the same: start with an array of the dtype and shape that it gets."
+                f"{name}: the carry {path or 'itself'} is {describe(before)} before a round and {describe(after)} after it, but a loop "
+                "must keep shape and dtype. Start with an array of the shape and dtype after the round."
             )

@@ -1,4 +1,4 @@
-"""`while_loop`: as many rounds as a condition wants, recorded as one operation with forward mode and a batched form."""
+"""`while_loop`: rounds until a condition fails, recorded as one operation that has forward mode and a batched form."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .scan import check_carry, repeated
 
 
 class While(Region):
-    """`while condition(*carry, *constants): carry = body(*carry, *constants)`; leaves: carry, constants; results: carry."""
+    """`while condition(*carry, *constants): carry = body(*carry, *constants)`. Leaves: carry, constants; results: carry."""
 
     def __init__(self, condition: Program, body: Program, carries: int) -> None:
         self.name, self.condition, self.body, self.carries = "while_loop", condition, body, carries
@@ -39,8 +39,8 @@ class While(Region):
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         raise TraceError(
-            "while_loop has no reverse mode where it is compiled: how many rounds it takes is not known before. Use fd.scan with a "
-            "fixed length and fd.numpy.where, or forward mode, fd.jvp."
+            "while_loop has no reverse mode inside fd.compile, because the number of rounds is not known in advance. Use fd.scan with a "
+            "fixed length and fd.numpy.where, or forward mode (fd.jvp)."
         )
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -85,15 +85,15 @@ class While(Region):
 
 
 def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    """The carry after `while condition(carry): carry = body(carry)`; the carry keeps structure, shapes and dtypes.
+    """The carry after `while condition(carry): carry = body(carry)`. The carry keeps its structure, shapes and dtypes.
 
-    Within `fd.compile` the loop is one operation, with forward mode and a batched form; a reverse mode has it eagerly only,
-    where it is a Python loop. Raises StructureError or ShapeError when the carry changes.
+    Within `fd.compile` the loop is one operation. It supports forward mode and vmap; reverse mode works only outside `fd.compile`,
+    where it is a Python loop. Raises StructureError or ShapeError if a round changes the carry.
     """
     name = name_of("while_loop", body)
     going = condition(carry)
     if getattr(going, "shape", ()) != ():
-        raise ShapeError(f"{name}: the condition is a scalar, got {describe(going)}: say .any() or .all().")
+        raise ShapeError(f"{name}: the condition must be a scalar, got {describe(going)}. Use .any() or .all().")
     while not any(map(is_structured, [going, *trees.leaves(carry)])):
         if not going:
             return carry
@@ -110,7 +110,7 @@ def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any]
     examples = [example_of(leaf) for leaf in leaves]
     tested = record(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
     made = record(lambda *given: trees.leaves(body(trees.unflatten(treedef, given))), examples, name)
-    # One list of constants for both: each program leaves aside what is the other's.
+    # Both programs take one list of constants; each ignores those of the other.
     t, b, c = len(tested.captures), len(made.captures), len(leaves)
     more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
     whole, round_ = Program(tested.graph), Program(made.graph)

@@ -1,6 +1,6 @@
 """`custom_root` and `custom_linear_solve`: solutions of equations, differentiated by the implicit function theorem.
 
-They stand on this floor because an equation's parameters mostly come through the closure, which recording makes explicit.
+They stand above the compiler, because the parameters of an equation mostly come through its closure. Recording makes them arguments.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 class _Solution(Region):
-    """What a user's solver finds; leaves: `count` of them a tree, the right side or the guess, and then what was captured."""
+    """The solution that a user's solver finds. Leaves: a tree of `count` (the right side or the guess), then captured values."""
 
     composed = True
 
@@ -30,27 +30,27 @@ class _Solution(Region):
         self.name, self.pure, self.solve, self.treedef, self.count = name, pure, solve, treedef, count
 
     def split(self, leaves: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
-        """The tree, and what was captured."""
+        """The tree, and the captured values."""
         return trees.unflatten(self.treedef, leaves[: self.count]), tuple(leaves[self.count :])
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         given, captured = self.split(leaves)
         found = self.solve(lambda x: self.pure(captured, x), given)
         self.check(given, found, "solve")
-        # A solver's own closure may hold traced values; the derivative does not go through the solver.
+        # The solver's own closure may hold traced values, but the derivative does not go through the solver.
         return tuple(trees.leaves(stop_gradient(found)))
 
     def check(self, given: Any, found: Any, what: str) -> None:
-        """StructureError unless what was found is a tree like what was given."""
+        """Raise StructureError unless `found` is a tree like `given`."""
         if trees.flatten(found)[1] != self.treedef:
-            raise trees.structure_error(given, found, f"{self.name}: what was given", f"what {what} returned")
+            raise trees.structure_error(given, found, f"{self.name}: the tree that was given", f"the tree that {what} returned")
         for (path, a), b in zip(trees.flatten_with_path(given), trees.leaves(found), strict=True):
             if shape_of(a) != shape_of(b):
                 where = f" at {path!r}" if path else ""
-                raise StructureError(f"{self.name}: {what} returned {describe(b)}{where} where {describe(a)} was given.")
+                raise StructureError(f"{self.name}: {what} returned {describe(b)}{where}, but {describe(a)} was given.")
 
     def moved(self, leaves: Sequence[Any], tangents: Sequence[Any], x: Any) -> Any:
-        """How `pure` at x moves with what was captured, or None if nothing of it does."""
+        """The tangent of `pure` at x from those of the captured values; None if no captured value has a tangent."""
         _, captured = self.split(leaves)
         directions = tuple(tangents[self.count :])
         if all(t is None for t in directions):
@@ -58,7 +58,7 @@ class _Solution(Region):
         return jvp(lambda captured: self.pure(captured, x), (captured,), (directions,))[1]
 
     def pulled(self, leaves: Sequence[Any], x: Any, cotangent: Any) -> tuple[Any, ...]:
-        """The cotangents of what was captured: minus those of `pure` at x."""
+        """The cotangents of the captured values: minus the cotangents through `pure` at x."""
         _, captured = self.split(leaves)
         if not any(map(trees.is_differentiable, captured)):
             return (None,) * len(captured)
@@ -76,7 +76,7 @@ class _Solution(Region):
 
 
 class _LinearSolve(_Solution):
-    """x with `pure(captured, x) = b`, linear in x; leaves: b, captured. `transposed` solves with the transposed map."""
+    """x with `pure(captured, x) = b`, where `pure` is linear in x. Leaves: b, captured. `transposed` solves with the transposed map."""
 
     def __init__(self, pure: Any, solve: Solve, transposed: Solve | None, symmetric: bool, treedef: Any, count: int) -> None:
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
@@ -102,8 +102,8 @@ class _LinearSolve(_Solution):
             return self
         if self.transposed is None:
             raise StructureError(
-                "custom_linear_solve: reverse mode solves the transposed equation, and there is no transpose_solve. Give one, which may be "
-                "the solver itself, if it solves with any linear map; or say symmetric=True."
+                "custom_linear_solve: reverse mode solves the transposed equation, but there is no transpose_solve. Pass one (it may be "
+                "the solver itself, if the solver works with any linear map), or pass symmetric=True."
             )
 
         def pure(captured: Any, u: Any) -> Any:
@@ -116,7 +116,7 @@ class _LinearSolve(_Solution):
 
 
 class _Root(_Solution):
-    """x with `pure(captured, x) = 0`; leaves: the guess, captured."""
+    """x with `pure(captured, x) = 0`. Leaves: the guess, captured."""
 
     def __init__(self, pure: Any, solve: Solve, tangent_solve: Solve, treedef: Any, count: int) -> None:
         super().__init__("custom_root", pure, solve, treedef, count)
@@ -142,7 +142,7 @@ class _Root(_Solution):
 
 
 class _Mapped(Region):
-    """A region over a batch, whose rules are its rules, mapped."""
+    """A region over a batch. Its rules are the region's rules under vmap."""
 
     composed = True
 
@@ -170,13 +170,13 @@ class _Mapped(Region):
 def custom_linear_solve(
     matvec: Callable[[Any], Any], b: Any, solve: Solve, transpose_solve: Solve | None = None, *, symmetric: bool = False
 ) -> Any:
-    """`solve(matvec, b)`, the x with matvec(x) = b, differentiable in both modes, also by what `matvec` reaches through its closure.
+    """`solve(matvec, b)`: the x with matvec(x) = b, differentiable in both modes, also with respect to values in `matvec`'s closure.
 
-    `matvec` is linear and gives a tree like `b`, as does x. A dx = db - dA x is solved by `solve`, and in reverse mode A^T u = t by
-    `transpose_solve(vecmat, t)`, or by `solve` if `symmetric`; of complex numbers A^T is the conjugate transpose, and a symmetric A is
-    Hermitian. No derivative goes through the solver.
+    `matvec` is linear and returns a tree like `b`; x is also such a tree. Forward mode solves A dx = db - dA x with `solve`. Reverse
+    mode solves A^T u = t with `transpose_solve(vecmat, t)`, or with `solve` if `symmetric`. For complex numbers A^T is the conjugate
+    transpose, and a symmetric A is Hermitian. No derivative goes through the solver.
 
-    Raises StructureError when trees differ, or for reverse mode without `transpose_solve`.
+    Raises StructureError if trees differ, or for reverse mode without `transpose_solve`.
     """
     pure, captured = closure_converted(matvec, b)
     leaves, treedef = trees.flatten(b)
@@ -186,15 +186,15 @@ def custom_linear_solve(
 
 
 def custom_root(function: Callable[[Any], Any], initial_guess: Any, solve: Solve, tangent_solve: Solve) -> Any:
-    """`solve(function, initial_guess)`, the x with function(x) = 0, differentiable by what `function` reaches through its closure.
+    """`solve(function, initial_guess)`: the x with function(x) = 0, differentiable with respect to values in `function`'s closure.
 
-    By the implicit function theorem dx = -(dF/dx)^-1 dF: `tangent_solve(g, y)` gives the x with g(x) = y for any linear function g of
-    trees like x; forward mode asks for g = dF/dx, reverse mode for its transpose. `lambda g, y: y / g(1.0)` serves for numbers. No
-    derivative goes through the solver, nor to the guess.
+    The implicit function theorem gives dx = -(dF/dx)^-1 dF. `tangent_solve(g, y)` returns the x with g(x) = y for any linear function
+    g of trees like x: forward mode passes g = dF/dx, reverse mode its transpose. For numbers, use `lambda g, y: y / g(1.0)`. No
+    derivative goes through the solver or to the guess.
 
-    Raises StructureError when `function` or `solve` give trees unlike `initial_guess`.
+    Raises StructureError if `function` or `solve` returns a tree unlike `initial_guess`.
     """
-    initial_guess = trees.map(as_array, initial_guess)  # a Python number would change its kind in a solver's loop
+    initial_guess = trees.map(as_array, initial_guess)  # because a Python number would change its kind in a solver's loop
     pure, captured = closure_converted(function, initial_guess)
     leaves, treedef = trees.flatten(initial_guess)
     region = _Root(pure, solve, tangent_solve, treedef, len(leaves))

@@ -1,6 +1,6 @@
-"""`odeint`: ordinary differential equations, whose derivatives are those of the solution and not of the solver's steps.
+"""`odeint`: ordinary differential equations. The derivatives are those of the solution, not of the solver's steps.
 
-An example of a library function with a rule of its own: the solver is plain (`scan`, `while_loop`), the rule is `custom_vjp`.
+It shows how a library function states its own rule: the solver is plain (`scan`, `while_loop`), the rule is a `custom_vjp`.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from ..values import dtype_of, shape_of
 
 Field = Callable[[Any, Any, Any], Any]  # (y (n,), t, parameters) -> dy/dt (n,)
 
-# Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19: nodes, stages, and the last stage's weights less those of order 4.
+# Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19: nodes, stages, and the last stage's weights minus those of order 4.
 NODES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1)
 STAGES = (
     (1 / 5,),
@@ -32,27 +32,27 @@ STAGES = (
     (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
 ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-MOST_STEPS = 100_000  # between two times
+MOST_STEPS = 100_000  # from one time to the next
 
 
 def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: float = 1e-6, atol: float = 1e-9) -> Any:
     """The solution of dy/dt = function(y, t, *args) with y(ts[0]) = y0: a tree like y0, each leaf with the axis of `ts` (n,) in front.
 
-    y0 is a tree of floating arrays, `args` are any trees; times rise or fall. Adaptive steps of order 5(4), with an error below
-    atol + rtol |y| each. The derivatives by y0, ts, args and what the function reaches through its closure come from the adjoint
-    equation, solved back in time within the same tolerances; memory does not grow with the steps. Where no step is small enough
-    the solution is NaN. Source: Chen, Rubanova, Bettencourt, Duvenaud, NeurIPS 2018, appendix B.
+    y0 is a tree of floating arrays, and `args` are any trees. The times rise or fall. Adaptive steps of order 5(4) keep the error of
+    each step below atol + rtol |y|. The derivatives with respect to y0, ts, args and the function's closure come from the adjoint
+    equation, solved back in time with the same tolerances; memory does not grow with the number of steps. The solution is NaN
+    where no step is small enough. Source: Chen, Rubanova, Bettencourt, Duvenaud, NeurIPS 2018, appendix B.
 
-    Raises ShapeError or DTypeError when the function does not give a tree like y0, or ts has not one axis.
+    Raises ShapeError or DTypeError if the function does not return a tree like y0, or if ts does not have exactly one axis.
     """
     y, unravel = ravel(y0)
     ts = fnp.asarray(ts)
     if ts.ndim != 1 or ts.shape[0] < 2:
-        raise ShapeError(f"odeint: ts is {describe(ts)}; give the times as one axis: the first that of y0, and at least one more.")
+        raise ShapeError(f"odeint: ts is {describe(ts)}; pass the times as one axis: first the time of y0, then at least one more.")
     if not y.shape[0]:
-        raise DTypeError("odeint: y0 has no floating numbers that could move.")
+        raise DTypeError("odeint: y0 has no floating numbers that could change.")
     real = np.finfo(y.dtype).dtype
-    ts = ts if ts.dtype == real else ts.astype(real)  # or a float64 time would widen a float32 state
+    ts = ts if ts.dtype == real else ts.astype(real)  # because a float64 time would widen a float32 state
     pure, captured = closure_converted(lambda y, t, args: function(y, t, *args), y0, ts[0], args)
 
     def field(y: Any, t: Any, parameters: Any) -> Any:
@@ -61,11 +61,11 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
 
     slope = pure(captured, y0, ts[0], args)
     if trees.flatten(slope)[1] != trees.flatten(y0)[1]:
-        raise trees.structure_error(y0, slope, "odeint: y0", "what the function returned")
+        raise trees.structure_error(y0, slope, "odeint: y0", "the result of the function")
     for (path, x), dx in zip(trees.flatten_with_path(y0), trees.leaves(slope), strict=True):
         if (shape_of(x), dtype_of(x)) != (shape_of(dx), dtype_of(dx)):
             where = f" at {path!r}" if path else ""
-            raise ShapeError(f"odeint: the function gives {describe(dx)}{where}, y0 is {describe(x)}: shapes and dtypes must agree.")
+            raise ShapeError(f"odeint: the function returns {describe(dx)}{where}, but y0 is {describe(x)}: shapes and dtypes must agree.")
     ys = _integrate(field, rtol, atol, y, ts, (captured, args))
     rows = [unravel(ys[i]) for i in range(ts.shape[0])]
     return trees.map(lambda *leaves: fnp.stack(leaves), *rows)
@@ -89,7 +89,7 @@ def _integrate(field: Field, rtol: float, atol: float, y: Any, ts: Any, paramete
 
 
 def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, end: Any, parameters: Any) -> tuple[Any, Any]:
-    """y at `end` from y at t, by steps that begin with `size`, and the size to go on with."""
+    """y at `end` from y at t, by steps that begin with `size`; also the step size to continue with."""
 
     def unfinished(carry: Any) -> Any:
         _, _, t, size, count = carry
@@ -109,7 +109,7 @@ def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, 
         good = error <= 1
         factor = fnp.clip(0.9 * fnp.maximum(error, 1e-8) ** -0.2, 0.2, 5.0)
         factor = fnp.where(fnp.isnan(error), 0.2, factor)
-        # A step cut short by the end says nothing against the size before.
+        # If the end cuts a step short, the size before it stays the better guess.
         following = fnp.where(good & last, fnp.maximum(size, abs(h) * factor), abs(h) * factor)
         moved = fnp.where(last, end, t + h)
         return (
@@ -138,7 +138,7 @@ def _forward(field: Field, rtol: float, atol: float, y: Any, ts: Any, parameters
 
 
 def _backward(field: Field, rtol: float, atol: float, residuals: Any, cotangents: Any) -> Any:
-    """da/dt = -a df/dy back in time, with dg/dt = -a df/dp for the parameters; a grows by the cotangent of each time it meets."""
+    """Solve da/dt = -a df/dy back in time, and dg/dt = -a df/dp for the parameters. At each of the times, its cotangent is added to a."""
     ys, ts, parameters = residuals
     a, g = fnp.zeros_like(ys[0]), fnp.zeros_like(ravel(parameters)[0])
     _, parts = ravel((ys[0], a, g))

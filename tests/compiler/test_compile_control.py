@@ -203,9 +203,9 @@ def test_scan_with_closures_over_traced_values() -> None:
 
 @pytest.mark.parametrize("wrap", [lambda f: f, fd.compile])
 def test_errors_of_scan(wrap: Any) -> None:
-    with pytest.raises(ShapeError, match=r"carry.*float64\[4\] before and float64\[8\] after"):
+    with pytest.raises(ShapeError, match=r"carry.*float64\[4\] before a round and float64\[8\] after"):
         wrap(lambda h, xs: fd.scan(lambda h, x: (np.concatenate([h, x]), None), h, xs))(H0, XS)
-    with pytest.raises(ShapeError, match=r"carry.*float32\[4\] before and float64\[4\] after"):
+    with pytest.raises(ShapeError, match=r"carry.*float32\[4\] before a round and float64\[4\] after"):
         wrap(lambda h, xs: fd.scan(lambda h, x: (h + x, None), h, xs))(H0.astype(np.float32), XS)
     with pytest.raises(StructureError, match="the carry"):
         wrap(lambda h, xs: fd.scan(lambda h, x: ((x, x), None), h, xs))(H0, XS)
@@ -270,7 +270,7 @@ def test_errors_of_cond() -> None:
         compiled(lambda x: x.astype(np.float32), lambda x: x)(Q)
     with pytest.raises(StructureError, match="first branch"):
         compiled(lambda x: (x, x), lambda x: x)(Q)
-    with pytest.raises(ShapeError, match="the predicate is a scalar"):
+    with pytest.raises(ShapeError, match="the predicate must be a scalar"):
         fd.cond(Q > 0, lambda x: x, lambda x: x, Q)
 
 

@@ -146,7 +146,7 @@ def test_solvers_may_be_numpy_alone() -> None:
 def test_mistakes() -> None:
     with pytest.raises(StructureError, match=r"there is no transpose_solve.*symmetric=True"):
         fd.grad(lambda b: fnp.sum(fd.custom_linear_solve(lambda x: A @ x, b, jacobi)))(B)
-    with pytest.raises(StructureError, match=r"custom_linear_solve: matvec returned float64\[2\] where float64\[3\] was given"):
+    with pytest.raises(StructureError, match=r"custom_linear_solve: matvec returned float64\[2\], but float64\[3\] was given"):
         fd.custom_linear_solve(lambda x: x[:2], B, jacobi)
     with pytest.raises(StructureError, match=r"custom_root: solve returned float64\[\] where float64\[3\] was given"):
         fd.custom_root(lambda x: x - B, B, lambda f, x: x.sum(), divided)

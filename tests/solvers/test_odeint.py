@@ -94,7 +94,7 @@ def test_memory_does_not_grow_with_the_steps() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(ShapeError, match=r"ts is float64\[\]; give the times as one axis"):
+    with pytest.raises(ShapeError, match=r"ts is float64\[\]; pass the times as one axis"):
         fd.odeint(lambda y, t: y, 1.0, 1.0)
     with pytest.raises(ShapeError, match=r"the function gives float64\[1\] at 'a', y0 is float64\[2\]"):
         fd.odeint(lambda y, t: {"a": y["a"][:1]}, {"a": np.ones(2)}, TS)
