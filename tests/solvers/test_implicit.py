@@ -148,7 +148,7 @@ def test_mistakes() -> None:
         fd.grad(lambda b: fnp.sum(fd.custom_linear_solve(lambda x: A @ x, b, jacobi)))(B)
     with pytest.raises(StructureError, match=r"custom_linear_solve: matvec returned float64\[2\], but float64\[3\] was given"):
         fd.custom_linear_solve(lambda x: x[:2], B, jacobi)
-    with pytest.raises(StructureError, match=r"custom_root: solve returned float64\[\] where float64\[3\] was given"):
+    with pytest.raises(StructureError, match=r"custom_root: solve returned float64\[\], but float64\[3\] was given"):
         fd.custom_root(lambda x: x - B, B, lambda f, x: x.sum(), divided)
     with pytest.raises(StructureError, match=r"differ at 'a'"):
         fd.custom_root(lambda x: {"b": x["a"]}, {"a": B}, newton, divided)

@@ -96,9 +96,9 @@ def test_memory_does_not_grow_with_the_steps() -> None:
 def test_mistakes() -> None:
     with pytest.raises(ShapeError, match=r"ts is float64\[\]; pass the times as one axis"):
         fd.odeint(lambda y, t: y, 1.0, 1.0)
-    with pytest.raises(ShapeError, match=r"the function gives float64\[1\] at 'a', y0 is float64\[2\]"):
+    with pytest.raises(ShapeError, match=r"the function returns float64\[1\] at 'a', but y0 is float64\[2\]"):
         fd.odeint(lambda y, t: {"a": y["a"][:1]}, {"a": np.ones(2)}, TS)
-    with pytest.raises(ShapeError, match=r"gives float64\[2\], y0 is float32\[2\]: shapes and dtypes"):
+    with pytest.raises(ShapeError, match=r"returns float64\[2\], but y0 is float32\[2\]: shapes and dtypes"):
         fd.odeint(lambda y, t: np.ones(2) * y, np.ones(2, np.float32), TS)
     with pytest.raises(StructureError, match=r"odeint: y0 and what the function returned differ at 'a'"):
         fd.odeint(lambda y, t: y["a"], {"a": np.ones(2)}, TS)
