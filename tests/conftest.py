@@ -1,13 +1,17 @@
-"""Settings for all tests: one BLAS thread, hypothesis profiles, and the skip of GPU tests where there is no GPU."""
+"""Settings for all tests: one BLAS thread, Hypothesis profiles, how many processes run them, and why some were skipped."""
 
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
 import hypothesis
 import pytest
 
-import fdezero as fd
+from fdezero.devices.placement import why_no_gpu
 
 from .devices.strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
 
@@ -24,9 +28,41 @@ hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True,
 hypothesis.settings.register_profile("nightly", max_examples=3000, **COMMON)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+NO_GPU = why_no_gpu().partition(":")[0].rstrip(".")
+REPEATED = pytest.StashKey[int]()  # how many tests would run once more on a GPU
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not fd.gpu_available():
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A single file runs in this process: workers get whole files, and would take longer to start than most files to run."""
+    files = {arg.partition("::")[0] for arg in config.args}
+    return 0 if len(files) == 1 and all(Path(file).is_file() for file in files) else None
+
+
+@pytest.hookimpl(trylast=True)  # after -k and -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if NO_GPU:
+        config.stash[REPEATED] = sum("gpu" in getattr(item, "fixturenames", ()) for item in items)
         for item in items:
             if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="no GPU: these tests compare the CPU with a CUDA device"))
+                item.add_marker(pytest.mark.skip(reason=f"no CUDA GPU ({NO_GPU})"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["repeated"] = session.config.stash.get(REPEATED, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """A worker has ended: all collect the same tests, so that any of them knows the number."""
+    if hasattr(node, "workeroutput"):  # it has none if it crashed
+        node.config.stash[REPEATED] = node.workeroutput["repeated"]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Why tests were skipped, in a line for each reason."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:,} skipped: {reason}")
+    if repeated := config.stash.get(REPEATED, 0):
+        terminalreporter.write_line(f"{repeated:,} ran on the stand-in for CuPy alone: no CUDA GPU ({NO_GPU})")

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from fdezero import gpu_available
+
 from .strict_cupy_array import TRANSFERS, Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
 
@@ -332,7 +334,7 @@ def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str
     return made
 
 
-@pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.gpu)] if gpu_available() else ["stand-in"])
 def gpu(request: pytest.FixtureRequest) -> Any:
     """The module `cupy`: the stand-in everywhere, and CuPy itself where there is a GPU."""
     if request.param == "stand-in":

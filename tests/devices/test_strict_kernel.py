@@ -1,5 +1,6 @@
 """The kernels of the stand-in for CuPy, and its functions that write into given arrays: as on CuPy itself where there is a GPU."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -21,20 +22,34 @@ EXPRESSIONS = [
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
 
+def groups() -> list[list[Sample]]:
+    """The expressions on arrays of one shape, a dozen at a time: a kernel takes longer to compile than to run."""
+    by_shape: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in EXPRESSIONS:
+        by_shape.setdefault(np.broadcast_shapes(*map(np.shape, sample.args)), []).append(sample)
+    return [samples[i : i + 12] for samples in by_shape.values() for i in range(0, len(samples), 12)]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("sample", EXPRESSIONS, ids=str)
-def test_every_expression_is_its_operation(sample: Sample, dtype: str, gpu: Any) -> None:
-    kinds = [np.asarray(x).dtype.kind for x in sample.args]
-    kept = "bi" if set(kinds) == {"i"} or sample.name == "ldexp" else "b"
-    args = [np.asarray(x, None if kind in kept else dtype) for x, kind in zip(sample.args, kinds, strict=True)]
-    expected = np.asarray(sample.primitive(*args, **sample.params))
-    inputs = ", ".join(f"{x.dtype} x{i}" for i, x in enumerate(args))
-    operation = f"y0 = {sample.primitive.expression({x.dtype.kind for x in args})}"  # type: ignore[attr-defined]
-    y = gpu.ElementwiseKernel(inputs, f"{expected.dtype} y0", operation, f"fdezero_{sample.name}")(*[gpu.asarray(x) for x in args])
-    assert isinstance(y, gpu.ndarray)
-    assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
+@pytest.mark.parametrize("samples", groups(), ids=lambda samples: "-".join(sample.name for sample in samples))
+def test_every_expression_is_its_operation(samples: list[Sample], dtype: str, gpu: Any) -> None:
+    inputs: list[np.ndarray] = []
+    expected, operations = [], []
+    for number, sample in enumerate(samples):
+        kinds = [np.asarray(x).dtype.kind for x in sample.args]
+        kept = "bi" if set(kinds) == {"i"} or sample.name == "ldexp" else "b"
+        args = [np.asarray(x, None if kind in kept else dtype) for x, kind in zip(sample.args, kinds, strict=True)]
+        expected.append(np.asarray(sample.primitive(*args, **sample.params)))
+        expression = sample.primitive.expression({x.dtype.kind for x in args})  # type: ignore[attr-defined]
+        operations.append(f"y{number} = " + re.sub(r"\bx(\d)\b", lambda name: f"x{len(inputs) + int(name[1])}", expression))
+        inputs += args
+    parameters = [", ".join(f"{x.dtype} {letter}{i}" for i, x in enumerate(arrays)) for letter, arrays in (("x", inputs), ("y", expected))]
+    kernel = gpu.ElementwiseKernel(*parameters, "; ".join(operations), "fdezero_expressions", return_tuple=True)
     close = {"rtol": 1e-12} if dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
-    np.testing.assert_allclose(y.get(), expected, **close)
+    for sample, y, value in zip(samples, kernel(*map(gpu.asarray, inputs)), expected, strict=True):
+        assert isinstance(y, gpu.ndarray)
+        assert (y.dtype, y.shape) == (value.dtype, value.shape)
+        np.testing.assert_allclose(y.get(), value, **close, err_msg=str(sample))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fdezero as fd
+
+from ..conftest import REPEATED, pytest_terminal_summary
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +56,15 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert re.findall(pattern, README, re.MULTILINE) == [
         "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
     ]
+
+
+def test_a_run_ends_with_the_reasons_why_tests_were_skipped() -> None:
+    lines: list[str] = []
+    skipped = [SimpleNamespace(longrepr=("test_plot.py", 3, f"Skipped: {reason}")) for reason in ("no torch", "no dot", "no torch")]
+    reporter = SimpleNamespace(stats={"skipped": skipped}, write_line=lines.append)
+    pytest_terminal_summary(reporter, SimpleNamespace(stash={REPEATED: 3293}))  # type: ignore[arg-type]
+    assert lines[:2] == ["2 skipped: no torch", "1 skipped: no dot"]
+    assert lines[2].startswith("3,293 ran on the stand-in for CuPy alone: no CUDA GPU")
 
 
 def test_version_and_dependencies() -> None:

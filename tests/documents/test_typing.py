@@ -1,13 +1,12 @@
 """The types as users' checkers see them: mypy passes a training script, and finds the mistakes put into it."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("mypy", reason="mypy is not installed: it comes with the extra dev")
 
 ROOT = Path(__file__).parents[2]
 # Strict with the script; fdezero's own lines are as silent as those of an installed package.
@@ -75,6 +74,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: it comes with the extra dev")
 def test_mypy_passes_a_training_script_and_finds_mistakes_in_it(tmp_path: Path) -> None:
     scripts = {"right": SCRIPT, **{f"wrong_{name}": SCRIPT.replace(old, new) for name, (old, new, _) in MISTAKES.items()}}
     for name, text in scripts.items():

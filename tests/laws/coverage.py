@@ -91,7 +91,7 @@ def main() -> int:
     """Run the laws, write the document; 1 if a cell that is claimed was not proved."""
     recorder = Recorder()
     laws = str(Path(__file__).parent / "test_function_laws.py")
-    pytest.main(["-q", "-p", "no:cacheprovider", laws, "--deselect", "tests/laws/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
+    pytest.main(["-q", "-n0", "-p", "no:cacheprovider", laws, "--deselect", "tests/laws/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
     missing = claimed(CASES) - recorder.proved
     DOCUMENT.write_text(document(recorder.proved), encoding="utf-8", newline="\n")
     print(f"{DOCUMENT.name}: {len(recorder.proved)} cells proved", *[f"not proved: {'.'.join(cell)}" for cell in sorted(missing)], sep="\n")
