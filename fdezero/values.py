@@ -21,7 +21,7 @@ def own_dtype(value: Any) -> Any:
     return np.dtype(complex) if isinstance(value, complex) else getattr(value, "dtype", None)
 
 
-def as_array(value: Any) -> Any:
+def with_shape(value: Any) -> Any:
     """An array, or a traced value, as it is; a number as an array without axes."""
     return value if hasattr(value, "shape") else np.asarray(value)
 

@@ -18,7 +18,7 @@ from ..numpy import stack
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
-from ..values import as_array
+from ..values import with_shape
 
 
 class Parts(NamedTuple):
@@ -172,13 +172,13 @@ def parts_of(leaves: Sequence[Any], carries: int, columns: int) -> Parts:
 
 def repeated(x: Any, size: int) -> Any:
     """`x` for each member of a batch."""
-    x = as_array(x)
+    x = with_shape(x)
     return np.broadcast_to(x, (size, *x.shape))
 
 
 def _column(y: Any, length: int) -> Any:
     """An uninitialised array for `length` values like `y`."""
-    return np.empty_like(as_array(y), shape=(length, *np.shape(y)))
+    return np.empty_like(with_shape(y), shape=(length, *np.shape(y)))
 
 
 def _first_round(given: Parts) -> list[Any]:

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..values import as_array
+from ..values import with_shape
 
 
 def zeros_like(x: Any) -> Any:
     """Zeros of the shape, dtype and device of `x`."""
-    return np.zeros_like(as_array(x))
+    return np.zeros_like(with_shape(x))
 
 
 def filled(values: Sequence[Any], tangents: Sequence[Any], mask: Sequence[bool]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..values import as_array
+from ..values import with_shape
 from .cotangents import fit, zeros_like
 from .primitive import C, Core, Primitive, positional
 from .tape import Tape, TapeTracer
@@ -38,9 +38,10 @@ class _Partial:
         if isinstance(rule, int):
             rule = _same if rule == 1 else _negative
         names = list(inspect.signature(rule).parameters)
+        operands = names[1:] if names[0] == "t" else names
         self.rule = rule
         self.of_tangent = names[0] == "t"
-        self.takes = tuple(0 if name == "y" else int(name[1:]) + 1 for name in names[self.of_tangent :])
+        self.takes = tuple(0 if name == "y" else int(name[1:]) + 1 for name in operands)
 
     def times(self, t: Any, operands: Sequence[Any]) -> Any:
         """The tangent or cotangent `t` times the partial derivative."""
@@ -174,7 +175,7 @@ class Linear(Primitive):
         return self(*mixed, **params)
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple([Aval(as_array(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
+        return tuple([Aval(with_shape(arg)) if self.differentiates(i) else arg for i, arg in enumerate(args)])
 
     def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
         for i, parent in enumerate(node.parents):
@@ -199,7 +200,7 @@ class Multilinear(Linear):
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
         alone = active.bit_count() == 1
-        return tuple([Aval(as_array(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
+        return tuple([Aval(with_shape(arg)) if alone and active >> i & 1 else arg for i, arg in enumerate(args)])
 
 
 class Nonlinear(Primitive):
@@ -240,7 +241,8 @@ class Nonlinear(Primitive):
         moved = self.tangent(*inputs, y, *args, **node.params)
         level.alive = False
         assert isinstance(moved, TapeTracer), self.name
-        level.backward([(moved.node, fit(cotangent, moved.shape, moved.dtype))], keep=False)
+        level.seed(moved.node, fit(cotangent, moved.shape, moved.dtype))
+        level.backward(keep=False)
         return [None if t is None else t.node.cotangent for t in inputs]
 
 

@@ -5,7 +5,7 @@ transpose and the rules of elementwise operations are products, without a conjug
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -124,13 +124,16 @@ class Tape(Level):
             results.append(TapeTracer(self, y, node))
         return tuple(results)
 
-    def backward(self, outputs: Iterable[tuple[Node, Any]], *, keep: bool) -> None:
-        """Walk the tape back from the cotangents of `outputs`, leaving those of the inputs in their nodes.
+    def seed(self, node: Node, cotangent: Any) -> None:
+        """Give the node of an output its cotangent, which `backward` starts from."""
+        node.cotangent = cotangent if node.cotangent is None else node.cotangent + cotangent
 
-        Without `keep` each node is freed as soon as it has been walked, and the tape is empty afterwards.
+    def backward(self, *, keep: bool) -> None:
+        """Walk the tape back from the seeds. The cotangents of the inputs are in their nodes afterwards.
+
+        Without `keep` the tape is empty afterwards, and each node is freed once it has been walked, with the arrays that its
+        rule saved: unless a caller holds a later node, which holds its parents.
         """
-        for node, cotangent in outputs:
-            node.cotangent = cotangent if node.cotangent is None else node.cotangent + cotangent
         nodes = list(self.nodes) if keep else self.nodes
         while nodes:
             node = nodes.pop()

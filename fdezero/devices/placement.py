@@ -85,7 +85,7 @@ def to_device(tree: Any, device: str) -> Any:
         import cupy
 
         if index >= (count := cupy.cuda.runtime.getDeviceCount()):
-            raise DeviceError(f"no device {device!r}: this machine has {count} GPU{'s' * (count > 1)}.")
+            raise DeviceError(f"no device {device!r}: this machine has {count} {'GPU' if count == 1 else 'GPUs'}.")
     leaves, treedef = trees.flatten(tree)
     moved = []
     with contextlib.nullcontext() if index is None else cupy.cuda.Device(index):

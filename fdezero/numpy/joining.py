@@ -9,7 +9,7 @@ import numpy as np
 from ..devices import array_module, to_numpy
 from ..errors import ShapeError
 from ..messages import describe
-from ..ops import shape as ops
+from ..ops import shape as shapes
 from ..ops.elementwise import where
 from .arguments import Array, as_array, plain_values, trailing_axis
 from .elementwise import astype
@@ -233,7 +233,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         return x
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     index = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))
-    padded = ops.unslice_axes(x, index=index, shape=shape)
+    padded = shapes.unslice_axes(x, index=index, shape=shape)
     if not np.any(constant_values):
         return padded
     inside = np.zeros(shape, bool)

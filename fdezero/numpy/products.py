@@ -9,7 +9,6 @@ import numpy as np
 from ..errors import ShapeError
 from ..messages import describe, misfit_of_product
 from ..ops import elementwise, products
-from ..ops import elementwise as ops
 from ..ops.shape import slice_axes
 from . import shape as shapes
 from .arguments import Array, as_array, trailing_axis
@@ -151,7 +150,7 @@ def kron(x: Any, y: Any) -> Array:
     x, y = (reshape(z, (1,) * (ndim - z.ndim) + z.shape) for z in (x, y))
     left = reshape(x, tuple(m for n in x.shape for m in (n, 1)))
     right = reshape(y, tuple(m for n in y.shape for m in (1, n)))
-    return reshape(ops.multiply(left, right), tuple(n * m for n, m in zip(x.shape, y.shape, strict=True)))
+    return reshape(elementwise.multiply(left, right), tuple(n * m for n, m in zip(x.shape, y.shape, strict=True)))
 
 
 def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:

@@ -157,7 +157,7 @@ unslice_all: Linear = linear(
 
 
 # A number as an array without axes, whose dtype is no longer weak.
-as_array: Linear = linear("as_array", values.as_array, lambda t, x: t)
+as_array: Linear = linear("as_array", values.with_shape, lambda t, x: t)
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
 
 

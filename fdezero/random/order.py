@@ -11,7 +11,7 @@ from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops.indexing import gather
 from ..ops.reductions import argsort
-from ..values import as_array, shape_of
+from ..values import shape_of, with_shape
 from .draws import fraction, randint
 from .source import DRAW, UINT64, Array, Key, Shape, check_key, check_shape, random_bits
 
@@ -81,7 +81,7 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
     n, of_array = _population(x, what)
     count = math.prod(sizes)
     if p is not None:
-        p = as_array(p)
+        p = with_shape(p)
         if tuple(p.shape) != (n,):
             raise ShapeError(f"{what} needs one weight for each of {n}, got {describe(p)}.")
     if count > (n if not replace else n * count):

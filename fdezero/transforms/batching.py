@@ -10,7 +10,7 @@ from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
 from ..errors import ShapeError, StructureError
 from ..messages import describe
-from ..values import as_array, shape_of
+from ..values import shape_of, with_shape
 from .reverse import name_of
 
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
@@ -110,7 +110,7 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
         if is_batched:
             raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
         return leaf
-    leaf = as_array(leaf)
+    leaf = with_shape(leaf)
     value = leaf.value if is_batched else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
         raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")

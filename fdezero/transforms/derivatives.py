@@ -11,7 +11,7 @@ from .. import tree as trees
 from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import describe
-from ..values import as_array, dtype_of, is_complex, shape_of
+from ..values import dtype_of, is_complex, shape_of, with_shape
 from .batching import mapped
 from .forward import pushed_forward
 from .reverse import P, as_arguments, conjugated, gradient_alone, name_of, numbers_of, pulled_back, split_aux
@@ -67,7 +67,7 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
     for leaf in leaves:
         n, plain = _size(leaf), unwrap(leaf)
         # Row by row whatever the leaf's order, or `reshape` below would copy.
-        rows = np.zeros_like(as_array(plain), order="C", shape=(total, *shape_of(leaf)))
+        rows = np.zeros_like(with_shape(plain), order="C", shape=(total, *shape_of(leaf)))
         rows.reshape(-1)[start * n : (start + n) * n : n + 1] = 1
         basis.append(rows)
         start += n
@@ -289,7 +289,7 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
         leaves = _outputs(inputs.name, output)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")
-        gradients = pullback(trees.map(lambda y: np.ones_like(as_array(y)), output))
+        gradients = pullback(trees.map(lambda y: np.ones_like(with_shape(y)), output))
         pullback.release()
         return inputs.tree(conjugated(gradients) if holomorphic else gradients)
 

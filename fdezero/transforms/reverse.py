@@ -131,16 +131,16 @@ def with_gradient(
             for n, value in zip(numbers, (traced,) if single else traced, strict=True):
                 full[n] = value
             result = function(*full, **kwargs)
-            del full, traced
             value, aux = split_aux(name, result) if has_aux else (result, None)
             _check_scalar(name, value, holomorphic)
             plain = tape.below(value)
             aux = trees.map(tape.below, aux)
             tape.alive = False
             if tape.owns(value):
-                node = value.node
-                del result, value
-                tape.backward([(node, _one(plain))], keep=False)
+                tape.seed(value.node, _one(plain))
+                # Their nodes hold all others. Without them, the walk frees each array after its last use.
+                del full, traced, result, value
+                tape.backward(keep=False)
             gradients = trace.gradients(conjugate=not holomorphic)
         finally:
             tape.alive = False
@@ -275,8 +275,10 @@ class Pullback:
             if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
                 at = f" at {path!r}" if path else ""
                 raise ShapeError(f"{tape.name}: the cotangent{at} is {describe(t)}, the output {describe(value)}; shapes must agree.")
-        seeds = [(node, as_dtype(t, node.dtype)) for node, t in zip(self.nodes, given, strict=True) if node is not None]
-        tape.backward(seeds, keep=True)
+        for node, t in zip(self.nodes, given, strict=True):
+            if node is not None:
+                tape.seed(node, as_dtype(t, node.dtype))
+        tape.backward(keep=True)
         gradients: tuple[Any, ...] = self.trace.gradients(conjugate=conjugate)
         return gradients
 

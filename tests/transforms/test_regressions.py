@@ -1,6 +1,7 @@
 """What was once wrong, each as a test of its own, with the reason."""
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
+from fdezero.core import unwrap
 from fdezero.errors import KinkError, RangeError, ShapeError, TraceError
 from fdezero.testing import assert_trees_close, check_grads
 
@@ -26,6 +28,35 @@ def assert_compiled(function: Any, *args: Any) -> None:
     expected, compiled = function(*args), fd.compile(function)
     for result in [compiled(*args) for _ in range(4)]:
         assert_bits(result, expected)
+
+
+# Memory
+
+
+def test_the_walk_back_frees_arrays_that_it_has_used() -> None:
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    @fd.custom_vjp
+    def first(x: Any) -> Any:
+        return x
+
+    def count(residuals: None, t: Any) -> tuple[Any]:
+        alive.append(sum(reference() is not None for reference in made))
+        return (t,)
+
+    first.defvjp(lambda x: (x, None), count)
+
+    def function(x: Any) -> Any:
+        y = first(x)
+        for _ in range(10):
+            y = fnp.sin(y)
+            made.append(weakref.ref(unwrap(y)))
+        return fnp.sum(y)
+
+    fd.grad(function)(np.ones(3))
+    assert len(made) == 10
+    assert alive == [0]
 
 
 # Compiled code

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero.values import as_array, broadcasts_to, dtype_of, is_complex, is_differentiable, own_dtype, shape_of
+from fdezero.values import broadcasts_to, dtype_of, is_complex, is_differentiable, own_dtype, shape_of, with_shape
 
 VALUES = [2, 2.0, 2j, True, np.float32(2), np.ones((2, 3)), np.ones(2, np.complex64), np.arange(3)]
 
@@ -16,14 +16,14 @@ def test_a_value_is_what_an_array_of_it_is(value: Any) -> None:
     array = np.asarray(value)
     assert (shape_of(value), dtype_of(value)) == (array.shape, array.dtype)
     assert (is_complex(value), is_differentiable(value)) == (array.dtype.kind == "c", array.dtype.kind in "fc")
-    assert shape_of(as_array(value)) == array.shape
+    assert shape_of(with_shape(value)) == array.shape
     assert own_dtype(value) == (None if type(value) in (bool, int, float) else array.dtype)
 
 
 @pytest.mark.parametrize("value", [2.0, 2j, np.float32(2), np.ones((2, 3)), np.ones(2, np.complex64)], ids=repr)
 def test_a_traced_value_is_what_it_traces(value: Any) -> None:
     def function(x: Any) -> Any:
-        assert as_array(x) is x
+        assert with_shape(x) is x
         seen.append((shape_of(x), dtype_of(x), is_complex(x), is_differentiable(x)))
         return x
 
