@@ -3,12 +3,10 @@
 import contextlib
 import math
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,8 +16,8 @@ from ..devices import device_of, to_device, to_numpy
 from ..errors import FileError
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
+from .files import PathLike, replacing
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
 Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same tree gives the same bytes
@@ -41,7 +39,7 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     leaves = flatten_to_dict(tree)
     for key, leaf in leaves.items():
         _check(key, leaf)
-    with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for key, leaf in leaves.items():
             array, info = np.asarray(to_numpy(leaf)), zipfile.ZipInfo(f"{key}.npy", EARLIEST)
             info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
@@ -82,29 +80,6 @@ def _keeps(dtype: Any) -> bool:
         return dtype.kind in "biufcmMSU" and np.dtype(dtype.str) == dtype
     except (AttributeError, TypeError):  # of another library, or float8 and its like
         return False
-
-
-@contextlib.contextmanager
-def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `path` when the block succeeds, and is removed when it does not."""
-    place = Path(os.path.realpath(path))  # of a symbolic link, the file it points to is written
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {place.parent} to save {place.name} in.")
-    if place.exists() and not place.is_file():
-        raise FileError(f"{place} is a folder or a device, not a file to write over.")
-    temporary = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.tmp")
-    file = open(temporary, "xb")  # noqa: SIM115, closed below, before the temporary is renamed or removed
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, temporary)
-        os.replace(temporary, place)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:

@@ -16,12 +16,13 @@ import pytest
 
 import fdezero as fd
 from fdezero.data.sets import mnist, spiral
-from fdezero.data.sets.mnist import FILES, PACKAGED, cache_folder
+from fdezero.data.sets.mnist import FILES, PACKAGED
 from fdezero.errors import (
     DTypeError,
     FileError,
     KeyMissingError,
 )
+from fdezero.io.cache import cache_folder
 from fdezero.testing import assert_trees_equal
 
 LABELS = "t10k-labels.idx1-ubyte"

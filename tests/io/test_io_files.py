@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 
 import fdezero as fd
 from fdezero.errors import FileError
-from fdezero.io import npz
+from fdezero.io import files
 from fdezero.testing import assert_trees_equal
 
 NUMBERS = np.random.default_rng(0).standard_normal((6, 8))
@@ -151,7 +151,7 @@ def test_a_failure_at_any_write_leaves_the_old_file_whole(
     old = (tmp_path / "x.npz").read_bytes()
     new = tmp_path / "new"
     new.mkdir()
-    monkeypatch.setattr(npz, "open", Disk, raising=False)
+    monkeypatch.setattr(files, "open", Disk, raising=False)
     for name, value in {
         "operations": 0,
         "fails_at": float("inf"),

@@ -1,16 +1,15 @@
 """MNIST from the compressed files in this package, decompressed once into a cache folder."""
 
-import contextlib
 import importlib
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import DTypeError, FileError, RangeError
+from ...io.cache import cached
 
 PACKAGED = Path(__file__).parents[1] / "files"
 # SHA-256 of the uncompressed files
@@ -82,47 +81,6 @@ def _decompressed(data: bytes, ending: str, damaged: str) -> bytes:
 
 
 def _packaged(name: str) -> bytes:
-    cached = cache_folder() / name
-    with contextlib.suppress(OSError):
-        data = cached.read_bytes()
-        if _digest(data) == FILES[name]:
-            return data
     damaged = f"the packaged {name}.xz is damaged: install fdezero again"
-    data = _decompressed((PACKAGED / f"{name}.xz").read_bytes(), ".xz", damaged)
-    if _digest(data) != FILES[name]:
-        raise FileError(f"{damaged}.")
-    with contextlib.suppress(OSError):  # a read-only or full disk: memory serves as well
-        _write(cached, data)
-    return data
-
-
-def _digest(data: bytes) -> str:
-    import hashlib  # which loads OpenSSL, for a few milliseconds of every import of fdezero
-
-    return hashlib.sha256(data).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where decompressed files are kept: $FDEZERO_CACHE, or `fdezero` in the user's cache folder."""
-    if chosen := os.environ.get("FDEZERO_CACHE"):
-        return Path(os.path.expanduser(chosen))
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "fdezero"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all; the last of several processes wins, with the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    compressed = PACKAGED / f"{name}.xz"
+    return cached(name, FILES[name], lambda: _decompressed(compressed.read_bytes(), ".xz", damaged), damaged=damaged)
