@@ -1,4 +1,4 @@
-"""The transformations of functions: derivatives in either mode, whole ones, linear maps, batching, rules of one's own."""
+"""Transformations of functions: derivatives in both modes, Jacobians and Hessians, linear maps, batching, custom rules."""
 
 from .batching import vmap
 from .custom import custom_jvp, custom_vjp

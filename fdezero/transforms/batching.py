@@ -17,15 +17,15 @@ Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 
 
 def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
-    """The function that maps `function` over a batch axis of its arguments, by one run of batched operations.
+    """Map `function` over a batch axis of its arguments. The function runs once, on batched operations.
 
-    `in_axes`: the batch axis of every positional argument, or a tuple of one entry an argument; an entry is an int,
+    `in_axes`: the batch axis of every positional argument, or a tuple with one entry for each argument. An entry is an int,
     None (not batched), or a tree of these that is a prefix of the argument. Keyword arguments are not batched.
-    `out_axes`: where the batch axis of the results goes, likewise; None for a result that is the same for all.
-    `axis_size`: the size of the batch, for when no argument has a batch axis to tell it.
+    `out_axes`: the position of the batch axis in the results, in the same form; None for a result without the batch axis.
+    `axis_size`: the size of the batch, needed only if no argument has a batch axis.
 
-    Raises ShapeError when there is no batch axis, or the sizes differ, naming the leaves, and StructureError when axes are no
-    prefix of an argument or a result.
+    Raises ShapeError if there is no batch axis or if sizes differ, naming the leaves; StructureError if axes are not a prefix of
+    an argument or a result.
     """
 
     @functools.wraps(function)
@@ -44,7 +44,7 @@ def mapped(
     out_axes: Axes = 0,
     axis_size: int | None = None,
 ) -> Any:
-    """The results of `vmap(function)(*args, **kwargs)` by the name of what a user called."""
+    """The results of `vmap(function)(*args, **kwargs)`; messages use the name of the transform that the user called."""
     per_argument = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
     if len(per_argument) != len(args):
         raise ShapeError(f"{name}: in_axes names {len(per_argument)} arguments, but {len(args)} were given.")
@@ -70,13 +70,13 @@ def _spread(name: str, axes: Axes, tree: Any, called: str, of: str) -> list[int 
         return [axes] * len(trees.leaves(tree))
     prefix, treedef = trees.flatten(axes, none_is_leaf=True)
     if len(prefix) == 1 and prefix[0] is axes:
-        raise StructureError(f"{name}: {called} has {axes!r} for {of}; an axis is an int, or None for what is not batched.")
+        raise StructureError(f"{name}: {called} has {axes!r} for {of}; an axis is an int, or None for an argument without a batch axis.")
     try:
         parts = treedef.flatten_up_to(tree)
     except ValueError:
         raise StructureError(
-            f"{name}: {called} {axes!r} is no prefix of {of}, whose leaves are {', '.join(trees.paths(tree)) or 'none'}. Give one axis for "
-            "all of it, or a tree of the same containers."
+            f"{name}: {called} {axes!r} is not a prefix of {of}, whose leaves are {', '.join(trees.paths(tree)) or 'none'}. Pass one axis "
+            "for all leaves, or a tree of the same containers."
         ) from None
     return [axis for entry, part in zip(prefix, parts, strict=True) for axis in _spread(name, entry, part, called, of)]
 
@@ -90,11 +90,11 @@ def _batch_size(name: str, args: Any, axes: list[int | None], axis_size: int | N
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(
                 f"{name}: argument {path} is {describe(leaf)} and has no axis {axis} to map over. "
-                "Give in_axes=None for arguments that are not batched, as in in_axes=(None, 0)."
+                "Pass in_axes=None for arguments without a batch axis, as in in_axes=(None, 0)."
             )
         sizes.setdefault(shape[axis], f"argument {path} {describe(leaf)} (axis {axis})")
     if not sizes:
-        raise ShapeError(f"{name}: no argument has a batch axis; in_axes is None for all, and there is no axis_size.")
+        raise ShapeError(f"{name}: no argument has a batch axis: in_axes is None for all of them. Pass in_axes or axis_size.")
     if len(sizes) > 1:
         raise ShapeError(f"{name}: the batch axes differ in size: {', '.join(sizes.values())}.")
     return next(iter(sizes))
@@ -108,20 +108,20 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
     is_batched = level.owns(leaf)
     if axis is None:
         if is_batched:
-            raise ShapeError(f"{level.name}: out_axes is None for a result {describe(leaf)} that is batched; give its axis.")
+            raise ShapeError(f"{level.name}: out_axes is None for the result {describe(leaf)}, which is batched; pass the axis.")
         return leaf
     leaf = with_shape(leaf)
     value = leaf.value if is_batched else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
-        raise ShapeError(f"{level.name}: out_axes is {axis} for a result of {value.ndim} axes with that of the batch, {describe(value)}.")
+        raise ShapeError(f"{level.name}: out_axes is {axis}, but with its batch axis the result has {value.ndim} axes: {describe(value)}.")
     return value if axis == 0 else np.moveaxis(value, 0, axis)
 
 
 def in_axes_of(is_batched: Sequence[bool]) -> tuple[int | None, ...]:
-    """The `in_axes` of arguments whose batch axis, if they have one, is in front."""
+    """The `in_axes` of arguments that have their batch axis in front or have none."""
     return tuple([0 if batched else None for batched in is_batched])
 
 
 def over_the_batch(gradients: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
-    """Gradients of batched arguments, from those of each example: what is not batched serves them all, and gets their sum."""
+    """Gradients of batched arguments from the gradients of each example. An argument shared by all examples gets their sum."""
     return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True)])

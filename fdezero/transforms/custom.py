@@ -1,4 +1,4 @@
-"""`custom_jvp` and `custom_vjp`: functions whose derivative is given by their user."""
+"""`custom_jvp` and `custom_vjp`: functions whose derivative you write yourself."""
 
 import functools
 import inspect
@@ -23,7 +23,7 @@ Flat = Callable[..., tuple[Any, ...]]
 
 
 class _Rule:
-    """A function that has a rule: what the two decorators share."""
+    """A function with a rule: the part that both decorators share."""
 
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
         functools.update_wrapper(self, function)
@@ -37,7 +37,7 @@ class _Rule:
             bound.apply_defaults()
             args = bound.args
             if bound.kwargs:
-                raise StructureError(f"{self.name} has a rule, which knows arguments by position, but {', '.join(bound.kwargs)} has none.")
+                raise StructureError(f"{self.name} has a rule: pass {', '.join(bound.kwargs)} by position.")
         call = _Call(self.name, args, self.nondiff_argnums)
         values = call.handed_over()
         if not any(isinstance(leaf, Tracer) for leaf in values):
@@ -53,7 +53,7 @@ class _Rule:
 
 
 class _Call:
-    """One call of a function with a rule: its arguments as values, which are traced, and settings, which are not."""
+    """One call of a function with a rule. Its arguments are values, which may be traced, and settings, which are not."""
 
     def __init__(self, name: str, args: tuple[Any, ...], nondiff: tuple[int, ...]) -> None:
         self.name, self.args = name, args
@@ -63,7 +63,7 @@ class _Call:
         self.differentiated = [n for n in range(len(args)) if n not in self.nondiff]
         self.leaves, self.treedef = trees.flatten(args)
         argument = [n for n, arg in enumerate(args) for _ in trees.leaves(arg)]
-        # A number is a value where it may be differentiated; elsewhere it may be an axis, which must stay a number.
+        # A number is a value if it may be differentiated. Otherwise it may be an axis, which must stay a number.
         self.places = [
             i for i, (leaf, n) in enumerate(zip(self.leaves, argument, strict=True))
             if hasattr(leaf, "shape") or (isinstance(leaf, int | float | complex) and n not in self.nondiff)
@@ -74,12 +74,12 @@ class _Call:
         for place, value in zip(self.places, self.values, strict=True):
             if argument[place] in self.nondiff and (level := _derivative_of(value)):
                 raise TraceError(
-                    f"{name}: argument {trees.paths(args)[place]} has no derivative (nondiff_argnums), but {level.name} differentiates by "
-                    "it. Give fd.stop_gradient(x) if that is what you mean, or take it out of nondiff_argnums."
+                    f"{name}: argument {trees.paths(args)[place]} is in nondiff_argnums and has no derivative, but {level.name} "
+                    "differentiates with respect to it. Pass fd.stop_gradient(x) if you want a constant, or change nondiff_argnums."
                 )
 
     def handed_over(self) -> list[Any]:
-        """The values, of which shapes and dtypes alone are left here: a tape that knows the call, and is known by it, is a cycle."""
+        """The values. Only their shapes and dtypes stay here, because a tape and a call that hold each other would be a cycle."""
         values, self.values = self.values, []
         for place, value in zip(self.places, values, strict=True):
             self.leaves[place] = Aval(as_array(value)) if isinstance(value, Tracer) else value
@@ -87,7 +87,7 @@ class _Call:
         return values
 
     def full(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """All arguments, from values."""
+        """All arguments, built from the values."""
         leaves = list(self.leaves)
         for place, value in zip(self.places, values, strict=True):
             leaves[place] = value
@@ -95,28 +95,28 @@ class _Call:
         return args
 
     def leaves_of(self, output: Any) -> tuple[Any, ...]:
-        """The leaves of what the function returned, whose structure is that of `output` from now on."""
+        """The leaves of the function's result, whose structure is remembered."""
         leaves, self.structure = trees.flatten(output)
         return tuple(leaves)
 
     def output(self, leaves: Sequence[Any]) -> Any:
-        """Leaves as what the function returns."""
+        """Leaves with the structure of the function's result."""
         return trees.unflatten(self.structure, leaves)
 
     def split(self, values: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
-        """The arguments that are not differentiated, and those that are, from values."""
+        """The arguments that are not differentiated, and those that are, built from the values."""
         args = self.full(values)
         return [args[n] for n in self.nondiff], tuple(args[n] for n in self.differentiated)
 
     def again(self, fixed: Sequence[Any]) -> list[Any]:
-        """The arguments that are not differentiated, from their values alone."""
+        """The arguments that are not differentiated, built from their own values."""
         values: list[Any] = [None] * len(self.places)
         for k, value in zip(self.fixed, fixed, strict=True):
             values[k] = value
         return self.split(values)[0]
 
     def tangents(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
-        """The tangents of the differentiated arguments: zeros where there is none, None for what has no derivative."""
+        """The tangents of the differentiated arguments: zeros if missing, None for arguments without a derivative."""
         moved = iter(filled(values, tangents, self.is_active))
         places = set(self.places)
         leaves = [next(moved) if i in places else None for i in range(len(self.leaves))]
@@ -124,11 +124,11 @@ class _Call:
         return tuple(args[n] for n in self.differentiated)
 
     def gradients(self, given: Any) -> tuple[Any, ...]:
-        """What a reverse rule gave, one entry a differentiated argument, as one entry a value."""
+        """The result of a reverse rule (one entry for each differentiated argument) as one entry for each value."""
         count = len(self.differentiated)
         if not isinstance(given, tuple) or len(given) != count:
             got = counted(given)
-            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, one an argument, got {got}.")
+            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, one per argument, got {got}.")
         by_argument = dict(zip(self.differentiated, given, strict=True))
         flat: list[Any] = []
         for n, arg in enumerate(self.args):
@@ -139,7 +139,7 @@ class _Call:
 
 
 def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any]:
-    """The leaves of a gradient like the argument, None where it has none."""
+    """The leaves of a gradient, in the structure of the argument; None where there is no gradient."""
     try:
         parts = treedef.flatten_up_to(gradient)
     except ValueError:
@@ -150,28 +150,28 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
         part = None if t is None else as_array(t)
         if part is not None and part.shape != shape_of(x):
             where = f"{n}/{path}" if path else str(n)
-            raise ShapeError(f"the backward rule of {name}: the gradient of argument {where} is {describe(t)}, the argument {describe(x)}.")
+            raise ShapeError(f"the backward rule of {name}: argument {where} is {describe(x)}, but its gradient is {describe(t)}.")
         checked.append(part)
     return checked
 
 
 def _derivative_of(value: Any) -> Any:
-    """The level that differentiates by a value, if any does."""
+    """The level that differentiates with respect to a value, if there is one."""
     return next((tracer.level for tracer in tracers_of(value) if isinstance(tracer, TapeTracer | ForwardTracer)), None)
 
 
 class custom_vjp(_Rule):  # noqa: N801, a decorator
-    """Decorator: give `function` a reverse-mode rule of its own, to any order, and under every other transform.
+    """Decorator: write the reverse-mode rule of `function` yourself. It holds to any order and under every other transform.
 
         @fd.custom_vjp
         def clipped(x): return x
         clipped.defvjp(lambda x: (x, None), lambda residuals, t: (fd.numpy.clip(t, -1, 1),))
 
-    `forward(*args) -> (output, residuals)`; `backward(residuals, cotangent) -> a tuple, one entry an argument` (None for
-    an argument without gradient). Forward mode follows from `backward`, which must be linear in the cotangent. Cotangents
-    of complex numbers are those that `vjp` takes and gives.
-    Arguments in `nondiff_argnums` have no derivative: `backward(*nondiff, residuals, cotangent)` gets them first, and
-    gives gradients of the others.
+    `forward(*args) -> (output, residuals)`; `backward(residuals, cotangent) -> a tuple, one entry per argument` (None for
+    an argument without a gradient). Forward mode follows from `backward`, which must be linear in the cotangent. Cotangents
+    of complex numbers follow the convention of `vjp`.
+    Arguments in `nondiff_argnums` have no derivative: `backward(*nondiff, residuals, cotangent)` takes them first and
+    returns gradients of the other arguments.
     """
 
     forward: Callable[..., Any] | None = None
@@ -204,7 +204,7 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
 
 
 class _Pulled(Region):
-    """A function with a reverse rule: `forward(*leaves) -> (results, residuals)` and `backward(residuals, cotangents) -> gradients`."""
+    """A function with a reverse rule: `forward(*leaves) -> (results, residuals)`, `backward(residuals, cotangents) -> gradients`."""
 
     composed = True
 
@@ -215,7 +215,7 @@ class _Pulled(Region):
         return self.function(*leaves)
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        # The rule's own forward run is differentiable at the levels below: it runs there as it stands.
+        # The rule's own forward run is differentiable at the levels below, so it runs there unchanged.
         outputs, residuals = self.forward(*leaves)
         return outputs, residuals
 
@@ -231,7 +231,7 @@ class _Pulled(Region):
             gradients = self.backward(residuals, cotangents)
             return tuple(zeros_like(leaves[i]) if gradients[i] is None else gradients[i] for i in active)
 
-        # The tangent map is the transpose of the linear map `pulled`, which its own pullback computes.
+        # The tangent map is the transpose of the linear map `pulled`. The pullback of `pulled` computes it.
         _, transpose = pulled_back(f"the rule of {self.name}", pulled, [zeros_like(y) for y in outputs])
         moved = transpose(tuple(tangents[i] for i in active))
         transpose.release()
@@ -247,7 +247,7 @@ class _Pulled(Region):
 
 
 class custom_jvp(_Rule):  # noqa: N801, a decorator
-    """Decorator: give `function` a forward-mode rule of its own, to any order, and under every other transform.
+    """Decorator: write the forward-mode rule of `function` yourself. It holds to any order and under every other transform.
 
         @fd.custom_jvp
         def log1pexp(x): return fd.numpy.log(1 + fd.numpy.exp(x))
@@ -256,15 +256,15 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
             (x,), (t,) = primals, tangents
             return log1pexp(x), t / (1 + fd.numpy.exp(-x))
 
-    `rule(primals, tangents) -> (output, its tangent)`, linear in the tangents, which are zeros for what does not move and None
-    for integers; reverse mode is its transpose. Arguments in `nondiff_argnums` have no derivative, and are the first ones of
-    the rule: `rule(*nondiff, primals, tangents)`.
+    `rule(primals, tangents) -> (output, its tangent)` must be linear in the tangents. They are zeros for primals that do not move
+    and None for integers. Reverse mode is the transpose of the rule. Arguments in `nondiff_argnums` have no derivative, and the
+    rule takes them first: `rule(*nondiff, primals, tangents)`.
     """
 
     rule: Callable[..., Any] | None = None
 
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Set the rule, and give it back."""
+        """Set the rule and return it."""
         self.rule = rule
         return rule
 
@@ -287,7 +287,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
         return _Pushed(self.name, flat_function, flat_rule, tuple(call.is_active))
 
     def _moved(self, output: Any, tangent: Any) -> tuple[Any, ...]:
-        """The tangents of the leaves of the output, zeros for what stays; None where there is no derivative."""
+        """The tangents of the output's leaves: zeros for leaves that do not move, None for leaves without a derivative."""
         given, treedef = trees.flatten(tangent, none_is_leaf=True)
         if treedef != trees.flatten(output, none_is_leaf=True)[1] and tangent is not None:
             error = trees.structure_error(output, tangent, "output", "tangent")
@@ -303,13 +303,13 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
             t = zeros_like(y) if t is None else as_array(t)
             if t.shape != shape_of(y):
                 where = f" at {path!r}" if path else ""
-                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output {describe(y)}.")
+                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output is {describe(y)}.")
             moved.append(t)
         return tuple(moved)
 
 
 class _Pushed(Region):
-    """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`; `is_active` says which leaves may have one."""
+    """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`. `is_active`: which leaves may have one."""
 
     composed = True
 
@@ -333,7 +333,7 @@ class _Pushed(Region):
             outputs, moved = self.rule(tuple(leaves), tuple(tangents))
             return [t for t in moved if t is not None], outputs
 
-        # The rule is linear in the tangents: at zero, its pullback is its transpose.
+        # The rule is linear in the tangents, so its pullback at zero is its transpose.
         at = [zeros_like(leaves[i]) for i in active]
         _, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
         return outputs, (pullback, active, [trees.is_differentiable(y) for y in outputs])

@@ -1,4 +1,4 @@
-"""Whole derivatives for users: jacobian and hessian, products with a Hessian, and gradients entry by entry."""
+"""Whole derivatives for users: Jacobians, Hessians, Hessian-vector products, and derivatives entry by entry."""
 
 import functools
 import itertools
@@ -20,7 +20,7 @@ Argnums = int | Sequence[int]
 
 
 class _Inputs:
-    """The leaves of some arguments that a function is differentiated by, and the way back to trees."""
+    """The leaves of the arguments that a function is differentiated with respect to, and the way back to trees."""
 
     def __init__(self, name: str, args: tuple[Any, ...], argnums: Argnums) -> None:
         self.name, self.args = name, args
@@ -35,11 +35,11 @@ class _Inputs:
             named = ", ".join(f"{path}: {describe(leaf)}" if path else describe(leaf) for path, leaf in found)
             raise DTypeError(
                 f"{name}: argument {argnums} has nothing to differentiate ({named or 'no leaf'}); a derivative needs "
-                "floating numbers. Say x.astype(float), or 2.0 in place of 2."
+                "floating numbers. Use x.astype(float), or 2.0 instead of 2."
             )
 
     def call(self, function: Callable[..., Any], leaves: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The function at other leaves."""
+        """The function at other values of the leaves."""
         full = list(self.all)
         for place, leaf in zip(self.places, leaves, strict=True):
             full[place] = leaf
@@ -49,7 +49,7 @@ class _Inputs:
         return function(*args, **kwargs)
 
     def tree(self, blocks: Sequence[Any]) -> Any:
-        """The tree of the chosen arguments with a block for each leaf, None for what has no derivative."""
+        """The tree of the chosen arguments with one block for each leaf, and None for leaves without a derivative."""
         full: list[Any] = [None] * len(self.all)
         for place, block in zip(self.places, blocks, strict=True):
             full[place] = block
@@ -62,11 +62,11 @@ def _size(leaf: Any) -> int:
 
 
 def _basis(leaves: Sequence[Any]) -> list[Any]:
-    """For each leaf an array (entries of all leaves, *shape): the unit vectors of the space that the leaves span together."""
+    """The unit vectors of the space of all leaves: for each leaf an array (entries of all leaves, *shape)."""
     total, start, basis = sum(map(_size, leaves)), 0, []
     for leaf in leaves:
         n, plain = _size(leaf), unwrap(leaf)
-        # Row by row whatever the leaf's order, or `reshape` below would copy.
+        # In C order whatever the leaf's order, because `reshape` would copy otherwise.
         rows = np.zeros_like(with_shape(plain), order="C", shape=(total, *shape_of(leaf)))
         rows.reshape(-1)[start * n : (start + n) * n : n + 1] = 1
         basis.append(rows)
@@ -75,18 +75,18 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
 
 
 def _spans(leaves: Sequence[Any]) -> list[slice]:
-    """Where the entries of each leaf stand among those of all."""
+    """The positions of each leaf's entries among the entries of all leaves."""
     ends = np.cumsum([0, *map(_size, leaves)])
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
 def _outputs(name: str, output: Any) -> list[Any]:
-    """The leaves of what a function returned, all of which must have a derivative."""
+    """The leaves of a function's result, which must all have a derivative."""
     for path, leaf in trees.flatten_with_path(output):
         if not trees.is_differentiable(leaf):
             raise DTypeError(
                 f"{name}: the output{f' at {path!r}' if path else ''} is {describe(leaf)} and has no derivative. Return floating arrays, "
-                "and what else there is by has_aux=True."
+                "and return everything else through has_aux=True."
             )
     return trees.leaves(output)
 
@@ -95,8 +95,8 @@ def _refuse_complex(name: str, what: str, leaves: Sequence[Any], instead: str) -
     for leaf in leaves:
         if is_complex(leaf):
             raise DTypeError(
-                f"{name}: {what} is {describe(leaf)}, and has one complex derivative only where the function is holomorphic. "
-                f"Say holomorphic=True if it is{instead}."
+                f"{name}: {what} is {describe(leaf)}, which has a single complex derivative only if the function is holomorphic. "
+                f"Pass holomorphic=True if it is{instead}."
             )
 
 
@@ -131,11 +131,11 @@ def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomor
         return gradients
 
     basis = _basis(leaves)
-    if sum(map(_size, leaves)) == 1:  # a scalar: no batch of one
+    if sum(map(_size, leaves)) == 1:  # a scalar needs no batch
         rows = tuple(g.reshape((1, *g.shape)) for g in row(*[t.reshape(t.shape[1:]) for t in basis]))
     else:
         rows = mapped(inputs.name, row, basis, {})
-    if holomorphic:  # a pullback is the conjugate transpose
+    if holomorphic:  # because a pullback is the conjugate transpose
         rows = conjugated(rows)
     blocks = [
         inputs.tree([g[span].reshape(shape_of(y) + shape_of(x)) for g, x in zip(rows, inputs.leaves, strict=True)])
@@ -150,7 +150,7 @@ def _as(block: Any, x: Any) -> Any:
 
 
 def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
-    """The Jacobian by forward mode, one run of a batch of as many tangents as there are inputs. See `jacobian`."""
+    """The Jacobian by forward mode: one run with a batch of tangents, one for each input entry. See `jacobian`."""
     return _by_columns("jacfwd", function, argnums, has_aux, holomorphic)
 
 
@@ -160,7 +160,7 @@ def _by_columns(transform: str, function: Callable[..., Any], argnums: Argnums, 
         inputs = _Inputs(name_of(transform, function), args, argnums)
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
-        # Aux, which may be anything, does not go through the batch: it takes a run of its own.
+        # Aux may be anything and cannot go through the batch, so it gets its own run.
         J = _in_columns(inputs, lambda *args, **kwargs: split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic)
         return J, function(*args, **kwargs)[1]
 
@@ -168,16 +168,16 @@ def _by_columns(transform: str, function: Callable[..., Any], argnums: Argnums, 
 
 
 def jacrev(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
-    """The Jacobian by reverse mode, one walk back of a batch of as many cotangents as there are outputs. See `jacobian`."""
+    """The Jacobian by reverse mode: one walk back with a batch of cotangents, one for each output entry. See `jacobian`."""
     return _by_rows("jacrev", function, argnums, has_aux, holomorphic)
 
 
 def jacobian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
-    """The function that returns all partial derivatives: the tree of the outputs, in each leaf the tree of the arguments `argnums`.
+    """All partial derivatives: a tree like the outputs, with a tree like the arguments `argnums` in place of each leaf.
 
-    A block has the shape `output.shape + input.shape` and the dtype of the input; None stands for integers, booleans and `Frozen`
-    subtrees. Forward mode if there are no more inputs than outputs, else reverse mode; either in one batch. With `has_aux`,
-    `(jacobian, aux)`. Complex functions need `holomorphic=True`, but for those with real inputs or real outputs alone.
+    A block has the shape `output.shape + input.shape` and the dtype of the input. Integers, booleans and `Frozen` subtrees get None.
+    Forward mode is used if there are no more inputs than outputs, reverse mode otherwise, each in one batch. With `has_aux` you get
+    `(jacobian, aux)`. Complex functions need `holomorphic=True`, unless all inputs or all outputs are real.
 
     Raises DTypeError for arguments or outputs without floating numbers.
     """
@@ -187,7 +187,7 @@ def jacobian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: boo
 def _by_rows(
     transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, by_shape: bool = False
 ) -> Callable[..., Any]:
-    """The Jacobian by rows; with `by_shape` by columns where these are fewer."""
+    """The Jacobian by rows. With `by_shape`, by columns if there are fewer columns."""
 
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
@@ -217,22 +217,22 @@ def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphi
 
 
 def hessian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
-    """The function that returns all second derivatives: forward mode over reverse mode, one batch of as many tangents as inputs.
+    """All second derivatives, by forward mode over reverse mode: one batch of tangents, one for each input entry.
 
-    The tree of the outputs, in each leaf the tree of the arguments, in each leaf of that the tree of the arguments again, with blocks
-    `output.shape + input.shape + input.shape`: for a function of an array (n,) to a number, an array (n, n). See `jacobian`.
+    The result is a tree like the outputs, with a tree like the arguments in each leaf, and again in each leaf of that. A block has the
+    shape `output.shape + input.shape + input.shape`: for a function from an array (n,) to a number, (n, n). See `jacobian`.
     """
     first = _by_rows("hessian", function, argnums, has_aux, holomorphic)
     return _by_columns("hessian", first, argnums, has_aux, holomorphic)
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
-    """The Hessian of a scalar function at `primals` times `tangents`: a tuple, one entry a primal; with `has_aux`, `(product, aux)`.
+    """The Hessian of a scalar function at `primals` times `tangents`: a tuple, one entry per primal. `has_aux`: `(product, aux)`.
 
-    A tangent is a tree like its primal, or None for a primal that is held fixed, whose entry is None then. Costs a few gradients, and
-    never forms the Hessian: forward mode over reverse mode. Source: Pearlmutter, Neural Computation 6 (1994) 147.
+    A tangent is a tree like its primal, or None for a primal that is held fixed, whose entry is then None. The cost is a few
+    gradients, and the Hessian is never formed: forward mode over reverse mode. Source: Pearlmutter, Neural Computation 6 (1994) 147.
 
-    Raises StructureError or ShapeError, naming the path, where tangents are not like primals.
+    Raises StructureError or ShapeError, naming the path, if a tangent does not match its primal.
     """
     name = name_of("hvp", function)
     primals, tangents = as_arguments(name, "primals", primals), as_arguments(name, "tangents", tangents)
@@ -254,12 +254,12 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[int]:
-    """Which primals move; StructureError or ShapeError, naming the path, where a tangent is not like its primal."""
+    """The positions of the primals that move. Raises StructureError or ShapeError, naming the path, for a tangent unlike its primal."""
     if len(primals) != len(tangents):
-        raise StructureError(f"{name}: {len(primals)} primals, but {len(tangents)} tangents; None stands for a primal that is held fixed.")
+        raise StructureError(f"{name}: {len(primals)} primals, but {len(tangents)} tangents. Pass None for a primal that is held fixed.")
     active = [i for i, t in enumerate(tangents) if t is not None]
     if not active:
-        raise StructureError(f"{name}: all tangents are None, so that nothing moves; give a tree like the primal for one at least.")
+        raise StructureError(f"{name}: all tangents are None, so nothing moves. Pass a tree like the primal for at least one.")
     for i in active:
         leaves, treedef = trees.flatten_trainable(primals[i])
         directions, other = trees.flatten_trainable(tangents[i])
@@ -270,16 +270,16 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
         for (path, x), t in zip(paths, directions, strict=True):
             if t is not None and trees.is_differentiable(x) and shape_of(t) != shape_of(x):
                 where = f"{i}/{path}" if path else str(i)
-                raise ShapeError(f"{name}: tangent {where} is {describe(t)}, its primal {describe(x)}; shapes must agree.")
+                raise ShapeError(f"{name}: tangent {where} is {describe(t)}, but its primal is {describe(x)}; the shapes must be equal.")
         if not any(map(trees.is_differentiable, leaves)):
-            raise DTypeError(f"{name}: primal {i} has no floating numbers that could move; give None for its tangent.")
+            raise DTypeError(f"{name}: primal {i} has no floating numbers that could move; pass None for its tangent.")
     return active
 
 
 def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False) -> Callable[..., Any]:
-    """The derivative of a function that works entry by entry, x (...) -> y (...): the array of dy/dx, as `function` is of y.
+    """The derivative of a function that works entry by entry, x (...) -> y (...): the array of all dy/dx.
 
-    Where an entry of the input meets several of the output, by broadcasting or otherwise, their derivatives are added up.
+    If an entry of the input affects several entries of the output, for example by broadcasting, you get the sum of their derivatives.
     """
 
     @functools.wraps(function)

@@ -15,8 +15,8 @@ from .reverse import as_arguments, as_dtype, name_of, split_aux
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
     """`(function(*primals), its derivative in the direction of tangents)`; with `has_aux`, aux is third.
 
-    `tangents` has the structure, shapes and dtypes of `primals`; None (or anything) stands where a primal is no floating
-    array. Raises StructureError or ShapeError naming the path where they differ.
+    `tangents` has the structure, shapes and dtypes of `primals`. For a primal that is not a floating array, the tangent is
+    None (or anything). Raises StructureError or ShapeError, naming the path, if a tangent does not match.
     """
     return pushed_forward(name_of("jvp", function), function, primals, tangents, has_aux=has_aux)
 
@@ -24,7 +24,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 def pushed_forward(
     name: str, function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False
 ) -> Any:
-    """`jvp` by the name of what a user called."""
+    """`jvp`; messages use the name of the transform that the user called."""
     level = Forward(name)
     primals, tangents = as_arguments(level.name, "primals", primals), as_arguments(level.name, "tangents", tangents)
     leaves, treedef = trees.flatten_trainable(primals)
@@ -36,7 +36,7 @@ def pushed_forward(
         if t is not None and trees.is_differentiable(leaf):
             if shape_of(leaf) != shape_of(t):
                 path = trees.flatten_with_path(primals, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
-                raise ShapeError(f"{level.name}: the tangent of primal {path} is {describe(t)}, its primal {describe(leaf)}.")
+                raise ShapeError(f"{level.name}: the tangent of primal {path} is {describe(t)}, but the primal is {describe(leaf)}.")
             traced[i] = ForwardTracer(level, leaf, as_dtype(t, own_dtype(leaf)))
     try:
         result = function(*trees.unflatten(treedef, traced))

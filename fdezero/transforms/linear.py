@@ -1,4 +1,4 @@
-"""Linear maps for users: `linearize`, the derivative at a point, kept; and `linear_transpose`."""
+"""Linear maps for users: `linearize` keeps the derivative at a point, `linear_transpose` transposes a linear function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +16,13 @@ from .reverse import name_of, pulled_back
 
 
 def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """`(function(*primals), pushforward)`, where `pushforward(*tangents)` is the derivative along the tangents, trees like the primals.
+    """`(function(*primals), pushforward)`: `pushforward(*tangents)` is the derivative along the tangents, which are like the primals.
 
-    The function runs once; what its derivative needs is kept, and is read-only while the pushforward lives, which may be called any
-    number of times. It is the pullback transposed: so the function must have a reverse mode. None stands for a primal held fixed.
+    The function runs once, and you may call the pushforward any number of times. While it lives, the arrays that it keeps are
+    read-only. It is computed by transposing the pullback, so the function must have a reverse mode. A tangent None holds its primal
+    fixed.
 
-    Raises StructureError or ShapeError, naming the path, where tangents are not like primals.
+    Raises StructureError or ShapeError, naming the path, if a tangent does not match its primal.
     """
     name = name_of("linearize", function)
     output, pullback = pulled_back(name, function, primals)
@@ -55,10 +56,10 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
 def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
     """The transpose of a linear function: `transpose(cotangents)` is a tuple, one tree for each of `examples`.
 
-    Of the examples, trees of arrays or of anything with a shape and a dtype, nothing else is looked at: the function runs on zeros.
-    For complex arrays it is the conjugate transpose, as of `vjp`.
+    The examples are trees of arrays, or of anything with a shape and a dtype. Only these are used: the function runs on zeros.
+    For complex arrays you get the conjugate transpose, as with `vjp`.
 
-    Raises StructureError, naming the operation, where the function is not linear.
+    Raises StructureError, naming the operation, if the function is not linear.
     """
     name = name_of("linear_transpose", function)
 
@@ -75,14 +76,14 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
         if np.any(unwrap(y) != 0):
             where = f" at {path!r}" if path else ""
             raise StructureError(
-                f"{name}: the function is not linear: of zeros it makes {unwrap(y)!r}{where}. Take away what it adds, f(x) - f(0)."
+                f"{name}: the function is not linear: at zero it returns {unwrap(y)!r}{where}. Subtract the constant part, f(x) - f(0)."
             )
     pulled: Callable[..., Any] = pullback
     return pulled
 
 
 def levels(tree: Any) -> set[Any]:
-    """The levels that trace the leaves of a tree."""
+    """The levels that trace leaves of the tree."""
     return {leaf.level for leaf in trees.leaves(tree) if isinstance(leaf, Tracer)}
 
 
@@ -92,14 +93,14 @@ def _zeros(example: Any) -> Any:
 
 
 def _refuse_nonlinear(name: str, nodes: list[Node]) -> None:
-    """StructureError for the operation on the way to these nodes that is not linear in what is traced."""
+    """Raise StructureError for the first operation on the way to these nodes that is not linear in its traced arguments."""
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
         if node.primitive is not None and not _is_linear(node):
             raise StructureError(
                 f"{name}: the function is not linear: it computes {node.primitive.name} of values that depend on its argument. For the "
-                "transpose of a derivative, take fd.vjp."
+                "transpose of a derivative, use fd.vjp."
             )
         new = {parent for parent in node.parents if parent is not None} - seen
         seen |= new
@@ -107,13 +108,13 @@ def _refuse_nonlinear(name: str, nodes: list[Node]) -> None:
 
 
 def _is_linear(node: Node) -> bool:
-    """Whether an operation is linear in the arguments that are traced; of a region it cannot be told."""
+    """Whether an operation is linear in its traced arguments. For a region there is no way to tell."""
     active = [i for i, parent in enumerate(node.parents) if parent is not None]
     match node.primitive:
         case Multilinear():
             return len(active) == 1
         case Elementwise(partials=partials):
-            # Linear if no partial derivative looks at the result, or at what is traced.
+            # It is linear if no partial derivative uses the result or a traced argument.
             looks = {0, *[i + 1 for i in active]}
             return all(looks.isdisjoint(partial.takes) for i in active if (partial := partials[i]) is not None)
         case Reduction():

@@ -21,33 +21,33 @@ T = TypeVar("T")
 
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
-    """What a transform of a function is called in messages: `grad(loss_fn)`."""
+    """The name of a transformed function in messages, such as `grad(loss_fn)`."""
     if not callable(function):
-        raise TypeError(f"{transform} takes a function, got {describe(function)}: say {transform}(f), not {transform}(f(x)).")
+        raise TypeError(f"{transform} takes a function, got {describe(function)}. Write {transform}(f), not {transform}(f(x)).")
     return f"{transform}({called(function)})"
 
 
 def numbers_of(name: str, argnums: int | Sequence[int], args: tuple[Any, ...]) -> tuple[int, ...]:
-    """The positions that `argnums` names; TypeError where there is no such argument."""
+    """The positions that `argnums` names. Raises TypeError if there is no such argument."""
     numbers: Any = argnums if isinstance(argnums, Sequence) else (argnums,)
     if any(not isinstance(n, int | np.integer) or not -len(args) <= n < len(args) for n in numbers):
         count = f"{len(args)} positional argument{'s were' if len(args) != 1 else ' was'} given"
         raise TypeError(
-            f"{name}: argnums={argnums!r}, but {count}. It counts positions from 0: pass by position what is to be "
-            "differentiated, and the rest as you like."
+            f"{name}: argnums={argnums!r}, but {count}. Positions count from 0. Pass the arguments to differentiate "
+            "by position."
         )
     return tuple(numbers)
 
 
 def as_arguments(name: str, what: str, given: Any) -> tuple[Any, ...]:
-    """`given` as a tuple; TypeError for a lone array, which would be taken apart into its rows."""
+    """`given` as a tuple. Raises TypeError for a bare array, which would be split into its rows."""
     if not isinstance(given, tuple | list):
-        raise TypeError(f"{name}: {what} are a tuple of one entry for each argument, got {describe(given)}: say (x,) in place of x.")
+        raise TypeError(f"{name}: {what} are a tuple with one entry for each argument, got {describe(given)}. Write (x,) instead of x.")
     return tuple(given)
 
 
 class _Trace:
-    """The inputs of a function under a tape: some leaves of its arguments, and the way back to a tree."""
+    """The inputs of a function under a tape: the leaves that are differentiated, and the way back to a tree."""
 
     def __init__(self, name: str, arguments: Any) -> None:
         self.tape = Tape(name)
@@ -63,7 +63,7 @@ class _Trace:
         return trees.unflatten(self.treedef, traced)
 
     def gradients(self, *, conjugate: bool = True) -> Any:
-        """The cotangents that a walk back left in the inputs, conjugated; zeros where none arrived; None for what has no gradient."""
+        """The gradients of the inputs: their cotangents, conjugated; zeros if none arrived; None for leaves without a gradient."""
         gradients: list[Any] = []
         for leaf, node in zip(self.leaves, self.nodes, strict=True):
             t = None
@@ -101,12 +101,12 @@ def value_and_grad(
 
     The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
     structure, shapes and dtypes of the argument, with None for integers, booleans and `Frozen` subtrees. For a complex
-    argument z = x + iy it is df/dx + i df/dy, so that z - lr * gradient descends (PyTorch's convention; JAX gives the conjugate).
+    argument z = x + iy it is df/dx + i df/dy, so z - lr * gradient descends (PyTorch's convention; JAX returns the conjugate).
     With `holomorphic` the value is complex, and the gradient is the complex derivative df/dz.
 
     Raises:
         DTypeError: an argument without floating leaves, or a complex value without `holomorphic`.
-        ShapeError: the value is no scalar.
+        ShapeError: the value is not a scalar.
     """
     return with_gradient("value_and_grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
@@ -114,7 +114,7 @@ def value_and_grad(
 def with_gradient(
     transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
-    """`value_and_grad` by the name of the transform that a user called."""
+    """`value_and_grad`; messages use the name of the transform that the user called."""
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
@@ -152,12 +152,12 @@ def with_gradient(
 
 
 def counted(value: Any) -> str:
-    """`value` in words: how many entries, where it is a tuple."""
+    """`value` in words. For a tuple, the number of its entries."""
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else describe(value)
 
 
 def split_aux(name: str, result: Any) -> tuple[Any, Any]:
-    """What a function with has_aux=True returned, in two. Raises StructureError."""
+    """The two parts of the result of a function with has_aux=True. Raises StructureError."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise StructureError(f"{name} with has_aux=True: the function must return (value, aux), got {counted(result)}.")
     return result
@@ -166,7 +166,7 @@ def split_aux(name: str, result: Any) -> tuple[Any, Any]:
 def _check_scalar(name: str, value: Any, holomorphic: bool) -> None:
     shape = getattr(value, "shape", () if isinstance(value, int | float | complex) else None)
     if shape is None:
-        raise StructureError(f"{name}: the function must return a number, got {describe(value)}; extras go by has_aux=True.")
+        raise StructureError(f"{name}: the function must return a number, got {describe(value)}. Return extras through has_aux=True.")
     if shape != ():
         raise ShapeError(
             f"{name}: the function must return a scalar, got {describe(value)}. Reduce it (fd.numpy.mean, fd.numpy.sum), "
@@ -176,10 +176,10 @@ def _check_scalar(name: str, value: Any, holomorphic: bool) -> None:
         raise DTypeError(f"{name}: the function must return a floating scalar, got {describe(value)}.")
     if holomorphic is not is_complex(value):
         raise DTypeError(
-            f"{name}: holomorphic=True is for complex values, got {describe(value)}; leave it out."
+            f"{name}: holomorphic=True is for complex values, got {describe(value)}. Leave holomorphic out."
             if holomorphic
-            else f"{name}: the function must return a real number, got {describe(value)}. Take fd.numpy.real or fd.numpy.abs of it, or "
-            "say holomorphic=True for the complex derivative of a holomorphic function."
+            else f"{name}: the function must return a real number, got {describe(value)}. Use fd.numpy.real or fd.numpy.abs, or pass "
+            "holomorphic=True for the complex derivative of a holomorphic function."
         )
 
 
@@ -208,7 +208,7 @@ def grad(
 def gradient_alone(
     transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
-    """`grad` by the name of the transform that a user called."""
+    """`grad`; messages use the name of the transform that the user called."""
     both = with_gradient(transform, function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
@@ -222,15 +222,15 @@ def gradient_alone(
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """`(function(*primals), pullback)`, where `pullback(cotangents)` is a tuple of gradients, one for each primal.
 
-    `cotangents` has the structure and shapes of the output. The pullback may be called any number of times; while it
-    lives, the arrays it needs are read-only. With `has_aux`, `(output, pullback, aux)`. For complex numbers it is the adjoint
-    of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
+    `cotangents` has the structure and shapes of the output. You may call the pullback any number of times. While it
+    lives, the arrays that it keeps are read-only. With `has_aux` you get `(output, pullback, aux)`. For complex numbers it is the
+    adjoint of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
     return pulled_back(name_of("vjp", function), function, primals, has_aux=has_aux)
 
 
 def pulled_back(name: str, function: Callable[..., Any], primals: Sequence[Any], *, has_aux: bool = False) -> Any:
-    """`vjp` by the name of what a user called."""
+    """`vjp`; messages use the name of the transform that the user called."""
     trace = _Trace(name, tuple(primals))
     tape = trace.tape
     try:
@@ -247,7 +247,7 @@ def pulled_back(name: str, function: Callable[..., Any], primals: Sequence[Any],
 
 
 class Pullback:
-    """The gradients of the primals of a function, from the cotangents of its output: `pullback(cotangents)`."""
+    """The gradients of a function's primals from the cotangents of its output: `pullback(cotangents)`."""
 
     def __init__(self, trace: _Trace, output: Any) -> None:
         leaves, self.treedef = trees.flatten(output)
@@ -258,11 +258,11 @@ class Pullback:
         return self._pulled(conjugated(cotangents), conjugate=True)
 
     def transposed(self, cotangents: Any) -> tuple[Any, ...]:
-        """The same without conjugates, as a rule on a tape needs it."""
+        """The gradients without conjugation, as rules on a tape need them."""
         return self._pulled(cotangents, conjugate=False)
 
     def release(self) -> None:
-        """For a caller that is done with it: the arrays it needs are writable again now, and not when it is collected."""
+        """Make the kept arrays writable now, instead of when the pullback is collected. No call may follow."""
         self.trace.tape.guard.release()
 
     def _pulled(self, cotangents: Any, *, conjugate: bool) -> tuple[Any, ...]:
@@ -274,7 +274,7 @@ class Pullback:
         for (path, t), value in zip(trees.flatten_with_path(cotangents), self.values, strict=True):
             if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
                 at = f" at {path!r}" if path else ""
-                raise ShapeError(f"{tape.name}: the cotangent{at} is {describe(t)}, the output {describe(value)}; shapes must agree.")
+                raise ShapeError(f"{tape.name}: the cotangent{at} is {describe(t)}, but the output is {describe(value)}.")
         for node, t in zip(self.nodes, given, strict=True):
             if node is not None:
                 tape.seed(node, as_dtype(t, node.dtype))
@@ -284,7 +284,7 @@ class Pullback:
 
 
 def conjugated(tree: Any) -> Any:
-    """`tree` with the complex conjugates of its complex leaves: from cotangents of a tape to those of users, and back."""
+    """`tree` with its complex leaves conjugated: this turns cotangents of a tape into those of users, and back."""
     leaves, treedef = trees.flatten(tree)
     if not any(map(is_complex, leaves)):
         return tree
@@ -292,10 +292,10 @@ def conjugated(tree: Any) -> Any:
 
 
 def as_dtype(t: Any, dtype: Any) -> Any:
-    """A tangent or cotangent in the dtype of its primal; a number as NumPy's scalar, which goes with arrays of every device."""
+    """A tangent or cotangent in the dtype of its primal. A number becomes NumPy's scalar, which works with arrays of every device."""
     return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 
 def stop_gradient(tree: Any) -> Any:
-    """`tree` as constants: the same values, without derivative."""
+    """`tree` as constants: the same values, without a derivative."""
     return trees.map(lambda leaf: stop_gradient_op(leaf) if isinstance(leaf, Tracer) else leaf, tree)

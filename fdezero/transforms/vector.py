@@ -1,4 +1,4 @@
-"""`ravel`: a tree as one vector, and back, for methods that know vectors only."""
+"""`ravel`: a tree as one vector and back, for methods that work on vectors."""
 
 import math
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from ..values import dtype_of, shape_of
 
 
 def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """`(vector, unravel)`: the floating leaves of a tree one behind the other, (n,), and the way back, `unravel(vector)` -> tree.
+    """`(vector, unravel)`: the floating leaves of a tree one after the other, (n,), and the way back, `unravel(vector)` -> tree.
 
-    The leaves' dtypes are promoted to one, and each leaf gets its own back; a Python float comes back as a float64 scalar. What `grad`
-    passes over (integers, booleans, None, `Frozen`) is not in the vector, and comes back as it was.
+    The vector has the leaves' common dtype, and `unravel` restores the dtype of each leaf; a Python float returns as a float64 scalar.
+    Leaves that `grad` skips (integers, booleans, None, `Frozen`) are not in the vector and return unchanged.
 
-    Raises ShapeError or DTypeError where `unravel` is given another length or dtype.
+    Raises ShapeError or DTypeError if `unravel` gets another length or dtype.
     """
     leaves, treedef = trees.flatten_trainable(tree)
     places = [i for i, leaf in enumerate(leaves) if trees.is_differentiable(leaf)]
@@ -34,11 +34,11 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     vector = concatenate([reshape(x, (math.prod(x.shape),)) for x in arrays]) if arrays else np.zeros(0)
 
     def unravel(vector: Any) -> Any:
-        """The tree of a vector."""
+        """The tree that a vector stands for."""
         if getattr(vector, "shape", None) != (size,):
-            raise ShapeError(f"unravel expects {dtype}[{size}], got {describe(vector)}: a tree like this has {size} floating entries.")
+            raise ShapeError(f"unravel expects {dtype}[{size}], got {describe(vector)}: the tree has {size} floating entries.")
         if vector.dtype != dtype:
-            raise DTypeError(f"unravel expects {dtype}[{size}], got {describe(vector)}. Say vector.astype({str(dtype)!r}).")
+            raise DTypeError(f"unravel expects {dtype}[{size}], got {describe(vector)}. Use vector.astype({str(dtype)!r}).")
         full, start = list(leaves), 0
         for i, shape, own in zip(places, shapes, dtypes, strict=True):
             part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]

@@ -18,13 +18,13 @@ X = np.ones(3)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "jit": (lambda: fd.jit, AttributeError, "has no attribute 'jit': use fd.compile"),  # type: ignore[attr-defined]
     "no such name": (lambda: fd.nothing, AttributeError, "has no attribute 'nothing'$"),  # type: ignore[attr-defined]
-    "argnums by name": (lambda: fd.grad(np.sum, argnums="x")(X), TypeError, r"argnums='x', but 1 positional argument was given\. It counts"),
+    "argnums by name": (lambda: fd.grad(np.sum, argnums="x")(X), TypeError, r"argnums='x', but 1 positional argument was given\. Positions count"),
     "argnums too large": (lambda: fd.hessian(np.sum, argnums=(0, 3))(X), TypeError, r"argnums=\(0, 3\), but 1 positional"),
-    "called too early": (lambda: fd.vmap(np.sin(X))(X), TypeError, r"vmap takes a function, got float64\[3\]: say vmap\(f\)"),
+    "called too early": (lambda: fd.vmap(np.sin(X))(X), TypeError, r"vmap takes a function, got float64\[3\]. Write vmap\(f\)"),
     "text": (lambda: fd.grad(np.sum)("x"), TypeError, "got str.*Give a float, an array"),
     "an int": (lambda: fd.grad(np.sum)(3), TypeError, r"Say 3\.0"),
     "three results": (lambda: fd.grad(lambda x: (x, 1, 2), has_aux=True)(1.0), StructureError, r"\(value, aux\), got a tuple of 3"),
-    "jvp": (lambda: fd.jvp(np.sin, X, X), TypeError, r"primals are a tuple.*say \(x,\) in place of x"),
+    "jvp": (lambda: fd.jvp(np.sin, X, X), TypeError, r"primals are a tuple.*Write \(x,\) instead of x"),
     "hvp": (lambda: fd.hvp(np.sum, (X,), X), TypeError, "tangents are a tuple"),
     "check_grads": (lambda: check_grads(np.sin, X), TypeError, "arguments are a tuple"),
     "modes": (lambda: check_grads(np.sin, (X,), modes="forward"), RangeError, "got 'forward'"),
@@ -38,8 +38,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "at": (lambda: fd.at(X).__setitem__(0, 1.0), ImmutableError, r"fd\.at\(x\)\[index\]\.set\(y\)"),
     "concatenate": (lambda: fnp.concatenate([X, np.ones((2, 3))]), ShapeError, r"all axes but axis 0 must agree, got float64\[3\], float64\[2,3\]"),
     "a vector in a product": (lambda: fnp.matmul(np.ones((3, 4)), X), ShapeError, r"\(3, 4\) and \(3,\).*the only axis of the second \(3\)"),
-    "while_loop": (lambda: fd.while_loop(lambda x: x > 0, lambda x: x - 1, X), ShapeError, r"the condition is a scalar.*\.any\(\)"),
-    "backward rule": (lambda: fd.grad(ruled(lambda r, t: (t,)))(1.0, 2.0), StructureError, "a tuple of 2 gradients, one an argument, got a tuple of 1"),
+    "while_loop": (lambda: fd.while_loop(lambda x: x > 0, lambda x: x - 1, X), ShapeError, r"the condition must be a scalar.*\.any\(\)"),
+    "backward rule": (lambda: fd.grad(ruled(lambda r, t: (t,)))(1.0, 2.0), StructureError, "a tuple of 2 gradients, one per argument, got a tuple of 1"),
     "static": (lambda: fd.compile(np.sum, static=(1,)), StaticError, "names of arguments, not their positions; got 1"),  # type: ignore[list-item]
     "sizes": (lambda: nn.Linear(4, 3)(np.ones(4)), StructureError, r"got int 4: nn\.Linear\.init"),
     "activation": (lambda: nn.MLP.init(fd.random.key(0), (4, 3), activation="relu"), StructureError, "got 'relu'"),  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def test_mistakes() -> None:
         fd.odeint(lambda y, t: {"a": y["a"][:1]}, {"a": np.ones(2)}, TS)
     with pytest.raises(ShapeError, match=r"returns float64\[2\], but y0 is float32\[2\]: shapes and dtypes"):
         fd.odeint(lambda y, t: np.ones(2) * y, np.ones(2, np.float32), TS)
-    with pytest.raises(StructureError, match=r"odeint: y0 and what the function returned differ at 'a'"):
+    with pytest.raises(StructureError, match=r"odeint: y0 and the result of the function differ at 'a'"):
         fd.odeint(lambda y, t: y["a"], {"a": np.ones(2)}, TS)
     with pytest.raises(DTypeError, match="no floating numbers"):
         fd.odeint(lambda y, t: y, np.array([1, 2]), TS)

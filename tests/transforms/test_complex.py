@@ -152,7 +152,7 @@ def test_the_pullback_is_the_adjoint_in_the_real_inner_product() -> None:
 
 
 def test_errors_say_what_to_do_with_a_complex_value() -> None:
-    with pytest.raises(DTypeError, match=r"must return a real number, got complex128\[\]. Take fd.numpy.real"):
+    with pytest.raises(DTypeError, match=r"must return a real number, got complex128\[\]. Use fd.numpy.real"):
         fd.grad(np.sum)(Z)
     with pytest.raises(DTypeError, match=r"holomorphic=True is for complex values, got float64\[\]"):
         fd.grad(lambda z: np.sum(np.abs(z)), holomorphic=True)(Z)

@@ -112,7 +112,7 @@ def test_custom_vjp_with_nondiff_argnums() -> None:
     compiled = fd.compile(fd.grad(total("clip")))
     for b in (bound, np.array(0.25), bound):
         assert_trees_equal(compiled(X, b), np.full(3, float(b)))
-    with pytest.raises(TraceError, match=r"scaled: argument 2 has no derivative .* grad\(<lambda>\) differentiates by it.*stop_gradient"):
+    with pytest.raises(TraceError, match=r"scaled: argument 2 is in nondiff_argnums .* grad\(<lambda>\) differentiates with respect to it.*stop_gradient"):
         fd.grad(total("clip"), argnums=1)(X, bound)
     assert_trees_close(fd.grad(lambda x: fnp.sum(f(x, "clip", fd.stop_gradient(fnp.sum(x)))))(X), np.full(3, X.sum()), 1e-15)
     with pytest.raises(StructureError, match=r"nondiff_argnums=\(4,\), but 1 arguments"):
@@ -195,7 +195,7 @@ def test_mistakes_in_rules(doubled: Any) -> None:
         gradient(lambda p, t: {"y": p[0]})
     with pytest.raises(StructureError, match=r"output and tangent differ at 'y'"):
         gradient(lambda p, t: ({"y": p[0]}, {"z": t[0]}))
-    with pytest.raises(ShapeError, match=r"tangent at 'y' is float64\[\], but the output float64\[3\]"):
+    with pytest.raises(ShapeError, match=r"tangent at 'y' is float64\[\], but the output is float64\[3\]"):
         gradient(lambda p, t: ({"y": p[0]}, {"y": t[0].sum()}))
     assert_trees_equal(gradient(lambda p, t: ({"y": p[0]}, None)), np.zeros(3))
 
@@ -206,7 +206,7 @@ def test_mistakes_in_rules(doubled: Any) -> None:
 
     with pytest.raises(StructureError, match=r"argument 0 and its gradient differ at 'a'"):
         backward(lambda t: ({"b": t},))
-    with pytest.raises(ShapeError, match=r"gradient of argument 0/a is float64\[\], the argument float64\[3\]"):
+    with pytest.raises(ShapeError, match=r"argument 0/a is float64\[3\], but its gradient is float64\[\]"):
         backward(lambda t: ({"a": t.sum()},))
     with pytest.raises(StructureError, match="must return a tuple of 1 gradients"):
         backward(lambda t: {"a": t})

@@ -46,7 +46,7 @@ def test_errors_name_the_transformation_that_was_called(name: str) -> None:
 
     text = message(lambda: APPLIED[name](model, np.ones((2, 3))))
     assert f"traced by {name}(model):" in text, text
-    assert f"{name} takes a function, got float64[3]: say {name}(f)" in message(lambda: APPLIED[name](np.ones(3), np.ones(3)))
+    assert f"{name} takes a function, got float64[3]. Write {name}(f)" in message(lambda: APPLIED[name](np.ones(3), np.ones(3)))
 
 
 @pytest.mark.parametrize("name", WITH_AUX)
