@@ -320,7 +320,7 @@ def test_vmap_axes_of_every_kind() -> None:
         fd.vmap(lambda x: x, axis_size=2)(X)
     with pytest.raises(ShapeError, match="Pass in_axes or axis_size"):
         fd.vmap(lambda x: x, in_axes=None)(X)
-    with pytest.raises(ShapeError, match="out_axes is 1 for a result of 1 axes"):
+    with pytest.raises(ShapeError, match="out_axes is 1, but with its batch axis the result has 1 axes"):
         fd.vmap(lambda x: x, out_axes=1)(X)
     with pytest.raises(ShapeError, match="out_axes is None for a result"):
         fd.vmap(lambda x: x, out_axes=None)(X)
