@@ -322,7 +322,7 @@ def test_vmap_axes_of_every_kind() -> None:
         fd.vmap(lambda x: x, in_axes=None)(X)
     with pytest.raises(ShapeError, match="out_axes is 1, but with its batch axis the result has 1 axes"):
         fd.vmap(lambda x: x, out_axes=1)(X)
-    with pytest.raises(ShapeError, match="out_axes is None for a result"):
+    with pytest.raises(ShapeError, match="out_axes is None for the result"):
         fd.vmap(lambda x: x, out_axes=None)(X)
     with pytest.raises(ShapeError, match="names 2 arguments, but 1 were given"):
         fd.vmap(lambda x: x, in_axes=(0, 0))(X)
