@@ -7,6 +7,8 @@ from .. import numpy as fnp
 from .. import special
 from ..ops import elementwise
 
+__all__ = ["gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "softplus", "tanh"]
+
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
@@ -19,23 +21,23 @@ def relu(x: Any) -> Any:
 
 
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
-    """x where it is positive, slope * x elsewhere: x (...) -> (...)."""
+    """x where x is positive, slope * x elsewhere."""
     x = fnp.asarray(x)
     return fnp.where(x > 0, x, slope * x)
 
 
 def tanh(x: Any) -> Any:
-    """The hyperbolic tangent: x (...) -> (...)."""
+    """The hyperbolic tangent."""
     return elementwise.tanh(x)
 
 
 def softplus(x: Any) -> Any:
-    """log(1 + exp(x)), without overflow: x (...) -> (...)."""
+    """log(1 + exp(x)), without overflow."""
     return fnp.logaddexp(x, fnp.zeros_like(x))
 
 
 def gelu(x: Any) -> Any:
-    """x times the normal distribution function, in its approximation by tanh.
+    """x times the normal distribution function, approximated by tanh.
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
     """

@@ -1,5 +1,6 @@
-"""Dropout."""
+"""Dropout, and the check of its rate."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,23 +8,24 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random
 from ..errors import KeyMissingError, RangeError
+from ..messages import describe
+
+__all__ = ["dropout"]
 
 
 def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
-    """Entries of `x` set to 0 with probability `rate`, the others divided by 1 - rate; with train=False, `x` itself.
+    """Set entries of `x` to 0 with probability `rate` and divide the others by 1 - rate; with train=False, return `x` itself.
 
     x (...), rate a number or a 0-d array in [0, 1), which may change from call to call -> (...) in the dtype of x. The
-    expectation is that of x exactly: the probability drawn is the multiple of 2**-16 nearest to 1 - rate, and the scale
-    its inverse. The mask is the same on CPU and GPU, bit for bit. No derivative goes to `rate`.
+    expectation is exactly that of x: the probability drawn is the multiple of 2**-16 nearest to 1 - rate, and the scale
+    is its inverse. CPU and GPU draw the same mask, bit for bit. `rate` gets no derivative.
     Raises KeyMissingError when a key is needed and none is given, RangeError for a rate outside [0, 1).
     Source: Srivastava et al., "Dropout", JMLR 15, 2014.
     """
     if not train:
         return x
     if isinstance(rate, int | float | np.generic | np.ndarray):
-        rate = float(rate)
-        if not 0 <= rate < 1:
-            raise RangeError(f"dropout: the rate is the probability to drop, from 0 up to but not including 1; got {rate}.")
+        rate = checked_rate(rate, of="dropout")
         if rate == 0:
             return x
     else:  # traced: in the precision of the plain one
@@ -36,3 +38,12 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
     if hasattr(scale, "dtype"):
         scale = fnp.astype(scale, x.dtype)
     return fnp.where(mask, x * scale, 0)
+
+
+def checked_rate(rate: Any, of: str) -> float:
+    """`rate` as a Python float. Raises RangeError, which says that it is a rate `of` this function or layer."""
+    is_number = isinstance(rate, int | float | np.generic | np.ndarray) and np.ndim(rate) == 0
+    number = float(rate) if is_number else math.nan
+    if not 0 <= number < 1:
+        raise RangeError(f"{of}: the rate is the probability to drop, from 0 up to but not including 1; got {describe(rate)}.")
+    return number

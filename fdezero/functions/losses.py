@@ -11,6 +11,8 @@ from ..messages import describe
 from ..ops.indexing import labels as labels_of
 from .activations import softplus
 
+__all__ = ["accuracy", "binary_cross_entropy", "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
 
 def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
     if getattr(labels, "dtype", np.dtype("O")).kind not in "iu":
@@ -26,7 +28,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
 
     Raises DTypeError for labels that are no integers, ShapeError for shapes that do not fit, and RangeError for labels
-    outside the classes (on the CPU; a GPU is not made to wait for the check).
+    outside the classes (on the CPU only: the check would make a GPU wait).
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     labels = _checked_labels("softmax_cross_entropy", logits, labels)
@@ -50,8 +52,8 @@ def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
     """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
 
-    Logarithms are of at least the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values; the
-    term that is cut off there has the derivative 0. Where p is a sigmoid, sigmoid_cross_entropy of its logits is exact.
+    Logarithms are cut off at the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values. A term
+    that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits, which is exact.
     """
     p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
     tiny = float(np.finfo(p.dtype).tiny)
@@ -65,7 +67,7 @@ def mean_squared_error(x: Any, targets: Any) -> Any:
 
 
 def accuracy(logits: Any, labels: Any) -> Any:
-    """The fraction of examples whose greatest logit is at the label, without derivative: (..., classes), (...) -> a scalar."""
+    """The fraction of examples whose greatest logit is at the label; it has no derivative: (..., classes), (...) -> a scalar."""
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     labels = _checked_labels("accuracy", logits, labels)
     return fnp.mean(fnp.argmax(logits, axis=-1) == labels)

@@ -107,8 +107,9 @@ def test_dropout_layer() -> None:
     assert fd.tree.paths(layer) == []
     assert layer(X) is X
     assert_trees_equal(layer(X, key=KEY, train=True), F.dropout(X, 0.5, key=KEY, train=True))
-    for rate in (1.0, -0.5, "half"):
-        with pytest.raises(ValueError, match="from 0 up to but not including 1"):
+    assert nn.Dropout(np.float32(0.25)).rate == 0.25
+    for rate in (1.0, -0.5, "half", "0.5", np.ones(1), None):
+        with pytest.raises(ValueError, match="Dropout: the rate is the probability to drop, from 0 up to but not including 1"):
             nn.Dropout(rate)
 
 
