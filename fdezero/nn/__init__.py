@@ -1,9 +1,20 @@
-"""Layers: immutable pytrees of their parameters, called as `layer(x, key=key, train=True)`."""
+"""Layers: immutable pytrees of their parameters, called as `layer(x)`; layers that draw also take `key` and `train`."""
 
-from .containers import Sequential
-from .dropout import Dropout
-from .function import Function
-from .linear import Linear
-from .mlp import MLP
+from . import containers, dropout, function, linear, mlp
+from .containers import *
+from .dropout import *
+from .function import *
+from .linear import *
+from .mlp import *
 
-__all__ = ["MLP", "Dropout", "Function", "Linear", "Sequential"]
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = []
+__all__ += linear.__all__
+__all__ += function.__all__
+__all__ += dropout.__all__
+__all__ += containers.__all__
+__all__ += mlp.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__

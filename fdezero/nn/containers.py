@@ -1,6 +1,9 @@
-"""Layers composed: Sequential and MLP."""
+"""Layers that hold layers: how one is called, how several run one after the other, and Sequential."""
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -9,14 +12,48 @@ from .. import random
 from ..errors import FdezeroError, StructureError
 from ..messages import describe
 from ..numpy.arguments import Array
-from ..tree import Module, module
+from ..tree import Frozen, Module, module
 from .function import Function
+
+__all__ = ["Sequential", "apply"]
+
+
+def apply(layer: Callable[..., Array], x: Array, *, key: Array = None, train: bool = False) -> Array:
+    """`layer(x)`, with `key` and `train` if its `__call__` takes them: the call for a layer that holds another of any kind."""
+    options = {"key": key, "train": train}
+    return layer(x, **{name: options[name] for name in _options_of(layer)})
+
+
+def _options_of(layer: Any) -> tuple[str, ...]:
+    while isinstance(layer, Frozen):
+        layer = layer.value
+    cls: Any = type(layer)
+    return _options_of_class(cls) if attrs.has(cls) else ()
+
+
+@functools.cache
+def _options_of_class(cls: Any) -> tuple[str, ...]:
+    parameters = inspect.signature(cls.__call__).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return tuple(name for name in ("key", "train") if takes_all or name in parameters)
+
+
+def run(steps: Sequence[Callable[..., Array]], x: Array, key: Array, train: bool) -> Array:
+    """`x` through the steps of `layers`, each `step(x, key=..., train=...)` with a key of its own. Errors name the step."""
+    keys = random.split(key, len(steps)) if train and key is not None else [None] * len(steps)
+    for i, step in enumerate(steps):
+        try:
+            x = step(x, key=keys[i], train=train)
+        except FdezeroError as error:
+            error.under(f"layers/{i}")
+            raise
+    return x
 
 
 def _as_layers(layers: Sequence[Any]) -> tuple[Any, ...]:
     for i, layer in enumerate(layers):
         if not callable(layer) or isinstance(layer, type):
-            got = f"the class {layer.__name__}: say {layer.__name__}.init(key, ...)" if isinstance(layer, type) else describe(layer)
+            got = f"the class {layer.__name__}: write {layer.__name__}.init(key, ...)" if isinstance(layer, type) else describe(layer)
             raise StructureError(f"Sequential takes layers and functions, got {got}.").under(f"layers/{i}")
     return tuple(layer if attrs.has(type(layer)) else Function(layer) for layer in layers)
 
@@ -32,11 +69,4 @@ class Sequential(Module):
     layers: tuple[Any, ...] = attrs.field(converter=_as_layers)
 
     def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
-        keys = random.split(key, len(self.layers)) if train and key is not None else [None] * len(self.layers)
-        for i, layer in enumerate(self.layers):
-            try:
-                x = layer(x, key=keys[i], train=train)
-            except FdezeroError as error:
-                error.under(f"layers/{i}")
-                raise
-        return x
+        return run([partial(apply, layer) for layer in self.layers], x, key, train)

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""The dropout layer."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from ..functions.dropout import checked_rate
 from ..numpy.arguments import Array
 from ..tree import Module, module, static
 
+__all__ = ["Dropout"]
+
 
 def _as_rate(rate: Any) -> float:
     return checked_rate(rate, of="Dropout")
@@ -14,7 +16,7 @@ def _as_rate(rate: Any) -> float:
 
 @module
 class Dropout(Module):
-    """Drops entries with probability `rate` when train=True, which needs a key; the identity otherwise: x (...) -> (...)."""
+    """With train=True, which needs a key, entries are dropped with probability `rate`; else the identity: x (...) -> (...)."""
 
     rate: float = static(default=0.5, converter=_as_rate)
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from ..numpy.arguments import Array
 from ..tree import Module, module, static
 
+__all__ = ["Function"]
+
 
 @module
 class Function(Module):
@@ -12,5 +14,5 @@ class Function(Module):
 
     function: Callable[[Array], Array] = static()
 
-    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+    def __call__(self, x: Array) -> Array:
         return self.function(x)

@@ -1,4 +1,4 @@
-"""Single layers: Linear, Dropout, and Function, a layer without parameters."""
+"""The linear layer."""
 
 import math
 from typing import Any, Self
@@ -13,6 +13,8 @@ from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, module
 
+__all__ = ["Linear"]
+
 
 @module
 class Linear(Module):
@@ -23,9 +25,10 @@ class Linear(Module):
 
     @classmethod
     def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
-        """W normal with variance 1 / in_size (LeCun et al., "Efficient backprop", 1998), b zero, on the key's device.
+        """Draw W normal with variance 1 / in_size, on the key's device; b is zero.
 
         Raises RangeError for a size that is no whole number from 1 on.
+        Source: LeCun et al., "Efficient backprop", 1998.
         """
         for name, size in (("in_size", in_size), ("out_size", out_size)):
             if not isinstance(size, int | np.integer) or size < 1:
@@ -33,5 +36,5 @@ class Linear(Module):
         W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
         return cls(W, fnp.zeros_like(W[0]) if bias else None)
 
-    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+    def __call__(self, x: Array) -> Array:
         return F.linear(x, self.W, self.b)

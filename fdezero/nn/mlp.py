@@ -1,22 +1,26 @@
 """A multi-layer perceptron."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from .. import functions as F
 from .. import random
-from ..errors import FdezeroError, RangeError, StructureError
+from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import Module, module, static
+from .containers import apply, run
 from .dropout import Dropout
 from .linear import Linear
+
+__all__ = ["MLP"]
 
 
 @module
 class MLP(Module):
-    """Linear layers with an activation, and dropout if asked for, after each but the last: x (..., sizes[0]) -> (..., sizes[-1])."""
+    """Linear layers, each but the last followed by an activation and dropout: x (..., sizes[0]) -> (..., sizes[-1])."""
 
     layers: tuple[Linear, ...]
     activation: Callable[[Array], Array] = static(default=F.sigmoid)
@@ -32,9 +36,9 @@ class MLP(Module):
         dropout: float = 0.0,
         dtype: Any = np.float32,
     ) -> Self:
-        """An MLP with the given sizes of its axes, input first: `MLP.init(key, (784, 1000, 10))`.
+        """Draw an MLP by its sizes, input first: `MLP.init(key, (784, 1000, 10))`.
 
-        Raises RangeError for fewer than two sizes, or one that is no whole number from 1 on.
+        Raises RangeError for fewer than two sizes, or a size that is no whole number from 1 on.
         """
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise RangeError(f"MLP needs at least the sizes of its input and output, such as (784, 10); got {sizes!r}.")
@@ -45,14 +49,8 @@ class MLP(Module):
         return cls(layers, activation, Dropout(dropout))
 
     def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
-        count = len(self.layers)
-        keys = random.split(key, count) if train and key is not None and self.dropout.rate else [None] * count
-        for i, layer in enumerate(self.layers):
-            try:
-                x = layer(x)
-                if i < count - 1:
-                    x = self.dropout(self.activation(x), key=keys[i], train=train)
-            except FdezeroError as error:
-                error.under(f"layers/{i}")
-                raise
-        return x
+        hidden = [partial(self._hidden, layer) for layer in self.layers[:-1]]
+        return run([*hidden, *(partial(apply, layer) for layer in self.layers[-1:])], x, key if self.dropout.rate else None, train)
+
+    def _hidden(self, layer: Linear, x: Array, *, key: Array, train: bool) -> Array:
+        return self.dropout(self.activation(layer(x)), key=key, train=train)

@@ -29,7 +29,6 @@ def test_linear_is_its_formula() -> None:
     np.testing.assert_array_equal(layer.b, np.zeros(3, np.float32))
     moved = layer.replace(b=np.ones(3, np.float32))
     np.testing.assert_allclose(moved(X), X @ layer.W + 1, rtol=1e-6)
-    assert_trees_equal(layer(X, key=KEY, train=True), layer(X))
 
 
 def test_linear_weights_have_the_variance_of_lecun() -> None:
@@ -220,6 +219,45 @@ def test_a_users_attrs_class_is_a_layer() -> None:
     gradient = fd.grad(lambda model: fd.numpy.sum(model(X)))(model).layers[0].by
     assert gradient.dtype == np.float32
     np.testing.assert_allclose(gradient, np.maximum(X, 0).sum(), rtol=1e-6)
+
+
+@fd.module
+class Noisy(fd.Module):
+    """A layer as its author may write it: it says which options it takes."""
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        return x + fd.random.normal(key, x.shape, x.dtype)
+
+
+@fd.module
+class Inference(fd.Module):
+    def __call__(self, x: Any, train: bool = True) -> Any:
+        return -x if train else x
+
+
+@fd.module
+class Passing(fd.Module):
+    inner: Any
+
+    def __call__(self, x: Any, **options: Any) -> Any:
+        return nn.apply(self.inner, x, **options)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, fd.Frozen, Passing, lambda layer: fd.Frozen(Passing(layer))], ids=["plain", "frozen", "passing", "both"])
+def test_a_layer_is_given_the_options_that_it_takes(wrap: Any) -> None:
+    assert_trees_equal(nn.apply(wrap(Inference()), X, key=KEY, train=True), -X)
+    assert_trees_equal(nn.apply(wrap(Inference()), X), X)
+    assert_trees_equal(nn.apply(wrap(Noisy()), X, key=KEY, train=True), Noisy()(X, key=KEY))
+    assert_trees_equal(nn.apply(wrap(nn.Dropout(0.5)), X, key=KEY, train=True), F.dropout(X, 0.5, key=KEY, train=True))
+    assert_trees_equal(nn.apply(wrap(nn.Function(F.relu)), X, key=KEY, train=True), F.relu(X))
+    linear = nn.Linear.init(KEY, 4, 3)
+    assert_trees_equal(nn.apply(wrap(linear), X, key=KEY, train=True), linear(X))
+    assert_trees_equal(nn.apply(F.relu, X, key=KEY, train=True), F.relu(X))
+    assert_trees_equal(sequential(wrap(linear), wrap(Inference()))(X, key=KEY, train=True), -linear(X))
+
+
+def test_a_function_is_given_no_options() -> None:
+    assert_trees_equal(sequential(lambda x, key=3, train=False: x * key)(X, key=KEY, train=True), 3 * X)
 
 
 def test_layers_are_made_where_the_key_is(gpu: Any) -> None:
