@@ -1,4 +1,4 @@
-"""What the face shares: arguments made arrays, axes counted from the end."""
+"""Helpers for the arguments of NumPy-named functions: make them arrays, count their axes from the end."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ Axis: TypeAlias = int | Sequence[int] | None
 
 
 def as_array(x: Any) -> Array:
-    """`x` as it is if it is an array or a traced one; lists and numbers become arrays, also around traced values."""
+    """Convert `x` to an array; arrays and traced values stay as they are. A list may hold traced values."""
     if isinstance(x, Tracer):
         return x if hasattr(unwrap(x), "shape") else shapes.as_array(x)
     if hasattr(x, "shape"):
@@ -28,23 +28,25 @@ def as_array(x: Any) -> Array:
 
 
 def _joined(rows: list[Array]) -> Array:
-    """The rows of a list one above the other: k arrays (...) -> (k, ...)."""
+    """Stack the rows of a list: k arrays (...) -> (k, ...)."""
     if len({row.shape for row in rows}) > 1:
-        raise ShapeError(f"stack: all arrays must have one shape, got {', '.join(map(describe, rows))}.")
+        raise ShapeError(f"stack: all arrays must have the same shape, got {', '.join(map(describe, rows))}.")
     dtype = np.result_type(*[row.dtype for row in rows])
     rows = [row if row.dtype == dtype else shapes.astype(row, dtype=dtype) for row in rows]
-    return shapes.concatenate(*[shapes.reshape(row, ndim=row.ndim, shape=(1, *row.shape)) for row in rows], axis=-1 - rows[0].ndim)
+    return shapes.concatenate(
+        *[shapes.reshape(row, ndim=row.ndim, shape=(1, *row.shape)) for row in rows], axis=-1 - rows[0].ndim
+    )
 
 
 def beside(x: Any, *arrays: Any) -> Array:
-    """`x` as an array, on the device of `arrays` if it is a number or a list; arrays stay where they are."""
+    """Convert `x` to an array; a number or a list goes to the device of `arrays`."""
     if (hasattr(x, "shape") and not isinstance(x, np.generic)) or _has_tracer(x):
         return as_array(x)
     return array_module(*arrays).asarray(x)
 
 
 def inexact(x: Any) -> Array:
-    """`x` as an array of floating or complex numbers: others become float64."""
+    """Convert `x` to a floating or complex array; other dtypes become float64."""
     x = as_array(x)
     return x if x.dtype.kind in "fc" else shapes.astype(x, dtype=np.dtype(float))
 
@@ -54,35 +56,38 @@ def _has_tracer(x: Any) -> bool:
 
 
 def plain_values(x: Any, what: str) -> Any:
-    """The numbers of `x`, where a result of `what` has a shape that depends on them. Raises TraceError where there are none."""
+    """The values of `x`, on which the shape of the result of `what` depends.
+
+    Raises TraceError if `x` is batched or being recorded.
+    """
     if not is_shown(x):
         raise TraceError(
-            f"{what} of a value {describe(x)} under {x.level.name}: the shape of the result depends on the values, which "
-            "differ from example to example or from call to call. Use fd.numpy.where(mask, x, 0), or do it outside."
+            f"{what} of a value {describe(x)} under {x.level.name}: the shape of the result depends on the values, "
+            "which differ between examples or calls. Use fd.numpy.where(mask, x, 0), or call it outside the transform."
         )
     return unwrap(x)
 
 
 def trailing_axis(axis: int, ndim: int) -> int:
-    """`axis` counted from the end."""
+    """Count `axis` from the end."""
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis - ndim if axis >= 0 else axis
 
 
 def axis_of_number(axis: Any, ndim: int) -> Any:
-    """None where `axis` is 0 or -1 of a value without axes, as NumPy's ufuncs and argmax allow it; else `axis`."""
+    """`axis`; None for axis 0 or -1 of a value without axes, which NumPy's ufuncs and argmax accept."""
     return None if not ndim and axis in (0, -1) else axis
 
 
 def trailing_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """All axes named by `axis` (None: every one), counted from the end, in order."""
+    """The axes that `axis` names (all when None), counted from the end, in ascending order."""
     if axis is None:
         return tuple(range(-ndim, 0))
     axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
     if not all(isinstance(a, int | np.integer) for a in axes):
-        raise TypeError(f"an axis is an integer, a tuple of them, or None for all; got {axis!r}.")
+        raise TypeError(f"an axis must be an integer, a tuple of integers, or None for all axes; got {axis!r}.")
     found = tuple(sorted(trailing_axis(int(a), ndim) for a in axes))
     if len(set(found)) < len(found):
-        raise ValueError(f"an axis is named twice in {axis}")
+        raise ValueError(f"axis={axis} names an axis twice.")
     return found

@@ -1,4 +1,4 @@
-"""Choices between arrays, and comparisons of whole arrays, under NumPy's names."""
+"""Choices between arrays under NumPy's names: select, piecewise, choose."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,11 @@ __all__ = ["choose", "piecewise", "select"]
 
 
 def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Array:
-    """The entries of the first of `choices` whose condition holds, of `default` where none does."""
+    """Take each entry from the first of `choices` whose condition is true there, or from `default` if none is."""
     if len(conditions) != len(choices) or not conditions:
-        raise ShapeError(f"select needs as many choices as conditions, got {len(choices)} and {len(conditions)}.")
+        raise ShapeError(
+            f"select needs one choice for each condition, and at least one, got {len(choices)} for {len(conditions)}."
+        )
     y = default
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         y = where(condition, choice, y)
@@ -30,10 +32,11 @@ def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) 
 
 
 def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
-    """For each entry of `x` the function, or the number, of the last condition that holds; one more is for the rest, else 0.
+    """Apply to each entry of `x` the function of the last condition that is true there: x (...) -> (...).
 
-    A function sees, in the place of entries that are not its own, one that is (1 if there is none), so that it neither
-    warns nor brings NaN into a gradient. It must work entry by entry.
+    A number may stand for a function. One more function than conditions serves the remaining entries, else they are 0.
+    Where its condition is false, a function is given one of the entries for which it is true (1 if there are none), so
+    that it neither warns nor puts NaN into a gradient. Each function must work entry by entry.
     """
     x = as_array(x)
     if not isinstance(conditions, list | tuple) or (conditions and not np.ndim(conditions[0]) and x.ndim):
@@ -45,23 +48,32 @@ def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **k
             rest = elementwise.logical_or(rest, condition)
         conditions = [*conditions, elementwise.logical_not(rest)]
     if len(functions) != len(conditions):
-        raise ShapeError(f"piecewise: {len(functions)} functions for {len(conditions)} conditions.")
+        raise ShapeError(
+            f"piecewise needs one function for each condition, or one more, got {len(functions)} for {len(conditions)}."
+        )
     y = zeros_like(x)
     for condition, function in zip(conditions, functions, strict=True):
         if callable(function) and x.size:
             own = elementwise.stop_gradient(take(ravel(x), argmax(condition)))
-            function = function(elementwise.where(condition, x, elementwise.where(any_of(condition), own, 1)), *args, **kwargs)
+            function = function(
+                elementwise.where(condition, x, elementwise.where(any_of(condition), own, 1)), *args, **kwargs
+            )
         y = elementwise.where(condition, function, y)
     return y if y.dtype == x.dtype else y.astype(x.dtype)
 
 
 def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
-    """For each integer in `a` the entry at its place of the choice with that number; mode "wrap" or "clip" for other integers."""
+    """Take each entry from the choice whose number `a` holds there: a (...), k choices (...) -> (...).
+
+    The modes "wrap" and "clip" accept integers outside 0 to k - 1. Raises ValueError for them otherwise.
+    """
     a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
     n = len(parts)
     if mode == "raise":
         if not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
-            raise ValueError(f"choose: there are {n} choices, numbered from 0, but a holds {a.min()} to {a.max()}.")
+            raise ValueError(
+                f"choose: a must lie between 0 and {n - 1}, got {a.min()} to {a.max()}. Use mode='wrap' or 'clip'."
+            )
     else:
         a = elementwise.remainder(a, n) if mode == "wrap" else elementwise.minimum(elementwise.maximum(a, 0), n - 1)
     return squeeze(take_along_axis(stack(parts), expand_dims(a, 0), 0), 0)

@@ -1,4 +1,4 @@
-"""Differences of neighbours, slopes, areas and interpolation along an axis."""
+"""Differences of neighbours, slopes, integrals and interpolation along an axis, under NumPy's names."""
 
 import math
 from typing import Any
@@ -20,11 +20,14 @@ __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
 def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
-    """The n-th differences of neighbours along `axis`, of `prepend`, `x` and `append` together: x (..., m) -> (..., m - n)."""
+    """The n-th differences of neighbours along `axis`: x (..., m) -> (..., m - n).
+
+    `prepend` and `append` are joined to `x` first.
+    """
     x = as_array(x)
     axis = trailing_axis(axis, x.ndim)
     if n < 0:
-        raise ValueError(f"diff takes differences n >= 0 times, got n={n}.")
+        raise ValueError(f"diff: n must be 0 or more, got {n}.")
     ends = [None if end is None else beside(end, x) for end in (prepend, append)]
     one = tuple(1 if i == axis else m for i, m in enumerate(x.shape, -x.ndim))
     before, after = ([] if end is None else [end if end.ndim else broadcast_to(end, one)] for end in ends)
@@ -37,17 +40,17 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Array:
-    """The differences of neighbours in the flattened array, between `to_begin` and `to_end`."""
+    """The differences of neighbours in the flattened array, with `to_begin` in front and `to_end` behind."""
     y = diff(ravel(x))
     before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
     return concatenate([*before, y, *after])
 
 
 def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """The derivative along each axis (or `axis`) by central differences, one-sided of order `edge_order` at the ends.
+    """The derivative along each axis (or `axis`): central differences, one-sided of order `edge_order` at the ends.
 
-    `spacing` is a distance, or a distance or the coordinates (n,) for each axis. One array an axis, in a tuple unless it is
-    one; all of x's shape. Source: numpy.gradient.
+    `spacing` is a distance for all axes, or for each axis a distance or coordinates (n,). You get an array of x's
+    shape, or a tuple of one array for each axis if there are several. Source: numpy.gradient.
     """
     x = inexact(x)
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
@@ -55,7 +58,7 @@ def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
     if len(steps) == 1 and not np.ndim(steps[0]):
         steps *= len(axes)
     if len(steps) != len(axes):
-        raise ShapeError(f"gradient: {len(steps)} spacings for {len(axes)} axes.")
+        raise ShapeError(f"gradient needs one spacing, or one for each axis, got {len(steps)} for {len(axes)} axes.")
     real = np.finfo(x.dtype).dtype
     steps = [astype(beside(h, x), real) if isinstance(h, int | float) else beside(h, x) for h in steps]
     slopes = [moveaxis(_slopes(moveaxis(x, a, -1), h, edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
@@ -65,8 +68,10 @@ def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
 def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     n = x.shape[-1]
     if n <= edge_order or edge_order not in (1, 2):
-        raise ShapeError(f"gradient: an axis of {n} entries is too short for edge_order={edge_order}, which is 1 or 2.")
-    dtype = np.finfo(x.dtype).dtype  # a distance widens nothing
+        raise ShapeError(
+            f"gradient: edge_order must be 1 or 2 and below the length of the axis, got {edge_order} for length {n}."
+        )
+    dtype = np.finfo(x.dtype).dtype  # so that a float64 distance does not widen a float32 result
     spacing = spacing if spacing.dtype == dtype else astype(spacing, dtype)
     widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
     rises = elementwise.divide(diff(x), widths)  # the slope between neighbours
@@ -87,7 +92,10 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
-    """The integral of `y` along `axis` by the trapezoidal rule, over the points `x`, or at a distance of `dx`: y (..., n) -> (...)."""
+    """The integral of `y` along `axis` by the trapezoidal rule: y (..., n) -> (...).
+
+    The points are `x`, (n,) or of y's shape, or `dx` apart.
+    """
     y = as_array(y)
     axis = trailing_axis(axis, y.ndim)
     if x is not None:
@@ -99,7 +107,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
 
 
 def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Array:
-    """`p` along `axis` without jumps greater than half a `period` (or `discont`), by adding multiples of the period."""
+    """Remove jumps along `axis` greater than half a `period` (or `discont`): p (..., n) -> (..., n).
+
+    Multiples of the period are added to the entries behind a jump.
+    """
     p = as_array(p)
     if p.dtype.kind != "f":
         p = astype(p, np.float64)
@@ -108,21 +119,26 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any 
     half = elementwise.divide(period, 2)
     wrapped = elementwise.subtract(elementwise.remainder(elementwise.add(steps, half), period), half)
     wrapped = elementwise.where(
-        elementwise.logical_and(elementwise.equal(wrapped, elementwise.negative(half)), elementwise.greater(steps, 0)), half, wrapped
+        elementwise.logical_and(elementwise.equal(wrapped, elementwise.negative(half)), elementwise.greater(steps, 0)),
+        half,
+        wrapped,
     )
     jumps = elementwise.less(elementwise.absolute(steps), half if discont is None else discont)
     correction = reductions.cumsum(elementwise.where(jumps, 0, elementwise.subtract(wrapped, steps)), axis)
-    return concatenate([slice_axis(p, axis, 0, 1), elementwise.add(slice_axis(p, axis, 1, None), astype(correction, p.dtype))], axis)
+    return concatenate(
+        [slice_axis(p, axis, 0, 1), elementwise.add(slice_axis(p, axis, 1, None), astype(correction, p.dtype))], axis
+    )
 
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Array:
-    """The function through the points (`xp`, `fp`), both (n,), linear between them, at `x`; xp ascends.
+    """Interpolate linearly between the points (`xp`, `fp`), both (n,), at `x`: x (...) -> (...). `xp` must ascend.
 
-    `left` and `right` are the values outside, by default the first and the last. Differentiable in x, xp and fp.
+    `left` and `right` are the values outside the points, by default the first and the last of `fp`. With a `period`, xp
+    may have any order. Differentiable in x, xp and fp.
     """
     x, xp, fp = as_array(x), as_array(xp), as_array(fp)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
-        raise ShapeError(f"interp expects points xp and fp along one axis, got {describe(xp)} and {describe(fp)}.")
+        raise ShapeError(f"interp expects xp and fp of one shape (n,), n > 0, got {describe(xp)} and {describe(fp)}.")
     if period is not None:
         x, xp = elementwise.remainder(x, period), elementwise.remainder(xp, period)
         order = reductions.argsort(xp)

@@ -1,4 +1,4 @@
-"""Constants and dtypes, how dtypes are promoted, and what a namespace tells about itself."""
+"""NumPy's constants and dtypes, promotion of dtypes, and the inspection functions of the array API standard."""
 
 from typing import Any
 
@@ -45,39 +45,39 @@ __all__ = [
 
 
 def result_type(*values: Any) -> np.dtype:
-    """The dtype that these arrays, traced values, numbers and dtypes are promoted to together."""
+    """The common dtype to which arrays, traced values, numbers and dtypes are promoted."""
     return np.result_type(*[value.dtype if isinstance(value, Tracer) else value for value in values])
 
 
 class Info:
-    """What `__array_namespace_info__()` returns: NumPy's answers, but for the devices."""
+    """The result of `__array_namespace_info__()`: NumPy's answers, except for devices."""
 
     def __init__(self) -> None:
         self._numpys = np.__array_namespace_info__()
 
     def capabilities(self) -> dict[str, Any]:
-        """Which optional behaviour there is."""
+        """Which optional features of the standard are supported."""
         return dict(self._numpys.capabilities())
 
     def default_device(self) -> str:
-        """Where arrays are made unless said otherwise."""
+        """The device of new arrays, unless you name one."""
         return "cpu"
 
     def default_dtypes(self, *, device: str | None = None) -> Any:
-        """The dtypes of arrays for which none is given."""
+        """The dtypes of new arrays, unless you give one."""
         return self._numpys.default_dtypes()
 
     def devices(self) -> list[str]:
-        """The devices that are there."""
+        """The devices of this machine."""
         return ["cpu", "gpu"] if gpu_available() else ["cpu"]
 
     def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, np.dtype]:
-        """The dtypes of a kind, by name."""
+        """The dtypes of `kind` (all when None), by name."""
         return dict(self._numpys.dtypes(kind=kind))
 
 
 def __array_namespace_info__() -> Info:  # noqa: N807, the standard's name
-    """What this namespace can do, after the Python array API standard."""
+    """Describe this namespace, as the Python array API standard defines it."""
     return Info()
 
 

@@ -113,19 +113,19 @@ bitwise_left_shift, bitwise_right_shift = elementwise.left_shift, elementwise.ri
 
 
 def real(x: Any) -> Array:
-    """The real part of `x`; of real numbers themselves."""
+    """The real part of `x`; real numbers are returned as they are."""
     x = as_array(x)
     return elementwise.real(x) if is_complex(x) else x
 
 
 def imag(x: Any) -> Array:
-    """The imaginary part of `x`; of real numbers 0."""
+    """The imaginary part of `x`; 0 for real numbers."""
     x = as_array(x)
     return elementwise.imag(x) if is_complex(x) else np.zeros_like(x)
 
 
 def conjugate(x: Any) -> Array:
-    """x with the sign of its imaginary part turned."""
+    """The complex conjugate of `x`; real numbers are returned as they are."""
     x = as_array(x)
     return elementwise.conjugate(x) if is_complex(x) else x
 
@@ -140,7 +140,7 @@ def angle(z: Any, deg: bool = False) -> Array:
 
 
 def absolute(x: Any) -> Array:
-    """|x|, of complex numbers too; the derivative at 0 is 0."""
+    """|x| of real or complex numbers; the derivative at 0 is 0."""
     return elementwise.modulus(x) if is_complex(x) else elementwise.absolute(x)
 
 
@@ -148,7 +148,7 @@ abs = absolute
 
 
 def sign(x: Any) -> Array:
-    """-1, 0 or 1; of complex numbers x / |x|, and 0 at 0."""
+    """The sign of `x`: -1, 0 or 1; x / |x| for complex numbers, 0 at 0."""
     if not is_complex(x):
         return elementwise.sign(x)
     zero = elementwise.equal(x, 0)
@@ -156,7 +156,7 @@ def sign(x: Any) -> Array:
 
 
 def power(x: Any, exponent: Any) -> Array:
-    """x ** exponent; the square is multiplied out, as NumPy does."""
+    """x ** exponent; x ** 2 is computed as x * x, as in NumPy."""
     if isinstance(exponent, int | float) and exponent == 2:
         return elementwise.multiply(x, x) if not hasattr(x, "shape") else elementwise.square(x)
     return elementwise.power(x, exponent)
@@ -166,17 +166,17 @@ pow = power
 
 
 def float_power(x: Any, exponent: Any) -> Array:
-    """x ** exponent in float64, or complex128: narrower numbers are widened first."""
+    """x ** exponent, computed in float64, or complex128 for complex numbers."""
     dtype = np.result_type(as_array(x).dtype, as_array(exponent).dtype, np.float64)
     return elementwise.power(astype(x, dtype), astype(exponent, dtype))
 
 
 def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:
-    """Entries limited to [min, max]; the derivative is 1 on the bounds."""
+    """Limit entries to [min, max]; the derivative on a bound is 1."""
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
         return elementwise.positive(as_array(x))
-    if getattr(x, "dtype", np.dtype(type(x))).kind == "f":  # where maximum and minimum would share the derivative on a bound
+    if getattr(x, "dtype", np.dtype(type(x))).kind == "f":  # maximum and minimum would halve the derivative on a bound
         return elementwise.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
         return elementwise.minimum(x, max)
@@ -184,10 +184,11 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
-    """Entries of x where `condition` holds, of y elsewhere; the choice passes no NaN of the branch not taken on to a gradient.
+    """Take entries of `x` where `condition` is true, of `y` elsewhere; `where(condition)` is `nonzero(condition)`.
 
-    Nor does 0 times the infinite slope of sqrt, log, a quotient or a power there: where(x > 0, sqrt(x), 0) has the derivative 0 at 0.
-    An exp that overflows there, or a product with NaN, does: choose a safe operand first.
+    NaN in the branch not taken does not reach the gradient, nor does an infinite slope of sqrt, log, a quotient or a
+    power: where(x > 0, sqrt(x), 0) has the derivative 0 at 0. An exp that overflows there, or a product with NaN, does
+    reach it. Replace its operand with a safe one first.
     """
     if x is None and y is None:
         return nonzero(condition)
@@ -198,12 +199,18 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def nonzero(x: Any) -> tuple[Array, ...]:
-    """The indices of the entries that are not zero. Their number depends on the values: not under vmap, nor within compile."""
-    return tuple(plain_values(as_array(x), "nonzero, or an index by a mask,").nonzero())
+    """The indices of the nonzero entries, one array (count,) for each axis of `x`.
+
+    Raises TraceError under vmap and compile, where the count is not known.
+    """
+    return tuple(plain_values(as_array(x), "nonzero (also an index by a mask)").nonzero())
 
 
 def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
-    """`x` cast to `dtype`, on `device` if one is named; casts to integers and booleans end differentiation."""
+    """Cast `x` to `dtype`, and move it to `device` if you name one.
+
+    Casts to integers and booleans have no derivative.
+    """
     x, dtype = as_array(x), np.dtype(dtype)
     if device is not None:
         x = to_device(x, device)
@@ -213,7 +220,7 @@ def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) 
 
 
 def round(x: Any, decimals: int = 0) -> Array:
-    """`x` rounded to `decimals`, half to even; the derivative is 0."""
+    """Round `x` to `decimals` places, halves to even; the derivative is 0."""
     return elementwise.round_to(as_array(x), decimals=decimals)
 
 
@@ -221,7 +228,7 @@ around = round
 
 
 def fix(x: Any) -> Array:
-    """`x` rounded towards 0; the derivative is 0."""
+    """Round `x` towards 0; the derivative is 0."""
     return elementwise.trunc(x)
 
 
@@ -231,7 +238,7 @@ def divmod(x: Any, y: Any) -> tuple[Array, Array]:
 
 
 def modf(x: Any) -> tuple[Array, Array]:
-    """The fractional and the integral part of `x`, both with its sign."""
+    """The fractional and the integral part of `x`, both with the sign of `x`."""
     whole = elementwise.trunc(x)
     return elementwise.subtract(x, whole), whole
 
@@ -239,12 +246,15 @@ def modf(x: Any) -> tuple[Array, Array]:
 def frexp(x: Any) -> tuple[Array, Array]:
     """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
     exponent = elementwise.exponent(as_array(x))
-    half = elementwise.floor_divide(exponent, 2)  # in two steps, for 2 ** -exponent may overflow
-    return elementwise.ldexp(elementwise.ldexp(x, elementwise.negative(half)), elementwise.subtract(half, exponent)), exponent
+    half = elementwise.floor_divide(exponent, 2)  # in two steps: 2 ** -exponent may overflow
+    mantissa = elementwise.ldexp(elementwise.ldexp(x, elementwise.negative(half)), elementwise.subtract(half, exponent))
+    return mantissa, exponent
 
 
-def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
-    """NaN and infinities replaced by finite numbers; the derivative there is 0."""
+def nan_to_num(
+    x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Array:
+    """Replace NaN and infinities with finite numbers; the derivative there is 0."""
     x = as_array(x)
     if x.dtype.kind not in "fc":
         return elementwise.positive(x) if x.dtype != bool else x
@@ -254,4 +264,6 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
     high = posinf if posinf is not None else float(limits.max)
     low = neginf if neginf is not None else float(limits.min)
     x = elementwise.where(elementwise.isnan(x), nan, x)
-    return elementwise.where(elementwise.equal(x, np.inf), high, elementwise.where(elementwise.equal(x, -np.inf), low, x))
+    return elementwise.where(
+        elementwise.equal(x, np.inf), high, elementwise.where(elementwise.equal(x, -np.inf), low, x)
+    )

@@ -1,6 +1,6 @@
 """Discrete Fourier transforms under NumPy's names and signatures, batched; float32 gives complex64.
 
-All are compositions of three operations along one axis, of slices and of padding. `norm` is "backward", "ortho" or "forward".
+All are composed of three operations along one axis, slices and padding. `norm` is "backward", "ortho" or "forward".
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ Norm = str | None
 
 
 def _resized(x: Array, n: int, axis: int) -> Array:
-    """`x` cut, or filled up with zeros, to `n` entries along a trailing axis."""
+    """Cut `x`, or pad it with zeros, to `n` entries along a trailing axis."""
     had = x.shape[axis]
     if n < had:
         return slice_axis(x, axis, 0, n)
@@ -35,7 +35,7 @@ def _resized(x: Array, n: int, axis: int) -> Array:
 
 
 def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, int]:
-    """The array, its axis counted from the end, and the number of entries asked for."""
+    """(array, axis counted from the end, number of entries)."""
     x = as_array(x)
     axis = trailing_axis(axis, x.ndim)
     n = x.shape[axis] if n is None else int(n)
@@ -46,7 +46,8 @@ def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, 
 
 def _real(name: str, x: Array) -> Array:
     if x.dtype.kind == "c":
-        raise DTypeError(f"{name} takes real numbers, got {describe(x)}: say x.real, or use {'fft' if name == 'rfft' else 'ifft'}.")
+        general = "fft" if name == "rfft" else "ifft"
+        raise DTypeError(f"{name} takes real numbers, got {describe(x)}. Use x.real, or fd.numpy.fft.{general}.")
     return inexact(x)
 
 
@@ -79,17 +80,20 @@ def ifft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Arr
 
 
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
-    """The half of `fft` that determines it, for a real: a (..., n) -> (..., n // 2 + 1) complex."""
+    """The first half of `fft` of a real array, which determines the rest: a (..., n) -> (..., n // 2 + 1) complex."""
     return _to_half("rfft", -1, a, n, axis, norm)
 
 
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
-    """The inverse of `rfft`: a (..., n // 2 + 1) -> (..., n) real; n is 2 (m - 1) for m entries, unless given."""
+    """The inverse of `rfft`: a (..., m) -> (..., n) real; n defaults to 2 (m - 1)."""
     return _from_half("irfft", 1, a, n, axis, norm)
 
 
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
-    """`fft` of what is conj(a) at negative positions, which is real: a (..., n // 2 + 1) -> (..., n)."""
+    """The real `fft` of a signal with Hermitian symmetry, given by its first half: a (..., m) -> (..., n).
+
+    `n` defaults to 2 (m - 1).
+    """
     return _from_half("hfft", -1, a, n, axis, norm)
 
 
@@ -98,14 +102,16 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Ar
     return _to_half("ihfft", 1, a, n, axis, norm)
 
 
-def _sizes(name: str, x: Array, s: Sequence[int | None] | None, axes: Sequence[int] | None) -> list[tuple[int | None, int]]:
-    """(size or None, trailing axis) for every axis to transform."""
+def _sizes(
+    name: str, x: Array, s: Sequence[int | None] | None, axes: Sequence[int] | None
+) -> list[tuple[int | None, int]]:
+    """(size or None, trailing axis) for each axis to transform."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(-len(s), 0)
     found = [trailing_axis(axis, x.ndim) for axis in axes]
     sizes = [None] * len(found) if s is None else list(s)
     if len(sizes) != len(found):
-        raise ShapeError(f"{name}: s and axes must be of one length, got {tuple(sizes)} and {tuple(axes)}.")
+        raise ShapeError(f"{name}: s and axes must have the same length, got {tuple(sizes)} and {tuple(axes)}.")
     return [(None if n == -1 else n, axis) for n, axis in zip(sizes, found, strict=True)]
 
 
@@ -116,7 +122,7 @@ def _along_all(one: Callable[..., Array], x: Array, along: list[tuple[int | None
 
 
 def fftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
-    """`fft` along every one of `axes` (all when None), cut or filled up to the sizes `s`."""
+    """`fft` along each of `axes` (all when None), cut or padded with zeros to the sizes `s`."""
     x = as_array(a)
     return _along_all(fft, x, _sizes("fftn", x, s, axes)[::-1], norm)
 
@@ -128,14 +134,14 @@ def ifftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = N
 
 
 def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
-    """`rfft` along the last of `axes`, then `fft` along the others: a real -> complex."""
+    """`rfft` along the last of `axes`, then `fft` along the other axes: a real -> complex."""
     x = as_array(a)
     *others, (n, axis) = _sizes("rfftn", x, s, axes)
     return _along_all(fft, rfft(x, n, axis, norm), others[::-1], norm)
 
 
 def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
-    """The inverse of `rfftn`; the last size is 2 (m - 1) for m entries, unless `s` says otherwise."""
+    """The inverse of `rfftn`; the last size defaults to 2 (m - 1) for m entries."""
     x = as_array(a)
     *others, (n, axis) = _sizes("irfftn", x, s, axes)
     return irfft(_along_all(ifft, x, others, norm), n, axis, norm)
@@ -168,7 +174,7 @@ def _rolled(x: Any, axes: int | Sequence[int] | None, step: Callable[[int], int]
 
 
 def fftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
-    """`x` with the frequency 0 in the middle of `axes` (all when None)."""
+    """Move the frequency 0 to the middle of `axes` (all when None)."""
     return _rolled(x, axes, lambda n: n // 2)
 
 
@@ -183,11 +189,17 @@ def _spaced(numbers: Array, length: Any, device: str | None, dtype: Any) -> Arra
 
 
 def fftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:
-    """The frequencies of `fft`'s entries, in cycles per unit, for samples `d` apart: (n,), in float64 unless `dtype` is given."""
+    """The frequencies of the entries of `fft`, in cycles per unit, for samples `d` apart: (n,).
+
+    float64 unless you give a dtype.
+    """
     whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
     return _spaced(array_module(d).asarray(whole), n * d, device, dtype)
 
 
 def rfftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:
-    """The frequencies of `rfft`'s entries, in cycles per unit, for samples `d` apart: (n // 2 + 1,); dtypes as for `fftfreq`."""
+    """The frequencies of the entries of `rfft`, in cycles per unit, for samples `d` apart: (n // 2 + 1,).
+
+    float64 unless you give a dtype.
+    """
     return _spaced(array_module(d).arange(n // 2 + 1), n * d, device, dtype)

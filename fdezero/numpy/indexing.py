@@ -1,7 +1,8 @@
-"""Indexing: `x[index]` of every kind that NumPy knows, take, take_along_axis, and functional updates `at(x)[index].set(y)`."""
+"""Indexing: `x[index]` as NumPy defines it, take, take_along_axis, and functional updates `at(x)[index].set(y)`."""
 
 import math
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape,
 __all__ = ["at", "getitem", "take", "take_along_axis", "unravel_index"]
 
 Number = int | np.integer
+BASIC = Number | slice | EllipsisType | None
 
 
 def getitem(x: Any, index: Any) -> Array:
@@ -30,11 +32,13 @@ def getitem(x: Any, index: Any) -> Array:
     arrays = [i for i, entry in enumerate(entries) if _is_array(entry)]
     if not arrays:
         return shapes.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
-    # Beside an array an integer is an array too; the rest of the index is applied first.
+    # Beside an array, an integer also counts as an array. The rest of the index is applied first.
     advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
-    x = shapes.slice_axes(x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries)))
+    x = shapes.slice_axes(
+        x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries))
+    )
     indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
-    if advanced != list(range(advanced[0], advanced[-1] + 1)):  # NumPy puts their axes first when something stands between
+    if advanced != list(range(advanced[0], advanced[-1] + 1)):  # with a slice between them NumPy puts their axes first
         x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))
     return _gather(x, indices, advanced[0])
 
@@ -56,7 +60,7 @@ def _basic(entry: Any) -> Any:
 
 
 def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
-    """One entry for every axis, None for a new one: the ellipsis spread out, masks turned into integer arrays."""
+    """The index with an entry for each axis and None for each new one: no ellipsis, and integer arrays for masks."""
     entries: list[Any] = []
     for entry in index:
         if isinstance(entry, list):
@@ -65,18 +69,22 @@ def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
             entry = np.asarray(entry)
         if _is_array(entry) and entry.dtype == bool:
             if entry.ndim == 0:
-                raise IndexError("an index True or False without axes is not supported: use fd.numpy.where.")
+                raise IndexError("the index True or False is not supported. Use fd.numpy.where.")
             entries += nonzero(entry)
-        elif isinstance(entry, slice | Number) or entry is None or entry is Ellipsis or (_is_array(entry) and entry.dtype.kind in "iu"):
+        elif isinstance(entry, BASIC) or (_is_array(entry) and entry.dtype.kind in "iu"):
             entries.append(entry)
         else:
-            raise IndexError(f"an index must be integers, slices, None, ..., or integer or boolean arrays, got {describe(entry)}.")
+            raise IndexError(
+                f"an index consists of integers, slices, None, ..., integer and boolean arrays, got {describe(entry)}."
+            )
     used = sum(entry is not None and entry is not Ellipsis for entry in entries)
     if used > x.ndim:
         raise IndexError(f"too many indices: {used} for {describe(x)}.")
     spread = [slice(None)] * (x.ndim - used)
     at = next((i for i, entry in enumerate(entries) if entry is Ellipsis), None)
-    return [*entries, *spread] if at is None else [*entries[:at], *spread, *[e for e in entries[at + 1 :] if e is not Ellipsis]]
+    if at is None:
+        return [*entries, *spread]
+    return [*entries[:at], *spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
 
 
 def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Array:
@@ -89,7 +97,7 @@ def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
-    """For each line of `x` along `axis` its entries at the line of `indices`: x (..., n), indices (..., m) -> (..., m)."""
+    """Pick from each line of `x` along `axis` its entries at `indices`: x (..., n), indices (..., m) -> (..., m)."""
     x, axis = line_of(x, axis)
     indices = as_array(indices)
     lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
@@ -99,15 +107,17 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
 
 
 def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Array, ...]:
-    """The places in an array of `shape` of its entries number `indices` (...): integers (...), one array for each axis.
+    """Convert flat indices for the shape `shape` to an index for each axis: indices (...) -> ndim arrays (...).
 
-    Raises RangeError for a number that no entry has, where the numbers are known: not under vmap, nor within compile.
+    Raises RangeError for an index outside the shape, except under vmap and compile, where its value is not known.
     """
     rest, shape = as_array(indices), (shape,) if isinstance(shape, Number) else tuple(shape)
     if order not in ("C", "F"):
-        raise ValueError(f"unravel_index knows the orders 'C' and 'F', got {order!r}.")
+        raise ValueError(f"unravel_index: order must be 'C' or 'F', got {order!r}.")
     if is_shown(rest) and not ((unwrap(rest) >= 0) & (unwrap(rest) < math.prod(shape))).all():
-        raise RangeError(f"unravel_index: an array of shape {shape} has the entries number 0 to {math.prod(shape) - 1}, got {indices}.")
+        raise RangeError(
+            f"unravel_index: indices for the shape {shape} go from 0 to {math.prod(shape) - 1}, got {indices}."
+        )
     places = []
     for n in shape[::-1] if order == "C" else shape:
         places.append(elementwise.remainder(rest, n))
@@ -116,9 +126,10 @@ def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") ->
 
 
 class at:  # noqa: N801, a function in use
-    """Functional update: `at(x)[index].set(y)` is `x` with `x[index] = y`, a new array, and differentiable.
+    """Functional update: `at(x)[index].set(y)` returns a copy of `x` with `x[index] = y`, and is differentiable.
 
-    `.add`, `.multiply`, `.min` and `.max` combine; where an index occurs twice all its values count, in `set` the last.
+    `.add`, `.multiply`, `.min` and `.max` combine `y` with the indexed entries. If an index occurs twice, they combine
+    all its values, and `set` keeps the last.
     """
 
     __slots__ = ("x",)
@@ -130,7 +141,9 @@ class at:  # noqa: N801, a function in use
         return _Place(self.x, index)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise ImmutableError("fd.at(x) changes nothing in place: in place of fd.at(x)[index] = y write x = fd.at(x)[index].set(y).")
+        raise ImmutableError(
+            "fd.at(x) cannot change x in place. Instead of fd.at(x)[index] = y, write x = fd.at(x)[index].set(y)."
+        )
 
 
 class _Place:
@@ -148,36 +161,36 @@ class _Place:
         try:
             wide = broadcast_to(y, self.shape)
         except ValueError:
-            raise ShapeError(f"at(x)[index] has shape {self.shape}, which {describe(y)} cannot be broadcast to.") from None
+            raise ShapeError(f"at(x)[index] has shape {self.shape}; {describe(y)} does not broadcast to it.") from None
         return astype(reshape(wide, self.positions.shape), self.x.dtype)
 
     def _put(self, values: Array) -> Array:
         return reshape(indexing.put(ravel(self.x), values, self.positions), self.x.shape)
 
     def set(self, y: Any) -> Array:
-        """`x` with `y` at the index."""
+        """`x` with `y` in place of the indexed entries."""
         return self._put(self._values(y))
 
     def add(self, y: Any) -> Array:
-        """`x` with `y` added at the index."""
+        """`x` with `y` added to the indexed entries."""
         added = indexing.scatter_add(self._values(y), self.positions, points=1, rest=0, shape=(self.x.size,))
         return elementwise.add(self.x, reshape(added, self.x.shape))
 
     def multiply(self, y: Any) -> Array:
-        """`x` with the entries at the index multiplied by `y`."""
+        """`x` with the indexed entries multiplied by `y`."""
         return self._combine(elementwise.multiply, y)
 
     def min(self, y: Any) -> Array:
-        """`x` with the lesser of entry and `y` at the index."""
+        """`x` with the lesser of `y` and each indexed entry."""
         return self._combine(elementwise.minimum, y)
 
     def max(self, y: Any) -> Array:
-        """`x` with the greater of entry and `y` at the index."""
+        """`x` with the greater of `y` and each indexed entry."""
         return self._combine(elementwise.maximum, y)
 
     def _combine(self, operation: Callable[..., Array], y: Any) -> Array:
-        # Sorted by position, the values of one position lie together; a scan by doubling steps combines each run, so
-        # that its last value holds all of them, and `put` lets the last one win.
+        # Sorting by position brings the values of one position together. A scan in doubling steps combines each run
+        # into its last value, and `put` keeps the last value of each position.
         values = self._values(y)
         order = argsort(self.positions)
         values, positions = take(values, order), take(self.positions, order)

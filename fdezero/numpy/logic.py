@@ -1,4 +1,4 @@
-"""Comparisons of whole arrays, and tests of entries."""
+"""Comparisons of whole arrays, and tests for infinities, under NumPy's names."""
 
 from typing import Any
 
@@ -14,10 +14,14 @@ __all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isp
 
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
-    """Where |a - b| <= atol + rtol * |b|, or the entries are equal; NaN is close to NaN with `equal_nan`. (...), (...) -> (...), bool."""
+    """Whether |a - b| <= atol + rtol * |b| or a == b, entry by entry: (...), (...) -> bool (...).
+
+    With `equal_nan`, NaN is close to NaN.
+    """
     a, b = (astype(x, np.int8) if x.dtype == bool else x for x in (as_array(a), as_array(b)))
     with np.errstate(invalid="ignore", over="ignore"):
-        near = elementwise.less_equal(elementwise.absolute(elementwise.subtract(a, b)), atol + rtol * elementwise.absolute(b))
+        distance = elementwise.absolute(elementwise.subtract(a, b))
+        near = elementwise.less_equal(distance, atol + rtol * elementwise.absolute(b))
     return elementwise.logical_or(elementwise.logical_and(near, elementwise.isfinite(b)), _equal(a, b, equal_nan))
 
 
@@ -26,18 +30,18 @@ def _truth(x: Array) -> Any:
 
 
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """Whether all entries are close, as isclose has it: (...), (...) -> bool."""
+    """Whether all entries are close, as in `isclose`: (...), (...) -> bool."""
     return _truth(all_of(isclose(a, b, rtol, atol, equal_nan)))
 
 
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> Any:
-    """Whether both have one shape and equal entries; NaN equals NaN with `equal_nan`."""
+    """Whether both arrays have the same shape and entries; with `equal_nan`, NaN equals NaN."""
     a, b = as_array(a), as_array(b)
     return a.shape == b.shape and _truth(all_of(_equal(a, b, equal_nan)))
 
 
 def array_equiv(a: Any, b: Any) -> Any:
-    """Whether both, broadcast, have equal entries."""
+    """Whether both arrays have the same entries after broadcasting."""
     a, b = as_array(a), as_array(b)
     try:
         np.broadcast_shapes(a.shape, b.shape)
@@ -48,18 +52,18 @@ def array_equiv(a: Any, b: Any) -> Any:
 
 def _equal(a: Array, b: Array, equal_nan: bool) -> Array:
     same = elementwise.equal(a, b)
-    return (
-        elementwise.logical_or(same, elementwise.logical_and(elementwise.not_equal(a, a), elementwise.not_equal(b, b)))
-        if equal_nan
-        else same
+    if not equal_nan:
+        return same
+    return elementwise.logical_or(
+        same, elementwise.logical_and(elementwise.not_equal(a, a), elementwise.not_equal(b, b))
     )
 
 
 def isposinf(x: Any) -> Array:
-    """Where `x` is +inf."""
+    """Whether each entry of `x` is +inf."""
     return elementwise.equal(as_array(x), np.inf)
 
 
 def isneginf(x: Any) -> Array:
-    """Where `x` is -inf."""
+    """Whether each entry of `x` is -inf."""
     return elementwise.equal(as_array(x), -np.inf)

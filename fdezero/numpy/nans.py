@@ -1,4 +1,4 @@
-"""Reductions that pass over NaN, under NumPy's names. A line of NaN alone gives NaN, without a warning."""
+"""Reductions that ignore NaN, under NumPy's names. A line of nothing but NaN gives NaN, without a warning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,29 +21,29 @@ __all__ = [
 
 
 def _filled(x: Any, value: float) -> tuple[Array, Array]:
-    """`x` with `value` in the place of NaN, and where NaN was."""
+    """(`x` with `value` in place of NaN, mask of NaN)."""
     x = as_array(x)
     missing = elementwise.isnan(x) if x.dtype.kind in "fc" else elementwise.not_equal(x, x)
     return (elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
 
 
 def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, NaN counted as 0: x (..., n) -> (...), all axes when None."""
+    """The sum over `axis` (all axes when None), with NaN as 0: x (..., n) -> (...)."""
     return reductions.sum(_filled(x, 0)[0], axis, dtype, None, keepdims)
 
 
 def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The product over `axis`, NaN counted as 1: x (..., n) -> (...), all axes when None."""
+    """The product over `axis` (all axes when None), with NaN as 1: x (..., n) -> (...)."""
     return reductions.prod(_filled(x, 1)[0], axis, dtype, None, keepdims)
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The running sums along `axis`, NaN counted as 0: x (..., n) -> (..., n)."""
+    """The cumulative sum along `axis` (of the flattened array when None), with NaN as 0: x (..., n) -> (..., n)."""
     return reductions.cumsum(_filled(x, 0)[0], axis, dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The running products along `axis`, NaN counted as 1: x (..., n) -> (..., n)."""
+    """The cumulative product along `axis` (of the flattened array when None), with NaN as 1: x (..., n) -> (..., n)."""
     return running.cumprod(_filled(x, 1)[0], axis, dtype)
 
 
@@ -56,12 +56,18 @@ def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, 
 
 
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The greatest entry over `axis` that is not NaN; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
+    """The greatest entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+
+    Equal greatest entries share the derivative evenly.
+    """
     return _extreme(reductions.max, x, axis, keepdims, -np.inf)
 
 
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The least entry over `axis` that is not NaN; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
+    """The least entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+
+    Equal least entries share the derivative evenly.
+    """
     return _extreme(reductions.min, x, axis, keepdims, np.inf)
 
 
@@ -69,22 +75,28 @@ def _extreme_index(argextreme: Callable[..., Array], x: Any, axis: int | None, k
     filled, missing = _filled(x, fill)
     lost = reductions.any(reductions.all(missing, axis))
     if not isinstance(lost, Tracer) and lost:
-        raise RangeError(f"there is nothing but NaN along axis {axis}, and so no index of an extreme.")
+        raise RangeError(f"nan{argextreme.__name__}: a line along axis {axis} holds nothing but NaN.")
     return argextreme(filled, axis, keepdims=keepdims)
 
 
 def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
-    """The index of the first greatest entry along `axis` that is not NaN. Raises RangeError where there is none."""
+    """The index of the first greatest entry along `axis` (of the flattened array when None), ignoring NaN.
+
+    Raises RangeError for a line of nothing but NaN.
+    """
     return _extreme_index(reductions.argmax, x, axis, keepdims, -np.inf)
 
 
 def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
-    """The index of the first least entry along `axis` that is not NaN. Raises RangeError where there is none."""
+    """The index of the first least entry along `axis` (of the flattened array when None), ignoring NaN.
+
+    Raises RangeError for a line of nothing but NaN.
+    """
     return _extreme_index(reductions.argmin, x, axis, keepdims, np.inf)
 
 
 def _floating(x: Any, dtype: Any) -> Array:
-    """`x` in `dtype`; integers, whose sum may be too large for one, in float64."""
+    """Cast `x` to `dtype`, if given; else integers, whose sum could overflow, to float64."""
     x = as_array(x)
     return astype(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else astype(x, np.float64)
 
@@ -98,26 +110,29 @@ def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -
 
 
 def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The mean over `axis` of the entries that are not NaN: x (..., n) -> (...), all axes when None."""
+    """The mean over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
     filled, missing = _filled(_floating(x, dtype), 0)
     return _mean(filled, missing, axis, keepdims)
 
 
 def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
-    """The variance over `axis` of the entries that are not NaN: their squares' distance, divided by their count - ddof."""
+    """The variance over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+
+    The sum of |x - mean|^2, divided by the count of entries minus `ddof`.
+    """
     filled, missing = _filled(_floating(x, dtype), 0)
     centred = elementwise.where(missing, 0, elementwise.subtract(filled, _mean(filled, missing, axis, True)))
     return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
 def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
-    """The square root of `nanvar`: x (..., n) -> (...), all axes when None."""
+    """The square root of `nanvar`: x (..., n) -> (...)."""
     return elementwise.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
 
 
 def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
-    """The quantiles `q` over `axis` of the entries that are not NaN; methods as for quantile."""
-    lines, shape = ordered_lines(x, axis)  # NaN comes last
+    """The quantiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `quantile`."""
+    lines, shape = ordered_lines(x, axis)  # NaN last
     if not lines.shape[-1]:
         q = as_array(q)
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
@@ -126,10 +141,10 @@ def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepd
 
 
 def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
-    """The percentiles `q` over `axis` of the entries that are not NaN."""
+    """The percentiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `percentile`."""
     return nanquantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The median over `axis` of the entries that are not NaN: x (..., n) -> (...), all axes when None."""
+    """The median over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
     return nanquantile(x, 0.5, axis, "linear", keepdims)

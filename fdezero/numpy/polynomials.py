@@ -1,4 +1,4 @@
-"""Polynomials by their coefficients, the highest power first; convolution and correlation: under NumPy's names."""
+"""Polynomials, as coefficients with the highest power first, convolution and correlation, under NumPy's names."""
 
 from typing import Any
 
@@ -27,21 +27,26 @@ __all__ = [
 
 
 def convolve(x: Any, y: Any, mode: str = "full") -> Array:
-    """The convolution of x (n,) and y (m,), n >= m: (n + m - 1,); mode "same" keeps n of them, "valid" n - m + 1."""
+    """The convolution of x (n,) and y (m,), n >= m: (n + m - 1,).
+
+    The mode "same" keeps n entries, "valid" n - m + 1.
+    """
     x, y = promoted([atleast_1d(x), atleast_1d(y)])
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
-        raise ShapeError(f"convolve expects two arrays of one axis that are not empty, got {describe(x)} and {describe(y)}.")
+        raise ShapeError(
+            f"convolve expects two arrays with one axis and at least one entry, got {describe(x)} and {describe(y)}."
+        )
     if x.shape[0] < y.shape[0]:
         x, y = y, x
     m = y.shape[0]
     if mode not in ("full", "same", "valid"):
-        raise ValueError(f"convolve knows the modes 'full', 'same' and 'valid', got {mode!r}.")
+        raise ValueError(f"convolve: mode must be 'full', 'same' or 'valid', got {mode!r}.")
     around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
     return products.correlate(pad(x, around) if m > 1 and mode != "valid" else x, flip(y))
 
 
 def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
-    """The sums of x[n + k] * conj(y[n]) over n, x (n,) and y (m,), in NumPy's order; modes as for convolve."""
+    """The sums over i of x[i + k] * conj(y[i]), for x (n,) and y (m,), in NumPy's order; modes as for `convolve`."""
     x, y = promoted([atleast_1d(x), atleast_1d(y)])
     y = conjugate(y)
     if x.shape[0] >= y.shape[0]:
@@ -50,7 +55,7 @@ def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
 
 
 def polyval(p: Any, x: Any) -> Array:
-    """The polynomial with coefficients `p` (n,), the highest power first, at `x`, by Horner's rule."""
+    """Evaluate the polynomial with coefficients `p` (n,) at `x` by Horner's rule: x (...) -> (...)."""
     p, x = beside(p, x), beside(x, p)
     y = zeros_like(x, np.result_type(p.dtype, x.dtype))
     for i in range(p.shape[0]):
@@ -71,45 +76,53 @@ def polysub(p: Any, q: Any) -> Array:
 
 
 def polymul(p: Any, q: Any) -> Array:
-    """The product of two polynomials: p (n,), q (m,) -> (n + m - 1,); leading zeros stay, as shapes know no values."""
+    """The product of two polynomials: p (n,), q (m,) -> (n + m - 1,). Leading zeros stay."""
     return convolve(p, q)
 
 
 def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
-    """(quotient, remainder) of two polynomials: u (n,), v (m,), n >= m -> (n - m + 1,), (m - 1,), one coefficient at least.
+    """(quotient, remainder) of two polynomials: u (n,), v (m,), n >= m -> (n - m + 1,), (m - 1,).
 
-    Leading zeros of the remainder stay, and one in `v` divides by zero, as shapes know no values.
+    Each has at least one coefficient. Shapes cannot depend on values: leading zeros of the remainder stay, and a
+    leading zero of `v` divides by zero.
     """
     u, v = promoted([inexact(atleast_1d(u)), inexact(atleast_1d(v))])
     if u.ndim != 1 or v.ndim != 1 or not u.size or not v.size:
-        raise ShapeError(f"polydiv expects coefficients along one axis, one at least, got {describe(u)} and {describe(v)}.")
+        raise ShapeError(
+            f"polydiv expects arrays with one axis and at least one coefficient, got {describe(u)} and {describe(v)}."
+        )
     steps, degree = u.shape[0] - v.shape[0] + 1, v.shape[0] - 1
     zero = zeros_like(u, shape=(1,))
     quotient = []
     for _ in range(steps):
         quotient.append(elementwise.divide(slice_axis(u, 0, 0, 1), getitem(v, 0)))
         u = slice_axis(u, 0, 1, None)
-        head = elementwise.subtract(slice_axis(u, 0, 0, degree), elementwise.multiply(quotient[-1], slice_axis(v, 0, 1, None)))
+        product = elementwise.multiply(quotient[-1], slice_axis(v, 0, 1, None))
+        head = elementwise.subtract(slice_axis(u, 0, 0, degree), product)
         u = concatenate([head, slice_axis(u, 0, degree, None)])
     return concatenate(quotient) if quotient else zero, u if u.shape[0] else zero
 
 
 def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = None) -> Array:
-    """The polynomial of degree `deg` nearest to y (n,) or (n, k) at x (n,), by least squares: (deg + 1,) or (deg + 1, k).
+    """Fit a polynomial of degree `deg` to y (n,) or (n, k) at x (n,), by least squares: (deg + 1,) or (deg + 1, k).
 
-    `w` (n,) weighs the distances, not their squares. Singular values below rcond (n * eps) times the greatest count as 0.
+    `w` (n,) weights the distances, not their squares. Singular values below `rcond` (default n * eps) times the
+    greatest count as 0.
     """
     x, y = inexact(x), inexact(y)
     if x.ndim != 1 or not x.size or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
-        raise ShapeError(f"polyfit expects x (n,) and y (n,) or (n, k), with n > 0, got {describe(x)} and {describe(y)}.")
+        raise ShapeError(
+            f"polyfit expects x (n,) and y (n,) or (n, k), with n > 0, got {describe(x)} and {describe(y)}."
+        )
     if deg < 0:
         raise RangeError(f"polyfit: the degree must be 0 or more, got {deg}.")
     powers = vander(x, deg + 1)
     if w is not None:
         w = beside(w, x)
         if w.shape != x.shape:
-            raise ShapeError(f"polyfit expects a weight for each of {describe(x)}, got {describe(w)}.")
-        powers, y = elementwise.multiply(powers, expand_dims(w, 1)), elementwise.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
+            raise ShapeError(f"polyfit expects weights w of the shape of x, {describe(x)}, got {describe(w)}.")
+        powers = elementwise.multiply(powers, expand_dims(w, 1))
+        y = elementwise.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
     size = elementwise.sqrt(sum_of(squared_size(powers), axis=0))
     rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
     found = linalg.lstsq(elementwise.divide(powers, size), y, rcond)[0]
@@ -117,15 +130,15 @@ def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = No
 
 
 def roots(p: Any) -> Array:
-    """The roots of a polynomial: p (n + 1,) -> (n,), always complex; there is no derivative at a multiple root.
+    """The roots of a polynomial, always complex: p (n + 1,) -> (n,). A multiple root has no derivative.
 
-    They are the eigenvalues of the companion matrix. Raises RangeError where p begins with 0: shapes know no values.
+    Computed as the eigenvalues of the companion matrix. Raises RangeError if the leading coefficient is 0.
     """
     p = inexact(p)
     if p.ndim != 1:
         raise ShapeError(f"roots expects coefficients along one axis, got {describe(p)}.")
     if p.size and is_shown(p) and unwrap(p)[0] == 0:
-        raise RangeError(f"roots: the first coefficient of {describe(p)} is 0; leave it away, the polynomial is of a lower degree.")
+        raise RangeError(f"roots: the first coefficient of {describe(p)} is 0. Leave it out: the degree is lower.")
     n = p.shape[0] - 1
     if n < 1:
         return zeros_like(p, np.result_type(p.dtype, np.complex64), shape=(0,))
@@ -144,7 +157,7 @@ def polyder(p: Any, m: int = 1) -> Array:
 
 
 def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
-    """The coefficients of the m-th antiderivative, with the constants of integration `k`: p (n,) -> (n + m,)."""
+    """The coefficients of the m-th antiderivative, with integration constants `k`: p (n,) -> (n + m,)."""
     p = as_array(p)
     constants = atleast_1d(beside([0.0] * m if k is None else k, p))
     for i in range(m):
@@ -155,10 +168,12 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
 
 
 def poly(roots: Any) -> Array:
-    """The coefficients of the polynomial with these `roots` (n,) and a leading 1: (n + 1,)."""
+    """The coefficients of the polynomial with the given `roots` and leading coefficient 1: roots (n,) -> (n + 1,)."""
     roots = inexact(roots)
     if roots.ndim != 1:
-        raise ShapeError(f"poly expects roots along one axis, got {describe(roots)}; of a matrix take the eigenvalues first.")
+        raise ShapeError(
+            f"poly expects roots along one axis, got {describe(roots)}. For a matrix, use poly(linalg.eigvals(a))."
+        )
     one = zeros_like(roots, shape=(1,)) + 1
     p = one
     for i in range(roots.shape[0]):
@@ -167,7 +182,7 @@ def poly(roots: Any) -> Array:
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
-    """The powers of `x` (n,) as columns: (n, N), the highest first unless `increasing`."""
+    """The Vandermonde matrix of powers of x, highest first unless `increasing`: x (n,) -> (n, N)."""
     x = as_array(x)
     n = x.shape[0] if N is None else N
     powers = array_module(x).arange(n)

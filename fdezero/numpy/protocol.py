@@ -1,4 +1,4 @@
-"""Gives tracers the operators, methods and NumPy functions of an array: each is the function of that name in this face."""
+"""Gives tracers the operators, methods and NumPy functions of arrays, taken from this face by name."""
 
 import inspect
 import sys
@@ -12,14 +12,22 @@ from ..core.tracer import NUMPY_FUNCTIONS
 from .arguments import as_array
 
 BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
-    "pow": "power", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "lshift": "left_shift", "rshift": "right_shift", "divmod": "divmod",
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power", "matmul": "matmul", "divmod": "divmod",
+    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
 }  # fmt: skip
-COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
 UFUNC_METHODS = {
-    ("add", "reduce"): "sum", ("multiply", "reduce"): "prod", ("maximum", "reduce"): "max", ("minimum", "reduce"): "min",
+    ("add", "reduce"): "sum", ("multiply", "reduce"): "prod",
+    ("maximum", "reduce"): "max", ("minimum", "reduce"): "min",
     ("logical_and", "reduce"): "all", ("logical_or", "reduce"): "any", ("logaddexp", "reduce"): "logsumexp",
     ("add", "accumulate"): "cumsum", ("multiply", "accumulate"): "cumprod",
     ("maximum", "accumulate"): "cummax", ("minimum", "accumulate"): "cummin",
@@ -27,7 +35,7 @@ UFUNC_METHODS = {
 
 
 def install(face: dict[str, Any]) -> None:
-    """Fill in `Tracer` and the table of NumPy functions from the functions of `face`."""
+    """Give `Tracer` its operators and methods, and fill the table of NumPy functions, from the functions of `face`."""
     for name, member in {**_operators(face), **_methods(face), **_own_members(face)}.items():
         setattr(Tracer, name, member)
     _answer_for(np, face)
@@ -60,11 +68,13 @@ def _methods(face: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_members(face: dict[str, Any]) -> dict[str, Any]:
-    """What is no function of `face` under its own name, or takes its arguments in another way."""
+    """Members that are not a function of `face` by their own name, or take their arguments in another way."""
     return {
         "__getitem__": _method(face["getitem"]),
         "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
-        "transpose": lambda x, *axes: face["transpose"](x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
+        "transpose": lambda x, *axes: face["transpose"](
+            x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None
+        ),
         "compress": lambda x, condition, axis=None: face["compress"](condition, x, axis),
         "flatten": _method(face["ravel"]),
         "copy": lambda x, order="C": x,
@@ -99,7 +109,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
-    # A function binds to the instance as a method does; a primitive, being an object, would not.
+    # A function becomes a method of the instance; a primitive is an object and would not.
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Reductions under NumPy's names and signatures."""
+"""Reductions under NumPy's names and signatures, the cumulative sum, and argsort."""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,7 @@ import numpy as np
 
 from ..core import Primitive
 from ..messages import refuse_out
-from ..ops import elementwise
-from ..ops import reductions as reduce
+from ..ops import elementwise, reductions
 from ..values import is_complex
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import astype, imag, real
@@ -27,95 +26,129 @@ def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -
 
 
 def _given(x: Any, out: None, dtype: Any = None) -> Array:
-    """`x` as an array, cast to `dtype` if one is named. Raises ImmutableError for an array to be written into."""
+    """Convert `x` to an array, cast to `dtype` if given. Raises ImmutableError for `out`."""
     refuse_out(out)
     return as_array(x) if dtype is None else astype(x, dtype)
 
 
 def _chosen(x: Array, where: Any, neutral: Any) -> Array:
-    """`x` with what changes no result in the place of the entries that do not count."""
+    """Replace the entries that `where` excludes with `neutral`, which does not change the result."""
     return x if where is True else elementwise.where(as_array(where), x, neutral)
 
 
 def sum(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 0, where: Any = True
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = 0,
+    where: Any = True,
 ) -> Array:
-    """The sum over `axis` (all axes when None) of the entries `where` it is true: x (..., n) -> (...). Empty sums are `initial`."""
+    """The sum over `axis` (all axes when None): x (..., n) -> (...).
+
+    `where` selects the entries that count, and `initial` is added.
+    """
     x = _chosen(_given(x, out, dtype), where, 0)
-    y = _over(reduce.sum_axes, x, axis, keepdims)
+    y = _over(reductions.sum_axes, x, axis, keepdims)
     y = y if type(initial) is int and initial == 0 else elementwise.add(y, initial)
-    return y if dtype is None else astype(y, dtype)  # NumPy sums small integers in large ones
+    return y if dtype is None else astype(y, dtype)  # the reduction widens small integers, whatever `dtype` is
 
 
 def prod(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = 1, where: Any = True
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = 1,
+    where: Any = True,
 ) -> Array:
-    """The product over `axis` of the entries `where` it is true: x (..., n) -> (...), all axes when None.
+    """The product over `axis` (all axes when None): x (..., n) -> (...). Its derivative is exact at zeros.
 
-    Zeros among them are no trouble to the derivative.
+    `where` selects the entries that count, and `initial` is one more factor.
     """
     x = _chosen(_given(x, out, dtype), where, 1)
-    y = _over(reduce.product_of, x, axis, keepdims)
+    y = _over(reductions.product_of, x, axis, keepdims)
     y = y if type(initial) is int and initial == 1 else elementwise.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
 
-def _extreme(reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keepdims: bool, initial: Any, where: Any) -> Array:
+def _extreme(
+    reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keepdims: bool, initial: Any, where: Any
+) -> Array:
     if initial is None:
         if where is not True:
-            raise ValueError(f"{reduction.name} over a part of the entries, where=, needs initial=, the result where there are none.")
+            raise ValueError(f"{reduction.name} with where= also needs initial=, the result if no entry is chosen.")
         return _over(reduction, x, axis, keepdims)
     x = elementwise.where(as_array(where), x, elementwise.stop_gradient(initial))
-    if not x.size:  # NumPy has no extreme of nothing
+    if not x.size:  # NumPy's own reductions raise for an empty array
         return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
     return beyond(_over(reduction, x, axis, keepdims), initial)
 
 
-def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
-    """The greatest entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _extreme(reduce.maximum_of, elementwise.maximum, _given(x, out), axis, keepdims, initial, where)
+def max(
+    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Array:
+    """The greatest entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
+
+    `where` selects the entries that count, and `initial` is one more candidate.
+    """
+    return _extreme(reductions.maximum_of, elementwise.maximum, _given(x, out), axis, keepdims, initial, where)
 
 
-def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Array:
-    """The least entry over `axis`, and `initial`; its derivative is split evenly over ties. x (..., n) -> (...), all axes when None."""
-    return _extreme(reduce.minimum_of, elementwise.minimum, _given(x, out), axis, keepdims, initial, where)
+def min(
+    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Array:
+    """The least entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
+
+    `where` selects the entries that count, and `initial` is one more candidate.
+    """
+    return _extreme(reductions.minimum_of, elementwise.minimum, _given(x, out), axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
 def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
-    """Whether any entry over `axis` is true: x (..., n) -> (...), all axes when None."""
-    return _over(reduce.any_of, _chosen(_given(x, out), where, False), axis, keepdims)
+    """Whether any entry over `axis` (all axes when None) is true: x (..., n) -> (...)."""
+    return _over(reductions.any_of, _chosen(_given(x, out), where, False), axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
-    """Whether all entries over `axis` are true: x (..., n) -> (...), all axes when None."""
-    return _over(reduce.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
+    """Whether all entries over `axis` (all axes when None) are true: x (..., n) -> (...)."""
+    return _over(reductions.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
-    """How many entries over `axes` count: one number, or an array of x's real dtype where `where` tells it line by line."""
+    """The number of entries over `axes` that count: an int, or with `where` an array in x's real dtype."""
     if where is True:
         return math.prod(x.shape[axis] for axis in axes)
     count = sum(broadcast_to(as_array(where), x.shape), axes, None, None, keepdims)
     return astype(count, np.finfo(x.dtype).dtype)
 
 
-def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
-    """The mean over `axis` of the entries `where` it is true; float16 is summed in float32, integers give float64, as in NumPy."""
+def mean(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+) -> Array:
+    """The mean over `axis` (all axes when None): x (..., n) -> (...). `where` selects the entries that count.
+
+    float16 is summed in float32, and integers give float64, as in NumPy.
+    """
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
         return astype(mean(x, axis, "float32", None, keepdims, where=where), x.dtype)
-    if x.dtype.kind not in "fc":  # whose sum may be too large for an integer
+    if x.dtype.kind not in "fc":  # a sum of integers could overflow
         x = astype(x, np.float64)
     axes = trailing_axes(axis, x.ndim)
-    return reduce.sum_axes(_chosen(x, where, 0), axes=axes, keepdims=keepdims) / _count(x, axes, keepdims, where)
+    return reductions.sum_axes(_chosen(x, where, 0), axes=axes, keepdims=keepdims) / _count(x, axes, keepdims, where)
 
 
 def squared_size(x: Array) -> Array:
-    """|x|^2, entry by entry."""
-    return elementwise.add(elementwise.square(real(x)), elementwise.square(imag(x))) if is_complex(x) else elementwise.square(x)
+    """|x|^2, entry by entry: (...) -> (...)."""
+    if not is_complex(x):
+        return elementwise.square(x)
+    return elementwise.add(elementwise.square(real(x)), elementwise.square(imag(x)))
 
 
 def var(
@@ -129,14 +162,18 @@ def var(
     where: Any = True,
     correction: float = 0,
 ) -> Array:
-    """The variance over `axis` of the entries `where` it is true: the sum of |x - mean|^2 by their number - ddof; dtypes as in `mean`."""
+    """The variance over `axis` (all axes when None): x (..., n) -> (...).
+
+    The sum of |x - mean|^2, divided by the count of entries minus `ddof`, which `correction` names as well. `where` and
+    dtypes are as for `mean`.
+    """
     x = _given(x, out, dtype)
     if str(x.dtype) == "float16":
         return astype(var(x, axis, "float32", None, ddof, keepdims, where=where, correction=correction), x.dtype)
     axes = trailing_axes(axis, x.ndim)
     centred = _chosen(elementwise.subtract(x, mean(x, axes, None, None, True, where=where)), where, 0)
     freedom = _count(centred, axes, keepdims, where) - (ddof or correction)
-    return reduce.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
+    return reductions.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
 
 
 def std(
@@ -150,39 +187,45 @@ def std(
     where: Any = True,
     correction: float = 0,
 ) -> Array:
-    """The square root of `var`; its derivative is infinite where the variance is 0. x (..., n) -> (...), all axes when None."""
+    """The square root of `var`: x (..., n) -> (...). Its derivative is infinite where the variance is 0."""
     return elementwise.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, without overflow; its derivative is the softmax."""
-    return _over(reduce.logsumexp, x, axis, keepdims)
+    """log(sum(exp(x))) over `axis` (all axes when None), without overflow: x (..., n) -> (...)."""
+    return _over(reductions.logsumexp, x, axis, keepdims)
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """The running sums along `axis` (of the flattened array when None)."""
+    """The cumulative sum along `axis` (of the flattened array when None): x (..., n) -> (..., n)."""
     x, axis = line_along(_given(x, out, dtype), axis)
-    return reduce.cumsum(x, axis=axis)
+    return reductions.cumsum(x, axis=axis)
 
 
 def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
     x, axis = line_along(_given(x, out), axis)
-    return reduce.argmax(x, axis=axis, keepdims=keepdims)
+    return reductions.argmax(x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
     x, axis = line_along(_given(x, out), axis)
-    return reduce.argmin(x, axis=axis, keepdims=keepdims)
+    return reductions.argmin(x, axis=axis, keepdims=keepdims)
 
 
 def argsort(
-    x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
+    x: Any,
+    axis: int | None = -1,
+    kind: str | None = None,
+    order: None = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
 ) -> Array:
     """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
     x, axis = line_along(x, axis)
     if not descending:
-        return reduce.argsort(x, axis=axis)
-    # The last of equal entries is the first of the reversed array.
-    return elementwise.subtract(x.shape[axis] - 1, flip(reduce.argsort(flip(x, axis), axis=axis), axis))
+        return reductions.argsort(x, axis=axis)
+    # Reversed before and after the sort, equal entries keep their order.
+    return elementwise.subtract(x.shape[axis] - 1, flip(reductions.argsort(flip(x, axis), axis=axis), axis))

@@ -1,4 +1,4 @@
-"""Running sums, products and extremes; differences, derivatives and integrals on a grid, under NumPy's names."""
+"""Cumulative sums, products and extremes under NumPy's names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["cummax", "cummin", "cumprod", "cumulative_prod", "cumulative_sum"]
 
 
 def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Array:
-    """The entries along `axis` combined with all that stand before them, by doubling steps: `operation` is associative."""
+    """Combine each entry along `axis` with all before it, in doubling steps; `operation` must be associative."""
     step, n = 1, x.shape[axis]
     while step < n:
         combined = operation(slice_axis(x, axis, 0, n - step), slice_axis(x, axis, step, None))
@@ -28,7 +28,10 @@ def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Ar
 
 
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The running products along `axis` (of the flattened array when None). Zeros are no trouble to the derivative."""
+    """The cumulative product along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+
+    Its derivative is exact at zeros.
+    """
     x, axis = line_along(x if dtype is None else astype(x, dtype), axis)
     if dtype is None and x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         x = astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
@@ -37,25 +40,34 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
 
 def _first(better: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     def choose(earlier: Array, later: Array) -> Array:
-        return elementwise.where(elementwise.logical_or(better(earlier, later), elementwise.not_equal(earlier, earlier)), earlier, later)
+        wins = elementwise.logical_or(better(earlier, later), elementwise.not_equal(earlier, earlier))  # NaN stays
+        return elementwise.where(wins, earlier, later)
 
     return choose
 
 
 def cummax(x: Any, axis: int | None = None) -> Array:
-    """The greatest entry so far along `axis`: numpy.maximum.accumulate. Of equal entries the first has the derivative."""
+    """The greatest entry so far along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+
+    It is numpy.maximum.accumulate. The first of equal entries has the derivative.
+    """
     return _scan(_first(elementwise.greater_equal), *line_of(x, axis))
 
 
 def cummin(x: Any, axis: int | None = None) -> Array:
-    """The least entry so far along `axis`: numpy.minimum.accumulate. Of equal entries the first has the derivative."""
+    """The least entry so far along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+
+    It is numpy.minimum.accumulate. The first of equal entries has the derivative.
+    """
     return _scan(_first(elementwise.less_equal), *line_of(x, axis))
 
 
-def _cumulative(running: Callable[..., Array], start: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Array:
+def _cumulative(
+    running: Callable[..., Array], start: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool
+) -> Array:
     x = as_array(x)
     if axis is None and x.ndim > 1:
-        raise ShapeError(f"a cumulative function needs an axis=, got {describe(x)}.")
+        raise ShapeError(f"cumulative_sum and cumulative_prod need axis= for several axes, got {describe(x)}.")
     axis = trailing_axis(0 if axis is None else axis, x.ndim)
     y = running(x, axis, dtype)
     if not include_initial:
@@ -66,10 +78,16 @@ def _cumulative(running: Callable[..., Array], start: Any, x: Any, axis: int | N
 
 
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
-    """The running sums along `axis`, which is needed for more than one; with `include_initial` a 0 stands in front."""
+    """The cumulative sum along `axis`, which may be None for one axis only: x (..., n) -> (..., n).
+
+    With `include_initial`, a 0 stands in front: (..., n + 1).
+    """
     return _cumulative(reductions.cumsum, zeros_like, x, axis, dtype, include_initial)
 
 
 def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
-    """The running products along `axis`, which is needed for more than one; with `include_initial` a 1 stands in front."""
+    """The cumulative product along `axis`, which may be None for one axis only: x (..., n) -> (..., n).
+
+    With `include_initial`, a 1 stands in front: (..., n + 1).
+    """
     return _cumulative(cumprod, ones_like, x, axis, dtype, include_initial)

@@ -1,4 +1,4 @@
-"""The different values of an array, under NumPy's names: their number depends on the values, so not under vmap or compile."""
+"""Distinct values and sets under NumPy's names. How many there are depends on the values: not under vmap or compile."""
 
 from typing import Any
 
@@ -25,61 +25,72 @@ def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     module = array_module(*values)
     if module is np or name == "unique":
         return getattr(module, name)(*values, **keywords)
-    # CuPy has few of these. The number of values waits for the device in any case, so they may take the way over the CPU.
+    # CuPy has few of these functions. The number of values needs a wait for the GPU anyway, so compute on the CPU.
     return trees.map(module.asarray, getattr(np, name)(*to_numpy(values), **keywords))
 
 
-def unique(x: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None) -> Any:
-    """The different values of `x`, sorted, without derivative; with the indices, the inverse and the counts asked for."""
-    return _call("unique", x, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis)
+def unique(
+    x: Any,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+) -> Any:
+    """The distinct values of `x`, sorted; on request also their first indices, the inverse and their counts."""
+    return _call(
+        "unique", x, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis
+    )
 
 
 def unique_all(x: Any) -> Any:
-    """The different values of `x`, where each is first, which of them each entry is, and how often each occurs."""
+    """The distinct values of `x`, the index of each, the inverse (which value each entry is), and the counts."""
     return _call("unique_all", x)
 
 
 def unique_counts(x: Any) -> Any:
-    """The different values of `x`, and how often each occurs."""
+    """The distinct values of `x`, and how often each occurs."""
     return _call("unique_counts", x)
 
 
 def unique_inverse(x: Any) -> Any:
-    """The different values of `x`, and which of them each entry is."""
+    """The distinct values of `x`, and which of them each entry is."""
     return _call("unique_inverse", x)
 
 
 def unique_values(x: Any) -> Array:
-    """The different values of `x`."""
+    """The distinct values of `x`."""
     return _call("unique_values", x)
 
 
 def union1d(x: Any, y: Any) -> Array:
-    """The different values of both arrays, sorted."""
+    """The distinct values of both arrays, sorted."""
     return _call("union1d", x, y)
 
 
 def intersect1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
-    """The values that both arrays have, sorted."""
+    """The values that are in both arrays, sorted."""
     return _call("intersect1d", x, y, assume_unique=assume_unique)
 
 
 def setdiff1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
-    """The values of `x` that `y` has not, sorted."""
+    """The values of `x` that are not in `y`, sorted."""
     return _call("setdiff1d", x, y, assume_unique=assume_unique)
 
 
 def setxor1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
-    """The values that one of the arrays has and the other has not, sorted."""
+    """The values that are in exactly one of the arrays, sorted."""
     return _call("setxor1d", x, y, assume_unique=assume_unique)
 
 
 def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False) -> Array:
-    """Whether each entry of `x` is one of `values`; of any shapes, under vmap and within compile too."""
+    """Whether each entry of `x` is one of `values`: (...), (...) -> bool, of x's shape.
+
+    Unlike the other functions of sets, it also works under vmap and compile.
+    """
     x, values = as_array(x), ravel(values)
     dtype = np.result_type(x.dtype, values.dtype)
     beyond = dtype.kind == "f" and x.dtype.kind in "iu" and values.dtype.kind in "iu"
-    if beyond:  # Only numbers from 0 to 2 ** 63 - 1 can be in both of uint64 and a signed dtype, and float64 would round them.
+    if beyond:  # uint64 and a signed dtype, which only share numbers from 0 to 2 ** 63 - 1; float64 would round them
         dtype = np.dtype(np.int64)
     if not values.size:
         found = zeros_like(x, bool)

@@ -1,4 +1,4 @@
-"""Functions that rearrange entries, under NumPy's names: compositions of a few operations on trailing axes."""
+"""Shapes, joining and slicing under NumPy's names, composed of a few operations on trailing axes."""
 
 import itertools
 import math
@@ -25,15 +25,17 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
-    """`x` with another shape of as many entries, read row by row, or in the order "F" column by column; one length may be -1.
+    """Give `x` another shape with the same number of entries; one length may be -1.
 
-    Raises ShapeError for another number of entries.
+    Entries are read row by row, or in the order "F" column by column. Raises ShapeError if the numbers differ.
     """
     x, wanted = as_array(x), _shape(shape)
     if order == "F":
         return transpose(reshape(transpose(x), wanted[::-1], copy=copy))
     if order != "C":
-        raise NotImplementedError(f"reshape and ravel know the orders 'C' and 'F', got {order!r}: others depend on the layout.")
+        raise NotImplementedError(
+            f"reshape and ravel take the order 'C' or 'F', got {order!r}, which would depend on the memory layout."
+        )
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
         wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
@@ -44,17 +46,17 @@ def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
 
 
 def ravel(x: Any, order: str = "C") -> Array:
-    """`x` as one axis: x (...) -> (n,), row by row, or in the order "F" column by column."""
+    """Flatten `x` row by row, or in the order "F" column by column: x (...) -> (n,)."""
     return reshape(x, (-1,) if as_array(x).size else (0,), order)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Array:
-    """The axes of `x` in the order `axes`; reversed when None. x (n, ..., m) -> (m, ..., n)."""
+    """Permute the axes of `x` to the order `axes`, or reverse them when None: x (n, ..., m) -> (m, ..., n)."""
     x = as_array(x)
     order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
     perm = tuple(trailing_axis(axis, x.ndim) for axis in order)
     if sorted(perm) != list(range(-x.ndim, 0)):
-        raise ShapeError(f"transpose: {order} is no order of the {x.ndim} axes of {describe(x)}.")
+        raise ShapeError(f"transpose: axes {order} must name each of the {x.ndim} axes of {describe(x)} once.")
     return shapes.permute(x, perm=perm) if perm != tuple(sorted(perm)) else x
 
 
@@ -62,12 +64,12 @@ permute_dims = transpose
 
 
 def matrix_transpose(x: Any) -> Array:
-    """The last two axes exchanged: x (..., n, m) -> (..., m, n)."""
+    """Swap the last two axes: x (..., n, m) -> (..., m, n)."""
     return swapaxes(x, -1, -2)
 
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """The axes `source` moved to `destination`, the others in their order."""
+    """Move the axes `source` to `destination`; the other axes keep their order."""
     x = as_array(x)
     from_, to = ([trailing_axis(a, x.ndim) + x.ndim for a in _shape(axes)] for axes in (source, destination))
     order = [axis for axis in range(x.ndim) if axis not in from_]
@@ -77,7 +79,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
-    """Two axes exchanged."""
+    """Swap two axes."""
     x = as_array(x)
     order = list(range(x.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
@@ -85,7 +87,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
 
 
 def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
-    """`x` repeated to `shape` by NumPy's rule. Raises ShapeError where it does not fit."""
+    """Broadcast `x` to `shape` by NumPy's rule. Raises ShapeError if it does not fit."""
     x, wanted = as_array(x), _shape(shape)
     if len(wanted) < x.ndim:
         raise ShapeError(f"broadcast_to: {describe(x)} has more axes than the shape {wanted}.")
@@ -95,14 +97,14 @@ def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Arr
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
-    """All arrays broadcast to their common shape."""
+    """Broadcast arrays to their common shape."""
     values = [as_array(x) for x in arrays]
     shape = np.broadcast_shapes(*[x.shape for x in values])
     return tuple(broadcast_to(x, shape) for x in values)
 
 
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
-    """`x` with new axes of length 1 at the places `axis` of the result: x (n,), axis 0 -> (1, n)."""
+    """Insert axes of length 1, at the places `axis` of the result: x (n,), axis 0 -> (1, n)."""
     x = as_array(x)
     axes = _shape(axis)
     new = {trailing_axis(a, x.ndim + len(axes)) + x.ndim + len(axes) for a in axes}
@@ -111,42 +113,42 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
 
 
 def squeeze(x: Any, axis: Axis = None) -> Array:
-    """`x` without its axes of length 1, or without those named."""
+    """Remove the axes of length 1 that `axis` names (all of them when None). Raises ShapeError for longer ones."""
     x = as_array(x)
     ones = tuple(i for i in range(-x.ndim, 0) if x.shape[i] == 1)
     drop = ones if axis is None else trailing_axes(axis, x.ndim)
     if not set(drop) <= set(ones):
-        raise ShapeError(f"squeeze: axis {axis} of {describe(x)} is not of length 1.")
+        raise ShapeError(f"squeeze: axis {axis} of {describe(x)} does not have length 1.")
     return reshape(x, tuple(n for i, n in enumerate(x.shape, -x.ndim) if i not in drop))
 
 
 def atleast_1d(x: Any) -> Array:
-    """`x` with at least one axis."""
+    """`x` with at least one axis: () becomes (1,)."""
     x = as_array(x)
     return x if x.ndim else reshape(x, (1,))
 
 
 def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
-    """`x` and the trailing axis to go along: of the flattened array when `axis` is None."""
+    """(array, trailing axis) of the lines to work along; the array is flattened when `axis` is None."""
     x = as_array(x)
     return (ravel(x), -1) if axis is None else (x, trailing_axis(axis, x.ndim))
 
 
 def line_along(x: Any, axis: int | None) -> tuple[Array, int]:
-    """`line_of` for functions that take a value without axes for a line of one entry."""
+    """Like `line_of`, but a value without axes is a line of one entry."""
     x = as_array(x)
     return line_of(x, axis_of_number(axis, x.ndim))
 
 
 def promoted(arrays: Sequence[Any]) -> list[Array]:
-    """The arrays, all in the dtype that they have together."""
+    """Cast the arrays to their common dtype."""
     values = [as_array(x) for x in arrays]
     dtype = np.result_type(*[x.dtype for x in values])
     return [x if x.dtype == dtype else astype(x, dtype) for x in values]
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
-    """The arrays one behind the other along `axis` (flattened when None); dtypes are promoted."""
+    """Join arrays along `axis` (flattened when None); dtypes are promoted. Raises ShapeError."""
     values = promoted(arrays)
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
@@ -154,7 +156,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     if len({(x.ndim, *x.shape[:place], *x.shape[x.ndim + place + 1 :]) for x in values}) > 1:
         raise ShapeError(
             f"concatenate: all axes but axis {axis} must agree, got {', '.join(map(describe, values))}. "
-            "x[None] has an axis more; stack joins arrays of one shape along a new one."
+            "x[None] adds an axis; stack joins arrays of the same shape along a new axis."
         )
     return shapes.concatenate(*values, axis=place)
 
@@ -163,37 +165,39 @@ concat = concatenate
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
-    """The arrays, all of one shape, along a new axis: k arrays (...) -> (k, ...). Raises ShapeError."""
+    """Join k arrays of the same shape along a new axis: k arrays (...) -> (k, ...). Raises ShapeError."""
     values = [as_array(x) for x in arrays]
     if len({x.shape for x in values}) > 1:
-        raise ShapeError(f"stack: all arrays must have one shape, got {', '.join(map(describe, values))}.")
+        raise ShapeError(f"stack: all arrays must have the same shape, got {', '.join(map(describe, values))}.")
     return concatenate([expand_dims(x, axis) for x in values], axis)
 
 
 def vstack(arrays: Sequence[Any]) -> Array:
-    """The arrays as rows, one below the other: k vectors (n,) -> (k, n)."""
+    """Join arrays as rows: k vectors (n,) -> (k, n)."""
     return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in arrays], 0)
 
 
 def hstack(arrays: Sequence[Any]) -> Array:
-    """The arrays side by side. Vectors end to end, (n,), (m,) -> (n + m,); else along axis 1."""
+    """Join vectors end to end, (n,), (m,) -> (n + m,), and other arrays along axis 1."""
     values = [atleast_1d(x) for x in arrays]
     return concatenate(values, 0 if values[0].ndim == 1 else 1)
 
 
 def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
-    """`x[..., start:stop:step, ...]` at `axis`."""
+    """`x[..., start:stop:step, ...]`, sliced along `axis`."""
     axis = trailing_axis(axis, x.ndim)
     return shapes.slice_axes(x, index=shapes.cut(axis, start, stop, step))
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """`x` cut along `axis` into equal parts, or at the given indices."""
+    """Split `x` along `axis` into equal parts, or at the given indices. Raises ShapeError."""
     x = as_array(x)
     n = x.shape[axis]
     if isinstance(sections, int):
         if n % sections:
-            raise ShapeError(f"split: axis {axis} of {describe(x)} has {n} entries, which {sections} parts do not divide evenly.")
+            raise ShapeError(
+                f"split: the {n} entries along axis {axis} of {describe(x)} do not divide into {sections} equal parts."
+            )
         cuts = list(range(0, n + 1, n // sections)) if n else [0] * (sections + 1)
     else:
         cuts = [0, *[c if c >= 0 else c + n for c in sections], n]
@@ -201,7 +205,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
 
 
 def flip(x: Any, axis: Axis = None) -> Array:
-    """The entries along `axis` (every axis when None) in reverse order."""
+    """Reverse the entries along `axis` (every axis when None)."""
     x = as_array(x)
     for a in trailing_axes(axis, x.ndim):
         x = slice_axis(x, a, None, None, -1)
@@ -209,7 +213,7 @@ def flip(x: Any, axis: Axis = None) -> Array:
 
 
 def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
-    """The entries shifted along `axis`, those beyond the end coming in at the start."""
+    """Shift the entries along `axis` (of the flattened array when None); those beyond the end come in at the start."""
     x = as_array(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), x.shape)
@@ -222,7 +226,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
 
 
 def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
-    """`x` repeated as a whole along every axis: x (n,), 2 -> (2 n,)."""
+    """Repeat `x` as a whole along each axis: x (n,), 2 -> (2 n,)."""
     x, times = as_array(x), _shape(repetitions)
     ndim = max(x.ndim, len(times))
     shape = (1,) * (ndim - x.ndim) + x.shape

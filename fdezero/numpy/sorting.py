@@ -1,4 +1,4 @@
-"""Sorting and searching under NumPy's names: an order without derivative, and entries gathered in that order."""
+"""Sorting, searching and counting under NumPy's names. Derivatives follow the entries; indices have none."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,26 +24,32 @@ __all__ = [
 
 
 def sort(
-    x: Any, axis: int | None = -1, kind: str | None = None, order: None = None, *, descending: bool = False, stable: bool = True
+    x: Any,
+    axis: int | None = -1,
+    kind: str | None = None,
+    order: None = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
 ) -> Array:
-    """The entries along `axis` (of the flattened array when None) in order, NaN last; always stable.
+    """Sort the entries along `axis` (of the flattened array when None), NaN last; always stable.
 
-    The derivative of an entry is that of the one it came from: of equal entries, the first comes first.
+    The derivative of each sorted entry goes to the entry that it came from.
     """
     return take_along_axis(x, argsort(x, axis, descending=descending), axis)
 
 
 def sort_complex(x: Any) -> Array:
-    """The entries along the last axis in the order of their real, then of their imaginary parts; real numbers become complex."""
+    """Sort along the last axis by real part, then by imaginary part; real numbers become complex."""
     x = as_array(x)
     return sort(x if x.dtype.kind == "c" else astype(x, np.complex128))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:
-    """The indices that sort by the last of `keys` (k, ..., n), where equal by the last but one, and so on: (..., n)."""
+    """The indices that sort by the last key, ties by the second last, and so on: keys (k, ..., n) -> (..., n)."""
     rows = list(keys) if isinstance(keys, list | tuple) else unstack(as_array(keys))
     if not rows:
-        raise ShapeError("lexsort expects one key at least, got none.")
+        raise ShapeError("lexsort expects at least one key, got none.")
     order = argsort(rows[0], axis)
     for row in rows[1:]:
         order = take_along_axis(order, argsort(take_along_axis(row, order, axis), axis), axis)
@@ -51,35 +57,41 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
 
 
 def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
-    """The indices that bring the entries number `kth` of the sorted array to their places, lesser ones before them."""
+    """The indices that partition `x` along `axis`, as in `partition`: x (..., n) -> (..., n)."""
     x, axis = line_of(x, axis)
     n = x.shape[axis]
     places = tuple(int(k) for k in np.atleast_1d(kth))
     if any(not -n <= k < n for k in places):
-        raise RangeError(f"partition: kth={kth} lies outside of axis {axis} of {describe(x)}.")
+        raise RangeError(f"partition: kth={kth} lies outside axis {axis} of {describe(x)}.")
     return reductions.argpartition(x, kth=tuple(k % n for k in places), axis=axis)
 
 
 def partition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
-    """The entries along `axis` so that those number `kth` are where sorting puts them, lesser ones before them: x (..., n) -> (..., n)."""
+    """Partition the entries along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+
+    The entries at `kth` are where sorting puts them; lesser ones come before.
+    """
     return take_along_axis(x, argpartition(x, kth, axis), axis)
 
 
 def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Array:
-    """The indices at which the entries of `v` would be put into `x` (n,), so that it stays in order: integers, of v's shape.
+    """The indices at which to insert the entries of `v` into the ordered `x` (n,): integers from 0 to n, of v's shape.
 
-    With `side="right"` behind equal entries. `sorter` holds the indices that sort `x`.
+    `side="right"` inserts behind equal entries. `sorter` holds the indices that sort `x`.
     """
     x, v = as_array(x), as_array(v)
     if x.ndim != 1:
-        raise ShapeError(f"searchsorted expects an x of one axis, got {describe(x)}.")
+        raise ShapeError(f"searchsorted expects x with one axis, got {describe(x)}.")
     if side not in ("left", "right"):
-        raise ValueError(f"searchsorted knows the sides 'left' and 'right', got {side!r}.")
+        raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}.")
     return indexing.searchsorted(x if sorter is None else take(x, sorter), v, points=v.ndim, side=side)
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Array:
-    """The number of the interval between `bins` (n,), ascending or descending, that each entry lies in: 0 to n."""
+    """The number of the bin in which each entry lies, from 0 to n: x (...) -> integers (...).
+
+    The edges `bins` (n,) ascend or descend.
+    """
     bins = as_array(bins)
     n = bins.shape[0]
     if not n:
@@ -90,10 +102,10 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Array:
 
 
 def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
-    """How often each integer of `x` (n,), none negative, occurs; with `weights` (n,), the sum of theirs: (length,).
+    """Count how often each integer from 0 occurs in `x` (n,), or sum its `weights` (n,): (length,).
 
-    The length is that of NumPy, which depends on the values; give `length` under vmap and within compile. Integers that do
-    not fit are an error then. Weights keep their dtype, where NumPy makes float64 of them.
+    The length depends on the values, as in NumPy; under vmap and compile you must give `length`, and integers beyond it
+    are then an error. Weights keep their dtype, while NumPy casts them to float64.
     """
     x = as_array(x)
     if x.ndim != 1 or x.dtype.kind not in "iu":
@@ -101,58 +113,63 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     if length is None:
         values = plain_values(x, "bincount without length=")
         if values.size and values.min() < 0:
-            raise RangeError(f"bincount: there is a negative number, {values.min()}, in x.")
+            raise RangeError(f"bincount: x must not hold negative integers, got {values.min()}.")
         length = max(minlength, int(values.max()) + 1 if values.size else 0)
     weights = elementwise.add(elementwise.multiply(x, 0), 1) if weights is None else as_array(weights)
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
-    """The number of entries over `axis` that are not zero: x (..., n) -> (...), all axes when None."""
+    """The number of nonzero entries over `axis` (all axes when None): x (..., n) -> (...)."""
     return sum_of(elementwise.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
 
 
 def argwhere(x: Any) -> Array:
-    """The indices of the entries that are not zero, one a row: x (..., n) -> (count, ndim). As nonzero, not within compile."""
+    """The indices of the nonzero entries, one row for each: (count, ndim). Not under vmap or compile."""
     x = as_array(x)
     found = stack(nonzero(atleast_1d(x)), axis=-1)
     return found if x.ndim else slice_axis(found, 1, 0, 0)
 
 
 def flatnonzero(x: Any) -> Array:
-    """The indices in the flattened array of the entries that are not zero. As nonzero, not within compile."""
+    """The indices of the nonzero entries in the flattened array: (count,). Not under vmap or compile."""
     return nonzero(ravel(x))[0]
 
 
 def compress(condition: Any, x: Any, axis: int | None = None) -> Array:
-    """The slices of `x` along `axis` (entries when None) where `condition` (n,) holds. As nonzero, not within compile."""
+    """The slices of `x` along `axis` (entries when None) where `condition` (n,) is true. Not under vmap or compile."""
     return take(x, nonzero(as_array(condition))[0], axis)
 
 
 def extract(condition: Any, x: Any) -> Array:
-    """The entries of `x` where `condition` holds. As nonzero, not within compile."""
+    """The entries of `x` where `condition` is true: (count,). Not under vmap or compile."""
     return compress(ravel(condition), x)
 
 
 def trim_zeros(x: Any, trim: str = "fb") -> Array:
-    """`x` (n,) without the zeros at its front ("f") and back ("b"). As nonzero, not within compile."""
+    """`x` (n,) without the zeros at its front ("f") and back ("b"). Not under vmap or compile."""
     x = as_array(x)
     places = flatnonzero(x)
     if not places.size:
         return slice_axis(x, 0, 0, 0)
-    return slice_axis(x, 0, int(places[0]) if "f" in trim.lower() else None, int(places[-1]) + 1 if "b" in trim.lower() else None)
+    start = int(places[0]) if "f" in trim.lower() else None
+    stop = int(places[-1]) + 1 if "b" in trim.lower() else None
+    return slice_axis(x, 0, start, stop)
 
 
-def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None) -> tuple[Array, Array]:
-    """`(counts, edges)`: how many entries, or how much weight, lies between neighbouring edges; `bins` as in NumPy.
+def histogram(
+    x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
+) -> tuple[Array, Array]:
+    """(counts, edges): the number, or the total weight, of entries between neighbouring edges; `bins` as in NumPy.
 
-    Edges that are not given depend on the values: not under vmap, nor within compile. There is a derivative for weights.
+    Under vmap and compile you must give the edges. Counts are differentiable in `weights`.
     """
     x = ravel(x)
     if np.ndim(bins):
         edges = beside(bins, x)
     else:
-        edges = array_module(x).asarray(np.histogram_bin_edges(to_numpy(plain_values(x, "histogram without edges")), bins, range))
+        values = to_numpy(plain_values(x, "histogram without edges"))
+        edges = array_module(x).asarray(np.histogram_bin_edges(values, bins, range))
     n = edges.shape[0] - 1
     last = getitem(edges, -1)
     inside = elementwise.logical_and(elementwise.greater_equal(x, getitem(edges, 0)), elementwise.less_equal(x, last))
@@ -161,5 +178,7 @@ def histogram(x: Any, bins: Any = 10, range: Any = None, density: bool = False, 
     counts = bincount(elementwise.where(inside, place, 0), elementwise.where(inside, weights, 0), length=n)
     if density:
         widths = elementwise.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
-        counts = elementwise.divide(elementwise.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False))
+        counts = elementwise.divide(
+            elementwise.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False)
+        )
     return counts, edges

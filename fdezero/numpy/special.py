@@ -18,7 +18,7 @@ __all__ = ["i0", "sinc"]
 def sinc(x: Any) -> Array:
     """sin(pi x) / (pi x), and 1 at 0, where every derivative is exact: x (...) -> (...)."""
     z = elementwise.multiply(as_array(x), np.pi)
-    near = elementwise.less(elementwise.absolute(z), 0.15)  # there the quotient's derivatives cancel: use the power series
+    near = elementwise.less(elementwise.absolute(z), 0.15)  # where derivatives of the quotient would cancel
     safe = elementwise.where(near, 1, z)
     w = elementwise.multiply(z, z)
     series = 1 - w / 6 * (1 - w / 20 * (1 - w / 42 * (1 - w / 72 * (1 - w / 110 * (1 - w / 156)))))
@@ -28,8 +28,8 @@ def sinc(x: Any) -> Array:
 def i0(x: Any) -> Array:
     """The modified Bessel function of the first kind, of order 0: x (...) -> (...).
 
-    Computed as the mean of cosh(x cos t) over a quarter circle. The midpoint rule converges exponentially for a periodic
-    function: 64 points give every digit, up to the overflow. Source: Abramowitz and Stegun 9.6.16.
+    Computed as the mean of cosh(x cos t) over a quarter circle. The midpoint rule converges exponentially for a
+    periodic function: 64 points give every digit, up to the overflow. Source: Abramowitz and Stegun 9.6.16.
     """
     x = as_array(x)
     if x.dtype.kind != "f":

@@ -1,4 +1,4 @@
-"""Order statistics, weighted means and covariances under NumPy's names: compositions, sorting by argsort and gathering."""
+"""Order statistics, weighted means and covariances under NumPy's names."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ from .sorting import sort
 
 __all__ = ["average", "corrcoef", "cov", "median", "percentile", "ptp", "quantile"]
 
-# The continuous estimates of Hyndman and Fan, Sample quantiles in statistical packages (1996): their alpha and beta.
+# alpha and beta of the continuous estimates in Hyndman and Fan, Sample quantiles in statistical packages (1996).
 ESTIMATES = {
     "interpolated_inverted_cdf": (0.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "linear": (1.0, 1.0),
     "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8),
@@ -34,7 +34,7 @@ METHODS = (
 
 
 def ordered_lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
-    """`x` with the axes `axis` made one, the last, its entries in order; and the shape of a result that keeps them."""
+    """(lines, shape): the axes `axis` of `x` merged into a last one and sorted; the shape of a result with keepdims."""
     x = inexact(x)
     axes = trailing_axes(axis, x.ndim)
     kept = [i for i in range(-x.ndim, 0) if i not in axes]
@@ -63,18 +63,22 @@ def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
     elif method == "midpoint":
         weight = elementwise.where(elementwise.greater(weight, 0), 0.5, 0.0)
     elif method == "averaged_inverted_cdf":
-        weight = elementwise.where(elementwise.greater(weight, 0), 1.0, elementwise.where(elementwise.less(n * q - 1.0, 0), 0.0, 0.5))
+        weight = elementwise.where(
+            elementwise.greater(weight, 0), 1.0, elementwise.where(elementwise.less(n * q - 1.0, 0), 0.0, 0.5)
+        )
     elif method == "closest_observation":
         weight = elementwise.where(
-            elementwise.logical_and(elementwise.equal(weight, 0), elementwise.equal(elementwise.remainder(low, 2), 1)), 0.0, 1.0
+            elementwise.logical_and(elementwise.equal(weight, 0), elementwise.equal(elementwise.remainder(low, 2), 1)),
+            0.0,
+            1.0,
         )
     return low, weight
 
 
 def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool) -> Array:
-    """The quantiles `q` of each of the ordered `lines` (..., m), whose first `n` entries count: (*q's shape, ...)."""
+    """The quantiles `q` of each of the sorted `lines` (..., m), whose first `n` entries count: (*q.shape, ...)."""
     if method not in METHODS:
-        raise ValueError(f"quantile knows the methods {', '.join(METHODS)}; got {method!r}.")
+        raise ValueError(f"quantile: method must be one of {', '.join(METHODS)}; got {method!r}.")
     flat = reshape(q, (-1,))
     low, weight = _places(flat, n, method)
     weight = astype(weight, lines.dtype)
@@ -85,21 +89,21 @@ def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], meth
     loops = lines.shape[:-1]
     first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
     a, b = take_along_axis(lines, first), take_along_axis(lines, second)
-    alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # equal infinities differ by nothing
+    alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # inf - inf would be NaN
     y = elementwise.where(alike, a, a + elementwise.subtract(b, elementwise.where(alike, 0, a)) * weight)
     y = moveaxis(y, -1, 0)
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 
 
 def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
-    """The quantiles `q`, between 0 and 1, over `axis` (all axes when None): x (..., n) -> (*q's shape, ...).
+    """The quantiles `q`, from 0 to 1, over `axis` (all axes when None): x (..., n) -> (*q.shape, ...).
 
-    `method` is one of NumPy's thirteen. The derivative is that of the sorted entries between which the quantile lies, of q
-    too; where an entry is NaN, the result is. Source: Hyndman and Fan (1996).
+    `method` is one of NumPy's thirteen. A quantile is differentiable in the sorted entries beside it and in q. A line
+    with NaN gives NaN. Source: Hyndman and Fan (1996).
     """
     q = beside(q, x)
     if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
-        raise RangeError(f"quantiles lie between 0 and 1, got {q}.")
+        raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
     lines, shape = ordered_lines(x, axis)
     y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
@@ -107,12 +111,15 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
 
 
 def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
-    """The percentiles `q`, between 0 and 100; otherwise as quantile. x (..., n) -> (*q's shape, ...)."""
+    """The percentiles `q`, from 0 to 100, otherwise as `quantile`: x (..., n) -> (*q.shape, ...)."""
     return quantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The median over `axis`: the middle entry, or the mean of the middle two; NaN where an entry is NaN, or there is none."""
+    """The median over `axis` (all axes when None): x (..., n) -> (...).
+
+    It is the middle entry, or the mean of the middle two. A line with NaN, or without entries, gives NaN.
+    """
     lines, shape = ordered_lines(x, axis)
     n = lines.shape[-1]
     if not n:
@@ -124,7 +131,10 @@ def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
-    """The mean over `axis`, weighted by `weights` of x's shape, or along `axis`; with `returned` also the sum of the weights."""
+    """The mean over `axis` (all axes when None), weighted by `weights` of x's shape, or of the length of `axis`.
+
+    With `returned`, you also get the sum of the weights.
+    """
     x = as_array(x)
     if weights is None:
         y = mean(x, axis=axis, keepdims=keepdims)
@@ -134,7 +144,9 @@ def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         if weights.shape != x.shape:
             axes = trailing_axes(axis, x.ndim)
             if axis is None or weights.shape != tuple(x.shape[a] for a in axes):
-                raise ShapeError(f"average: weights {describe(weights)} are neither of the shape of {describe(x)}, nor along axis={axis}.")
+                raise ShapeError(
+                    f"average: weights {describe(weights)} must have the shape of {describe(x)}, or of its axis={axis}."
+                )
             weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(x.shape, -x.ndim)))
             weights = broadcast_to(weights, x.shape)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
@@ -143,7 +155,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
 
 
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The greatest entry less the least, over `axis`: x (..., n) -> (...), all axes when None."""
+    """The greatest minus the least entry over `axis` (all axes when None): x (..., n) -> (...)."""
     return elementwise.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
 
 
@@ -156,10 +168,10 @@ def cov(
     fweights: Any = None,
     aweights: Any = None,
 ) -> Array:
-    """The covariances of variables, one a row of `m` (k, n) (a column unless `rowvar`), and of those in `y`: (k, k).
+    """The covariances of variables, the rows of `m` (k, n) and of `y`, or the columns unless `rowvar`: (k, k).
 
     `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts.
-    In float64, or complex128, whatever the dtype of `m`, as in NumPy.
+    The result is float64, or complex128, as in NumPy.
     """
     rows = []
     for x in (m, y):
@@ -187,7 +199,7 @@ def cov(
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
-    """The correlations of variables, as cov takes them: covariances divided by both deviations, between -1 and 1."""
+    """The correlations of variables, given as for `cov`: (k, k), between -1 and 1."""
     c = cov(x, y, rowvar)
     if not c.ndim:
         return elementwise.divide(c, c)

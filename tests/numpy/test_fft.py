@@ -89,7 +89,7 @@ def test_errors_say_what_is_wrong() -> None:
         fnp.fft.irfft(X[..., :1])
     with pytest.raises(DTypeError, match=r"rfft takes real numbers, got complex128\[3,4,5\]"):
         fnp.fft.rfft(Z)
-    with pytest.raises(ShapeError, match="one length"):
+    with pytest.raises(ShapeError, match="the same length"):
         fnp.fft.fftn(X, s=(2, 3), axes=(0,))
     with pytest.raises(np.exceptions.AxisError):
         fnp.fft.fft(X, axis=3)

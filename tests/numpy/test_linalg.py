@@ -205,7 +205,7 @@ def test_eigh_reads_the_triangle_named() -> None:
 
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])
 REFUSED = [
-    (lambda: linalg.inv(normal(3, 4)), ShapeError, r"linalg\.inv needs square matrices, got float64\[3,4\]: 3 rows and 4 columns.*pinv"),
+    (lambda: linalg.inv(normal(3, 4)), ShapeError, r"linalg\.inv needs square matrices, got float64\[3,4\].*pinv"),
     (lambda: linalg.det(normal(3)), ShapeError, r"linalg\.det needs a matrix.*float64\[3\].*x\[:, None\]"),
     (lambda: linalg.solve(normal(3, 3), normal(4)), ShapeError, r"a is float64\[3,3\] and b float64\[4\]; b must be \(3,\)"),
     (lambda: linalg.solve(normal(2, 3, 3), normal(4, 3, 1)), ShapeError, r"leading axes that broadcast"),
@@ -218,18 +218,18 @@ REFUSED = [
     (lambda: linalg.cholesky(np.diag([1.0, -2.0])), MatrixError, r"not positive definite; its least eigenvalue is -2\. .*np\.eye\(2\)"),
     (lambda: linalg.eigh(normal(2, 2).astype(np.float16)), DTypeError, r"linalg\.eigh computes in float32.*float16\[2,2\].*astype\('float32'\)"),
     (lambda: linalg.svd(np.array([["a"]])), DTypeError, r"linalg\.svd computes in"),
-    (lambda: linalg.eigh(normal(2, 2), "X"), ValueError, r"UPLO is 'L' or 'U'"),
-    (lambda: linalg.qr(normal(2, 2), "raw"), ValueError, r"'reduced', 'complete', 'r', not 'raw'"),
-    (lambda: linalg.norm(normal(2, 2, 2), 2), ShapeError, r"over one axis or two.*Name the axis"),
+    (lambda: linalg.eigh(normal(2, 2), "X"), ValueError, r"UPLO must be 'L' or 'U'"),
+    (lambda: linalg.qr(normal(2, 2), "raw"), ValueError, r"'reduced', 'complete', 'r', got 'raw'"),
+    (lambda: linalg.norm(normal(2, 2, 2), 2), ShapeError, r"needs one axis or two.*Pass axis="),
     (lambda: linalg.norm(normal(2, 2), 3), ValueError, r"'fro', 'nuc', 1, 2"),
-    (lambda: linalg.norm(normal(2), "fro"), ValueError, r"no order of a vector norm"),
-    (lambda: linalg.multi_dot([normal(2, 3)]), ValueError, r"two arrays or more"),
+    (lambda: linalg.norm(normal(2), "fro"), ValueError, r"order of a vector norm must be"),
+    (lambda: linalg.multi_dot([normal(2, 3)]), ValueError, r"at least two arrays"),
     (lambda: linalg.multi_dot([normal(2, 3), normal(2, 3)]), ShapeError, r"must fit, got float64\[2,3\], float64\[2,3\]"),
     (lambda: linalg.tensorsolve(normal(2, 3), normal(2)), ShapeError, r"begin with the axes of b"),
     (lambda: linalg.tensorinv(normal(2, 3), 1), ShapeError, r"the first 1 axes of float64\[2,3\]"),
     (lambda: linalg.outer(normal(2, 2), normal(2)), ShapeError, r"two vectors"),
     (lambda: linalg.cross(normal(2), normal(2)), ShapeError, r"must have 3 entries"),
-    (lambda: linalg.vecdot(normal(2), normal(3)), ShapeError, r"must have one length"),
+    (lambda: linalg.vecdot(normal(2), normal(3)), ShapeError, r"must have the same length"),
     (lambda: linalg.cond(normal(2, 3), 1), ShapeError, r"square matrices.*norm 2"),
 ]
 

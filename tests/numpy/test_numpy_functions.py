@@ -187,7 +187,7 @@ def test_methods_of_numpys_functions_and_fortran_order_of_traced_values() -> Non
     ):  # fmt: skip
         assert_trees_close(fd.jvp(call, (x,), (x,))[0], call(x), 1e-14)
         check_grads(call, (x,), tolerance=1e-5)
-    with pytest.raises(NotImplementedError, match="'C' and 'F'"):
+    with pytest.raises(NotImplementedError, match="'C' or 'F'"):
         fnp.ravel(x, "K")
 
 
@@ -212,7 +212,7 @@ def test_filling_a_diagonal_changes_no_array() -> None:
     assert_trees_equal(fnp.fill_diagonal(x, [5, 6], inplace=False), np.array([[5.0, 1.0, 1.0], [1.0, 6.0, 1.0]]))
     assert x.all()
     for wrong in (np.ones(3), np.ones((2, 2, 3))):
-        with pytest.raises(ShapeError, match="of one length"):
+        with pytest.raises(ShapeError, match="of equal length"):
             fnp.fill_diagonal(wrong, 0, inplace=False)
 
 
@@ -220,7 +220,7 @@ def test_a_number_that_no_entry_has_is_refused() -> None:
     x = np.array([[1.0, 5.0], [3.0, 2.0], [0.0, 4.0]])
     assert fd.compile(lambda x: fnp.unravel_index(fnp.argmax(x), x.shape))(x) == (0, 1)
     for number in (6, -1, np.array([0, 9])):
-        with pytest.raises(RangeError, match="number 0 to 5"):
+        with pytest.raises(RangeError, match="from 0 to 5, got"):
             fnp.unravel_index(number, x.shape)
 
 
@@ -229,11 +229,11 @@ def test_polynomials_refuse_what_they_cannot_do() -> None:
         fnp.roots([0.0, 1.0, 2.0])
     with pytest.raises(ShapeError, match="one axis"):
         fnp.roots(np.ones((2, 2)))
-    with pytest.raises(ShapeError, match="one at least"):
+    with pytest.raises(ShapeError, match="at least one coefficient"):
         fnp.polydiv([1.0], [])
     with pytest.raises(ShapeError, match="polyfit expects x"):
         fnp.polyfit(np.ones(3), np.ones(2), 1)
-    with pytest.raises(ShapeError, match="a weight for each"):
+    with pytest.raises(ShapeError, match="weights w of the shape"):
         fnp.polyfit(np.ones(3), np.ones(3), 1, w=np.ones(2))
     with pytest.raises(RangeError, match="degree"):
         fnp.polyfit(np.ones(3), np.ones(3), -1)

@@ -1,4 +1,4 @@
-"""Linear algebra under the names and signatures of `numpy.linalg`, on arrays and traced values, batched over leading axes."""
+"""Linear algebra under the names and signatures of `numpy.linalg`, batched over leading axes."""
 
 from numpy.linalg import LinAlgError
 

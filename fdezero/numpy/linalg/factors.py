@@ -1,4 +1,4 @@
-"""Factors of matrices under NumPy's names: cholesky, qr, svd, and eigenvalues with their vectors."""
+"""Factors of matrices under NumPy's names: cholesky, qr, svd, eigenvalues and eigenvectors."""
 
 from typing import Any, NamedTuple
 
@@ -14,28 +14,28 @@ QR_MODES = ("reduced", "complete", "r")
 
 
 class QRResult(NamedTuple):
-    """The unitary and the upper triangular factor."""
+    """The unitary factor and the upper triangular factor."""
 
     Q: Array
     R: Array
 
 
 class EighResult(NamedTuple):
-    """Real eigenvalues, ascending, and eigenvectors, in columns."""
+    """Real eigenvalues in ascending order, and eigenvectors as columns."""
 
     eigenvalues: Array
     eigenvectors: Array
 
 
 class EigResult(NamedTuple):
-    """Eigenvalues and eigenvectors, in columns of length 1; complex both."""
+    """Complex eigenvalues, and eigenvectors as columns of length 1."""
 
     eigenvalues: Array
     eigenvectors: Array
 
 
 class SVDResult(NamedTuple):
-    """a = U @ diag(S) @ Vh."""
+    """Factors of a = U @ diag(S) @ Vh."""
 
     U: Array
     S: Array
@@ -43,23 +43,23 @@ class SVDResult(NamedTuple):
 
 
 def cholesky(a: Any, /, *, upper: bool = False) -> Array:
-    """The lower triangular factor: a (..., n, n) -> l (..., n, n) with a = l @ l^H; with `upper` its conjugate transpose.
+    """The lower triangular L with a = L @ L^H: a (..., n, n) -> (..., n, n); with `upper` its conjugate transpose.
 
-    a is taken for Hermitian: of another matrix the Hermitian part is factored, and gradients are Hermitian.
-    Raises MatrixError where a is not positive definite. Source: Giles 2008, section 3.3.
+    Only the Hermitian part of `a` is factored, so gradients are Hermitian. Raises MatrixError if it is not positive
+    definite. Source: Giles 2008, section 3.3.
     """
     lower = linalg.cholesky(squares("cholesky", a))
     return linalg.H(lower) if upper else lower
 
 
 def qr(a: Any, mode: str = "reduced") -> Any:
-    """a (..., m, n) -> Q (..., m, k), R (..., k, n) with k = min(m, n), or k = m in the mode "complete"; "r" gives R alone.
+    """The factors of a = Q @ R: a (..., m, n) -> Q (..., m, k), R (..., k, n), with k = min(m, n).
 
-    The first k columns of a must be independent where it is differentiated: MatrixError. Of the columns that "complete" adds,
-    what turns them among themselves has the derivative 0.
+    The mode "complete" has k = m, and "r" returns R alone. Differentiation raises MatrixError unless the first k
+    columns of a are independent. Columns that "complete" adds are defined up to a rotation, whose derivative is 0.
     """
     if mode not in QR_MODES:
-        raise ValueError(f"qr: the mode is one of {', '.join(map(repr, QR_MODES))}, not {mode!r}: LAPACK's raw factors have no derivative.")
+        raise ValueError(f"qr: mode must be one of {', '.join(map(repr, QR_MODES))}, got {mode!r}.")
     a = matrices("qr", a)
     full = mode == "complete"
     q, r = linalg.qr_parts(linalg.qr(a, full=full), *a.shape[-2:], full=full)
@@ -67,10 +67,11 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
 
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """a (..., m, n) -> U (..., m, m), S (..., k) descending, Vh (..., n, n), k = min(m, n); k columns and rows if not full.
+    """The singular value decomposition: a (..., m, n) -> U (..., m, m), S (..., k) descending, Vh (..., n, n).
 
-    Vectors of equal singular values are defined up to a rotation, whose derivative is 0; so are those that `full_matrices`
-    adds. What depends on none of these choices, such as U @ Vh, or S itself, has its derivative.
+    Here k = min(m, n); unless `full_matrices`, U has k columns and Vh k rows. Vectors of equal singular values, and
+    those that `full_matrices` adds, are defined up to a rotation, whose derivative is 0. Functions that do not depend
+    on these choices, such as S or U @ Vh, have their exact derivative.
     """
     a = linalg.hermitian(squares("svd", a)) if hermitian else matrices("svd", a)
     full = full_matrices and compute_uv
@@ -79,43 +80,44 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 
 
 def svdvals(x: Any, /) -> Array:
-    """The singular values, descending: x (..., m, n) -> (..., min(m, n))."""
+    """The singular values in descending order: x (..., m, n) -> (..., min(m, n))."""
     x = matrices("svdvals", x)
     return linalg.svd_parts(linalg.svd(x, full=False), *x.shape[-2:], full=False)[1]
 
 
 def eigh(a: Any, UPLO: str | None = None) -> EighResult:
-    """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n), in columns, of Hermitian matrices a (..., n, n).
+    """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n), as columns, of Hermitian matrices a (..., n, n).
 
-    Of other matrices the Hermitian part is taken, so that gradients are Hermitian; UPLO "L" or "U" reads one triangle
-    alone, as NumPy does. Vectors of equal eigenvalues are defined up to a rotation, whose derivative is 0: functions of the
-    eigenvalues and of whole eigenspaces have their derivatives there, v @ diag(f(w)) @ v^H has not. Source: Giles 2008, 3.1.
+    Only the Hermitian part of `a` is used, so gradients are Hermitian; UPLO "L" or "U" reads one triangle, as in NumPy.
+    Eigenvectors of equal eigenvalues are defined up to a rotation, whose derivative is 0. There, functions of the
+    eigenvalues and of whole eigenspaces have exact derivatives, but v @ diag(f(w)) @ v^H does not. Source: Giles 2008,
+    section 3.1.
     """
     a = squares("eigh", a, "linalg.svd takes any matrix.")
     if UPLO is not None:
         if UPLO.upper() not in ("L", "U"):
-            raise ValueError(f"eigh: UPLO is 'L' or 'U', for the triangle that is read, or None, for both; not {UPLO!r}.")
+            raise ValueError(f"eigh: UPLO must be 'L' or 'U', the triangle to read, or None for both, got {UPLO!r}.")
         lower = np.tri(a.shape[-1], dtype=bool)
         a = elementwise.where(linalg.like(lower if UPLO.upper() == "L" else lower.T, a), a, linalg.H(a))
     return EighResult(*linalg.eigh_parts(linalg.eigh(a), a.shape[-1]))
 
 
 def eigvalsh(a: Any, UPLO: str | None = None) -> Array:
-    """The eigenvalues, ascending, of Hermitian matrices: a (..., n, n) -> (..., n)."""
+    """The eigenvalues of Hermitian matrices in ascending order: a (..., n, n) -> (..., n)."""
     return eigh(a, UPLO).eigenvalues
 
 
 def eig(a: Any) -> EigResult:
-    """Eigenvalues (..., n) and eigenvectors (..., n, n), in columns of length 1, of a (..., n, n); complex always.
+    """Eigenvalues (..., n) and eigenvectors (..., n, n), as columns of length 1, of a (..., n, n); always complex.
 
-    NumPy's are real where all eigenvalues happen to be: a dtype that depends on the values. Vectors are defined up to a
-    phase, whose derivative is 0. Raises MatrixError for the derivative at matrices with fewer vectors than axes. Source:
-    Giles 2008, section 3.1.
+    NumPy returns real arrays if all eigenvalues are real, so that its dtype depends on the values. Eigenvectors are
+    defined up to a phase, whose derivative is 0. Differentiation raises MatrixError if a matrix has fewer than n
+    independent eigenvectors. Source: Giles 2008, section 3.1.
     """
     a = squares("eig", a, "linalg.svd takes any matrix.")
     return EigResult(*linalg.eig_parts(linalg.eig(a), a.shape[-1]))
 
 
 def eigvals(a: Any) -> Array:
-    """The eigenvalues, complex: a (..., n, n) -> (..., n)."""
+    """The eigenvalues, always complex: a (..., n, n) -> (..., n)."""
     return eig(a).eigenvalues

@@ -1,4 +1,4 @@
-"""Norms of vectors and matrices, and what is told by singular values: norm, vector_norm, matrix_norm, cond, matrix_rank."""
+"""Norms of vectors and matrices, the condition number, and the rank, under NumPy's names."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ Axes = tuple[int, ...]
 
 
 def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
-    """A norm over one axis (of vectors), two (of matrices), or all entries when axis and ord are None.
+    """The norm over one axis (of vectors), two axes (of matrices), or all entries when `axis` and `ord` are None.
 
-    Vectors: any number p for sum(|x|^p)^(1/p), inf and -inf for the greatest and least |x|, 0 for the count of nonzero
-    entries; None is 2. Matrices: "fro" (None), "nuc", 2 and -2 (singular values), 1 and -1 (columns), inf and -inf (rows).
-    At the zero vector the derivative is 0.
+    Vectors: a number p is sum(|x|^p)^(1/p), inf and -inf the greatest and least |x|, 0 the count of nonzero entries,
+    and None is 2. Matrices: "fro" (None), "nuc", 2 and -2 (singular values), 1 and -1 (columns), inf and -inf (rows).
+    The derivative at the zero vector is 0.
     """
     x = inexact(x)
     if axis is None:
@@ -43,29 +43,33 @@ def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, kee
         return _vector_norm(x, ord, axes, keepdims)
     if len(axes) == 2 and axes[0] != axes[1]:
         return _matrix_norm(x, ord, axes, keepdims)
-    raise ShapeError(f"linalg.norm: of order {ord!r} is over one axis or two, got {describe(x)} and axis={axis}. Name the axis.")
+    raise ShapeError(
+        f"linalg.norm of order {ord!r} needs one axis or two, got {describe(x)} and axis={axis}. Pass axis=."
+    )
 
 
-def vector_norm(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: int | float = 2) -> Array:
-    """The norm of order `ord` over all axes named (every one when None), taken as one vector."""
+def vector_norm(
+    x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: int | float = 2
+) -> Array:
+    """The norm of order `ord` of the entries over `axis` (all axes when None), taken as one vector."""
     x = inexact(x)
     named = range(x.ndim) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
     return _vector_norm(x, ord, tuple(trailing_axis(int(a), x.ndim) for a in named), keepdims)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Array:
-    """The norm of order `ord` of matrices x (..., m, n) -> (...)."""
+    """The norm of order `ord` of matrices: x (..., m, n) -> (...)."""
     return norm(x, ord, (-2, -1), keepdims)
 
 
 def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:
-    """function(x), and 0 with all derivatives 0 where x is 0."""
+    """function(x), but 0 with all derivatives 0 where x is 0."""
     zero = elementwise.equal(x, 0)
     return elementwise.where(zero, 0, function(elementwise.where(zero, 1, x)))
 
 
 def _size(x: Array) -> Array:
-    """|x|, with the derivative 0 at 0."""
+    """|x|, with derivative 0 at 0."""
     return _unless_zero(absolute, x) if x.dtype.kind == "c" else absolute(x)
 
 
@@ -75,7 +79,7 @@ def _length(x: Array, axes: Axes, keepdims: bool) -> Array:
 
 def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
     if isinstance(ord, str):
-        raise ValueError(f"linalg.norm: {ord!r} is no order of a vector norm; it is a number, inf or -inf.")
+        raise ValueError(f"linalg.norm: the order of a vector norm must be a number, inf or -inf, got {ord!r}.")
     if ord is None or ord == 2:
         return _length(x, axes, keepdims)
     size = _size(x)
@@ -102,36 +106,44 @@ def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
         y = (max_of if ord in (1, math.inf) else min_of)(sums, axis=over, keepdims=True)
         return y if keepdims else shapes.squeeze(y, axes)
     if ord not in (2, -2, "nuc"):
-        raise ValueError(f"linalg.norm: the order of a matrix norm is 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf, not {ord!r}.")
+        raise ValueError(
+            f"linalg.norm: the order of a matrix norm must be 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf, got {ord!r}."
+        )
     s = svdvals(shapes.moveaxis(numbers("norm", x), axes, (-2, -1)))
     y = (sum_of if ord == "nuc" else max_of if ord == 2 else min_of)(s, axis=-1)
     return shapes.expand_dims(y, [axis + x.ndim for axis in axes]) if keepdims else y
 
 
 def cond(x: Any, p: Order = None) -> Array:
-    """The condition number |x| * |x^-1| in the norm p: x (..., n, n) -> (...); for p None, 2 and -2 x need not be square.
+    """The condition number |x| * |x^-1| in the norm p: x (..., n, n) -> (...).
 
-    These take the ratio of singular values, inf for a singular matrix; the other norms raise MatrixError there.
+    For p None, 2 and -2 it is a ratio of singular values: x (..., m, n) need not be square, and singular matrices give
+    inf. Other norms raise MatrixError for singular matrices.
     """
     if p not in (None, 2, -2):
-        x = squares("cond", x, "Its condition is known in the norm 2.")
+        x = squares("cond", x, "Use the norm 2, or -2, for other matrices.")
         return elementwise.multiply(norm(x, p, (-2, -1)), norm(linalg.inv(x), p, (-2, -1)))
     s = svdvals(matrices("cond", x))
     most, least = s[..., 0], s[..., -1]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = elementwise.divide(least, most) if p == -2 else elementwise.divide(most, least)
-    return elementwise.where(elementwise.logical_and(elementwise.equal(most, 0), elementwise.equal(least, 0)), math.inf, ratio)
+    return elementwise.where(
+        elementwise.logical_and(elementwise.equal(most, 0), elementwise.equal(least, 0)), math.inf, ratio
+    )
 
 
 def rank_of(s: Array, cutoff: Any) -> Array:
-    """How many singular values exceed `cutoff` times the greatest: s (..., k) -> (...)."""
+    """The number of singular values above `cutoff` times the greatest: s (..., k) -> (...)."""
     if not s.shape[-1]:
         return sum_of(elementwise.greater(s, 0), axis=-1)
     return sum_of(elementwise.greater(s, elementwise.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
 
 
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
-    """The number of singular values above `tol`, or above `rtol` (eps * max(m, n)) times the greatest: A (..., m, n) -> (...)."""
+    """The number of singular values above `tol`, or above `rtol` times the greatest: A (..., m, n) -> (...).
+
+    `rtol` defaults to eps * max(m, n).
+    """
     A = as_array(A)
     if A.ndim < 2:
         return sum_of(max_of(elementwise.not_equal(A, 0)))

@@ -1,4 +1,4 @@
-"""Products and functions of matrices under NumPy's names: matrix_power, multi_dot, expm, and the array API's products."""
+"""Powers, exponentials and products of matrices under NumPy's names, and the array API's products."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,10 +26,12 @@ __all__ = [
 
 
 def matrix_power(a: Any, n: int) -> Array:
-    """a @ a @ ... @ a, n times, by squaring; the inverse of it for n < 0: a (..., n, n) -> (..., n, n)."""
+    """a @ a @ ... @ a, n times, by squaring; for n < 0 the inverse of that: a (..., n, n) -> (..., n, n)."""
     a = squares_of_any_dtype("matrix_power", a)
     if not isinstance(n, int | np.integer):
-        raise TypeError(f"linalg.matrix_power: the power is an integer, got {describe(n)}. For others use linalg.eigh, or linalg.expm.")
+        raise TypeError(
+            f"linalg.matrix_power: n must be an integer, got {describe(n)}. For other powers use linalg.eigh."
+        )
     if n < 0:
         return matrix_power(linalg.inv(squares("matrix_power", a)), -n)
     if n == 0:
@@ -44,32 +46,37 @@ def matrix_power(a: Any, n: int) -> Array:
 
 
 def expm(a: Any) -> Array:
-    """The matrix exponential: a (..., n, n) -> (..., n, n), by scaling and squaring of the Padé approximant of degree 13.
+    """The matrix exponential: a (..., n, n) -> (..., n, n), by scaling and squaring of a Padé approximant.
 
-    Source: Higham 2005; the derivative is the exponential of a matrix of twice the size (Higham 2008, theorem 3.6).
+    The derivative is the exponential of a matrix of twice the size. Source: Higham 2005; Higham 2008, theorem 3.6.
     """
     return linalg.expm(squares("expm", a))
 
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Array:
-    """The product of two matrices or more in the order of least cost; the first and the last may be vectors."""
+    """The product of two or more matrices, in the cheapest order; the first and the last may be vectors."""
     refuse_out(out)
     factors = [as_array(x) for x in arrays]
     if len(factors) < 2:
-        raise ValueError(f"linalg.multi_dot needs two arrays or more, got {len(factors)}.")
+        raise ValueError(f"linalg.multi_dot needs at least two arrays, got {len(factors)}.")
     row, column = factors[0].ndim == 1, factors[-1].ndim == 1
     if row:
         factors[0] = shapes.expand_dims(factors[0], 0)
     if column:
         factors[-1] = shapes.expand_dims(factors[-1], 1)
     if any(x.ndim != 2 for x in factors) or any(x.shape[1] != y.shape[0] for x, y in itertools.pairwise(factors)):
-        raise ShapeError(f"linalg.multi_dot: matrices that follow each other must fit, got {', '.join(map(describe, factors))}.")
+        raise ShapeError(
+            f"linalg.multi_dot: shapes of neighbouring matrices must fit, got {', '.join(map(describe, factors))}."
+        )
     y = _chain(factors, _cuts([factors[0].shape[0], *[x.shape[1] for x in factors]]), 0, len(factors) - 1)
     return shapes.squeeze(y, (0,) * row + (-1,) * column) if row or column else y
 
 
 def _cuts(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Where to cut the product of the factors i to j, for the fewest multiplications; factor i has shape (sizes[i], sizes[i + 1])."""
+    """Where to cut the product of the factors i to j, for the fewest multiplications.
+
+    Factor i has the shape (sizes[i], sizes[i + 1]).
+    """
     count = len(sizes) - 1
     cost = {(i, i): 0 for i in range(count)}
     cuts = {}
@@ -93,12 +100,14 @@ def outer(x1: Any, x2: Any, /) -> Array:
     """The products of all pairs: x1 (n,), x2 (m,) -> (n, m)."""
     x1, x2 = as_array(x1), as_array(x2)
     if x1.ndim != 1 or x2.ndim != 1:
-        raise ShapeError(f"linalg.outer is of two vectors, got {describe(x1)} and {describe(x2)}; fd.numpy.outer flattens them.")
+        raise ShapeError(
+            f"linalg.outer needs two vectors, got {describe(x1)} and {describe(x2)}. fd.numpy.outer flattens arrays."
+        )
     return products.outer(x1, x2)
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
-    """The vector product of vectors of three entries along `axis`, the other axes broadcast: x (..., 3), y (..., 3) -> (..., 3)."""
+    """The cross product of vectors with three entries along `axis`: x1, x2 (..., 3) -> (..., 3)."""
     x1, x2 = shapes.broadcast_arrays(x1, x2)
     if x1.shape[axis] != 3:
         raise ShapeError(f"linalg.cross: axis {axis} must have 3 entries, got arrays of shape {x1.shape}.")

@@ -1,4 +1,4 @@
-"""Equations and determinants under NumPy's names: solve, inv, pinv, lstsq, tensorsolve, tensorinv, det, slogdet."""
+"""Linear equations, inverses and determinants under NumPy's names."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ NOT_GIVEN = object()
 
 
 class SlogdetResult(NamedTuple):
-    """det = sign * exp(logabsdet)."""
+    """Sign and logarithm of a determinant: det = sign * exp(logabsdet)."""
 
     sign: Array
     logabsdet: Array
@@ -32,18 +32,22 @@ class SlogdetResult(NamedTuple):
 
 def inv(a: Any) -> Array:
     """The inverse: a (..., n, n) -> (..., n, n). Raises MatrixError for singular matrices."""
-    return linalg.inv(squares("inv", a, "linalg.pinv has an inverse for any matrix."))
+    return linalg.inv(squares("inv", a, "linalg.pinv inverts any matrix."))
 
 
 def solve(a: Any, b: Any) -> Array:
-    """x with a @ x = b: a (..., n, n), b (n,) or (..., n, m) -> x of b's kind. Raises MatrixError for singular matrices."""
+    """Solve a @ x = b: a (..., n, n), b (n,) or (..., n, m) -> x, with the last axes of b.
+
+    Raises MatrixError for singular matrices.
+    """
     a, b = squares("solve", a, "linalg.lstsq solves systems of any shape."), numbers("solve", b)
     column = b.ndim == 1
     right = shapes.expand_dims(b, -1) if column else b
     if not b.ndim or right.shape[-2] != a.shape[-1] or clashing_axis([a.shape[:-2], right.shape[:-2]]):
         raise ShapeError(
-            f"linalg.solve: a is {describe(a)} and b {describe(b)}; b must be ({a.shape[-1]},) or (..., {a.shape[-1]}, m), with leading "
-            "axes that broadcast with those of a. For a stack of vectors, solve(a, b[..., None])[..., 0]."
+            f"linalg.solve: a is {describe(a)} and b {describe(b)}; b must be ({a.shape[-1]},) or "
+            f"(..., {a.shape[-1]}, m), with leading axes that broadcast with those of a. For a stack of vectors use "
+            "solve(a, b[..., None])[..., 0]."
         )
     x = linalg.solve(a, right)
     return shapes.squeeze(x, -1) if column else x
@@ -52,8 +56,9 @@ def solve(a: Any, b: Any) -> Array:
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NOT_GIVEN) -> Array:
     """The Moore-Penrose inverse: a (..., m, n) -> (..., n, m).
 
-    Singular values below rcond (...) (1e-15; or `rtol`: max(m, n) * eps when None) times the greatest count as 0; the
-    derivative is that at constant rank, and none goes to rcond. Source: Golub and Pereyra 1973.
+    Singular values below `rcond` (...) times the greatest count as 0. `rcond` defaults to 1e-15; its other name `rtol`
+    defaults to max(m, n) * eps if you pass None. The derivative assumes constant rank and is 0 for rcond. Source: Golub
+    and Pereyra 1973.
     """
     a = linalg.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
     if rcond is None:
@@ -66,15 +71,18 @@ def _cutoff(a: Array) -> float:
 
 
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Array, Array]:
-    """(x, residuals, rank, s) of min |a @ x - b|: a (..., m, n), b (m,) or (..., m, k) -> x (n,) or (..., n, k), of least norm.
+    """Minimise |a @ x - b|: a (..., m, n), b (m,) or (..., m, k) -> (x, residuals, rank, s), x of least norm.
 
-    The residuals, squared norms (..., k), are there when m > n, whatever the rank; NumPy drops them for a deficient one, a
-    shape that depends on the values. Singular values below rcond (eps * max(m, n)) times the greatest count as 0.
+    x is (n,) or (..., n, k). The residuals, squared norms (..., k), are there when m > n. NumPy also drops them for a
+    deficient rank, so that their shape depends on values. Singular values s below `rcond` (default eps * max(m, n))
+    times the greatest count as 0.
     """
     a, b = matrices("lstsq", a), numbers("lstsq", b)
     right = shapes.expand_dims(b, -1) if b.ndim == 1 else b
     if not b.ndim or right.shape[-2] != a.shape[-2]:
-        raise ShapeError(f"linalg.lstsq: a is {describe(a)} and b {describe(b)}; b must have {a.shape[-2]} entries, or rows.")
+        raise ShapeError(
+            f"linalg.lstsq: a is {describe(a)} and b {describe(b)}; b must have {a.shape[-2]} entries or rows."
+        )
     cutoff = _cutoff(a) if rcond is None else float(rcond) if rcond >= 0 else float(np.finfo(a.dtype).eps)
     x = matmul(linalg.pinv(a, cutoff), right)
     s = svdvals(a)
@@ -84,9 +92,9 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Arr
 
 
 def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
-    """x with tensordot(a, x, x.ndim) = b: a (*b.shape, *q) -> x (*q), the product of q being that of b.shape.
+    """Solve tensordot(a, x, x.ndim) = b: a (*b.shape, *q) -> x (*q), where q has as many entries as b.
 
-    `axes` of a are moved to its end first.
+    The axes `axes` of a are moved to its end first.
     """
     a, b = as_array(a), as_array(b)
     if axes is not None:
@@ -94,7 +102,8 @@ def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
     rest = a.shape[b.ndim :]
     if a.shape[: b.ndim] != b.shape or math.prod(rest) != b.size:
         raise ShapeError(
-            f"linalg.tensorsolve: a {describe(a)} must begin with the axes of b {describe(b)}, and have as many entries in the rest."
+            f"linalg.tensorsolve: a {describe(a)} must begin with the axes of b {describe(b)}; its other axes must "
+            "have as many entries."
         )
     return shapes.reshape(solve(shapes.reshape(a, (b.size, b.size)), shapes.ravel(b)), rest)
 
@@ -104,19 +113,22 @@ def tensorinv(a: Any, ind: int = 2) -> Array:
     a = as_array(a)
     first, rest = a.shape[:ind], a.shape[ind:]
     if ind <= 0 or math.prod(first) != math.prod(rest):
-        raise ShapeError(f"linalg.tensorinv: the first {ind} axes of {describe(a)} must have as many entries as the rest, and ind be > 0.")
+        raise ShapeError(
+            f"linalg.tensorinv: ind must be > 0, and the first {ind} axes of {describe(a)} must have as many entries "
+            "as the other axes."
+        )
     return shapes.reshape(inv(shapes.reshape(a, (math.prod(first), math.prod(rest)))), rest + first)
 
 
 def det(a: Any) -> Array:
-    """The determinant: a (..., n, n) -> (...). Its gradient is the matrix of cofactors, also where a is singular."""
+    """The determinant: a (..., n, n) -> (...). The gradient is the matrix of cofactors, even if a is singular."""
     return linalg.det(squares("det", a))
 
 
 def slogdet(a: Any) -> SlogdetResult:
-    """Sign (a complex unit for complex a) and log|det|: a (..., n, n) -> (...), (...).
+    """The sign (a complex unit for complex a) and log|det|: a (..., n, n) -> (...), (...).
 
-    For a singular matrix they are 0 and -inf; the derivative there is infinite: MatrixError.
+    A singular matrix gives 0 and -inf; differentiation there raises MatrixError.
     """
     y = linalg.slogdet(squares("slogdet", a))
     return SlogdetResult(y[..., 0], y[..., 1].real)
