@@ -2,22 +2,22 @@
 
     FdezeroError
     ├── ShapeError        (ValueError)   shapes that do not go together
-    ├── DTypeError        (TypeError)    a dtype that cannot be differentiated or drawn
+    ├── DTypeError        (TypeError)    a dtype that a function cannot use
     ├── DerivativeError   (TypeError)    a derivative that a function does not have
     ├── MatrixError       (LinAlgError)  a matrix without the inverse or the factor asked for
     ├── RangeError        (ValueError)   a number outside its range
-    ├── DeviceError       (RuntimeError) mixed devices, no GPU
-    ├── StructureError    (ValueError)   trees that differ, leaves of the wrong kind
-    ├── KinkError         (AssertionError) a derivative checked where there is none
+    ├── DeviceError       (RuntimeError) arrays on different devices, or a device that is missing
+    ├── StructureError    (ValueError)   trees that differ, or leaves of the wrong kind
+    ├── KinkError         (AssertionError) a derivative checked at a point without one
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── KeyMissingError   (TypeError)    a random operation without its key
     ├── KeyReuseError     (ValueError)   debug: a random key used twice
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
     ├── NanError          (FloatingPointError)  debug: an operation that made a NaN or an infinity
-    ├── RuleError         (TypeError)    debug: a derivative of another dtype or shape than its primal
-    ├── StaticError       (TypeError)    a static argument that cannot tell programs apart
-    ├── StormError        (RuntimeError) a function recorded more often than was allowed
-    └── TraceError        (TypeError)    a traced value used where only an array will do
+    ├── RuleError         (TypeError)    debug: a derivative with a dtype or shape that does not fit its primal
+    ├── StaticError       (TypeError)    a static argument that cannot be hashed
+    ├── StormError        (RuntimeError) a function recorded more often than you allowed
+    └── TraceError        (TypeError)    a traced value where a plain array or number is needed
         ├── ImmutableError               assignment into a traced value
         └── EscapedTracerError           a traced value used after its transform returned
 """
@@ -28,12 +28,12 @@ import numpy as np
 
 
 class FdezeroError(Exception):
-    """Base of every error that fdezero raises on purpose. `path` is the tree path it arose at, such as `layers/0`."""
+    """Base of every error that fdezero raises on purpose. `path` is the place in a tree, such as `layers/0`."""
 
-    path: Any = ""  # ImportError has an attribute of this name, too
+    path: Any = ""  # ImportError also has an attribute of this name
 
     def under(self, prefix: str) -> Self:
-        """The same error, one level further out in the tree."""
+        """The same error, with `prefix` in front of its path."""
         self.path = f"{prefix}/{self.path}" if self.path else prefix
         return self
 
@@ -46,23 +46,23 @@ class ShapeError(FdezeroError, ValueError):
 
 
 class DTypeError(FdezeroError, TypeError):
-    """A dtype that cannot be differentiated or drawn."""
+    """A dtype that a function cannot differentiate, draw or work with."""
 
 
 class DerivativeError(FdezeroError, TypeError):
-    """A function was differentiated with respect to an argument for which it has no rule."""
+    """A function was differentiated by an argument that it has no rule for."""
 
 
 class MatrixError(FdezeroError, np.linalg.LinAlgError):
-    """A matrix without the inverse or the factor that was asked for."""
+    """A matrix does not have the inverse or the factor that was asked for."""
 
 
 class RangeError(FdezeroError, ValueError):
-    """A number outside its range: a probability above 1, bounds with nothing between."""
+    """A number outside its range, such as a probability above 1 or bounds with nothing between them."""
 
 
 class DeviceError(FdezeroError, RuntimeError):
-    """Arrays on different devices, or a device that this machine has not."""
+    """Arrays on different devices, or a device that this machine does not have."""
 
 
 class StructureError(FdezeroError, ValueError):
@@ -70,11 +70,11 @@ class StructureError(FdezeroError, ValueError):
 
 
 class KinkError(FdezeroError, AssertionError):
-    """Derivatives were to be checked at a point where the function has none."""
+    """Derivatives were checked at a point where the function does not have one."""
 
 
 class FileError(FdezeroError, ValueError):
-    """A file that does not hold what was asked for."""
+    """A file does not contain what was asked for."""
 
 
 class KeyMissingError(FdezeroError, TypeError):
@@ -88,33 +88,33 @@ class KeyReuseError(FdezeroError, ValueError):
 
 
 class MissingExtraError(FdezeroError, ImportError):
-    """An optional dependency, or a compiler, is not installed; the text names it."""
+    """An optional dependency or a compiler is not installed. The message names it."""
 
 
 class NanError(FdezeroError, FloatingPointError):
-    """Found by `fd.debug(nans=True)`: a NaN or an infinity, the name of the `operation` that made it, and the user's `line`."""
+    """Found by `fd.debug(nans=True)`: `operation`, at the user's `line`, made a NaN or an infinity."""
 
     operation: str = ""
     line: Any = None
 
 
 class RuleError(FdezeroError, TypeError):
-    """Found by `fd.debug(dtypes=True)`: a derivative that does not fit, of `operation` at the user's `line`."""
+    """Found by `fd.debug(dtypes=True)`: a rule of `operation`, at the user's `line`, returned a derivative that does not fit."""
 
     operation: str = ""
     line: Any = None
 
 
 class StaticError(FdezeroError, TypeError):
-    """A static argument that cannot be hashed, or a compiled function asked for what it has not recorded."""
+    """A static argument cannot be hashed, or a compiled function is asked about a call that it has not recorded."""
 
 
 class StormError(FdezeroError, RuntimeError):
-    """A compiled function would be recorded more often than it is allowed to be."""
+    """A compiled function would be recorded more often than `max_recordings` allows."""
 
 
 class TraceError(FdezeroError, TypeError):
-    """A traced value was used where only an array of numbers will do."""
+    """A traced value was used where a plain array or number is needed."""
 
 
 class ImmutableError(TraceError):

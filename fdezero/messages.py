@@ -1,4 +1,4 @@
-"""The words of messages: values and functions by name, an array library's error explained, names that other libraries have."""
+"""Words for messages: names of values and functions, explanations of errors, and hints for names from other libraries."""
 
 import functools
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from .errors import DeviceError, FdezeroError, ImmutableError, ShapeError
 
 
 def describe(value: Any) -> str:
-    """`float32[2,3]` for an array or a traced value, the type's name for the rest."""
+    """`float32[2,3]` for an array or traced value, `int 3` for a number, the name of the type for anything else."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
     return f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
 
 
 def called(function: Any) -> str:
-    """The name of a function or an operation; if it has none, that of its type."""
+    """The name of a function or operation; if it does not have one, the name of its type."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or getattr(function, "name", None)
@@ -25,7 +25,7 @@ def called(function: Any) -> str:
 
 
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
-    """The error to raise in place of what an array library said about `name(*args)`."""
+    """The error to raise instead of the one that an array library raised in `name(*args)`."""
     if isinstance(error, FdezeroError):
         return error
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
@@ -36,7 +36,7 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     if "different from the current device" in str(error):  # CuPy's
         place = placed[0][0]
         return DeviceError(
-            f"{name} got arrays on {place}, where CuPy does not compute now: put the work into "
+            f"{name} got arrays on {place}, which is not CuPy's current device. Compute within "
             f"`with cupy.cuda.Device({place.removeprefix('gpu:')}): ...`."
         )
     shapes = [tuple(a.shape) for a in arrays]
@@ -65,27 +65,27 @@ ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write h
     "backward": "For loss.backward() write fd.grad(f)(x), which returns the gradients",
     "grad": "Gradients are returned: fd.grad(f)(x)",
     "detach": "For x.detach() write fd.stop_gradient(x)",
-    "numpy": "It is an array already; for its number under grad write fd.stop_gradient(x)",
-    "data": "For its number under grad write fd.stop_gradient(x)",
+    "numpy": "It is an array already. To see its number under grad, write fd.stop_gradient(x)",
+    "data": "To see its number under grad, write fd.stop_gradient(x)",
     "view": "For x.view(shape) write x.reshape(shape)",
-    "cpu": 'For x.cpu() write fd.to_device(x, "cpu"), outside of the transform',
+    "cpu": 'For x.cpu() write fd.to_device(x, "cpu"), outside the transform',
     "unsqueeze": "For x.unsqueeze(axis) write fd.numpy.expand_dims(x, axis)",
 }
 
 
 def unknown_name(module: str, name: str) -> str:
-    """The message for a name that `module` does not have, though another library may."""
+    """The message for a name that `module` does not have. It names the equivalent of another library's name."""
     return f"module {module!r} has no attribute {name!r}" + (f": use {NAMES_ELSEWHERE[name]}" if name in NAMES_ELSEWHERE else "")
 
 
 def unknown_attribute(name: str) -> str:
-    """What to write in place of the attribute `name`, which an array here does not have, though another library's may."""
-    return ATTRIBUTES_ELSEWHERE.get(name, "It has the methods of an array; more is in fd.numpy")
+    """A hint for an attribute that arrays do not have here, but may have in another library."""
+    return ATTRIBUTES_ELSEWHERE.get(name, "It has the methods of an array; more functions are in fd.numpy")
 
 
 def misfit_of_product(first: tuple[int, ...], second: tuple[int, ...]) -> ShapeError:
-    """The error of a matrix product of these shapes."""
-    which = "last axis but one" if len(second) > 1 else "only axis"
+    """The error for a matrix product of arrays with these shapes."""
+    which = "second-to-last axis" if len(second) > 1 else "only axis"
     return ShapeError(
         f"matmul cannot multiply shapes {first} and {second}: the last axis of the first ({first[-1]}) "
         f"must equal the {which} of the second ({second[-2:][0]})."
@@ -97,7 +97,7 @@ def _place(array: Any) -> str:
 
 
 def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
-    """The last axis, counted from the end, in which `shapes` do not broadcast; 0 if they do."""
+    """The last axis, counted from the end, along which `shapes` do not broadcast, or 0 if they do."""
     for axis in range(-1, -1 - max(map(len, shapes)), -1):
         if len({shape[axis] for shape in shapes if len(shape) >= -axis} - {1}) > 1:
             return axis
@@ -105,6 +105,6 @@ def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def refuse_out(out: Any) -> None:
-    """Raises ImmutableError unless `out`, NumPy's argument for an array to write the result into, is None."""
+    """Raise ImmutableError unless `out`, NumPy's argument for an array to write into, is None."""
     if out is not None:
-        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Leave it away: y = f(x).")
+        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Leave it out: y = f(x).")

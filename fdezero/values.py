@@ -1,4 +1,4 @@
-"""What a value is, be it an array, a traced one or a number: its shape and dtype; whether it is complex, or has a derivative."""
+"""Answers questions about arrays, traced values and numbers: their shape and dtype, whether they are complex or differentiable."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import numpy as np
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape; () of a number."""
+    """The shape. A number has the shape ()."""
     return getattr(value, "shape", ())
 
 
 def dtype_of(value: Any) -> Any:
-    """The dtype; of a Python number that of an array of it."""
+    """The dtype. A Python number has the dtype of an array made of it."""
     dtype = getattr(value, "dtype", None)
     return np.dtype(type(value)) if dtype is None else dtype
 
 
 def own_dtype(value: Any) -> Any:
-    """The dtype that a derivative of `value` has; None for a Python float, whose dtype is weak."""
+    """The dtype of a derivative by `value`. None stands for a Python float, whose dtype is weak."""
     return np.dtype(complex) if isinstance(value, complex) else getattr(value, "dtype", None)
 
 
 def with_shape(value: Any) -> Any:
-    """An array, or a traced value, as it is; a number as an array without axes."""
+    """An array or traced value unchanged; a number, or a list, as an array."""
     return value if hasattr(value, "shape") else np.asarray(value)
 
 
@@ -33,11 +33,11 @@ def is_complex(value: Any) -> bool:
 
 
 def is_differentiable(value: Any) -> bool:
-    """Whether `value` has a gradient: a Python float or complex, or an array (or traced value) of floating or complex dtype."""
+    """Whether `value` can have a gradient: a float or complex number, or an array or traced value of such a dtype."""
     dtype = getattr(value, "dtype", None)
     return isinstance(value, float | complex) if dtype is None else getattr(dtype, "kind", "") in ("f", "c")
 
 
 def broadcasts_to(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether an array of this shape can be broadcast to the one that is wanted."""
+    """Whether an array of this shape can be broadcast to the wanted shape."""
     return len(shape) <= len(wanted) and all(n in (1, m) for n, m in zip(shape[::-1], wanted[::-1], strict=False))

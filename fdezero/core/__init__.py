@@ -1,4 +1,4 @@
-"""What an operation is, and who interprets it: primitives, tracers, levels, and the rules of each kind of operation."""
+"""Operations and their interpreters: primitives, tracers, levels, and the rules of each kind of operation."""
 
 from .kinds import Elementwise, Linear, Multilinear, Nonlinear, Reduction, discrete, elementwise, linear, multilinear, nonlinear, reduction
 from .primitive import REGISTRY, Primitive

@@ -1,7 +1,7 @@
-"""Batching: a batch of values computed by the same operations, once.
+"""Batching: the same operations run once for a whole batch of values.
 
-Because parameters speak of trailing axes only, there is one rule: the batch axis stands in front, axes of length 1 are
-put behind it until the loop axes line up, and the same operation runs.
+One rule serves all operations, because their parameters name trailing axes only. The batch axis stands in front, axes of length 1
+are put behind it until the loop axes line up, and the same operation runs.
 """
 
 from typing import Any, NoReturn
@@ -13,7 +13,7 @@ from .tracer import Level, Tracer
 
 
 class BatchTracer(Tracer):
-    """A batch of values; `value` has the batch axis in front."""
+    """A batch of values. The batch axis of `value` is in front."""
 
     __slots__ = ()
 
@@ -27,8 +27,8 @@ class BatchTracer(Tracer):
 
     def _refuse_number(self, what: str) -> NoReturn:
         raise TraceError(
-            f"{what} of a value {describe(self)} traced by {self.level.name}: it stands for a whole batch, and differs from example to "
-            "example. Choose by fd.numpy.where(condition, a, b) or fd.cond, or do this outside of vmap, with what it returns."
+            f"{what} of a value {describe(self)} traced by {self.level.name}: the value stands for a whole batch, so it differs from "
+            "example to example. Use fd.numpy.where(condition, a, b) or fd.cond, or do this outside vmap, with its results."
         )
 
 

@@ -1,4 +1,4 @@
-"""Tangents and cotangents brought to the shape and the dtype of the values they belong to."""
+"""Gives tangents and cotangents the shape and dtype of their values."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def merged(mask: Sequence[bool], chosen: Iterable[Any], others: Sequence[Any] | 
 
 
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """The cotangent `t` summed over broadcast axes and cast, to what its primal is: the one place that undoes both."""
+    """The cotangent `t` in the shape and dtype of its primal. Broadcasting and casts are undone here, and nowhere else."""
     if t.shape != shape:
         if extra := len(t.shape) - len(shape):
             t = t.sum(axis=tuple(range(extra)))
@@ -43,14 +43,17 @@ def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def cast(t: Any, dtype: Any) -> Any:
-    """`t` in `dtype`, None that of a Python float, which is weak: of a complex `t` the real part, where the primal is real."""
+    """`t` cast to `dtype`, the dtype of its primal.
+
+    None stands for a Python float, whose dtype is weak: no cast. If the primal is real, only the real part of `t` is kept.
+    """
     if t.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
         t = t.real
     return t if dtype is None or t.dtype == dtype else t.astype(dtype)
 
 
 def match(tangent: Any, y: Any) -> Any:
-    """The tangent broadcast and cast to the shape and dtype of `y`: the one place that does so."""
+    """The tangent broadcast and cast to the shape and dtype of `y`. Tangents are matched here, and nowhere else."""
     shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
     if getattr(tangent, "shape", ()) != shape:
         tangent = np.broadcast_to(tangent, shape)

@@ -1,4 +1,4 @@
-"""Forward mode: every value carries its tangent along."""
+"""Forward mode: every value carries its tangent."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from .tracer import Level, Tracer
 
 
 class ForwardTracer(Tracer):
-    """A value and its tangent, of the same shape and dtype."""
+    """A value and its tangent, which has the same shape and dtype."""
 
     __slots__ = ("tangent",)
 

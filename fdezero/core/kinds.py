@@ -1,7 +1,7 @@
-"""The kinds of differentiable operations. Each states a derivative once; both modes follow from the statement.
+"""The kinds of differentiable operations. A declaration states the derivative once, and both modes follow from it.
 
-Rules are written with operators, array methods and NumPy functions, which are the library's own operations wherever a
-tracer is among the arguments: so they differentiate, batch and compile again.
+Rules are written with operators, array methods and NumPy functions. If an argument is a tracer, these are the library's own
+operations. So you can differentiate, batch and compile a rule again.
 """
 
 import inspect
@@ -27,9 +27,9 @@ def _negative(t: Any) -> Any:
 
 
 class _Partial:
-    """The derivative with respect to one argument: a `rule` of the operands it `takes` (0: y, 1: x0, 2: x1, ...).
+    """The derivative by one argument: a `rule` of the operands that it `takes` (0: y, 1: x0, 2: x1, ...).
 
-    It gives the partial derivative itself, or, if `of_tangent`, its product with the tangent, which is the first operand.
+    The rule returns the partial derivative. If `of_tangent`, it takes the tangent first and returns their product.
     """
 
     __slots__ = ("of_tangent", "rule", "takes")
@@ -52,9 +52,13 @@ class _Partial:
 class Elementwise(Primitive):
     """y = f(x0, x1, ...) entry by entry, with broadcasting.
 
-    One rule an argument: its partial derivative as a function of what it names among y, x0, x1, ...; or, when the first
-    name is `t`, the product of partial derivative and tangent; 1 or -1; or None where there is no derivative.
-    The implementation is the NumPy function of that name unless given. `c` and `facts`: see Primitive.
+    Each argument has one rule:
+    - a function whose parameters are any of y, x0, x1, ..., which returns the partial derivative;
+    - a function whose first parameter is `t`, the tangent, which returns partial derivative times tangent;
+    - the number 1 or -1;
+    - None, if there is no derivative.
+
+    By default the implementation is the NumPy function of that name. `c` and `facts` are described in `Primitive`.
     """
 
     def __init__(
@@ -107,9 +111,9 @@ class Elementwise(Primitive):
 
 
 class Reduction(Primitive):
-    """y = f(x) over trailing `axes`; `rule(t, y, x, axes)` is the partial derivative of y for each entry of x, times t.
+    """y = f(x) over trailing `axes`. `rule(t, y, x, axes)` is t times the partial derivative of y by each entry of x.
 
-    The axes of y and t are kept, with length 1. Forward: the sum of tangent x partial; reverse: cotangent x partial.
+    y and t keep the reduced axes, with length 1. Forward mode sums tangent x partial; reverse mode returns cotangent x partial.
     """
 
     def __init__(self, name: str, rule: Callable[..., Any], impl: Callable[..., Any], **facts: Any) -> None:
@@ -136,7 +140,7 @@ def _expand(y: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 class Aval:
-    """Shape and dtype of an array: all that the adjoint of a linear operation may know of its argument."""
+    """The shape and dtype of an array. The adjoint of a linear operation needs no more of its argument."""
 
     __slots__ = ("dtype", "ndim", "shape")
 
@@ -147,10 +151,10 @@ class Aval:
 
 
 class Linear(Primitive):
-    """Linear in its arguments jointly, those without an adjoint (None) held fixed: the tangent map is the operation itself.
+    """Linear in all arguments together, except those without an adjoint (None), which are held fixed.
 
-    An adjoint is `adjoint(t, *args, **params)`, where linear arguments are known by shape and dtype alone. A single
-    `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments.
+    The tangent map is the operation itself. An adjoint is `adjoint(t, *args, **params)`; linear arguments come as their shape and
+    dtype only. One `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments.
     """
 
     def __init__(
@@ -188,7 +192,7 @@ class Linear(Primitive):
 
 
 class Multilinear(Linear):
-    """Linear in each argument separately, the others held fixed, whose values the adjoints may use."""
+    """Linear in each argument while the other arguments are held fixed. An adjoint may use their values."""
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         total = None
@@ -204,10 +208,10 @@ class Multilinear(Linear):
 
 
 class Nonlinear(Primitive):
-    """y = f(x0, x1, ...), with the tangent map `tangent(t0, t1, ..., y, x0, x1, ..., **params)`, linear in the tangents.
+    """y = f(x0, x1, ...), with a tangent map `tangent(t0, t1, ..., y, x0, x1, ..., **params)` that is linear in the tangents.
 
-    A tangent is None where an argument has none. Reverse mode is `adjoint(t, y, x0, x1, ..., **params) -> a cotangent for
-    each argument`, or else the tangent map transposed.
+    None stands for the tangent of an argument that does not have one. Reverse mode is
+    `adjoint(t, y, x0, x1, ..., **params)`, one cotangent for each argument. Without an adjoint, the tangent map is transposed.
     """
 
     def __init__(
@@ -235,7 +239,6 @@ class Nonlinear(Primitive):
                 yield parent, t
 
     def _transposed(self, cotangent: Any, y: Any, args: list[Any], node: Any) -> list[Any]:
-
         level = Tape(f"the adjoint of {self.name}")
         inputs = [None if parent is None else level.input(zeros_like(arg)) for parent, arg in zip(node.parents, args, strict=True)]
         moved = self.tangent(*inputs, y, *args, **node.params)
@@ -246,5 +249,5 @@ class Nonlinear(Primitive):
         return [None if t is None else t.node.cotangent for t in inputs]
 
 
-# How operations are declared: the kinds by the names of verbs. One without derivative (a comparison, an argmax) is a plain primitive.
+# Declarations use these names. An operation without a derivative (a comparison, an argmax) is a plain primitive.
 discrete, elementwise, reduction, linear, multilinear, nonlinear = Primitive, Elementwise, Reduction, Linear, Multilinear, Nonlinear

@@ -1,4 +1,4 @@
-"""Where in the user's program an operation stands, also one that a rule or a recorded program runs later."""
+"""Finds the user's line that an operation belongs to, also for operations that a rule or a recorded program runs later."""
 
 import os
 import sys
@@ -16,19 +16,19 @@ EXAMPLES = PACKAGE + "examples" + os.sep
 
 @attrs.frozen
 class Line:
-    """A line of the user's program; `rule` is the rule that the operation belongs to, if any: "backward pass of log"."""
+    """A line of the user's program. `rule` names the rule that an operation belongs to, such as "backward pass of log"."""
 
     path: str
     number: int
     rule: str = ""
 
     def __str__(self) -> str:
-        name = "".join([c if c.isprintable() else " " for c in os.path.basename(self.path)])  # one line of text, for it stands in comments
+        name = "".join([c if c.isprintable() else " " for c in os.path.basename(self.path)])  # a comment is one line
         return f"{name}:{self.number}"
 
 
 class _Now(threading.local):
-    """The line that an evaluated program was recorded at, or a rule belongs to, for whoever asks for the user's line."""
+    """The line that `user_line` returns while a recorded program or a rule runs."""
 
     now: Line | None = None
     rule: str = ""
@@ -38,7 +38,7 @@ LINE = _Now()
 
 
 def user_frame() -> Any:
-    """The innermost frame that is not the library's own."""
+    """The innermost frame outside the library."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         if frame.f_code.co_filename.startswith(EXAMPLES):
@@ -48,7 +48,7 @@ def user_frame() -> Any:
 
 
 def user_line() -> Line:
-    """The user's line that runs now."""
+    """The user's line that is running."""
     if LINE.now:
         return LINE.now if LINE.now.rule or not LINE.rule else attrs.evolve(LINE.now, rule=LINE.rule)
     frame = user_frame()
@@ -56,31 +56,31 @@ def user_line() -> Line:
 
 
 class Placed(Primitive):
-    """A primitive, or what a tape asks in the place of a region, whose rules know the line of the operation they belong to."""
+    """A primitive, or the rule of a region, that sets the line of its operation while its rules run."""
 
-    def __init__(self, primitive: Any, line: Line | None) -> None:  # not in the registry
+    def __init__(self, primitive: Any, line: Line | None) -> None:  # outside the registry
         self.primitive, self.name, self.mask = primitive, primitive.name, primitive.mask
         region = getattr(primitive, "region", None)
         self.line = line if region is None else user_line()
-        self.users = region is not None and region.composed  # a user's rule, which has lines of its own
+        self.is_users = region is not None and region.composed  # a user's rule has lines of its own
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> Any:
         return self.primitive.save(y, args, active, params)
 
     def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
-        # All at once: a generator that waits would leave its line standing.
+        # All at once: a generator that pauses would leave its line set.
         return iter(self.within("backward pass", lambda: list(self.primitive.pull(cotangent, node))))
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         return self.within("tangent", lambda: self.primitive.push(y, args, tangents, params))
 
     def within(self, what: str, run: Any) -> Any:
-        """`run()`, whose operations belong to a rule of this operation."""
+        """The result of `run()`, with its operations ascribed to a rule of this operation."""
         before = LINE.now, LINE.rule
         LINE.rule = f"{what} of {self.name}" + (f" in the {self.line.rule}" if self.line and self.line.rule else "")
         if self.line is not None:
             LINE.now = attrs.evolve(self.line, rule=LINE.rule)
-        if self.users:
+        if self.is_users:
             LINE.now, LINE.rule = None, f"{LINE.rule}, called at {self.line}"
         try:
             return run()

@@ -1,7 +1,7 @@
-"""`Primitive`: one operation, known to every interpreter; calling it is `bind`, the one interception point.
+"""`Primitive`: one operation. Calling it is the one point where transforms intercept.
 
-A primitive takes arrays by position and parameters by keyword. Parameters speak of trailing axes only, counted from the
-end; every axis further left is a loop axis, which the implementation carries along. So one batching rule serves all.
+A primitive takes arrays by position and parameters by keyword. Parameters name trailing axes only, counted from the end. Every
+axis further left is a loop axis, which the implementation loops over. So one batching rule serves all primitives.
 """
 
 import inspect
@@ -21,37 +21,37 @@ Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
 
 def positional(count: int, *others: inspect.Parameter) -> inspect.Signature:
-    """The signature of `count` arrays, which are given by position alone, and of other parameters."""
+    """The signature of a function of `count` arrays, given by position only, and of other parameters."""
     return inspect.Signature([*[inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)], *others])
 
 
 class _Signature:
-    """What `inspect.signature` finds: made when it is asked for, because few programs ask."""
+    """What `inspect.signature` finds. It is made on request, because few programs ask for it."""
 
     def __get__(self, primitive: "Primitive | None", owner: type) -> inspect.Signature:
-        if primitive is None:  # the class is called as its __init__ is
+        if primitive is None:  # calling a class is calling its __init__
             raise AttributeError("__signature__")
         return primitive.signature()
 
 
 class Primitive:
-    """An operation without derivative, and the base of the kinds that have one (`core/kinds.py`).
+    """An operation without a derivative, and the base of the kinds that have one (`core/kinds.py`).
 
-    `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
-    `write` is how compiled code computes it into an array: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
-    `write(out, *args, **params)`; NumPy's ufunc of the same name needs none. With `expand`, compiled code writes the
-    operations that the implementation is made of in its place. `doc` is the sentence that `help` begins with, of an operation
-    that goes entry by entry and that users call by its name.
+    - `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
+    - `write` computes the result into an array in compiled code: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
+      `write(out, *args, **params)`. Without it, compiled code calls NumPy's ufunc of that name.
+    - `expand`: compiled code contains the operations of the implementation instead of this one.
+    - `doc` is the first sentence that `help` shows, for elementwise operations that users call by name.
 
     What generated code must know about an operation stands here, and nowhere else:
     - `c` is the same function as a C expression of x0, x1, ...: one text for every dtype, or a table by the kind of dtype
-      ("f" floating, "i" integer, "b" truth value, which is taken from "i" if it is missing). Empty: there is no expression.
-    - `loop(dtypes, y)` gives the dtypes in which the expression takes its operands, from their own and that of the result.
-      By default they are those of NumPy's ufunc of the same name. Operations with a `loop` go entry by entry.
-    - `wraps`: signed integers wrap around in NumPy. C++ leaves that undefined, so unsigned integers compute it.
+      ("f" floating, "i" integer, "b" truth value; without "b", "i" serves). Empty: there is no expression.
+    - `loop(dtypes, y)` gives the dtypes that the expression computes in, from the operands' dtypes and the result `y`. By default
+      they are those of NumPy's ufunc of that name. Operations with a `loop` are elementwise.
+    - `wraps`: signed integers wrap around in NumPy. C++ does not define that, so generated code computes with unsigned integers.
     - `fresh`: the result is never a view of an operand.
     - `reads_twice` is the position of an operand that is still read after the first write to the result.
-    - `arrays_only`: beside a number, NumPy may choose another function by the number's value, so it is called without `out`.
+    - `arrays_only`: next to a number, NumPy may choose another function by the number's value. So the call has no `out`.
     """
 
     # Bit i is set if the argument at position i has a derivative.
@@ -94,7 +94,7 @@ class Primitive:
         return f"<{type(self).__name__.lower()} {self.name}{self.signature()}>"
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        """Hand the operation to the innermost transform among the arguments; with none, call the implementation."""
+        """Hand the operation to the innermost transform among the arguments, or call the implementation if there is none."""
         if params and params.get("out") is not None:
             refuse_out(params["out"])
         top: Level | None = None
@@ -121,14 +121,14 @@ class Primitive:
             return positional(impl.nin)
         try:
             parameters = inspect.signature(impl).parameters.values()
-        except (TypeError, ValueError):  # not told, as of some functions that are written in C
+        except (TypeError, ValueError):  # some functions written in C do not have one
             return inspect.signature(lambda *arrays, **parameters: None)
         arrays = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         others = [p.replace(annotation=p.empty) for p in parameters if p not in arrays and p.name != "out"]
         return positional(len(arrays), *others)
 
     def explained(self, args: Sequence[Any], error: Exception) -> Exception:
-        """What to raise for an error of the implementation: what, of which shapes, and how to mend it."""
+        """The error to raise for an error of the implementation. It tells the shapes and how to mend the call."""
         return explain(self.name, args, error)
 
     def core_axes(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
@@ -143,20 +143,20 @@ class Primitive:
         return self.c.get(kind, self.c.get("i", "") if kind == "b" else "")
 
     def _description(self) -> str:
-        return "Entry by entry, with broadcasting; no derivative passes."
+        return "Entry by entry, with broadcasting; no derivative."
 
     def differentiates(self, position: int) -> bool:
         """Whether the argument at `position` has a derivative."""
         return bool(self.mask >> position & 1)
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
-        """Forward mode: the tangent of `y` from those of `args` (None where an argument has none)."""
+        """Forward mode: the tangent of `y` from the tangents of `args`. None stands for an argument without a tangent."""
         raise NotImplementedError
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> Sequence[Any]:
-        """Reverse mode, on the way out: what `pull` will need if the arguments in the bit mask `active` need it."""
+        """Reverse mode, first half: what `pull` needs to give cotangents to the arguments in the bit mask `active`."""
         raise NotImplementedError
 
     def pull(self, cotangent: Any, node: Any) -> Any:
-        """Reverse mode, on the way back: (parent node, its cotangent) pairs."""
+        """Reverse mode, second half: pairs of a parent node and its cotangent."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""`Region`: an operation of several results that keeps its structure under every transform.
+"""`Region`: an operation with several results that stays one operation under every transform.
 
-A program, a loop, a branch, a function with a rule of its own: each tells how it is run, differentiated and batched as a
-whole, and the levels ask it, as they ask primitives.
+Programs, loops, branches and functions with rules of their own are regions. A region says how it is run, differentiated and
+batched as a whole. Levels ask a region for these rules as they ask a primitive.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ Leaves = Sequence[Any]
 
 
 class Region:
-    """Leaves in, a tuple of leaves out. Calling it hands it to the innermost transform among the leaves."""
+    """Takes leaves and returns a tuple of leaves. A call goes to the innermost transform among the leaves."""
 
     name: str
-    composed = False  # whether `run` is made of operations that may stand in a program in its place
+    composed = False  # whether a program may contain the operations of `run` in place of the region
     fresh = False  # whether no result is ever a view of a leaf, as for primitives
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
@@ -32,8 +32,8 @@ class Region:
         results = top.process_region(self, leaves)
         if any(isinstance(y, Tracer) and isinstance(y.value, Tracer) and y.value.level is top for y in results):
             raise TraceError(
-                f"{self.name} reaches a value traced by {top.name} through its closure, where its rule does not see it, and a derivative "
-                "or a batch would be wrong. Give it as an argument."
+                f"{self.name} uses a value traced by {top.name} from its closure. Its rule does not know that value, so derivatives and "
+                "batches would be wrong. Pass the value as an argument."
             )
         return results
 
@@ -42,21 +42,21 @@ class Region:
         raise NotImplementedError
 
     def steps(self, *leaves: Any) -> tuple[Any, ...] | None:
-        """`run` on values of which every operation is looked at; None where it cannot be opened, and is looked at as a whole."""
+        """Like `run`, but operation by operation, for levels that watch each one. None if the region cannot be opened."""
         return self.run(*leaves) if self.composed else None
 
     def save(self, is_traced: tuple[bool, ...], leaves: Leaves) -> tuple[tuple[Any, ...], Any]:
-        """Reverse mode, on the way out: the results, and the residuals that `pull` needs for the leaves that are traced."""
+        """Reverse mode, first half: the results, and the residuals that `pull` needs for the traced leaves."""
         raise NotImplementedError
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Leaves) -> tuple[Any, ...]:
-        """Reverse mode, on the way back: one cotangent a leaf, None for a leaf that is not traced or gets none."""
+        """Reverse mode, second half: one cotangent for each leaf, or None for a leaf that gets none."""
         raise NotImplementedError
 
     def push(self, leaves: Leaves, tangents: Leaves) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Forward mode: the results and their tangents; a tangent is None where a leaf, or a result, has none."""
+        """Forward mode: the results and their tangents. None stands for a tangent that a leaf or a result does not have."""
         raise NotImplementedError
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
-        """The region over a batch axis of `size`, in front of the leaves that are batched and of every result."""
+        """The region for a batch of `size`. The batch axis is in front of the batched leaves and of every result."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Reverse mode: a tape of nodes, walked back once the function has returned.
+"""Reverse mode: a tape of nodes, which is walked back after the function has returned.
 
 Cotangents on the tape are the complex conjugates of the gradients that users see. So the adjoint of a linear map is its
-transpose and the rules of elementwise operations are products, without a conjugate in either; `vjp` conjugates at its doors.
+transpose, and rules of elementwise operations are products: neither needs a conjugate. `vjp` conjugates what enters and leaves.
 """
 
 import threading
@@ -18,7 +18,7 @@ from .tracer import Level, Tracer
 
 
 class Node:
-    """One recorded operation: where its cotangent goes, and what its rule saved to compute it."""
+    """One recorded operation: the nodes that its cotangent goes to, and the values that its rule saved."""
 
     __slots__ = ("cotangent", "dtype", "params", "parents", "primitive", "saved", "shape")
 
@@ -33,7 +33,7 @@ class Node:
 
 
 class TapeTracer(Tracer):
-    """A value whose making is on the tape."""
+    """A value that an operation on the tape made."""
 
     __slots__ = ("node",)
 
@@ -44,7 +44,7 @@ class TapeTracer(Tracer):
 
 
 class Tape(Level):
-    """The level of reverse mode: records every differentiable operation on its tracers."""
+    """The level of reverse mode. It records every differentiable operation on its tracers."""
 
     __slots__ = ("guard", "nodes")
 
@@ -54,7 +54,7 @@ class Tape(Level):
         self.guard = Guard()
 
     def input(self, value: Any) -> TapeTracer:
-        """A tracer for an input, whose array is read-only as long as the tape lives."""
+        """A tracer for an input. The input's array is read-only while the tape lives."""
         self.guard.hold(value)
         return TapeTracer(self, value, Node(None, (), (), {}, shape_of(value), own_dtype(value)))
 
@@ -82,7 +82,7 @@ class Tape(Level):
                 else:
                     bottom = bottom and not isinstance(arg, Tracer)
             bit <<= 1
-        if bottom:  # no tracer below: bind has nothing to find
+        if bottom:  # there is no tracer below, so no other level to hand the operation to
             try:
                 y = primitive.impl(*values, **params)
             except (ValueError, TypeError, IndexError) as error:
@@ -148,7 +148,7 @@ class Tape(Level):
 
 
 class _RegionRule(Primitive):
-    """What the node of a region asks to pull its cotangents back. One for each call, outside the registry."""
+    """Pulls cotangents back through a region. Each call makes one, outside the registry."""
 
     def __init__(self, region: Any, is_traced: tuple[bool, ...], outputs: list[Any]) -> None:
         self.name, self.region, self.is_traced = region.name, region, is_traced
@@ -161,7 +161,7 @@ class _RegionRule(Primitive):
 
 
 class _Parts:
-    """The cotangents of several results, which add up part by part."""
+    """The cotangents of several results. Two of these are added part by part."""
 
     shape = dtype = None
 
@@ -173,7 +173,7 @@ class _Parts:
 
 
 class _Output(Primitive):
-    """One of several results: hands its cotangent to the common node in its place."""
+    """One of several results. It hands its cotangent to the node that all of them share."""
 
     def __init__(self, position: int, count: int) -> None:
         self.name, self.position, self.count = "output", position, count
@@ -184,10 +184,10 @@ class _Output(Primitive):
 
 
 class Guard:
-    """Keeps arrays read-only while a tape needs them, so that a mutation is an error and never a wrong gradient.
+    """Keeps arrays read-only while a tape needs them, so that a mutation raises an error and no gradient is wrong.
 
-    An array held by several tapes is writable again when the last one lets go. A view locks the array it looks into.
-    CuPy arrays have no such flag and are not guarded.
+    If several tapes hold an array, it is writable again after the last one releases it. Holding a view also holds the array that
+    the view belongs to. CuPy arrays are not guarded, because they do not have such a flag.
     """
 
     __slots__ = ("held",)
@@ -199,7 +199,7 @@ class Guard:
         self.held: list[np.ndarray] = []
 
     def hold(self, array: Any) -> None:
-        """Make `array` (if it is a writable NumPy array) and the arrays it is a view of read-only."""
+        """Make `array`, if it is a writable NumPy array, and the arrays that it is a view of read-only."""
         while array.__class__ is np.ndarray:
             if array.flags.writeable or id(array) in self._counts:
                 with self._lock:
@@ -209,13 +209,13 @@ class Guard:
             array = array.base
 
     def hold_saved(self, saved: Sequence[Any], args: tuple[Any, ...]) -> None:
-        """Hold the plain arrays of `args` that a rule saved."""
+        """Hold those plain arrays of `args` that a rule saved."""
         for value in saved:
             if value.__class__ is np.ndarray and any(value is arg for arg in args):
                 self.hold(value)
 
     def release(self) -> None:
-        """Let go of everything; arrays that nobody else holds are writable again."""
+        """Release all arrays. Those that no other tape holds are writable again."""
         with self._lock:
             free = []
             for array in self.held:
@@ -225,10 +225,10 @@ class Guard:
                     free.append(array)
             waiting = [array for array in self._waiting if id(array) not in self._counts]
             self._waiting[:] = [array for array in self._waiting if id(array) in self._counts]
-            for array in sorted([*free, *waiting], key=lambda array: array.base is not None):  # a view needs its owner writable first
+            for array in sorted([*free, *waiting], key=lambda array: array.base is not None):  # owners before their views
                 try:
                     array.flags.writeable = True
-                except ValueError:  # an owner that another tape still holds: when that one lets go
+                except ValueError:  # another tape still holds the owner: later, when that tape releases it
                     self._waiting.append(array)
             self.held.clear()
 

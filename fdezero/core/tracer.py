@@ -1,7 +1,7 @@
-"""Tracers: what a function sees in place of its arrays while a transform runs; and levels: the running transforms.
+"""Tracers stand for arrays while a transform runs, and levels are the running transforms.
 
-A tracer behaves like the array it stands for. Its operators and methods are operations of the library, given to it by
-`fdezero.numpy`, and so are the NumPy functions that meet it through `__array_ufunc__` and `__array_function__`.
+A tracer behaves like the array that it stands for. `fdezero.numpy` gives it operators and methods, which are operations of the
+library. NumPy's own functions reach those operations through `__array_ufunc__` and `__array_function__`.
 """
 
 import difflib
@@ -20,10 +20,13 @@ _serials = itertools.count(1)
 
 
 class Level:
-    """One running transform. A later one, with a higher serial, is an inner one; values of other levels are constants."""
+    """One running transform. An inner transform starts later, so its serial is higher.
 
-    shows_values = True  # whether what its tracers hold is the value, and not one of a batch, or an example
-    sees_all = False  # whether it is to see every operation, so that compiled functions run as they are written
+    A level treats the values of other levels as constants.
+    """
+
+    shows_values = True  # whether `tracer.value` is the user's value (not a batch, not the example of a recording)
+    sees_all = False  # whether the level must see every operation, so that compiled functions run uncompiled
     __slots__ = ("alive", "name", "serial")
 
     def __init__(self, name: str) -> None:
@@ -36,28 +39,28 @@ class Level:
         return isinstance(value, Tracer) and value.level is self
 
     def below(self, value: Any) -> Any:
-        """What `value` is at the level below."""
+        """`value` as the level below has it."""
         return value.value if isinstance(value, Tracer) and value.level is self else value
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Apply `primitive`, at least one of whose arguments is a tracer of this level."""
+        """Apply `primitive`. At least one argument is a tracer of this level."""
         raise NotImplementedError
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Apply a `Region`, at least one of whose leaves is a tracer of this level."""
+        """Apply a `Region`. At least one leaf is a tracer of this level."""
         raise NotImplementedError
 
     def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
-        """Raise the error for a tracer that outlived its transform."""
+        """Raise the error for a tracer that is used after its transform has returned."""
         value = next(filter(self.owns, args))
         raise EscapedTracerError(
-            f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. It was kept in a "
-            "global, an attribute or a closure; return it from the function instead (has_aux=True for extra results)."
+            f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. A global, an attribute or a "
+            "closure kept the value. Return it from the function instead (has_aux=True for extra results)."
         )
 
 
 class Tracer:
-    """The stand-in for an array inside a transform: `value` at the level below, and the `level` that traces it."""
+    """Stands for an array inside a transform. `level` traces it, and `value` is what the level below has in its place."""
 
     __slots__ = ("__weakref__", "level", "value")
     level: Level
@@ -87,7 +90,7 @@ class Tracer:
         return size
 
     def rule(self, operation: Any) -> Any:
-        """`operation`, which made this value, as the tape is to remember it: a level below may look at its rules."""
+        """The operation that a tape records for this value. A level below may put one in its place that watches the rules."""
         return self.value.rule(operation) if isinstance(self.value, Tracer) else operation
 
     def __len__(self) -> int:
@@ -98,14 +101,14 @@ class Tracer:
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: Any) -> Any:  # replaced by fdezero.numpy
+    def __getitem__(self, index: Any) -> Any:  # fdezero.numpy replaces it
         raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"Traced({describe(self)}, by {self.level.name}: {self.value!r})"
 
     def __format__(self, spec: str) -> str:
-        # For messages and logs, which lie outside the mathematics.
+        # For messages and logs. They are not part of the computation, so the plain number may be shown.
         return format(unwrap(self), spec)
 
     def __bool__(self) -> bool:
@@ -114,20 +117,20 @@ class Tracer:
     __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # NumPy asks for protocols all the time
+        if name.startswith("__"):  # NumPy looks for protocols all the time
             raise AttributeError(name)
         raise AttributeError(f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {unknown_attribute(name)}.")
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(
             f"cannot assign into a traced value {describe(self)}: arrays are immutable here. In place of x[index] = y "
-            "write x = fd.at(x)[index].set(y); .add, .multiply, .min and .max are there too."
+            "write x = fd.at(x)[index].set(y). There are also .add, .multiply, .min and .max."
         )
 
     def _refuse_number(self, what: str) -> NoReturn:
         raise TraceError(
-            f"{what} of a value {describe(self)} traced by {self.level.name}: a plain number carries no derivative. Use "
-            "fd.numpy functions in place of math ones; to look at the number, fd.stop_gradient(x) makes it plain under grad."
+            f"{what} of a value {describe(self)} traced by {self.level.name}: a plain number carries no derivative. Use fd.numpy "
+            "functions instead of math functions. To see the number under grad, write fd.stop_gradient(x)."
         )
 
     def __float__(self) -> float:
@@ -138,8 +141,8 @@ class Tracer:
 
     def __index__(self) -> int:
         raise TraceError(
-            f"a value {describe(self)} traced by {self.level.name} cannot index a plain sequence or give a range its length. "
-            "To index an array by it use fd.numpy.take(x, i, axis=0), or fd.numpy.getitem(x, i)."
+            f"a value {describe(self)} traced by {self.level.name} cannot index a list or a plain array, or be the length of a range. "
+            "To index an array, use fd.numpy.take(x, i, axis=0) or fd.numpy.getitem(x, i)."
         )
 
     def __complex__(self) -> complex:
@@ -153,9 +156,9 @@ class Tracer:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TraceError(
-            f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced "
-            "values use fd.numpy.stack or concatenate; to write one into an array, x = fd.at(x)[index].set(y); to index an array "
-            "by one, fd.numpy.getitem(x, i)."
+            f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced values, use "
+            "fd.numpy.stack or concatenate. To write one into an array, use x = fd.at(x)[index].set(y). To index an array by one, use "
+            "fd.numpy.getitem(x, i)."
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -166,11 +169,11 @@ class Tracer:
         function = NUMPY_FUNCTIONS.get(ufunc if method == "__call__" else (ufunc, method))
         if function is None:
             return _refuse_function(ufunc.__name__ + ("" if method == "__call__" else f".{method}"))
-        if kwargs and hasattr(function, "impl"):  # an operation, which knows arrays alone
+        if kwargs and hasattr(function, "impl"):  # an operation takes arrays only
             named = ", ".join(f"{name}=" for name in kwargs)
             raise TraceError(
-                f"np.{ufunc.__name__} of a traced value takes no {named}: say x.astype(dtype) for a dtype, and fd.numpy.where(condition, "
-                "y, x) for a choice of entries."
+                f"np.{ufunc.__name__} of a traced value takes no {named}. For a dtype write x.astype(dtype); for a choice of entries, "
+                "fd.numpy.where(condition, y, x)."
             )
         return function(*args, **kwargs)
 
@@ -188,24 +191,24 @@ def _refuse_function(name: str) -> NoReturn:
     near = difflib.get_close_matches(name, known, 3)
     if not hasattr(np, name.partition(".")[0]) and not hasattr(np.linalg, name):
         raise TraceError(
-            f"fdezero cannot trace {name}, which is none of NumPy's functions. SciPy's special functions are in fd.special; for others, "
-            "give a rule with fd.custom_vjp."
+            f"fdezero cannot trace {name}, which is not a NumPy function. SciPy's special functions are in fd.special. For other "
+            "functions, give a rule with fd.custom_vjp."
         )
     raise TraceError(
-        f"fdezero cannot trace np.{name}" + (f"; near it are {', '.join(near)}" if near else "") + ". Build it from the "
-        "functions of fdezero.numpy, give it a rule with fd.custom_vjp, or take it out with fd.stop_gradient."
+        f"fdezero cannot trace np.{name}" + (f"; similar: {', '.join(near)}" if near else "") + ". Build it from functions of "
+        "fdezero.numpy, give it a rule with fd.custom_vjp, or call it on fd.stop_gradient(x)."
     )
 
 
 def tracers_of(value: Any) -> Iterator[Tracer]:
-    """The tracers that lie around a plain value, the outermost first."""
+    """The tracers around a plain value, the outermost first."""
     while isinstance(value, Tracer):
         yield value
         value = value.value
 
 
 def is_shown(value: Any) -> bool:
-    """Whether `unwrap(value)` is the value itself, and not one of a batch or the example of a recording."""
+    """Whether `unwrap(value)` is the user's value (not a batch, not the example of a recording)."""
     return all(tracer.level.shows_values for tracer in tracers_of(value))
 
 

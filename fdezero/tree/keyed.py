@@ -1,4 +1,4 @@
-"""Trees to and from flat dicts with slash-joined keys, `{"layers/0/W": array}`: the form of files."""
+"""Converts trees to flat dicts with keys such as "layers/0/W", the form of files, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,23 +10,23 @@ from .structure import Tree, flatten, flatten_with_path, unflatten
 def flatten_to_dict(tree: Tree) -> dict[str, Any]:
     """`{"layers/0/W": leaf, ...}` in the order of the leaves.
 
-    Raises StructureError when two leaves would share a key, as in `{"a/b": x, "a": {"b": y}}` or `{1: x, "1": y}`,
-    or when `tree` is a single leaf, which has no key.
+    Raises StructureError if two leaves would have the same key, as in `{"a/b": x, "a": {"b": y}}` or `{1: x, "1": y}`, or if `tree`
+    is a single leaf, which does not have a key.
     """
     flat: dict[str, Any] = {}
     for path, leaf in flatten_with_path(tree):
         if path in flat:
-            raise StructureError(f"two leaves have the key {path!r}: rename a field or a dict key (a slash in it?)")
+            raise StructureError(f"two leaves have the key {path!r}. Rename a field or a dict key. Does one contain a slash?")
         if not path:
-            raise StructureError("a single leaf has no key: put it into a dict, as in {'x': leaf}")
+            raise StructureError("a single leaf does not have a key. Put it into a dict: {'x': leaf}")
         flat[path] = leaf
     return flat
 
 
 def unflatten_from_dict(flat: Mapping[str, Any], like: Tree = None) -> Tree:
-    """The inverse: a tree with the structure of `like`, or nested dicts when `like` is None.
+    """The inverse of `flatten_to_dict`: a tree with the structure of `like`, or nested dicts if `like` is None.
 
-    Raises StructureError that lists missing and unexpected keys.
+    Raises StructureError, with the missing and the unexpected keys, if the keys are not those of `like`.
     """
     if like is None:
         return _nested(flat)
@@ -34,13 +34,13 @@ def unflatten_from_dict(flat: Mapping[str, Any], like: Tree = None) -> Tree:
     missing, extra = [k for k in wanted if k not in flat], [k for k in flat if k not in wanted]
     if missing or extra:
         lines = [f"  missing:    {key}" for key in missing] + [f"  unexpected: {key}" for key in extra]
-        raise StructureError("\n".join(["the keys do not fit the tree:", *lines]))
+        raise StructureError("\n".join(["the keys are not those of the tree:", *lines]))
     _, treedef = flatten(like)
     return unflatten(treedef, [flat[key] for key in wanted])
 
 
 def update(tree: Tree, changes: Mapping[str, Any]) -> Tree:
-    """`tree` with the leaves at some paths replaced: `update(model, {"layers/0/b": zeros})`."""
+    """A copy of `tree` with the leaves at some paths replaced: `update(model, {"layers/0/b": zeros})`."""
     flat = flatten_to_dict(tree)
     if unknown := [key for key in changes if key not in flat]:
         raise StructureError(f"no leaf at {', '.join(map(repr, unknown))}; the tree has {', '.join(map(repr, flat))}")
@@ -55,8 +55,8 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise StructureError(f"{key!r} goes through {parent!r}, which is itself a leaf")
+                raise StructureError(f"the key {key!r} passes through {parent!r}, which is a leaf")
         if name in node:
-            raise StructureError(f"{key!r} is both a leaf and a branch")
+            raise StructureError(f"the key {key!r} is both a leaf and a branch")
         node[name] = leaf
     return nested

@@ -142,9 +142,9 @@ def test_a_rule_that_cannot_see_a_traced_value_is_told(transform: Any) -> None:
         return f(a * 2)
 
     for function in (of_jvp, of_vjp):
-        with pytest.raises(TraceError, match=r"through its closure.*Give it as an argument"):
+        with pytest.raises(TraceError, match=r"from its closure.*Pass the value as an argument"):
             transform(function)(1.5)
-        with pytest.raises(TraceError, match=r"through its closure.*Give it as an argument"):
+        with pytest.raises(TraceError, match=r"from its closure.*Pass the value as an argument"):
             fd.vmap(function)(X)
 
 

@@ -165,7 +165,7 @@ def test_keys_that_collide_are_refused(tree: Any) -> None:
 
 
 def test_a_single_leaf_has_no_key() -> None:
-    with pytest.raises(StructureError, match="put it into a dict"):
+    with pytest.raises(StructureError, match="Put it into a dict"):
         fd.tree.flatten_to_dict(np.ones(2))
 
 
