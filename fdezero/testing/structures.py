@@ -1,7 +1,7 @@
-"""Hypothesis strategies for pytrees, modules among them, and for layers with inputs that fit them."""
+"""Hypothesis strategies for pytrees and modules, and for layers with inputs that fit."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from ..errors import RangeError
 from ..tree import Module, module, static
 from .strategies import Strategy, arrays, st
 
-KINDS = ("Linear", "Function", "Dropout", "Sequential", "MLP")
+KINDS = tuple(name for name in nn.__all__ if isinstance(getattr(nn, name), type))
 
 
 @module
 class Pair(Module):
-    """A module of two subtrees and a static name: the smallest that shows what containers of a user's own do."""
+    """A module of two subtrees and a static name: the smallest container of a user's own."""
 
     left: Any
     right: Any = None
@@ -26,7 +26,7 @@ class Pair(Module):
 def pytrees(leaves: Any = None, *, max_leaves: int = 5, modules: bool = False) -> Strategy:
     """Nested dicts, lists and tuples of `leaves` (float64 arrays by default), with at least one leaf; shrinks to a leaf.
 
-    With `modules`, fdezero modules (`Pair`), too.
+    With `modules`, the trees also hold fdezero modules (`Pair`).
     """
     leaf = arrays() if leaves is None else leaves
     names = st.text("abcxyz", min_size=1, max_size=3)
@@ -51,46 +51,64 @@ def layers(
 ) -> Strategy:
     """Pairs (layer, x) of a layer of `fdezero.nn` and an input that fits it; shrinks to few numbers, all of them zero.
 
-    `kinds` are names of layers; sizes are 1 to `max_size`, x has up to one axis in front. The activations have no kinks
-    unless you give some. Raises RangeError for other kinds.
+    `kinds` are names of layers, sizes are 1 to `max_size`, and x has at most one axis in front. The default activations
+    have no kinks. Raises RangeError for other kinds.
     """
     if not kinds or set(kinds) - set(KINDS):
         raise RangeError(f"layers: kinds are {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}.")
-    made: dict[str, Callable[..., Any]] = {
-        "Linear": _linear,
-        "Function": lambda draw, n, *_: nn.Function(draw(st.sampled_from(activations))),
-        "Dropout": lambda draw, n, *_: nn.Dropout(draw(st.sampled_from([0.0, 0.5]))),
-        "Sequential": _sequential,
-        "MLP": _mlp,
-    }
+    options = _Options(dtype, tuple(activations), max_size)
 
     @st.composite
     def pairs(draw: Any) -> Any:
         kind = draw(st.sampled_from([name for name in KINDS if name in kinds]))
         n = draw(st.integers(1, max_size))
-        layer = made[kind](draw, n, dtype, tuple(activations), max_size)
+        layer = MAKERS[getattr(nn, kind)](draw, n, options)
         batch = draw(st.sampled_from([(), (1,), (2,)]))
         return layer, draw(arrays(dtype, (*batch, n)))
 
     return pairs()
 
 
-def _linear(draw: Any, n: int, dtype: Any, activations: Any, max_size: int) -> nn.Linear:
-    m = draw(st.integers(1, max_size))
-    return nn.Linear(draw(arrays(dtype, (n, m))), draw(st.none() | arrays(dtype, (m,))))
+class _Options(NamedTuple):
+    dtype: Any
+    activations: tuple[Callable[[Any], Any], ...]
+    max_size: int
 
 
-def _chain(draw: Any, n: int, dtype: Any, activations: Any, max_size: int) -> list[nn.Linear]:
-    chain = [_linear(draw, n, dtype, activations, max_size)]
+def _linear(draw: Any, n: int, options: _Options) -> nn.Linear:
+    m = draw(st.integers(1, options.max_size))
+    return nn.Linear(draw(arrays(options.dtype, (n, m))), draw(st.none() | arrays(options.dtype, (m,))))
+
+
+def _function(draw: Any, n: int, options: _Options) -> nn.Function:
+    return nn.Function(draw(st.sampled_from(options.activations)))
+
+
+def _dropout(draw: Any, n: int, options: _Options) -> nn.Dropout:
+    return nn.Dropout(draw(st.sampled_from([0.0, 0.5])))
+
+
+def _chain(draw: Any, n: int, options: _Options) -> list[nn.Linear]:
+    chain = [_linear(draw, n, options)]
     for _ in range(draw(st.integers(0, 1))):
-        chain.append(_linear(draw, chain[-1].W.shape[1], dtype, activations, max_size))
+        chain.append(_linear(draw, chain[-1].W.shape[1], options))
     return chain
 
 
-def _sequential(draw: Any, *given: Any) -> nn.Sequential:
-    activations = given[2]
-    return nn.Sequential(tuple(part for layer in _chain(draw, *given) for part in (layer, draw(st.sampled_from(activations)))))
+def _sequential(draw: Any, n: int, options: _Options) -> nn.Sequential:
+    activations = st.sampled_from(options.activations)
+    return nn.Sequential(tuple(part for layer in _chain(draw, n, options) for part in (layer, draw(activations))))
 
 
-def _mlp(draw: Any, *given: Any) -> nn.MLP:
-    return nn.MLP(tuple(_chain(draw, *given)), draw(st.sampled_from(given[2])))
+def _mlp(draw: Any, n: int, options: _Options) -> nn.MLP:
+    return nn.MLP(tuple(_chain(draw, n, options)), draw(st.sampled_from(options.activations)))
+
+
+# How a layer for inputs of n entries is drawn
+MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
+    nn.Linear: _linear,
+    nn.Function: _function,
+    nn.Dropout: _dropout,
+    nn.Sequential: _sequential,
+    nn.MLP: _mlp,
+}
