@@ -1,12 +1,23 @@
-"""Optimisers as pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
+"""Optimisers, pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
 
-from .gradients import clip_by_global_norm, scale, weight_decay
-from .methods.adam import adam
-from .methods.momentum import momentum
-from .methods.sgd import sgd
-from .transformation import GradientTransformation, apply_updates, chain, global_norm
+from . import gradients, transformation
+from .gradients import *
+from .methods import adam as _adam
+from .methods import momentum as _momentum
+from .methods import sgd as _sgd
+from .methods.adam import *
+from .methods.momentum import *
+from .methods.sgd import *
+from .transformation import *
 
-__all__ = [
-    "GradientTransformation", "adam", "apply_updates", "chain", "clip_by_global_norm", "global_norm", "momentum", "scale", "sgd",
-    "weight_decay",
-]  # fmt: skip
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = []
+__all__ += transformation.__all__
+__all__ += gradients.__all__
+__all__ += _sgd.__all__
+__all__ += _momentum.__all__
+__all__ += _adam.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__

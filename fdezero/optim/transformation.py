@@ -1,7 +1,7 @@
 """Gradient transformations: pure pairs of `init` and `update`, how they chain, and how updates are applied."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -14,6 +14,9 @@ from ..messages import describe
 Tree: TypeAlias = Any
 State: TypeAlias = Any
 Params = TypeVar("Params")
+Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
+
+__all__ = ["GradientTransformation", "apply_updates", "chain", "global_norm"]
 
 
 @attrs.frozen
@@ -143,15 +146,6 @@ def global_norm(tree: Tree) -> Any:
     for leaf in map(fnp.asarray, trees.leaves(tree)):
         total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
     return fnp.sqrt(total)
-
-
-Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
-
-
-class Count(NamedTuple):
-    """The number of steps taken, int64."""
-
-    step: Any
 
 
 def times_all(tree: Any, factor: Any) -> Any:

@@ -23,9 +23,9 @@ OPTIMISERS: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "adam": optim.adam,
     "clipped": lambda lr: optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(lr)),
     "decayed": lambda lr: optim.chain(optim.weight_decay(0.01), optim.momentum(lr)),
-    "adamw": lambda lr: optim.chain(optim.adam(1.0), optim.weight_decay(-0.01), optim.scale(lr)),
+    "adamw": lambda lr: optim.chain(optim.moments(), optim.weight_decay(0.01), optim.descend(lr)),
 }
-SCHEDULED = [name for name in OPTIMISERS if name not in ("scale", "adamw")]
+SCHEDULED = [name for name in OPTIMISERS if name != "scale"]
 
 
 def mixed() -> Any:
@@ -132,11 +132,14 @@ def plain_momentum(gradients: list[np.ndarray], p: np.ndarray, lr: float, decay:
     return p
 
 
-def plain_adam(gradients: list[np.ndarray], p: np.ndarray, lr: float, b1: float, b2: float, eps: float) -> np.ndarray:
+def plain_adam(
+    gradients: list[np.ndarray], p: np.ndarray, lr: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.0
+) -> np.ndarray:
+    """Adam; with `decay` AdamW."""
     m, s = np.zeros_like(p), np.zeros_like(p)
     for t, g in enumerate(gradients, start=1):
         m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g**2
-        p = p - lr * (m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + eps)
+        p = p - lr * ((m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + eps) + decay * p)
     return p
 
 
@@ -161,10 +164,12 @@ def run(opt: optim.GradientTransformation, dtype: Any = np.float64) -> np.ndarra
         (optim.scale(-0.1), plain_sgd(GRADIENTS, START, 0.1)),
         (optim.momentum(0.01), plain_momentum(GRADIENTS, START, 0.01, 0.9, False)),
         (optim.momentum(0.01, 0.5, nesterov=True), plain_momentum(GRADIENTS, START, 0.01, 0.5, True)),
-        (optim.adam(), plain_adam(GRADIENTS, START, 1e-3, 0.9, 0.999, 1e-8)),
+        (optim.adam(), plain_adam(GRADIENTS, START, 1e-3)),
         (optim.adam(0.1, 0.8, 0.95, 1e-3), plain_adam(GRADIENTS, START, 0.1, 0.8, 0.95, 1e-3)),
+        (optim.chain(optim.moments(), optim.weight_decay(0.1), optim.descend(0.01)), plain_adam(GRADIENTS, START, 0.01, decay=0.1)),
+        (optim.chain(optim.adam(1.0), optim.weight_decay(-0.1), optim.scale(0.01)), plain_adam(GRADIENTS, START, 0.01, decay=0.1)),
     ],
-    ids=["sgd", "scale", "momentum", "nesterov", "adam", "adam with other constants"],
+    ids=["sgd", "scale", "momentum", "nesterov", "adam", "adam with other constants", "adamw", "adamw after adam"],
 )
 def test_methods_are_their_formulas(opt: optim.GradientTransformation, expected: np.ndarray) -> None:
     np.testing.assert_allclose(run(opt), expected, rtol=1e-12, atol=1e-12)
@@ -186,7 +191,7 @@ def test_methods_are_pytorchs() -> None:
             lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
         ),
         "adamw": (
-            optim.chain(optim.adam(1.0), optim.weight_decay(-0.1), optim.scale(0.01)),
+            optim.chain(optim.moments(), optim.weight_decay(0.1), optim.descend(0.01)),
             lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
         ),
     }

@@ -6,12 +6,14 @@ import numpy as np
 
 from ... import numpy as fnp
 from ... import tree as trees
+from ..gradients import descend
 from ..transformation import GradientTransformation, Rate, chain, in_dtype_of, squared, times, weak
-from .sgd import sgd
+
+__all__ = ["adam", "moments"]
 
 
 class Moments(NamedTuple):
-    """Adam's state: the steps taken, and the running means of gradients and of their squares."""
+    """Adam's state: the number of steps taken, and the running means of gradients and of their squares."""
 
     step: Any
     mean: Any
@@ -19,10 +21,18 @@ class Moments(NamedTuple):
 
 
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
-    """Adam with bias correction. Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
+    """Adam with bias correction: `chain(moments(b1, b2, eps), descend(lr))`; `lr` as for `sgd`.
 
-    `lr` as for `sgd`. For complex gradients the mean square is that of |g|.
-    With decoupled weight decay (AdamW): `chain(adam(1.0), weight_decay(-rate), scale(lr))`.
+    With decoupled weight decay (AdamW): `chain(moments(b1, b2, eps), weight_decay(rate), descend(lr))`.
+    Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1, computed in the order of its section 2.
+    """
+    return chain(moments(b1, b2, eps), descend(lr))
+
+
+def moments(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTransformation:
+    """The direction of `adam`: the mean of gradients divided by the root of their mean square, both bias-corrected.
+
+    For complex gradients the mean square is that of |g|.
     """
     b1, b2, eps = weak(b1), weak(b2), weak(eps)
 
@@ -37,7 +47,7 @@ def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8)
         square = trees.map(lambda g, s: times(s, b2) + times(squared(g), 1 - b2), grads, state.square, names=names)
         root = fnp.sqrt(1 - b2**step)
         rate, floor = weak(root / (1 - b1**step)), weak(eps * root)
-        moves = trees.map(lambda m, s: times(m, rate) / (fnp.sqrt(s) + in_dtype_of(s, floor)), mean, square)
-        return moves, Moments(step, mean, square)
+        direction = trees.map(lambda m, s: times(m, rate) / (fnp.sqrt(s) + in_dtype_of(s, floor)), mean, square)
+        return direction, Moments(step, mean, square)
 
-    return chain(GradientTransformation(init, update), sgd(lr))
+    return GradientTransformation(init, update)

@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 from ... import numpy as fnp
 from ... import tree as trees
+from ..gradients import descend
 from ..transformation import GradientTransformation, Rate, chain, times, weak
-from .sgd import sgd
+
+__all__ = ["momentum", "velocity"]
 
 
 class Velocity(NamedTuple):
@@ -15,18 +17,23 @@ class Velocity(NamedTuple):
 
 
 def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
-    """Gradient descent along v = decay * v + g, or with `nesterov` along decay * v + g after that; `lr` as for `sgd`.
+    """Gradient descent along the velocity: `chain(velocity(decay, nesterov), descend(lr))`; `lr` as for `sgd`.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
+    return chain(velocity(decay, nesterov), descend(lr))
+
+
+def velocity(decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
+    """The direction of `momentum`: v = decay * v + g, or with `nesterov` decay * v + g for that new v."""
     decay = weak(decay)
 
     def init(params: Any) -> Velocity:
         return Velocity(trees.map(fnp.zeros_like, trees.trainable(params)))
 
     def update(grads: Any, state: Velocity, params: Any) -> tuple[Any, Velocity]:
-        velocity = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))
-        moves = trees.map(lambda g, v: times(v, decay) + g, grads, velocity) if nesterov else velocity
-        return moves, Velocity(velocity)
+        v = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))
+        direction = trees.map(lambda g, v: times(v, decay) + g, grads, v) if nesterov else v
+        return direction, Velocity(v)
 
-    return chain(GradientTransformation(init, update), sgd(lr))
+    return GradientTransformation(init, update)
