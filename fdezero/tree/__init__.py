@@ -1,4 +1,4 @@
-"""Pytrees: immutable nested containers of arrays, and what can be done to all their leaves at once."""
+"""Pytrees: immutable nested containers of arrays, and functions of all their leaves."""
 
 from ..values import is_differentiable
 from .keyed import flatten_to_dict, unflatten_from_dict, update

@@ -1,9 +1,10 @@
-"""Flatten, unflatten, map, partition and combine pytrees.
+"""Flattens, maps, partitions and combines pytrees.
 
-Containers are dicts (their keys sorted, whatever order they were inserted in), lists, tuples, named tuples, and attrs
-classes: fdezero's modules and a user's own, registered when they are first met. `None` is an empty container.
-Two namespaces of optree tell two readings of a tree apart: in `ALL` a `Frozen` is a container of its content; in
-`TRAINABLE` it is a leaf, which `grad` and optimisers pass over.
+Containers are dicts (in the order of their sorted keys), lists, tuples, named tuples, and attrs classes, both fdezero's modules and
+your own. An attrs class is registered when a tree first contains it. `None` is an empty container.
+
+A tree can be read in two ways, each a namespace of optree. In `ALL` a `Frozen` is a container of its content. In `TRAINABLE` it is
+a leaf, which `grad` and optimisers pass over.
 """
 
 import operator
@@ -27,7 +28,7 @@ _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, b
 
 
 def register(cls: type) -> None:
-    """Make the attrs class `cls` a container: its fields are children, unless declared `static`."""
+    """Make the attrs class `cls` a container. Its children are the fields that are not declared `static`."""
     fields = attrs.fields(cls)
     children = tuple(field.name for field in fields if not field.metadata.get("static"))
     constants = tuple(field.name for field in fields if field.metadata.get("static"))
@@ -72,7 +73,7 @@ def _setter(cls: type, name: str) -> Callable[[Any, Any], None]:
 
 
 def _meets_new_classes(leaves: Iterable[Any]) -> bool:
-    """Register the attrs classes among `leaves`; True if there were any, so that the tree must be read again."""
+    """Register new attrs classes among `leaves`. True if there were any: the tree must be flattened again."""
     new = {type(leaf) for leaf in leaves} - _known
     if not new:
         return False
@@ -84,7 +85,7 @@ def _meets_new_classes(leaves: Iterable[Any]) -> bool:
 
 
 def flatten(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> tuple[list[Any], TreeDef]:
-    """The leaves of `tree`, and the structure that `unflatten` puts them back into."""
+    """The leaves of `tree`, and its structure, from which `unflatten` builds a tree again."""
     leaves, treedef = optree.tree_flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
     if _meets_new_classes(leaves):
         return flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
@@ -102,7 +103,7 @@ def leaves(tree: Tree) -> list[Any]:
 
 
 def flatten_with_path(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> list[tuple[str, Any]]:
-    """`[("layers/0/W", leaf), ...]`; the root itself has the path `""`."""
+    """`[("layers/0/W", leaf), ...]`. The path of the root is `""`."""
     leaves, _ = flatten(tree, none_is_leaf=none_is_leaf, namespace=namespace)
     paths = optree.tree_paths(tree, none_is_leaf=none_is_leaf, namespace=namespace)
     return [("/".join([str(entry) for entry in path]), leaf) for path, leaf in zip(paths, leaves, strict=True)]
@@ -114,10 +115,10 @@ def paths(tree: Tree) -> list[str]:
 
 
 def map(function: Callable[..., Any], tree: Tree, *rest: Tree, names: tuple[str, ...] = ()) -> Tree:
-    """The tree of `function(leaf, *leaves_of_rest)`. All trees must have one structure.
+    """The tree of `function(leaf, *leaves_of_rest)`. All trees must have the same structure.
 
-    `names` are what an error calls the trees, such as `("params", "grads")`. Raises StructureError at the first
-    path where the structures differ.
+    `names` are the names of the trees in an error, such as `("params", "grads")`.
+    Raises StructureError with the first path at which the structures differ.
     """
     first, treedef = flatten(tree)
     columns = [first]
@@ -130,14 +131,14 @@ def map(function: Callable[..., Any], tree: Tree, *rest: Tree, names: tuple[str,
 
 
 def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, namespace: str = ALL) -> StructureError:
-    """The error that names the first path at which two trees differ."""
+    """The error for two trees that differ. It names the first such path."""
     first, second = (dict(flatten_with_path(tree, namespace=namespace)) for tree in (left, right))
     names = (left_name, right_name)
     for tree, other_tree, here, there in ((first, second, *names), (second, first, *names[::-1])):
         for path, leaf in tree.items():
             if path not in other_tree:
                 below = [other for other in other_tree if other.startswith(path + "/") or not path]
-                instead = f"goes on to {below[0]!r}" if below else "has nothing"
+                instead = f"continues to {below[0]!r}" if below else "has nothing"
                 return StructureError(
                     f"the structures of {names[0]} and {names[1]} differ at {repr(path) if path else 'the root'}: "
                     f"{here} has {describe(leaf)} there, {there} {instead}."
@@ -145,23 +146,23 @@ def structure_error(left: Tree, right: Tree, left_name: str, right_name: str, na
     kinds = [type(tree).__name__ for tree in (left, right)]
     return StructureError(
         f"{names[0]} and {names[1]} have the same paths, but their containers differ "
-        f"({kinds[0]} and {kinds[1]} at the root, or other types or static fields further in)."
+        f"({kinds[0]} and {kinds[1]} at the root; or types or static fields further in)."
     )
 
 
 def flatten_trainable(tree: Tree) -> tuple[list[Any], TreeDef]:
-    """Like `flatten`, with `None` and whole `Frozen` subtrees as leaves: the reading of `grad` and of optimisers."""
+    """Like `flatten`, with `None` and each `Frozen` subtree as a leaf, as `grad` and optimisers read a tree."""
     return flatten(tree, none_is_leaf=True, namespace=TRAINABLE)
 
 
 def trainable(tree: Tree) -> Tree:
-    """`tree` with None for every leaf that has no gradient: the structure of its gradients."""
+    """`tree` with None in place of every leaf without a gradient. Gradients have this structure."""
     leaves, treedef = flatten_trainable(tree)
     return unflatten(treedef, [leaf if is_differentiable(leaf) else None for leaf in leaves])
 
 
 def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]:
-    """Two trees like `tree`: the leaves that fulfil `predicate` with None for the rest, and the rest."""
+    """Two trees like `tree`: one of the leaves that satisfy `predicate`, one of the others. None stands in the gaps."""
     leaves, treedef = flatten(tree)
     chosen = [predicate(leaf) for leaf in leaves]
     return (
@@ -171,7 +172,7 @@ def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]
 
 
 def combine(first: Tree, *rest: Tree) -> Tree:
-    """The inverse of `partition`: at every place the first leaf that is not None."""
+    """The inverse of `partition`: at each place, the first leaf that is not None."""
     column, treedef = flatten(first, none_is_leaf=True)
     columns = [column]
     for tree in rest:

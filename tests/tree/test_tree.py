@@ -145,9 +145,9 @@ def test_combine_names_the_path_that_differs() -> None:
     ("left", "right", "message"),
     [
         ({"a": 1, "b": [2, 3]}, {"a": 1, "b": [2]}, "differ at 'b/1': params has int 3 there, grads has nothing"),
-        ({"a": 1}, {"a": {"x": 1}}, "differ at 'a': params has int 1 there, grads goes on to 'a/x'"),
+        ({"a": 1}, {"a": {"x": 1}}, "differ at 'a': params has int 1 there, grads continues to 'a/x'"),
         ({"a": None}, {"a": 1}, "differ at 'a': grads has int 1 there, params has nothing"),
-        (1, {"a": 1}, "differ at the root: params has int 1 there, grads goes on to 'a'"),
+        (1, {"a": 1}, "differ at the root: params has int 1 there, grads continues to 'a'"),
         ({"a": (1,)}, {"a": [1]}, "same paths, but their containers differ"),
         (Point(1, 2), (1, 2), "containers differ .Point and tuple at the root"),
         ({"l": Layer(1), "a": 1}, {"l": Layer(1, b=2), "a": 1}, "differ at 'l/b'"),
