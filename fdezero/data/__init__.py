@@ -1,6 +1,18 @@
 """Data sets and their batches."""
 
-from .loader import DataLoader
-from .sets import mnist, spiral
+from . import loader
+from .loader import *
+from .sets import mnist as _mnist
+from .sets import spiral as _spiral
+from .sets.mnist import *
+from .sets.spiral import *
 
-__all__ = ["DataLoader", "mnist", "spiral"]
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = []
+__all__ += loader.__all__
+__all__ += _mnist.__all__
+__all__ += _spiral.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__

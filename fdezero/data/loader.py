@@ -1,4 +1,4 @@
-"""`DataLoader`: batches in an order that is a function of the key and the epoch, and so can be resumed anywhere."""
+"""`DataLoader`: batches whose order is a function of key and epoch, so that a run can resume anywhere."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +13,8 @@ from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, Struct
 from ..messages import describe
 from ..values import shape_of
 
+__all__ = ["DataLoader"]
+
 STATIC = {"static": True}
 
 
@@ -20,13 +22,13 @@ STATIC = {"static": True}
 class DataLoader:
     """The batches of a data set, any pytree of arrays with one common first axis.
 
-    `loader.epoch(e)` iterates over the batches of epoch `e`; `loader.epoch(e, start=s)` from step s on, exactly the
-    batches an uninterrupted epoch would have had; `len(loader)` is the number of steps. With `shuffle` the order is a
-    permutation drawn from `fold_in(key, epoch)`. With `drop_last` examples that do not fill a batch are left out. With
-    `device`, every batch is placed there.
+    `loader.epoch(e)` iterates over the batches of epoch `e`. `loader.epoch(e, start=s)` begins at step s, with exactly
+    the batches of an uninterrupted epoch. `len(loader)` is the number of steps. With `shuffle` the order is a permutation
+    drawn from `fold_in(key, epoch)`. With `drop_last` examples that do not fill a batch are left out. With `device`, every
+    batch is placed there.
 
     Raises StructureError or ShapeError for arrays of different lengths, RangeError for a batch size below 1,
-    KeyMissingError for `shuffle` without `key`, DeviceError for a device that there is not.
+    KeyMissingError for `shuffle` without `key`, DeviceError for a device that this machine does not have.
     """
 
     dataset: Any = attrs.field(repr=lambda dataset: str(trees.map(describe, dataset)))
@@ -72,7 +74,7 @@ class DataLoader:
         return order
 
     def batch(self, epoch: int, step: int) -> Any:
-        """One batch. An iteration over `epoch(...)` draws the order once; this draws it for the one batch.
+        """Return one batch. Each call draws the order of the whole epoch; `epoch(...)` draws it once.
 
         Raises RangeError unless 0 <= step < len(loader).
         """
@@ -81,7 +83,7 @@ class DataLoader:
         return next(self.epoch(epoch, step))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """The batches of an epoch, from step `start` on: none when `start` is len(loader).
+        """The batches of an epoch, from step `start` on; there are none if `start` is len(loader).
 
         Raises RangeError unless 0 <= start <= len(loader).
         """
@@ -97,5 +99,5 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle:
-            raise TypeError("a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
+            raise TypeError("a shuffled DataLoader has a new order in every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
         return self.epoch(0)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero.data.sets import mnist, spiral
+from fdezero.data import mnist, spiral
 from fdezero.data.sets.mnist import FILES, PACKAGED
 from fdezero.errors import (
     DTypeError,

@@ -9,8 +9,7 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
-from fdezero.data import DataLoader
-from fdezero.data.sets import mnist
+from fdezero.data import DataLoader, mnist
 from fdezero.testing import assert_trees_equal
 
 STEPS, LR = 100, 0.1

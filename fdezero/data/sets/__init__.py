@@ -1,6 +1,1 @@
-"""Data sets, one file a set."""
-
-from .mnist import mnist
-from .spiral import spiral
-
-__all__ = ["mnist", "spiral"]
+"""Data sets, one file a set: functions that return arrays, with the examples along the first axis."""

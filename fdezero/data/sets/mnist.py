@@ -11,15 +11,17 @@ import numpy as np
 from ...errors import DTypeError, FileError, RangeError
 from ...io.cache import cached
 
+__all__ = ["mnist"]
+
 PACKAGED = Path(__file__).parents[1] / "files"
-# SHA-256 of the uncompressed files
+# SHA-256 checksums of the uncompressed files
 FILES = {
     "train-images.idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels.idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images.idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels.idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-DECOMPRESSORS = {"": None, ".gz": "gzip", ".xz": "lzma"}  # imported when needed: both are optional parts of Python
+DECOMPRESSORS = {"": None, ".gz": "gzip", ".xz": "lzma"}  # imported when needed: a Python may lack them
 
 
 def mnist(
@@ -27,9 +29,9 @@ def mnist(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 784) in [0, 1], or (n, 1, 28, 28) with `flatten=False`, in `dtype`, and labels (n,) int64.
 
-    n is 60,000 for the split "train", 10,000 for "test". The files come with the package and are decompressed once into
-    $FDEZERO_CACHE, else the user's cache folder; where that cannot be written, in memory. `data_dir` is another folder
-    to read idx files of the same names from: plain, .gz or .xz, any number of images of 28 x 28.
+    n is 60,000 for the split "train", 10,000 for "test". The files come with the package. They are decompressed once, into
+    $FDEZERO_CACHE or the user's cache folder; if that cannot be written, they are decompressed in memory. With `data_dir`,
+    idx files of the same names are read from there: plain, .gz or .xz, with any number of images of 28 x 28.
 
     Raises RangeError for another split, DTypeError for a dtype that has no fractions, FileError for a file that is
     missing or damaged.
@@ -39,7 +41,7 @@ def mnist(
         raise RangeError(f"mnist: the split is 'train' or 'test', got {split!r}.")
     dtype = np.dtype(dtype)
     if dtype.kind != "f":
-        raise DTypeError(f"mnist: images are fractions from 0 to 1, which {dtype} cannot hold: say dtype=np.float32.")
+        raise DTypeError(f"mnist: images are fractions from 0 to 1, which {dtype} cannot hold: write dtype=np.float32.")
     stem = "train" if split == "train" else "t10k"
     folder = None if data_dir is None else Path(data_dir)
     images, labels = (_idx(f"{stem}-{name}-ubyte", folder) for name in ("images.idx3", "labels.idx1"))
@@ -56,7 +58,7 @@ def _idx(name: str, folder: Path | None) -> np.ndarray:
     start = 4 + 4 * ndim
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist()) if ndim and len(data) >= start else ()
     if not shape or len(data) != start + math.prod(shape):
-        raise FileError(f"{name} in {folder} is no idx file of bytes, or is cut short.")
+        raise FileError(f"{name} in {folder} is not an idx file of bytes, or is cut short.")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""The spiral of *Deep Learning from Scratch 3*: a small set of points that no straight line separates."""
+"""The spiral of *Deep Learning from Scratch 3*: points in classes that no straight line separates."""
 
 from typing import Any
 
@@ -6,12 +6,14 @@ from ... import numpy as fnp
 from ... import random
 from ...devices import array_module
 
+__all__ = ["spiral"]
+
 
 def spiral(key: Any, points: int = 100, classes: int = 3) -> tuple[Any, Any]:
     """Points on `classes` arms, in random order: x (points * classes, 2) float32 and labels (points * classes,) int64.
 
-    The angle of a point at radius r of arm j is 4 j + 4 r, with normal noise of standard deviation 0.2. The arrays lie
-    on the device of the key. Raises KeyMissingError if `key` is no key.
+    A point at radius r of arm j has the angle 4 j + 4 r, plus normal noise of standard deviation 0.2. The arrays lie on the
+    device of the key. Raises KeyMissingError if `key` is no key.
     """
     noise_key, order_key = random.split(key)
     n, xp = points * classes, array_module(key)
