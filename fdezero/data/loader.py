@@ -99,5 +99,5 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle:
-            raise TypeError("a shuffled DataLoader has a new order in every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
+            raise TypeError("a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
         return self.epoch(0)

@@ -1,4 +1,4 @@
-"""Trees in files: slash-keyed npz."""
+"""Trees in files: npz, keyed by slash-joined paths."""
 
 from ..tree import flatten_to_dict, unflatten_from_dict
 from .npz import load, save

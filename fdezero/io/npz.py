@@ -1,4 +1,4 @@
-"""`save` and `load`: a pytree as one npz file, member by member, checked, and whole or not at all."""
+"""`save` and `load`: a pytree as one npz file, checked when it is read, written whole or not at all."""
 
 import contextlib
 import math
@@ -20,19 +20,19 @@ from .files import PathLike, replacing
 
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
 Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same tree gives the same bytes
-NUMBERS = {bool: "b", int: "iu", float: "f", complex: "c"}  # the kinds of dtype that a Python number is read from
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # the timestamp of all members: the same tree gives the same bytes
+NUMBERS = {bool: "b", int: "iu", float: "f", complex: "c"}  # kinds of dtype that each type of Python number is read from
 
 
 def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
 
-    The file is written beside its place and renamed when complete, so that an interrupt or a full disk leaves an
-    older file whole. No ending is appended to `path`. Arrays on a GPU are copied to the CPU one by one.
-    Without `compress` files are written and read faster, and 8 % larger.
+    The file is written beside its place and renamed when complete: an interrupt or a full disk leaves an older file whole.
+    No ending is appended to `path`. Arrays on a GPU are copied to the CPU one by one. Without `compress` you save and load
+    faster, and files are 8 % larger.
 
-    Raises FileError, before anything is written, for a leaf that is no number or array of numbers, and for a key that
-    an archive cannot hold; OSError, such as FileNotFoundError for a missing folder, when `path` cannot be written.
+    Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, and for a key
+    that an archive cannot hold. Raises OSError, such as FileNotFoundError for a missing folder, if `path` cannot be written.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path.")
@@ -50,17 +50,17 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
 
 
 def _compressor() -> Any:
-    """Deflate that codes byte frequencies and runs, and looks for no repeats, of which weights have none.
+    """Deflate that codes byte frequencies and runs. It does not look for repeats: weights have none.
 
-    100 MB of float32 weights, one core (s to compress, % left; inflating takes 0.7 s in every case):
+    100 MB of float32 weights on one core (seconds to compress, % left; inflating takes 0.7 s in every case):
     level 1: 3.3, 93.0; 3: 3.5, 93.0; 4: 3.7, 92.8; 6 (NumPy's): 3.7, 92.8; 9: 3.7 to 5.1, 92.8; Z_FILTERED: 3.8, 93.0;
-    Z_HUFFMAN_ONLY: 1.1, 92.7; Z_RLE: 1.1, 92.7, with the larger memory (9) 1.0, 92.6. Z_RLE keeps zeros small as well.
+    Z_HUFFMAN_ONLY: 1.1, 92.7; Z_RLE: 1.1, 92.7, with the larger memory (9) 1.0, 92.6. Z_RLE also keeps zeros small.
     """
     return zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_RLE)
 
 
 def _check(key: str, leaf: Any) -> None:
-    """Raise FileError for what would not come back from a file as it is."""
+    """Raise FileError for a leaf that would come back changed from a file."""
     if isinstance(leaf, Tracer):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
@@ -83,14 +83,14 @@ def _keeps(dtype: Any) -> bool:
 
 
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:
-    """The tree in an npz file, with the structure, devices and Python numbers of `like`; without it, a flat dict.
+    """Read the tree in an npz file, with the structure, devices and Python numbers of `like`; without it, a flat dict.
 
     Every key, shape and dtype is checked before an array is read. With `strict=False` leaves that the file lacks are
-    those of `like`, and what `like` lacks is passed over; shapes and dtypes must agree all the same. `rename` maps keys
-    of the file to keys of the tree: a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest counts.
+    taken from `like`, and keys that `like` lacks are ignored; shapes and dtypes must still agree. `rename` maps keys of
+    the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
 
-    Raises FileError that lists all missing, unexpected and different keys, or names a file that is no npz, is damaged,
-    or holds pickled objects; OSError when there is no such file.
+    Raises FileError that lists all missing, unexpected and different keys, or says that the file is no npz, is damaged,
+    or holds pickled objects. Raises OSError if there is no such file.
     """
     wanted = None if like is None else flatten_to_dict(like)
     with open(path, "rb") as file:
@@ -114,7 +114,7 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
 
 @contextlib.contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Turn whatever zipfile, its decompressors and NumPy say of a damaged file into a FileError."""
+    """Turn the errors of zipfile, its decompressors and NumPy on a damaged file into a FileError."""
     try:
         yield
     except (FileError, MemoryError):
@@ -191,7 +191,7 @@ def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], str
 
 
 def _fits(kind: Kind, leaf: Any) -> bool:
-    """Whether the leaf's place takes what the file has: a Python number takes any number of its kind and no wider."""
+    """Whether the value in the file fits the leaf. A Python number takes any number of its kind that is no wider."""
     shape, dtype = kind
     if number := _number(leaf):
         return not shape and dtype.kind in NUMBERS[number] and dtype.itemsize <= np.dtype(number).itemsize
@@ -199,7 +199,7 @@ def _fits(kind: Kind, leaf: Any) -> bool:
 
 
 def _number(leaf: Any) -> type | None:
-    """The Python type of a number that is no NumPy scalar."""
+    """The Python type of a number; None for anything else, NumPy scalars included."""
     plain = not isinstance(leaf, np.generic)
     return next((number for number in NUMBERS if plain and isinstance(leaf, number)), None)
 

@@ -1,4 +1,4 @@
-"""Gradient transformations: pure pairs of `init` and `update`, how they chain, and how updates are applied."""
+"""Gradient transformations: pairs of `init` and `update`, their chains, and how updates are applied."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -21,16 +21,17 @@ __all__ = ["GradientTransformation", "apply_updates", "chain", "global_norm"]
 
 @attrs.frozen
 class GradientTransformation:
-    """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`: updates are added to the params.
+    """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`, pure functions.
 
-    Gradients and updates have the structure of `fd.tree.trainable(params)`: None for integers and Frozen subtrees.
+    `step` adds the updates to the params. Gradients and updates have the structure of `fd.tree.trainable(params)`: None for
+    integers and Frozen subtrees.
     """
 
     init: Callable[[Tree], State]
     update: Callable[[Tree, State, Tree], tuple[Tree, State]]
 
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
-        """The new params and the new state.
+        """Return the new params and the new state.
 
         Raises StructureError, ShapeError or DTypeError that names the first leaf whose gradient does not fit.
         """
@@ -41,7 +42,7 @@ class GradientTransformation:
 
 @attrs.frozen
 class Scaling(GradientTransformation):
-    """Gradients times a number. Its step reads each tree once, and so costs little more than a loop over the leaves."""
+    """Gradients times a number. Its step reads each tree once, so it costs little more than a loop over the leaves."""
 
     factor: Any
 
@@ -53,7 +54,7 @@ class Scaling(GradientTransformation):
 
 
 def _plus(p: Any, move: Any) -> Any:
-    """p + move, into the array of `move`, which nobody else holds."""
+    """p + move, written into the array of `move`, which nobody else holds."""
     if p.__class__ is move.__class__ is np.ndarray:
         move += p
         return move
@@ -61,13 +62,13 @@ def _plus(p: Any, move: Any) -> Any:
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
-    """params + updates, leaf by leaf; leaves without update (None) stay as they are. Raises as `step` does."""
+    """params + updates, leaf by leaf; a leaf whose update is None stays as it is. Raises as `step` does."""
     leaves, found, treedef = side_by_side(params, updates, "updates")
     return trees.unflatten(treedef, [p if u is None else p + u for p, u in zip(leaves, found, strict=True)])
 
 
 def side_by_side(params: Tree, others: Tree, name: str) -> tuple[list[Any], list[Any], Any]:
-    """The leaves of `params`, those of their `grads` or `updates`, and the structure. Raises where they do not fit."""
+    """The leaves of `params`, those of their `grads` or `updates`, and the structure. Raises if they do not fit."""
     leaves, treedef = trees.flatten_trainable(params)
     found, structure = trees.flatten_trainable(others)
     if structure != treedef:
@@ -91,14 +92,14 @@ def _fits(leaf: Any, other: Any) -> bool:
 def _misfit(what: str, path: str, leaf: Any, other: Any) -> ShapeError | DTypeError:
     text = f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}"
     if not trees.is_differentiable(leaf):
-        return DTypeError(f"{text}, which has no {what}: it must be None there.")
+        return DTypeError(f"{text}, which has no {what}: give None there.")
     if getattr(leaf, "shape", ()) != getattr(other, "shape", ()):
         return ShapeError(f"{text}; shapes must agree.")
     return DTypeError(f"{text}; dtypes must agree: {what}.astype({str(leaf.dtype)!r}).")
 
 
 def weak(number: Any) -> Any:
-    """A NumPy number as a Python one, which takes on the dtype of what it meets; anything else as it is."""
+    """A NumPy number as a Python number, whose dtype is weak; anything else as it is."""
     return number.item() if isinstance(number, np.generic | np.ndarray) and number.ndim == 0 else number
 
 
@@ -113,23 +114,23 @@ def in_dtype_of(x: Any, number: Any) -> Any:
 
 
 def squared(x: Any) -> Any:
-    """|x|^2, a real number for a complex one."""
+    """|x|^2, which is real for a complex x."""
     return fnp.square(fnp.real(x)) + fnp.square(fnp.imag(x)) if getattr(x, "dtype", np.dtype(float)).kind == "c" else fnp.square(x)
 
 
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
-    """The transformation of a function of gradients and params."""
+    """The transformation without state that a function of gradients and params makes."""
     return GradientTransformation(lambda params: (), lambda grads, state, params: (update(grads, params), state))
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformation:
-    """One after the other: `chain(clip_by_global_norm(1.0), adam(1e-3))`."""
+    """Transformations one after the other: `chain(clip_by_global_norm(1.0), adam(1e-3))`."""
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         if not isinstance(state, tuple) or len(state) != len(transformations):
             raise StructureError(
-                f"the state is not that of this chain of {len(transformations)}, but {type(state).__name__} of "
-                f"{len(trees.leaves(state))} leaves: it comes from this optimiser's init(params), or from its last step."
+                f"this chain of {len(transformations)} parts got the state of another optimiser, {type(state).__name__} of "
+                f"{len(trees.leaves(state))} leaves: pass the one from its own init(params), or from its last step."
             )
         states = []
         for transformation, part in zip(transformations, state, strict=True):
@@ -141,7 +142,10 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 
 
 def global_norm(tree: Tree) -> Any:
-    """The Euclidean norm of all leaves together, of |x| for complex ones, computed in float32 or wider: a tree -> a scalar."""
+    """The Euclidean norm of all leaves together, computed in float32 or wider: a tree -> a scalar.
+
+    Complex leaves count by their absolute values.
+    """
     total: Any = np.float32(0)
     for leaf in map(fnp.asarray, trees.leaves(tree)):
         total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
@@ -149,4 +153,5 @@ def global_norm(tree: Tree) -> Any:
 
 
 def times_all(tree: Any, factor: Any) -> Any:
+    """Every leaf times `factor`, in the dtype of the leaf."""
     return trees.map(lambda x: times(x, factor), tree)
