@@ -243,7 +243,7 @@ def test_nvrtc_compiles_training_steps(name: str, written: list[Any]) -> None:
 
 
 def test_the_document_shows_what_is_written(strict_cupy: Any) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "guides" / "compile.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "inside" / "compile.md").read_text(encoding="utf-8")
     block = re.search(r"```python\n(# gpu.py\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
     assert block is not None
     names: dict[str, Any] = {"np": np, "fd": fd, "x": np.ones((2, 3)), "w": np.full((3, 2), 0.1), "print": lambda source: None}

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ERRORS, COMPILE = ROOT / "docs" / "reference" / "errors.md", ROOT / "docs" / "guides" / "compile.md"
+ERRORS = ROOT / "docs" / "reference" / "errors.md"
+COMPILE = [ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
 CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -39,7 +40,7 @@ def message_of(code: str, names: dict[str, object]) -> str:
 
 
 def shown_by(code: str, names: dict[str, object]) -> str:
-    """What a block of docs/guides/compile.md prints, or what it raises."""
+    """What a block of the pages on compile prints, or what it raises."""
     name = match[1] if (match := re.match(r"# (\w+\.py)\n", code)) else "example.py"
     printed = io.StringIO()
     try:
@@ -75,10 +76,12 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
         assert message_of(match["code"], names) == (match["message"] or ""), match["code"]
 
 
-def test_the_chapter_on_compile_shows_what_its_code_prints() -> None:
+@pytest.mark.parametrize("page", COMPILE, ids=["guide", "inside"])
+def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
     names: dict[str, object] = {"__name__": "example"}
-    blocks = [match for match in MISTAKE.finditer(read(COMPILE)) if not match["code"].startswith(ON_A_GPU)]
-    assert len(blocks) == read(COMPILE).count("```python") - 1, "that one runs on a stand-in for a GPU, in test_compile_kernels_of_functions.py"
+    blocks = [match for match in MISTAKE.finditer(read(page)) if not match["code"].startswith(ON_A_GPU)]
+    on_a_gpu = read(page).count(f"```python\n{ON_A_GPU}")  # which test_compile_kernels_of_functions.py runs on a stand-in for a GPU
+    assert len(blocks) == read(page).count("```python") - on_a_gpu
     for match in blocks:
         if match["code"].startswith(NATIVE) and shutil.which(os.environ.get("CXX", "c++")) is None:
             continue
@@ -87,7 +90,7 @@ def test_the_chapter_on_compile_shows_what_its_code_prints() -> None:
 
 def test_all_other_python_is_a_session() -> None:
     for path in DOCUMENTS:
-        assert path in (ERRORS, COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
+        assert path in (ERRORS, *COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
 
 
 @pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
@@ -122,7 +125,7 @@ def test_every_document_is_in_the_index() -> None:
 
 
 if __name__ == "__main__":
-    for document, told in ((ERRORS, message_of), (COMPILE, shown_by)):
+    for document, told in ((ERRORS, message_of), *[(page, shown_by) for page in COMPILE]):
         found = read(document)
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             new = with_messages(found, told)
