@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from . import functions, functions_elementwise, functions_fft, functions_linalg, functions_shapes, functions_special
+from . import functions, functions_elementwise, functions_fft, functions_linalg, functions_networks, functions_shapes, functions_special
 from .cases import PROPERTIES, Case
 
-TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special)
+TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special, functions_networks)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
-MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats"}
+MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "functions": "fdezero.functions"}
 Cell = tuple[str, str, str]  # module, function, property
 
 MISSING = {
@@ -37,7 +37,7 @@ truth values), the shape depends on values (no `vmap`, no `compile`), no argumen
 - **reverse**, **forward**: derivatives agree with differences or the complex step, to second order (elementwise functions: third).
 - **vmap**: batching over all arguments, and over each alone, agrees with a loop.
 - **compiled**: each of three calls returns the bits of eager code, values and gradients.
-- **CPU**: values and dtypes are those of NumPy or SciPy.
+- **CPU**: values and dtypes are those of NumPy, of SciPy, or of a formula in NumPy.
 - **GPU**: values and gradients are those of the CPU, and stay on the device. Machines without a GPU prove it on a stand-in that refuses
   what CuPy refuses; the tests use CuPy itself where they find a GPU.
 - **complex**: all of these laws hold for complex arguments; gradients are df/dx + i df/dy.
