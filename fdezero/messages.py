@@ -20,8 +20,7 @@ def called(function: Any) -> str:
     """The name of a function or operation; if it does not have one, the name of its type."""
     while isinstance(function, functools.partial):
         function = function.func
-    name = getattr(function, "__name__", None) or getattr(function, "name", None)
-    return name if isinstance(name, str) else type(function).__name__
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:

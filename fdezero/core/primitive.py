@@ -75,7 +75,7 @@ class Primitive:
         arrays_only: bool = False,
     ) -> None:
         assert name not in REGISTRY, name
-        self.name = name
+        self.name = self.__name__ = name
         self.impl = impl
         self.core = core
         self.c = c
