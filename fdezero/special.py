@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import numpy as fnp
-from .numpy.arguments import Array, Axis, as_array
+from .numpy.arguments import ArrayOrNumber, Axis, as_array
 from .ops.elementwise import sigmoid, stop_gradient
 from .ops.special import (
     beta,
@@ -38,7 +38,7 @@ ROOT2 = math.sqrt(2)
 psi, expit = digamma, sigmoid
 
 
-def zeta(x: Any, q: Any = 1) -> Array:
+def zeta(x: Any, q: Any = 1) -> ArrayOrNumber:
     """Hurwitz's zeta function, the sum of (k + q)**-x over k >= 0; Riemann's for q = 1. x (...), q (...) -> (...).
 
     Its derivative is with respect to q alone. Raises DerivativeError for one with respect to x.
@@ -46,7 +46,7 @@ def zeta(x: Any, q: Any = 1) -> Array:
     return hurwitz_zeta(x, q)
 
 
-def polygamma(n: Any, x: Any) -> Array:
+def polygamma(n: Any, x: Any) -> ArrayOrNumber:
     """The derivative number `n`, an integer or integers (...), of digamma: x (...) -> (...).
 
     Source: Abramowitz and Stegun, "Handbook of mathematical functions", 6.4.10.
@@ -59,17 +59,17 @@ def polygamma(n: Any, x: Any) -> Array:
     return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
 
 
-def ndtr(x: Any) -> Array:
+def ndtr(x: Any) -> ArrayOrNumber:
     """The distribution function of the standard normal distribution: x (...) -> (...)."""
     return 0.5 * erfc(-as_array(x) / ROOT2)
 
 
-def ndtri(p: Any) -> Array:
+def ndtri(p: Any) -> ArrayOrNumber:
     """The inverse of `ndtr`, the quantile of the standard normal distribution: p (...) in [0, 1] -> (...)."""
     return -ROOT2 * erfcinv(2 * as_array(p))
 
 
-def log_ndtr(x: Any) -> Array:
+def log_ndtr(x: Any) -> ArrayOrNumber:
     """log(ndtr(x)) without underflow: x (...) -> (...)."""
     x = as_array(x)
     low = x < -1
@@ -78,14 +78,14 @@ def log_ndtr(x: Any) -> Array:
         return fnp.where(low, fnp.log(erfcx(-a / ROOT2) / 2) - a * a / 2, fnp.log1p(-0.5 * erfc(b / ROOT2)))
 
 
-def logit(p: Any) -> Array:
+def logit(p: Any) -> ArrayOrNumber:
     """log(p / (1 - p)), the inverse of `expit`: p (...) in [0, 1] -> (...)."""
     p = as_array(p)
     with np.errstate(divide="ignore"):
         return fnp.log(p) - fnp.log1p(-p)
 
 
-def log_expit(x: Any) -> Array:
+def log_expit(x: Any) -> ArrayOrNumber:
     """log(expit(x)) without underflow: x (...) -> (...)."""
     return -fnp.logaddexp(-as_array(x), 0.0)
 
@@ -111,18 +111,18 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     return (y, fnp.sign(total)) if return_sign else y
 
 
-def log_softmax(x: Any, axis: Axis = None) -> Array:
+def log_softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     """log(exp(x) / sum(exp(x))) over `axis`, without overflow: x (...) -> (...)."""
     x = as_array(x)
     return x - fnp.logsumexp(x, axis=axis, keepdims=True)
 
 
-def softmax(x: Any, axis: Axis = None) -> Array:
+def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...)."""
     return fnp.exp(log_softmax(x, axis))
 
 
-def rel_entr(x: Any, y: Any) -> Array:
+def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
     """x log(x / y); 0 where x is 0, with the derivative 0, and infinite where x or y is negative: (...), (...) -> (...)."""
     x, y = as_array(x), as_array(y)
     inside = (x > 0) & (y > 0)

@@ -13,7 +13,7 @@ from . import numpy as fnp
 from .core import unwrap
 from .errors import ShapeError
 from .messages import describe
-from .numpy.arguments import Array, as_array
+from .numpy.arguments import ArrayOrNumber, as_array
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
 
@@ -44,7 +44,7 @@ class Continuous:
     def __repr__(self) -> str:
         return f"stats.{self.name}"
 
-    def logpdf(self, x: Any, *args: Any, **named: Any) -> Array:
+    def logpdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
         x, *shapes, loc, scale = _promoted(x, *_parameters(self.name, self.shapes, {"loc": 0, "scale": 1}, args, named))
         shapes, scale = [_within(a > 0, a) for a in shapes], _within(scale > 0, scale)
@@ -53,7 +53,7 @@ class Continuous:
         inside = self._log_density(fnp.where(outside, 0.5, z), *shapes) - fnp.log(scale)
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
-    def pdf(self, x: Any, *args: Any, **named: Any) -> Array:
+    def pdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
         return fnp.exp(self.logpdf(x, *args, **named))
 
@@ -72,7 +72,7 @@ class Discrete:
     def __repr__(self) -> str:
         return f"stats.{self.name}"
 
-    def logpmf(self, k: Any, *args: Any, **named: Any) -> Array:
+    def logpmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). No derivative goes to k."""
         k, *shapes, loc = _promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))
         k = stop_gradient(k - loc)
@@ -80,7 +80,7 @@ class Discrete:
         inside = _within(self._valid(*shapes), self._log_probability(fnp.where(outside, 0, k), *shapes))
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
-    def pmf(self, k: Any, *args: Any, **named: Any) -> Array:
+    def pmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The probability of k: k (...), then the parameters and loc, which broadcast -> (...)."""
         return fnp.exp(self.logpmf(k, *args, **named))
 
@@ -146,7 +146,7 @@ class Categorical:
     """Choices among n, by their probabilities or by logits."""
 
     @staticmethod
-    def logpmf(k: Any, p: Any = None, *, logits: Any = None) -> Array:
+    def logpmf(k: Any, p: Any = None, *, logits: Any = None) -> ArrayOrNumber:
         """The logarithm of the probability of k: integers k (...), p or logits (..., n) -> (...).
 
         p need not sum up to 1. Raises ShapeError if neither or both are given.
@@ -168,7 +168,7 @@ class Dirichlet:
     """Distributions over the probabilities of n choices."""
 
     @staticmethod
-    def logpdf(x: Any, alpha: Any) -> Array:
+    def logpdf(x: Any, alpha: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (..., n) that sums up to 1, alpha (..., n) positive -> (...)."""
         x, alpha = _promoted(x, alpha)
         if not x.ndim or x.shape[-1:] != alpha.shape[-1:]:
@@ -185,7 +185,7 @@ class MultivariateNormal:
     """Normal distributions of vectors."""
 
     @staticmethod
-    def logpdf(x: Any, mean: Any, cov: Any) -> Array:
+    def logpdf(x: Any, mean: Any, cov: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
 
         By Cholesky's factor of cov; float16 is computed in float32, as LAPACK has no less. Raises ShapeError where the axes do not

@@ -18,7 +18,7 @@ from .function import Function
 __all__ = ["Sequential", "apply"]
 
 
-def apply(layer: Callable[..., Array], x: Array, *, key: Array = None, train: bool = False) -> Array:
+def apply(layer: Callable[..., Array], x: Array, *, key: Array | None = None, train: bool = False) -> Array:
     """`layer(x)`, with `key` and `train` if its `__call__` takes them: the call for a layer that holds another of any kind."""
     options = {"key": key, "train": train}
     return layer(x, **{name: options[name] for name in _options_of(layer)})
@@ -38,7 +38,7 @@ def _options_of_class(cls: Any) -> tuple[str, ...]:
     return tuple(name for name in ("key", "train") if takes_all or name in parameters)
 
 
-def run(steps: Sequence[Callable[..., Array]], x: Array, key: Array, train: bool) -> Array:
+def run(steps: Sequence[Callable[..., Array]], x: Array, key: Array | None, train: bool) -> Array:
     """`x` through the steps of `layers`, each `step(x, key=..., train=...)` with a key of its own. Errors name the step."""
     keys = random.split(key, len(steps)) if train and key is not None else [None] * len(steps)
     for i, step in enumerate(steps):
@@ -66,7 +66,7 @@ class Sequential(Module):
     Raises StructureError for anything that cannot be called.
     """
 
-    layers: tuple[Any, ...] = attrs.field(converter=_as_layers)
+    layers: Sequence[Any] = attrs.field(converter=_as_layers)
 
-    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+    def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         return run([partial(apply, layer) for layer in self.layers], x, key, train)

@@ -20,5 +20,5 @@ class Dropout(Module):
 
     rate: float = static(default=0.5, converter=_as_rate)
 
-    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+    def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         return F.dropout(x, self.rate, key=key, train=train)

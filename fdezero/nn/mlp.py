@@ -48,7 +48,7 @@ class MLP(Module):
         layers = tuple(Linear.init(k, n, m, dtype=dtype) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True))
         return cls(layers, activation, Dropout(dropout))
 
-    def __call__(self, x: Array, *, key: Array = None, train: bool = False) -> Array:
+    def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         hidden = [partial(self._hidden, layer) for layer in self.layers[:-1]]
         return run([*hidden, *(partial(apply, layer) for layer in self.layers[-1:])], x, key if self.dropout.rate else None, train)
 

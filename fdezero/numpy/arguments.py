@@ -12,14 +12,16 @@ from ..errors import ShapeError, TraceError
 from ..messages import describe
 from ..ops import shape as shapes
 
-Array: TypeAlias = Any  # a numpy.ndarray, a cupy.ndarray, or a traced value
+# Checkers take a cupy.ndarray and a traced value for the NumPy array whose members they have, as users' annotations do.
+Array: TypeAlias = np.ndarray
+ArrayOrNumber: TypeAlias = Any  # Any, so that both `-> np.ndarray` and `-> float` may return it
 Axis: TypeAlias = int | Sequence[int] | None
 
 
 def as_array(x: Any) -> Array:
     """Convert `x` to an array; arrays and traced values stay as they are. A list may hold traced values."""
-    if isinstance(x, Tracer):
-        return x if hasattr(unwrap(x), "shape") else shapes.as_array(x)
+    if isinstance(x, Tracer) and not hasattr(unwrap(x), "shape"):
+        return shapes.as_array(x)
     if hasattr(x, "shape"):
         return x
     if isinstance(x, list | tuple) and _has_tracer(x):

@@ -9,7 +9,7 @@ from ..errors import ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from . import reductions
-from .arguments import Array, as_array, beside, inexact, trailing_axis
+from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from .elementwise import astype
 from .indexing import getitem, take
 from .reductions import sum as sum_of
@@ -91,7 +91,7 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     return concatenate([first, last], -1)
 
 
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> ArrayOrNumber:
     """The integral of `y` along `axis` by the trapezoidal rule: y (..., n) -> (...).
 
     The points are `x`, (n,) or of y's shape, or `dx` apart.
@@ -130,7 +130,7 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any 
     )
 
 
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Array:
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> ArrayOrNumber:
     """Interpolate linearly between the points (`xp`, `fp`), both (n,), at `x`: x (...) -> (...). `xp` must ascend.
 
     `left` and `right` are the values outside the points, by default the first and the last of `fp`. With a `period`, xp
@@ -149,7 +149,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     return _interpolate(x, xp, fp, left, right)
 
 
-def _interpolate(x: Array, xp: Array, fp: Array, left: Any, right: Any) -> Array:
+def _interpolate(x: Array, xp: Array, fp: Array, left: Any, right: Any) -> ArrayOrNumber:
     n = xp.shape[0]
     low = elementwise.maximum(elementwise.minimum(searchsorted(xp, x, "right") - 1, n - 2), 0)
     high = elementwise.minimum(low + 1, n - 1)

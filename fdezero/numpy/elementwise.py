@@ -83,7 +83,7 @@ from ..ops.elementwise import (
     trunc,
 )
 from ..values import is_complex
-from .arguments import Array, as_array, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, plain_values
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
@@ -112,19 +112,19 @@ bitwise_not = bitwise_invert = elementwise.invert
 bitwise_left_shift, bitwise_right_shift = elementwise.left_shift, elementwise.right_shift
 
 
-def real(x: Any) -> Array:
+def real(x: Any) -> ArrayOrNumber:
     """The real part of `x`; real numbers are returned as they are."""
     x = as_array(x)
     return elementwise.real(x) if is_complex(x) else x
 
 
-def imag(x: Any) -> Array:
+def imag(x: Any) -> ArrayOrNumber:
     """The imaginary part of `x`; 0 for real numbers."""
     x = as_array(x)
     return elementwise.imag(x) if is_complex(x) else np.zeros_like(x)
 
 
-def conjugate(x: Any) -> Array:
+def conjugate(x: Any) -> ArrayOrNumber:
     """The complex conjugate of `x`; real numbers are returned as they are."""
     x = as_array(x)
     return elementwise.conjugate(x) if is_complex(x) else x
@@ -133,13 +133,13 @@ def conjugate(x: Any) -> Array:
 conj = conjugate
 
 
-def angle(z: Any, deg: bool = False) -> Array:
+def angle(z: Any, deg: bool = False) -> ArrayOrNumber:
     """The angle of z in the complex plane, in radians, or in degrees if `deg`."""
     radians_ = elementwise.arctan2(imag(z), real(z))
     return elementwise.rad2deg(radians_) if deg else radians_
 
 
-def absolute(x: Any) -> Array:
+def absolute(x: Any) -> ArrayOrNumber:
     """|x| of real or complex numbers; the derivative at 0 is 0."""
     return elementwise.modulus(x) if is_complex(x) else elementwise.absolute(x)
 
@@ -147,7 +147,7 @@ def absolute(x: Any) -> Array:
 abs = absolute
 
 
-def sign(x: Any) -> Array:
+def sign(x: Any) -> ArrayOrNumber:
     """The sign of `x`: -1, 0 or 1; x / |x| for complex numbers, 0 at 0."""
     if not is_complex(x):
         return elementwise.sign(x)
@@ -155,7 +155,7 @@ def sign(x: Any) -> Array:
     return elementwise.where(zero, 0, elementwise.divide(x, absolute(elementwise.where(zero, 1, x))))
 
 
-def power(x: Any, exponent: Any) -> Array:
+def power(x: Any, exponent: Any) -> ArrayOrNumber:
     """x ** exponent; x ** 2 is computed as x * x, as in NumPy."""
     if isinstance(exponent, int | float) and exponent == 2:
         return elementwise.multiply(x, x) if not hasattr(x, "shape") else elementwise.square(x)
@@ -165,13 +165,13 @@ def power(x: Any, exponent: Any) -> Array:
 pow = power
 
 
-def float_power(x: Any, exponent: Any) -> Array:
+def float_power(x: Any, exponent: Any) -> ArrayOrNumber:
     """x ** exponent, computed in float64, or complex128 for complex numbers."""
     dtype = np.result_type(as_array(x).dtype, as_array(exponent).dtype, np.float64)
     return elementwise.power(astype(x, dtype), astype(exponent, dtype))
 
 
-def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Array:
+def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> ArrayOrNumber:
     """Limit entries to [min, max]; the derivative on a bound is 1."""
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
@@ -219,7 +219,7 @@ def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) 
     return shapes.astype(x, dtype=dtype) if dtype.kind in "fc" else elementwise.to_discrete(x, dtype=dtype)
 
 
-def round(x: Any, decimals: int = 0) -> Array:
+def round(x: Any, decimals: int = 0) -> ArrayOrNumber:
     """Round `x` to `decimals` places, halves to even; the derivative is 0."""
     return elementwise.round_to(as_array(x), decimals=decimals)
 
@@ -227,23 +227,23 @@ def round(x: Any, decimals: int = 0) -> Array:
 around = round
 
 
-def fix(x: Any) -> Array:
+def fix(x: Any) -> ArrayOrNumber:
     """Round `x` towards 0; the derivative is 0."""
     return elementwise.trunc(x)
 
 
-def divmod(x: Any, y: Any) -> tuple[Array, Array]:
+def divmod(x: Any, y: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """(x // y, x % y)."""
     return elementwise.floor_divide(x, y), elementwise.remainder(x, y)
 
 
-def modf(x: Any) -> tuple[Array, Array]:
+def modf(x: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """The fractional and the integral part of `x`, both with the sign of `x`."""
     whole = elementwise.trunc(x)
     return elementwise.subtract(x, whole), whole
 
 
-def frexp(x: Any) -> tuple[Array, Array]:
+def frexp(x: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
     exponent = elementwise.exponent(as_array(x))
     half = elementwise.floor_divide(exponent, 2)  # in two steps: 2 ** -exponent may overflow
@@ -253,7 +253,7 @@ def frexp(x: Any) -> tuple[Array, Array]:
 
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Array:
+) -> ArrayOrNumber:
     """Replace NaN and infinities with finite numbers; the derivative there is 0."""
     x = as_array(x)
     if x.dtype.kind not in "fc":

@@ -14,7 +14,7 @@ from ..errors import ImmutableError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops import shape as shapes
-from .arguments import Array, as_array, trailing_axis
+from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
 from .elementwise import astype, nonzero
 from .reductions import argsort
 from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
@@ -25,7 +25,7 @@ Number = int | np.integer
 BASIC = Number | slice | EllipsisType | None
 
 
-def getitem(x: Any, index: Any) -> Array:
+def getitem(x: Any, index: Any) -> ArrayOrNumber:
     """`x[index]`, as NumPy defines it: integers, slices, None, ..., integer and boolean arrays, and mixtures."""
     x = as_array(x)
     entries = _complete(x, index if isinstance(index, tuple) else (index,))
@@ -43,7 +43,7 @@ def getitem(x: Any, index: Any) -> Array:
     return _gather(x, indices, advanced[0])
 
 
-def _gather(x: Array, indices: list[Array], axis: int) -> Array:
+def _gather(x: Array, indices: list[Array], axis: int) -> ArrayOrNumber:
     points = np.broadcast_shapes(*[index.shape for index in indices])
     indices = [broadcast_to(index, points) for index in indices]
     return indexing.gather(x, *indices, points=len(points), rest=x.ndim - axis - len(indices))
@@ -87,7 +87,7 @@ def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
     return [*entries[:at], *spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
 
 
-def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Array:
+def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> ArrayOrNumber:
     """The entries of `x` at `indices` along `axis` (of the flattened array when None)."""
     refuse_out(out)
     x, indices = as_array(x), as_array(indices)
@@ -106,7 +106,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     return moveaxis(indexing.gather(lines, picks, points=1, rest=0), -1, axis)
 
 
-def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Array, ...]:
+def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[ArrayOrNumber, ...]:
     """Convert flat indices for the shape `shape` to an index for each axis: indices (...) -> ndim arrays (...).
 
     Raises RangeError for an index outside the shape, except under vmap and compile, where its value is not known.

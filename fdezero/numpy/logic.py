@@ -6,14 +6,14 @@ import numpy as np
 
 from ..core import Tracer
 from ..ops import elementwise
-from .arguments import Array, as_array
+from .arguments import Array, ArrayOrNumber, as_array
 from .elementwise import astype
 from .reductions import all as all_of
 
 __all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isposinf"]
 
 
-def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> ArrayOrNumber:
     """Whether |a - b| <= atol + rtol * |b| or a == b, entry by entry: (...), (...) -> bool (...).
 
     With `equal_nan`, NaN is close to NaN.
@@ -59,11 +59,11 @@ def _equal(a: Array, b: Array, equal_nan: bool) -> Array:
     )
 
 
-def isposinf(x: Any) -> Array:
+def isposinf(x: Any) -> ArrayOrNumber:
     """Whether each entry of `x` is +inf."""
     return elementwise.equal(as_array(x), np.inf)
 
 
-def isneginf(x: Any) -> Array:
+def isneginf(x: Any) -> ArrayOrNumber:
     """Whether each entry of `x` is -inf."""
     return elementwise.equal(as_array(x), -np.inf)

@@ -9,7 +9,7 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..ops import elementwise
 from . import reductions, running
-from .arguments import Array, Axis, as_array, beside
+from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
 from .elementwise import astype
 from .statistics import ordered_lines, quantile_of_lines
@@ -27,12 +27,12 @@ def _filled(x: Any, value: float) -> tuple[Array, Array]:
     return (elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
 
 
-def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
     """The sum over `axis` (all axes when None), with NaN as 0: x (..., n) -> (...)."""
     return reductions.sum(_filled(x, 0)[0], axis, dtype, None, keepdims)
 
 
-def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
     """The product over `axis` (all axes when None), with NaN as 1: x (..., n) -> (...)."""
     return reductions.prod(_filled(x, 1)[0], axis, dtype, None, keepdims)
 
@@ -47,7 +47,7 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
     return running.cumprod(_filled(x, 1)[0], axis, dtype)
 
 
-def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, fill: float) -> Array:
+def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, fill: float) -> ArrayOrNumber:
     filled, missing = _filled(x, fill)
     y = extreme(filled, axis, None, keepdims)
     if y.dtype.kind not in "fc":
@@ -55,7 +55,7 @@ def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, 
     return elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
 
 
-def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """The greatest entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
 
     Equal greatest entries share the derivative evenly.
@@ -63,7 +63,7 @@ def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     return _extreme(reductions.max, x, axis, keepdims, -np.inf)
 
 
-def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """The least entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
 
     Equal least entries share the derivative evenly.
@@ -71,7 +71,9 @@ def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     return _extreme(reductions.min, x, axis, keepdims, np.inf)
 
 
-def _extreme_index(argextreme: Callable[..., Array], x: Any, axis: int | None, keepdims: bool, fill: float) -> Array:
+def _extreme_index(
+    argextreme: Callable[..., Array], x: Any, axis: int | None, keepdims: bool, fill: float
+) -> ArrayOrNumber:
     filled, missing = _filled(x, fill)
     lost = reductions.any(reductions.all(missing, axis))
     if not isinstance(lost, Tracer) and lost:
@@ -79,7 +81,7 @@ def _extreme_index(argextreme: Callable[..., Array], x: Any, axis: int | None, k
     return argextreme(filled, axis, keepdims=keepdims)
 
 
-def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
@@ -87,7 +89,7 @@ def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Arr
     return _extreme_index(reductions.argmax, x, axis, keepdims, -np.inf)
 
 
-def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
@@ -101,7 +103,7 @@ def _floating(x: Any, dtype: Any) -> Array:
     return astype(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else astype(x, np.float64)
 
 
-def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> Array:
+def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> ArrayOrNumber:
     count = reductions.sum(elementwise.logical_not(missing), axis, None, None, keepdims)
     total = reductions.sum(x, axis, None, None, keepdims)
     count = astype(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
@@ -109,13 +111,13 @@ def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -
     return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 
 
-def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
     """The mean over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
     filled, missing = _filled(_floating(x, dtype), 0)
     return _mean(filled, missing, axis, keepdims)
 
 
-def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
     """The variance over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
 
     The sum of |x - mean|^2, divided by the count of entries minus `ddof`.
@@ -125,12 +127,12 @@ def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdi
     return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
-def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
     """The square root of `nanvar`: x (..., n) -> (...)."""
     return elementwise.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
 
 
-def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The quantiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `quantile`."""
     lines, shape = ordered_lines(x, axis)  # NaN last
     if not lines.shape[-1]:
@@ -140,11 +142,11 @@ def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepd
     return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, x), shape, method, keepdims)
 
 
-def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The percentiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `percentile`."""
     return nanquantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
-def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """The median over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
     return nanquantile(x, 0.5, axis, "linear", keepdims)

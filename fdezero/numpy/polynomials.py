@@ -11,7 +11,7 @@ from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise, products
 from . import linalg
-from .arguments import Array, as_array, beside, inexact
+from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem
@@ -54,7 +54,7 @@ def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
     return flip(convolve(flip(x), y, mode))
 
 
-def polyval(p: Any, x: Any) -> Array:
+def polyval(p: Any, x: Any) -> ArrayOrNumber:
     """Evaluate the polynomial with coefficients `p` (n,) at `x` by Horner's rule: x (...) -> (...)."""
     p, x = beside(p, x), beside(x, p)
     y = zeros_like(x, np.result_type(p.dtype, x.dtype))

@@ -10,7 +10,7 @@ from ..errors import ShapeError
 from ..messages import describe, misfit_of_product
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
-from .arguments import Array, as_array, trailing_axis
+from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
 from .elementwise import conjugate
 from .indexing import getitem
 from .reductions import sum as sum_of
@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def matmul(x: Any, y: Any) -> Array:
+def matmul(x: Any, y: Any) -> ArrayOrNumber:
     """The matrix product: x (..., n, k), y (..., k, m) -> (..., n, m).
 
     A vector on the left counts as a row, one on the right as a column; the result does not have its axis.
@@ -44,7 +44,7 @@ def matmul(x: Any, y: Any) -> Array:
     return squeeze(z, -2 if x.ndim == 1 else -1)
 
 
-def dot(x: Any, y: Any) -> Array:
+def dot(x: Any, y: Any) -> ArrayOrNumber:
     """The sum of products over the last axis of x and the second last of y, or over both axes of two vectors.
 
     x (..., n, k), y (..., k, m) -> (..., n, ..., m). If x or y is a number, it is multiplied.
@@ -55,12 +55,12 @@ def dot(x: Any, y: Any) -> Array:
     return matmul(x, y) if x.ndim <= 2 and y.ndim <= 2 else tensordot(x, y, ((-1,), (-2 if y.ndim > 1 else -1,)))
 
 
-def vdot(x: Any, y: Any) -> Array:
+def vdot(x: Any, y: Any) -> ArrayOrNumber:
     """The sum of conj(x) * y over all entries; x and y must have equally many."""
     return matmul(conjugate(ravel(x)), ravel(y))
 
 
-def inner(x: Any, y: Any) -> Array:
+def inner(x: Any, y: Any) -> ArrayOrNumber:
     """The sum of products over the last axes: x (..., n, k), y (..., m, k) -> (..., n, ..., m)."""
     x, y = as_array(x), as_array(y)
     return elementwise.multiply(x, y) if not x.ndim or not y.ndim else tensordot(x, y, ((-1,), (-1,)))
@@ -71,7 +71,7 @@ def outer(x: Any, y: Any) -> Array:
     return elementwise.multiply(reshape(ravel(x), (-1, 1)), ravel(y))
 
 
-def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Array:
+def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
     """The sum of products over `axes`: the last `axes` of x with the first of y, or two lists of axes."""
     x, y = as_array(x), as_array(y)
     if isinstance(axes, int):
@@ -91,7 +91,7 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Array:
     return reshape(products.matmul(left, right), shape)
 
 
-def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Array:
+def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> ArrayOrNumber:
     """Einstein's summation, `einsum("ij,jk->ik", x, y)`, with NumPy's subscripts, ellipsis included."""
     arrays = [as_array(x) for x in operands]
     inputs, output = products.letters_of(subscripts)
@@ -159,7 +159,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     return getitem(x, (..., i - min(offset, 0), i + max(offset, 0)))
 
 
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ArrayOrNumber:
     """The sum of the diagonal over axis1 and axis2: x (n, m, ...) -> (...)."""
     return sum_of(diagonal(x, offset, axis1, axis2), axis=-1)
 
@@ -188,7 +188,7 @@ def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(concatenate(parts, -1), -1, axisc)
 
 
-def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Array:
+def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> ArrayOrNumber:
     """The sum of conj(x) * y along `axis`: x, y (..., n) -> (...)."""
     x, y = as_array(x), as_array(y)
     if not x.ndim or not y.ndim or x.shape[axis] != y.shape[axis]:

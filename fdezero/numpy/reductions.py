@@ -10,7 +10,7 @@ from ..core import Primitive
 from ..messages import refuse_out
 from ..ops import elementwise, reductions
 from ..values import is_complex
-from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes
+from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import astype, imag, real
 from .shape import broadcast_to, flip, line_along
 
@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> Array:
+def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -> ArrayOrNumber:
     x = as_array(x)
     return operation(x, axes=trailing_axes(axis_of_number(axis, x.ndim), x.ndim), keepdims=keepdims)
 
@@ -44,7 +44,7 @@ def sum(
     keepdims: bool = False,
     initial: Any = 0,
     where: Any = True,
-) -> Array:
+) -> ArrayOrNumber:
     """The sum over `axis` (all axes when None): x (..., n) -> (...).
 
     `where` selects the entries that count, and `initial` is added.
@@ -63,7 +63,7 @@ def prod(
     keepdims: bool = False,
     initial: Any = 1,
     where: Any = True,
-) -> Array:
+) -> ArrayOrNumber:
     """The product over `axis` (all axes when None): x (..., n) -> (...). Its derivative is exact at zeros.
 
     `where` selects the entries that count, and `initial` is one more factor.
@@ -76,7 +76,7 @@ def prod(
 
 def _extreme(
     reduction: Primitive, beyond: Primitive, x: Array, axis: Axis, keepdims: bool, initial: Any, where: Any
-) -> Array:
+) -> ArrayOrNumber:
     if initial is None:
         if where is not True:
             raise ValueError(f"{reduction.name} with where= also needs initial=, the result if no entry is chosen.")
@@ -89,7 +89,7 @@ def _extreme(
 
 def max(
     x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Array:
+) -> ArrayOrNumber:
     """The greatest entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
 
     `where` selects the entries that count, and `initial` is one more candidate.
@@ -99,7 +99,7 @@ def max(
 
 def min(
     x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Array:
+) -> ArrayOrNumber:
     """The least entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
 
     `where` selects the entries that count, and `initial` is one more candidate.
@@ -110,12 +110,12 @@ def min(
 amax, amin = max, min
 
 
-def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
+def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
     """Whether any entry over `axis` (all axes when None) is true: x (..., n) -> (...)."""
     return _over(reductions.any_of, _chosen(_given(x, out), where, False), axis, keepdims)
 
 
-def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> Array:
+def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
     """Whether all entries over `axis` (all axes when None) are true: x (..., n) -> (...)."""
     return _over(reductions.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
 
@@ -130,7 +130,7 @@ def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
 
 def mean(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
-) -> Array:
+) -> ArrayOrNumber:
     """The mean over `axis` (all axes when None): x (..., n) -> (...). `where` selects the entries that count.
 
     float16 is summed in float32, and integers give float64, as in NumPy.
@@ -144,7 +144,7 @@ def mean(
     return reductions.sum_axes(_chosen(x, where, 0), axes=axes, keepdims=keepdims) / _count(x, axes, keepdims, where)
 
 
-def squared_size(x: Array) -> Array:
+def squared_size(x: Array) -> ArrayOrNumber:
     """|x|^2, entry by entry: (...) -> (...)."""
     if not is_complex(x):
         return elementwise.square(x)
@@ -161,7 +161,7 @@ def var(
     *,
     where: Any = True,
     correction: float = 0,
-) -> Array:
+) -> ArrayOrNumber:
     """The variance over `axis` (all axes when None): x (..., n) -> (...).
 
     The sum of |x - mean|^2, divided by the count of entries minus `ddof`, which `correction` names as well. `where` and
@@ -186,12 +186,12 @@ def std(
     *,
     where: Any = True,
     correction: float = 0,
-) -> Array:
+) -> ArrayOrNumber:
     """The square root of `var`: x (..., n) -> (...). Its derivative is infinite where the variance is 0."""
     return elementwise.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
 
 
-def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """log(sum(exp(x))) over `axis` (all axes when None), without overflow: x (..., n) -> (...)."""
     return _over(reductions.logsumexp, x, axis, keepdims)
 
@@ -202,13 +202,13 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None)
     return reductions.cumsum(x, axis=axis)
 
 
-def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
     x, axis = line_along(_given(x, out), axis)
     return reductions.argmax(x, axis=axis, keepdims=keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
     x, axis = line_along(_given(x, out), axis)
     return reductions.argmin(x, axis=axis, keepdims=keepdims)

@@ -7,7 +7,7 @@ import numpy as np
 from .. import tree as trees
 from ..devices import array_module, to_numpy
 from ..ops import elementwise
-from .arguments import Array, as_array, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import astype
 from .indexing import take
@@ -82,7 +82,7 @@ def setxor1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
     return _call("setxor1d", x, y, assume_unique=assume_unique)
 
 
-def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False) -> Array:
+def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False) -> ArrayOrNumber:
     """Whether each entry of `x` is one of `values`: (...), (...) -> bool, of x's shape.
 
     Unlike the other functions of sets, it also works under vmap and compile.

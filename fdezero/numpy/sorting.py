@@ -9,7 +9,7 @@ from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise, indexing, reductions
-from .arguments import Array, as_array, beside, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, beside, plain_values
 from .elementwise import astype, nonzero
 from .indexing import getitem, take, take_along_axis
 from .joining import unstack
@@ -74,7 +74,7 @@ def partition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str
     return take_along_axis(x, argpartition(x, kth, axis), axis)
 
 
-def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Array:
+def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> ArrayOrNumber:
     """The indices at which to insert the entries of `v` into the ordered `x` (n,): integers from 0 to n, of v's shape.
 
     `side="right"` inserts behind equal entries. `sorter` holds the indices that sort `x`.
@@ -87,7 +87,7 @@ def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Arra
     return indexing.searchsorted(x if sorter is None else take(x, sorter), v, points=v.ndim, side=side)
 
 
-def digitize(x: Any, bins: Any, right: bool = False) -> Array:
+def digitize(x: Any, bins: Any, right: bool = False) -> ArrayOrNumber:
     """The number of the bin in which each entry lies, from 0 to n: x (...) -> integers (...).
 
     The edges `bins` (n,) ascend or descend.
@@ -119,7 +119,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
 
 
-def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Array:
+def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The number of nonzero entries over `axis` (all axes when None): x (..., n) -> (...)."""
     return sum_of(elementwise.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
 

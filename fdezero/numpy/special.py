@@ -7,7 +7,7 @@ import numpy as np
 
 from ..devices import array_module
 from ..ops import elementwise
-from .arguments import Array, as_array
+from .arguments import ArrayOrNumber, as_array
 from .elementwise import astype
 from .reductions import mean
 from .shape import expand_dims
@@ -15,7 +15,7 @@ from .shape import expand_dims
 __all__ = ["i0", "sinc"]
 
 
-def sinc(x: Any) -> Array:
+def sinc(x: Any) -> ArrayOrNumber:
     """sin(pi x) / (pi x), and 1 at 0, where every derivative is exact: x (...) -> (...)."""
     z = elementwise.multiply(as_array(x), np.pi)
     near = elementwise.less(elementwise.absolute(z), 0.15)  # where derivatives of the quotient would cancel
@@ -25,7 +25,7 @@ def sinc(x: Any) -> Array:
     return elementwise.where(near, series, elementwise.divide(elementwise.sin(safe), safe))
 
 
-def i0(x: Any) -> Array:
+def i0(x: Any) -> ArrayOrNumber:
     """The modified Bessel function of the first kind, of order 0: x (...) -> (...).
 
     Computed as the mean of cosh(x cos t) over a quarter circle. The midpoint rule converges exponentially for a

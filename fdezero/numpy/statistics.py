@@ -9,7 +9,7 @@ from ..core import Tracer
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
-from .arguments import Array, Axis, as_array, beside, inexact, trailing_axes
+from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes
 from .creation import zeros_like
 from .elementwise import astype, clip, conjugate, round
 from .indexing import getitem, take_along_axis
@@ -75,7 +75,9 @@ def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
     return low, weight
 
 
-def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool) -> Array:
+def quantile_of_lines(
+    lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool
+) -> ArrayOrNumber:
     """The quantiles `q` of each of the sorted `lines` (..., m), whose first `n` entries count: (*q.shape, ...)."""
     if method not in METHODS:
         raise ValueError(f"quantile: method must be one of {', '.join(METHODS)}; got {method!r}.")
@@ -95,7 +97,7 @@ def quantile_of_lines(lines: Array, n: Any, q: Any, shape: tuple[int, ...], meth
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 
 
-def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The quantiles `q`, from 0 to 1, over `axis` (all axes when None): x (..., n) -> (*q.shape, ...).
 
     `method` is one of NumPy's thirteen. A quantile is differentiable in the sorted entries beside it and in q. A line
@@ -110,12 +112,12 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     return elementwise.where(elementwise.isnan(last), last, y)
 
 
-def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Array:
+def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The percentiles `q`, from 0 to 100, otherwise as `quantile`: x (..., n) -> (*q.shape, ...)."""
     return quantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
 
 
-def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def median(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """The median over `axis` (all axes when None): x (..., n) -> (...).
 
     It is the middle entry, or the mean of the middle two. A line with NaN, or without entries, gives NaN.
@@ -154,7 +156,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     return (y, total) if returned else y
 
 
-def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     """The greatest minus the least entry over `axis` (all axes when None): x (..., n) -> (...)."""
     return elementwise.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
 
@@ -167,7 +169,7 @@ def cov(
     ddof: int | None = None,
     fweights: Any = None,
     aweights: Any = None,
-) -> Array:
+) -> ArrayOrNumber:
     """The covariances of variables, the rows of `m` (k, n) and of `y`, or the columns unless `rowvar`: (k, k).
 
     `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts.
@@ -198,7 +200,7 @@ def cov(
     return squeeze(elementwise.divide(products, factor))
 
 
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> ArrayOrNumber:
     """The correlations of variables, given as for `cov`: (k, k), between -1 and 1."""
     c = cov(x, y, rowvar)
     if not c.ndim:

@@ -13,13 +13,14 @@ import numpy as np
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
+from ..numpy.arguments import ArrayOrNumber
 from ..ops.elementwise import greater, less, maximum, rint
 from ..values import broadcasts_to, shape_of
 from .philox import multiply_high
 from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
 
 
-def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> Array:
+def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> ArrayOrNumber:
     """Uniform unsigned integers: `shape`, uint64, uint32, uint16 or uint8.
 
     As uint64 they are `numpy.random.Philox(counter=0, key=key).random_raw(n)`; narrower ones are those words cut up, the
@@ -42,7 +43,7 @@ def _fraction(lanes: Array, *, dtype: np.dtype[Any]) -> Array:
 fraction = discrete("random_fraction", _fraction)
 
 
-def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = np.float32) -> Array:
+def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = np.float32) -> ArrayOrNumber:
     """Uniform numbers from `low` up to `high`: `shape`, floating `dtype`; differentiable in the bounds.
 
     Between 0 and 1 they are multiples of 2**-53 (float64, as NumPy's own), 2**-24 (float32) or 2**-11 (float16), never 1.
@@ -78,7 +79,7 @@ def _box_muller(words: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any]) -
 box_muller = discrete("random_normal", _box_muller, core=1)
 
 
-def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
+def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> ArrayOrNumber:
     """Normal numbers of mean 0 and standard deviation 1: `shape`, floating `dtype`.
 
     Two entries come from two words, computed in float64 and rounded. CPU and GPU agree to a few units in the last place
@@ -92,7 +93,7 @@ def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
     return box_muller(words, shape=sizes, dtype=dtype)
 
 
-def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> Array:
+def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> ArrayOrNumber:
     """True with probability `p`, which broadcasts to `shape` (by default p's own): bool. Exact to 2**-53, at 0 and 1 too.
 
     `p` may be traced, but the draw has no derivative. Raises RangeError for a number outside 0 to 1, ShapeError if the
@@ -139,7 +140,7 @@ def _scale(words: Array, *, low: int, span: int, dtype: np.dtype[Any]) -> Array:
 scale_words = discrete("random_integer", _scale)
 
 
-def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) -> Array:
+def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) -> ArrayOrNumber:
     """Integers from `low` to `high` - 1: `shape`, integer `dtype`. All are equally likely, to 2**-64.
 
     Raises DTypeError if a bound is no integer, RangeError if nothing lies between the bounds or the dtype cannot hold it.

@@ -9,6 +9,7 @@ import numpy as np
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
+from ..numpy.arguments import ArrayOrNumber
 from ..ops.indexing import gather
 from ..ops.reductions import argsort
 from ..values import shape_of, with_shape
@@ -68,7 +69,7 @@ weighted_index = discrete("random_weighted_index", _weighted_index, core=1)
 weighted_order = discrete("random_weighted_order", _weighted_order, core=1)
 
 
-def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> Array:
+def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> ArrayOrNumber:
     """Draws from 0 to n - 1 for an integer n, or from the first axis of an array (n, ...): int64 `shape`, or (*shape, ...).
 
     `p` (n,) are weights, which need not sum to 1; what weighs 0 is never drawn. Without `replace` nothing is drawn

@@ -13,7 +13,7 @@ from ..messages import describe
 from ..numpy.arguments import Array
 from . import cuda, philox
 
-Key = Any  # an array of dtype uint64 and shape (2,)
+Key = Array  # of dtype uint64 and shape (2,)
 Shape = int | tuple[int, ...]
 
 # The highest word of the counter, so that no derived key is ever a number drawn from its parent.

@@ -34,6 +34,10 @@ class Classifier(fd.Module):
         return self.body(x) * self.scale
 
 
+def with_ones(x: np.ndarray) -> np.ndarray:
+    return fnp.concatenate([x, fnp.ones((len(x), 1), np.float32)], axis=1)
+
+
 def loss_fn(model: Classifier, x: np.ndarray, t: np.ndarray) -> Any:
     return F.softmax_cross_entropy(model(x), t) + 1e-4 * fnp.sum(model.scale**2)
 
@@ -49,7 +53,7 @@ def main() -> None:
     key = fd.random.key(0)
     model = Classifier(nn.MLP.init(key, (4, 8, 3), activation=F.relu), np.ones(3, np.float32))
     state = opt.init(model)
-    x, t = np.ones((12, 4), np.float32), np.zeros(12, np.int64)
+    x, t = with_ones(fd.random.normal(key, (12, 3))), np.zeros(12, np.int64)
     loader = DataLoader((x, t), 4, key=key)
     for epoch in range(2):
         for x, t in loader.epoch(epoch):
@@ -57,6 +61,8 @@ def main() -> None:
             assert_type(loss, float)
     assert_type(model, Classifier)
     slopes, slope = fd.grad(loss_fn)(model, x, t), fd.vmap(np.sin)(x)
+    largest: float = fnp.max(x)
+    print(largest, x.mean(axis=0) @ x.T, nn.Sequential([nn.Linear.init(key, 4, 2), F.relu])(x))
     print(fd.tree.map(np.shape, slopes), slope, fd.compile(np.sin)(x), step.source)
 
 
@@ -70,6 +76,8 @@ MISTAKES = {
     "state": ("model, state = opt.step", "model = opt.step", "Incompatible types in assignment"),
     "option": ("fd.compile(threads=1)", "fd.compile(thread=1)", 'Unexpected keyword argument "thread"'),
     "sizes": ("(4, 8, 3)", "4", 'Argument 2 to "init" of "MLP"'),
+    "seed": ("fd.random.normal(key,", "fd.random.normal(0,", 'Argument 1 to "normal" has incompatible type "int"'),
+    "member": ("fnp.ones((len(x), 1), np.float32)]", "fnp.ones(1).expand(len(x), 1)]", 'has no attribute "expand"'),
     "name": ("fnp.sum", "fnp.summ", 'has no attribute "summ"'),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from ...errors import ShapeError
 from ...messages import describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
-from ..arguments import Array, as_array, beside, inexact, trailing_axis
+from ..arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from ..elementwise import absolute, astype
 from ..reductions import max as max_of
 from ..reductions import min as min_of
@@ -25,7 +25,7 @@ Order = int | float | str | None
 Axes = tuple[int, ...]
 
 
-def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> ArrayOrNumber:
     """The norm over one axis (of vectors), two axes (of matrices), or all entries when `axis` and `ord` are None.
 
     Vectors: a number p is sum(|x|^p)^(1/p), inf and -inf the greatest and least |x|, 0 the count of nonzero entries,
@@ -50,34 +50,34 @@ def norm(x: Any, ord: Order = None, axis: int | Sequence[int] | None = None, kee
 
 def vector_norm(
     x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: int | float = 2
-) -> Array:
+) -> ArrayOrNumber:
     """The norm of order `ord` of the entries over `axis` (all axes when None), taken as one vector."""
     x = inexact(x)
     named = range(x.ndim) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
     return _vector_norm(x, ord, tuple(trailing_axis(int(a), x.ndim) for a in named), keepdims)
 
 
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Array:
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> ArrayOrNumber:
     """The norm of order `ord` of matrices: x (..., m, n) -> (...)."""
     return norm(x, ord, (-2, -1), keepdims)
 
 
-def _unless_zero(function: Callable[[Array], Array], x: Array) -> Array:
+def _unless_zero(function: Callable[[Array], Array], x: Array) -> ArrayOrNumber:
     """function(x), but 0 with all derivatives 0 where x is 0."""
     zero = elementwise.equal(x, 0)
     return elementwise.where(zero, 0, function(elementwise.where(zero, 1, x)))
 
 
-def _size(x: Array) -> Array:
+def _size(x: Array) -> ArrayOrNumber:
     """|x|, with derivative 0 at 0."""
     return _unless_zero(absolute, x) if x.dtype.kind == "c" else absolute(x)
 
 
-def _length(x: Array, axes: Axes, keepdims: bool) -> Array:
+def _length(x: Array, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     return _unless_zero(elementwise.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
 
 
-def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
+def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     if isinstance(ord, str):
         raise ValueError(f"linalg.norm: the order of a vector norm must be a number, inf or -inf, got {ord!r}.")
     if ord is None or ord == 2:
@@ -97,7 +97,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
     return _unless_zero(lambda sums: elementwise.power(sums, 1 / ord), total)
 
 
-def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
+def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     if ord in (None, "fro", "f"):
         return _length(x, axes, keepdims)
     if ord in (1, -1, math.inf, -math.inf):
@@ -114,7 +114,7 @@ def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> Array:
     return shapes.expand_dims(y, [axis + x.ndim for axis in axes]) if keepdims else y
 
 
-def cond(x: Any, p: Order = None) -> Array:
+def cond(x: Any, p: Order = None) -> ArrayOrNumber:
     """The condition number |x| * |x^-1| in the norm p: x (..., n, n) -> (...).
 
     For p None, 2 and -2 it is a ratio of singular values: x (..., m, n) need not be square, and singular matrices give
@@ -132,14 +132,14 @@ def cond(x: Any, p: Order = None) -> Array:
     )
 
 
-def rank_of(s: Array, cutoff: Any) -> Array:
+def rank_of(s: Array, cutoff: Any) -> ArrayOrNumber:
     """The number of singular values above `cutoff` times the greatest: s (..., k) -> (...)."""
     if not s.shape[-1]:
         return sum_of(elementwise.greater(s, 0), axis=-1)
     return sum_of(elementwise.greater(s, elementwise.multiply(max_of(s, axis=-1, keepdims=True), cutoff)), axis=-1)
 
 
-def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> ArrayOrNumber:
     """The number of singular values above `tol`, or above `rtol` times the greatest: A (..., m, n) -> (...).
 
     `rtol` defaults to eps * max(m, n).

@@ -11,7 +11,7 @@ from ...messages import describe, refuse_out
 from ...ops import linalg
 from .. import products
 from .. import shape as shapes
-from ..arguments import Array, as_array
+from ..arguments import Array, ArrayOrNumber, as_array
 from ..products import matmul as matmul
 from ..products import tensordot as tensordot
 from ..products import vecdot as vecdot
@@ -36,7 +36,8 @@ def matrix_power(a: Any, n: int) -> Array:
         return matrix_power(linalg.inv(squares("matrix_power", a)), -n)
     if n == 0:
         return shapes.broadcast_to(linalg.like(np.eye(a.shape[-1], dtype=a.dtype), a), a.shape)
-    result, square = None, a
+    result: Any = None
+    square = a
     while n:
         if n & 1:
             result = square if result is None else matmul(result, square)
@@ -53,7 +54,7 @@ def expm(a: Any) -> Array:
     return linalg.expm(squares("expm", a))
 
 
-def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Array:
+def multi_dot(arrays: Sequence[Any], *, out: None = None) -> ArrayOrNumber:
     """The product of two or more matrices, in the cheapest order; the first and the last may be vectors."""
     refuse_out(out)
     factors = [as_array(x) for x in arrays]
@@ -119,6 +120,6 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Array:
     return products.diagonal(stack_of_matrices("diagonal", x), offset, -2, -1)
 
 
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> ArrayOrNumber:
     """The sums of the diagonals of matrices: x (..., m, n) -> (...)."""
     return sum_of(diagonal(x, offset=offset), axis=-1, dtype=dtype)

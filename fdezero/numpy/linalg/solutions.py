@@ -10,7 +10,7 @@ from ...errors import ShapeError
 from ...messages import clashing_axis, describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
-from ..arguments import Array, as_array, beside
+from ..arguments import Array, ArrayOrNumber, as_array, beside
 from ..products import matmul
 from ..reductions import squared_size
 from ..reductions import sum as sum_of
@@ -26,8 +26,8 @@ NOT_GIVEN = object()
 class SlogdetResult(NamedTuple):
     """Sign and logarithm of a determinant: det = sign * exp(logabsdet)."""
 
-    sign: Array
-    logabsdet: Array
+    sign: ArrayOrNumber
+    logabsdet: ArrayOrNumber
 
 
 def inv(a: Any) -> Array:
@@ -70,7 +70,7 @@ def _cutoff(a: Array) -> float:
     return max(a.shape[-2:]) * float(np.finfo(a.dtype).eps)
 
 
-def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Array, Array]:
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, ArrayOrNumber, Array]:
     """Minimise |a @ x - b|: a (..., m, n), b (m,) or (..., m, k) -> (x, residuals, rank, s), x of least norm.
 
     x is (n,) or (..., n, k). The residuals, squared norms (..., k), are there when m > n. NumPy also drops them for a
@@ -120,7 +120,7 @@ def tensorinv(a: Any, ind: int = 2) -> Array:
     return shapes.reshape(inv(shapes.reshape(a, (math.prod(first), math.prod(rest)))), rest + first)
 
 
-def det(a: Any) -> Array:
+def det(a: Any) -> ArrayOrNumber:
     """The determinant: a (..., n, n) -> (...). The gradient is the matrix of cofactors, even if a is singular."""
     return linalg.det(squares("det", a))
 
