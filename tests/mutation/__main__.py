@@ -43,8 +43,8 @@ TESTS = (
     ("fdezero/ops/fourier.py", "test_fft", "test_laws test_function_laws"),
     ("fdezero/ops/special.py", "test_special", "test_laws test_function_laws"),
     ("fdezero/ops/*", "test_ops test_numpy test_numpy_functions test_complex test_transforms", "test_laws test_function_laws"),
-    ("fdezero/functions/*", "test_functions test_nn", "test_debug_keys_and_rules"),
-    ("fdezero/optim/*", "test_optim", "test_training test_nn"),
+    ("fdezero/functions/*", "test_functions test_layer_laws test_nn", "test_function_laws test_debug_keys_and_rules"),
+    ("fdezero/optim/*", "test_optimiser_laws test_optim", "test_training test_nn"),
     ("fdezero/io/*", "test_io", "test_io_files"),
     ("*", "", ""),
 )

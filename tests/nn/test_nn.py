@@ -1,4 +1,4 @@
-"""Layers: the names of parameters, immutability, keys, errors that name the layer, frozen layers."""
+"""Layers: formulas, names of parameters, immutability, keys, errors that name the layer, frozen layers."""
 
 import copy
 import pickle
@@ -90,11 +90,6 @@ def test_mlp_is_its_formula() -> None:
     assert len({layer.W.ravel()[0] for layer in model.layers}) == 3
 
 
-def test_mlp_has_second_derivatives() -> None:
-    model = nn.MLP.init(KEY, (4, 3, 2), activation=F.tanh, dtype=np.float64)
-    check_grads(lambda model, x: F.softmax_cross_entropy(model(x), np.array([0, 1, 1])), (model, X[:3].astype(np.float64)))
-
-
 @pytest.mark.parametrize("sizes", [(4,), (), 4])
 def test_mlp_refuses_sizes(sizes: Any) -> None:
     with pytest.raises(ValueError, match="at least the sizes of its input and output"):
@@ -164,15 +159,6 @@ def test_errors_name_the_layer() -> None:
         sequential(F.relu, nn.Dropout(0.5))(X, train=True)
     with pytest.raises(KeyMissingError, match=r"\(at layers/0\)"):
         nn.MLP.init(KEY, (4, 3, 2), dropout=0.5)(X, train=True)
-
-
-def test_models_map_over_examples_and_over_their_own_axis() -> None:
-    model = nn.MLP.init(KEY, (4, 3, 2))
-    np.testing.assert_allclose(fd.vmap(model)(X), model(X), rtol=1e-6)
-    ensemble = fd.vmap(lambda key: nn.MLP.init(key, (4, 3, 2)))(fd.random.split(KEY, 7))
-    outputs = fd.vmap(lambda model: model(X))(ensemble)
-    assert outputs.shape == (7, 5, 2)
-    np.testing.assert_allclose(outputs[3], nn.MLP.init(fd.random.split(KEY, 7)[3], (4, 3, 2))(X), rtol=1e-5)
 
 
 @pytest.mark.parametrize("opt", [optim.sgd(0.1), optim.adam(0.1)], ids=["sgd", "adam"])
