@@ -47,6 +47,12 @@ class TestTrace:
         assert rules == {"backward pass of matmul": 1, "backward pass of tanh": 1, "backward pass of multiply": 2}
         assert f"# test_plot.py:{FIRST + 1}, backward pass of tanh\n" in str(graph)
 
+    def test_a_rule_within_a_rule_is_named(self) -> None:
+        inner = fd.grad(fd.checkpoint(lambda x: np.sum(np.sin(x) * x)))
+        graph = fd.trace(fd.grad(fd.checkpoint(lambda x: np.sum(inner(x) * x))))(np.ones(3))
+        rules = {i.line.rule for i in graph.instructions if i.line and i.name == "cos"}
+        assert rules == {"backward pass of sin in the backward pass of checkpoint"}
+
     def test_arguments_of_every_kind(self) -> None:
         model = nn.MLP.init(fd.random.key(0), (3, 4, 2))
 

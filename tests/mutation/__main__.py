@@ -94,7 +94,7 @@ class Copy:
         if not process.returncode:
             return None
         failures = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
-        return failures[0] if failures else f"exit {process.returncode}: {output.strip()[-200:]}"
+        return failures[0] if failures else f"exit {process.returncode}, {output.strip().splitlines()[-1:]}"
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 import gc
 import math
 import threading
+import weakref
 from typing import Any, NamedTuple
 
 import attrs
@@ -254,6 +255,24 @@ def test_arrays_are_writable_again_when_the_last_tape_lets_go() -> None:
         assert x.flags.writeable
 
 
+def test_a_tape_keeps_what_the_rules_name_and_nothing_else() -> None:
+    made = []
+
+    def product_with(factor: Any) -> Any:
+        def f(x: Any) -> Any:
+            h = x + 1.0
+            made.append(weakref.ref(fd.stop_gradient(h)))
+            return h * factor(x)
+
+        return fd.vjp(f, np.ones(3))
+
+    for factor, is_kept in ((lambda x: np.full(3, 2.0), False), (lambda x: x, True)):
+        _, pull = product_with(factor)
+        gc.collect()
+        assert (made.pop()() is not None) is is_kept
+        assert pull(np.ones(3))[0].shape == (3,)
+
+
 def test_values_that_escape() -> None:
     kept = []
     for transform in (fd.grad, fd.vmap):
@@ -267,6 +286,8 @@ def test_numbers_of_traced_values() -> None:
         with pytest.raises(TraceError, match=r"stop_gradient"):
             fd.grad(lambda x: x * number(x))(1.5)
     assert fd.grad(lambda x: x * 2 if x > 0 else x * 3)(1.5) == 2.0
+    for x in (1.5, np.array(1.5)):
+        assert fd.grad(lambda x: x * 2 if x else x * 3)(x) == 2.0
     assert fd.grad(lambda x: [x, f"{x:.2f}"][0])(1.5) == 1.0
 
 
