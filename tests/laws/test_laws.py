@@ -98,16 +98,25 @@ def test_vmap_of_vmap_is_a_double_loop(sample: Sample) -> None:
 
 
 @those(lambda sample: any(hasattr(arg, "shape") for arg in function_of(sample)[1]))
-def test_vmap_of_grad_is_a_loop_of_grads(sample: Sample) -> None:
+def test_vmap_of_grad_and_grad_of_vmap_are_a_loop_of_grads(sample: Sample) -> None:
     function, args = function_of(sample)
     numbers = tuple(range(len(args)))
-    gradient = fd.grad(weighed(function, args), argnums=numbers)
+    number = weighed(function, args)
+    gradient = fd.grad(number, argnums=numbers)
     places = [next(i for i, given in enumerate(sample.args) if given is arg) for arg in args]
     stacked = [sample.batch(i, 2) if hasattr(arg, "shape") else arg for i, arg in zip(places, args, strict=True)]
     axes = tuple(0 if hasattr(arg, "shape") else None for arg in args)
     got = fd.vmap(gradient, axes)(*stacked)
     loop = [gradient(*[s[k] if a == 0 else s for s, a in zip(stacked, axes, strict=True)]) for k in range(2)]
-    assert_trees_close(got, tuple(np.stack(part) for part in zip(*loop, strict=True)), 1e-10)
+    expected = tuple(np.stack(part) for part in zip(*loop, strict=True))
+    assert_trees_close(got, expected, 1e-10)
+
+    def total(*given: Any) -> Any:
+        return fnp.sum(fd.vmap(number, axes)(*given))
+
+    # Here the rules see loop axes, which a rule under vmap does not. An argument that serves the whole batch gets the sum.
+    got = fd.grad(total, argnums=numbers)(*stacked)
+    assert_trees_close(got, tuple(t if axis == 0 else t.sum() for t, axis in zip(expected, axes, strict=True)), 1e-10)
 
 
 def _bits(tree: Any) -> list[Any]:

@@ -31,6 +31,7 @@ from .mutants import Mutant, draw
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = tuple(f"fdezero/{name}" for name in ("core", "ops", "transforms", "functions", "optim", "io"))
+ENDS = ("first", "laws", "others", "time", "survived")
 MEMORY = 8 << 30  # bytes of address space: a mutant may ask for any size
 
 ENGINE = "test_transforms test_derivatives test_custom_rules test_complex test_regressions test_first_mistakes test_values"
@@ -54,8 +55,8 @@ SLOW = (  # these come last of all
 ).split()
 
 
-def stages(path: Path, folder: Path) -> list[list[str]]:
-    """The test files for a mutant of `path`, in the order in which they run: the likeliest, the laws, all others."""
+def stages(path: Path, folder: Path) -> list[tuple[str, list[str]]]:
+    """The test files for a mutant of `path`, in the order in which they run: the likeliest, each of the laws, all others."""
     files = {file.stem: str(file.relative_to(folder)) for file in sorted((folder / "tests").rglob("test_*.py"))}
     first, laws = next((first.split(), laws.split()) for pattern, first, laws in TESTS if fnmatch.fnmatch(str(path), pattern))
     if missing := {*first, *laws, *SLOW} - files.keys():
@@ -63,7 +64,8 @@ def stages(path: Path, folder: Path) -> list[list[str]]:
     rest = files.keys() - {*first, *laws}
     named = {stem for stem in rest if path.parts[1] in (folder / files[stem]).read_text()}  # tests that name the package come first
     others = sorted(rest, key=lambda stem: (stem in SLOW, stem not in named, stem))
-    return [[files[stem] for stem in stage] for stage in (first, laws, others)]
+    ordered = [("first", first), *(("laws", [law]) for law in laws), ("others", others)]
+    return [(name, [files[stem] for stem in stems]) for name, stems in ordered if stems]
 
 
 class Copy:
@@ -99,10 +101,10 @@ class Copy:
 
 @attrs.frozen
 class Outcome:
-    """The end of a mutant: the stage that noticed it, from 0 on, and the first failure. A mutant without a stage survived."""
+    """The end of a mutant: the stage of tests that noticed it, or "time" or "survived"; and the first failure."""
 
     mutant: Mutant
-    stage: int | None
+    end: str
     failure: str
     seconds: float
 
@@ -135,42 +137,43 @@ class Run:
         spent = 0.0
         try:
             copy.write(mutant.path, mutant.apply(source))
-            for stage, files in enumerate(stages(mutant.path, copy.folder)):
-                if not files:
-                    continue
+            for stage, files in stages(mutant.path, copy.folder):
                 # Tests that take ten times longer than without a mutant have no end.
-                patience = math.inf if stage else 10 * self.time_of(*files) + 10
+                patience = 10 * self.time_of(*files) + 10 if stage == "first" else math.inf
                 left = max(self.limit - spent, 0)
                 start = time.perf_counter()
                 failure = copy.test(files, min(patience, left))
                 spent += time.perf_counter() - start
-                if failure == "time" and left < patience:
-                    return Outcome(mutant, None, f"not all tests in {self.limit:.0f} s", spent)
+                if failure == "time":
+                    return Outcome(mutant, "survived" if left < patience else "time", f"no failure in {spent:.0f} s", spent)
                 if failure:
-                    if stage and failure.startswith("tests"):
+                    if stage != "first" and failure.startswith("tests"):
                         self.time_of(failure)
                     return Outcome(mutant, stage, failure, spent)
-            return Outcome(mutant, None, "all tests pass", spent)
+            return Outcome(mutant, "survived", "all tests pass", spent)
         finally:
             copy.write(mutant.path, source)
             self.copies.put(copy)
 
 
+def row(name: str, counts: collections.Counter[str]) -> str:
+    """One line of the table."""
+    return "| " + " | ".join([name, *(str(n) for n in (counts.total(), *(counts[end] for end in ENDS)))]) + " |"
+
+
 def report(outcomes: list[Outcome], paths: list[str]) -> None:
     """Print the table of what the tests noticed, and the diffs of what they did not."""
-    print("\n| package | mutants | killed by its first tests | by the laws | by others | no end | survived |\n|" + "---|" * 7)
+    print("\n| package | mutants | killed by the likeliest tests | by the laws | by others | no end | survived |\n|" + "---|" * 7)
     total: collections.Counter[str] = collections.Counter()
     for path in paths:
-        counts = collections.Counter(
-            "time" if o.failure == "time" else str(o.stage) for o in outcomes if str(o.mutant.path).startswith(path)
-        )
+        counts = collections.Counter(outcome.end for outcome in outcomes if outcome.mutant.path.is_relative_to(path))
         total += counts
-        print(f"| `{path}` | {counts.total()} | " + " | ".join(str(counts[key]) for key in ("0", "1", "2", "time", "None")) + " |")
-    print(f"| all | {total.total()} | " + " | ".join(str(total[key]) for key in ("0", "1", "2", "time", "None")) + " |")
-    for number, outcome in enumerate(outcomes):
-        if outcome.stage is None:
+        print(row(f"`{path}`", counts))
+    print(row("all", total))
+    for outcome in outcomes:
+        if outcome.end == "survived":
             mutant = outcome.mutant
-            print(f"\n{number}: {mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}")
+            print(f"\n{mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}")
             print(mutant.diff((ROOT / mutant.path).read_bytes()))
 
 
@@ -192,9 +195,7 @@ def main() -> None:
         outcomes = []
         for number, outcome in zip(numbers, pool.map(run.outcome, [mutants[n] for n in numbers]), strict=True):
             mutant = outcome.mutant
-            verdict = "survived" if outcome.stage is None else "killed"
-            place = f"{mutant.path}:{mutant.line}"
-            print(f"{number:4} {verdict} ({outcome.seconds:.0f} s) {place}, {mutant.kind}: {outcome.failure}", flush=True)
+            print(f"{number:4} {outcome.end} ({outcome.seconds:.0f} s) {mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}", flush=True)
             outcomes.append(outcome)
     report(outcomes, paths)
 

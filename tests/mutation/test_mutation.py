@@ -79,6 +79,6 @@ def test_every_file_has_tests_and_none_twice() -> None:
     everything = {str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py")}
     for name in PACKAGES:
         for file in (ROOT / name).rglob("*.py"):
-            ordered = [test for stage in stages(file.relative_to(ROOT), ROOT) for test in stage]
+            ordered = [test for _, tests in stages(file.relative_to(ROOT), ROOT) for test in tests]
             assert set(ordered) == everything
             assert len(ordered) == len(everything)

@@ -37,6 +37,13 @@ def test_expm_scales_each_matrix_of_a_stack_by_itself() -> None:
     np.testing.assert_array_equal(linalg.expm(a), np.stack([linalg.expm(x) for x in a]))
 
 
+@pytest.mark.parametrize("size", [5, 40])
+def test_expm_scales_by_the_sum_of_a_column(size: int) -> None:
+    a = np.full((size, size), 0.5)  # a multiple of a projection, whose powers are multiples of itself
+    expected = np.eye(size) + a * (np.expm1(size / 2) / (size / 2))
+    np.testing.assert_allclose(linalg.expm(a), expected, rtol=1e-12, atol=1e-12 * expected.max())
+
+
 def test_expm_of_what_is_not_finite_is_nan() -> None:
     assert np.isnan(linalg.expm(np.array([[np.nan, 0.0], [0.0, 1.0]]))).any()
 

@@ -237,6 +237,21 @@ def test_mutation_of_what_the_tape_holds_is_refused(view: bool) -> None:
     assert_trees_close(fd.grad(lambda x: np.sum(x * w))(np.ones(2)), w, 0)
 
 
+def test_mutation_of_what_a_rule_of_ones_own_keeps_is_refused() -> None:
+    product = fd.custom_vjp(lambda x, w: x * w)
+    product.defvjp(lambda x, w: (x * w, w), lambda w, t: (t * w, None))
+    w = np.full(2, 3.0)
+
+    def f(x: Any, changed: Any) -> Any:
+        y = product(x, w)
+        changed[...] = 0.0
+        return np.sum(y)
+
+    with pytest.raises(ValueError, match="read-only"):
+        fd.grad(f)(np.ones(2), w)
+    assert_trees_close(fd.grad(f)(np.ones(2), np.ones(2)), w, 0)
+
+
 def test_arrays_are_writable_again_when_the_last_tape_lets_go() -> None:
     x = np.ones(3)
     _, pull = fd.vjp(lambda x: x * x, x)
