@@ -13,6 +13,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer
 from ..core.lines import Line, user_line
+from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
 from ..messages import called, describe
 from .passes.views import lent_by_inputs, read_only
@@ -241,8 +242,8 @@ class Compiled(Generic[P, T]):
             return (type(leaf), leaf)
         if not hasattr(leaf, "dtype"):
             return type(leaf)
-        device = getattr(leaf, "device", None)
-        return _layout(leaf) if device is None or device == "cpu" else (*_layout(leaf), f"gpu:{device.id}")
+        device = device_of_array(leaf)
+        return _layout(leaf) if device == CPU.name else (*_layout(leaf), device)
 
     def _paths(self, args: Any, kwargs: Any) -> list[str]:
         names = [*self.parameters, *[f"argument{i}" for i in range(len(self.parameters), len(args))]]

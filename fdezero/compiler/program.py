@@ -3,7 +3,6 @@
 import copy
 import itertools
 import linecache
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +50,7 @@ class Executable:
         namespace = dict(emitter.namespace)
         exec(compile(self.source, self.filename, "exec"), namespace)
         self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace["build"]
-        self.module = sys.modules["cupy"] if emitter.on_gpu else np
+        self.module = emitter.backend.module
         self.free: list[Callable[..., tuple[Any, ...]]] = []
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:

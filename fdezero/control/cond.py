@@ -11,6 +11,7 @@ from ..compiler.recording.examples import example_of, of_leaves, ones_like
 from ..compiler.recording.record import Record, is_structured, owned, record
 from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
+from ..devices import CPU, backend_named
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..transforms import vmap
@@ -99,7 +100,7 @@ class Cond(Region):
 def _zeros(atom: Any) -> Any:
     if atom.kind != "array":
         return atom.dtype.type(0)
-    if atom.device != "cpu":
+    if backend_named(atom.device) is not CPU:
         return zeros_like(ones_like(atom))
     return np.zeros(atom.shape, atom.dtype)
 

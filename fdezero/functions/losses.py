@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
-from ..devices import array_module
+from ..devices import backend_of
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..ops.indexing import labels as labels_of
@@ -21,7 +21,7 @@ def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
     if labels.shape != logits.shape[:-1]:
         hint = " One-hot labels: say labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
         raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}")
-    return labels_of(labels, classes=logits.shape[-1], of=name) if array_module(labels) is np else labels
+    return labels_of(labels, classes=logits.shape[-1], of=name) if backend_of(labels).reads_at_once else labels
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:

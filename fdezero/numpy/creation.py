@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..devices import array_module, to_device
+from ..devices import CPU, array_module, backend_of, to_device
 from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
@@ -87,7 +87,7 @@ def linspace(
     device: str | None = None,
 ) -> Array:
     """`num` evenly spaced numbers from `start` to `stop`, which may be traced: start, stop (...) -> (num, ...)."""
-    if not isinstance(start, Tracer) and not isinstance(stop, Tracer) and array_module(start, stop) is np:
+    if not isinstance(start, Tracer) and not isinstance(stop, Tracer) and backend_of(start, stop) is CPU:
         return placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
     # Python numbers stay numbers, so that their dtype stays weak.
     start, stop = (x if isinstance(x, int | float) else beside(x, start, stop) for x in (start, stop))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..devices import array_module, to_numpy
+from ..devices import backend_of, to_numpy
 from ..ops import elementwise
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .creation import zeros_like
@@ -22,11 +22,11 @@ __all__ = [
 
 def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     values = [plain_values(as_array(x), name) for x in arrays]
-    module = array_module(*values)
-    if module is np or name == "unique":
-        return getattr(module, name)(*values, **keywords)
-    # CuPy has few of these functions. The number of values needs a wait for the GPU anyway, so compute on the CPU.
-    return trees.map(module.asarray, getattr(np, name)(*to_numpy(values), **keywords))
+    backend = backend_of(*values)
+    if backend.has_set_functions or name == "unique":
+        return getattr(backend.module, name)(*values, **keywords)
+    # The number of values needs a wait for the device anyway, so compute on the CPU.
+    return trees.map(backend.from_host, getattr(np, name)(*to_numpy(values), **keywords))
 
 
 def unique(

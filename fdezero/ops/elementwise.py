@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Elementwise, Linear, discrete, elementwise, linear, unwrap
 from ..core.tracer import is_shown
-from ..devices import array_module
+from ..devices import array_module, backend_of
 from ..values import is_complex
 from . import shape
 
@@ -215,12 +215,12 @@ rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232",
 
 
 def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
-    xp = array_module(out)
+    xp, is_host = array_module(out), backend_of(out).reads_at_once
     masked = type(y) is int and y == 0 and condition.dtype == bool and isinstance(x, np.ndarray | np.generic) and x.dtype == out.dtype
-    if xp is np and masked and (bits := BITS.get(out.dtype)):
+    if is_host and masked and (bits := BITS.get(out.dtype)):
         # A word times 0 or 1 is the choice between it and zero, without a branch that goes the wrong way half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
-    elif out is x or (xp is np and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
+    elif out is x or (is_host and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
         xp.copyto(out, y, where=xp.logical_not(condition))
     else:
         if out is not y:
@@ -317,9 +317,10 @@ relu: Elementwise = elementwise(
 
 
 def _spacing(x: Any) -> Any:
-    if array_module(x) is np:
-        return np.spacing(x)
-    return np.copysign(np.nextafter(abs(x), math.inf) - abs(x), x)  # CuPy has no spacing
+    xp = array_module(x)
+    if hasattr(xp, "spacing"):
+        return xp.spacing(x)
+    return np.copysign(np.nextafter(abs(x), math.inf) - abs(x), x)
 
 
 # Complex numbers: linear over the reals. Cotangents are conjugates (see core/tape.py), hence the sign of imag's adjoint.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, discrete, linear
-from ..devices import array_module
+from ..devices import array_module, backend_of
 from ..errors import RangeError
 from .shape import common_loops, stretched
 
@@ -53,9 +53,9 @@ def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, 
     out.fill(0)
     # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
     xp, index, x = array_module(out), _full_index(loops, indices, points, rest), stretched(x, loops + body)
-    if xp is np or out.dtype.kind != "c":
+    if out.dtype.kind != "c" or backend_of(out).adds_complex_at:
         xp.add.at(out, index, x)
-    else:  # CUDA adds no complex numbers in one piece
+    else:
         xp.add.at(out.real, index, x.real)
         xp.add.at(out.imag, index, x.imag)
 
@@ -81,7 +81,7 @@ def _winners(index: Any, *, size: int) -> Any:
     last = xp.zeros((*loops, size), dtype=np.int64)
     full = _full_index(loops, (index,), 1, 0) if loops else (index,)
     numbers = xp.broadcast_to(xp.arange(m), index.shape)
-    if xp is np:
+    if backend_of(index).keeps_last_duplicate:
         last[full] = numbers
     else:
         xp.maximum.at(last, full, numbers)
@@ -125,7 +125,7 @@ searchsorted = discrete("searchsorted", _searchsorted, core=lambda args, params:
 def _put(x: Any, v: Any, index: Any) -> Any:
     loops = common_loops((x, 1), (v, 1), (index, 1))
     y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)
-    if array_module(x) is not np:  # duplicates are undefined on the GPU: let every one of them write the winner's value
+    if not backend_of(x).keeps_last_duplicate:  # let every duplicate write the winner's value
         index = np.broadcast_to(index, loops + index.shape[-1:])
         v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=x.shape[-1]), axis=-1)
     y[_full_index(loops, (index,), 1, 0)] = v

@@ -11,18 +11,18 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..core import Elementwise, elementwise
-from ..devices import array_module
+from ..devices import CPU, Backend, backend_of
 from ..errors import DerivativeError, MissingExtraError
 
 SLOPE_OF_ERF = 2 / math.sqrt(math.pi)
 
 
-def _module(xp: Any) -> Any:
-    """The module of special functions that belongs to an array module."""
+def _module(backend: Backend) -> Any:
+    """The back end's module of special functions."""
     try:
-        return importlib.import_module("scipy.special" if xp is np else f"{xp.__name__}x.scipy.special")
+        return importlib.import_module(backend.special_functions)
     except ModuleNotFoundError as error:
-        if xp is not np or (error.name or "").partition(".")[0] != "scipy":
+        if (error.name or "").partition(".")[0] != "scipy":
             raise
         raise MissingExtraError("this function of fdezero.special is SciPy's: pip install 'fdezero[scipy]'") from error
 
@@ -31,12 +31,12 @@ def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) ->
     """Declare an operation that is SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
 
     def compute(*args: Any) -> Any:
-        xp = array_module(*args)
-        y, dtype = getattr(_module(xp), name)(*args), xp.result_type(*args)
+        backend = backend_of(*args)
+        y, dtype = getattr(_module(backend), name)(*args), backend.module.result_type(*args)
         return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
 
     def write(out: Any, *args: Any) -> None:
-        getattr(_module(np), name)(*args, out=out)
+        getattr(_module(CPU), name)(*args, out=out)
 
     return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..core import discrete
-from ..devices import array_module
+from ..devices import backend_of
 from ..errors import DTypeError, KeyMissingError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import Array
-from . import cuda, philox
+from . import philox
 
 Key = Array  # of dtype uint64 and shape (2,)
 Shape = int | tuple[int, ...]
@@ -23,11 +23,9 @@ UINT64 = np.dtype(np.uint64)
 
 def _random_bits(key: Array, start: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any], domain: int) -> Array:
     count = -(-math.prod(shape) * dtype.itemsize // 8)
-    xp = array_module(key)
-    if xp is np:
+    words = backend_of(key).random_words(key, start, count=count, domain=domain)
+    if words is None:
         words = philox.words(key, np.asarray(start).astype(UINT64), count=count, domain=domain)
-    else:
-        words = cuda.words(key, start, count=count, domain=domain, cupy=xp)
     return philox.cut(words, shape, dtype)
 
 

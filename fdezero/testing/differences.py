@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
-from ..devices import array_module, device_of, to_device, to_numpy
+from ..devices import device_of, to_device, to_numpy
 from ..errors import RangeError
 from .comparison import relative_error, wide
 
@@ -66,7 +66,7 @@ def like(leaf: Any, values: Any) -> Any:
     if not hasattr(leaf, "dtype"):
         return complex(values) if isinstance(leaf, complex) else float(np.real(values))
     array = np.asarray(values if np.dtype(leaf.dtype).kind == "c" else np.real(values)).astype(leaf.dtype)
-    return array if array_module(leaf) is np else to_device(array, device_of(leaf))
+    return to_device(array, device_of(leaf))
 
 
 def axes_of(args: Any, most: int = MOST_ENTRIES) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:

@@ -14,8 +14,9 @@ from hypothesis import given
 
 import fdezero as fd
 from fdezero import random
+from fdezero.devices import cuda
 from fdezero.errors import DTypeError, KeyMissingError, RangeError, ShapeError
-from fdezero.random import cuda, philox
+from fdezero.random import philox
 from fdezero.testing import keys
 
 NUMBERS = st.integers(0, 2**64 - 1)

@@ -7,6 +7,7 @@ import attrs
 import numpy as np
 
 from ...core import Region
+from ...devices import CPU, backend_named
 from ...ops import elementwise
 from ...ops import shape as shapes
 from ..graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, rewritten
@@ -120,7 +121,7 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
         if before is not None:
             narrow = [*inputs[:i], before, *inputs[i + 1 :]]
             # On a GPU one array must remain among the operands: numbers alone would give a number on the host.
-            left = instruction.output.device == "cpu" or any(operand.kind == "array" for operand in narrow)
+            left = backend_named(instruction.output.device) is CPU or any(operand.kind == "array" for operand in narrow)
             if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow
     return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from ...core import Primitive, Region
+from ...devices import backend_named
 from ...ops.reductions import sum_axes
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from . import expressions
@@ -78,7 +79,7 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
         key = _key_of(instruction, large, is_native)
         group = open_groups.get(key) if key is not None else None
         if key is not None:
-            flat = instruction.output.device != "cpu" or key[0] == "loops" or _lies_alike(instruction)
+            flat = key[0] in ("kernel", "loops") or _lies_alike(instruction)
             if group is not None and not group.takes(instruction, flat):
                 close(group)
                 group = None
@@ -104,7 +105,7 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
     y = instruction.output
     if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return None
-    if y.device != "cpu":
+    if backend_named(y.device).fuses_into_kernels:
         return ("kernel", y.shape, y.device) if expressions.is_expressible(instruction) else None
     if is_native is not None and is_native(instruction):
         return ("loops", y.shape, layout(y))

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from ...core import Region
+from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import roots_of
 from .fuse import Fused, layout
@@ -91,7 +92,7 @@ def is_written(instruction: Instruction) -> bool:
         return operation.mode != "kernel"
     if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return False
-    if y.device != "cpu":  # CuPy's memory pool reuses freed memory at almost no cost
+    if not backend_named(y.device).plans_memory:
         return False
     if ufunc_of(operation) is not None:
         # NumPy chooses the function of a power by the exponent's value, so a varying number has no `out=` form.

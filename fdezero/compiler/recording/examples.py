@@ -1,7 +1,6 @@
 """Examples and variables for recordings: plain values in place of traced ones, and functions of leaves in place of trees."""
 
 import keyword
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from ... import tree as trees
 from ...core import Tracer
 from ...core.batch import BatchTracer
-from ...devices import array_module, parse_device
+from ...devices import CPU, backend_named, device_of_array, parse_device
 from ..graph import Variable
 
 
@@ -28,8 +27,7 @@ def variable_of(value: Any) -> Variable:
         return Variable((), np.dtype(type(value)), None, "number")
     if isinstance(value, np.generic):
         return Variable((), value.dtype, None, "scalar")
-    device = "cpu" if array_module(value) is np else f"gpu:{value.device.id}"
-    return Variable(tuple(value.shape), value.dtype, tuple(value.strides), "array", device)
+    return Variable(tuple(value.shape), value.dtype, tuple(value.strides), "array", device_of_array(value))
 
 
 def of_leaves(
@@ -65,9 +63,9 @@ def ones_like(variable: Variable) -> Any:
     if variable.kind == "scalar":
         return variable.dtype.type(1)
     shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
-    if (index := parse_device(variable.device)) is not None:  # on a GPU the layout changes only the time, not the result
-        with sys.modules["cupy"].cuda.Device(index):
-            return sys.modules["cupy"].ones(shape, variable.dtype)
+    if (backend := backend_named(variable.device)) is not CPU:  # elsewhere the layout changes only the time, not the result
+        with backend.using(parse_device(variable.device) or 0):
+            return backend.module.ones(shape, variable.dtype)
     if not variable.size or any(s % itemsize for s in strides):
         return np.ones(shape, variable.dtype)
     spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]

@@ -4,13 +4,13 @@ import itertools
 import keyword
 import operator
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...core import Primitive, Region
+from ...devices import CPU, Backend, backend_named
 from ...ops import shape as shapes
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import read_only
@@ -55,9 +55,9 @@ class Emitter:
 
     def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
         self.graph, self.plan, self.threads = graph, plan, threads
-        self.on_gpu = is_on_gpu(graph)
-        self.xp = "np"  # the array module of the current instruction
-        self.over = kernels.written_over(graph) if self.on_gpu else {}
+        self.backend = backend_of_graph(graph)
+        self.current = CPU  # the back end of the current instruction
+        self.over = kernels.written_over(graph) if self.backend.fuses_into_kernels else {}
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.namespace: dict[str, Any] = {"np": np, "memory": memory.memory, "array": memory.array, "Outputs": memory.Outputs}
         self.names: dict[Atom, str] = {}
@@ -72,6 +72,11 @@ class Emitter:
 
     # Names
 
+    @property
+    def xp(self) -> str:
+        """The name of the array module that computes the current instruction."""
+        return self.current.alias
+
     def name(self, atom: Atom) -> str:
         if isinstance(atom, Constant):
             return self.constant(atom)
@@ -82,12 +87,12 @@ class Emitter:
         # A complex number has no exact text: -1j prints as (-0-1j), which evaluates to 0 - 1j and loses the sign of the zero.
         if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
             return f"({value!r})" if repr(value).startswith("-") else repr(value)
-        moved = self.xp == "cp" and isinstance(value, np.ndarray)
+        moved = self.current is not CPU and isinstance(value, np.ndarray)
         key = (atom.key, moved)
         if key not in self.shown:
             self.shown[key] = name = f"c{len(self.shown)}"
             if moved:  # once here, instead of a copy to the GPU in every call
-                self.build.append(f"{name} = cp.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
+                self.build.append(f"{name} = {self.xp}.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
             else:
                 self.shown[key] = self.keep(name, value, str(atom))
         return self.shown[key]
@@ -133,21 +138,21 @@ class Emitter:
             for variable in instruction.outputs:
                 self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
                 counter += 1
-        dying = self._dying() if self.on_gpu else {}
+        dying = {} if self.backend.plans_memory else self._dying()
         for number, instruction in enumerate(graph.instructions):
             computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
-            self.xp = "cp" if computed and instruction.output.device != "cpu" else "np"
+            self.current = backend_named(instruction.output.device) if computed else CPU
             self._instruction(instruction)
             if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
                 self.body.append(f"del {', '.join(names)}")
-        self.xp = "np"
+        self.current = CPU
         arguments = ", ".join(self.names[v] for v in graph.inputs)
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self._fresh(called, {*self.namespace, "np", "cp"})  # a user's function named tanh may call np.tanh
-        lines = [f"def build({'cp' if self.on_gpu else 'np'}):", *[f"    {line}" for line in self.build]]
+        called = self._fresh(called, {*self.namespace, CPU.alias, self.backend.alias})  # a user's function named tanh may call np.tanh
+        lines = [f"def build({self.backend.alias}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
             lines.append("        outputs = results.take()")
@@ -206,7 +211,7 @@ class Emitter:
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
-            fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == "cpu"
+            fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == CPU.name
             return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []
@@ -244,7 +249,7 @@ class Emitter:
     def _operands(self, instruction: Instruction) -> list[str]:
         """The names of the operands. Beside small arrays, a number becomes an array once, because NumPy's conversion costs the most."""
         y, names = instruction.output, [self.name(atom) for atom in instruction.inputs]
-        ufunc = ufunc_of(instruction.operation) if is_written(instruction) and self.xp == "np" else None
+        ufunc = ufunc_of(instruction.operation) if is_written(instruction) else None
         if ufunc is None or ufunc.nin != 2 or ufunc is np.ldexp or y.size >= SMALL:
             return names
         dtypes = {atom.dtype for atom in instruction.inputs if atom.kind != "number"}
@@ -270,10 +275,10 @@ class Emitter:
         ufunc = ufunc_of(operation)
         if out is not None and ufunc is not None:
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
-        if self.xp == "cp" and ufunc is not None and operation.impl not in SYMBOLS and hasattr(sys.modules["cupy"], ufunc.__name__):
-            return f"cp.{ufunc.__name__}({', '.join(names)})"
+        if self.current is not CPU and ufunc is not None and operation.impl not in SYMBOLS and hasattr(self.current.module, ufunc.__name__):
+            return f"{self.xp}.{ufunc.__name__}({', '.join(names)})"
         keywords = {name: self.literal(value) for name, value in params.items()}
-        if isinstance(operation.write, str) and (out is not None or (self.xp == "cp" and ", out={out}" in operation.write)):
+        if isinstance(operation.write, str) and (out is not None or (self.current is not CPU and ", out={out}" in operation.write)):
             form = operation.write if out is not None else operation.write.replace(", out={out}", "")
             return form.format(*names, args=", ".join(names), out=out, **keywords).replace("xp.", f"{self.xp}.")
         if out is not None:
@@ -295,7 +300,7 @@ class Emitter:
         operands, text = kernels.write(fused.body)
         if text not in self.kernels:
             name = self.kernels[text] = f"kernel{len(self.kernels)}"
-            call = f'{name} = cp.ElementwiseKernel({text[0]}, """'
+            call = f'{name} = {self.backend.alias}.ElementwiseKernel({text[0]}, """'
             self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.options_of(fused.body)})']
         into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
         left = ", ".join(self.names[y] for y in instruction.outputs)
@@ -371,6 +376,7 @@ class Emitter:
         return places.temporaries, lines
 
 
-def is_on_gpu(graph: Graph) -> bool:
-    """Whether any instruction runs on a GPU."""
-    return any(variable.device != "cpu" for instruction in graph.instructions for variable in instruction.outputs)
+def backend_of_graph(graph: Graph) -> Backend:
+    """The back end of the first instruction that does not run on the CPU; the CPU if there is none."""
+    devices = [variable.device for instruction in graph.instructions for variable in instruction.outputs]
+    return next((backend for device in devices if (backend := backend_named(device)) is not CPU), CPU)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable
 from ..planning.expressions import C_TYPES, expression_of, operands_of
 from ..planning.fuse import Fused
@@ -64,5 +65,5 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
             if len(found) == len(instruction.outputs):  # a kernel takes memory for all of its outputs or for none
                 over.update(found)
         if instruction.operation.fresh:
-            fresh.update(y for y in instruction.outputs if y.device != "cpu")
+            fresh.update(y for y in instruction.outputs if backend_named(y.device).fuses_into_kernels)
     return over

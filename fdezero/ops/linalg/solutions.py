@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
-from ...devices import array_module
+from ...devices import backend_of
 from ...errors import MatrixError
 from ...messages import describe
 from ..products import transposed
@@ -43,7 +43,7 @@ inv = nonlinear(
 
 
 def _solve(a: Any, b: Any) -> Any:
-    if array_module(a, b) is not np:  # CuPy broadcasts no loop axes here
+    if not backend_of(a, b).stacks_solve:
         loops = common_loops((a, 2), (b, 2))
         a, b = (np.broadcast_to(x, loops + x.shape[-2:]) for x in (a, b))
     try:

@@ -1,0 +1,65 @@
+"""What a back end answers: every question that the library asks about a kind of device, in one place.
+
+A new back end is a subclass in a file of its own, and a row in `BACKENDS` of `devices/placement.py`.
+"""
+
+import contextlib
+import sys
+from types import ModuleType
+from typing import Any, ClassVar
+
+
+class Backend:
+    """One kind of device, with one array module. The attributes are its answers, the methods reach its devices."""
+
+    name: ClassVar[str]  # of a device: "cpu", "gpu"; a device with a number is "gpu:1"
+    array_module: ClassVar[str]  # imported by its arrays, or by `why_missing`
+    alias: ClassVar[str]  # of the array module in generated source
+    special_functions: ClassVar[str]  # the module with SciPy's special functions
+    has_numbers: ClassVar[bool]  # whether there may be several devices
+
+    reads_at_once: ClassVar[bool]  # whether Python can read values without waiting for the device
+    plans_memory: ClassVar[bool]  # whether compiled code writes results into memory of its own
+    fuses_into_kernels: ClassVar[bool]  # whether a group is one CUDA kernel of any size, instead of blocks or C++ loops
+
+    adds_complex_at: ClassVar[bool]  # whether `add.at` takes complex numbers
+    keeps_last_duplicate: ClassVar[bool]  # whether x[i] = v writes the last of several values for one entry
+    stacks_solve: ClassVar[bool]  # whether `linalg.solve` broadcasts loop axes
+    has_set_functions: ClassVar[bool]  # whether it has all of NumPy's set functions
+
+    @property
+    def module(self) -> ModuleType:
+        """The array module, which is loaded."""
+        return sys.modules[self.array_module]
+
+    def why_missing(self) -> str:
+        """What is missing to use a device, in one sentence; empty if nothing is missing."""
+        return ""
+
+    def count(self) -> int:
+        """The number of devices."""
+        return 1
+
+    def device_of(self, array: Any) -> str:
+        """The name of the device that holds one of this back end's arrays."""
+        return self.name
+
+    def using(self, index: int) -> contextlib.AbstractContextManager[Any]:
+        """A context in which new arrays are made on device `index`."""
+        return contextlib.nullcontext()
+
+    def holds(self, dtype: Any) -> bool:
+        """Whether a device can hold entries of this dtype."""
+        return True
+
+    def from_host(self, array: Any) -> Any:
+        """A NumPy array on the device in use."""
+        raise NotImplementedError
+
+    def to_host(self, array: Any) -> Any:
+        """One of this back end's arrays as a NumPy array."""
+        raise NotImplementedError
+
+    def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
+        """The words of Philox4x64-10 by a kernel of the back end, or None: then NumPy's operations compute them."""
+        return None

@@ -1,0 +1,120 @@
+"""CUDA devices: CuPy's arrays. CuPy is imported when a GPU is asked for, never before."""
+
+import contextlib
+import functools
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..values import shape_of
+from .backend import Backend
+
+# Philox4x64-10: one launch for a draw, one thread for a block of four words; the keys are read where they are.
+SOURCE = r"""
+typedef unsigned long long word;
+
+__device__ void philox4x64(word x[4], word k0, word k1) {
+    for (int round = 0; round < 10; ++round) {
+        word high0 = __umul64hi(0xD2E7470EE14C6C93ULL, x[0]), low0 = 0xD2E7470EE14C6C93ULL * x[0];
+        word high1 = __umul64hi(0xCA5A826395121157ULL, x[2]), low1 = 0xCA5A826395121157ULL * x[2];
+        x[0] = high1 ^ x[1] ^ k0;
+        x[1] = low1;
+        x[2] = high0 ^ x[3] ^ k1;
+        x[3] = low0;
+        k0 += 0x9E3779B97F4A7C15ULL;
+        k1 += 0xBB67AE8584CAA73BULL;
+    }
+}
+
+// keys (n, 2), starts (n,) or, without any, the one number `start` -> out (n, count)
+extern "C" __global__ void fdezero_words(const word* keys, const word* starts, word start, word has_starts,
+                                         word* out, word n, word count, word domain) {
+    word blocks = (count + 3) / 4;
+    word thread = (word)blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread >= n * blocks) return;
+    word row = thread / blocks, block = thread % blocks;
+    if (has_starts) start = starts[row];
+    word first = start + block + 1;
+    word x[4] = {first, first < start, 0, domain};
+    philox4x64(x, keys[2 * row], keys[2 * row + 1]);
+    for (word i = 0; i < 4 && 4 * block + i < count; ++i) out[row * count + 4 * block + i] = x[i];
+}
+"""
+THREADS = 256
+
+
+class Cuda(Backend):
+    """CuPy on NVIDIA GPUs."""
+
+    name, array_module, alias, special_functions = "gpu", "cupy", "cp", "cupyx.scipy.special"
+    has_numbers = True
+    reads_at_once = False
+    plans_memory = False  # CuPy's memory pool reuses freed memory at almost no cost
+    fuses_into_kernels = True
+    adds_complex_at = False  # CUDA adds a complex number in two pieces
+    keeps_last_duplicate = False  # the order of threads is undefined
+    stacks_solve = False
+    has_set_functions = False
+
+    def why_missing(self) -> str:
+        try:
+            import cupy
+
+            if cupy.is_available():  # asks the driver, not the import
+                return ""
+        except ModuleNotFoundError as error:
+            if error.name == "cupy":
+                return "CuPy is not installed: pip install 'fdezero[cuda12]' or 'fdezero[cuda13]', to suit your NVIDIA driver."
+            return f"CuPy is installed, but the module {error.name} that it needs is not."
+        except Exception as error:  # a broken installation fails in many ways (missing libcuda, libcublas, ...)
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # CuPy wraps the cause in twenty lines of advice
+                cause = cause.__cause__
+            return f"CuPy is installed but cannot be loaded: {str(cause).strip().partition(chr(10))[0]}."
+        return f"CuPy {cupy.__version__} is installed, but the CUDA driver shows it no usable NVIDIA GPU (see nvidia-smi)."
+
+    def count(self) -> int:
+        return int(self.module.cuda.runtime.getDeviceCount())
+
+    def device_of(self, array: Any) -> str:
+        return f"gpu:{array.device.id}"
+
+    def using(self, index: int) -> contextlib.AbstractContextManager[Any]:
+        context: contextlib.AbstractContextManager[Any] = self.module.cuda.Device(index)
+        return context
+
+    def holds(self, dtype: Any) -> bool:
+        return dtype.kind in "biufcV"
+
+    def from_host(self, array: Any) -> Any:
+        return self.module.asarray(array)
+
+    def to_host(self, array: Any) -> Any:
+        return self.module.asnumpy(array)
+
+    def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
+        return _words(key, start, count=count, domain=domain, cupy=self.module)
+
+
+@functools.cache
+def _kernel(cupy: ModuleType) -> Any:
+    return cupy.RawKernel(SOURCE, "fdezero_words")
+
+
+def _words(key: Any, start: Any, *, count: int, domain: int, cupy: Any) -> Any:
+    """The words for the CuPy array `key` on its device; `start` is also a CuPy array, or an int."""
+    loops = np.broadcast_shapes(key.shape[:-1], shape_of(start))
+    with key.device:
+        keys = cupy.ascontiguousarray(cupy.broadcast_to(key, (*loops, 2)))
+        has_starts = hasattr(start, "shape")
+        # Without starts the kernel does not follow this pointer, so any array will do.
+        starts = cupy.ascontiguousarray(cupy.broadcast_to(start, loops)).astype(np.uint64, copy=False) if has_starts else keys
+        out = cupy.empty((*loops, count), np.uint64)
+        n, threads = math.prod(loops), math.prod(loops) * -(-count // 4)
+        if threads:
+            numbers = [np.uint64(number) for number in (0 if has_starts else start, has_starts, n, count, domain)]
+            grid = (-(-threads // THREADS),)
+            _kernel(cupy)(grid, (THREADS,), (keys, starts, *numbers[:2], out, *numbers[2:]))
+        return out
