@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
@@ -20,30 +19,35 @@ __all__ = ["Sequential", "apply"]
 
 def apply(layer: Callable[..., Array], x: Array, *, key: Array | None = None, train: bool = False) -> Array:
     """`layer(x)`, with `key` and `train` if its `__call__` takes them: the call for a layer that holds another of any kind."""
+    names = _options_of(layer)
+    if not names:
+        return layer(x)
     options = {"key": key, "train": train}
-    return layer(x, **{name: options[name] for name in _options_of(layer)})
+    return layer(x, **{name: options[name] for name in names})
 
 
 def _options_of(layer: Any) -> tuple[str, ...]:
     while isinstance(layer, Frozen):
         layer = layer.value
     cls: Any = type(layer)
-    return _options_of_class(cls) if attrs.has(cls) else ()
+    return _options_of_class(cls)
 
 
 @functools.cache
 def _options_of_class(cls: Any) -> tuple[str, ...]:
+    if not attrs.has(cls):  # a plain function, which takes x alone
+        return ()
     parameters = inspect.signature(cls.__call__).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return tuple(name for name in ("key", "train") if takes_all or name in parameters)
 
 
-def run(steps: Sequence[Callable[..., Array]], x: Array, key: Array | None, train: bool) -> Array:
-    """`x` through the steps of `layers`, each `step(x, key=..., train=...)` with a key of its own. Errors name the step."""
-    keys = random.split(key, len(steps)) if train and key is not None else [None] * len(steps)
-    for i, step in enumerate(steps):
+def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array, key: Array | None) -> Array:
+    """`x` through `count` steps, `step(i, x, key)`, each with a key of its own, if there is one. An error in step i is at layers/i."""
+    keys = [None] * count if key is None else random.split(key, count)
+    for i in range(count):
         try:
-            x = step(x, key=keys[i], train=train)
+            x = step(i, x, keys[i])
         except FdezeroError as error:
             error.under(f"layers/{i}")
             raise
@@ -69,4 +73,7 @@ class Sequential(Module):
     layers: Sequence[Any] = attrs.field(converter=_as_layers)
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-        return run([partial(apply, layer) for layer in self.layers], x, key, train)
+        def step(i: int, x: Array, key: Array | None) -> Array:
+            return apply(self.layers[i], x, key=key, train=train)
+
+        return run(step, len(self.layers), x, key if train else None)

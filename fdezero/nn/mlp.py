@@ -1,7 +1,6 @@
 """A multi-layer perceptron."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +10,7 @@ from .. import random
 from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import Module, module, static
-from .containers import apply, run
+from .containers import run
 from .dropout import Dropout
 from .linear import Linear
 
@@ -49,8 +48,10 @@ class MLP(Module):
         return cls(layers, activation, Dropout(dropout))
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-        hidden = [partial(self._hidden, layer) for layer in self.layers[:-1]]
-        return run([*hidden, *(partial(apply, layer) for layer in self.layers[-1:])], x, key if self.dropout.rate else None, train)
+        last = len(self.layers) - 1
 
-    def _hidden(self, layer: Linear, x: Array, *, key: Array, train: bool) -> Array:
-        return self.dropout(self.activation(layer(x)), key=key, train=train)
+        def step(i: int, x: Array, key: Array | None) -> Array:
+            y = self.layers[i](x)
+            return y if i == last else self.dropout(self.activation(y), key=key, train=train)
+
+        return run(step, len(self.layers), x, key if train and self.dropout.rate else None)
