@@ -279,3 +279,14 @@ def test_a_file_whose_name_has_two_lines() -> None:
     compiled, x = fd.compile(names["f"]), np.ones(3)
     assert all(np.array_equal(compiled(x), 2 * x + 1) for _ in range(3))
     assert "two lines.py:2" in compiled.source
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.array])
+def test_a_group_leaves_numpy_its_choice_of_a_root_for_a_power(kind: Any) -> None:
+    def f(x: Any, n: Any) -> Any:
+        return x**n * 2.0
+
+    x, compiled = np.linspace(0.5, 1.5, 70_000) + 1j, fd.compile(f)
+    assert x.nbytes > fuse.LARGE
+    compiled(x, kind(3.5))
+    assert np.array_equal(compiled(x, kind(0.5)), f(x, kind(0.5)))

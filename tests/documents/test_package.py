@@ -67,6 +67,26 @@ def test_a_run_ends_with_the_reasons_why_tests_were_skipped() -> None:
     assert lines[2].startswith("3,293 ran on the stand-in for CuPy alone: no CUDA GPU")
 
 
+def test_ci_tests_the_oldest_numpy_and_each_python() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    pythons, numpys = (set(re.findall(rf'{name}: "([\d.]+)"', workflow)) for name in ("python", "numpy"))
+    (oldest,) = [name.removeprefix("numpy>=") for name in project["dependencies"] if name.startswith("numpy")]
+    assert min(numpys, key=lambda version: tuple(map(int, version.split(".")))) == oldest
+    declared = {name.rpartition(" ")[2] for name in project["classifiers"] if name.startswith("Programming Language :: Python :: 3.")}
+    assert pythons == declared
+    assert f">={min(declared, key=lambda version: int(version[2:]))}" == project["requires-python"]
+
+
+def test_each_licence_has_its_text_and_the_data_have_theirs_beside_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    code, data = [(ROOT / name).read_text(encoding="utf-8") for name in project["license-files"]]
+    assert project["license"] == "MIT AND CC-BY-SA-3.0"
+    assert code.startswith("MIT License")
+    assert "CC-BY-SA-3.0" in data
+    assert {path.suffix for path in (ROOT / project["license-files"][1]).parent.iterdir()} == {"", ".xz"}
+
+
 def test_version_and_dependencies() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == fd.__version__

@@ -10,6 +10,11 @@ import fdezero as fd
 
 PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "GPU", "complex")
 SAME = object()
+LATER: dict[str, Callable[..., Any]] = {  # what came with NumPy 2.1 and 2.2, for the versions before, by what was there
+    "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
+    "cumulative_sum": lambda x, **kwargs: _running(np.cumsum, 0, x, **kwargs),
+    "unstack": lambda x, axis=0: tuple([np.take(x, i, axis=axis) for i in range(x.shape[axis])]),
+}
 ARRAYS = np.ndarray | np.generic
 
 
@@ -74,6 +79,11 @@ class Case(NamedTuple):
         return claimed
 
 
+def _running(function: Callable[..., Any], start: int, x: Any, axis: int = 0, include_initial: bool = False) -> Any:
+    y = function(x, axis=axis)
+    return np.insert(y, 0, start, axis=axis) if include_initial else y
+
+
 def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
     """A maker of cases of the functions of `ours`, which bear the names of those in `theirs`.
 
@@ -82,7 +92,7 @@ def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
 
     def case(name: str, *args: Any, d: Any = 0, numpy: Any = SAME, shown: bool = False, order: int = 2, **kwargs: Any) -> Case:
         argnums = () if d is None else (d,) if isinstance(d, int) else tuple(d)
-        function, reference = ours, getattr(theirs, name.split(".")[0], None)
+        function, reference = ours, getattr(theirs, name.split(".")[0], LATER.get(name))
         for part in name.split("."):
             function = getattr(function, part)
         for part in name.split(".")[1:]:

@@ -193,7 +193,9 @@ def test_methods_of_numpys_functions_and_fortran_order_of_traced_values() -> Non
 
 def test_inserting_and_deleting_where_numpy_does() -> None:
     x, mask = np.arange(12.0).reshape(3, 4), np.array([True, False, True, False])
-    for indices, values, axis in ((mask, [1.0, 2.0], 1), ([1], [[1.0], [2.0], [3.0]], 1), (np.array([4, 0]), 5, 1), ([], 3.0, 0), (2, [1, 2.5], None)):
+    # Some versions of NumPy take truth values for the integers 0 and 1, and warn that they will not.
+    assert_trees_equal(fnp.insert(x, mask, [1.0, 2.0], 1), np.insert(x, np.flatnonzero(mask), [1.0, 2.0], 1))
+    for indices, values, axis in (([1], [[1.0], [2.0], [3.0]], 1), (np.array([4, 0]), 5, 1), ([], 3.0, 0), (2, [1, 2.5], None)):
         assert_trees_equal(fnp.insert(x, indices, values, axis), np.insert(x, indices, values, axis))
     for where in (mask, np.array([0, -1]), slice(None, None, -2)):
         assert_trees_equal(fnp.delete(x, where, 1), np.delete(x, where, 1))

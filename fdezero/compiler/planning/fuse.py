@@ -13,7 +13,7 @@ import numpy as np
 from ...core import Primitive, Region
 from ...devices import backend_named
 from ...ops.reductions import sum_axes
-from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
+from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from . import expressions
 
 LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
@@ -111,9 +111,21 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
         return ("loops", y.shape, layout(y))
     if y.nbytes < large or not (instruction.operation.write is not None or ufunc_of(instruction.operation)):
         return None
+    if depends_on_a_number(instruction):
+        return None
     if not _lies_alike(instruction) and not _in_rows(instruction):
         return None
     return ("blocks", y.shape, layout(y))
+
+
+def depends_on_a_number(instruction: Instruction) -> bool:
+    """Whether NumPy may choose the function by the value of an operand that varies: of a power, by an exponent without axes."""
+    operation = instruction.operation
+    return isinstance(operation, Primitive) and operation.arrays_only and any(map(_is_varying_number, instruction.inputs))
+
+
+def _is_varying_number(atom: Atom) -> bool:
+    return is_number(atom) and not (isinstance(atom, Constant) and atom.kind == "number")
 
 
 def layout(variable: Atom) -> tuple[int, ...]:

@@ -14,7 +14,10 @@ from ...core import Region
 from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import roots_of
-from .fuse import Fused, layout
+from .fuse import Fused, depends_on_a_number, layout
+
+# NumPy before 2.2 goes through an array with a negative stride in another order when it is given `out`.
+OUT_KEEPS_ORDER = np.lib.NumpyVersion(np.__version__) >= "2.2.0"
 
 
 @attrs.define(eq=False)
@@ -96,8 +99,14 @@ def is_written(instruction: Instruction) -> bool:
         return False
     if ufunc_of(operation) is not None:
         # NumPy chooses the function of a power by the exponent's value, so a varying number has no `out=` form.
-        return not operation.arrays_only or all(atom.kind == "array" for atom in instruction.inputs)
-    return operation.write is not None
+        if operation.arrays_only and any(atom.kind != "array" for atom in instruction.inputs):
+            return False
+        return not depends_on_a_number(instruction)
+    return operation.write is not None and (OUT_KEEPS_ORDER or not any(map(_is_read_backwards, instruction.inputs)))
+
+
+def _is_read_backwards(atom: Atom) -> bool:
+    return atom.kind == "array" and min(layout(atom), default=0) < 0
 
 
 def plan(graph: Graph) -> Plan:

@@ -1,9 +1,11 @@
 """Blocks: a group of elementwise operations runs on pieces of its arrays that fit the cache, on several threads if asked."""
 
+import functools
 import itertools
+import operator
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -14,6 +16,8 @@ from .memory import Shape
 CACHE = 1 << 21  # bytes of operands and temporaries that a group works on at a time
 FEWEST = 128  # the smallest block in entries, because NumPy sums this many at once
 SHARE = 1 << 20  # from this many entries on, a second thread pays
+# NumPy before 2.3 sums this many entries by halves, and adds these sums from left to right. Later versions sum any length by halves.
+SUMMED = None if np.lib.NumpyVersion(np.__version__) >= "2.3.0" else np.getbufsize()
 
 
 class Blocks:
@@ -22,7 +26,7 @@ class Blocks:
     `function(*operands, *temporaries)` computes one block. `sliced` says which operands are cut into blocks; every block sees the
     others whole. With an axis `order`, blocks are stretches of memory: the axes are permuted so that entries are adjacent.
     `width` is the number of bytes per entry, summed over all arrays that are cut. A group that ends in a sum returns the sum;
-    its blocks are then the repeated halves of NumPy's pairwise summation.
+    its blocks are then the pieces that NumPy's summation makes.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Blocks:
         count = max(1, min(threads, size // SHARE))
         # Threads wait for the interpreter's lock after every operation. Larger blocks make these waits rarer.
         block = max(1, max(FEWEST, (CACHE if count == 1 else 2 * CACHE) // width) * self.length // size)
-        self.bounds = halves(0, self.length, block) if total else even(self.length, block)
+        self.bounds = pieces(self.length, block) if total else even(self.length, block)
         cuts = [len(self.bounds) * i // count for i in range(count + 1)]
         self.parts = [self.bounds[a:b] for a, b in itertools.pairwise(cuts)]
         longest = max(stop - start for start, stop in self.bounds)
@@ -61,7 +65,7 @@ class Blocks:
                 wait(others)
             for future in others:
                 sums += future.result()
-        return add_halves(iter(sums), 0, self.length, max(stop - start for start, stop in self.bounds)) if self.total else None
+        return add_pieces(sums, self.bounds) if self.total else None
 
     def _quietly(self, *work: Any) -> list[Any]:
         with np.errstate(all="ignore"):
@@ -83,21 +87,39 @@ def even(length: int, block: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(cuts))
 
 
-def halves(start: int, length: int, block: int) -> list[tuple[int, int]]:
+def pieces(length: int, block: int) -> list[tuple[int, int]]:
+    """The bounds of blocks of at most `block` entries, cut like NumPy's summation."""
+    return [bounds for start, stop in _summed(length) for bounds in _halves(start, stop - start, block)]
+
+
+def add_pieces(sums: Iterable[Any], bounds: Sequence[tuple[int, int]]) -> Any:
+    """The sum of the block sums of `pieces`, added in the order of NumPy's summation."""
+    left, longest = iter(sums), max(stop - start for start, stop in bounds)
+    totals = [_add_halves(left, stop - start, longest) for start, stop in _summed(bounds[-1][1])]
+    return functools.reduce(operator.add, totals)
+
+
+def _summed(length: int) -> list[tuple[int, int]]:
+    """The bounds of the stretches that NumPy sums by halves."""
+    step = SUMMED or length
+    return [(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def _halves(start: int, length: int, block: int) -> list[tuple[int, int]]:
     """The bounds of blocks of at most `block` entries, cut like NumPy's pairwise summation: in halves, at multiples of 8."""
     if length <= block:
         return [(start, start + length)]
     half = length // 2 - length // 2 % 8
-    return [*halves(start, half, block), *halves(start + half, length - half, block)]
+    return [*_halves(start, half, block), *_halves(start + half, length - half, block)]
 
 
-def add_halves(sums: Any, start: int, length: int, block: int) -> Any:
-    """The sum of the block sums of `halves`, added in the order of pairwise summation."""
+def _add_halves(sums: Iterator[Any], length: int, block: int) -> Any:
+    """The sum of the block sums of `_halves`, added in the order of pairwise summation."""
     if length <= block:
         return next(sums)
     half = length // 2 - length // 2 % 8
-    first = add_halves(sums, start, half, block)
-    return first + add_halves(sums, start + half, length - half, block)
+    first = _add_halves(sums, half, block)
+    return first + _add_halves(sums, length - half, block)
 
 
 def available_threads() -> int:
