@@ -1,8 +1,8 @@
-"""Elementwise operations: for each its partial derivatives and a C expression, from which all the rest follows.
+"""Elementwise operations. Each states its partial derivatives and a C expression, and the rest follows from these.
 
-Implementations are Python's operators where there are any, for NumPy scalars are ten times faster with them, Python
-scalars stay weak, and CuPy arrays need no dispatch. At kinks the derivative is what the peers take: 0 for abs and relu,
-1 on the bounds of clip, an even split at ties of maximum and minimum.
+Implementations are Python's operators if there are any: NumPy scalars are ten times faster with them, Python scalars stay
+weak, and CuPy arrays need no dispatch. At kinks the derivative is that of other libraries: 0 for abs and relu, 1 on the
+bounds of clip, an even split at ties of maximum and minimum.
 """
 
 import math
@@ -22,20 +22,20 @@ LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 def _power_slope(x: Any, exponent: Any) -> Any:
     """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
-    if not hasattr(unwrap(exponent), "shape"):  # a number, which NumPy has powers of its own for: 0.5, -1 and others
+    if not hasattr(unwrap(exponent), "shape"):  # a number; NumPy has special powers for 0.5, -1 and others
         if is_shown(exponent):
             if not unwrap(exponent):
                 return np.zeros_like(x)
             if not hasattr(unwrap(x), "shape") and not (is_shown(x) and unwrap(x)):
-                x = shape.as_array(x)  # Python's own power of zero is an error where it is infinite
+                x = shape.as_array(x)  # because Python raises an error for an infinite power of zero
             return exponent * x ** (exponent - 1)
         return np.where(exponent == 0, 0, exponent * x ** (exponent - 1))
     constant = (exponent == 0) & (x == 0)
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
-# Remainders, of floating numbers and of integers, whose division by 0 gives 0. The remainder has the sign of the divisor, also
-# where it is 0; fmod is exact, x0 - floor(x0 / x1) * x1 is not.
+# Remainders of floating numbers, and of integers, for which a division by 0 gives 0. The remainder has the sign of the divisor, also
+# if it is 0. fmod is exact; x0 - floor(x0 / x1) * x1 is not.
 REMAINDER = {
     "f": "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)",
     "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
@@ -44,14 +44,14 @@ FMOD = {"f": "fmod(x0, x1)", "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1
 
 
 def _log_of_base(y: Any, x: Any) -> Any:
-    """log(x), and 0 where x ** exponent has no derivative for its exponent."""
+    """log(x), and 0 if x ** exponent has no derivative with respect to the exponent."""
     if is_complex(y):
         return np.log(np.where(x == 0, 1, x) + 0j)
     return np.log(np.where(x > 0, x, 1))
 
 
-# Products with slopes that may be infinite or NaN: what has no say in a result, t = 0, has none in a gradient. So where(x > 0, sqrt(x), 0)
-# has the derivative 0 at 0, and not 0 * inf. Where the slope is finite they are plain products, to every order.
+# Products with slopes that may be infinite or NaN. If t is 0, nothing depends on the entry, so it adds nothing to the gradient. So
+# where(x > 0, sqrt(x), 0) has the derivative 0 at 0, not 0 * inf. For finite slopes these are plain products, to every order.
 def _quotient(t: Any, x: Any) -> Any:
     with np.errstate(invalid="ignore"):
         y = t / x
@@ -65,7 +65,7 @@ def _scaled(t: Any, slope: Any) -> Any:
 
 
 def _unless_dead(t: Any, y: Any) -> Any:
-    """y, and 0 where t is 0 and y NaN."""
+    """y, but 0 where t is 0 and y is NaN."""
     y = np.where((t == 0) & np.isnan(y), 0, y)
     return y if y.shape else y[()]
 
@@ -91,7 +91,7 @@ scaled: Elementwise = elementwise(
 
 
 def _over(t: Any, divisor: Any) -> Any:
-    """t / divisor, whose zeros are looked after unless it is a plain number, which is none."""
+    """t / divisor. Zeros of the divisor need care, unless it is a plain number other than 0."""
     plain = isinstance(divisor, int | float) and divisor != 0 and divisor == divisor
     return t / divisor if plain else quotient(t, divisor)
 
@@ -127,7 +127,7 @@ absolute = elementwise(
     c={"f": "fabs(x0)", "i": "x0 < 0 ? -x0 : x0", "b": "x0"},
     doc="|x0|; the derivative at 0 is 0.",
 )
-# |x| of complex numbers: of t * conj(x) / |x|, which both modes take the real part of, or leave complex, by their dtypes.
+# |x| of complex numbers: t * conj(x) / |x|. Both modes then take the real part, or leave it complex, by their dtypes.
 modulus = elementwise(
     "modulus",
     lambda t, y, x0: _share_of_length(t, y) * np.conjugate(x0),
@@ -218,7 +218,7 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
     xp, is_host = array_module(out), backend_of(out).reads_at_once
     masked = type(y) is int and y == 0 and condition.dtype == bool and isinstance(x, np.ndarray | np.generic) and x.dtype == out.dtype
     if is_host and masked and (bits := BITS.get(out.dtype)):
-        # A word times 0 or 1 is the choice between it and zero, without a branch that goes the wrong way half of the time.
+        # A word times 0 or 1 chooses between it and zero, without a branch that is mispredicted half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
     elif out is x or (is_host and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
         xp.copyto(out, y, where=xp.logical_not(condition))
@@ -231,7 +231,7 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
 BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 
 
-# Choice. The rules of t make a choice, not a product: 0 * inf would be NaN.
+# Choices. Rules with t choose instead of multiplying, because 0 * inf would be NaN.
 def _share_of_first(t: Any, y: Any, x0: Any, x1: Any) -> Any:
     return np.where(x0 == y, np.where(x1 == y, t * 0.5, t), 0)
 
@@ -302,7 +302,7 @@ def _sigmoid(x: Any) -> Any:
     return 1 / y
 
 
-# Activations that a composition would make several passes of
+# Activations that would be several passes as compositions
 sigmoid: Elementwise = elementwise(
     "sigmoid", lambda y: y * (1 - y), c="1 / (1 + exp(-x0))", impl=_sigmoid, expand=True, doc="1 / (1 + exp(-x0))."
 )
@@ -323,13 +323,13 @@ def _spacing(x: Any) -> Any:
     return np.copysign(np.nextafter(abs(x), math.inf) - abs(x), x)
 
 
-# Complex numbers: linear over the reals. Cotangents are conjugates (see core/tape.py), hence the sign of imag's adjoint.
+# Complex numbers: linear over the reals. Cotangents are conjugates (see core/tape.py), which explains the sign of imag's adjoint.
 real: Linear = linear("real", lambda x: x.real, lambda t, x: t)
 imag: Linear = linear("imag", lambda x: x.imag, lambda t, x: t * -1j)
 conjugate: Linear = linear("conjugate", np.conjugate, lambda t, x: conjugate(t))
 
 
-# Without derivative (or with derivative 0 wherever there is one)
+# Operations without a derivative, or with derivative 0 wherever it exists
 equal = discrete("equal", c="x0 == x1", impl=operator.eq, doc="Whether x0 == x1.")
 not_equal = discrete("not_equal", c="x0 != x1", impl=operator.ne, doc="Whether x0 != x1.")
 less = discrete("less", c="x0 < x1", impl=operator.lt, doc="Whether x0 < x1.")

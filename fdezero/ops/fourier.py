@@ -1,4 +1,4 @@
-"""Fourier transforms along the trailing axis number `axis`; linear all, with symmetric matrices, so that they are their own adjoints.
+"""Fourier transforms along the trailing axis number `axis`. All are linear with symmetric matrices, so they are their own adjoints.
 
 With w = exp(sign 2 pi i / n) and a scale that `sign` and `norm` choose as in NumPy, for j and k from 0 to n - 1:
 
@@ -6,7 +6,7 @@ With w = exp(sign 2 pi i / n) and a scale that `sign` and `norm` choose as in Nu
     to_half:   x (..., n), real              -> y (..., n // 2 + 1) complex, the first half of the same
     from_half: x (..., n // 2 + 1), likewise -> y (..., n) real,              the same of x continued so that x[n - k] = conj(x[k])
 
-The adjoint of a map from real numbers is the real part of its transpose, which the tape takes.
+The adjoint of a map from real numbers is the real part of its transpose; the tape takes that part.
 """
 
 from typing import Any
@@ -28,14 +28,14 @@ def _declare(name: str, adjoint: Any) -> Linear:
 
     def write(out: Any, x: Any, **params: Any) -> None:
         y = compute(x, out=out, **params)
-        if y is not out:  # NumPy's hfft takes an `out`, and leaves it as it was
+        if y is not out:  # NumPy's hfft accepts `out` but does not write it
             np.copyto(out, y)
 
     return linear(name, compute, adjoint, core=lambda args, params: (-params["axis"],), write=write)
 
 
 def _inner(n: int, axis: int, xp: Any, dtype: Any, factor: float) -> Any:
-    """`factor` for the frequencies of a half spectrum that stand for two of the n, 1 for the others."""
+    """`factor` for frequencies of a half spectrum that stand for two of the n, and 1 for the others."""
     weights = xp.full(n // 2 + 1, factor, dtype=np.finfo(dtype).dtype)
     weights[:1] = 1
     if n % 2 == 0:

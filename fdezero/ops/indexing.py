@@ -1,8 +1,8 @@
-"""Indexing by integer arrays: gather, its adjoint scatter_add, and put. They carry loop axes in their implementation.
+"""Indexing by integer arrays: gather, its adjoint scatter_add, and put. Their implementations carry the loop axes.
 
 gather:      x (..., n1..nk, *rest), k indices (..., *points)     -> (..., *points, *rest)
 scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..nk, *rest), zeros elsewhere
-put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index, the last one winning
+put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index; the last duplicate wins
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from .shape import common_loops, stretched
 
 
 def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, rest: int) -> tuple[Any, ...]:
-    """The index that runs over the loop axes too, where the indices differ along them."""
+    """The index with positions of the loop axes in front, if the indices differ along them."""
     trailing = (slice(None),) * rest
     if all(index.ndim == points for index in indices):
         return (..., *indices, *trailing)
@@ -31,7 +31,7 @@ def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
     if any(index.ndim > points for index in indices):
         x = stretched(x, loops + x.shape[x.ndim - core :])
     y = x[_full_index(loops, indices, points, rest)]
-    return y if y.shape else y[()]  # one entry is a number, whether the index is one or an array without axes
+    return y if y.shape else y[()]  # a single entry is a number, also if the index is an array without axes
 
 
 def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> Any:
@@ -51,7 +51,7 @@ def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, 
     loops = common_loops((x, points + rest), *[(index, points) for index in indices])
     body = x.shape[x.ndim - points - rest :]
     out.fill(0)
-    # The module's own, for through NumPy's protocol CuPy refuses an index that is a tuple.
+    # Call the module's own function, because through NumPy's protocol CuPy refuses a tuple as index.
     xp, index, x = array_module(out), _full_index(loops, indices, points, rest), stretched(x, loops + body)
     if out.dtype.kind != "c" or backend_of(out).adds_complex_at:
         xp.add.at(out, index, x)
@@ -75,7 +75,7 @@ scatter_add: Linear = linear(
 
 
 def _winners(index: Any, *, size: int) -> Any:
-    """For each point of `index` the number of the last point that has the same index."""
+    """For each point of `index`, the number of the last point with the same index."""
     xp, m = array_module(index), index.shape[-1]
     loops = index.shape[:-1]
     last = xp.zeros((*loops, size), dtype=np.int64)
@@ -90,7 +90,7 @@ def _winners(index: Any, *, size: int) -> Any:
 
 def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
     if x.size and not 0 <= x.min() <= x.max() < classes:
-        raise RangeError(f"{of}: labels lie between {x.min()} and {x.max()}, the logits have {classes} classes.")
+        raise RangeError(f"{of}: labels lie between {x.min()} and {x.max()}, but the logits have {classes} classes.")
     out[...] = x
 
 
@@ -100,7 +100,7 @@ def _labels(x: Any, *, classes: int, of: str) -> Any:
     return y
 
 
-# x, whose entries must be labels of so many classes: an operation, so that compiled code looks, too.
+# x, if its entries are labels of so many classes. It is an operation, so compiled code also checks.
 labels = discrete("labels", _labels, write=_write_labels)
 
 winners = discrete("winners", _winners, core=1)
@@ -118,7 +118,7 @@ def _searchsorted(x: Any, v: Any, *, points: int, side: str) -> Any:
     return y
 
 
-# x (..., n) in order, v (..., *points) -> (..., *points): where each of v would be put into x.
+# x (..., n) sorted, v (..., *points) -> (..., *points): the position in x where each v belongs.
 searchsorted = discrete("searchsorted", _searchsorted, core=lambda args, params: (1, params["points"]))
 
 

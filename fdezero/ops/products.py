@@ -1,4 +1,4 @@
-"""Products of matrices and their generalisation, `einsum`: linear in each factor."""
+"""Products of matrices, and `einsum`, which generalises them. They are linear in each factor."""
 
 import functools
 from typing import Any
@@ -10,12 +10,12 @@ from ..devices import array_module
 
 
 def transposed(x: Any) -> Any:
-    """The last two axes exchanged."""
+    """The matrices with their last two axes exchanged."""
     return x.swapaxes(-1, -2)
 
 
 def _product(x: Any, y: Any) -> Any:
-    # A column times a row is a product of entries, for which NumPy's matmul has a loop that is three times as slow.
+    # A column times a row is a product of entries. NumPy's matmul has a loop for it that is three times as slow.
     return x * y if x.shape[-1] == 1 else matmul(x, y)
 
 
@@ -23,7 +23,7 @@ def _correlate(x: Any, w: Any) -> Any:
     if x.ndim == w.ndim == 1:
         return array_module(x).correlate(x, w if w.dtype.kind != "c" else w.conj(), mode="valid")
     m, count = w.shape[-1], x.shape[-1] - w.shape[-1] + 1
-    if m <= count:  # a loop over the shorter one
+    if m <= count:  # loop over the shorter one
         return sum(x[..., j : j + count] * w[..., j : j + 1] for j in range(m))
     return np.stack([(x[..., i : i + m] * w).sum(axis=-1) for i in range(count)], axis=-1)
 
@@ -59,7 +59,7 @@ def _einsum_adjoint(t: Any, i: int, *arrays: Any, inputs: tuple[str, ...], outpu
     return einsum(t, *[arrays[j] for j in others], inputs=(output, *[inputs[j] for j in others]), output=inputs[i])
 
 
-# Letters name trailing axes; none twice in one factor, and each in the output or in another factor.
+# Letters name trailing axes. No letter stands twice in one factor, and each is in the output or in another factor.
 einsum: Multilinear = multilinear(
     "einsum",
     _einsum,
@@ -70,6 +70,6 @@ einsum: Multilinear = multilinear(
 
 @functools.cache
 def letters_of(subscripts: str) -> tuple[tuple[str, ...], str | None]:
-    """The inputs of an einsum string, and its output if it names one."""
+    """The inputs of an einsum string, and its output if the string names one."""
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     return tuple(left.split(",")), right if arrow else None

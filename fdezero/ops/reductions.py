@@ -23,7 +23,7 @@ sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
-    """t split evenly over the entries equal to the extreme."""
+    """t, split evenly over the entries that equal the extreme."""
     chosen = x == y
     return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
 
@@ -37,7 +37,7 @@ minimum_of = reduction(
 
 
 def product_of_others(x: Any) -> Any:
-    """The product of all other entries along the last axis, by halves: no division, so that zeros are no trouble."""
+    """The product of all other entries along the last axis, by halves. There is no division, so zeros need no care."""
     n = x.shape[-1]
     if n == 1:
         return np.ones_like(x)
@@ -63,7 +63,7 @@ product_of = reduction("prod", _product_rule, lambda x, *, axes, keepdims: x.pro
 def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     top = x.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):  # log(0) = -inf, where all entries are -inf
+    with np.errstate(divide="ignore"):  # log(0) = -inf if all entries are -inf
         y = np.log(np.exp(x - top).sum(axis=axes, keepdims=True)) + top.astype(x.dtype)
     return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
 

@@ -1,4 +1,4 @@
-"""Shape: operations that rearrange entries, linear all, on trailing axes."""
+"""Shape: linear operations that rearrange entries, on trailing axes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Index = tuple[Any, ...]
 
 
 def loop_axes(x: Any, core: int) -> tuple[int, ...]:
-    """The lengths of the loop axes of an array whose last `core` axes are none."""
+    """The lengths of an array's loop axes: all axes but the last `core`."""
     shape: tuple[int, ...] = x.shape
     return shape[: len(shape) - core]
 
@@ -25,7 +25,7 @@ def common_loops(*arrays: tuple[Any, int]) -> tuple[int, ...]:
 
 
 def stretched(x: Any, shape: tuple[int, ...]) -> Any:
-    """The array broadcast to a shape, as it is if it has that."""
+    """The array broadcast to a shape; unchanged if it has that shape."""
     return x if x.shape == shape else np.broadcast_to(x, shape)
 
 
@@ -69,7 +69,7 @@ astype: Linear = linear(
 
 def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
     loops = {x.shape[:axis] for x in arrays}
-    if len(loops) > 1:  # some are batched and some are not
+    if len(loops) > 1:  # some are batched, others are not
         loop = np.broadcast_shapes(*loops)
         arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
     return np.concatenate(arrays, axis=axis, out=out)
@@ -91,18 +91,18 @@ concatenate: Linear = linear(
 
 
 def index_of(index: Index) -> Index:
-    """The index in NumPy's terms."""
+    """The index in NumPy's form."""
     return (..., *(slice(*entry) if isinstance(entry, tuple) else entry for entry in index))
 
 
 def cut(axis: int, start: int | None, stop: int | None, step: int | None = None) -> Index:
-    """The index of `slice_axes` that is start:stop:step in the trailing axis number `axis`, and all of those behind it."""
+    """The index of `slice_axes` for start:stop:step in the trailing axis number `axis`, and everything in the axes behind it."""
     return ((start, stop, step),) + ((None, None, None),) * (-axis - 1)
 
 
 def _slice(x: Any, *, index: Index) -> Any:
     y = x[index_of(index)]
-    return y if y.shape else y[()]  # one entry is a number, as in NumPy
+    return y if y.shape else y[()]  # a single entry is a number, as in NumPy
 
 
 # Basic indexing of the last axes: each entry of `index` is (start, stop, step), an integer, or None for a new axis.
@@ -139,14 +139,14 @@ def _write_unslice_all(out: Any, *xs: Any, indices: tuple[Index, ...], shape: tu
     if not whole:
         out.fill(0)
     for x, index in zip(xs, indices, strict=True):
-        np.add(x, 0, out=out[index_of(index)])  # as the sum has it, in which -0 becomes 0
+        np.add(x, 0, out=out[index_of(index)])  # like the sum, in which -0 becomes 0
 
 
 def _kept(index: Index) -> int:
     return len(index) - sum(isinstance(entry, int) for entry in index)
 
 
-# The sum of several slices put back that do not overlap; `whole` if they leave nothing out.
+# The sum of several slices put back that do not overlap; `whole` if they cover all entries.
 unslice_all: Linear = linear(
     "unslice_all",
     _unslice_all,
@@ -156,7 +156,7 @@ unslice_all: Linear = linear(
 )
 
 
-# A number as an array without axes, whose dtype is no longer weak.
+# A number as an array without axes. Its dtype is no longer weak.
 as_array: Linear = linear("as_array", values.with_shape, lambda t, x: t)
 copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copyto({out}, {0})")
 
@@ -166,7 +166,7 @@ def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
     return x if loops == loop_axes(x, ndim) else np.broadcast_to(x, loops + _trailing(x.shape, ndim))
 
 
-# x, once `seed` is there: what is computed from it is not merged with what was computed from x before.
+# x, as soon as `seed` exists. Values computed from it are not merged with values computed from x before.
 fence: Linear = linear(
     "fence",
     _fence,

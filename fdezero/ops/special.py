@@ -1,7 +1,7 @@
-"""Special functions: SciPy's, or CuPy's of the same name, with partial derivatives made of one another, so that all orders follow.
+"""Special functions of SciPy, or of CuPy. Their partial derivatives are special functions again, so all orders follow.
 
-SciPy is loaded when the first of them is computed on NumPy arrays; xlogy, xlog1py and entr need NumPy alone. A C expression is
-given where CUDA has the function, which is the one that CuPy calls.
+SciPy is imported when one of them is first computed on NumPy arrays; xlogy, xlog1py and entr only need NumPy. A function
+has a C expression if CUDA has the function, which is the one that CuPy calls.
 """
 
 import importlib
@@ -24,11 +24,11 @@ def _module(backend: Backend) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "scipy":
             raise
-        raise MissingExtraError("this function of fdezero.special is SciPy's: pip install 'fdezero[scipy]'") from error
+        raise MissingExtraError("this function of fdezero.special needs SciPy: pip install 'fdezero[scipy]'") from error
 
 
 def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
-    """Declare an operation that is SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
+    """Declare an operation for SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
 
     def compute(*args: Any) -> Any:
         backend = backend_of(*args)
@@ -43,12 +43,12 @@ def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) ->
 
 def _no_derivative(function: str, argument: str) -> NoReturn:
     raise DerivativeError(
-        f"{function} has no derivative with respect to {argument} here. If it is a constant of the problem, say fd.stop_gradient(...) "
-        "of it; else give the function a rule with fd.custom_vjp."
+        f"{function} has no derivative with respect to {argument} here. If it is a constant of your problem, pass "
+        "fd.stop_gradient(...) of it; otherwise write a rule for the function with fd.custom_vjp."
     )
 
 
-# The error function and its kin
+# The error function and related ones
 erf = _special(
     "erf",
     lambda x0: SLOPE_OF_ERF * np.exp(-x0 * x0),
@@ -61,7 +61,7 @@ erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcin
 
 
 def _slope_of_erfcx(y: Any, x: Any) -> Any:
-    """2 x y - 2 / sqrt(pi), whose terms cancel for large x: there its asymptotic series."""
+    """2 x y - 2 / sqrt(pi). For large x its terms cancel, so the asymptotic series is used."""
     far = x > 12
     u = 1 / np.where(far, x, 12)
     u = u * u
@@ -73,7 +73,7 @@ def _slope_of_erfcx(y: Any, x: Any) -> Any:
 
 erfcx = _special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)", doc="exp(x0 ** 2) * erfc(x0), without underflow.")
 
-# The gamma function and its kin
+# The gamma function and related ones
 zeta: Elementwise = _special(
     "zeta",
     lambda x0: _no_derivative("zeta", "its exponent"),
@@ -114,9 +114,9 @@ gammaincc = _special(
 )
 
 
-# Modified Bessel functions; those with an e are times exp(-|x|)
+# Modified Bessel functions; those with an e are multiplied by exp(-|x|)
 def _i1_by_x(i1: Any, x: Any, scale: Any) -> Any:
-    """i1 / x, by the series of I1(x) / x times `scale` near 0."""
+    """i1 / x; near 0, the series of I1(x) / x times `scale`."""
     near = abs(x) < 0.5
     w = x * x / 4
     series: Any = 1.0
@@ -144,7 +144,7 @@ i1e: Elementwise = _special(
 )
 
 
-# Products with a logarithm that are 0 where the factor is, without SciPy
+# Products with a logarithm that are 0 where the factor is 0; they do not need SciPy
 def _xlogy(x: Any, y: Any) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         return x * np.log(np.where((x == 0) & ~np.isnan(y), x + 1, y))

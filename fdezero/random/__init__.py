@@ -1,7 +1,7 @@
 """Random numbers as pure functions of a key: the same key and shape always give the same array, on every device.
 
-A key is a uint64 array of shape (2,), the key of Philox4x64-10 as NumPy computes it. Use a key once: two draws with one
-key are the same numbers. `split` and `fold_in` derive new ones.
+A key is a uint64 array of shape (2,), the key of NumPy's Philox4x64-10. Use each key once, because two draws with one key give
+the same numbers. `split` and `fold_in` derive new keys.
 """
 
 from .draws import bernoulli, bits, keep_mask, normal, randint, uniform

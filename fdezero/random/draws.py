@@ -1,7 +1,7 @@
 """Draws of independent entries: bits, uniform, normal, bernoulli, randint and the masks of dropout.
 
-The words behind a draw are the same on every device, and so is all that is made of them by integer arithmetic or
-exactly; only `normal`, and `uniform` between given bounds, may differ in the last bits.
+The words behind a draw are the same on every device, and so are all results of exact arithmetic on them. Only `normal`, and
+`uniform` between bounds that you give, may differ in the last bits.
 """
 
 import math
@@ -23,7 +23,7 @@ from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, che
 def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> ArrayOrNumber:
     """Uniform unsigned integers: `shape`, uint64, uint32, uint16 or uint8.
 
-    As uint64 they are `numpy.random.Philox(counter=0, key=key).random_raw(n)`; narrower ones are those words cut up, the
+    As uint64 they are `numpy.random.Philox(counter=0, key=key).random_raw(n)`. Narrower integers are these words cut up, the
     low bits first. Entry i in C order is the same for every shape.
     """
     what = "fd.random.bits"
@@ -31,7 +31,7 @@ def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> ArrayOrNumber:
     return random_bits(key, 0, shape=check_shape(shape, what), dtype=check_dtype(dtype, "u", what), domain=DRAW)
 
 
-# The unsigned integers for a floating dtype, and how many of their bits its significand holds.
+# The unsigned integers for each floating dtype, and the number of bits in its significand.
 _LANES = {2: (np.uint16, 11), 4: (np.uint32, 24), 8: (np.uint64, 53)}
 
 
@@ -68,7 +68,7 @@ def _check_fits(shape: tuple[int, ...], what: str, **given: Any) -> None:
 
 def _box_muller(words: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     pairs = words.reshape(*words.shape[:-1], words.shape[-1] // 2, 2)
-    radius = np.sqrt(-2 * np.log(((pairs[..., 0] >> 11) + 1).astype(np.float64) * 2.0**-53))  # never the logarithm of 0
+    radius = np.sqrt(-2 * np.log(((pairs[..., 0] >> 11) + 1).astype(np.float64) * 2.0**-53))  # the + 1 avoids log(0)
     angle = (pairs[..., 1] >> 11).astype(np.float64) * (math.tau * 2.0**-53)
     both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
     flat = both.reshape(words.shape)[..., : math.prod(shape)]
@@ -82,8 +82,8 @@ box_muller = discrete("random_normal", _box_muller, core=1)
 def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> ArrayOrNumber:
     """Normal numbers of mean 0 and standard deviation 1: `shape`, floating `dtype`.
 
-    Two entries come from two words, computed in float64 and rounded. CPU and GPU agree to a few units in the last place
-    of a float64, and so nearly always exactly in float32. Source: Box and Muller, Ann. Math. Statist. 29 (1958) 610.
+    Two entries come from two words; they are computed in float64 and rounded. CPU and GPU agree to a few units in the last place
+    of a float64, so in float32 they nearly always agree exactly. Source: Box and Muller, Ann. Math. Statist. 29 (1958) 610.
     """
     what = "fd.random.normal"
     check_key(key, what)
@@ -94,7 +94,7 @@ def normal(key: Key, shape: Shape = (), dtype: Any = np.float32) -> ArrayOrNumbe
 
 
 def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> ArrayOrNumber:
-    """True with probability `p`, which broadcasts to `shape` (by default p's own): bool. Exact to 2**-53, at 0 and 1 too.
+    """True with probability `p`, which broadcasts to `shape` (by default p's own): bool. Exact to 2**-53, also at 0 and 1.
 
     `p` may be traced, but the draw has no derivative. Raises RangeError for a number outside 0 to 1, ShapeError if the
     shapes do not go together.
@@ -108,9 +108,11 @@ def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> ArrayOrNumb
 
 
 def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
-    """A mask that is True with probability `kept`, and `kept`: `keep` in 65536ths, 0 only for 0; bool `shape`.
+    """A mask and its probability, `(mask, kept)`: bool `shape`, a number.
 
-    Sixteen bits an entry are enough for dropout: the expectation of `where(mask, x, 0) / kept` is x exactly. `keep` is
+    An entry is True with probability `kept`, which is `keep` rounded to a multiple of 1/65536 (never to 0 unless `keep` is 0).
+
+    Sixteen bits for each entry suffice for dropout: the expectation of `where(mask, x, 0) / kept` is exactly x. `keep` is
     a number or an array without axes, and so is `kept`. Raises RangeError for a number outside 0 to 1.
     """
     what = "fd.random.keep_mask"
@@ -133,7 +135,7 @@ def _check_probability(p: Any, what: str) -> None:
 
 def _scale(words: Array, *, low: int, span: int, dtype: np.dtype[Any]) -> Array:
     offset = words if span == 2**64 else multiply_high(words, span)
-    with np.errstate(over="ignore"):  # modulo 2**64, as is the cast: the sum is in range again
+    with np.errstate(over="ignore"):  # sums and the cast wrap at 2**64, so the result is in range
         return (offset + np.uint64(low % 2**64)).astype(dtype)
 
 
@@ -143,7 +145,7 @@ scale_words = discrete("random_integer", _scale)
 def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) -> ArrayOrNumber:
     """Integers from `low` to `high` - 1: `shape`, integer `dtype`. All are equally likely, to 2**-64.
 
-    Raises DTypeError if a bound is no integer, RangeError if nothing lies between the bounds or the dtype cannot hold it.
+    Raises DTypeError if a bound is not an integer, RangeError if there is no integer between the bounds or the dtype is too small.
     Source: the product with the high word of D. Lemire, ACM Trans. Model. Comput. Simul. 29 (2019) 3.
     """
     what = "fd.random.randint"
@@ -154,8 +156,8 @@ def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) 
     except TypeError:
         raise DTypeError(f"{what} needs integers as bounds, got {describe(low)} and {describe(high)}.") from None
     if low >= high:
-        raise RangeError(f"{what}: there is no integer from {low} up to, but without, {high}.")
+        raise RangeError(f"{what}: there is no integer from {low} to {high} (exclusive).")
     if low < np.iinfo(dtype).min or high - 1 > np.iinfo(dtype).max:
-        raise RangeError(f"{what}: {dtype} holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, not {low} to {high - 1}.")
+        raise RangeError(f"{what}: {dtype} holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, but not {low} to {high - 1}.")
     words = random_bits(key, 0, shape=sizes, dtype=UINT64, domain=DRAW)
     return scale_words(words, low=low, span=high - low, dtype=dtype)

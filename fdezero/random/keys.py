@@ -1,7 +1,7 @@
-"""Keys: what random numbers are a function of, and how new keys come from old ones.
+"""Keys: random numbers are functions of a key, and new keys come from old ones.
 
 A key is a uint64 array of shape (2,), a leaf of a tree like any other. The same key and shape always give the same
-numbers, so every key is used once: `split` it for the next use, or `fold_in` a number such as the step.
+numbers, so use each key once: `split` it for the next use, or `fold_in` a number such as the step.
 """
 
 import operator
@@ -17,7 +17,7 @@ from .source import FOLD, SPLIT, UINT64, Array, Key, check_key, check_shape, ran
 def key(seed: int) -> Key:
     """The key of a seed, an integer from 0 to 2**128 - 1: uint64 (2,), the key (seed, 0) of Philox4x64 below 2**64.
 
-    Raises DTypeError for anything that is no integer, RangeError outside the range.
+    Raises DTypeError if the seed is not an integer, RangeError outside the range.
     """
     if isinstance(seed, bool | np.bool_) or not hasattr(type(seed), "__index__"):
         raise DTypeError(f"fd.random.key takes an integer, got {describe(seed)}: say fd.random.key(0).")
@@ -28,9 +28,9 @@ def key(seed: int) -> Key:
 
 
 def split(key: Key, n: int = 2) -> Array:
-    """`n` new keys, independent of each other and of what is drawn from `key`: uint64 (n, 2).
+    """`n` new keys, independent of each other and of all draws from `key`: uint64 (n, 2).
 
-    The first keys are the same for every `n`. Raises KeyMissingError if `key` is no key.
+    The first keys are the same for every `n`. Raises KeyMissingError if `key` is not a key.
     """
     check_key(key, "fd.random.split")
     return random_bits(key, 0, shape=(*check_shape(n, "fd.random.split"), 4), dtype=UINT64, domain=SPLIT)[:, :2]
@@ -39,8 +39,8 @@ def split(key: Key, n: int = 2) -> Array:
 def fold_in(key: Key, data: Any) -> Array:
     """The key of the number `data` under `key`: uint64 (2,), or (..., 2) for an integer array `data` (...).
 
-    Numbers are not negative (those of an array count modulo 2**64). Keys from `fold_in` are never keys from `split`.
-    Raises DTypeError unless `data` is made of integers, RangeError outside 0 to 2**64 - 1.
+    Numbers must not be negative (those of an array count modulo 2**64). A key from `fold_in` never equals a key from `split`.
+    Raises DTypeError unless `data` consists of integers, RangeError outside 0 to 2**64 - 1.
     """
     check_key(key, "fd.random.fold_in")
     whole = data.dtype.kind in "iu" if hasattr(data, "dtype") else isinstance(data, int) and not isinstance(data, bool)

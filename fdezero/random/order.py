@@ -18,9 +18,9 @@ from .source import DRAW, UINT64, Array, Key, Shape, check_key, check_shape, ran
 
 
 def permutation(key: Key, x: Any) -> Array:
-    """The numbers 0 to n - 1 in random order for an integer n: int64 (n,); or an array (n, ...) with its first axis in that order.
+    """For an integer n, the numbers 0 to n - 1 in random order: int64 (n,). For an array (n, ...), the array in such an order.
 
-    The order is the stable argsort of one 64-bit word each: the same on every device.
+    The order is the stable argsort of one 64-bit word for each entry, so it is the same on every device.
     """
     what = "fd.random.permutation"
     check_key(key, what)
@@ -33,7 +33,7 @@ def _order(key: Key, n: int) -> Array:
 
 
 def _population(x: Any, what: str) -> tuple[int, bool]:
-    """The size to draw from, and whether `x` is an array of things rather than their number."""
+    """The size to draw from, and whether `x` is an array to draw from rather than a number."""
     if shape := shape_of(x):
         return shape[0], True
     try:
@@ -41,7 +41,7 @@ def _population(x: Any, what: str) -> tuple[int, bool]:
     except TypeError:
         raise DTypeError(f"{what} draws from an integer, or an array along its first axis, got {describe(x)}.") from None
     if n < 0:
-        raise RangeError(f"{what}: there are no {n} things to draw from.")
+        raise RangeError(f"{what}: cannot draw from {n} entries.")
     return n, False
 
 
@@ -50,7 +50,7 @@ def _pick(x: Any, of_array: bool, order: Array) -> Array:
 
 
 def _weighted_index(u: Array, p: Array) -> Array:
-    """The first place where the running sum of p exceeds u times the whole: u (..., m), p (..., n) -> (..., m)."""
+    """The first position where the running sum of p exceeds u times the whole sum: u (..., m), p (..., n) -> (..., m)."""
     running = np.cumsum(p, axis=-1, dtype=np.float64)
     target = u * running[..., -1:]
     if running.ndim == 1:
@@ -59,7 +59,7 @@ def _weighted_index(u: Array, p: Array) -> Array:
 
 
 def _weighted_order(u: Array, p: Array) -> Array:
-    """Positions in the order of a race whose rates are p, those of rate 0 last: u (..., n), p (..., n) -> (..., n)."""
+    """Positions in the order of a race whose rates are p; rate 0 comes last: u (..., n), p (..., n) -> (..., n)."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         time = -np.log1p(-u) / p
     return np.argsort(np.where(p > 0, time, math.inf), axis=-1, kind="stable")
@@ -72,8 +72,8 @@ weighted_order = discrete("random_weighted_order", _weighted_order, core=1)
 def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> ArrayOrNumber:
     """Draws from 0 to n - 1 for an integer n, or from the first axis of an array (n, ...): int64 `shape`, or (*shape, ...).
 
-    `p` (n,) are weights, which need not sum to 1; what weighs 0 is never drawn. Without `replace` nothing is drawn
-    twice. Raises RangeError when there is not enough to draw from, ShapeError if `p` is not one weight for each.
+    `p` (n,) are weights, which need not sum to 1; an entry with weight 0 is never drawn. Without `replace` no entry is drawn
+    twice. Raises RangeError if there are too few entries to draw from, ShapeError if `p` is not one weight for each entry.
     Source: P. Efraimidis, P. Spirakis, Inf. Process. Lett. 97 (2006) 181, for weights without replacement.
     """
     what = "fd.random.choice"
@@ -84,7 +84,7 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
     if p is not None:
         p = with_shape(p)
         if tuple(p.shape) != (n,):
-            raise ShapeError(f"{what} needs one weight for each of {n}, got {describe(p)}.")
+            raise ShapeError(f"{what} needs one weight for each of {n} entries, got {describe(p)}.")
     if count > (n if not replace else n * count):
         raise RangeError(f"{what} cannot draw {count} from {n}" + ("." if replace else " without replacement: say replace=True."))
     if p is None and replace:

@@ -1,4 +1,4 @@
-"""`random_bits`, the one operation that all random numbers come from, and the checks before it."""
+"""`random_bits`, the one operation behind all random numbers, and the checks of its arguments."""
 
 import math
 import operator
@@ -16,7 +16,7 @@ from . import philox
 Key = Array  # of dtype uint64 and shape (2,)
 Shape = int | tuple[int, ...]
 
-# The highest word of the counter, so that no derived key is ever a number drawn from its parent.
+# The highest word of the counter. So no derived key equals a number that was drawn from its parent.
 DRAW, SPLIT, FOLD = 0, 1, 2
 UINT64 = np.dtype(np.uint64)
 
@@ -34,15 +34,15 @@ random_bits = discrete("random_bits", _random_bits, core=lambda args, params: (1
 
 
 def check_key(key: Any, what: str) -> None:
-    """Raise, naming the function `what`, unless `key` is one key."""
+    """Raise, naming the function `what`, unless `key` is a single key."""
     if isinstance(key, int | np.integer):
-        raise KeyMissingError(f"{what} needs a key, and {describe(key)} is a seed: say fd.random.key({int(key)}).")
+        raise KeyMissingError(f"{what} needs a key, but {describe(key)} is a seed. Pass fd.random.key({int(key)}).")
     if not hasattr(key, "dtype"):
-        raise KeyMissingError(f"{what} needs a key, got {describe(key)}: say fd.random.key(0).")
+        raise KeyMissingError(f"{what} needs a key, got {describe(key)}. Pass fd.random.key(0).")
     if key.dtype != UINT64:
-        raise DTypeError(f"{what} needs a key uint64[2], got {describe(key)}: say fd.random.key(0).")
+        raise DTypeError(f"{what} needs a key uint64[2], got {describe(key)}. Pass fd.random.key(0).")
     if tuple(key.shape) != (2,):
-        hint = "take one, keys[0], or map over them with fd.vmap." if key.shape[-1:] == (2,) else "say fd.random.key(0)."
+        hint = "pass one of them, keys[0], or map over them with fd.vmap." if key.shape[-1:] == (2,) else "pass fd.random.key(0)."
         raise ShapeError(f"{what} needs one key uint64[2], got {describe(key)}: {hint}")
 
 
@@ -51,9 +51,9 @@ def check_shape(shape: Any, what: str) -> tuple[int, ...]:
     try:
         sizes = tuple(map(operator.index, shape)) if isinstance(shape, tuple | list) else (operator.index(shape),)
     except TypeError:
-        raise ShapeError(f"{what} needs a shape of integers, as in (2, 3), got {shape!r}.") from None
+        raise ShapeError(f"{what} needs a shape of integers, such as (2, 3), got {shape!r}.") from None
     if any(size < 0 for size in sizes):
-        raise ShapeError(f"{what} cannot make the shape {sizes}: no size is negative.")
+        raise ShapeError(f"{what} cannot make the shape {sizes}: sizes must not be negative.")
     return sizes
 
 

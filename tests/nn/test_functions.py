@@ -206,7 +206,7 @@ def test_dropout_maps_over_keys() -> None:
 def test_errors_of_dropout() -> None:
     with pytest.raises(KeyMissingError, match="needs a random key"):
         F.dropout(np.ones(3), 0.5, train=True)
-    with pytest.raises(KeyMissingError, match=r"int 3 is a seed: say fd.random.key\(3\)"):
+    with pytest.raises(KeyMissingError, match=r"int 3 is a seed\. Pass fd.random.key\(3\)"):
         F.dropout(np.ones(3), 0.5, key=3, train=True)
     for rate in (1.0, -0.1, math.nan, np.float32(1), np.asarray(1.5)):
         with pytest.raises(ValueError, match="from 0 up to but not including 1") as caught:

@@ -1,7 +1,7 @@
-"""Linear algebra: solutions, inverses and factors of matrices, the last two axes; several results are packed into one array.
+"""Linear algebra: solutions, inverses and factors of matrices (the last two axes). Several results are packed into one array.
 
-`H` is the conjugate transpose. Adjoints are transposes without conjugation, as everywhere. What is undefined in a
-derivative (eigenvectors of an eigenvalue that is repeated, the rotation of a complement) is 0.
+`H` is the conjugate transpose. Adjoints are transposes without conjugation, as everywhere. Where a derivative is undefined
+(eigenvectors of a repeated eigenvalue, the rotation of a complement), it is 0.
 Sources: M. Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008);
 G. Golub and V. Pereyra, The differentiation of pseudo-inverses (1973), for pinv; N. Higham, The scaling and squaring method
 for the matrix exponential revisited (2005), and Functions of Matrices (2008), theorem 3.6, for expm.

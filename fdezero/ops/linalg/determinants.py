@@ -28,7 +28,7 @@ def _phase(u: Any, vh: Any, det: Callable[[Any], Any]) -> Any:
 def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
     if not math.prod(a.shape):
         return t
-    # cof(u s vh) = cof(u) cof(s) cof(vh); of a diagonal matrix the cofactors are products, and so are their derivatives.
+    # cof(u s vh) = cof(u) cof(s) cof(vh). The cofactors of a diagonal matrix are products, and so are their derivatives.
     n = a.shape[-1]
     u, s, vh = svd_parts(svd(a, full=False), n, n, full=False)
     eye = eye_like(s)
@@ -36,7 +36,7 @@ def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
     m = H(u) @ t @ H(vh)
     middle = (but_two @ diagonal_of(m)[..., None]) * eye - but_two * transposed(m)
     anywhere = _phase(u, vh, det) * (u.conj() @ middle @ vh.conj())
-    # Equal singular values spoil the derivatives of that. Where there is a good inverse, its formula has all derivatives.
+    # Equal singular values spoil its derivatives. If there is an accurate inverse, its formula has all derivatives.
     good = (s[..., -1] > s[..., 0] * float(np.finfo(s.dtype).eps) ** 0.25)[..., None, None]
     inverse = transposed(inv(np.where(good, a, eye)))
     trace = (inverse * t).sum(axis=(-2, -1), keepdims=True)

@@ -37,7 +37,7 @@ def _cholesky(a: Any) -> Any:
 
 
 def _half_lower(x: Any) -> Any:
-    """The lower triangle, the diagonal halved."""
+    """The lower triangle, with half the diagonal."""
     n = x.shape[-1]
     return x * (tri_like(x, n, n) - eye_like(x) / 2)
 
@@ -57,7 +57,7 @@ cholesky = nonlinear("cholesky", _cholesky, _cholesky_tangent, _cholesky_adjoint
 
 
 def _completed(t: Any, q: Any) -> Any:
-    """The tangents of all columns of a unitary q, given those of the first ones: the others turn no more than they must."""
+    """The tangents of all columns of a unitary q, from those of the first ones. The others rotate only as much as they must."""
     first, rest = q[..., : t.shape[-1]], q[..., t.shape[-1] :]
     return np.concatenate([t, -(first @ (H(t) @ rest))], axis=-1) if rest.shape[-1] else t
 
@@ -82,7 +82,7 @@ def _qr_tangent(t: Any, y: Any, a: Any, *, full: bool) -> Any:
     c = H(first) @ moved
     below = c * tri_like(c, k, k, -1)
     turn = below - H(below)
-    if c.dtype.kind == "c":  # the diagonal of r is real
+    if c.dtype.kind == "c":  # because the diagonal of r is real
         turn = turn + eye_like(c) * (1j * c.imag)
     tq = moved + first @ (turn - c)
     tr = (H(first) @ t - turn @ r[..., :k, :]) * (1 - tri_like(c, k, n, -1))
@@ -154,8 +154,8 @@ def _inv_eigenvectors(v: Any) -> Any:
         y = np.full_like(v, math.inf)
     if v.size and abs(y).max() * float(np.finfo(v.dtype).eps) * v.shape[-1] > 1:
         raise MatrixError(
-            f"eig: a matrix of {describe(v)} has fewer eigenvectors than rows, to rounding: its eigenvalues and vectors have no derivative "
-            "there. Functions of the matrix itself, such as linalg.expm and matrix_power, have."
+            f"eig: a matrix of {describe(v)} has fewer eigenvectors than rows, to rounding, so its eigenvalues and vectors have no "
+            "derivative. Functions of the matrix itself, such as linalg.expm and matrix_power, have one."
         )
     return y
 
@@ -184,7 +184,7 @@ def _svd_tangent(t: Any, y: Any, a: Any, *, full: bool) -> Any:
     tv, tu = t @ v, H(t) @ first
     c = H(first) @ tv
     top = stop_gradient(s[..., :1])
-    # The Hermitian part of c turns u and v alike, by the gaps; the rest turns them against each other, and knows no gaps.
+    # The Hermitian part of c rotates u and v alike, divided by the gaps. The rest rotates them against each other, without gaps.
     alike = hermitian(c) * per_gap(s)
     apart = (c / 2 - H(c) / 2) * reciprocal_or_zero(s[..., None, :] + s[..., :, None], top[..., None])
     scale = reciprocal_or_zero(s, top)[..., None, :]

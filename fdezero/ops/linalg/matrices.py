@@ -1,4 +1,4 @@
-"""What the operations of linear algebra are made of: results packed into one array, transposes, matrices like a given one."""
+"""Parts of the operations of linear algebra: packing of several results, transposes, matrices like a given one."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ def H(x: Any) -> Any:
 
 
 def hermitian(x: Any) -> Any:
-    """The Hermitian part, x itself for a Hermitian x."""
+    """The Hermitian part. For a Hermitian x it is x."""
     return x / 2 + H(x) / 2
 
 
@@ -57,13 +57,13 @@ def diagonal_of(x: Any) -> Any:
 
 
 def reciprocal_or_zero(x: Any, scale: Any) -> Any:
-    """1 / x, and 0 where x is 0 but for the rounding of numbers as large as `scale`, a constant that broadcasts with x."""
+    """1 / x, and 0 where x is 0 to the rounding of numbers as large as `scale`, a constant that broadcasts with x."""
     small = abs(stop_gradient(x)) <= scale * (float(np.finfo(x.dtype).eps) * x.shape[-1])
     return np.where(small, 0, 1 / np.where(small, 1, x))
 
 
 def per_gap(w: Any) -> Any:
-    """1 / (w_j - w_i), and 0 for eigenvalues that are equal."""
+    """1 / (w_j - w_i), and 0 for equal eigenvalues."""
     if not w.shape[-1]:
         return w[..., None, :] - w[..., :, None]
     return reciprocal_or_zero(w[..., None, :] - w[..., :, None], abs(stop_gradient(w)).max(axis=-1, keepdims=True)[..., None])

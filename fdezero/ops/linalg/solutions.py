@@ -21,8 +21,8 @@ PADE_RADIUS = 5.371920351148152  # the 1-norm up to which PADE is exact to doubl
 
 def _refuse_singular(name: str, a: Any) -> NoReturn:
     raise MatrixError(
-        f"{name}: a matrix of {describe(a)} is singular. For the solution of least norm use linalg.lstsq or linalg.pinv; or add a "
-        "multiple of the identity. The derivatives of slogdet, eig and qr need an inverse, too."
+        f"{name}: a matrix of {describe(a)} is singular. For the least-norm solution use linalg.lstsq or linalg.pinv, or add a "
+        "multiple of the identity. The derivatives of slogdet, eig and qr also need an inverse."
     ) from None
 
 
@@ -68,7 +68,7 @@ solve: Nonlinear = nonlinear("solve", _solve, _solve_tangent, _solve_adjoint, co
 
 
 def _pinv(a: Any, rcond: Any) -> Any:
-    if getattr(rcond, "shape", ()):  # NumPy broadcasts no loop axes here
+    if getattr(rcond, "shape", ()):  # because NumPy does not broadcast loop axes here
         loops = common_loops((a, 2), (rcond, 0))
         a, rcond = np.broadcast_to(a, loops + a.shape[-2:]), np.broadcast_to(rcond, loops)
     return np.linalg.pinv(a, rcond)
@@ -79,9 +79,9 @@ def _pinv_tangent(t: Any, _: None, y: Any, a: Any, rcond: Any) -> Any:
     return (y @ H(y)) @ (s - (s @ a) @ y) + (s - y @ (a @ s)) @ (H(y) @ y) - y @ t @ y
 
 
-# a (..., m, n), rcond (...): singular values below rcond times the greatest are taken for 0; the derivative is that at constant rank.
+# a (..., m, n), rcond (...): singular values below rcond times the largest count as 0. The derivative is that at constant rank.
 pinv = nonlinear("pinv", _pinv, _pinv_tangent, core=lambda args, params: (2, 0))
-pinv.mask = 1  # no derivative goes to rcond
+pinv.mask = 1  # rcond has no derivative
 
 
 def _expm(a: Any) -> Any:
@@ -94,7 +94,7 @@ def _expm(a: Any) -> Any:
     x4 = x2 @ x2
     x6 = x4 @ x2
 
-    def half(b: int) -> Any:  # the even terms, or the odd ones over x
+    def half(b: int) -> Any:  # the even terms, or the odd terms over x
         high = PADE[12 + b] * x6 + PADE[10 + b] * x4 + PADE[8 + b] * x2
         return x6 @ high + PADE[6 + b] * x6 + PADE[4 + b] * x4 + PADE[2 + b] * x2 + PADE[b] * eye
 
@@ -106,7 +106,7 @@ def _expm(a: Any) -> Any:
 
 
 def _expm_derivative(t: Any, a: Any) -> Any:
-    """The derivative of expm at a in the direction t stands at the upper right of the exponential of [[a, t], [0, a]]."""
+    """The derivative of expm at a in the direction t: the upper right block of the exponential of [[a, t], [0, a]]."""
     n = a.shape[-1]
     block = np.concatenate([np.concatenate([a, t], axis=-1), np.concatenate([np.zeros_like(a), a], axis=-1)], axis=-2)
     return expm(block)[..., :n, n:]
