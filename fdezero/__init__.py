@@ -31,7 +31,7 @@ from .transforms import (
     vjp,
     vmap,
 )
-from .tree import Frozen, Module, module, static
+from .tree import Frozen, Module, static
 
 if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
 
@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
     "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
-    "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "module", "nn", "numpy",
+    "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "nn", "numpy",
     "odeint", "optim", "plot", "random", "ravel", "save", "scan", "special", "static", "stats", "stop_gradient", "testing", "to_device",
     "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

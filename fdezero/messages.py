@@ -51,12 +51,12 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     return error
 
 
-NAMES_ELSEWHERE = {  # names of autograd, JAX, PyTorch -> what to write here
+NAMES_ELSEWHERE = {  # names of autograd, JAX, PyTorch, and of early fdezero -> what to write here
     "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel",
     "holomorphic_grad": "fd.grad(f, holomorphic=True)", "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient",
     "make_hvp": "fd.hvp", "make_jvp": "fd.jvp", "make_vjp": "fd.vjp", "manual_seed": "fd.random.key(seed)",
-    "multigrad_dict": "fd.grad, which takes any tree", "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint",
-    "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
+    "module": "`class Layer(fd.Module)` without a decorator", "multigrad_dict": "fd.grad, which takes any tree",
+    "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint", "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
 }  # fmt: skip
 
 ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write here

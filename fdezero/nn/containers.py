@@ -11,7 +11,7 @@ from .. import random
 from ..errors import FdezeroError, StructureError
 from ..messages import describe
 from ..numpy.arguments import Array
-from ..tree import Frozen, Module, module
+from ..tree import Frozen, Module
 from .function import Function
 
 __all__ = ["Sequential", "apply"]
@@ -62,7 +62,6 @@ def _as_layers(layers: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(layer if attrs.has(type(layer)) else Function(layer) for layer in layers)
 
 
-@module
 class Sequential(Module):
     """Layers one after the other: `Sequential([Linear.init(key, 784, 10), F.relu, Dropout(0.5)])`.
 

@@ -5,7 +5,7 @@ from typing import Any
 from .. import functions as F
 from ..functions.dropout import checked_rate
 from ..numpy.arguments import Array
-from ..tree import Module, module, static
+from ..tree import Module, static
 
 __all__ = ["Dropout"]
 
@@ -14,7 +14,6 @@ def _as_rate(rate: Any) -> float:
     return checked_rate(rate, of="Dropout")
 
 
-@module
 class Dropout(Module):
     """With train=True, which needs a key, entries are dropped with probability `rate`; else the identity: x (...) -> (...)."""
 

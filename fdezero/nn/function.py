@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 from ..numpy.arguments import Array
-from ..tree import Module, module, static
+from ..tree import Module, static
 
 __all__ = ["Function"]
 
 
-@module
 class Function(Module):
     """A function as a layer without parameters: an activation, a reshape."""
 

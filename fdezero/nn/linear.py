@@ -11,12 +11,11 @@ from .. import random
 from ..errors import RangeError
 from ..messages import describe
 from ..numpy.arguments import Array
-from ..tree import Module, module
+from ..tree import Module
 
 __all__ = ["Linear"]
 
 
-@module
 class Linear(Module):
     """y = x @ W + b over the last axis: x (..., in_size) -> (..., out_size)."""
 

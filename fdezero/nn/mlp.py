@@ -9,7 +9,7 @@ from .. import functions as F
 from .. import random
 from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
-from ..tree import Module, module, static
+from ..tree import Module, static
 from .containers import run
 from .dropout import Dropout
 from .linear import Linear
@@ -17,7 +17,6 @@ from .linear import Linear
 __all__ = ["MLP"]
 
 
-@module
 class MLP(Module):
     """Linear layers, each but the last followed by an activation and dropout: x (..., sizes[0]) -> (..., sizes[-1])."""
 

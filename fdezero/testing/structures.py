@@ -8,13 +8,12 @@ import numpy as np
 from .. import functions as F
 from .. import nn
 from ..errors import RangeError
-from ..tree import Module, module, static
+from ..tree import Module, static
 from .strategies import Strategy, arrays, st
 
 KINDS = tuple(name for name in nn.__all__ if isinstance(getattr(nn, name), type))
 
 
-@module
 class Pair(Module):
     """A module of two subtrees and a static name: the smallest container of a user's own."""
 

@@ -2,7 +2,7 @@
 
 from ..values import is_differentiable
 from .keyed import flatten_to_dict, unflatten_from_dict, update
-from .module import Frozen, Module, module, static
+from .module import Frozen, Module, static
 from .structure import (
     TRAINABLE,
     combine,
@@ -30,7 +30,6 @@ __all__ = [
     "is_differentiable",
     "leaves",
     "map",
-    "module",
     "partition",
     "paths",
     "static",

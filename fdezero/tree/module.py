@@ -1,14 +1,14 @@
-"""Modules: frozen attrs classes that are pytrees of their fields."""
+"""Modules: frozen attrs classes that are pytrees of their fields, declared by subclassing."""
 
-from typing import Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, dataclass_transform
 
 import attrs
 
 from ..errors import ImmutableError, StructureError
 from ..messages import describe
-from .structure import register
-
-T = TypeVar("T")
+from .structure import is_registered, register
 
 
 def static(**options: Any) -> Any:
@@ -16,48 +16,113 @@ def static(**options: Any) -> Any:
     return attrs.field(metadata={"static": True}, **options)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, static))
-def module(cls: type[T]) -> type[T]:
-    """Class decorator: make `cls` a frozen attrs class and a pytree of its fields that are not `static`.
-
-    Fields are declared in the body, `W: np.ndarray`, and given by position or by name, `Layer(W)`; a constructor that computes
-    them is a classmethod, by custom called `init`.
-    """
-    cls = attrs.define(frozen=True, eq=False, repr=False)(cls)
-    cls.__setattr__ = _refuse  # type: ignore[method-assign]  # attrs' own error does not say how to make a changed copy
-    register(cls)
-    return cls
-
-
-def _refuse(self: Any, name: str, value: Any) -> NoReturn:
-    if name not in {field.name for field in _fields(self)}:
-        raise ImmutableError(
-            f"{type(self).__name__} is immutable and has no field {name}: declare it in the class body, `{name}: np.ndarray`, and let a "
-            f"classmethod compute it: `def init(cls, ...): return cls({name}=...)`, in place of an __init__."
-        )
-    raise ImmutableError(
-        f"{type(self).__name__} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "
-        f'or fd.tree.update(tree, {{"path/{name}": ...}}) further down.'
-    )
-
-
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static))
 class Module:
-    """Base of layers: a short repr and `replace`. Equality is identity, since arrays have no single truth."""
+    """Base of layers: a subclass is a frozen attrs class, and a pytree of its fields that are not `static`.
 
-    __slots__ = ()
+    Fields are declared in the body, `W: np.ndarray`, and given by position or by name, `Layer(W)`. A constructor that computes
+    them is a classmethod, by custom called `init`. Equality is identity, since arrays have no single truth.
+    """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if not hasattr(cls, "__attrs_attrs__"):
-            raise StructureError(f"{cls.__name__} is a Module but no tree yet: write @fd.module above `class {cls.__name__}`.")
-        return super().__new__(cls)
+    __attrs_attrs__: ClassVar[Any]  # by which type checkers know an attrs class
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _declare(cls)
+        del cls.__setattr__, cls.__delattr__  # attrs has put them there; those of Module say how to make a changed copy
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:  # attrs calls it whenever it has worked on a subclass, in place
+        if is_registered(cls):
+            raise _decorated(cls)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
-        return attrs.evolve(self, **changes)  # type: ignore[misc]  # subclasses are attrs classes, by `module`
+        return attrs.evolve(self, **changes)  # type: ignore[misc]  # an attrs class, by `_declare`
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in _fields(self))
         return f"{type(self).__name__}({fields})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: the fields, without the results that a `cached_property` keeps."""
+        return {field.name: getattr(self, field.name) for field in _fields(self)}
+
+
+def _declare(cls: type) -> None:
+    """Make `cls` a frozen attrs class and a pytree."""
+    if "__attrs_attrs__" in vars(cls):  # the copy with slots that attrs makes of a class
+        raise _decorated(cls)
+    _refuse_unannotated(cls)
+    # Without slots, for which attrs would have to make another class than the one that Python is about to return.
+    attrs.define(frozen=True, eq=False, repr=False, slots=False, auto_attribs=True, field_transformer=_checked)(cls)
+    for field in attrs.fields(cls):
+        if not field.inherited and _inherits(cls, field.name):  # a property, abstract perhaps, which would hide the field
+            setattr(cls, field.name, None)
+    register(cls)
+
+
+def _decorated(cls: type) -> StructureError:
+    return StructureError(f"{cls.__name__} is an attrs class already, because it is an fd.Module: remove the decorator above it.")
+
+
+def _inherits(cls: type, name: str) -> bool:
+    return any(name in vars(base) for base in cls.__mro__[1:])
+
+
+def _refuse_unannotated(cls: type) -> None:
+    annotated = _annotations(cls)
+    for name, value in vars(cls).items():
+        is_data = not isinstance(value, type) and not hasattr(type(value), "__get__")  # no function, property, nested class
+        if is_data and name not in annotated and not name.startswith("_") and not _inherits(cls, name):
+            raise StructureError(
+                f"{cls.__name__}.{name} has no annotation: `{name}: np.ndarray = ...` makes it a field, "
+                f"`{name}: ClassVar = ...` a constant of the class."
+            )
+
+
+def _annotations(cls: type) -> Mapping[str, Any]:
+    """Those of the body of `cls`, of which some may name what is not defined yet."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return vars(cls).get("__annotations__", {})
+
+
+def _checked(cls: type, fields: list[Any]) -> list[Any]:
+    """The `fields`. Raises StructureError for a mutable default, or a field without default after one that has one."""
+    before = None
+    for field in fields:
+        if type(field.default).__hash__ is None:
+            raise StructureError(
+                f"{cls.__name__}.{field.name} has a mutable default, {describe(field.default)}, which all instances would share. "
+                f"Write `{field.name}: ... = attrs.field(factory=lambda: ...)`, or take a tuple."
+            )
+        if not field.init or field.kw_only:
+            continue
+        if before and field.default is attrs.NOTHING:
+            raise StructureError(
+                f"{cls.__name__}.{field.name} has no default, but follows {before}, which has one. Give it a default, or write "
+                f"`{field.name}: ... = attrs.field(kw_only=True)` and pass it by name."
+            )
+        before = field.name if field.default is not attrs.NOTHING else before
+    return fields
+
+
+def _refuse_assignment(self: Any, name: str, value: Any) -> None:
+    kind = type(self).__name__
+    if name == "__orig_class__":  # how Python 3.11 notes the type arguments of `Layer[int](...)`; nobody reads them
+        return
+    if name not in {field.name for field in _fields(self)}:
+        raise ImmutableError(
+            f"{kind} is immutable and has no field {name}: declare it in the class body, `{name}: np.ndarray`, and let a "
+            f"classmethod compute it: `def init(cls, ...): return cls({name}=...)`, in place of an __init__."
+        )
+    raise ImmutableError(
+        f"{kind} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "
+        f'or fd.tree.update(tree, {{"path/{name}": ...}}) further down.'
+    )
 
 
 def _fields(module: Any) -> Any:
@@ -72,7 +137,10 @@ def _short(value: Any) -> str:
     return describe(value) if hasattr(value, "shape") else repr(value)
 
 
-@module
+_declare(Module)  # an empty tree
+Module.__setattr__ = _refuse_assignment  # type: ignore[method-assign]
+
+
 class Frozen(Module):
     """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`.
 

@@ -9,7 +9,6 @@ a leaf, which `grad` and optimisers pass over.
 
 import operator
 from collections.abc import Callable, Iterable
-from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
 import attrs
@@ -32,28 +31,19 @@ def register(cls: type) -> None:
     fields = attrs.fields(cls)
     children = tuple(field.name for field in fields if not field.metadata.get("static"))
     constants = tuple(field.name for field in fields if field.metadata.get("static"))
-    read, constant, new = _reader(children), _reader(constants), object.__new__
-    put_children, put_constants = ([_setter(cls, name) for name in names] for names in (children, constants))
+    read, constant, unflatten_module = _reader(children), _reader(constants), _maker(cls, children, constants)
 
     def flatten_module(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
         return read(module), constant(module), children
 
-    def unflatten_module(values: tuple[Any, ...], parts: Iterable[Any]) -> Any:
-        # Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
-        module: Any = new(cls)
-        for put, part in zip(put_children, parts):  # noqa: B905, optree has counted them; without that it takes half the time
-            put(module, part)
-        if values:
-            for put, value in zip(put_constants, values, strict=True):
-                put(module, value)
-        return module
-
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
-        # Any class may be registered, whatever optree's annotations say.
-        optree.register_pytree_node(
-            cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace  # type: ignore[arg-type]
-        )
+        optree.register_pytree_node(cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace)
     _known.add(cls)
+
+
+def is_registered(cls: type) -> bool:
+    """Whether `cls` is a container or a leaf that has been met."""
+    return cls in _known
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -66,10 +56,23 @@ def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda module: ()
 
 
-def _setter(cls: type, name: str) -> Callable[[Any, Any], None]:
-    """The function that sets an attribute of a new module, past the frozen class's `__setattr__`; of a slot, faster than by name."""
-    slot = vars(cls).get(name)
-    return slot.__set__ if isinstance(slot, MemberDescriptorType) else lambda module, value: object.__setattr__(module, name, value)
+def _maker(cls: type, children: tuple[str, ...], constants: tuple[str, ...]) -> Callable[[Any, Any], Any]:
+    """The function that makes an instance of the values of its `constants` and `children`.
+
+    Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
+    """
+    parts, values = ([f"{letter}{i}" for i in range(len(names))] for letter, names in (("x", children), ("c", constants)))
+    source = [
+        "def make(constants, children):",  # one line a field: loops over them take twice the time
+        f"[{', '.join(values)}] = constants",
+        f"[{', '.join(parts)}] = children",
+        "instance = new(cls)",
+        *[f"put(instance, {name!r}, {value})" for name, value in zip(children + constants, parts + values, strict=True)],
+        "return instance",
+    ]
+    namespace: dict[str, Any] = {"new": object.__new__, "put": object.__setattr__, "cls": cls}
+    exec("\n    ".join(source), namespace)
+    return namespace["make"]
 
 
 def _meets_new_classes(leaves: Iterable[Any]) -> bool:

@@ -253,7 +253,6 @@ def test_modules_methods_and_decorators() -> None:
     with pytest.raises(NanError):
         fd.debug(broken)(x)
 
-    @fd.module
     class Logarithm(fd.Module):
         scale: Any
 

@@ -1,8 +1,10 @@
 """What people do in their first hour, from whichever library they come: the errors say what to write instead."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ X = np.ones(3)
 
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "jit": (lambda: fd.jit, AttributeError, "has no attribute 'jit': use fd.compile"),  # type: ignore[attr-defined]
+    "the old decorator": (lambda: fd.module, AttributeError, r"use `class Layer\(fd\.Module\)` without a decorator"),  # type: ignore[attr-defined]
     "no such name": (lambda: fd.nothing, AttributeError, "has no attribute 'nothing'$"),  # type: ignore[attr-defined]
     "argnums by name": (lambda: fd.grad(np.sum, argnums="x")(X), TypeError, r"argnums='x', but 1 positional argument was given\. Positions count"),
     "argnums too large": (lambda: fd.hessian(np.sum, argnums=(0, 3))(X), TypeError, r"argnums=\(0, 3\), but 1 positional"),
@@ -62,14 +65,7 @@ def test_error_says_what_to_write(name: str) -> None:
         mistake()
 
 
-def test_a_layer_is_declared() -> None:
-    class Plain(fd.Module):
-        W: np.ndarray
-
-    with pytest.raises(StructureError, match="write @fd.module above `class Plain`"):
-        Plain(X)
-
-    @fd.module
+def test_a_layer_does_not_assign_its_parameters() -> None:
     class Own(fd.Module):
         def __init__(self) -> None:
             self.W = X
@@ -77,16 +73,61 @@ def test_a_layer_is_declared() -> None:
     with pytest.raises(ImmutableError, match=r"has no field W: declare it in the class body.*cls\(W=\.\.\.\)"):
         Own()
 
-    @fd.module
-    class Declared(Plain):
-        W: np.ndarray
 
-    assert fd.tree.paths(Declared(X)) == ["W"]
+def unannotated(**body: Any) -> Callable[[], Any]:
+    return lambda: type("Layer", (fd.Module,), body)
 
-    class Doubled(Declared):
-        """With the fields of its base: a tree as that is."""
 
-    assert fd.tree.map(lambda x: 2 * x, Doubled(X)).W[0] == 2
+def annotated(*bases: Any, **body: Any) -> Callable[[], Any]:
+    return lambda: type("Layer", bases or (fd.Module,), {"__annotations__": dict.fromkeys(body, Any), **body})
+
+
+DECLARATIONS = {
+    "None": (unannotated(W=None), r"Layer\.W has no annotation: `W: np\.ndarray = \.\.\.` makes it a field"),
+    "an array": (unannotated(W=X), r"`W: ClassVar = \.\.\.` a constant of the class"),
+    "a layer": (unannotated(inner=nn.Linear(X)), r"Layer\.inner has no annotation"),
+    "a static field": (unannotated(size=fd.static(default=3)), r"Layer\.size has no annotation"),
+    "another default": (lambda: type("Half", (nn.Dropout,), {"rate": 0.25}), r"Half\.rate has no annotation"),
+    "a list": (annotated(layers=[]), r"Layer\.layers has a mutable default, list.*attrs\.field\(factory"),
+    "an array as default": (annotated(W=attrs.field(default=X)), r"mutable default, float64\[3\]"),
+    "attrs.frozen": (lambda: attrs.frozen(annotated(W=attrs.field())()), "Layer is an attrs class already.*remove the decorator"),
+    "attrs.define": (lambda: attrs.define(annotated(W=attrs.field())()), "remove the decorator"),
+    "attrs without slots": (lambda: attrs.frozen(slots=False)(annotated(W=attrs.field())()), "remove the decorator"),
+    "dataclass": (lambda: dataclasses.dataclass(slots=True)(annotated(W=attrs.field())()), "remove the decorator"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_a_wrong_declaration_says_what_to_write(name: str) -> None:
+    declare, text = DECLARATIONS[name]
+    with pytest.raises(StructureError, match=text):
+        declare()
+
+
+def test_a_field_without_default_comes_first() -> None:
+    ours, of_attrs = r"Layer\.scale has no default, but follows b, .*kw_only=True", r"No mandatory attributes.*name='scale'"
+    with pytest.raises(ValueError, match=f"{ours}|{of_attrs}"):  # attrs before 25.4 looks at the order itself
+        annotated(nn.Linear, scale=attrs.field())()
+    by_name = annotated(nn.Linear, scale=attrs.field(kw_only=True))()(X, scale=2.0)
+    assert fd.tree.paths(by_name) == ["W", "scale"]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_dataclass_stays_a_module(frozen: bool) -> None:
+    @dataclasses.dataclass(frozen=frozen)
+    class Layer(fd.Module):
+        W: Any
+        size: int = fd.static(default=2)
+
+    layer = fd.tree.map(lambda W: 2 * W, Layer(X))
+    assert (fd.tree.paths(layer), layer.size, layer.replace(size=3).size, layer.W[0]) == (["W"], 2, 3, 2.0)
+    with pytest.raises((ImmutableError, AttributeError), match="W"):
+        layer.W = X
+
+
+def test_a_missing_parameter_is_named() -> None:
+    with pytest.raises(TypeError, match=r"Linear.__init__\(\) missing 1 required positional argument: 'W'"):
+        nn.Linear()  # type: ignore[call-arg]
 
 
 def test_what_is_right_stays_right() -> None:

@@ -25,13 +25,17 @@ from fdezero.data import DataLoader
 opt = optim.chain(optim.clip_by_global_norm(1.0), optim.adam(1e-3))
 
 
-@fd.module
 class Classifier(fd.Module):
     body: nn.MLP
     scale: np.ndarray
+    power: int = fd.static(default=1)
 
     def __call__(self, x: np.ndarray) -> Any:
-        return self.body(x) * self.scale
+        return self.body(x) * self.scale**self.power
+
+
+class Tagged(Classifier):
+    tag: str = fd.static(kw_only=True)
 
 
 def with_ones(x: np.ndarray) -> np.ndarray:
@@ -60,6 +64,8 @@ def main() -> None:
             model, state, loss = step(model, state, x, t)
             assert_type(loss, float)
     assert_type(model, Classifier)
+    tagged = Tagged(model.body, model.scale, 2, tag="second")
+    assert_type(tagged.replace(power=1), Tagged)
     slopes, slope = fd.grad(loss_fn)(model, x, t), fd.vmap(np.sin)(x)
     largest: float = fnp.max(x)
     print(largest, x.mean(axis=0) @ x.T, nn.Sequential([nn.Linear.init(key, 4, 2), F.relu])(x))
@@ -78,6 +84,12 @@ MISTAKES = {
     "sizes": ("(4, 8, 3)", "4", 'Argument 2 to "init" of "MLP"'),
     "seed": ("fd.random.normal(key,", "fd.random.normal(0,", 'Argument 1 to "normal" has incompatible type "int"'),
     "member": ("fnp.ones((len(x), 1), np.float32)]", "fnp.ones(1).expand(len(x), 1)]", 'has no attribute "expand"'),
+    "missing field": (", np.ones(3, np.float32))", ")", 'Missing positional argument "scale" in call to "Classifier"'),
+    "field": ("model.scale, 2,", "2, 2,", 'Argument 2 to "Tagged" has incompatible type "int"'),
+    "static field": ("model.scale, 2,", "model.scale, 'square',", 'Argument 3 to "Tagged" has incompatible type "str"'),
+    "field by name": ('tag="second"', 'name="second"', 'Unexpected keyword argument "name" for "Tagged"'),
+    "assignment": ("tagged = Tagged", "model.power = 2; tagged = Tagged", 'Property "power" defined in "Classifier" is read-only'),
+    "order": ("tag: str = fd.static(kw_only=True)", "tag: str", "Attributes without a default cannot follow attributes with one"),
     "name": ("fnp.sum", "fnp.summ", 'has no attribute "summ"'),
 }  # fmt: skip
 

@@ -119,7 +119,6 @@ def test_the_table_has_every_layer() -> None:
 # A law that cannot fail proves nothing
 
 
-@fd.module
 class Wrong(fd.Module):
     """y = x W, and then the mistake."""
 

@@ -207,7 +207,6 @@ def test_a_users_attrs_class_is_a_layer() -> None:
     np.testing.assert_allclose(gradient, np.maximum(X, 0).sum(), rtol=1e-6)
 
 
-@fd.module
 class Noisy(fd.Module):
     """A layer as its author may write it: it says which options it takes."""
 
@@ -215,13 +214,11 @@ class Noisy(fd.Module):
         return x + fd.random.normal(key, x.shape, x.dtype)
 
 
-@fd.module
 class Inference(fd.Module):
     def __call__(self, x: Any, train: bool = True) -> Any:
         return -x if train else x
 
 
-@fd.module
 class Passing(fd.Module):
     inner: Any
 

@@ -32,7 +32,6 @@ class Positive:
     value: float = attrs.field(validator=attrs.validators.gt(0.0))
 
 
-@fd.module
 class Layer(fd.Module):
     W: Any
     name: str = fd.static(default="layer")
@@ -119,9 +118,9 @@ def test_frozen_is_a_leaf_to_gradients_alone() -> None:
 
 
 def test_a_users_class_may_be_called_frozen_and_frozen_be_subclassed() -> None:
-    namesake = fd.module(type("Frozen", (fd.Module,), {"__annotations__": {"W": Any}}))
+    namesake = type("Frozen", (fd.Module,), {"__annotations__": {"W": Any}})
     assert fd.tree.leaves(fd.tree.trainable(namesake(np.ones(2)))) != []
-    subclass = fd.module(type("Table", (fd.Frozen,), {}))
+    subclass = type("Table", (fd.Frozen,), {})
     assert fd.tree.trainable({"t": subclass(np.ones(2))}) == {"t": None}
 
 
