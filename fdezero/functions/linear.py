@@ -13,7 +13,7 @@ __all__ = ["linear"]
 def linear(x: Any, W: Any, b: Any = None) -> Any:
     """x @ W + b over the last axis: x (..., n), W (n, m), b (m,) or None -> (..., m).
 
-    Raises StructureError for a W that is no array, ShapeError for shapes that do not fit.
+    Raises StructureError for a W that is not an array, ShapeError for shapes that do not fit.
     """
     if not hasattr(W, "shape"):
         raise StructureError(f"linear expects a matrix W, got {describe(W)}: nn.Linear.init(key, in_size, out_size) draws one.")

@@ -17,9 +17,9 @@ __all__ = ["accuracy", "binary_cross_entropy", "mean_squared_error", "sigmoid_cr
 def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
     if getattr(labels, "dtype", np.dtype("O")).kind not in "iu":
         hint = "labels.argmax(axis=-1)" if getattr(labels, "shape", None) == logits.shape else "labels.astype(int)"
-        raise DTypeError(f"{name} takes integer labels, got {describe(labels)}: say {hint}.")
+        raise DTypeError(f"{name} takes integer labels, got {describe(labels)}. Use {hint}.")
     if labels.shape != logits.shape[:-1]:
-        hint = " One-hot labels: say labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
+        hint = " For one-hot labels, use labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
         raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}")
     return labels_of(labels, classes=logits.shape[-1], of=name) if backend_of(labels).reads_at_once else labels
 
@@ -27,7 +27,7 @@ def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
 
-    Raises DTypeError for labels that are no integers, ShapeError for shapes that do not fit, and RangeError for labels
+    Raises DTypeError for labels that are not integers, ShapeError for shapes that do not fit, and RangeError for labels
     outside the classes (on the CPU only: the check would make a GPU wait).
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
@@ -39,7 +39,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
     x, targets = fnp.asarray(x), fnp.asarray(targets)
     if x.shape != targets.shape:
-        raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have one shape.")
+        raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have the same shape.")
     return x, fnp.astype(targets, x.dtype) if x.dtype.kind == "f" else targets
 
 
@@ -52,7 +52,7 @@ def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
     """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
 
-    Logarithms are cut off at the smallest normal number of the dtype, so that p = 0 and p = 1 give finite values. A term
+    Logarithms are cut off at the smallest normal number of the dtype, so p = 0 and p = 1 give finite values. A term
     that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits, which is exact.
     """
     p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
@@ -67,7 +67,7 @@ def mean_squared_error(x: Any, targets: Any) -> Any:
 
 
 def accuracy(logits: Any, labels: Any) -> Any:
-    """The fraction of examples whose greatest logit is at the label; it has no derivative: (..., classes), (...) -> a scalar."""
+    """The fraction of examples whose largest logit is at the label, without a derivative: (..., classes), (...) -> a scalar."""
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     labels = _checked_labels("accuracy", logits, labels)
     return fnp.mean(fnp.argmax(logits, axis=-1) == labels)

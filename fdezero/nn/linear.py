@@ -26,12 +26,12 @@ class Linear(Module):
     def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
         """Draw W normal with variance 1 / in_size, on the key's device; b is zero.
 
-        Raises RangeError for a size that is no whole number from 1 on.
+        Raises RangeError for a size that is not an integer of at least 1.
         Source: LeCun et al., "Efficient backprop", 1998.
         """
         for name, size in (("in_size", in_size), ("out_size", out_size)):
             if not isinstance(size, int | np.integer) or size < 1:
-                raise RangeError(f"Linear: {name} is a whole number from 1 on, got {describe(size)}.")
+                raise RangeError(f"Linear: {name} must be an integer of at least 1, got {describe(size)}.")
         W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
         return cls(W, fnp.zeros_like(W[0]) if bias else None)
 

@@ -36,7 +36,7 @@ class MLP(Module):
     ) -> Self:
         """Draw an MLP by its sizes, input first: `MLP.init(key, (784, 1000, 10))`.
 
-        Raises RangeError for fewer than two sizes, or a size that is no whole number from 1 on.
+        Raises RangeError for fewer than two sizes, or a size that is not an integer of at least 1.
         """
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise RangeError(f"MLP needs at least the sizes of its input and output, such as (784, 10); got {sizes!r}.")

@@ -101,12 +101,12 @@ def test_accuracy() -> None:
 @pytest.mark.parametrize(
     ("labels", "error", "text"),
     [
-        (np.array([0.0, 1.0]), DTypeError, r"takes integer labels, got float64\[2\]: say labels.astype\(int\)"),
+        (np.array([0.0, 1.0]), DTypeError, r"takes integer labels, got float64\[2\]. Use labels.astype\(int\)"),
         (np.eye(2, 3), DTypeError, r"say labels.argmax\(axis=-1\)"),
         (np.array([True, False]), DTypeError, r"got bool\[2\]"),
         (np.array([0, 1, 2]), ShapeError, r"logits float32\[2,3\] need labels of shape \(2,\), got int64\[3\]"),
         (np.array([[0], [1]]), ShapeError, r"got int64\[2,1\]\.$"),
-        (np.eye(2, 3, dtype=int), ShapeError, r"One-hot labels: say labels.argmax\(axis=-1\)"),
+        (np.eye(2, 3, dtype=int), ShapeError, r"For one-hot labels, use labels.argmax\(axis=-1\)"),
         (np.array([0, 3]), RangeError, "between 0 and 3, but the logits have 3 classes"),
         (np.array([-1, 0]), RangeError, "between -1 and 0"),
     ],

@@ -48,7 +48,7 @@ def test_linear_without_bias_and_in_other_dtypes() -> None:
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1), (2.5, 3)])
 def test_linear_refuses_sizes(sizes: tuple[Any, Any]) -> None:
-    with pytest.raises(ValueError, match="a whole number from 1 on"):
+    with pytest.raises(ValueError, match="an integer of at least 1"):
         nn.Linear.init(KEY, *sizes)
 
 
