@@ -102,7 +102,7 @@ def test_accuracy() -> None:
     ("labels", "error", "text"),
     [
         (np.array([0.0, 1.0]), DTypeError, r"takes integer labels, got float64\[2\]. Use labels.astype\(int\)"),
-        (np.eye(2, 3), DTypeError, r"say labels.argmax\(axis=-1\)"),
+        (np.eye(2, 3), DTypeError, r"Use labels.argmax\(axis=-1\)"),
         (np.array([True, False]), DTypeError, r"got bool\[2\]"),
         (np.array([0, 1, 2]), ShapeError, r"logits float32\[2,3\] need labels of shape \(2,\), got int64\[3\]"),
         (np.array([[0], [1]]), ShapeError, r"got int64\[2,1\]\.$"),
