@@ -70,7 +70,7 @@ def _calibrated() -> tuple[int, int] | None:
 
 
 class Outputs:
-    """The outputs of a program: a few sets, of which one that nobody refers to is written again.
+    """The outputs of a program: a few sets of arrays. A set that nobody refers to is written again.
 
     A loop `state = step(state)` holds two sets in turn, so three sets suffice. An array that the caller keeps is handed over,
     and its set gets a new array instead.
