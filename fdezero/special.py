@@ -1,7 +1,8 @@
-"""Special functions under SciPy's names and signatures, with derivatives of every order, on arrays of either device.
+"""Special functions under SciPy's names and signatures, with derivatives of every order, on the CPU and the GPU.
 
-Results have the dtype of the arguments, float16 included. SciPy is needed for erf, gammaln, zeta, gammainc, i0 and their kin (extra
-`scipy`), CuPy alone on the GPU; expit, logit, log_expit, logsumexp, softmax, log_softmax, xlogy, xlog1py, entr, rel_entr need neither.
+Results have the dtype of the arguments, including float16. On the CPU, erf, gammaln, zeta, gammainc, i0 and their relatives need
+SciPy (extra `scipy`); on the GPU, CuPy is enough. These work without SciPy: expit, logit, log_expit, logsumexp, softmax,
+log_softmax, xlogy, xlog1py, entr and rel_entr.
 """
 
 import math
@@ -39,15 +40,15 @@ psi, expit = digamma, sigmoid
 
 
 def zeta(x: Any, q: Any = 1) -> ArrayOrNumber:
-    """Hurwitz's zeta function, the sum of (k + q)**-x over k >= 0; Riemann's for q = 1. x (...), q (...) -> (...).
+    """The Hurwitz zeta function, the sum of (k + q)**-x over k >= 0; Riemann's for q = 1. x (...), q (...) -> (...).
 
-    Its derivative is with respect to q alone. Raises DerivativeError for one with respect to x.
+    You can differentiate by q only. Raises DerivativeError for a derivative by x.
     """
     return hurwitz_zeta(x, q)
 
 
 def polygamma(n: Any, x: Any) -> ArrayOrNumber:
-    """The derivative number `n`, an integer or integers (...), of digamma: x (...) -> (...).
+    """The `n`-th derivative of digamma; n is an integer or integers (...): x (...) -> (...).
 
     Source: Abramowitz and Stegun, "Handbook of mathematical functions", 6.4.10.
     """
@@ -93,7 +94,7 @@ def log_expit(x: Any) -> ArrayOrNumber:
 def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     """log(sum(b * exp(a))) over `axis`, without overflow; with `return_sign`, log |sum| and the sign of the sum.
 
-    Without the sign, the result is NaN where the sum is negative.
+    Without `return_sign`, a negative sum gives NaN.
     """
     a = as_array(a)
     if b is None and not return_sign:
@@ -101,7 +102,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     a, b = fnp.broadcast_arrays(a, fnp.ones_like(a) * (1 if b is None else b))
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
-    # What is multiplied by 0 may lie above the top: no infinity there.
+    # An entry with b = 0 may exceed `top`; its exponent is limited so that it does not overflow.
     exponent = fnp.where(b == 0, fnp.minimum(a - top, math.log(np.finfo(a.dtype).max)), a - top)
     total = fnp.sum(b * fnp.exp(exponent), axis=axis, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -123,7 +124,7 @@ def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
 
 
 def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
-    """x log(x / y); 0 where x is 0, with the derivative 0, and infinite where x or y is negative: (...), (...) -> (...)."""
+    """x log(x / y); 0 with derivative 0 if x is 0, infinite if x or y is negative: (...), (...) -> (...)."""
     x, y = as_array(x), as_array(y)
     inside = (x > 0) & (y > 0)
     p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)

@@ -1,6 +1,6 @@
 """Log-densities of the usual distributions, under SciPy's names and signatures: `stats.norm.logpdf(x, loc, scale)`.
 
-Outside of the support a log-density is -inf, with derivatives 0; where a parameter is outside of its range it is NaN.
+Outside the support a log-density is -inf, with derivatives 0. If a parameter is outside its range, the log-density is NaN.
 """
 
 import math
@@ -26,14 +26,15 @@ def _parameters(name: str, shapes: tuple[str, ...], others: dict[str, Any], args
     order = (*shapes, *others)
     given = others | dict(zip(order, args, strict=False)) | named
     if len(args) > len(order) or set(given) != set(order) or set(order[: len(args)]) & set(named):
-        raise TypeError(f"stats.{name} takes x and the parameters {', '.join(order)}, got {len(args)} by position and {[*named]} by name.")
+        got = f"{len(args)} by position and {', '.join(named) or 'none'} by name"
+        raise TypeError(f"stats.{name} takes x and the parameters {', '.join(order)}, got {got}.")
     return [given[key] for key in order]
 
 
 class Continuous:
-    """A family of distributions with a density: what it is for loc = 0 and scale = 1, as a function of z and its shapes.
+    """A family of distributions with a density. Its log-density for loc = 0 and scale = 1 is a function of z and the shapes.
 
-    Shapes are positive. `outside` tells which z are outside of the support, in which 0.5 lies.
+    Shapes are positive. `outside` says which z are outside the support; 0.5 must be inside.
     """
 
     def __init__(self, name: str, log_density: Rule, shapes: tuple[str, ...] = (), outside: Rule = np.isinf) -> None:
@@ -59,9 +60,9 @@ class Continuous:
 
 
 class Discrete:
-    """A family of distributions over integers: its log-probability, the ranges of its parameters, the greatest integer.
+    """A family of distributions over the integers from 0 to `last`, all shifted by loc.
 
-    `valid` and `last` are functions of the parameters; the least integer is 0, moved by loc.
+    `valid` and `last` are functions of the parameters: whether they are in range, and the greatest integer.
     """
 
     def __init__(self, name: str, log_probability: Rule, shapes: tuple[str, ...], valid: Rule, last: Rule) -> None:
@@ -73,7 +74,7 @@ class Discrete:
         return f"stats.{self.name}"
 
     def logpmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
-        """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). No derivative goes to k."""
+        """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). The derivative for k is 0."""
         k, *shapes, loc = _promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))
         k = stop_gradient(k - loc)
         outside = (k < 0) | (k > self._last(*shapes)) | np.isinf(k) | ((k != np.floor(k)) & (k == k))
@@ -86,7 +87,7 @@ class Discrete:
 
 
 def _promoted(x: Any, *parameters: Any) -> list[Any]:
-    """Arrays in a floating dtype. Integers take the one of the others, so that counts do not widen a float32."""
+    """Arrays in one floating dtype. Integers get the dtype of the floating arguments, so counts do not widen a float32."""
     values = [as_array(x), *parameters]
     floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f"]
     dtype = np.result_type(*floats) if floats else np.dtype(float)
@@ -99,7 +100,7 @@ def _as_float(x: Any, dtype: Any) -> Any:
 
 
 def _within(valid: Any, x: Any) -> Any:
-    """`x`, and NaN where it is not valid."""
+    """`x`, but NaN where `valid` is false."""
     if isinstance(valid, np.bool_):
         return x if valid else x.dtype.type(math.nan)
     return fnp.where(valid, x, math.nan)
@@ -143,16 +144,16 @@ poisson = Discrete("poisson", lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), 
 
 
 class Categorical:
-    """Choices among n, by their probabilities or by logits."""
+    """Choices among n classes, given by probabilities or logits."""
 
     @staticmethod
     def logpmf(k: Any, p: Any = None, *, logits: Any = None) -> ArrayOrNumber:
         """The logarithm of the probability of k: integers k (...), p or logits (..., n) -> (...).
 
-        p need not sum up to 1. Raises ShapeError if neither or both are given.
+        p need not sum to 1. Raises ShapeError unless you pass exactly one of p and logits.
         """
         if (p is None) == (logits is None):
-            raise ShapeError("stats.categorical takes either probabilities p or logits, of shape (..., n).")
+            raise ShapeError("stats.categorical takes either probabilities p or logits, with shape (..., n). Pass exactly one of them.")
         with np.errstate(divide="ignore"):
             rows = log_softmax(logits, -1) if p is None else fnp.log(p) - fnp.log(fnp.sum(p, -1, keepdims=True))
         k = as_array(k)
@@ -169,10 +170,10 @@ class Dirichlet:
 
     @staticmethod
     def logpdf(x: Any, alpha: Any) -> ArrayOrNumber:
-        """The logarithm of the density: x (..., n) that sums up to 1, alpha (..., n) positive -> (...)."""
+        """The logarithm of the density: x (..., n) that sums to 1, alpha (..., n) positive -> (...)."""
         x, alpha = _promoted(x, alpha)
         if not x.ndim or x.shape[-1:] != alpha.shape[-1:]:
-            raise ShapeError(f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have one last axis.")
+            raise ShapeError(f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have a last axis of the same length.")
         apart = abs(fnp.sum(x, -1) - 1) > math.sqrt(np.finfo(x.dtype).eps)
         outside = fnp.any(x < 0, -1) | apart
         alpha = _within(alpha > 0, alpha)
@@ -188,15 +189,15 @@ class MultivariateNormal:
     def logpdf(x: Any, mean: Any, cov: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
 
-        By Cholesky's factor of cov; float16 is computed in float32, as LAPACK has no less. Raises ShapeError where the axes do not
-        fit, MatrixError for a cov that is not positive definite.
+        It uses the Cholesky factor of cov. float16 is computed in float32, the narrowest dtype of LAPACK. Raises ShapeError if the
+        axes do not fit, MatrixError if cov is not positive definite.
         """
         x, mean, cov = _promoted(x, mean, cov)
         n = x.shape[-1:]
         if not n or mean.shape[-1:] not in (n, ()) or cov.shape[-2:] != n + n:
             raise ShapeError(
-                f"stats.multivariate_normal: x {describe(x)} has vectors on its last axis; mean {describe(mean)} must have the same axis, "
-                f"and cov {describe(cov)} that axis twice."
+                f"stats.multivariate_normal: x {describe(x)} has vectors of n entries; mean {describe(mean)} must have shape (..., n) "
+                f"and cov {describe(cov)} shape (..., n, n)."
             )
         if x.dtype == np.float16:
             wide = [fnp.astype(a, np.float32) for a in (x, mean, cov)]

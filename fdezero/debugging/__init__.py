@@ -1,4 +1,4 @@
-"""Looking at what runs: debug finds what goes wrong and where, trace shows the program, plot draws it."""
+"""Debugging tools: `debug` finds mistakes and their lines, `trace` shows the program, `plot` draws the program."""
 
 from .level import debug
 from .plot import plot, trace

@@ -1,4 +1,4 @@
-"""What `debug` looks for: numbers that are none, keys used twice, derivatives that do not fit their primals."""
+"""The three checks of `debug`: NaNs and infinities, keys used twice, derivatives that do not fit their primals."""
 
 import linecache
 import math
@@ -18,13 +18,13 @@ from ..values import broadcasts_to, is_differentiable
 
 
 def shown(line: Line) -> str:
-    """A line as Python shows it in a traceback, which editors lead to."""
+    """A line in the format of Python's tracebacks, which editors can open."""
     text = linecache.getline(line.path, line.number).strip()
     return f'  File "{line.path}", line {line.number}' + (f"\n    {text}" if text else "")
 
 
 class Nans:
-    """Finds the operation that makes a NaN of operands without one, or an infinity of finite operands."""
+    """Finds the operation that makes a NaN from operands without NaN, or an infinity from finite operands."""
 
     def __init__(self, infinities: bool) -> None:
         self.infinities = infinities
@@ -47,19 +47,19 @@ class Nans:
             return
         where = f"in the {line.rule}, {'at' if 'called' in line.rule else 'which ran at'}" if line.rule else "at"
         made = _counted(bad, "NaN" if np.any(nans) else "infinity")
-        error = NanError(f"{operation.name} made {made}, of\n{_operands(values)}\n{where}\n{shown(line)}")
+        error = NanError(f"{operation.name} made {made}, from operands\n{_operands(values)}\n{where}\n{shown(line)}")
         error.operation, error.line = operation.name, line
         raise error
 
     def results(self, name: str, given: Sequence[tuple[str, Any]], results: Sequence[tuple[str, Any]]) -> None:
-        """Raise for a NaN among the results that no operation made."""
+        """Raise an error if the results have a NaN that no operation made."""
         known = {id(leaf) for _, leaf in given}
         for path, leaf in results:
             if id(leaf) in known or not is_differentiable(leaf) or not np.any(np.isnan(leaf)):
                 continue
             masks = [(where, np.isnan(x)) for where, x in given if is_differentiable(x)]
             sources = [f"{where} ({_counted(mask, 'NaN')})" for where, mask in masks if np.any(mask)]
-            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant of the function or of its closure"
+            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant of the function or its closure"
             at = f" {path}" if path else ""
             raise NanError(f"{name}: the result{at} has {_counted(np.isnan(leaf), 'NaN')}. No operation made it: it came in {origin}.")
 
@@ -79,7 +79,7 @@ def _operands(values: Sequence[Any]) -> str:
 
 
 def _ranged(value: Any) -> str:
-    """What an operand is, and between which bounds its finite entries lie."""
+    """A description of an operand with the bounds of its finite entries."""
     text = describe(value)
     if not hasattr(value, "dtype") or value.dtype.kind not in "iufc" or not value.size:
         return text
@@ -93,7 +93,7 @@ def _ranged(value: Any) -> str:
 
 
 class Keys:
-    """Finds a random key that is drawn from, or split, twice. `fold_in` may use a key any number of times."""
+    """Finds a random key that is used twice, by drawing or splitting. `fold_in` may use a key any number of times."""
 
     def __init__(self) -> None:
         self.used: dict[bytes, tuple[str, Line]] = {}
@@ -101,7 +101,7 @@ class Keys:
     def operation(self, operation: Any, values: Sequence[Any], params: dict[str, Any], y: Any, line: Line) -> None:
         if operation is not random_bits or params["domain"] == FOLD or not math.prod(params["shape"]):
             return
-        if line.rule.startswith("backward"):  # the forward pass again, as a checkpoint runs it
+        if line.rule.startswith("backward"):  # A checkpoint runs the forward pass again.
             return
         use = ("drawn from" if params["domain"] == DRAW else "split", line)
         for row in np.ascontiguousarray(to_numpy(unwrap(values[0]))).reshape(-1, 2):
@@ -111,15 +111,16 @@ class Keys:
 
     def _report(self, row: Any, before: tuple[str, Line], now: tuple[str, Line]) -> None:
         error = KeyReuseError(
-            f"the key [{row[0]}, {row[1]}] is used twice. It was {before[0]} at\n{shown(before[1])}\nand is {now[0]} at\n{shown(now[1])}\n"
-            "Split it first, `key, other = fd.random.split(key)`, or take fd.random.fold_in(key, number) for each use."
+            f"the key [{row[0]}, {row[1]}] is used twice. "
+            f"It was {before[0]} here:\n{shown(before[1])}\nand is {now[0]} here:\n{shown(now[1])}\n"
+            "Split it first, `key, other = fd.random.split(key)`, or use fd.random.fold_in(key, number) with a new number each time."
         )
         error.lines = (before[1], now[1])
         raise error
 
 
 class Dtypes:
-    """Finds the rule of a derivative whose result has another dtype than its primal, or a shape that does not broadcast."""
+    """Finds the derivative rule whose result has a different dtype from its primal, or a shape that does not broadcast."""
 
     def cotangent(self, name: str, line: Line, position: int, t: Any, primal: Any, y: Any) -> None:
         allowed = [d for d in (primal.dtype, y.dtype) if d is not None]
@@ -139,7 +140,7 @@ def _refuse(name: str, line: Line, what: str, t: Any, primal: Any) -> None:
     kind = "a Python float" if primal.dtype is None else describe(primal)
     kept = "shape" if primal.dtype is None or _real(t.dtype) == _real(primal.dtype) else "dtype"
     error = RuleError(
-        f"the rule of {name} gives {what} as {describe(t)}, but its primal is {kind}: write the rule so that it keeps the {kept}. "
+        f"the rule of {name} gives {what} as {describe(t)}, but its primal is {kind}. Write the rule so that it keeps the {kept}. "
         f"{name} ran at\n{shown(line)}"
     )
     error.operation, error.line = name, line
@@ -147,5 +148,5 @@ def _refuse(name: str, line: Line, what: str, t: Any, primal: Any) -> None:
 
 
 def _real(dtype: Any) -> Any:
-    """The dtype of the real part: between real and complex numbers a cotangent is brought by its real part."""
+    """The dtype of the real part. A complex cotangent may meet a real primal, which then gets its real part."""
     return np.empty(0, dtype).real.dtype

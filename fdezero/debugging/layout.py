@@ -1,4 +1,4 @@
-"""A drawing of a graph in layers, as SVG that needs nothing else: for where Graphviz is not installed."""
+"""Draws a graph in layers as SVG, without Graphviz."""
 
 from html import escape
 
@@ -12,11 +12,11 @@ SWEEPS = 6
 
 @attrs.define(eq=False)
 class Box:
-    """A value or an operation in the drawing; `x` and `y` are its middle."""
+    """A value or an operation in the drawing; `x` and `y` are its centre."""
 
     lines: tuple[str, ...]
     tooltip: str
-    colour: str  # of a value; operations have corners and no colour
+    colour: str  # of a value; operations have corners instead of a colour
     above: list["Box"] = attrs.field(factory=list)
     below: list["Box"] = attrs.field(factory=list)
     rank: int = 0
@@ -32,7 +32,7 @@ class Box:
 
 
 def boxes_of(graph: Graph, verbose: bool) -> list[Box]:
-    """The values and operations of a graph with the edges between them, each after those above it."""
+    """The values and operations of a graph with the edges between them; each box comes after those above it."""
     name, values, boxes = namer(graph), {}, []
 
     def value(variable: Variable) -> Box:
@@ -61,10 +61,10 @@ def _join(above: Box, below: Box) -> None:
 
 
 def arrange(boxes: list[Box]) -> None:
-    """Rank by the longest path from above, order each rank by its neighbours' places, and spread them out."""
+    """Rank each box by its longest path from above, sort each rank by the places of the neighbours, and set positions."""
     for box in boxes:
         box.rank = max((other.rank + 1 for other in box.above), default=0)
-    for box in reversed(boxes):  # what nothing stands above goes next to where it is used
+    for box in reversed(boxes):  # A box without boxes above it goes right above its first use.
         if not box.above and box.below:
             box.rank = min(other.rank for other in box.below) - 1
     rows: dict[int, list[Box]] = {}
@@ -92,7 +92,7 @@ def _middle(box: Box, neighbours: list[Box]) -> float:
 
 
 def _spread(row: list[Box]) -> None:
-    """Side by side in their order."""
+    """Place boxes side by side in their order."""
     x = 0.0
     for box in row:
         box.x = x + box.width / 2
@@ -100,7 +100,7 @@ def _spread(row: list[Box]) -> None:
 
 
 def to_svg(graph: Graph, verbose: bool = True) -> str:
-    """The graph as a self-contained SVG: values rounded, operations as boxes, the user's lines as tooltips."""
+    """The graph as a self-contained SVG: values have round corners, operations are boxes, tooltips show the user's lines."""
     boxes = boxes_of(graph, verbose)
     arrange(boxes)
     width = max((box.x + box.width / 2 for box in boxes), default=0.0) + GAP
@@ -138,7 +138,7 @@ def _drawn(box: Box) -> str:
 
 
 def to_html(graph: Graph, verbose: bool = True) -> str:
-    """The same drawing as a page, with the program below it."""
+    """The same drawing as an HTML page, with the program below."""
     name = escape(graph.name)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{name}</title></head>\n<body>\n'

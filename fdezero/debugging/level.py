@@ -1,4 +1,4 @@
-"""`debug`: the outermost transform, which runs every operation as it is and looks at what it made."""
+"""`debug`, the outermost transform: it runs every operation unchanged and checks the result."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ from .checks import Dtypes, Keys, Nans
 
 
 class DebugTracer(Tracer):
-    """A value that is looked at, and the user's line that made it. It may be a number wherever a plain value may."""
+    """A watched value and the user's line that made it. It converts to a number wherever a plain value does."""
 
     __slots__ = ("line",)
     level: "Debug"
@@ -53,7 +53,7 @@ class DebugTracer(Tracer):
     def tolist(self) -> Any:
         return unwrap(self).tolist()
 
-    # What the library cannot trace runs on the plain values, as it does without debug.
+    # Functions that the library cannot trace run on the plain values, as they do without debug.
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         known = (ufunc if method == "__call__" else (ufunc, method)) in NUMPY_FUNCTIONS
         if known and kwargs.get("out") is None:
@@ -73,7 +73,7 @@ def _plain(tree: Any) -> Any:
 
 
 class Debug(Level):
-    """The level of `debug`: the outermost one, so that what all others do passes through it."""
+    """The level of `debug`: the outermost one, so that the operations of all other levels pass through it."""
 
     sees_all = True
     __slots__ = ("checks", "dtypes")
@@ -104,7 +104,7 @@ class Debug(Level):
 
 
 class Watched(Placed):
-    """An operation under a tape or in forward mode, whose rules are looked at."""
+    """An operation under a tape or in forward mode whose derivative rules are checked."""
 
     def __init__(self, operation: Any, made: DebugTracer) -> None:
         super().__init__(operation, made.line)
@@ -116,7 +116,7 @@ class Watched(Placed):
             position = next((i for i, p in enumerate(node.parents) if p is parent and i > position), position)
             if self.level.dtypes is not None and self.line is not None:
                 self.level.dtypes.cotangent(self.name, self.line, position, t, parent, node)
-            # Constants of the rule, too, are looked at from here on.
+            # From here on, constants of the rule are also watched.
             yield parent, t if isinstance(t, Tracer) or self.line is None else DebugTracer(self.level, t, self.line)
 
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
@@ -134,14 +134,14 @@ def debug(
     dtypes: bool = False,
     infinities: bool = True,
 ) -> Any:
-    """`function`, run operation by operation under a look-out: the same results, or an error that names your line.
+    """Run `function` operation by operation and check each one: you get the same results, or an error that names your line.
 
-    `nans`: the first operation, forward or backward, that makes a NaN, or (unless infinities=False) an infinity of finite
-    operands, is a NanError. `keys`: a random key that is drawn from or split twice is a KeyReuseError. `dtypes`: a rule whose
-    derivative has not the dtype of its primal, or a shape that does not broadcast, is a RuleError. With none named, all.
+    `nans` raises NanError for the first operation, forward or backward, that makes a NaN, or an infinity from finite operands
+    (unless `infinities=False`). `keys` raises KeyReuseError for a random key that is used twice. `dtypes` raises RuleError for a
+    rule whose derivative has the wrong dtype or a shape that does not broadcast. Without any of them, all three are checked.
 
-    It stands outside of the other transforms, `fd.debug(fd.grad(f))`, and compiled functions within it run as they are written. What it
-    sees is what is computed from the arguments. Raises TraceError within another transform, StructureError without arrays.
+    Put `debug` outside other transforms, `fd.debug(fd.grad(f))`; compiled functions inside it run as written. It sees only
+    values that are computed from the arguments. Raises TraceError inside another transform, StructureError without arrays.
     """
     if function is None:
         return functools.partial(debug, nans=nans, keys=keys, dtypes=dtypes, infinities=infinities)
@@ -152,12 +152,7 @@ def debug(
         name = name_of("debug", function)
         owner, call = _opened(function)
         leaves, treedef = trees.flatten((owner, args, kwargs))
-        if not any(map(_is_watched, leaves)):
-            raise StructureError(
-                f"{name}: there is no array among the arguments, and debug looks at what is computed from arguments. Pass the arrays "
-                "and keys as arguments rather than by a closure."
-            )
-        _refuse_inner(name, leaves)
+        _refuse_unusable(name, leaves)
         found = Nans(infinities) if nans or every else None
         checks: list[Nans | Keys] = [found] if found else []
         level = Debug(name, [*checks, Keys()] if keys or every else checks, Dtypes() if dtypes or every else None)
@@ -165,7 +160,7 @@ def debug(
         traced = [DebugTracer(level, leaf, line) if _is_watched(leaf) else leaf for leaf in leaves]
         try:
             inner, *rest = trees.unflatten(treedef, traced)
-            with np.errstate(all="ignore" if found else None):  # an error that names the line says more than NumPy's warning
+            with np.errstate(all="ignore" if found else None):  # An error with the line says more than NumPy's warning.
                 result = call(inner, *rest[0], **rest[1])
         finally:
             level.alive = False
@@ -179,7 +174,7 @@ def debug(
 
 
 def _opened(function: Any) -> tuple[Any, Callable[..., Any]]:
-    """The tree that a function holds (a module, or one that it is a method of), and the function that takes it first."""
+    """The tree that a function holds (the module or the owner of the method), and a function that takes the tree first."""
     if inspect.ismethod(function) and attrs.has(type(function.__self__)):
         return function.__self__, function.__func__
     if attrs.has(type(function)):
@@ -188,14 +183,20 @@ def _opened(function: Any) -> tuple[Any, Callable[..., Any]]:
 
 
 def _is_watched(leaf: Any) -> bool:
-    """Whether a leaf is an array of numbers or a floating number; Python's integers and truths make no NaN, and remain plain."""
+    """Whether a leaf is an array of numbers or a floating number. Python's integers and booleans cannot make a NaN and stay plain."""
     return isinstance(leaf, float | complex) or getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("biufc")
 
 
-def _refuse_inner(name: str, leaves: Sequence[Any]) -> None:
+def _refuse_unusable(name: str, leaves: Sequence[Any]) -> None:
+    """Raise an error if the arguments do not have an array to watch, or belong to another transform."""
+    if not any(map(_is_watched, leaves)):
+        raise StructureError(
+            f"{name}: no argument has an array, and debug checks only values that are computed from arguments. "
+            "Pass arrays and keys as arguments, not through a closure."
+        )
     for tracer in itertools.chain.from_iterable(map(tracers_of, leaves)):
         if not isinstance(tracer, DebugTracer):
             raise TraceError(
-                f"{name} runs within {tracer.level.name}, whose own operations it could not see. Put debug outside: "
+                f"{name} runs inside {tracer.level.name}, whose own operations it could not see. Put debug outside: "
                 "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
             )

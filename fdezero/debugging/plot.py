@@ -1,4 +1,4 @@
-"""`trace`, the program of a function on these arguments, and `plot`, a drawing of it."""
+"""`trace` returns the program of a function, and `plot` draws the program."""
 
 import functools
 import shutil
@@ -13,10 +13,10 @@ from .layout import to_html, to_svg
 
 
 def trace(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callable[..., Graph]:
-    """The function of the same arguments that returns the program which `fd.compile` records: `print(fd.trace(f)(x))`.
+    """A function of the same arguments that returns the program recorded by `fd.compile`: `print(fd.trace(f)(x))`.
 
-    Every operation, with shapes, dtypes and your line; gradients, batches and loops as they were asked for. `static` names
-    arguments as for `fd.compile`. Raises TraceError where the program would depend on values.
+    The program shows every operation with shapes, dtypes and your line, including those of gradients and batches. `static` names
+    arguments as in `fd.compile`. Raises TraceError if the program depends on values.
     """
     compiled = function if isinstance(function, Compiled) else compile(function, static=static)
 
@@ -29,12 +29,12 @@ def trace(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callab
 
 
 def plot(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callable[..., Path]:
-    """The function that draws the program of `function`: `fd.plot(f)(*args, to_file="graph.svg", verbose=True)`, the path written.
+    """A function that draws the program of `function`: `fd.plot(f)(*args, to_file="graph.svg", verbose=True)`. You get the path.
 
-    Values with names, shapes and dtypes (verbose=False: names alone), operations as boxes, loops and branches as one box each.
-    `.dot` is Graphviz's language, `.svg` and `.html` need nothing installed; any other ending (.png, .pdf) is drawn by Graphviz.
+    Values have names, shapes and dtypes (`verbose=False`: only names). Operations are boxes, and a loop or a branch is one box.
+    `.svg`, `.html` and `.dot` do not need another program; Graphviz draws all other formats (.png, .pdf).
 
-    Raises MissingExtraError if an ending needs Graphviz and it is not installed, FileError for one that it does not know.
+    Raises MissingExtraError if the format needs Graphviz and Graphviz is not installed, FileError for an unknown format.
     """
     traced = trace(function, static=static)
 
@@ -46,7 +46,7 @@ def plot(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callabl
 
 
 def draw(graph: Graph, to_file: Any = "graph.svg", verbose: bool = True) -> Path:
-    """Draw a program into a file, in the format of its ending; the path."""
+    """Draw a program into a file, in the format of its ending, and return the path."""
     path = Path(to_file)
     ending = path.suffix.lower()
     if ending in (".dot", ".gv"):
@@ -58,11 +58,11 @@ def draw(graph: Graph, to_file: Any = "graph.svg", verbose: bool = True) -> Path
     elif ending == ".svg":
         path.write_text(to_svg(graph, verbose), encoding="utf-8", newline="\n")
     elif not ending:
-        raise FileError(f"plot: to_file={str(to_file)!r} has no ending that tells the format: say graph.svg, .html, .dot or .png.")
+        raise FileError(f"plot: to_file={str(to_file)!r} needs an ending that names the format, such as graph.svg, .html, .dot or .png.")
     else:
         raise MissingExtraError(
-            f"plot: {ending} is drawn by the program dot, which is not installed: install Graphviz (https://graphviz.org/download), "
-            "or say to_file='graph.svg', '.html' or '.dot', which need nothing."
+            f"plot: {ending} needs Graphviz's program dot, which is not installed. Install Graphviz (https://graphviz.org/download), "
+            "or pass to_file='graph.svg', '.html' or '.dot', which do not need Graphviz."
         )
     return path
 

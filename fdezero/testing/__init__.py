@@ -6,7 +6,7 @@ from typing import Any
 from .comparison import assert_trees_close, assert_trees_equal
 from .gradients import Check, GradientReport, check_grads
 
-# These need hypothesis, which is loaded when one of them is asked for.
+# These need hypothesis, which is imported only when you use one of them.
 _LAZY = {
     **dict.fromkeys(("arrays", "axes", "broadcastable_arrays", "broadcastable_shapes", "index_expressions", "keys"), "strategies"),
     **dict.fromkeys(("invertible", "orthogonal", "positive_definite", "symmetric"), "matrices"),

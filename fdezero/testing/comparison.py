@@ -1,4 +1,4 @@
-"""`assert_trees_equal` and `assert_trees_close`: two trees compared, and what differs told by path in a few lines."""
+"""`assert_trees_equal` and `assert_trees_close` compare two trees and list their differences by path."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,16 +10,17 @@ from ..devices import to_numpy
 from ..messages import describe
 
 Names = tuple[str, str]
-LINES = 8  # differences that are told; the rest are counted
+LINES = 8  # An error lists at most this many differences and counts the rest.
 
 
 def assert_trees_close(
     actual: Any, expected: Any, tolerance: float = 1e-6, what: str = "the trees", names: Names = ("actual", "expected")
 ) -> None:
-    """Two trees of one structure with |actual - expected| <= tolerance * (1 + the largest |expected| of the leaf); NaN equals NaN.
+    """Check that two trees have one structure and |actual - expected| <= tolerance * (1 + the largest |expected| of the leaf).
 
-    Dtypes may differ. Raises AssertionError with a line for each leaf that differs: its path, how many entries, the worst one
-    with both values; or its shapes, or in which tree it is missing.
+    NaN equals NaN, and dtypes may differ. Raises AssertionError with a line for each leaf that differs. The line has the path,
+    the number of wrong entries, and the worst entry with both values. For a leaf of another shape the line has both shapes, and
+    for a missing leaf it names the tree that has it.
     """
 
     def difference(a: Any, b: Any) -> str:
@@ -33,9 +34,9 @@ def assert_trees_close(
 def assert_trees_equal(
     actual: Any, expected: Any, what: str = "the trees", names: Names = ("actual", "expected"), *, bits: bool = False
 ) -> None:
-    """Two trees of one structure whose leaves are equal in dtype, shape and value; NaN equals NaN.
+    """Check that two trees have one structure, and leaves of equal dtype, shape and value; NaN equals NaN.
 
-    With `bits` 0.0 and -0.0 differ, too. Raises AssertionError as `assert_trees_close` does.
+    With `bits=True`, 0.0 and -0.0 also differ. Raises AssertionError like `assert_trees_close`.
     """
 
     def difference(a: Any, b: Any) -> str:
@@ -50,7 +51,7 @@ def assert_trees_equal(
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b| / (1 + the largest finite |b|), entry by entry; 0 for equal ones and pairs of NaN, infinite where only one is finite."""
+    """|a - b| / (1 + the largest finite |b|), entry by entry: 0 for equal entries and two NaNs, infinite if only one entry is finite."""
     same = np.asarray(a == b) | (_is_nan(a) & _is_nan(b))
     if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":
         return np.where(same, 0.0, np.inf)
@@ -62,13 +63,13 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def wide(x: Any) -> np.ndarray:
-    """`x` as a NumPy array of double precision, real or complex."""
+    """`x` as a NumPy array in double precision, real or complex."""
     x = np.asarray(x)
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
 
 
 def entry(index: tuple[Any, ...]) -> str:
-    """`[1, 2]`; nothing for an array without axes."""
+    """The index as text, `[1, 2]`; empty for an array without axes."""
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
@@ -97,11 +98,12 @@ def _assert_alike(actual: Any, expected: Any, difference: Callable[[Any, Any], s
     for path, a, b in found:
         a, b = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
         text = difference(a, b) if a.shape == b.shape else f"shape {a.shape} in {names[0]}, {b.shape} in {names[1]}"
-        lines += [f"{_at(path)}: {text}"] * bool(text)
+        if text:
+            lines.append(f"{_at(path)}: {text}")
     if len(lines) == 1:
         raise AssertionError(f"{headline} at {lines[0]}")
     if lines:
-        more = [f"and {len(lines) - LINES} more"] * (len(lines) > LINES)
+        more = [f"and {len(lines) - LINES} more"] if len(lines) > LINES else []
         raise AssertionError("\n  ".join([f"{headline} in {len(lines)} places:", *lines[:LINES], *more]))
 
 
@@ -110,7 +112,7 @@ def _at(path: str) -> str:
 
 
 def _containers(left: Any, right: Any, path: str, names: Names) -> Iterator[str]:
-    """Where two structures have other containers, or the same ones with other static fields or keys."""
+    """A line for each place where two structures have different containers, keys, or static fields."""
     if left == right or (left.is_leaf() and right.is_leaf()):
         return
     kinds = [getattr(treedef.type, "__name__", "a leaf") if treedef.type else "a leaf or None" for treedef in (left, right)]

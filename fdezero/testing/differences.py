@@ -1,6 +1,6 @@
-"""Derivatives by number: a function along a line, its extrapolated central differences, and the complex step.
+"""Numerical derivatives of a function along a line: extrapolated central differences, and the complex step.
 
-Arguments are widened to double precision where the function follows them, so that float16 code, too, is measured exactly.
+Arguments are widened to double precision if the function accepts them, so even float16 code is measured exactly.
 """
 
 import contextlib
@@ -19,37 +19,37 @@ from ..errors import RangeError
 from .comparison import relative_error, wide
 
 STEP = {"float16": 1e-1, "float32": 2e-2, "float64": 2e-3}
-TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}  # of differences taken in this precision
-ROUNDING = {"float16": 3e-2, "float32": 1e-3, "float64": 1e-8}  # of derivatives computed in this precision
+TOLERANCE = {"float16": 5e-2, "float32": 1e-2, "float64": 1e-6}  # for differences in this precision
+ROUNDING = {"float16": 3e-2, "float32": 1e-3, "float64": 1e-8}  # for derivatives computed in this precision
 IMAGINARY_STEP = 1e-20
-MOST_ENTRIES = 512  # entries of arguments along which one by one is looked
+MOST_ENTRIES = 512  # At most this many entries are checked one by one.
 CENTRAL, COMPLEX = "central differences", "complex step"
 
 Leaves = list[np.ndarray]
 
 
 def precision(*values: Any) -> str:
-    """The narrowest floating type among the leaves of `values`, as `float64`; complex ones count by their parts."""
+    """The name of the narrowest floating type among the leaves of `values`, such as `float64`; a complex leaf counts as its real type."""
     types = [np.dtype(leaf.dtype) for leaf in trees.leaves(trees.trainable(values)) if hasattr(leaf, "dtype")]
     sizes = {dtype.itemsize // (2 if dtype.kind == "c" else 1) for dtype in types}
     return f"float{8 * min({*sizes, 8})}"
 
 
 def numbers(tree: Any) -> Leaves:
-    """The differentiable leaves of `tree`, as NumPy arrays of double precision."""
+    """The differentiable leaves of `tree`, as NumPy arrays in double precision."""
     leaves = [unwrap(leaf) for leaf in trees.leaves(trees.trainable(tree))]
     return [wide(leaf) for leaf in to_numpy(leaves)]
 
 
 def inner(left: Any, right: Any) -> tuple[float, float]:
-    """<a, b> = Re sum conj(a) b over all leaves, and the sum of its terms' magnitudes."""
+    """<a, b> = Re sum conj(a) b over all leaves, and the sum of the terms' absolute values."""
     pairs = [(a, b) for a, b in zip(numbers(left), numbers(right), strict=True) if a.size]
     products = [(np.conj(a) * b).real for a, b in pairs]
     return float(sum(p.sum() for p in products)), float(sum(np.abs(p).sum() for p in products))
 
 
 def replace(tree: Any, function: Callable[..., Any], *rest: Sequence[Any]) -> Any:
-    """`tree` with `function(leaf, *entries of rest)` for each of its differentiable leaves."""
+    """`tree` with each differentiable leaf replaced by `function(leaf, *entries of rest)`."""
     leaves, treedef = trees.flatten_trainable(tree)
     columns = [iter(column) for column in rest]
     changed = [function(leaf, *map(next, columns)) if trees.is_differentiable(leaf) else leaf for leaf in leaves]
@@ -62,7 +62,7 @@ def copied(tree: Any) -> Any:
 
 
 def like(leaf: Any, values: Any) -> Any:
-    """The NumPy array `values` as what `leaf` is: its dtype, its device; a Python number for a Python number."""
+    """The NumPy array `values` in the dtype and on the device of `leaf`; a Python number if `leaf` is one."""
     if not hasattr(leaf, "dtype"):
         return complex(values) if isinstance(leaf, complex) else float(np.real(values))
     array = np.asarray(values if np.dtype(leaf.dtype).kind == "c" else np.real(values)).astype(leaf.dtype)
@@ -70,7 +70,7 @@ def like(leaf: Any, values: Any) -> Any:
 
 
 def axes_of(args: Any, most: int = MOST_ENTRIES) -> Iterator[tuple[str, tuple[int, ...], complex, Leaves]]:
-    """The path, index and value of every entry of the arguments, at `most` so many, and the direction along it (and along i)."""
+    """The path, index and value of each entry of the arguments, up to `most`, with its direction (for complex ones also along i)."""
     leaves = numbers(args)
     for number, (path, leaf) in enumerate(zip(trees.paths(trees.trainable(args)), leaves, strict=True)):
         for index in itertools.islice(np.ndindex(leaf.shape), most):
@@ -82,7 +82,7 @@ def axes_of(args: Any, most: int = MOST_ENTRIES) -> Iterator[tuple[str, tuple[in
 
 
 def double(tree: Any, kind: str = "") -> Any:
-    """`tree` with its floating leaves in double precision; complex ones, if `kind` is "c"."""
+    """`tree` with its floating leaves in double precision, as complex numbers if `kind` is "c"."""
 
     def widened(leaf: Any) -> Any:
         if not hasattr(leaf, "dtype"):
@@ -94,31 +94,31 @@ def double(tree: Any, kind: str = "") -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings: steps leave domains, and what is not finite is dealt with."""
+    """Silence warnings: a step may leave the domain of the function, and results that are not finite are handled."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
 
 
 class Line:
-    """A function along a line: h -> the leaves of function(args + h * direction), remembered for each h."""
+    """A function along a line: h -> the leaves of function(args + h * direction), cached for each h."""
 
     def __init__(self, function: Callable[..., Any], args: Any, direction: Leaves, step: float | None = None) -> None:
         self.function, self.args, self.direction = function, args, direction
         with quiet():
             value = function(*args)
-        self.name = precision(args, value)  # of what is computed: also of float64 arguments, cast to float32
+        self.name = precision(args, value)  # of the whole computation: a function may cast float64 to float32
         self.known = {0.0: numbers(value)}
         if self.name != "float64":
             self.widen()
         self.step = STEP[self.name] if step is None else step
 
     def widen(self) -> None:
-        """Compute in double precision from here on, if the function does, and its value stays the same."""
+        """Compute in double precision from here on, if the function can and its value stays the same."""
         try:
             with quiet():
                 value = self.function(*double(self.args))
-        except Exception:  # a function may insist on its dtypes; then it is measured in them
+        except Exception:  # The function may accept only its own dtypes; it is measured in those.
             return
         leaves = numbers(value)
         if precision(value) == "float64" and alike(leaves, self(0.0), ROUNDING[self.name]):
@@ -144,17 +144,17 @@ class Line:
             return [(4 * fine - coarse) / 3 for fine, coarse in zip(self.slopes(h / 2), self.slopes(h), strict=True)]
 
     def imaginary(self) -> Leaves | None:
-        """Im f(x + i h v) / h, exact to rounding for real analytic functions; None where complex numbers do not go through."""
+        """Im f(x + i h v) / h, exact to rounding for real analytic functions; None if `f` does not accept complex numbers."""
         if any(np.iscomplexobj(leaf) for leaf in [*self(0.0), *numbers(self.args)]):
             return None
         directions = [1j * IMAGINARY_STEP * t for t in self.direction]
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part was thrown away
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)  # An imaginary part was dropped.
                 value = self.function(*replace(double(self.args, "c"), lambda leaf, t: leaf + t, directions))
                 found = numbers(value)
-        except Exception:  # whatever it is that such a function does not take
+        except Exception:  # A function may refuse complex numbers with any error.
             return None
         if not all(np.iscomplexobj(leaf) for leaf in found) or not alike([leaf.real for leaf in found], self(0.0), 1e-9):
             return None
@@ -163,7 +163,7 @@ class Line:
 
 @attrs.frozen
 class Numeric:
-    """A derivative by number: its leaves, the method that gave it, and the tolerance that it deserves."""
+    """A numerical derivative: its leaves, its method, and the tolerance for a comparison with it."""
 
     leaves: Leaves
     method: str
@@ -172,28 +172,28 @@ class Numeric:
 
 @attrs.frozen
 class Ruler:
-    """How derivatives are measured: by which `method` ("auto", "central", "complex"), step, and to which tolerance."""
+    """The way derivatives are measured: `method` ("auto", "central" or "complex"), step and tolerance."""
 
     method: str = "auto"
     step: float | None = None
     tolerance: float | None = None
 
     def measure(self, line: Line, narrow: str, *, refine: bool = False) -> Numeric:
-        """The derivative along `line` of a function computed in type `narrow`; "auto" is the complex step where it agrees.
+        """The derivative along `line` of a function computed in type `narrow`.
 
-        With `refine` ever smaller steps are tried, and each leaf taken where two in succession agree best: for points
-        near a kink, or functions that curve much.
+        "auto" takes the complex step if it agrees with central differences. With `refine`, smaller and smaller steps are tried,
+        and each leaf comes from the two successive steps that agree best. This helps near a kink or at high curvature.
         """
         central = _settled(line) if refine else line.extrapolated(line.step)
         coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if self.tolerance is None else self.tolerance
         found = None if self.method == "central" else line.imaginary()
         if found is not None:
-            # The vjp of an analytic function is conjugated, as gradients are: its imaginary part has the other sign.
+            # The vjp of an analytic function is conjugated, as gradients are, so its imaginary part has the opposite sign.
             found = min((found, [-leaf for leaf in found]), key=lambda leaves: _distance(leaves, central))
             if alike(found, central, max(coarse, TOLERANCE["float64"])):
                 return Numeric(found, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
         if self.method == "complex":
-            raise RangeError("method='complex': the function does not take complex numbers through. Say method='auto' or 'central'.")
+            raise RangeError("method='complex': the function does not work with complex numbers. Pass method='auto' or method='central'.")
         return Numeric(central, CENTRAL, coarse)
 
 

@@ -1,4 +1,4 @@
-"""The wrong entries of a derivative: it is taken along every entry of the arguments, one by one."""
+"""Finds the wrong entries of a derivative by checking every entry of the arguments, one by one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from .differences import Leaves, Line, Ruler, axes_of, inner, like, numbers, rep
 
 @attrs.frozen
 class Mismatch:
-    """What is wrong in one leaf of the arguments: the worst entry, and how many are wrong of those looked at."""
+    """The worst entry of one leaf of the arguments, and how many of its checked entries are wrong."""
 
     path: str
     index: tuple[int, ...]
@@ -27,7 +27,7 @@ class Mismatch:
     looked_at: int = 1
 
     def text(self, name: str) -> str:
-        """One line on it, with both values."""
+        """One line that shows the entry with both values."""
         many = f" ({self.wrong} of {self.looked_at} entries wrong)" if self.looked_at > 1 else ""
         of = f", derivative of the output{self.output}" if self.output else ""
         values = f"{name} {self.got:.7g}, {self.method} {self.expected:.7g}"
@@ -42,9 +42,9 @@ def wrong_entries(
     narrow: str,
     ruler: Ruler,
 ) -> list[Mismatch]:
-    """One `Mismatch` for every leaf of `args` in which `mode` disagrees with derivatives by number, the worst first.
+    """One `Mismatch` for every leaf of `args` for which `mode` disagrees with numerical derivatives, the worst first.
 
-    Reverse mode is compared in the gradient of <cotangents, function(*args)>, forward mode in every entry of the output.
+    In reverse mode the gradients of <cotangents, function(*args)> are compared, in forward mode all entries of the output.
     """
     gradient: Any = None
     if mode == "rev":
@@ -73,7 +73,7 @@ def _error(mismatch: Mismatch) -> float:
 
 
 def _worst(got: Leaves, expected: Leaves) -> tuple[str, complex, complex, float]:
-    """The entry of the output where two tangents differ most."""
+    """The entry of the output at which two tangents differ most."""
     worst: tuple[str, complex, complex, float] = ("", 0.0, 0.0, 0.0)
     for number, (a, b) in enumerate(zip(got, expected, strict=True)):
         error = relative_error(a, b)

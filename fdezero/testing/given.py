@@ -1,4 +1,4 @@
-"""`given_gradients`: a function and strategies for its arguments become a complete hypothesis test."""
+"""`given_gradients` makes a complete hypothesis test from a function and strategies for its arguments."""
 
 import functools
 import inspect
@@ -12,6 +12,7 @@ from .kinks import Kinks
 from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop
 from .strategies import Strategy, hypothesis
 
+Check = Callable[[Any, Any], Any]
 NAMES = {
     "inputs": "inputs are left alone",
     "values": "values are those of the reference",
@@ -42,22 +43,18 @@ def given_gradients(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: test `function` on examples of `strategies`, one for each argument, then run the body with the same example.
 
-    Checked are, unless switched off by name: `inputs` left alone, `values` against `reference` (a NumPy function),
-    `gradients` by `check_grads` (with `order`, `kinks` and its other `options`), `dtypes` kept, `vmap` = loop, `compiled` =
-    eager to the bit, GPU = CPU where there is one. The body takes the arguments last, after fixtures.
-    Examples at kinks are counted among hypothesis' events; a test all of whose examples were is a failure.
+    These properties are checked; switch one off by its name, as in `vmap=False`. `inputs` stay unchanged. `values` equal those
+    of `reference`, a NumPy function. `gradients` pass `check_grads`, which gets `order`, `kinks` and the other `options`.
+    `dtypes` are kept. `vmap` equals a loop. `compiled` code gives the same bits. A `gpu`, if there is one, gives the same values.
+    The body takes the arguments last, after fixtures. Hypothesis counts examples at kinks among its events; a test fails if all
+    its examples were at kinks.
 
-    Raises AssertionError that names the property; RangeError where nothing is left to check.
+    Raises AssertionError that names the property, RangeError if there is nothing to check.
     """
     switches = {"inputs": inputs, "values": values and reference is not None, "gradients": gradients, "dtypes": dtypes,
                 "vmap": vmap, "compiled": compiled, "gpu": gpu}  # fmt: skip
-    if not strategies or not any(switches.values()):
-        raise RangeError("given_gradients takes a function, a strategy for each of its arguments, and at least one property to check.")
-    if strangers := [s for s in strategies if not isinstance(s, hypothesis.strategies.SearchStrategy)]:
-        raise TypeError(f"given_gradients takes a strategy for each argument, got {describe(strangers[0])}: say arrays(shape=(3,)).")
-    if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
-        raise TypeError(f"given_gradients got {', '.join(map(repr, sorted(unknown)))}, which neither it nor check_grads knows.")
-    checks: dict[str, Callable[[Any, Any], Any]] = {
+    _refuse_misuse(strategies, switches, options)
+    checks: dict[str, Check] = {
         "inputs": leaves_inputs_alone,
         "values": value_is_that_of(reference or function, value_tolerance),
         "gradients": lambda f, args: check_grads(f, args, order, kinks=kinks, at_kinks=at_kinks, **options),
@@ -66,55 +63,69 @@ def given_gradients(
         "compiled": compiled_is_eager,
         "gpu": gpu_is_cpu,
     }
+    wanted = {name: check for name, check in checks.items() if switches[name]}
+    return lambda body: _property_test(function, strategies, wanted, body)
 
-    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(body)
-        names = list(signature.parameters)[-len(strategies) :]
-        if len(names) < len(strategies):
-            raise RangeError(f"{body.__name__} takes {len(names)} arguments, but {len(strategies)} strategies are given.")
-        tally = _Tally()
 
-        @functools.wraps(body)
-        def example(*rest: Any, **given: Any) -> Any:
-            bound = signature.bind(*rest, **given).arguments
-            args = tuple(bound[name] for name in names)
-            for name, check in checks.items():
-                if switches[name]:
-                    tally.count(name, _checked(function, name, check, args))
-            return body(*rest, **given)
+def _refuse_misuse(strategies: tuple[Any, ...], switches: dict[str, bool], options: dict[str, Any]) -> None:
+    if not strategies or not any(switches.values()):
+        raise RangeError("given_gradients needs a function, a strategy for each of its arguments, and at least one property to check.")
+    if strangers := [s for s in strategies if not isinstance(s, hypothesis.strategies.SearchStrategy)]:
+        raise TypeError(
+            f"given_gradients takes a strategy for each argument, got {describe(strangers[0])}. Pass, for example, arrays(shape=(3,))."
+        )
+    if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
+        raise TypeError(f"given_gradients got unknown arguments: {', '.join(map(repr, sorted(unknown)))}.")
 
-        test = hypothesis.given(**dict(zip(names, strategies, strict=True)))(example)
-        return tally.around(test, function)
 
-    return decorate
+def _property_test(
+    function: Callable[..., Any], strategies: tuple[Strategy, ...], checks: dict[str, Check], body: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A hypothesis test that applies `checks` to `function` and then runs `body`, both with the same example."""
+    signature = inspect.signature(body)
+    names = list(signature.parameters)[-len(strategies) :]
+    if len(names) < len(strategies):
+        raise RangeError(f"{body.__name__} takes {len(names)} arguments, but given_gradients got {len(strategies)} strategies.")
+    tally = _Tally()
+
+    @functools.wraps(body)
+    def example(*rest: Any, **given: Any) -> Any:
+        bound = signature.bind(*rest, **given).arguments
+        args = tuple(bound[name] for name in names)
+        for name, check in checks.items():
+            tally.count(name, _checked(function, name, check, args))
+        return body(*rest, **given)
+
+    test = hypothesis.given(**dict(zip(names, strategies, strict=True)))(example)
+    return tally.around(test, function)
 
 
 def gradient_test(function: Callable[..., Any], *strategies: Strategy, **options: Any) -> Callable[[], None]:
-    """The test of `given_gradients` without a body: `test_softplus = gradient_test(softplus, arrays())`."""
+    """A test by `given_gradients` without a body: `test_softplus = gradient_test(softplus, arrays())`."""
     name = called(function).replace("<lambda>", "lambda")
 
     def body(*args: Any, **named: Any) -> None:
-        """Nothing beyond the properties."""
+        """Check nothing beyond the properties."""
 
     body.__name__ = body.__qualname__ = f"test_{name}"
     body.__module__ = getattr(function, "__module__", body.__module__)
-    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]  # inspect looks for it
+    body.__signature__ = inspect.Signature(_parameters(function, len(strategies)))  # type: ignore[attr-defined]  # inspect reads it
     return given_gradients(function, *strategies, **options)(body)
 
 
 def _parameters(function: Callable[..., Any], count: int) -> list[inspect.Parameter]:
-    """The first parameters of `function`, by which a failing example is shown; x0, x1, ... where it has no names."""
+    """The first parameters of `function`, whose names a failing example shows; x0, x1, ... if they have no names."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         names = [name for name, p in inspect.signature(function).parameters.items() if p.kind in kinds][:count]
-    except (TypeError, ValueError):  # NumPy's ufuncs have none
+    except (TypeError, ValueError):  # NumPy's ufuncs do not have a signature.
         names = []
     names = names if len(names) == count else [f"x{i}" for i in range(count)]
     return [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
 
 
-def _checked(function: Callable[..., Any], name: str, check: Callable[[Any, Any], Any], args: tuple[Any, ...]) -> Any:
-    """The result of one check; what it raises says which property it is about."""
+def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[Any, ...]) -> Any:
+    """The result of one check; its errors name the property."""
     try:
         return check(function, args)
     except KinkError:
@@ -122,18 +133,18 @@ def _checked(function: Callable[..., Any], name: str, check: Callable[[Any, Any]
     except AssertionError as error:
         raise AssertionError(f"{called(function)} breaks '{NAMES[name]}': {error}") from None
     except Exception as error:
-        error.add_note(f"while it was checked of {called(function)} that {NAMES[name]}; {name}=False leaves this out")
+        error.add_note(f"while checking {called(function)}: {NAMES[name]}; {name}=False skips this check")
         raise
 
 
 class _Tally:
-    """How many examples of one run had their gradients checked, and how many were at kinks."""
+    """Counts the examples of one run with checked gradients, and those at kinks."""
 
     def __init__(self) -> None:
         self.checked = self.skipped = 0
 
     def count(self, name: str, report: Any) -> None:
-        """Take down what became of the gradients of an example; hypothesis shows it as an event and a note."""
+        """Count the gradient check of one example; hypothesis shows it as an event and a note."""
         if name != "gradients":
             return
         hypothesis.note(f"gradients: {report!r}")
@@ -141,11 +152,13 @@ class _Tally:
             hypothesis.event(f"gradients by {method}")
         if report.kinks:
             hypothesis.event("gradients skipped: a kink" if not report.checks else "higher gradients skipped: a kink")
-        self.checked += bool(report.checks)
-        self.skipped += not report.checks
+        if report.checks:
+            self.checked += 1
+        else:
+            self.skipped += 1
 
     def around(self, test: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-        """`test`, which fails if it has passed only because it checked no gradient."""
+        """`test`, but failing if it checked no gradient because every example was at a kink."""
 
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
@@ -155,7 +168,7 @@ class _Tally:
             if self.skipped and not self.checked:
                 raise AssertionError(
                     f"{called(function)}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
-                    "Draw other examples, or let kinks= declare less."
+                    "Draw other examples, or declare fewer kinks."
                 )
 
         return run

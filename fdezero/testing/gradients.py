@@ -1,4 +1,4 @@
-"""`check_grads`: both modes of differentiation against derivatives by number and against each other, to any order."""
+"""`check_grads` compares both modes of differentiation with numerical derivatives and with each other, to any order."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -19,12 +19,12 @@ from .entries import Mismatch, wrong_entries
 from .kinks import Kinks, declared, detected, located, suspected
 
 WORDS = {"fwd": "forward mode", "rev": "reverse mode"}
-MOST_LINES = 5  # leaves that an error tells of
+MOST_LINES = 5  # An error lists at most this many leaves.
 
 
 @attrs.frozen
 class Check:
-    """One derivative that was found right."""
+    """One derivative that passed its check."""
 
     mode: str
     order: int
@@ -33,7 +33,7 @@ class Check:
 
 @attrs.frozen
 class GradientReport:
-    """What `check_grads` has checked, by which method, and the kinks at which it has not."""
+    """The checks that `check_grads` made, with their methods, and the kinks that it skipped."""
 
     checks: tuple[Check, ...]
     kinks: tuple[str, ...] = ()
@@ -63,27 +63,29 @@ def check_grads(
     kinks: Kinks = None,
     at_kinks: str = "raise",
 ) -> GradientReport:
-    """Check the derivatives of `function` at `args`, any trees, along random directions; says how in its report.
+    """Check the derivatives of `function` at `args`, any trees, along random directions; the report says which method was used.
 
-    The truth is the complex step where it works, else central differences, extrapolated ("complex", "central" ask for
-    one). Then the derivatives' own derivatives are checked, up to `order`. `step` and `tolerance` (relative to
-    1 + the largest entry) go by dtype; `entrywise` checks along every axis. `kinks` declares where there is no derivative: a
-    predicate of the arguments or a list of points. Kinks not declared are found by one-sided differences; `at_kinks`
-    says "raise" or "skip". Also checked: equal values twice, arguments left alone.
+    The reference is the complex step if it works, otherwise extrapolated central differences; `method` "complex" or "central"
+    demands one of the two. Derivatives of derivatives are checked up to `order`. `step` and `tolerance` (relative to
+    1 + the largest entry) depend on the dtype by default. `entrywise=True` checks along every entry.
 
-    Raises AssertionError that names mode, order and the worst entry by tree path with both values, KinkError at kinks.
+    `kinks` declares the points without a derivative: a predicate, the distance to the nearest kink, or a list of points. Other
+    kinks are found by one-sided differences; `at_kinks="skip"` skips those instead of raising. The function must also give
+    equal values twice and leave its arguments unchanged.
+
+    Raises AssertionError that names the mode, the order and the tree path of the worst entry with both values, KinkError at kinks.
     """
     args = as_arguments("check_grads", "arguments", args)
     _of("modes", modes, WORDS)
     _of("method", [method], ("auto", "central", "complex"))
     _of("at_kinks", [at_kinks], ("raise", "skip"))
     if not numbers(args):
-        raise DTypeError("check_grads: no argument has anything to differentiate; give floating arrays or numbers.")
+        raise DTypeError("check_grads: no argument can be differentiated. Pass floating arrays or numbers.")
     if reason := declared(kinks, args):
         return GradientReport((), (reason,))
     value = _plain_value(function, args)
     if not numbers(value):
-        raise DTypeError("check_grads: nothing in the output can be differentiated; it has no floating arrays or numbers.")
+        raise DTypeError("check_grads: nothing in the output can be differentiated. Return floating arrays or numbers.")
     checker = _Checker(tuple(modes), Ruler(method, step, tolerance), seed, entrywise, at_kinks == "skip")
     checker.check(function, args, value, order, ())
     return GradientReport(tuple(checker.checks), tuple(checker.kinks))
@@ -93,20 +95,20 @@ def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
     given = [given] if isinstance(given, str) else given
     if not given or set(given) - set(known):
         got = ", ".join(map(repr, given)) or "none"
-        raise RangeError(f"check_grads: {name} is of {', '.join(map(repr, known))}, got {got}.")
+        raise RangeError(f"check_grads: {name} must come from {', '.join(map(repr, known))}, got {got}.")
 
 
 def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """The value, of a function that leaves its arguments alone and gives the same value again."""
+    """The value; an error if the function changes its arguments or gives another value on a second call."""
     before = copied(args)
     value = function(*args)
-    assert_trees_equal(args, before, "the function has written into its arguments: they", ("now", "before"), bits=True)
-    assert_trees_equal(function(*args), value, "the function gives other values when called again: they", ("second", "first"))
+    assert_trees_equal(args, before, "the function wrote into its arguments: they", ("now", "before"), bits=True)
+    assert_trees_equal(function(*args), value, "the function gave other values on a second call: they", ("second", "first"))
     return value
 
 
 class _Checker:
-    """The options of one `check_grads`, and what it has found so far."""
+    """The options of one `check_grads`, and its findings so far."""
 
     def __init__(self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool) -> None:
         self.modes, self.ruler, self.seed, self.entrywise, self.skip_kinks = modes, ruler, seed, entrywise, skip_kinks
@@ -115,7 +117,10 @@ class _Checker:
         self.kinks: list[str] = []
 
     def check(self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]) -> None:
-        """Check the derivative of `function`, of value `plain`, then those of its derivatives; `history` tells what it is of."""
+        """Check the derivative of `function`, whose value is `plain`, then the derivatives of that derivative.
+
+        `history` names the derivatives already taken, the last one first.
+        """
         if orders == 0 or not numbers(plain):
             return
         narrow = precision(args, plain)
@@ -155,7 +160,7 @@ class _Checker:
             self.check(lambda *args: jvp(function, args, direction)[1], args, tangent, orders - 1, ("jvp", *history))
 
     def random_like(self, tree: Any) -> Any:
-        """`tree` with random numbers for its differentiable leaves, and None for the others."""
+        """`tree` with random numbers in its differentiable leaves."""
 
         def drawn(leaf: Any) -> Any:
             values = self.rng.standard_normal(np.shape(leaf))
@@ -166,17 +171,17 @@ class _Checker:
         return replace(tree, drawn)
 
     def compare_modes(self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: tuple[str, ...]) -> None:
-        """Reverse mode is the transpose of forward mode, to rounding: <J^T t, v> = <t, J v>."""
+        """Check that reverse mode is the transpose of forward mode, to rounding: <J^T t, v> = <t, J v>."""
         (left, terms), (right, others) = inner(gradient, direction), inner(cotangents, tangent)
         tolerance = max(ROUNDING[narrow], self.ruler.tolerance or 0.0)
         if not abs(left - right) <= tolerance * (1 + max(terms, others)):
             raise AssertionError(
                 f"forward and reverse mode{_order(history)} are not transposes of each other: <J^T t, v> is {left!r} by vjp, "
-                f"<t, J v> {right!r} by jvp (seed {self.seed}); both are near the derivative by number."
+                f"<t, J v> is {right!r} by jvp (seed {self.seed}). Both are close to the numerical derivative."
             )
 
     def is_kink(self, line: Line, history: tuple[str, ...]) -> bool:
-        """Whether the arguments are at a kink, which is noted, or raised."""
+        """Whether the arguments are at a kink; it is recorded or raised, as `at_kinks` asks."""
         reason = detected(line)
         if not reason:
             return False
@@ -186,26 +191,26 @@ class _Checker:
             self.kinks.append(f"{what}: {reason}")
             return True
         raise KinkError(
-            f"{what} has a kink at these arguments: {reason}. Declare it with kinks=..., pass over kinks with "
-            "at_kinks='skip', or give other arguments."
+            f"{what} has a kink at these arguments: {reason}. Declare it with kinks=..., skip kinks with "
+            "at_kinks='skip', or pass other arguments."
         )
 
     def fail(self, mode: str, found: list[Mismatch], numeric: Numeric, tangent: Any, history: tuple[str, ...]) -> None:
-        """Raise what is known of a wrong derivative: the entries of the arguments, else those of the output."""
+        """Raise an error that shows the wrong entries of the arguments or, without any, those of the output."""
         text = f"{WORDS[mode]}{_order(history)} is wrong beyond {numeric.tolerance:g} (direction of seed {self.seed}, {numeric.method})"
         if found:
             lines = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in found]
-            more = [f"and {len(lines) - MOST_LINES} more leaves"] * (len(lines) > MOST_LINES)
+            more = [f"and {len(lines) - MOST_LINES} more leaves"] if len(lines) > MOST_LINES else []
             raise AssertionError("\n  ".join([f"{text}. The worst entries of the arguments:", *lines[:MOST_LINES], *more]))
-        text += ", though along every entry alone it is right: not linear, or beyond the range of its dtype"
+        text += ", but right along every single entry: it is not linear, or it leaves the range of its dtype"
         if mode == "fwd":
             given, expected = trees.trainable(tangent), trees.trainable(replace(tangent, lambda leaf, t: t, numeric.leaves))
-            assert_trees_close(given, expected, numeric.tolerance, f"{text}; tangents", ("jvp", "number"))
+            assert_trees_close(given, expected, numeric.tolerance, f"{text}; tangents", ("jvp", "numerical"))
         raise AssertionError(f"{text}.")
 
 
 def _wrong_mode(tangent: Any, gradient: Any, numeric: Numeric, direction: Any, cotangents: Any) -> str:
-    """The mode that does not agree with `numeric`, if one does not."""
+    """The mode that disagrees with `numeric`; empty if both agree."""
     if tangent is not None and not alike(numbers(tangent), numeric.leaves, numeric.tolerance):
         return "fwd"
     if gradient is None:
@@ -228,8 +233,8 @@ def _same_value(value: Any, plain: Any, narrow: str, mode: str, history: tuple[s
 
 
 def _same_kind(expected: Any, got: Any, what: str, history: tuple[str, ...]) -> None:
-    """Tangents and gradients have the dtypes and shapes of their primals."""
+    """Check that tangents and gradients have the dtypes and shapes of their primals."""
     pairs = zip(*[trees.flatten_with_path(trees.trainable(tree)) for tree in (expected, got)], strict=True)
     for (path, a), (_, b) in pairs:
         if hasattr(a, "dtype") and (a.dtype, a.shape) != (b.dtype, b.shape):
-            raise AssertionError(f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, its primal {describe(a)}")
+            raise AssertionError(f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, but its primal is {describe(a)}")

@@ -1,4 +1,4 @@
-"""Kinks: where a function has no derivative, as its user declares it, or as its one-sided differences show it."""
+"""Kinks, the points without a derivative: the user declares them, or one-sided differences reveal them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -11,14 +11,14 @@ from .comparison import entry
 from .differences import TOLERANCE, Line, axes_of, numbers
 
 Kinks: TypeAlias = Callable[..., Any] | Sequence[float] | None
-NEAR = 1e-6  # a declared point, or distance, nearer than this is met
+NEAR = 1e-6  # A point closer than this to a declared kink counts as the kink.
 
 
 def declared(kinks: Kinks, args: tuple[Any, ...]) -> str:
-    """Why `args` are at a declared kink; empty if they are not.
+    """The reason why `args` are at a declared kink; empty if they are not.
 
-    `kinks` is a predicate `kinks(*args)`, true (anywhere) at a kink, or giving the distance to the nearest one; or a
-    list of points, which no entry of a floating argument may meet.
+    `kinks` may be a function of the arguments: a predicate, true anywhere in its result at a kink, or the distance to the nearest
+    kink. It may also be a list of points; an entry of a floating argument at one of them is at a kink.
     """
     if kinks is None:
         return ""
@@ -36,7 +36,7 @@ def declared(kinks: Kinks, args: tuple[Any, ...]) -> str:
 
 
 def suspected(line: Line) -> bool:
-    """Whether the one-sided slopes that central differences have used anyway look like those at a kink."""
+    """Whether the one-sided slopes look like those at a kink; central differences need these values anyway."""
     h = line.step
     if not line.is_finite(0.0, h, h / 2, -h / 2, -h):
         return True
@@ -45,10 +45,10 @@ def suspected(line: Line) -> bool:
 
 
 def detected(line: Line) -> str:
-    """What shows that the middle of `line` is a kink, at steps that shrink by a thousand; empty if nothing does.
+    """The evidence that the middle of `line` is a kink, from two steps far apart in size; empty if there is none.
 
-    At a smooth point the slopes of both sides approach each other as the step does zero. At a kink or a jump they do
-    not, at a vertical tangent they grow, and at the edge of a domain one side has none.
+    At a smooth point the slopes on the two sides approach each other as the step shrinks. At a kink or a jump they stay apart.
+    At a vertical tangent they grow, and at the edge of a domain one side does not have a slope.
     """
     far = line.step / 4
     near = far / (500 if line.name == "float64" else 8)
@@ -59,7 +59,7 @@ def detected(line: Line) -> str:
     if not line.is_finite(far) or not line.is_finite(-far):
         far = near * 4
         if not line.is_finite(far) or not line.is_finite(-far):
-            return "it is defined on one side only"  # as far as any difference can be taken
+            return "it is defined on one side only"  # Even the smallest differences do not exist on both sides.
     slopes = zip(_jumps(line, far), _jumps(line, near), line.slopes(far), line.slopes(near), strict=True)
     for k, (coarse, fine, slow, steep) in enumerate(slopes):
         noise = _noise(line, k)
@@ -77,7 +77,7 @@ def detected(line: Line) -> str:
 
 
 def located(line: Line) -> str:
-    """The kink along a single entry of the arguments, if one is found: more telling than along a random direction."""
+    """The kink along a single entry of the arguments, if there is one; it explains more than a kink along a random direction."""
     for path, index, value, basis in axes_of(line.args):
         if reason := detected(Line(line.function, line.args, basis, line.step)):
             return f"along {path}{entry(index)}, which is {value:.6g}, {reason}"
@@ -90,7 +90,7 @@ def _of_entry(line: Line, leaf: int, at: tuple[Any, ...]) -> str:
 
 
 def _jumps(line: Line, h: float) -> list[np.ndarray]:
-    """How far the slopes ahead and behind are apart, entry by entry."""
+    """The difference between the slopes ahead and behind, entry by entry."""
     return [np.abs(a - 2 * x + b) / h for a, x, b in zip(line(h), line(0.0), line(-h), strict=True)]
 
 

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for matrices with structure: symmetric, positive definite, orthogonal, invertible, in batches.
+"""Hypothesis strategies for structured matrices, also in batches: symmetric, positive definite, orthogonal and invertible.
 
-An orthogonal matrix is the Cayley transform (1 - S)(1 + S)^-1 of a skew-symmetric S, times signs: for S = 0 the identity, to
-which everything here shrinks; for S of simple fractions entries such as 0.6 and 0.8.
+An orthogonal matrix is the Cayley transform (1 - S)(1 + S)^-1 of a skew-symmetric S, times signs. S = 0 gives the identity, and
+shrinking ends there. If S has simple fractions, the matrix has entries such as 0.6 and 0.8.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ FRACTIONS = [0.0, 0.5, -0.5, 1.0, -1.0, *[sign * k / 8 for k in (2, 6, 1, 3, 5, 
 def symmetric(size: Any = None, *, batch: Any = (), dtype: Any = np.float64, min_value: float = -2.0, max_value: float = 2.0) -> Strategy:
     """Symmetric matrices (..., n, n), Hermitian for a complex dtype, with entries between the bounds; they shrink to zeros.
 
-    `size` and `batch`: a number and a shape, or strategies; by default n is 1 to 4 and there is no batch.
+    `size` is n and `batch` the shape of the batch; both may be strategies. By default n is 1 to 4, without a batch.
     """
 
     def mirrored(A: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def _orthogonal(shape: Batch, dtype: Any) -> Strategy:
 
 
 def _scales(shape: Batch, most: float) -> Strategy:
-    """Numbers from 1 to `most`, evenly on a logarithmic scale."""
+    """Numbers from 1 to `most`, evenly spaced on a logarithmic scale."""
     return _drawn(np.float64, shape, st.sampled_from([f for f in FRACTIONS if f >= 0])).map(lambda powers: most**powers)
 
 

@@ -1,4 +1,4 @@
-"""The properties that differentiable code has beside right gradients: each is a check of a function at one example."""
+"""Properties of differentiable code besides correct gradients; each checks a function at one example."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,14 @@ from ..values import shape_of
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, copied, like, precision, replace
 
-SPREAD = (0.0, 2.0**-7, 2.0**-5)  # by how much the members of a batch are smaller than the example
+SPREAD = (0.0, 2.0**-7, 2.0**-5)  # the relative shrinking of each member of a batch
 
 Function = Callable[..., Any]
 Args = tuple[Any, ...]
 
 
 def value_is_that_of(reference: Function, tolerance: float | None) -> Callable[[Function, Args], None]:
-    """The check that the value is the one of a NumPy function."""
+    """A check that the value equals that of `reference`, a NumPy function."""
 
     def check(function: Function, args: Args) -> None:
         value = function(*args)
@@ -31,7 +31,7 @@ def value_is_that_of(reference: Function, tolerance: float | None) -> Callable[[
 
 
 def leaves_inputs_alone(function: Function, args: Args) -> None:
-    """Neither the function nor its gradient writes into the arguments, and the function gives the same value again."""
+    """Check that the function and its gradient do not write into the arguments, and that a second call gives the same value."""
     before = copied(args)
     value = function(*args)
     assert_trees_equal(args, before, "the arguments", ("after the call", "before"), bits=True)
@@ -41,25 +41,27 @@ def leaves_inputs_alone(function: Function, args: Args) -> None:
 
 
 def keeps_dtype(function: Function, args: Args) -> None:
-    """Narrow arguments give narrow values and gradients: those of the example, or it as float32 if all of it is float64."""
+    """Check that narrow arguments give narrow values and gradients; an example of float64 alone is cast to float32 first."""
     if all(_bits(leaf) == 64 for _, leaf in _leaves(args) if hasattr(leaf, "dtype")):
         args = replace(args, _narrowed)
     bits = max((_bits(leaf) for _, leaf in _leaves(args) if hasattr(leaf, "dtype")), default=0)
-    if not bits:  # Python numbers alone are weak: they ask for no dtype
+    if not bits:  # Python numbers are weak: alone they do not fix a dtype.
         return
     value = function(*args)
     for path, leaf in _leaves(value):
         if hasattr(leaf, "dtype") and _bits(leaf) != bits:
-            raise AssertionError(f"the output{_at(path)} is {leaf.dtype}, the widest argument has {bits} bits. Is there a NumPy constant?")
+            raise AssertionError(
+                f"the output{_at(path)} is {leaf.dtype}, but the widest argument has {bits} bits. Look for a NumPy constant."
+            )
     for (path, leaf), (_, g) in zip(_leaves(args), _leaves(_gradient(function)(*args)), strict=True):
         if hasattr(leaf, "dtype") and g.dtype != leaf.dtype:
-            raise AssertionError(f"the gradient{_at(path)} is {g.dtype}, its argument {leaf.dtype}")
+            raise AssertionError(f"the gradient{_at(path)} is {g.dtype}, but its argument is {leaf.dtype}")
 
 
 def vmap_is_a_loop(function: Function, args: Args) -> None:
-    """Batched over all arguments together, and over each alone, the function gives what it gives example by example.
+    """Check that vmap gives the same as a loop, over all arguments together and over each one alone.
 
-    A batch is the example and copies of it a little smaller, so that it stays where the function is defined.
+    A batch has the example and slightly smaller copies of it, which should stay within the domain of the function.
     """
     arrays = [any(hasattr(leaf, "shape") for leaf in trees.leaves(arg)) for arg in args]
     alone = [tuple(i == k for i in range(len(args))) for k in range(len(args)) if arrays[k]]
@@ -77,7 +79,7 @@ def vmap_is_a_loop(function: Function, args: Args) -> None:
 
 
 def compiled_is_eager(function: Function, args: Args) -> None:
-    """`fd.compile` gives the same bits as the function on each of three calls, and so does the compiled gradient."""
+    """Check that the compiled function and its compiled gradient give the same bits as eager code on each of three calls."""
     for run, what in ((function, "values"), (_gradient(function), "gradients")):
         expected, compiled = run(*args), compile(run)
         for call in ("first", "second", "third"):
@@ -85,7 +87,7 @@ def compiled_is_eager(function: Function, args: Args) -> None:
 
 
 def gpu_is_cpu(function: Function, args: Args) -> None:
-    """Values and gradients on the GPU are those on the CPU, to rounding; nothing to see where there is no GPU."""
+    """Check that the GPU gives the values and gradients of the CPU, to rounding; without a GPU, check nothing."""
     if not gpu_available():
         return
     for run, what in ((function, "values"), (_gradient(function), "gradients")):
@@ -95,7 +97,7 @@ def gpu_is_cpu(function: Function, args: Args) -> None:
 
 
 def _gradient(function: Function) -> Function:
-    """The gradients along a fixed cotangent of entries near 1, no two alike: any output is weighed, not only scalars."""
+    """The gradients along a fixed cotangent with distinct entries near 1, so that outputs need not be scalars."""
 
     def gradient(*args: Any) -> Any:
         value, pullback = vjp(function, *args)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for arrays, shapes that broadcast, axes, indices, keys; they shrink to small, readable examples."""
+"""Hypothesis strategies for arrays, shapes that broadcast, axes, indices and keys; they shrink to small, readable examples."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ except ImportError as error:
     raise MissingExtraError("fdezero.testing's strategies need hypothesis: pip install 'fdezero[test]'") from error
 
 Strategy: TypeAlias = "st.SearchStrategy[Any]"
-GAP = 1 / 64  # between distinct entries; a power of two, so that they are exact in every floating type
+GAP = 1 / 64  # between distinct entries; a power of two, so every floating type holds them exactly
 LAYOUTS = ("C", "F", "reversed", "strided", "readonly")
 INDEX_KINDS = ("slice", "integer", "array", "mask", "newaxis", "ellipsis")
 
@@ -33,11 +33,13 @@ def arrays(
     distinct: bool | float = False,
     layouts: str | Sequence[str] = "C",
 ) -> Strategy:
-    """Arrays of numbers in [min_value, max_value] (complex ones: both parts), without subnormals; they shrink to zeros.
+    """Arrays of numbers in [min_value, max_value] (for complex numbers, both parts); they shrink to zeros.
 
-    `dtype`: a dtype, several, or a strategy. `shape`: a shape or a strategy; by default 0 to 3 axes of length 1 to 4.
-    `distinct`: entries 1/64 apart, or by the gap given (less in arrays that would not have room): no ties. `layouts`, some of
-    "C" "F" "reversed" (negative strides) "strided" (every second entry) "readonly", or "any". Raises RangeError.
+    `dtype` is a dtype, several dtypes or a strategy. `shape` is a shape or a strategy, by default 0 to 3 axes of length 1 to 4.
+    `distinct` avoids ties: entries are 1/64 apart, or as far as the gap you pass, and closer if they would not fit otherwise.
+    `layouts` is one or more of "C", "F", "reversed" (negative strides), "strided" (every second entry) and "readonly", or "any".
+
+    Raises RangeError for unknown layouts or empty bounds.
     """
     shapes = _shapes() if shape is None else shape if isinstance(shape, st.SearchStrategy) else st.just(shape)
     dtypes = dtype if isinstance(dtype, st.SearchStrategy) else st.sampled_from(dtype if isinstance(dtype, list | tuple) else [dtype])
@@ -45,8 +47,10 @@ def arrays(
     if unknown := set(names) - set(LAYOUTS):
         raise RangeError(f"arrays: layouts are {', '.join(LAYOUTS)} or 'any', got {', '.join(map(repr, sorted(unknown)))}.")
     if not min_value <= max_value:
-        raise RangeError(f"arrays: no number is in [{min_value}, {max_value}]; give min_value <= max_value.")
-    special = [*[math.nan] * allow_nan, *[math.inf, -math.inf] * allow_infinity]
+        raise RangeError(f"arrays: no number is in [{min_value}, {max_value}]. Pass min_value <= max_value.")
+    special = [math.nan] if allow_nan else []
+    if allow_infinity:
+        special += [math.inf, -math.inf]
     gap = float(distinct) if distinct is not True else GAP
 
     def drawn(chosen: tuple[Any, Any]) -> Strategy:
@@ -69,7 +73,7 @@ def _elements(dtype: np.dtype, low: float, high: float, special: list[float], su
         return st.builds(complex, parts, parts)
     if dtype.kind == "f":
         lowest, highest = _inside(dtype, low, high)
-        finite = st.floats(lowest, highest, width=8 * dtype.itemsize, allow_subnormal=subnormal)  # type: ignore[arg-type]  # a width is a literal there
+        finite = st.floats(lowest, highest, width=8 * dtype.itemsize, allow_subnormal=subnormal)  # type: ignore[arg-type]  # a literal
         return st.one_of(finite, st.sampled_from(special)) if special else finite
     if dtype.kind == "b":
         return st.booleans()
@@ -78,7 +82,7 @@ def _elements(dtype: np.dtype, low: float, high: float, special: list[float], su
 
 
 def _inside(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
-    """The bounds, as numbers of `dtype` that lie between them."""
+    """The bounds as numbers of `dtype`, rounded inwards."""
     least, most = dtype.type(low), dtype.type(high)
     least = np.nextafter(least, dtype.type(np.inf)) if float(least) < low else least
     most = np.nextafter(most, dtype.type(-np.inf)) if float(most) > high else most
@@ -86,7 +90,7 @@ def _inside(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
 
 
 def _grid(dtype: np.dtype, low: float, high: float, gap: float, size: int) -> Strategy:
-    """Multiples of a gap, fine enough that `size` of them lie within the bounds."""
+    """Multiples of a gap, small enough that `size` of them fit within the bounds."""
     if dtype.kind not in "fc":
         return _elements(dtype, low, high, [], False)
     while low < high and (high - low) / gap < size:
@@ -97,7 +101,7 @@ def _grid(dtype: np.dtype, low: float, high: float, gap: float, size: int) -> St
 
 
 def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
-    """The same values in memory another way; hypothesis notes it beside a failing example, whose repr does not show it."""
+    """The same values in another memory layout; hypothesis notes the layout, which the repr of an example does not show."""
     if layout == "F":
         made = array.copy(order="F")
     elif layout == "reversed":
@@ -132,13 +136,13 @@ def keys() -> Strategy:
 
 
 def axes(shape: Any, *, tuples: bool = True, min_size: int = 0, max_size: int | None = None) -> Strategy:
-    """An axis of `shape` (or of so many axes), or a tuple of different ones, negative ones, too; `()` where there is none.
+    """An axis of `shape` (a shape or a number of axes), or a tuple of different axes; axes may be negative. Shrinks to 0.
 
-    Shrinks to 0. With `tuples=False` always a single axis, which Raises RangeError for a shape without axes.
+    A shape without axes gives `()`. With `tuples=False` you get a single axis. Raises RangeError if there is no axis to give.
     """
     ndim = shape if isinstance(shape, int) else len(shape)
     if not ndim and not tuples:
-        raise RangeError("axes: a shape without axes has none to draw; leave tuples=True, which draws ().")
+        raise RangeError("axes: cannot draw an axis of a shape without axes. Leave tuples=True, which draws ().")
     single = st.integers(-ndim, ndim - 1)
     several = st.lists(single, min_size=min_size, max_size=ndim if max_size is None else max_size, unique_by=lambda axis: axis % ndim)
     if not ndim:
@@ -147,9 +151,10 @@ def axes(shape: Any, *, tuples: bool = True, min_size: int = 0, max_size: int | 
 
 
 def index_expressions(shape: tuple[int, ...], *, kinds: Sequence[str] = INDEX_KINDS, max_length: int = 4) -> Strategy:
-    """Anything that may stand in x[...] for x of `shape`; shrinks to `()`, which is all of x.
+    """Any index of an array of `shape`; shrinks to `()`, which selects the whole array.
 
-    `kinds` are some of "slice" "integer" "array" (of integers, which broadcast together) "mask" "newaxis" "ellipsis".
+    `kinds` are one or more of "slice", "integer", "array" (of integers; several broadcast together), "mask", "newaxis" and
+    "ellipsis". Raises RangeError for other kinds.
     """
     if unknown := set(kinds) - set(INDEX_KINDS):
         raise RangeError(f"index_expressions: kinds are {', '.join(INDEX_KINDS)}, got {', '.join(map(repr, sorted(unknown)))}.")
@@ -171,7 +176,7 @@ def _index(draw: Any, shape: tuple[int, ...], kinds: tuple[str, ...], max_length
         elif kind == "integer":
             entries.append(draw(st.integers(-n, n - 1)))
         elif kind == "mask":
-            # Masks broadcast with integer arrays: as many true ones as those have entries, or one.
+            # Masks broadcast with integer arrays: a mask has as many true entries as those have entries, or one.
             true = draw(st.sets(st.integers(0, n - 1), min_size=min(length, n), max_size=min(length, n)))
             true = true if len(true) == length else set(sorted(true)[:1])
             entries.append(np.isin(np.arange(n), list(true)))
@@ -187,5 +192,5 @@ def _index(draw: Any, shape: tuple[int, ...], kinds: tuple[str, ...], max_length
 
 
 def sizes(size: Any, low: int, high: int) -> Strategy:
-    """A strategy for a size that is given as one, as a number, or not at all."""
+    """A strategy for a size: `size` itself if it is a strategy, the number `size`, or low to high for None."""
     return st.integers(low, high) if size is None else size if isinstance(size, st.SearchStrategy) else st.just(size)

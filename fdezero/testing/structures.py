@@ -1,4 +1,4 @@
-"""Hypothesis strategies for pytrees and modules, and for layers with inputs that fit."""
+"""Hypothesis strategies for pytrees and modules, and for layers with matching inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ KINDS = tuple(name for name in nn.__all__ if isinstance(getattr(nn, name), type)
 
 
 class Pair(Module):
-    """A module of two subtrees and a static name: the smallest container of a user's own."""
+    """A module with two subtrees and a static name: a minimal container as a user would write it."""
 
     left: Any
     right: Any = None
@@ -25,7 +25,7 @@ class Pair(Module):
 def pytrees(leaves: Any = None, *, max_leaves: int = 5, modules: bool = False) -> Strategy:
     """Nested dicts, lists and tuples of `leaves` (float64 arrays by default), with at least one leaf; shrinks to a leaf.
 
-    With `modules`, the trees also hold fdezero modules (`Pair`).
+    With `modules=True`, the trees also contain fdezero modules (`Pair`).
     """
     leaf = arrays() if leaves is None else leaves
     names = st.text("abcxyz", min_size=1, max_size=3)
@@ -36,7 +36,9 @@ def pytrees(leaves: Any = None, *, max_leaves: int = 5, modules: bool = False) -
             st.lists(inner, min_size=1, max_size=3),
             st.lists(inner, min_size=1, max_size=3).map(tuple),
         ]
-        return st.one_of(*containers, *[st.builds(Pair, inner, st.none() | inner)] * modules)
+        if modules:
+            containers.append(st.builds(Pair, inner, st.none() | inner))
+        return st.one_of(*containers)
 
     return st.recursive(leaf, around, max_leaves=max_leaves)
 
@@ -48,10 +50,10 @@ def layers(
     activations: Sequence[Callable[[Any], Any]] = (F.tanh, F.sigmoid, F.softplus),
     max_size: int = 3,
 ) -> Strategy:
-    """Pairs (layer, x) of a layer of `fdezero.nn` and an input that fits it; shrinks to few numbers, all of them zero.
+    """Pairs (layer, x) of a layer of `fdezero.nn` and a matching input; shrinks to small arrays of zeros.
 
-    `kinds` are names of layers, sizes are 1 to `max_size`, and x has at most one axis in front. The default activations
-    have no kinks. Raises RangeError for other kinds.
+    `kinds` are names of layers, sizes are 1 to `max_size`, and x has at most one batch axis. The default activations
+    do not have kinks. Raises RangeError for other kinds.
     """
     if not kinds or set(kinds) - set(KINDS):
         raise RangeError(f"layers: kinds are {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}.")
@@ -103,7 +105,7 @@ def _mlp(draw: Any, n: int, options: _Options) -> nn.MLP:
     return nn.MLP(tuple(_chain(draw, n, options)), draw(st.sampled_from(options.activations)))
 
 
-# How a layer for inputs of n entries is drawn
+# Functions that draw a layer for inputs with n entries
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
     nn.Function: _function,

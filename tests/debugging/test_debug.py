@@ -68,7 +68,7 @@ class TestNans:
         error = nan_error(entropy, ZERO)
         assert error.operation == "log"
         assert at(error, "log of 0")
-        assert "log made 1 infinity among 3 entries, the first at [1], of\n  x0: float64[3], from 0.0 to 4.0\nat\n" in str(error)
+        assert "log made 1 infinity among 3 entries, the first at [1], from operands\n  x0: float64[3], from 0.0 to 4.0\nat\n" in str(error)
 
     def test_backward_names_the_line_of_the_forward_operation(self) -> None:
         error = nan_error(fd.grad(root), ZERO)
@@ -197,7 +197,7 @@ class TestNans:
     def test_python_numbers(self) -> None:
         error = nan_error(fd.grad(lambda x: np.sqrt(x)), 0.0)
         assert error.line.rule == "backward pass of sqrt"
-        assert "quotient made an infinity, of\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
+        assert "quotient made an infinity, from operands\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
 
     def test_what_the_user_wrote_is_no_mistake(self) -> None:
         def masked(x: Any, mask: Any) -> Any:
@@ -293,7 +293,7 @@ def test_debug_stands_outside() -> None:
 
 
 def test_nothing_to_look_at_is_an_error() -> None:
-    with pytest.raises(StructureError, match="no array among the arguments"):
+    with pytest.raises(StructureError, match="no argument has an array"):
         fd.debug(lambda: np.ones(3))()
 
 

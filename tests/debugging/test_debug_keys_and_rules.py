@@ -48,7 +48,7 @@ class TestKeys:
         def first_drawn(key: Any) -> Any:
             return fd.random.normal(key) + fd.random.normal(fd.random.split(key)[0])
 
-        for function, words in ((first_split, "was split at.*is drawn from at"), (first_drawn, "was drawn from at.*is split at")):
+        for function, words in ((first_split, "was split here.*is drawn from here"), (first_drawn, "was drawn from here.*is split here")):
             with pytest.raises(KeyReuseError, match=re.compile(words, re.DOTALL)):
                 fd.debug(function, keys=True)(fd.random.key(0))
 

@@ -138,7 +138,7 @@ class TestWithoutGraphviz:
         assert '"w" [label="w",' in fd.trace(loss)(W, X).to_dot(verbose=False)
 
     def test_an_ending_that_cannot_be_made_says_what_to_install(self, tmp_path: Path) -> None:
-        with pytest.raises(MissingExtraError, match=r"\.png is drawn by the program dot.*install Graphviz"):
+        with pytest.raises(MissingExtraError, match=r"\.png needs Graphviz.*Install Graphviz"):
             fd.plot(loss)(W, X, to_file=tmp_path / "graph.png")
         with pytest.raises(FileError, match="no ending"):
             fd.plot(loss)(W, X, to_file=tmp_path / "graph")

@@ -82,8 +82,8 @@ def test_what_is_no_derivative_but_wrong_is_named_too() -> None:
 
     rng = np.random.default_rng(0)
     widened = with_rule(lambda x: x * x, lambda r, t: (np.float64(2) * r[0] * t,))
-    assert "has written into its arguments: they differ at 0: 3 of 3 entries" in refused(writes, (X.copy(),))
-    assert "gives other values when called again" in refused(lambda x: x * rng.random(), (X,))
+    assert "wrote into its arguments: they differ at 0: 3 of 3 entries" in refused(writes, (X.copy(),))
+    assert "gave other values on a second call" in refused(lambda x: x * rng.random(), (X,))
     assert "values under jvp differ" in refused(lambda x: x * (2 if isinstance(x, np.ndarray) else 3), (X,))
     check_grads(widened, (X.astype(np.float32),))  # what a rule widens, the library casts back
     weak = with_rule(lambda x: x * 1, lambda r, t: (t.astype(np.int64),))
@@ -130,7 +130,7 @@ def test_the_method_is_told() -> None:
     assert "right by complex step (2) and central differences (4)" in repr(check_grads(mixed, (X,)))
     for function in (np.abs, lambda x: np.hypot(x, 1.0), lambda x: np.cos(x.astype(np.float64))):
         assert {check.method for check in check_grads(function, (X,), order=1).checks} == {"central differences"}
-    with pytest.raises(RangeError, match="does not take complex numbers through"):
+    with pytest.raises(RangeError, match="does not work with complex numbers"):
         check_grads(np.abs, (X,), method="complex")
 
 
@@ -154,7 +154,7 @@ def test_every_entry_on_request() -> None:
 
 
 def test_what_cannot_be_checked_is_refused() -> None:
-    with pytest.raises(DTypeError, match="no argument has anything to differentiate"):
+    with pytest.raises(DTypeError, match="no argument can be differentiated"):
         check_grads(np.sum, (np.arange(3),))
     with pytest.raises(DTypeError, match="nothing in the output"):
         check_grads(np.argmax, (X,))
