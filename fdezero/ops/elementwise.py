@@ -106,7 +106,7 @@ divide = elementwise(
     lambda t, x0, x1: -_over(_over(t, x1) * x0, x1),
     c="x0 / x1",
     impl=operator.truediv,
-    doc="x0 / x1, floating also for integers.",
+    doc="x0 / x1; integers give floating results.",
 )
 negative = elementwise("negative", -1, c="-x0", impl=operator.neg, wraps=True, doc="-x0.")
 positive = elementwise("positive", 1, c="x0", impl=operator.pos, doc="x0 itself.")
@@ -136,8 +136,8 @@ modulus = elementwise(
     write="xp.absolute({0}, out={out})",
     doc="|x0| of complex numbers; the derivative at 0 is 0.",
 )
-remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER, doc="x0 modulo x1, of the sign of x1.")
-fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c=FMOD, doc="The remainder of x0 / x1, of the sign of x0, as in C.")
+remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER, doc="x0 modulo x1, with the sign of x1.")
+fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c=FMOD, doc="C's remainder of x0 / x1, with the sign of x0.")
 
 # Exponentials and logarithms
 exp = elementwise("exp", lambda y: y, c="exp(x0)", doc="e to the power x0.")
@@ -148,7 +148,7 @@ log2 = elementwise("log2", lambda t, x0: quotient(t, x0 * LN2), c="log2(x0)", do
 log10 = elementwise("log10", lambda t, x0: quotient(t, x0 * LN10), c="log10(x0)", doc="The logarithm of x0 to base 10.")
 log1p = elementwise("log1p", lambda t, x0: quotient(t, 1 + x0), c="log1p(x0)", doc="log(1 + x0), exact near 0.")
 sqrt = elementwise("sqrt", lambda t, y: quotient(t, 2 * y), c="sqrt(x0)", doc="The square root of x0; the derivative at 0 is infinite.")
-cbrt = elementwise("cbrt", lambda t, y: quotient(t, 3 * y * y), c="cbrt(x0)", doc="The cube root of x0, negative numbers included.")
+cbrt = elementwise("cbrt", lambda t, y: quotient(t, 3 * y * y), c="cbrt(x0)", doc="The cube root of x0, also for negative numbers.")
 logaddexp = elementwise(
     "logaddexp",
     lambda t, x0, x1: t * sigmoid(_difference(x0, x1)),
@@ -178,9 +178,9 @@ def _share_of_length(x: Any, length: Any) -> Any:
 
 
 # Trigonometry
-sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)", doc="The sine of x0, in radians.")
-cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)", doc="The cosine of x0, in radians.")
-tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)", doc="The tangent of x0, in radians.")
+sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)", doc="The sine of x0 (in radians).")
+cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)", doc="The cosine of x0 (in radians).")
+tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)", doc="The tangent of x0 (in radians).")
 arcsin = elementwise(
     "arcsin", lambda t, x0: quotient(t, np.sqrt(1 - x0 * x0)), c="asin(x0)", doc="The angle from -pi/2 to pi/2 whose sine is x0."
 )
@@ -193,7 +193,7 @@ arctan2 = elementwise(
     lambda t, x0, x1: quotient(t * x1, x0 * x0 + x1 * x1),
     lambda t, x0, x1: -quotient(t * x0, x0 * x0 + x1 * x1),
     c="atan2(x0, x1)",
-    doc="The angle of the point (x1, x0) in the plane, from -pi to pi: y comes first.",
+    doc="The angle of the point (x1, x0) in the plane, from -pi to pi; y is the first argument.",
 )
 hypot = elementwise(
     "hypot",
@@ -207,11 +207,11 @@ cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)", doc="The hyperb
 tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)", doc="The hyperbolic tangent of x0.")
 arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)", doc="The inverse of sinh.")
 arccosh = elementwise(
-    "arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)", doc="The inverse of cosh, for x0 from 1 on."
+    "arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)", doc="The inverse of cosh, for x0 >= 1."
 )
 arctanh = elementwise("arctanh", lambda t, x0: quotient(t, 1 - x0 * x0), c="atanh(x0)", doc="The inverse of tanh, for x0 between -1 and 1.")
-deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295", doc="Degrees in radians.")
-rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232", doc="Radians in degrees.")
+deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295", doc="Degrees converted to radians.")
+rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232", doc="Radians converted to degrees.")
 
 
 def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
@@ -259,14 +259,14 @@ fmax = elementwise(
     _share_of_first,
     _share_of_second,
     c={"f": "fmax(x0, x1)", "i": "x0 >= x1 ? x0 : x1"},
-    doc="The greater of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
+    doc="The greater of x0 and x1, ignoring NaN; the derivative is split evenly at ties.",
 )
 fmin = elementwise(
     "fmin",
     _share_of_first,
     _share_of_second,
     c={"f": "fmin(x0, x1)", "i": "x0 <= x1 ? x0 : x1"},
-    doc="The lesser of x0 and x1, passing over NaN; the derivative is split evenly at ties.",
+    doc="The lesser of x0 and x1, ignoring NaN; the derivative is split evenly at ties.",
 )
 where = elementwise(
     "where",
@@ -277,7 +277,7 @@ where = elementwise(
     loop=lambda dtypes, y: (dtypes[0], y, y),
     write=_write_where,
     reads_twice=0,
-    doc="x1 where x0 is true, x2 elsewhere; no NaN of the entries not taken reaches the derivative.",
+    doc="x1 where x0 is true, x2 elsewhere; NaNs in entries that are not selected do not reach the derivative.",
 )
 clip = elementwise(
     "clip",
@@ -287,7 +287,7 @@ clip = elementwise(
     c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
     loop=lambda dtypes, y: (y, y, y),
     write="xp.clip({0}, {1}, {2}, out={out})",
-    doc="x0 kept between x1 and x2; the derivative on the bounds is 1.",
+    doc="x0 limited to the range from x1 to x2; the derivative at the bounds is 1.",
 )
 ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)", doc="x0 * 2 ** x1, for integers x1.")
 copysign = elementwise(
@@ -337,11 +337,11 @@ less_equal = discrete("less_equal", c="x0 <= x1", impl=operator.le, doc="Whether
 greater = discrete("greater", c="x0 > x1", impl=operator.gt, doc="Whether x0 > x1.")
 greater_equal = discrete("greater_equal", c="x0 >= x1", impl=operator.ge, doc="Whether x0 >= x1.")
 bitwise_and = discrete(
-    "bitwise_and", c="x0 & x1", impl=operator.and_, doc="The bits that both x0 and x1 have; of booleans the logical and."
+    "bitwise_and", c="x0 & x1", impl=operator.and_, doc="The bits set in both x0 and x1; for booleans, the logical and."
 )
-bitwise_or = discrete("bitwise_or", c="x0 | x1", impl=operator.or_, doc="The bits that x0 or x1 has; of booleans the logical or.")
+bitwise_or = discrete("bitwise_or", c="x0 | x1", impl=operator.or_, doc="The bits set in x0 or x1; for booleans, the logical or.")
 bitwise_xor = discrete(
-    "bitwise_xor", c="x0 ^ x1", impl=operator.xor, doc="The bits that one of x0 and x1 has; of booleans whether they differ."
+    "bitwise_xor", c="x0 ^ x1", impl=operator.xor, doc="The bits set in exactly one of x0 and x1; for booleans, whether they differ."
 )
 left_shift = discrete(
     "left_shift", c="(unsigned long long)x1 < 8 * sizeof(x0) ? x0 << x1 : 0", impl=operator.lshift, doc="x0 shifted by x1 bits to the left."
@@ -353,33 +353,33 @@ right_shift = discrete(
     doc="x0 shifted by x1 bits to the right.",
 )
 floor_divide = discrete("floor_divide", operator.floordiv, doc="x0 / x1 rounded down.")
-invert = discrete("invert", np.invert, c={"i": "~x0", "b": "!x0"}, doc="The bits that x0 has not; of booleans the logical not.")
+invert = discrete("invert", np.invert, c={"i": "~x0", "b": "!x0"}, doc="The inverted bits of x0; for booleans, the logical not.")
 logical_and = discrete("logical_and", np.logical_and, c="x0 && x1", doc="Whether both x0 and x1 are nonzero.")
 logical_or = discrete("logical_or", np.logical_or, c="x0 || x1", doc="Whether x0 or x1 is nonzero.")
-logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1", doc="Whether one of x0 and x1 is nonzero.")
+logical_xor = discrete("logical_xor", np.logical_xor, c="!x0 != !x1", doc="Whether exactly one of x0 and x1 is nonzero.")
 logical_not = discrete("logical_not", np.logical_not, c="!x0", doc="Whether x0 is zero.")
 isnan = discrete("isnan", np.isnan, c={"f": "isnan(x0)", "i": "false"}, doc="Whether x0 is NaN.")
 isinf = discrete("isinf", np.isinf, c={"f": "isinf(x0)", "i": "false"}, doc="Whether x0 is infinite.")
 isfinite = discrete("isfinite", np.isfinite, c={"f": "isfinite(x0)", "i": "true"}, doc="Whether x0 is neither infinite nor NaN.")
-signbit = discrete("signbit", np.signbit, c="signbit(x0)", doc="Whether the sign of x0 is negative, that of -0.0 too.")
-sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0", doc="-1, 0 or 1, as x0 is.")
+signbit = discrete("signbit", np.signbit, c="signbit(x0)", doc="Whether the sign of x0 is negative; true for -0.0.")
+sign = discrete("sign", np.sign, c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0", doc="The sign of x0: -1, 0 or 1.")
 floor = discrete("floor", np.floor, c={"f": "floor(x0)", "i": "x0"}, doc="x0 rounded down.")
 ceil = discrete("ceil", np.ceil, c={"f": "ceil(x0)", "i": "x0"}, doc="x0 rounded up.")
 trunc = discrete("trunc", np.trunc, c={"f": "trunc(x0)", "i": "x0"}, doc="x0 rounded towards 0.")
-rint = discrete("rint", np.rint, c="rint(x0)", doc="x0 rounded to the nearest integer, halves to the even one.")
-heaviside = discrete("heaviside", np.heaviside, doc="0 for x0 < 0, 1 for x0 > 0, and x1 at 0.")
-nextafter = discrete("nextafter", np.nextafter, doc="The floating number next to x0 on the way to x1.")
+rint = discrete("rint", np.rint, c="rint(x0)", doc="x0 rounded to the nearest integer, halves to even.")
+heaviside = discrete("heaviside", np.heaviside, doc="0 for x0 < 0, 1 for x0 > 0, and x1 for x0 = 0.")
+nextafter = discrete("nextafter", np.nextafter, doc="The next floating number after x0 towards x1.")
 spacing = discrete("spacing", _spacing, doc="The distance from x0 to the next floating number.")
-exponent = discrete("exponent", lambda x: np.frexp(x)[1], doc="The n for which |x0| = m * 2 ** n, with m from 1/2 to 1.")
+exponent = discrete("exponent", lambda x: np.frexp(x)[1], doc="The integer n with |x0| = m * 2 ** n and 1/2 <= m < 1.")
 gcd = discrete("gcd", np.gcd, doc="The greatest common divisor of integers.")
 lcm = discrete("lcm", np.lcm, doc="The least common multiple of integers.")
 round_to = discrete("round", lambda x, *, decimals: np.round(x, decimals), doc="x0 rounded to `decimals` digits.")
-stop_gradient = discrete("stop_gradient", lambda x: x, doc="x0 as a constant: the derivative ends here.")
+stop_gradient = discrete("stop_gradient", lambda x: x, doc="x0 as a constant: its derivative is 0.")
 to_discrete = discrete(
     "astype_discrete",
     lambda x, *, dtype: np.asarray(x).astype(dtype) if not hasattr(x, "astype") else x.astype(dtype),
     c="x0",
     loop=lambda dtypes, y: dtypes,
     write="xp.copyto({out}, {0}, casting='unsafe')",
-    doc="x0 as integers, booleans, or another dtype without derivative.",
+    doc="x0 cast to integers, booleans, or another dtype without a derivative.",
 )

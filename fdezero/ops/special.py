@@ -55,7 +55,7 @@ erf = _special(
     c="erf(x0)",
     doc="The error function, 2 / sqrt(pi) times the integral of exp(-t ** 2) from 0 to x0.",
 )
-erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)", doc="1 - erf(x0), exact for large x0.")
+erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)", doc="1 - erf(x0), accurate for large x0.")
 erfinv = _special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)", doc="The inverse of erf.")
 erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)", doc="The inverse of erfc.")
 
@@ -78,7 +78,7 @@ zeta: Elementwise = _special(
     "zeta",
     lambda x0: _no_derivative("zeta", "its exponent"),
     lambda t, x0, x1: -t * x0 * zeta(x0 + 1, x1),
-    doc="Hurwitz's zeta function, the sum of (k + x1) ** -x0 over k >= 0.",
+    doc="The Hurwitz zeta function, the sum of (k + x1) ** -x0 over k >= 0.",
 )
 digamma = _special("digamma", lambda x0: zeta(2, x0), doc="The derivative of gammaln.")
 gammaln = _special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)", doc="The logarithm of |gamma(x0)|.")
@@ -104,13 +104,13 @@ gammainc = _special(
     "gammainc",
     lambda x0: _no_derivative("gammainc", "a"),
     lambda x0, x1: _gamma_density(x0, x1),
-    doc="The regularised lower incomplete gamma function of shape x0, up to x1; no derivative for x0.",
+    doc="The regularised lower incomplete gamma function with shape x0, at x1; not differentiable in x0.",
 )
 gammaincc = _special(
     "gammaincc",
     lambda x0: _no_derivative("gammaincc", "a"),
     lambda x0, x1: -_gamma_density(x0, x1),
-    doc="1 - gammainc(x0, x1), exact for large x1; no derivative for x0.",
+    doc="1 - gammainc(x0, x1), accurate for large x1; not differentiable in x0.",
 )
 
 
@@ -185,5 +185,5 @@ entr = elementwise(
     c="x0 < 0 ? -1.0 / 0.0 : x0 == 0 ? 0 : -x0 * log(x0)",
     impl=lambda x: np.where(x < 0, -math.inf, -_xlogy(x, x)),
     expand=True,
-    doc="-x0 * log(x0), the entropy's term; 0 at 0, -inf below.",
+    doc="-x0 * log(x0), a term of the entropy; 0 for x0 = 0, -inf for x0 < 0.",
 )

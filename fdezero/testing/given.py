@@ -85,7 +85,8 @@ def _property_test(
     signature = inspect.signature(body)
     names = list(signature.parameters)[-len(strategies) :]
     if len(names) < len(strategies):
-        raise RangeError(f"{body.__name__} takes {len(names)} arguments, but given_gradients got {len(strategies)} strategies.")
+        counts = f"{len(names)} arguments for {len(strategies)} strategies"
+        raise RangeError(f"given_gradients: {body.__name__} needs an argument for each strategy, but it has {counts}.")
     tally = _Tally()
 
     @functools.wraps(body)

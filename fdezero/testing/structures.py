@@ -31,7 +31,7 @@ def pytrees(leaves: Any = None, *, max_leaves: int = 5, modules: bool = False) -
     names = st.text("abcxyz", min_size=1, max_size=3)
 
     def around(inner: Strategy) -> Strategy:
-        containers = [
+        containers: list[Strategy] = [
             st.dictionaries(names, inner, min_size=1, max_size=3),
             st.lists(inner, min_size=1, max_size=3),
             st.lists(inner, min_size=1, max_size=3).map(tuple),

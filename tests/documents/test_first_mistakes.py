@@ -31,7 +31,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "hvp": (lambda: fd.hvp(np.sum, (X,), X), TypeError, "tangents are a tuple"),
     "check_grads": (lambda: check_grads(np.sin, X), TypeError, "arguments are a tuple"),
     "modes": (lambda: check_grads(np.sin, (X,), modes="forward"), RangeError, "got 'forward'"),
-    "no strategy": (lambda: given_gradients(np.sin, X), TypeError, r"got float64\[3\]: say arrays"),  # type: ignore[arg-type]
+    "no strategy": (lambda: given_gradients(np.sin, X), TypeError, r"got float64\[3\]. Pass, for example, arrays"),  # type: ignore[arg-type]
     "if under vmap": (lambda: fd.vmap(lambda x: x if x > 0 else -x)(X), TraceError, r"the truth .* whole batch.*fd\.numpy\.where"),
     "float under vmap": (lambda: fd.vmap(lambda x: float(x))(X), TraceError, r"float\(\) of .* whole batch"),
     "PyTorch's method": (lambda: fd.grad(lambda x: x.detach().sum())(X), AttributeError, r"write fd\.stop_gradient\(x\)"),
