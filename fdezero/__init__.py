@@ -1,42 +1,75 @@
-"""fdezero: functional automatic differentiation and deep learning on NumPy and CuPy."""
+"""fdezero: functional automatic differentiation and deep learning on NumPy and CuPy.
+
+A name is loaded on first use, so a program pays only for the parts that it uses. Type checkers and editors read the import
+statements, and Python reads the table below them. A test compares the two.
+"""
 
 import typing as _typing
+from importlib import import_module as _import_module
 
-from . import data, errors, functions, io, nn, numpy, optim, random, special, stats, testing, tree
-from .compiler import compile  # noqa: A004, the field's word
-from .control import checkpoint, cond, scan, while_loop
-from .debugging import debug, plot, trace
-from .devices import array_module, device_of, gpu_available, to_device, to_numpy
-from .io import load, save
+from . import errors
 from .messages import unknown_name as _unknown_name
-from .numpy import at
-from .solvers import custom_linear_solve, custom_root, odeint
-from .transforms import (
-    custom_jvp,
-    custom_vjp,
-    elementwise_grad,
-    grad,
-    grad_and_aux,
-    hessian,
-    hvp,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    linear_transpose,
-    linearize,
-    ravel,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
-from .tree import Frozen, Module, static
+
+if _typing.TYPE_CHECKING:
+    from . import data, functions, io, nn, numpy, optim, random, special, stats, testing, tree
+    from .compiler import compile  # noqa: A004, the field's word
+    from .control.checkpoint import checkpoint  # from its file, because mypy would take `checkpoint` in `.control` for the module
+    from .control.cond import cond
+    from .control.scan import scan
+    from .control.while_loop import while_loop
+    from .debugging import debug, trace
+    from .debugging.plot import plot
+    from .devices import array_module, device_of, gpu_available, to_device, to_numpy
+    from .io import load, save
+    from .numpy import at
+    from .solvers import custom_linear_solve, custom_root
+    from .solvers.odeint import odeint
+    from .transforms import (
+        custom_jvp,
+        custom_vjp,
+        elementwise_grad,
+        grad,
+        grad_and_aux,
+        hessian,
+        hvp,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        linear_transpose,
+        linearize,
+        ravel,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
+    from .tree import Frozen, Module, static
+
+_MODULES = "data functions io nn numpy optim random special stats testing tree".split()
+_NAMES = {
+    "compiler": "compile",
+    "control": "checkpoint cond scan while_loop",
+    "debugging": "debug plot trace",
+    "devices": "array_module device_of gpu_available to_device to_numpy",
+    "io": "load save",
+    "numpy": "at",
+    "solvers": "custom_linear_solve custom_root odeint",
+    "transforms": "custom_jvp custom_vjp elementwise_grad grad grad_and_aux hessian hvp jacfwd jacobian jacrev jvp linear_transpose "
+    "linearize ravel stop_gradient value_and_grad vjp vmap",
+    "tree": "Frozen Module static",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
 
-    def __getattr__(name: str) -> None:
-        raise AttributeError(_unknown_name(__name__, name))
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _MODULES:
+            return _import_module(f".{name}", __name__)  # the import also makes it an attribute of this module
+        if name not in _MODULE_OF:
+            raise AttributeError(_unknown_name(__name__, name))
+        value = globals()[name] = getattr(_import_module(f".{_MODULE_OF[name]}", __name__), name)
+        return value
 
 
 __version__ = "0.1.0"

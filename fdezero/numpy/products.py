@@ -1,7 +1,6 @@
 """Products of arrays under NumPy's names, such as matmul, einsum, kron and cross; diagonals and traces."""
 
 import math
-import string
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ __all__ = [
     "cross", "diagonal", "dot", "einsum", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "trace",
     "vdot", "vecdot", "vecmat",
 ]  # fmt: skip
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # the module `string` compiles a pattern when it is imported
 
 
 def matmul(x: Any, y: Any) -> ArrayOrNumber:
@@ -98,7 +98,7 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> ArrayOrNumb
     if len(inputs) != len(arrays):
         raise ShapeError(f"einsum: {subscripts!r} names {len(inputs)} operands, but {len(arrays)} were given.")
     # An ellipsis becomes unused letters, one for each axis, counted from the right.
-    free = [c for c in string.ascii_uppercase + string.ascii_lowercase if c not in subscripts]
+    free = [c for c in LETTERS if c not in subscripts]
     wide = max(
         [x.ndim - len(s.replace("...", "")) for s, x in zip(inputs, arrays, strict=True) if "..." in s], default=0
     )

@@ -47,7 +47,7 @@ def install(face: dict[str, Any]) -> None:
     for (name, method), function in UFUNC_METHODS.items():
         NUMPY_FUNCTIONS[getattr(np, name), method] = _ufunc_method(face[function])
     for name, function in face.items():
-        ufunc = getattr(np, name, None)
+        ufunc = vars(np).get(name)
         if isinstance(ufunc, np.ufunc) and ufunc.nin == 2 and ufunc.signature is None:
             NUMPY_FUNCTIONS[ufunc, "outer"] = _ufunc_outer(function, face["reshape"])
 
@@ -62,9 +62,8 @@ def _operators(face: dict[str, Any]) -> dict[str, Any]:
 
 def _methods(face: dict[str, Any]) -> dict[str, Any]:
     """The functions of `face` that NumPy's arrays have as methods of the same name."""
-    names = {name for name, member in vars(np.ndarray).items() if inspect.ismethoddescriptor(member)}
-    names -= {"resize"}  # which would write into the array
-    return {name: _method(function) for name, function in face.items() if name in names and callable(function)}
+    names = vars(np.ndarray).keys() & face.keys() - {"resize"}  # which would write into the array
+    return {name: _method(face[name]) for name in names if inspect.ismethoddescriptor(vars(np.ndarray)[name]) and callable(face[name])}
 
 
 def _own_members(face: dict[str, Any]) -> dict[str, Any]:
@@ -88,8 +87,9 @@ def _own_members(face: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer_for(module: Any, face: dict[str, Any]) -> None:
+    functions = vars(module)  # NumPy is slow to say that it has no such name
     for name, function in face.items():
-        numpys = getattr(module, name, None)
+        numpys = functions.get(name)
         if callable(numpys) and callable(function) and not isinstance(numpys, type) and numpys is not function:
             NUMPY_FUNCTIONS[numpys] = function
 

@@ -1,5 +1,7 @@
 """The package as its users get it: what importing it loads, what it exports, and that the README's code runs."""
 
+import ast
+import json
 import re
 import subprocess
 import sys
@@ -19,10 +21,69 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_import_loads_no_optional_dependency() -> None:
-    code = "import sys, fdezero; print([m for m in ('cupy', 'hypothesis', 'matplotlib', 'scipy', 'torch', 'jax') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after running `code`."""
+    command = [sys.executable, "-c", f"import json, sys\n{code}\nprint(json.dumps(list(sys.modules)))"]
+    return set(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+
+def test_import_loads_no_more_than_numpy() -> None:
+    loaded, numpys = loaded_by("import fdezero"), loaded_by("import numpy")
+    assert {name for name in loaded if name.startswith("fdezero")} == {"fdezero", "fdezero.errors", "fdezero.messages"}
+    assert loaded.isdisjoint({"attr", "attrs", "concurrent.futures", "optree", "zipfile"})
+    assert len(loaded - numpys) < 5
+
+
+def test_a_gradient_loads_the_transforms_and_what_they_stand_on() -> None:
+    loaded = loaded_by("import numpy, fdezero; fdezero.grad(numpy.sin)(1.0)")
+    parts = {name.split(".")[1] for name in loaded if name.startswith("fdezero.")}
+    assert parts == {"core", "devices", "errors", "messages", "numpy", "ops", "transforms", "tree", "values"}
+    assert "optree" in loaded
+    assert loaded.isdisjoint({"concurrent.futures", "logging", "string"})
+
+
+def test_nothing_loads_an_optional_dependency() -> None:
+    loaded = loaded_by("from fdezero import *")
+    assert {f"fdezero.{name}" for name in ("compiler", "data", "nn", "solvers", "testing")} <= loaded
+    assert loaded.isdisjoint({"cupy", "hypothesis", "jax", "matplotlib", "scipy", "torch"})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from fdezero import data; data.DataLoader",
+        "import fdezero.data; fdezero.data.DataLoader",
+        "import fdezero.debugging.plot; fdezero.plot.__call__; assert fdezero.trace is fdezero.debugging.trace",
+        "import fdezero as fd; assert fd.load is fd.io.load",
+        "import fdezero as fd; fd.debug.__call__; fd.plot.__call__; fd.trace.__call__",
+        "import fdezero as fd; assert fd.tree.Module is fd.Module",
+        "from fdezero import compile, Module; assert compile(lambda x: x + 1)(1.0) == 2.0",
+    ],
+)
+def test_a_name_may_be_the_first_that_is_asked_for(code: str) -> None:
+    assert "fdezero" in loaded_by(code)  # and the code itself has not failed
+
+
+def test_every_name_is_loaded_on_first_use_and_then_kept() -> None:
+    code = """
+import importlib
+import fdezero as fd
+for name in fd.__all__:
+    value = getattr(fd, name)
+    assert vars(fd)[name] is value, name
+    assert name in fd._MODULES or name == "errors" or getattr(importlib.import_module(f"fdezero.{fd._MODULE_OF[name]}"), name) is value
+"""
+    assert {f"fdezero.{name}" for name in fd._MODULES} <= loaded_by(code)
+
+
+def test_type_checkers_read_the_names_that_python_loads() -> None:
+    """The import statements under TYPE_CHECKING and the table that `__getattr__` uses are two lists of the same."""
+    body = ast.parse(Path(fd.__file__).read_text(encoding="utf-8")).body
+    (block,) = [node for node in body if isinstance(node, ast.If) and not isinstance(node.test, ast.UnaryOp)]
+    statements = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    read = {alias.name: (node.module or alias.name).partition(".")[0] for node in statements for alias in node.names}
+    assert read == {name: name for name in fd._MODULES} | fd._MODULE_OF
+    assert read.keys() | {"errors"} == set(fd.__all__)
 
 
 def test_all_is_what_users_see() -> None:
