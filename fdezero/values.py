@@ -17,7 +17,9 @@ def dtype_of(value: Any) -> Any:
 
 
 def own_dtype(value: Any) -> Any:
-    """The dtype of a derivative by `value`. None stands for a Python float, whose dtype is weak."""
+    """The dtype of a derivative by `value`. None stands for a Python float, traced or not, whose dtype is weak."""
+    while hasattr(value, "level"):
+        value = value.value
     return np.dtype(complex) if isinstance(value, complex) else getattr(value, "dtype", None)
 
 

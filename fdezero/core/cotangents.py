@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..values import with_shape
+from ..values import own_dtype, shape_of, with_shape
 
 
 def zeros_like(x: Any) -> Any:
@@ -54,7 +54,7 @@ def cast(t: Any, dtype: Any) -> Any:
 
 def match(tangent: Any, y: Any) -> Any:
     """The tangent broadcast and cast to the shape and dtype of `y`. Tangents are matched here, and nowhere else."""
-    shape, dtype = getattr(y, "shape", ()), getattr(y, "dtype", None)
-    if getattr(tangent, "shape", ()) != shape:
+    shape, dtype = shape_of(y), own_dtype(y)
+    if shape_of(tangent) != shape:
         tangent = np.broadcast_to(tangent, shape)
     return tangent if dtype is None or getattr(tangent, "dtype", dtype) == dtype else cast(tangent, dtype)

@@ -97,7 +97,7 @@ class Tape(Level):
         if constants:
             self.guard.hold_saved(saved, args)
         try:
-            node = Node(primitive, parents, saved, params, y.shape, y.dtype)
+            node = Node(primitive, parents, saved, params, y.shape, y.dtype if bottom else own_dtype(y))
         except AttributeError:  # a Python number
             node = Node(primitive, parents, saved, params, (), own_dtype(y))
         self.nodes.append(node)

@@ -11,6 +11,7 @@ from fdezero import numpy as fnp
 from fdezero.compiler.planning import fuse
 from fdezero.compiler.running import blocks
 from fdezero.errors import StaticError, TraceError
+from fdezero.testing import assert_trees_equal
 
 X = np.arange(3.0)
 
@@ -290,3 +291,16 @@ def test_a_group_leaves_numpy_its_choice_of_a_root_for_a_power(kind: Any) -> Non
     assert x.nbytes > fuse.LARGE
     compiled(x, kind(3.5))
     assert np.array_equal(compiled(x, kind(0.5)), f(x, kind(0.5)))
+
+
+def test_derivatives_by_a_python_number_are_added_in_the_dtype_of_what_it_meets() -> None:
+    x, y = np.array([0.1, 0.2], np.float32), np.array([1.3, 0.7, 1e-4], np.float32)
+
+    def f(n: Any) -> Any:
+        return (n * x).sum() + (n * y).sum()
+
+    derivatives = fd.grad(f), fd.grad(lambda n: fd.grad(f)(n) * n), lambda n: fd.jvp(f, (n,), (0.3,)), fd.grad(lambda n: f(2.0 * n))
+    for derivative in derivatives:
+        expected, compiled = derivative(0.7), fd.compile(derivative)
+        for _ in range(2):
+            assert_trees_equal(compiled(0.7), expected, bits=True)
