@@ -15,7 +15,7 @@ from fdezero.devices.placement import why_no_gpu
 
 from .devices.strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
 
-# Hypothesis has other defaults where a variable such as CI is set; these profiles are the same everywhere. No time is judged.
+# Hypothesis changes its defaults if a variable such as CI is set; these profiles are the same everywhere, without deadlines.
 COMMON = {
     "parent": hypothesis.settings.get_profile("default"),
     "deadline": None,
@@ -33,7 +33,7 @@ REPEATED = pytest.StashKey[int]()  # how many tests would run once more on a GPU
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A single file runs in this process: workers get whole files, and would take longer to start than most files to run."""
+    """Run a single file in this process: workers get whole files, and most files run faster than a worker starts."""
     files = {arg.partition("::")[0] for arg in config.args}
     return 0 if len(files) == 1 and all(Path(file).is_file() for file in files) else None
 
@@ -54,13 +54,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: Any) -> None:
-    """A worker has ended: all collect the same tests, so that any of them knows the number."""
-    if hasattr(node, "workeroutput"):  # it has none if it crashed
+    """Take the number of tests from a finished worker; all workers collect the same tests."""
+    if hasattr(node, "workeroutput"):  # A crashed worker does not have any.
         node.config.stash[REPEATED] = node.workeroutput["repeated"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Why tests were skipped, in a line for each reason."""
+    """Print one line for each reason why tests were skipped."""
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count:,} skipped: {reason}")

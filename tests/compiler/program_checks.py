@@ -1,4 +1,4 @@
-"""What a compiled function is checked by: the bits of the eager run in every call, and no array changed behind anyone's back."""
+"""Checks of a compiled function: every call gives the bits of the eager run, and no array changes unnoticed."""
 
 import gc
 import hashlib
@@ -13,14 +13,14 @@ Leaves = list[Any]
 
 
 def bits(leaf: Any) -> Any:
-    """What must agree: type, dtype, shape, and the bytes of every number, all NaN being one."""
+    """The parts that must agree: type, dtype, shape and the bytes of every number; all NaNs are equal."""
     if not hasattr(leaf, "dtype"):
         return type(leaf), repr(leaf)
     parts = np.array(leaf, order="C").reshape(-1)
     parts = parts.view(parts.real.dtype) if parts.dtype.kind == "c" else parts
     if parts.dtype.kind == "f":
         parts[np.isnan(parts)] = np.nan
-    # A NumPy number and an array without axes have the same bits; which of them a gradient of a number is, eager code leaves open.
+    # A NumPy number and an array without axes have the same bits; eager code may return either as the gradient of a number.
     kind = type(leaf) if leaf.shape else np.ndarray
     return kind, str(leaf.dtype), leaf.shape, hashlib.sha1(parts.tobytes()).hexdigest() if parts.nbytes > 512 else parts.tobytes()
 
@@ -42,7 +42,7 @@ def writable_ones(values: Sequence[Any]) -> set[int]:
 
 
 class Ledger:
-    """Results that are held, with their bits as they were: they must never change."""
+    """Held results with a copy of their bits, which must never change."""
 
     def __init__(self) -> None:
         self.held: list[tuple[str, Any, list[Any]]] = []
@@ -56,7 +56,7 @@ class Ledger:
 
 
 def looks_into(leaf: Any, inputs: Sequence[Any]) -> bool:
-    """Whether a result is an input, or a view of one; nobody can tell of an empty one."""
+    """Whether a result is an input or a view of one; an empty result never counts."""
     return np.size(leaf) == 0 or any(isinstance(v, np.ndarray) and np.may_share_memory(leaf, v) for v in inputs)
 
 
@@ -69,11 +69,11 @@ def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a 
     result = compiled(*inputs)
     assert [bits(v) for v in inputs] == before, f"{what} has changed an input"
     if not writable <= writable_ones(inputs):
-        gc.collect()  # a pullback that is dead, but in a cycle, still holds its arrays
+        gc.collect()  # A dead pullback in a reference cycle still holds its arrays.
     assert writable <= writable_ones(inputs), f"{what} has left an input read-only"
     assert_same_bits(result, expected, what)
     for i, leaf in enumerate(fd.tree.leaves(result) if readonly else ()):
-        if isinstance(leaf, np.ndarray) and not looks_into(leaf, inputs):  # an input, or a view of one, is as the caller has it
+        if isinstance(leaf, np.ndarray) and not looks_into(leaf, inputs):  # An input, or a view of one, stays as the caller made it.
             assert not leaf.flags.writeable, f"{what}: leaf {i} of the result is writable"
     return result
 
@@ -108,7 +108,7 @@ def check_mutation(eager: Any, compiled: Any, first: Sequence[Any], second: Sequ
 
 
 def frozen(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A right compiler: results of their own, read-only."""
+    """A correct compiler, with fresh, read-only results."""
 
     def call(*inputs: Any) -> Any:
         def own(y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How the operands and parameters of each operation in a random program are chosen, among the values there are.
+"""Chooses the operands and parameters of each operation in a random program from the existing values.
 
 Parameters are plain data (numbers, strings, tuples of these, bodies of programs), so that a step prints as it is written.
 """
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 MOST = 120_000  # entries of one value
 
 
-class Impossible(Exception):  # noqa: N818, no error: a step that is left out
-    """No value is a fit operand: the step is left out."""
+class Impossible(Exception):  # noqa: N818, not an error: the step is left out
+    """No value fits as an operand, so the step is left out."""
 
 
 class Choice:
-    """The choices for one step among the `values` there are, of which those numbered `fresh` are not yet used."""
+    """The choices for one step from the existing `values`; no step has used those numbered `fresh` yet."""
 
     def __init__(self, draw: Callable[[Any], Any], values: Sequence[Any], fresh: Sequence[int], body: Callable[[Sequence[Any]], Any]) -> None:
         self.draw, self.values, self.fresh, self._body = draw, values, fresh, body
@@ -32,7 +32,7 @@ class Choice:
         return self.draw(st.sampled_from(options))
 
     def pick(self, kinds: str = "fbic", ndim: int = 0, where: Callable[[Any], bool] = lambda value: True) -> int:
-        """The number of a value: any, a late one, or one that is not used yet, so that little is computed in vain."""
+        """The number of a value: any, a late one, or one not used yet, so that few results are wasted."""
         found = [i for i, v in enumerate(self.values) if kind_of(v) in kinds and np.ndim(v) >= ndim and where(v)]
         if not found:
             raise Impossible
@@ -231,7 +231,7 @@ def matmul(c: Choice) -> Any:
 
 
 def matmul_to_array(c: Choice) -> Any:
-    """Not of two rows: of these NumPy makes a scalar, which `fdezero.numpy` never makes of a product."""
+    """Exclude two rows: NumPy gives a scalar for them, `fdezero.numpy` an array."""
     operands, _ = matmul(c)
     if all(c.values[i].ndim == 1 for i in operands):
         raise Impossible
@@ -271,7 +271,7 @@ def rate(c: Choice) -> Any:
     return (a_key(c), c.pick("f", where=lambda v: not is_number(v)), c.pick("f", where=lambda v: not np.ndim(v))), {}
 
 
-# Losses, and a function with a rule of its own
+# Losses, and a function with a custom rule
 def labelled(c: Choice) -> Any:
     i = c.pick("f", ndim=1, where=lambda v: v.size > 0)
     return (i, c.pick("i", where=lambda v: not is_number(v) and np.shape(v) == c.values[i].shape[:-1])), {}

@@ -1,6 +1,6 @@
-"""What random programs are made of: how each operation is run on values, and how its operands are chosen.
+"""The operations of random programs: each has a way to run on values and a way to choose its operands.
 
-Indices are brought into range by a remainder as a step runs, so that it is valid for all values of its shapes.
+A step brings its indices into range by a remainder, so it is valid for all values of the same shapes.
 """
 
 import operator
@@ -72,7 +72,7 @@ def total(values: Any) -> Any:
 def _derive(kind: str) -> Callable[..., Any]:
     def run(*operands: Any, body: Any, wrt: tuple[int, ...]) -> Any:
         def function(*chosen: Any) -> Any:
-            full = list(operands)  # the others are captured
+            full = list(operands)  # The function captures the other operands.
             for place, value in zip(wrt, chosen, strict=True):
                 full[place] = value
             return floating(body.run(*full))

@@ -4,7 +4,7 @@
     program.run(*program.arguments(seed=0))
 
 Values are numbered: inputs first, then constants (which `run` closes over), then the results of the steps. While a program is
-drawn it runs on an example, so that every step is known to be valid.
+drawn it runs on an example, so every step is valid.
 """
 
 import functools
@@ -26,7 +26,7 @@ NUMBERS = (0.5, 2.0, 1.0, 0.0, -1.0, 3.0, -0.25, 1e-3)
 
 @attrs.frozen
 class Input:
-    """A value that a program is given or closes over; `kind` is array, scalar (NumPy's), number (Python's) or key."""
+    """An argument or constant of a program; `kind` is array, scalar (NumPy's), number (Python's) or key."""
 
     kind: str
     dtype: str = "float32"
@@ -116,7 +116,7 @@ def perform(step: Step, values: Sequence[Any]) -> list[Any]:
 
 @attrs.frozen
 class Program:
-    """A body, what its inputs look like, and the form of its result: tuple, single (of the first output) or dict."""
+    """A body, the descriptions of its inputs, and the form of its result: tuple, single (the first output) or dict."""
 
     inputs: tuple[Input, ...]
     body: Body
@@ -129,7 +129,7 @@ class Program:
         return results[0] if self.form == "single" else tuple(results)
 
     def arguments(self, seed: int, layouts: str = "own", batch: int = 0) -> list[Any]:
-        """Inputs with values of this seed; with other memory layouts, or stacked along a new first axis, if asked for."""
+        """Inputs with values of this seed, optionally in other memory layouts or stacked along a new first axis."""
         rng = np.random.default_rng(seed)
         if batch:
             rows = [self.arguments(seed + 1000 * k) for k in range(batch)]
@@ -146,7 +146,7 @@ class Program:
         """The numbers of the inputs that have a derivative."""
         return tuple(i for i, spec in enumerate(self.inputs) if np.dtype(spec.dtype).kind == "f" and spec.kind != "key")
 
-    def transformed(self, chain: Sequence[str], compile: Callable[[Any], Any]) -> Callable[..., Any]:  # noqa: A002, what it is called
+    def transformed(self, chain: Sequence[str], compile: Callable[[Any], Any]) -> Callable[..., Any]:  # noqa: A002, its usual name
         """The program under the transforms of `chain`, the innermost first; `compile` stands for itself."""
 
         def function(*args: Any) -> tuple[Any, ...]:
@@ -163,7 +163,7 @@ class Program:
 
 
 def _shapes(draw: Callable[[Any], Any], middling: bool = False) -> st.SearchStrategy[tuple[int, ...]]:
-    """Shapes that broadcast to one, which now and then is of length 0, or beyond the size of a block."""
+    """Shapes that broadcast to one shape, which sometimes is empty or larger than a block."""
     sizes = draw(st.sampled_from(["small"] * 20 + ["square"] * 8 + ["large"] * 6 + ["empty"]))
     if middling:
         base = draw(st.sampled_from([(1100,), (31, 35), (3, 18, 20), (60, 1, 17), (300, 4)]))
@@ -205,7 +205,7 @@ NESTED = [name for name in OPERATIONS if name.endswith("_of")]
 
 
 class Builder:
-    """Draws steps one after the other, and runs each on the examples at once; one that fails is left out."""
+    """Draws steps one after the other and runs each on the examples immediately; a failing step is left out."""
 
     def __init__(self, draw: Callable[[Any], Any], examples: Sequence[Any], constants: Sequence[Any], names: Sequence[str], wild: bool) -> None:
         self.draw, self.names, self.wild = draw, names, wild
@@ -239,7 +239,7 @@ class Builder:
         return Builder(self.draw, examples, (0.5,), names, self.wild).body(1, 5)
 
     def body(self, least: int, most: int) -> Body:
-        """Steps, then some of the values as outputs, and as a rule those that no step has used."""
+        """Steps, then some of the values as outputs, usually those that no step has used."""
         for _ in range(self.draw(st.integers(least, most))):
             any(self.add() for _ in range(3))
         count = len(self.values)

@@ -1,4 +1,4 @@
-"""`fd.compile` for users: what is recorded anew and what is not, errors that name the line, texts, passes, and transforms around."""
+"""`fd.compile` for users: new recordings, errors that name the line, texts, passes, and transforms around it."""
 
 import gc
 import inspect
@@ -37,7 +37,7 @@ def recordings(f: Any, *calls: Any) -> list[int]:
     return found
 
 
-# What is recorded anew
+# Recording again
 CHANGES: dict[str, tuple[Any, Any, str]] = {
     "shape": (X, X[:2], r"x was float64\[3,4\] and is float64\[2,4\]"),
     "rank": (X, X[0], r"x was float64\[3,4\] and is float64\[4\]"),
@@ -179,7 +179,7 @@ def test_what_depends_on_values_is_refused_with_the_line(name: str) -> None:
     line = function.__code__.co_firstlineno
     with pytest.raises(TraceError, match=rf"{words}.* <lambda> records, at {re.escape(__file__)}, line {line}:.*fd\.cond.*static="):
         fd.compile(function)(X)
-    if words != "iteration":  # within a transform, too
+    if words != "iteration":  # also within a transform
         with pytest.raises(TraceError, match=words):
             fd.compile(fd.grad(lambda x: (function(x), fnp.sum(x))[1]))(X)
 

@@ -1,4 +1,4 @@
-"""`scan`, `cond`, `while_loop` and `checkpoint`, eager and compiled: values and derivatives are those of plain Python loops."""
+"""`scan`, `cond`, `while_loop` and `checkpoint`, eager and compiled, give the values and derivatives of plain Python."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -19,7 +19,7 @@ V = rng.standard_normal((4, 4))
 Q, P = np.array([0.3, 0.4]), np.array([1.0, 2.0])
 
 
-# The same programs, with what is tested and in plain Python
+# The same programs, with control functions and in plain Python
 def rnn(W: Any, h: Any, xs: Any) -> Any:
     h, ys = fd.scan(lambda h, x: (np.tanh(h @ W + x), h * 2), h, xs)
     return fnp.sum(h) + fnp.sum(ys * ys)

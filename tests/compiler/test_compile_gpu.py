@@ -1,4 +1,4 @@
-"""Compiled programs on CuPy arrays: the results of eager code there, on the stand-in everywhere and on a GPU where there is one."""
+"""Compiled programs on CuPy arrays give the results of eager code, on the stand-in everywhere and on a GPU if there is one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Groups of elementwise operations on the CPU: where their intermediate values live, and what their blocks leave behind."""
+"""Groups of elementwise operations on the CPU: the place of intermediate values, and the state that blocks leave behind."""
 
 import re
 import threading
@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def temporaries(function: Callable[..., Any], *args: Any) -> list[int]:
-    """How many temporaries each group of the compiled function takes; its bits are those of the eager run."""
+    """The number of temporaries in each group of the compiled function; also checks that the bits are those of the eager run."""
     compiled, expected = fd.compile(function), fd.tree.leaves(function(*args))
     before = [arg.copy() for arg in args]
     for _ in range(3):
@@ -67,7 +67,7 @@ def test_a_value_that_would_be_in_the_way_takes_a_temporary(f: Callable[..., Any
 
 
 def test_no_thread_writes_any_more_when_a_call_has_failed() -> None:
-    """An exception in the caller's blocks, an interrupt perhaps, leaves none to be computed while the next call runs."""
+    """After an exception in the caller's blocks, such as an interrupt, no block runs during the next call."""
     may_run, ended = threading.Event(), []
 
     def block(x: Any) -> None:

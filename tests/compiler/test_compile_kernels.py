@@ -1,4 +1,4 @@
-"""Kernels on CuPy arrays: what eager code computes there, for every operation, dtype and special value, and in random programs."""
+"""Kernels on CuPy arrays agree with eager code for every operation, dtype and special value, and in random programs."""
 
 import itertools
 import sys
@@ -30,7 +30,7 @@ BINARY = (
     "add subtract multiply divide power remainder fmod logaddexp logaddexp2 arctan2 hypot maximum minimum fmax fmin copysign equal not_equal "
     "less less_equal greater greater_equal bitwise_and bitwise_or bitwise_xor left_shift right_shift logical_and logical_or logical_xor"
 ).split()
-# Of these compiled code gives the bits of eager code; of the others, which are those of another library, a few units in the last place.
+# For these operations compiled code gives the bits of eager code. Others come from another library and differ in the last places.
 EXACT = set(
     "negative positive square reciprocal absolute sqrt relu invert logical_not isnan isinf isfinite signbit sign floor ceil trunc rint add "
     "subtract multiply divide remainder fmod maximum minimum fmax fmin copysign equal not_equal less less_equal greater greater_equal "
@@ -45,7 +45,7 @@ def quiet() -> Iterator[None]:
 
 
 def values(dtype: str) -> np.ndarray:
-    """Numbers of the dtype among which all its special ones are."""
+    """Numbers of the dtype, including all its special values."""
     if dtype == "bool":
         return np.array([False, True])
     if dtype.startswith("float"):
@@ -60,7 +60,7 @@ def defined(names: Sequence[str], *examples: np.ndarray) -> list[str]:
     for name in names:
         try:
             y = REGISTRY[name](*examples)
-        except (TypeError, ValueError):  # integers have no negative powers
+        except (TypeError, ValueError):  # Integers do not have negative powers.
             continue
         found += [name] if y.dtype.name in DTYPES else []
     return found
@@ -74,7 +74,7 @@ def assert_same(name: str, actual: Any, expected: Any, exact: bool) -> None:
     assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape), name
     if exact or expected.dtype.kind != "f":
         np.testing.assert_array_equal(actual, expected, name)
-        # The greater of two zeros is either.
+        # The maximum of 0.0 and -0.0 may be either.
         if name not in ("maximum", "minimum", "fmax", "fmin", "relu") and expected.dtype.kind == "f":
             numbers = ~np.isnan(expected)
             np.testing.assert_array_equal(np.signbit(actual[numbers]), np.signbit(expected[numbers]), f"{name}: signs")
@@ -113,7 +113,7 @@ def test_operations_of_two_operands(dtype: str, gpu: Any) -> None:
     x = values(dtype)
     names = [name for name in defined(BINARY, x, x) if name != "power" or dtype[0] == "f"]
     pairs = np.array([*itertools.product(x, x)], dtype)
-    if dtype.startswith("float"):  # the differences of 700 and 3 are no matter of logaddexp2, whose 2**-697 no float32 holds
+    if dtype.startswith("float"):  # 700 and 3 are too far apart for logaddexp2: float32 cannot hold 2**-697.
         names = [name for name in names if name != "logaddexp2"]
     source = check(all_at_once(names), gpu, pairs[:, 0].copy(), pairs[:, 1].copy())
     assert source.count("ElementwiseKernel") >= 1
@@ -149,7 +149,7 @@ def test_choices_bounds_and_casts(dtype: str, gpu: Any) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_cast(dtype: str, gpu: Any) -> None:
-    x = np.array([0, 1, 2, 3, 100]).astype(dtype)  # what is beyond the range of an integer is undefined
+    x = np.array([0, 1, 2, 3, 100]).astype(dtype)  # Values beyond the range of the integer are undefined.
     check(lambda x: {to: x.astype(to) for to in DTYPES if to != dtype}, gpu, x)
 
 
@@ -216,14 +216,14 @@ def module() -> Iterator[Any]:
 
 
 def agree(program: Program, seed: int, module: Any, chains: Sequence[Sequence[str]], same: Callable[[Any, Any], None]) -> None:
-    """Three calls of the program under the chains of transforms against the first chain, which is eager."""
+    """Compare three calls of the program under each chain of transforms with the first chain, which is eager."""
     inputs = on_gpu(module, program.arguments(seed))
     vars(program.body)["closure"] = on_gpu(module, program.body.closure)
     before = fd.to_numpy(inputs)
     eager, *others = [program.transformed(chain, fd.compile) for chain in chains]
     try:
         expected = fd.to_numpy(eager(*inputs))
-    except (TypeError, OverflowError, fd.errors.FdezeroError) as error:  # CuPy's refusals, of NumPy's arrays for one
+    except (TypeError, OverflowError, fd.errors.FdezeroError) as error:  # CuPy refuses, for example, NumPy arrays.
         event(f"no eager result: {type(error).__name__}")
         assume(False)
     for compiled in others:
@@ -248,7 +248,7 @@ def test_gradients_of_random_programs(program: Program, seed: int, module: Any) 
     def same(y: Any, e: Any) -> None:
         wide = np.asarray(y, np.float64), np.asarray(e, np.float64)
         size = 1 + np.max(np.abs(wide[1]), initial=0)
-        np.testing.assert_allclose(*wide, rtol=0, atol=size * (1e-2 if np.asarray(e).dtype == np.float16 else 1e-4))  # sums have an order of their own
+        np.testing.assert_allclose(*wide, rtol=0, atol=size * (1e-2 if np.asarray(e).dtype == np.float16 else 1e-4))  # Sums may be in another order.
 
     assume(all(program.inputs[i].kind == "array" for i in program.body.outputs if i < len(program.inputs)))
     agree(program, seed, module, [("value_and_grad",), ("value_and_grad", "compile"), ("compile", "value_and_grad")], same)

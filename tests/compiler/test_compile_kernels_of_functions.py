@@ -1,4 +1,4 @@
-"""The kernels of whole functions: right under every transform, few, written over what dies, and nothing in them waits for the device."""
+"""Kernels of whole functions: correct under every transform, few, reusing dead arrays, never waiting for the device."""
 
 import re
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_a_group_is_one_kernel_and_its_temporaries_are_forgotten(gpu: Any) -> No
     gradient(x)
     source = gradient.source
     assert len(operations(source)) == 1, source
-    assert "float64 x1" not in source  # the seed, 1, is nobody's operand
+    assert "float64 x1" not in source  # No operation uses the seed, 1.
     assert "double t0 = " in source
     assert "test_compile_kernels_of_functions.py:" in source
 
@@ -199,7 +199,7 @@ def steps() -> dict[str, tuple[Any, ...]]:
 
 
 def called_twice(name: str) -> tuple[Callable[..., Any], list[Any]]:
-    """A step after two calls of it, compiled, and its arguments: the first call records it, the second makes its kernels."""
+    """A compiled step after two calls, and its arguments. The first call records the step, the second makes its kernels."""
     function, *inputs = steps()[name]
     inputs = fd.to_device(inputs, "gpu")
     compiled = fd.compile(function)
@@ -217,7 +217,7 @@ def test_a_step_neither_waits_for_the_device_nor_copies_to_it(name: str, strict_
     compiled(*inputs)
     assert TRANSFERS == []
     strict_cupy.asarray(np.ones(1)).get()
-    assert TRANSFERS == ["upload", "get"]  # the stand-in does count
+    assert TRANSFERS == ["upload", "get"]  # The stand-in counts transfers.
 
 
 def test_a_mnist_step_makes_few_launches(strict_cupy: Any) -> None:
@@ -229,7 +229,7 @@ def test_a_mnist_step_makes_few_launches(strict_cupy: Any) -> None:
 
 
 def operations(source: str) -> list[str]:
-    """The lines of a source that compute: neither views nor forgotten names."""
+    """The lines of a source that compute, without views and deleted names."""
     lines = [line.strip() for line in source[source.index("    def ") :].splitlines()[1:]]
     return [line for line in lines if " = " in line and not any(view in line for view in (".reshape(", ".transpose(", "broadcast_to(", "[..."))]
 

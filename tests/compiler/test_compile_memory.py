@@ -1,4 +1,4 @@
-"""The memory of compiled functions: none allocated in the steady state, none written to that a caller holds."""
+"""Memory of compiled functions: the steady state allocates nothing, and arrays held by a caller never change."""
 
 import gc
 import os
@@ -44,14 +44,14 @@ def training(sizes: tuple[int, ...], batch: int, method: Any = None) -> tuple[An
 
 @pytest.fixture
 def traced() -> Iterator[None]:
-    """Python's memory, NumPy's arrays included, is counted."""
+    """Count Python's memory, including NumPy's arrays."""
     tracemalloc.start()
     yield
     tracemalloc.stop()
 
 
 def allocated(function: Callable[[], Any]) -> int:
-    """The bytes by which the memory in use rises above what it was, at any time within a call."""
+    """The largest rise in bytes of the memory in use during a call."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
@@ -60,7 +60,7 @@ def allocated(function: Callable[[], Any]) -> int:
 
 
 def growth(function: Callable[[int], None], counts: tuple[int, int]) -> int:
-    """By how many bytes the memory in use differs after the first, and after the second number of calls."""
+    """The growth in bytes of the memory in use between the first and the second number of calls."""
     found = []
     for count in counts:
         function(count)
@@ -84,7 +84,7 @@ def small_buffers() -> Iterator[None]:
 def test_a_step_of_training_on_mnist_allocates_no_array(method: Any) -> None:
     step, state, batch = training((784, 1000, 10), 100, method)
     compiled = fd.compile(step, threads=1)
-    assert allocated(lambda: step(state, *batch)) > 1_000_000  # what is measured is there to be found
+    assert allocated(lambda: step(state, *batch)) > 1_000_000  # Without compilation the measurement finds memory.
     for _ in range(4):
         state, loss = compiled(state, *batch)
     for _ in range(5):
@@ -137,7 +137,7 @@ def test_memory_does_not_grow_with_results_that_were_held_and_dropped() -> None:
     assert growth(run, (3, 30)) < 40_000  # half of one array
 
 
-# What callers hold
+# Results that callers hold
 def test_results_that_are_held_never_change() -> None:
     f = fd.compile(lambda x: (x * 2, {"sum": fnp.sum(x), "T": x.T, "row": (x + 1)[1], "same": x * 2}))
     held, copies = [], []
@@ -188,7 +188,7 @@ def test_results_are_read_only() -> None:
                 y[0] = 1
 
 
-# What tells whether a result is held
+# Detecting whether a result is held
 @counts_references
 def test_reference_counts_are_calibrated() -> None:
     assert memory.FREE is not None
@@ -223,9 +223,9 @@ def test_without_reference_counts_every_result_is_new(monkeypatch: pytest.Monkey
     assert len(set(places)) == len(places)
 
 
-# Who calls when
+# Calls from several threads
 def together(work: Callable[[int], None], count: int) -> None:
-    """`work(0)`, `work(1)`, ... each on a thread of its own, started at once and switched often; raises what one of them raises."""
+    """Run `work(0)`, `work(1)`, ... on one thread each, started at once and switched often; raise the error of any."""
     start, errors = threading.Barrier(count), []
 
     def run(i: int) -> None:
@@ -351,7 +351,7 @@ def test_outputs_as_inputs_in_swapped_order(keep: int) -> None:
 # Blocks
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads share the blocks of far smaller arrays than pays."""
+    """Let threads share blocks even for small arrays, although it does not pay."""
     monkeypatch.setattr(blocks, "SHARE", 1 << 16)
 
 
@@ -389,7 +389,7 @@ def test_blocks_from_two_threads_at_once() -> None:
 def test_a_forked_child_starts_workers_of_its_own() -> None:
     f = fd.compile(lambda x: np.sin(x) * 2 + x, threads=2)
     x = np.linspace(0, 1, 1_000_003)
-    expected = [f(x) for _ in range(2)][1].copy()  # by workers, which the child has not
+    expected = [f(x) for _ in range(2)][1].copy()  # by workers, which the child does not have
     assert blocks.WORKERS.pool is not None
     child = os.fork()
     if child == 0:  # pragma: no cover, in the child

@@ -1,4 +1,4 @@
-"""`fd.compile(f, native=True)`: the bits of NumPy where an operation is exact, units in the last place where it is not."""
+"""`fd.compile(f, native=True)` gives NumPy's bits for exact operations, and agrees in all but the last places for others."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def test_every_operation_agrees_with_numpy(part: int, dtype: str) -> None:
     narrow = lambda x: np.asarray(x).astype(dtype) if np.asarray(x).dtype.kind == "f" else np.asarray(x)
     args = [[narrow(x) for x in sample.args] for sample in samples]
 
-    def f(args: Any) -> Any:  # and something of each, for one operation is no group
+    def f(args: Any) -> Any:  # One operation alone does not make a group.
         results = [s.primitive(*xs, **s.params) for s, xs in zip(samples, args, strict=True)]
         return results, [np.logical_not(y) if y.dtype.kind == "b" else y + y for y in results]
 

@@ -1,4 +1,4 @@
-"""The law of `compile`, on random programs: the bits of the eager run, in every call, and no array changed behind anyone's back."""
+"""The law of `compile` on random programs: every call gives the bits of the eager run, and no array changes unnoticed."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +80,7 @@ def test_one_array_in_two_places_and_views_of_one(program: Program, seeds: list[
 @patient
 @given(programs(), seeds)
 def test_results_as_the_next_inputs(program: Program, seeds: list[int]) -> None:
-    """As in a loop of training steps: each call is given results of the one before, where they fit."""
+    """As in a loop of training steps, each call gets the results of the call before, if they fit."""
     compiled = fd.compile(program.run)
     inputs = program.arguments(seeds[0])
     ledger = Ledger()
@@ -118,7 +118,7 @@ def check_chain(program: Program, chain: Sequence[str], seeds: Sequence[int], co
 @pytest.mark.parametrize("name", OPERATIONS)
 @given(data=st.data())
 def test_every_operation(name: str, data: Any) -> None:
-    """Each in short programs, as it is and under `grad`."""
+    """Test each operation in short programs, alone and under `grad`."""
     names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
     program = data.draw(programs(names=names, most=8, rich=True, real=True))
     assume(any(step.name == name for step in program.body.steps))
@@ -128,7 +128,7 @@ def test_every_operation(name: str, data: Any) -> None:
 
 @contextlib.contextmanager
 def small_blocks() -> Iterator[None]:
-    """Groups, blocks and threads, all of which are for large arrays, on arrays of a thousand entries."""
+    """Test groups, blocks and threads, which are for large arrays, on a thousand entries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "LARGE", 64)
         patch.setattr(blocks, "CACHE", 0)  # the smallest blocks
@@ -162,11 +162,11 @@ def test_transforms_around_a_compiled_function(program: Program, chain: tuple[st
     check_chain(program, chain, seeds, fd.compile)
 
 
-# Wrong compilers, planted: the checks above must catch each
+# Planted wrong compilers: the checks above must catch each one
 @patient
 @given(programs(real=True, most=8), seeds)
 def test_two_derivatives_around_a_compiled_function_agree_to_rounding(program: Program, seeds: list[int]) -> None:
-    """Not to the bit: the cotangents of the program and of its derivative add up after one another, and eagerly as they come."""
+    """Equal to rounding only: compiled and eager code sum the cotangents of a program and of its derivative in different orders."""
     chain, arguments = ("compile", "grad", "grad"), [program.arguments(seed) for seed in seeds]
     eager = program.transformed(chain, lambda function: function)
     try:
@@ -182,7 +182,7 @@ def test_two_derivatives_around_a_compiled_function_agree_to_rounding(program: P
 @settings(patient, max_examples=20)
 @given(programs(), seeds)
 def test_the_checks_pass_the_eager_run_itself(program: Program, seeds: list[int]) -> None:
-    """Eager runs agree with themselves, also on copies at other addresses: else no compiler could agree with them."""
+    """Eager runs agree with themselves, also on copies at other addresses; otherwise compiled code could not agree with them."""
     check_calls(program.run, frozen(program.run), [program.arguments(seed) for seed in seeds])
     again = [program.arguments(seeds[0]), program.arguments(seeds[0])]
     assert_same_bits(program.run(*again[0]), program.run(*again[1]), "a second eager run")

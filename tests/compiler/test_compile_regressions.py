@@ -233,7 +233,7 @@ def test_a_row_of_a_closure_array_is_read_only_in_every_call() -> None:
 
 
 def test_rows_that_are_read_backwards_are_no_part_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NumPy computes a few of them in other bits than many."""
+    """NumPy computes few entries and many entries with different bits."""
     monkeypatch.setattr(fuse, "LARGE", 4)
     monkeypatch.setattr(blocks, "CACHE", 0)
     x = np.random.default_rng(0).standard_normal((6, 300))
@@ -248,7 +248,7 @@ def test_rows_that_are_read_backwards_are_no_part_of_a_group(monkeypatch: pytest
 
 
 def test_an_implementation_that_is_written_out_keeps_the_layout_of_its_result() -> None:
-    """A quotient of a cotangent that is one number and an array in Fortran's order lies in C's order."""
+    """The quotient of a scalar cotangent and an array in Fortran order is in C order."""
 
     def f(x: Any) -> Any:
         y = np.tanh(x)

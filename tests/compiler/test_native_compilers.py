@@ -1,4 +1,4 @@
-"""The compiler of native loops: none, one that fails, one without functions of vectors, and how often it is asked."""
+"""The C++ compiler of native loops: missing, failing, or without vector functions; and the number of its runs."""
 
 import subprocess
 from typing import Any
@@ -10,7 +10,7 @@ import fdezero as fd
 from fdezero.compiler.writing import loops
 
 from .program_checks import assert_same_bits
-from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark skips these, too, where there is no compiler
+from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark also skips these without a compiler
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compiler_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
-    """Makes a shell script the compiler; its path."""
+    """Use a shell script as the compiler; returns its path."""
 
     def make(script: str) -> str:
         path = tmp_path / "compiler"
@@ -40,7 +40,7 @@ def test_a_compiler_that_fails(compiler_is: Any) -> None:
 
 
 def test_a_compiler_without_vectors(compiler_is: Any) -> None:
-    """Such as Clang: the same, one number at a time."""
+    """A compiler like Clang gives the same results, one number at a time."""
     path = compiler_is('case "$*" in *VECTOR*) exit 1;; esac; exec c++ "$@"')
     f = lambda x: np.exp(x) * np.sin(x) - np.tanh(x * 3)
     compiled = native(f)

@@ -1,4 +1,4 @@
-"""The checks of compiled programs catch compilers that are wrong: each planted fault, and none where there is none."""
+"""The checks of compiled programs catch every planted fault, and accept correct compilers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def _locks_its_input(function: Any) -> Any:
 
 
 def _stale(function: Any) -> Any:
-    """The buffers of the first results are written over by every later call."""
+    """Every later call overwrites the buffers of the first results."""
     buffers: list[Any] = []
 
     def call(x: Any) -> Any:
@@ -51,7 +51,7 @@ def _stale_from_the_third(function: Any) -> Any:
 
 
 def _remembers(function: Any) -> Any:
-    """The first result for ever: an input was taken for a constant."""
+    """Always the first result: an input is treated as a constant."""
     first: list[Any] = []
 
     def call(x: Any) -> Any:
@@ -62,7 +62,7 @@ def _remembers(function: Any) -> Any:
 
 
 def _remembers_the_array(function: Any) -> Any:
-    """The result of the same array is not computed anew, whatever was written to it."""
+    """The result for the same array is cached, even if the array has changed."""
     known: dict[int, Any] = {}
     return lambda x: known.setdefault(id(x), frozen(function)(x))
 

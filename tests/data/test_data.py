@@ -153,7 +153,7 @@ IMAGES = np.arange(3 * 784, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
 
 
 def write_idx(folder: Path, images: np.ndarray = IMAGES, count: int = 3) -> dict[str, bytes]:
-    """The idx files of `images` and `count` labels, plain in `folder`."""
+    """Write uncompressed idx files of `images` and `count` labels into `folder`."""
     labels = np.arange(count, dtype=np.uint8)
     files = {}
     for array, name in ((images, "train-images.idx3-ubyte"), (labels, "train-labels.idx1-ubyte")):

@@ -1,4 +1,4 @@
-"""Batches: every example once an epoch, in an order that is a function of key and epoch, resumed anywhere."""
+"""Batches: every example once an epoch, in an order fixed by key and epoch; you can resume anywhere."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the tests of `debug` share: the number of a marked line, and all that two equal results have in common."""
+"""Helpers for the tests of `debug`: the number of a marked line, and a comparison of results to the bit."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import fdezero as fd
 
 
 def line_of(file: Path, text: str) -> int:
-    """The number of the one line of `file` that ends in the mark `# text`."""
+    """The number of the only line of `file` that ends in the mark `# text`."""
     found = [i for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1) if line.endswith(f"# {text}")]
     assert len(found) == 1, (text, found)
     return found[0]

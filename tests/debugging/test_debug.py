@@ -1,4 +1,4 @@
-"""`debug` of NaNs and infinities, which are named with the user's line, and what the transform is by itself."""
+"""`debug` names NaNs and infinities with the user's line; also the transform itself: bits, nesting, errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,14 +28,14 @@ def nan_error(function: Callable[..., Any], *args: Any, **kwargs: Any) -> NanErr
 
 
 def at(error: Any, mark: str) -> bool:
-    """Whether the error names the marked line, in its text too."""
+    """Whether the error names the marked line, also in its text."""
     number = line_of(HERE, mark)
     assert f'File "{HERE}", line {number}\n' in str(error)
     assert HERE.read_text(encoding="utf-8").splitlines()[number - 1].strip() in str(error)
     return (error.line.path, error.line.number) == (str(HERE), number)
 
 
-# Functions with a mark on the line that is to be named
+# Functions with a mark on the line that the error must name
 
 
 def entropy(p: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`debug` of keys and rules: what is used twice or has another dtype is named, and what is right passes with the same bits."""
+"""`debug` names keys that are used twice and rules of the wrong dtype; correct code passes with the same bits."""
 
 import inspect
 import re
@@ -84,7 +84,7 @@ class TestKeys:
 
         key, x = fd.random.key(5), np.ones(3, np.float32)
         checked = fd.debug(careful, keys=True)
-        for _ in range(2):  # another call is another run of a pure function
+        for _ in range(2):  # Each call starts from nothing, because the function is pure.
             assert bits(checked(key, x)) == bits(careful(key, x))
         assert bits(fd.debug(fd.value_and_grad(careful, 1), keys=True)(key, x)) == bits(fd.value_and_grad(careful, 1)(key, x))
         assert bits(fd.debug(fd.random.bits, keys=True)(key, (0,))) == bits(fd.random.bits(key, (0,)))
@@ -173,11 +173,11 @@ class TestRules:
             assert bits(fd.debug(function, dtypes=True)(*args)) == bits(function(*args))
 
 
-# What is right passes
+# Correct code passes
 
 
 def every(sample: Sample) -> list[Callable[..., Any]]:
-    """The operation of a sample, and what is derived from it."""
+    """The operation of a sample, and functions derived from it."""
     function, args = function_of(sample)
     numbers = tuple(range(len(args)))
 

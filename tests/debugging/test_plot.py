@@ -159,7 +159,7 @@ class TestWithoutGraphviz:
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for dot is a script that Windows does not run")
 class TestWithGraphviz:
     def stand_in(self, folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-        """A program `dot` that shows what it was asked."""
+        """A fake program `dot` that prints its arguments and input."""
         folder.mkdir()
         program = folder / "dot"
         program.write_text(f"#!{sys.executable}\nimport sys\ntext = sys.stdin.read()\n{body}", encoding="utf-8")

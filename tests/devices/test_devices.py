@@ -44,7 +44,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 def advice(cause: Exception) -> Exception:
-    """What `import cupy` raises when a library of CUDA is missing."""
+    """The error of `import cupy` if a CUDA library is missing."""
     error = ImportError("\n=====\nFailed to import CuPy.\n\nIf you installed CuPy via wheels, ...\n=====")
     error.__cause__ = cause
     return error
@@ -183,7 +183,7 @@ def test_a_second_gpu(strict_cupy: Any) -> None:
 
 
 def same(there: Any, here: Any, tolerance: float = 1e-9) -> None:
-    """The numbers are the same, and all of them are on the GPU."""
+    """Check that the numbers are equal and all on the GPU."""
     leaves, expected = fd.tree.leaves(there), [np.asarray(leaf) for leaf in fd.tree.leaves(here)]
     assert all(fd.device_of(leaf) == "gpu:0" for leaf, plain in zip(leaves, expected, strict=True) if plain.ndim)
     assert [x.dtype for x in fd.to_numpy(leaves)] == [x.dtype for x in expected]

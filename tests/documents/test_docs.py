@@ -1,4 +1,4 @@
-"""The documents: their code runs, and what it prints or raises is what they say. Run as a program, writes that anew."""
+"""The code in the documents runs and prints the text shown. As a program, this file writes that text again."""
 
 import contextlib
 import doctest
@@ -28,7 +28,7 @@ def read(path: Path) -> str:
 
 
 def message_of(code: str, names: dict[str, object]) -> str:
-    """What the code raises, as a traceback ends, after its cause if it has one; nothing if it raises nothing."""
+    """The last lines of the code's traceback, after the cause if there is one; empty if the code does not raise."""
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, "cupy", None)  # as on a machine without it
@@ -40,7 +40,7 @@ def message_of(code: str, names: dict[str, object]) -> str:
 
 
 def shown_by(code: str, names: dict[str, object]) -> str:
-    """What a block of the pages on compile prints, or what it raises."""
+    """The output or the error of a block in the pages on compile."""
     name = match[1] if (match := re.match(r"# (\w+\.py)\n", code)) else "example.py"
     printed = io.StringIO()
     try:
@@ -53,7 +53,7 @@ def shown_by(code: str, names: dict[str, object]) -> str:
 
 
 def with_messages(text: str, told: Callable[[str, dict[str, object]], str]) -> str:
-    """The document with what every block of code has to tell below it."""
+    """The document with the output of every block of code below the block."""
     names: dict[str, object] = {"__name__": "example"}
 
     def shown(match: re.Match[str]) -> str:
@@ -80,7 +80,7 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
 def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
     names: dict[str, object] = {"__name__": "example"}
     blocks = [match for match in MISTAKE.finditer(read(page)) if not match["code"].startswith(ON_A_GPU)]
-    on_a_gpu = read(page).count(f"```python\n{ON_A_GPU}")  # which test_compile_kernels_of_functions.py runs on a stand-in for a GPU
+    on_a_gpu = read(page).count(f"```python\n{ON_A_GPU}")  # test_compile_kernels_of_functions.py runs these on a stand-in for a GPU.
     assert len(blocks) == read(page).count("```python") - on_a_gpu
     for match in blocks:
         if match["code"].startswith(NATIVE) and shutil.which(os.environ.get("CXX", "c++")) is None:

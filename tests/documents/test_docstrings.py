@@ -1,4 +1,4 @@
-"""What `help` shows: every public function, class and operation has a docstring that begins with a sentence."""
+"""Every public function, class and operation has a docstring that begins with a sentence."""
 
 import inspect
 import pydoc
@@ -19,7 +19,7 @@ MODULES = [fd, fd.numpy, fd.numpy.linalg, fd.numpy.fft, fd.special, fd.stats, fd
 
 
 def is_ours(member: Any) -> bool:
-    """Whether the library made it: neither NumPy's own, nor a type for annotations."""
+    """Whether the object is fdezero's own, not NumPy's or a type for annotations."""
     return not isinstance(member, ModuleType) and callable(member) and str(getattr(member, "__module__", "")).startswith("fdezero")
 
 
@@ -31,7 +31,7 @@ def public(module: ModuleType) -> dict[str, Any]:
 
 
 def documented(member: Any) -> str:
-    """The docstring of a member; an object's own, not that of its class."""
+    """The docstring of a member: that of the object, not of its class."""
     text = member.__doc__ or ""
     return "" if isinstance(member, Primitive) and text == type(member).__doc__ else inspect.cleandoc(text)
 

@@ -1,4 +1,4 @@
-"""The MNIST script: its lines, weights, plot, interrupts, and what it says of bad arguments."""
+"""The MNIST script: its lines, weights, plot and interrupts, and its messages for bad arguments."""
 
 import functools
 import itertools
@@ -28,7 +28,7 @@ mnist = functools.cache(fd.data.mnist)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The data is read once, and there are no lines within an epoch, however slow the machine."""
+    """Read the data once, and print no lines within an epoch, even on a slow machine."""
     monkeypatch.setattr(example, "mnist", mnist)
     monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
 
@@ -180,7 +180,7 @@ def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that says what is wrong, before anything else is printed."""
+    """The error, as the only line that is printed."""
     with pytest.raises(SystemExit) as ended:
         example.main(arguments)
     assert ended.value.code == 2
@@ -206,7 +206,7 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], capsys: pyt
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.npz").mkdir()
     assert "w.npz is a folder" in refused(["--weights", str(tmp_path / "w.npz")], capsys)
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # which the superuser may always
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # The superuser may always write.
     assert f"you may not write to {tmp_path}" in refused(["--weights", str(tmp_path / "other.npz")], capsys)
 
 

@@ -1,4 +1,4 @@
-"""The list of examples, and what they share: a line of progress, and an end without a traceback."""
+"""The list of examples and their common parts: a line of progress, and an end without a traceback."""
 
 import io
 import subprocess

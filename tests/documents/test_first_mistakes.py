@@ -1,4 +1,4 @@
-"""What people do in their first hour, from whichever library they come: the errors say what to write instead."""
+"""Mistakes of the first hour, whatever library people come from: the errors say what to write instead."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The package as its users get it: what importing it loads, what it exports, and that the README's code runs."""
+"""The package as users get it: the modules that it loads, its exports, and the code of the README."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""The types as users' checkers see them: mypy passes a training script, and finds the mistakes put into it."""
+"""Types as users' checkers see them: mypy passes a training script and finds planted mistakes."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Strict with the script; fdezero's own lines are as silent as those of an installed package.
+# Strict with the script, silent about fdezero's own lines, as for an installed package.
 SETTINGS = "[mypy]\nstrict = true\n[mypy-fdezero.*]\nignore_errors = true\n"
 SCRIPT = '''
 from typing import Any, assert_type
@@ -113,4 +113,4 @@ def test_mypy_passes_a_training_script_and_finds_mistakes_in_it(tmp_path: Path) 
 
 def test_the_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(SCRIPT, {"__name__": "__main__"})
-    assert "def step(model_body_layers_0_W" in capsys.readouterr().out  # what is compiled, as printed at the end
+    assert "def step(model_body_layers_0_W" in capsys.readouterr().out  # the compiled program, printed at the end

@@ -1,4 +1,4 @@
-"""Trees in npz files: they come back as they were saved; what cannot be kept or does not fit is named."""
+"""Trees in npz files load as they were saved; errors name values that cannot be saved or do not fit."""
 
 import os
 import zipfile
@@ -197,7 +197,7 @@ def test_what_a_file_cannot_keep_is_named_before_anything_is_written(tmp_path: P
 
 
 class Bfloat16:
-    """An array as of a library whose dtypes have the code of a NumPy dtype that there is not."""
+    """An array of another library, whose dtype has a code that NumPy does not know."""
 
     shape = (2,)
     dtype = type("dtype", (), {"kind": "f", "str": "<f1", "__str__": lambda self: "float8_e5m2"})()

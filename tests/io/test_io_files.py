@@ -1,4 +1,4 @@
-"""The npz file itself: its bytes, its place, no failure that harms an older file, and no damage that goes unnoticed."""
+"""The npz file itself: its bytes and place, failures that leave the older file alone, and damage that is noticed."""
 
 import errno
 import io
@@ -110,7 +110,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
 
 
 class Disk(io.BufferedWriter):
-    """A file on a disk that fails at an operation, once or from then on; `operations` counts them."""
+    """A file on a disk that fails at one operation, or from that one on; `operations` counts them."""
 
     operations = 0
     fails_at: float = float("inf")
@@ -136,7 +136,7 @@ class Disk(io.BufferedWriter):
 
 
 def check_failed(folder: Path, old: bytes | None) -> None:
-    """Nothing is in the folder but the old file, whole."""
+    """Check that the folder contains only the old file, unharmed."""
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == ({} if old is None else {"x.npz": old})
 
 
@@ -240,7 +240,7 @@ def test_no_damage_goes_unnoticed(tmp_path: Path, compress: bool) -> None:
             found = fd.load(path)
         except FileError as error:
             messages.append(str(error))
-        else:  # a byte without meaning, such as that of a time
+        else:  # The byte has no meaning, for example in a time stamp.
             assert found.keys() == SMALL.keys()
             assert all(same(found[key], array) for key, array in SMALL.items())
     assert all(str(path) in message for message in messages)

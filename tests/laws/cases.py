@@ -1,4 +1,4 @@
-"""`Case`, the one shape of all tables of functions: a call, what to compare it with, and which laws it claims to obey."""
+"""`Case`, a row of the tables of functions: a call, its reference, and the laws that it claims to obey."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import fdezero as fd
 
 PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "GPU", "complex")
 SAME = object()
-LATER: dict[str, Callable[..., Any]] = {  # what came with NumPy 2.1 and 2.2, for the versions before, by what was there
+LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
     "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
     "cumulative_sum": lambda x, **kwargs: _running(np.cumsum, 0, x, **kwargs),
     "unstack": lambda x, axis=0: tuple([np.take(x, i, axis=axis) for i in range(x.shape[axis])]),
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
     @property
     def places(self) -> list[int]:
-        """Which leaves of the arguments are differentiable; of a discrete function, which are arrays."""
+        """The differentiable leaves of the arguments; for a discrete function, the arrays."""
         owned = [(number, leaf) for number, arg in enumerate(self.args) for leaf in fd.tree.leaves(arg)]
         if not self.argnums:
             return [i for i, (_, leaf) in enumerate(owned) if isinstance(leaf, ARRAYS)]
@@ -85,7 +85,7 @@ def _running(function: Callable[..., Any], start: int, x: Any, axis: int = 0, in
 
 
 def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
-    """A maker of cases of the functions of `ours`, which bear the names of those in `theirs`.
+    """A maker of cases for the functions of `ours`, which have the names of those in `theirs`.
 
     `d` names the differentiable arguments (None: there are none), `numpy` a reference of another name.
     """
@@ -103,7 +103,7 @@ def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
 
 
 def law(cases: Iterable[Case], *properties: str) -> Callable[..., Any]:
-    """A test of every case that claims one of `properties`; where it passes, they are proved."""
+    """A test of every case that claims one of `properties`; if the test passes, the properties are proved."""
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [case for case in cases if case.claims & set(properties)]

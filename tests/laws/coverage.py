@@ -65,7 +65,7 @@ def document(proved: set[Cell]) -> str:
 
 
 class Recorder:
-    """A plugin of pytest that collects the cells that passing laws prove, less those that failing ones deny."""
+    """A pytest plugin that collects the cells proved by passing laws, minus the cells denied by failing laws."""
 
     def __init__(self) -> None:
         self.passed: set[Cell] = set()
@@ -77,7 +77,7 @@ class Recorder:
         mark = item.get_closest_marker("proves")
         if mark and (report.failed or (report.when == "call" and report.passed)):
             case: Case = item.callspec.params["case"]  # type: ignore[attr-defined]
-            # Complex numbers are under all laws: no one of them proves the cell that another denies.
+            # All laws run on complex numbers, so one passing law does not prove a cell that another law denies.
             claims = {*mark.args, "complex"} & case.claims
             (self.failed if report.failed else self.passed).update((case.module, case.name, claim) for claim in claims)
         return report

@@ -1,4 +1,4 @@
-"""The table of data sets: how each is asked for, and what it then holds. A data set needs one row or more."""
+"""The table of data sets: the call for each one, and its expected contents. A data set needs one row or more."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from fdezero import data
 
 
 class Row(NamedTuple):
-    """A data set by its name in `data`, a word on what is special, the call, shape and dtype of the inputs, and the number of classes."""
+    """A data set by its name in `data`, a word for its variant, the call, shape and dtype of the inputs, and the number of classes."""
 
     name: str
     variant: str

@@ -12,13 +12,13 @@ RNG = np.random.default_rng(11)
 
 
 def apart(*shape: int) -> np.ndarray:
-    """Distinct numbers around 0, none near another or near 0, in random order."""
+    """Distinct numbers around 0 in random order, well apart from each other and from 0."""
     n = int(np.prod(shape))
     return (0.1 * (RNG.permutation(n) - n / 2 + 0.4)).reshape(shape)
 
 
 def holes(*shape: int) -> np.ndarray:
-    """Such numbers with NaN among them, at most one a row or a column."""
+    """Distinct numbers with some NaNs, at most one in each row and column."""
     x = apart(*shape)
     x[..., 1, 2] = np.nan
     return x
@@ -34,7 +34,7 @@ NAN = holes(3, 4)
 
 
 def diagonal_filled(x: np.ndarray, *args: Any, inplace: bool) -> np.ndarray:
-    """What NumPy makes of a copy."""
+    """The copy after NumPy's function has written into it."""
     y = x.copy()
     np.fill_diagonal(y, *args)
     return y
@@ -73,7 +73,7 @@ CASES = [
     case("quantile", V, np.array([0.3, 0.6]), d=(0, 1)), case("percentile", A, [20, 70], axis=1),
     case("cov", M), case("cov", V, POSITIVE, d=(0, 1)), case("cov", M, rowvar=False, ddof=0),
     case("cov", apart(2, 5), fweights=np.array([1, 2, 1, 1, 3]), aweights=POSITIVE), case("corrcoef", M), case("corrcoef", V, UP, d=(0, 1)),
-    # NaN passed over
+    # NaN ignored
     *[case(name, x, axis=axis) for name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nanmedian")
       for x in (NAN, M) for axis in (None, 0, -1)],
     case("nanvar", NAN, axis=1, ddof=1, keepdims=True), case("nancumsum", NAN, axis=1), case("nancumprod", NAN, axis=0),

@@ -1,4 +1,4 @@
-"""Cases of the elementwise functions of `fdezero.numpy`, made of the domains in which they are smooth, real and complex."""
+"""Cases of the elementwise functions of `fdezero.numpy`, from the real and complex domains on which they are smooth."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from fdezero import numpy as fnp
 from .cases import Case, cases_of
 
 RNG = np.random.default_rng(17)
-# Where each argument may lie; the first interval is within the domain of the complex function, too.
+# The interval of each argument; the first interval is also in the domain of the complex function.
 UNARY: dict[str, tuple[float, float]] = {
     **dict.fromkeys("negative positive square exp exp2 expm1 sin cos sinh cosh tanh arctan atan arcsinh asinh sinc i0".split(), (-2, 2)),
     **dict.fromkeys("deg2rad rad2deg radians degrees real imag conj conjugate nan_to_num".split(), (-2, 2)),
@@ -45,7 +45,7 @@ def within(low: float, high: float, *shape: int) -> np.ndarray:
 
 
 def unit(*shape: int) -> np.ndarray:
-    """Complex numbers off the cuts of the functions."""
+    """Complex numbers away from the branch cuts of the functions."""
     return within(0.4, 1.6, *shape) + 1j * within(0.2, 1.1, *shape)
 
 

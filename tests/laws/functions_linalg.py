@@ -18,7 +18,7 @@ def _cases() -> list[Case]:
     draw = Matrices(78)
 
     def case(name: str, *args: Any, discrete: bool = False, **kwargs: Any) -> None:
-        # LAPACK's eigenvectors of an upper triangle have other signs than those of a lower one.
+        # LAPACK gives the eigenvectors other signs for an upper triangle than for a lower one.
         other = {"numpy": None} if kwargs.get("UPLO") == "U" and name == "eigh" else {"numpy": scipy.linalg.expm} if name == "expm" else {}
         d = None if discrete or name == "matrix_rank" else tuple(i for i, arg in enumerate(args) if isinstance(arg, np.ndarray | list))
         made.append(of_linalg(name, *args, d=d, **other, **kwargs))
@@ -103,7 +103,7 @@ def _cases() -> list[Case]:
 
 
 def _complex_cases(case: Any) -> None:
-    """Those without phases to choose; the factors of complex matrices: test_linalg_complex.py."""
+    """Functions without a free choice of phases. test_linalg_complex.py tests the factors of complex matrices."""
     draw = Matrices(80)
     square = draw.unit(3, 3) + 2 * np.eye(3)
     for name in ("inv", "det", "slogdet", "cond", "svdvals", "expm", "trace", "diagonal", "matrix_transpose"):
@@ -130,7 +130,7 @@ def _complex_cases(case: Any) -> None:
     case("tensordot", draw.unit(2, 3), draw.unit(3, 2), axes=1)
     case("eigvals", square)
     case("eig", square, discrete=True)
-    case("eig", draw.spread(3, 3), numpy=None)  # whose vectors, being real, have no phase to choose
+    case("eig", draw.spread(3, 3), numpy=None)  # The vectors are real, so their phase is not free.
 
 
 CASES = _cases()

@@ -11,7 +11,7 @@ from fdezero import numpy as fnp
 from .cases import Case, cases_of
 
 RNG = np.random.default_rng(19)
-A = RNG.permutation(24).reshape(2, 3, 4) / 8 - 1.47  # no two entries near each other, none near 0
+A = RNG.permutation(24).reshape(2, 3, 4) / 8 - 1.47  # entries well apart from each other and from 0
 B, V, BIT = RNG.standard_normal((4, 3)), np.array([0.5, -1.5, 2.0, 0.25]), RNG.integers(0, 2, (2, 3, 4))
 Z, W = A + 1j * A[::-1, ::-1, ::-1] / 2, B + 1j * B[::-1]
 case = cases_of("numpy", fnp, np)

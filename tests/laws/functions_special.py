@@ -1,6 +1,6 @@
-"""Cases of `fdezero.special` and `fdezero.stats`, smooth where they are.
+"""Cases of `fdezero.special` and `fdezero.stats`, at points where the functions are smooth.
 
-`REFERENCES` has what mpmath says of them: (name, function, mpmath's, points), each a function of one number.
+`REFERENCES` compares them with mpmath: (name, function, mpmath's function, points), each a function of one number.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def _stats_cases() -> list[Case]:
     case("poisson", np.array([0, 2, 5]), POSITIVE)
     case("poisson", np.array([1, 2, 6]), POSITIVE, loc=1)
     case("categorical", np.array([2, 0]), POSITIVE, numpy=_log_probability)
-    case("dirichlet", UNIT[0] / UNIT[0].sum(), POSITIVE[0] + 0.3, d=1)  # x must sum up to 1: its derivative is in test_stats.py
+    case("dirichlet", UNIT[0] / UNIT[0].sum(), POSITIVE[0] + 0.3, d=1)  # x must sum to 1; test_stats.py tests its derivative.
     case("multivariate_normal", REAL[0], REAL[0] * 0.5, np.eye(REAL.shape[-1]) + 0.3)
     return made
 

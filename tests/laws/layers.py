@@ -13,7 +13,7 @@ KEY, OTHER = fd.random.split(fd.random.key(0))
 
 
 class Row(NamedTuple):
-    """A layer by its name in `nn`, a word on what is special, `make(key, dtype)`, and the shape of an input."""
+    """A layer by its name in `nn`, a word for its variant, `make(key, dtype)`, and the shape of an input."""
 
     name: str
     variant: str

@@ -5,7 +5,7 @@ from typing import Any
 
 from fdezero import optim
 
-# A row bears the name of the transformation that it shows, and perhaps a word on what is special
+# A row has the name of its transformation and, if needed, a word for the variant.
 OPTIMISERS: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "adam": optim.adam,
     "chain": lambda lr: optim.chain(optim.clip_by_global_norm(1.0), optim.weight_decay(0.01), optim.adam(lr)),

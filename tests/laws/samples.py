@@ -25,7 +25,7 @@ class Sample(NamedTuple):
         return REGISTRY[self.name]
 
     def batch(self, position: int, count: int) -> np.ndarray:
-        """The argument at `position` and others of its kind, one behind the other."""
+        """The argument at `position` stacked with others of its kind."""
         arg = self.args[position]
         if self.name in POSITIVE_DEFINITE:
             return np.stack([arg, 2 * arg[..., ::-1, ::-1], arg + np.eye(arg.shape[-1])][:count])
@@ -86,7 +86,7 @@ def _special_samples(sample: Any) -> None:
         sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
         sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
     sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
-    for name in ("zeta", "gammainc", "gammaincc"):  # integers, for there is no derivative with respect to the first argument
+    for name in ("zeta", "gammainc", "gammaincc"):  # integers, because there is no derivative for the first argument
         sample(name, 3, between(0.6, 3, 2, 3))
         sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
 
@@ -237,14 +237,14 @@ def _linalg_samples(sample: Any) -> None:
         for shape in ((4, 3), (3, 4), (2, 3, 3)):
             sample("svd", draw.spread(*shape), full=full)
             sample("qr", draw.spread(*shape), full=full)
-    sample("eig", draw.spread(3, 3))  # whose eigenvalues are real, and whose vectors have no phase to choose
+    sample("eig", draw.spread(3, 3))  # The eigenvalues and vectors are real, so the phase is not free.
     sample("inv_eigenvectors", draw.regular(3, 3))
     complex_ones = draw.unit(2, 3, 3)
     for name in ("inv", "det", "cofactor", "slogdet", "expm", "inv_eigenvectors"):
         sample(name, complex_ones)
     sample("solve", complex_ones, draw.unit(3, 2))
     sample("pinv", draw.unit(4, 3), 1e-15)
-    # Complex qr, svd, eigh and eig have phases to choose: tests/test_linalg_complex.py.
+    # Complex qr, svd, eigh and eig have free phases; tests/numpy/test_linalg_complex.py tests them.
     sample("expm", draw.normal(3, 3))
     sample("expm", draw.normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
 

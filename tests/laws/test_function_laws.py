@@ -21,19 +21,19 @@ from .cases import LATER, Case, law
 from .coverage import CASES, DOCUMENT, MISSING, Recorder, claimed, document
 from .matrices import skip_where_signs_differ
 
-UNSORTED = {"partition", "argpartition"}  # which promise one entry's place, not the others'
+UNSORTED = {"partition", "argpartition"}  # They promise the place of one entry only.
 SINGLE = {np.dtype(np.float64): np.float32, np.dtype(np.complex128): np.complex64}
-NOT_DISPATCHED = {"array", "asarray", "full", "full_like"}  # NumPy asks no argument of these for its own function
+NOT_DISPATCHED = {"array", "asarray", "full", "full_like"}  # NumPy does not dispatch these on their arguments.
 NUMPYS = {"numpy": np, "linalg": np.linalg, "fft": np.fft}
 WITHOUT_A_CASE = {
     **dict.fromkeys("broadcast_shapes can_cast finfo from_dlpack iinfo isdtype issubdtype promote_types result_type".split(), "no arrays come out"),
     "at": "test_numpy.py, by the methods of what it returns",
 }
-NUMPYS_LATER = {"matvec", "vecmat", *LATER}  # from NumPy 2.1 or 2.2 on; here, whichever version there is
+NUMPYS_LATER = {"matvec", "vecmat", *LATER}  # new in NumPy 2.1 or 2.2; fdezero has them with every version
 NOT_OF_NUMPY = {"at", "cummax", "cummin", "getitem", "logsumexp"}  # docs/learn/tour.md and docstrings name them
 
 
-# Which take any numbers in any order
+# Functions that take any numbers in any order
 ANY_NUMBERS = (
     "sort partition median ptp mean sum prod max min var cumsum cumprod cummax cummin diff ediff1d trapezoid convolve correlate polyadd polysub "
     "polymul polyder polyint tril triu diag diagflat kron cross vecdot matvec vecmat meshgrid inner outer vdot dot matmul tensordot einsum trace "
@@ -49,7 +49,7 @@ def results(function: Any, case: Case) -> list[Any]:
 
 
 def numpys_own(case: Case) -> Any:
-    """NumPy's function of that name; None where there is none, or it does not ask its arguments for theirs."""
+    """NumPy's function of that name; None if there is none, or if NumPy does not dispatch it on its arguments."""
     return None if case.name in NOT_DISPATCHED else getattr(NUMPYS.get(case.module), case.name, None)
 
 
@@ -131,7 +131,7 @@ def test_numpys_function_of_a_traced_value_is_ours(case: Case) -> None:
     assert_trees_equal(*[fd.jvp(case.of_inputs(function), case.inputs, tangents) for function in (case.reference, case.function)])
 
 
-# What the tables and the document hold
+# The contents of the tables and of the document
 
 
 def test_every_public_function_has_a_case_or_a_reason() -> None:

@@ -19,14 +19,14 @@ differentiable = pytest.mark.parametrize("sample", DIFFERENTIABLE, ids=str)
 
 
 def those(asks: Callable[[Sample], bool]) -> Any:
-    """The differentiable samples that a law says something about."""
+    """The differentiable samples to which a law applies."""
     chosen = [sample for sample in DIFFERENTIABLE if asks(sample)]
     assert chosen
     return pytest.mark.parametrize("sample", chosen, ids=str)
 
 
 def function_of(sample: Sample) -> tuple[Callable[..., Any], list[Any]]:
-    """The operation as a function of its differentiable arguments, and these."""
+    """The operation as a function of its differentiable arguments, and those arguments."""
     places = [i for i, arg in enumerate(sample.args) if fd.tree.is_differentiable(arg) and sample.primitive.differentiates(i)]
 
     def function(*chosen: Any) -> Any:
@@ -47,7 +47,7 @@ def weighed(function: Callable[..., Any], args: Sequence[Any]) -> Callable[..., 
 
 
 def narrow(x: Any) -> Any:
-    """Single precision in the place of double."""
+    """Cast double precision to single precision."""
     dtypes = {np.dtype(np.float64): np.float32, np.dtype(np.complex128): np.complex64}
     return np.asarray(x, dtypes[x.dtype]) if getattr(x, "dtype", None) in dtypes else x
 
@@ -168,7 +168,7 @@ def test_forward_over_reverse_is_reverse_over_forward(sample: Sample) -> None:
     assert_trees_close(one, other, 1e-9)
 
 
-@those(lambda sample: sample.name != "astype")  # which asks for float64
+@those(lambda sample: sample.name != "astype")  # astype asks for float64.
 def test_float32_is_kept(sample: Sample) -> None:
     function, args = function_of(sample._replace(args=tuple(map(narrow, sample.args))))
     value, tangent = fd.jvp(function, tuple(args), tuple(np.ones_like(a) if hasattr(a, "shape") else 1.0 for a in args))

@@ -120,7 +120,7 @@ def test_the_table_has_every_layer() -> None:
 
 
 class Wrong(fd.Module):
-    """y = x W, and then the mistake."""
+    """y = x W, followed by the planted mistake."""
 
     W: Any
     mistake: Any = fd.static()

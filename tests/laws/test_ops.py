@@ -14,8 +14,8 @@ from .samples import DIFFERENTIABLE
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 FLOATING = {"f"}
-WITHOUT = {"digamma", "zeta", "beta", "betaln", "gammainc", "gammaincc", "bessel_i0e", "bessel_i1e"}  # CUDA has no such functions
-CUDA_ALONE = {"erfinv", "erfcinv", "erfcx", "bessel_i0", "bessel_i1"}  # and C has not these
+WITHOUT = {"digamma", "zeta", "beta", "betaln", "gammainc", "gammaincc", "bessel_i0e", "bessel_i1e"}  # CUDA does not have these.
+CUDA_ALONE = {"erfinv", "erfcinv", "erfcx", "bessel_i0", "bessel_i1"}  # C does not have these.
 ELEMENTWISE = {s.name: s for s in DIFFERENTIABLE if isinstance(s.primitive, Elementwise) and not any(map(np.iscomplexobj, s.args))}
 
 

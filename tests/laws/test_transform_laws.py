@@ -1,7 +1,7 @@
-"""Each transformation composes with each: pairs and triples of them, against nested forward mode in Python loops.
+"""All transformations compose: pairs and triples of them agree with nested forward mode in Python loops.
 
-Every entry of the table makes a function (3,) -> (3,) of a function (3,) -> (3,), once by the transformation and once plainly, by
-`jvp` along one direction at a time, or by the mathematics that the transformation leaves as it is.
+Every entry of the table turns a function (3,) -> (3,) into another one, once by the transformation and once plainly: by `jvp` along
+one direction at a time, or by the same mathematics without the transformation.
 """
 
 import functools
@@ -28,7 +28,7 @@ EYE = np.eye(3)
 
 
 class Law(NamedTuple):
-    """A transformation and what it stands for; the order of its derivative."""
+    """A transformation, its plain counterpart, and the order of its derivative."""
 
     fast: Callable[[Map], Map]
     plain: Callable[[Map], Map]
@@ -188,7 +188,7 @@ def test_three_compose(names: tuple[str, ...]) -> None:
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
 
 
-# Second derivatives of a solver's loops are programs of many thousand lines, which take half a minute to write.
+# The second derivative of a solver's loop is a program of many thousand lines; compiling it takes half a minute.
 COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or LAWS[names[0]].order < 2]
 
 

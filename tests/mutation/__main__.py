@@ -49,7 +49,7 @@ TESTS = (
     ("fdezero/io/*", "test_io", "test_io_files"),
     ("*", "", ""),
 )
-SLOW = (  # these come last of all
+SLOW = (  # run last
     "test_transform_laws test_function_laws test_compile_programs test_compile_native test_compile_memory test_compile_kernels "
     "test_strict_kernel test_testing_strategies test_odeint test_data test_example_mnist test_typing"
 ).split()
@@ -77,7 +77,7 @@ class Copy:
         shutil.copytree(ROOT, folder, ignore=ignored)
 
     def write(self, path: Path, source: bytes) -> None:
-        """Write a file and delete its byte code, which would pass for new after a change of the same length within a second."""
+        """Write a file and delete its byte code, which Python would reuse after a change of equal length within a second."""
         (self.folder / path).write_bytes(source)
         Path(importlib.util.cache_from_source(str(self.folder / path))).unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ class Run:
         self.lock = threading.Lock()
 
     def time_of(self, *tests: str) -> float:
-        """The seconds that tests take without a mutant. They must pass, or their failure tells nothing of one."""
+        """The seconds that tests take without a mutant. They must pass, otherwise a failure proves nothing."""
         with self.lock:
             if tests not in self.times:
                 start = time.perf_counter()
@@ -138,7 +138,7 @@ class Run:
         try:
             copy.write(mutant.path, mutant.apply(source))
             for stage, files in stages(mutant.path, copy.folder):
-                # Tests that take ten times longer than without a mutant have no end.
+                # Tests that take ten times longer than without a mutant count as endless.
                 patience = 10 * self.time_of(*files) + 10 if stage == "first" else math.inf
                 left = max(self.limit - spent, 0)
                 start = time.perf_counter()
@@ -162,7 +162,7 @@ def row(name: str, counts: collections.Counter[str]) -> str:
 
 
 def report(outcomes: list[Outcome], paths: list[str]) -> None:
-    """Print the table of what the tests noticed, and the diffs of what they did not."""
+    """Print the table of noticed mutants, and the diffs of unnoticed ones."""
     print("\n| package | mutants | killed by the likeliest tests | by the laws | by others | no end | survived |\n|" + "---|" * 7)
     total: collections.Counter[str] = collections.Counter()
     for path in paths:

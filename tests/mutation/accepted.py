@@ -1,3 +1,3 @@
-"""Mutants that change nothing that matters: (file, its line, the line changed) -> why. They are not drawn again."""
+"""Harmless mutants, which are not drawn again: (file, original line, changed line) -> reason."""
 
 ACCEPTED: dict[tuple[str, str, str], str] = {}

@@ -144,7 +144,7 @@ def test_dropout_of_an_mlp() -> None:
 
 def test_every_layer_of_an_mlp_drops_with_a_key_of_its_own() -> None:
     one = np.ones((1, 2000))
-    model = nn.MLP([lambda x: x] * 3, lambda x: x, nn.Dropout(0.5))  # nothing but its two dropouts: a quarter of the entries pass both
+    model = nn.MLP([lambda x: x] * 3, lambda x: x, nn.Dropout(0.5))  # Only its two dropouts act: a quarter of the entries pass both.
     passed = (model(one, key=KEY, train=True) != 0).mean()
     assert abs(passed - 0.25) < 0.05
 
@@ -208,7 +208,7 @@ def test_a_users_attrs_class_is_a_layer() -> None:
 
 
 class Noisy(fd.Module):
-    """A layer as its author may write it: it says which options it takes."""
+    """A layer as users may write it: its signature names its options."""
 
     def __call__(self, x: Any, *, key: Any) -> Any:
         return x + fd.random.normal(key, x.shape, x.dtype)

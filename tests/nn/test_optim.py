@@ -1,4 +1,4 @@
-"""Optimisers: against their formulas and PyTorch's, schedules, clipping, chains, errors; laws/test_optimiser_laws.py has what holds for all."""
+"""Optimisers: formulas, PyTorch, schedules, clipping, chains, errors; laws/test_optimiser_laws.py has the laws for all of them."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def plain_momentum(gradients: list[np.ndarray], p: np.ndarray, lr: float, decay:
 def plain_adam(
     gradients: list[np.ndarray], p: np.ndarray, lr: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.0
 ) -> np.ndarray:
-    """Adam; with `decay` AdamW."""
+    """Adam, or AdamW if `decay` is given."""
     m, s = np.zeros_like(p), np.zeros_like(p)
     for t, g in enumerate(gradients, start=1):
         m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g**2

@@ -1,4 +1,4 @@
-"""Training on real MNIST: the losses are those of plain NumPy and of PyTorch, and a resumed run is the uninterrupted one."""
+"""Training on MNIST gives the losses of plain NumPy and PyTorch, and a resumed run equals an uninterrupted one."""
 
 from pathlib import Path
 from typing import Any

@@ -53,7 +53,7 @@ def test_the_gradient_of_real_numbers_is_real_and_keeps_their_dtype() -> None:
     x = X.astype(np.float32)
     gradient = fd.grad(lambda x: np.sum(np.abs(np.fft.fft(x)) ** 2))(x)
     assert gradient.dtype == np.float32
-    assert_trees_close(gradient, 2 * 5 * x, 1e-5)  # Parseval: the sum is n times that of the squares
+    assert_trees_close(gradient, 2 * 5 * x, 1e-5)  # By Parseval the sum is n times the sum of squares.
     for function in (np.fft.rfft, np.fft.ihfft, np.fft.rfft2):
         assert fd.vjp(function, x)[1](np.ones_like(function(x)))[0].dtype == np.float32
 

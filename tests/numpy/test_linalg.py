@@ -1,4 +1,4 @@
-"""Linear algebra beside the laws of test_function_laws.py: values NumPy has not, degenerate matrices, what is refused in what words."""
+"""Linear algebra beyond the laws of test_function_laws.py: values that NumPy does not compute, degenerate matrices, errors."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def test_every_function_of_numpy_is_there() -> None:
     assert {n for n in np.linalg.__all__ if callable(getattr(np.linalg, n))} - set(linalg.__all__) == set()
 
 
-# Values NumPy has not
+# Values that NumPy does not compute
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.5, 3.0, 40.0])
@@ -67,7 +67,7 @@ def test_integers_become_float64() -> None:
     assert linalg.matrix_power(a, 3).dtype == a.dtype
 
 
-# Degenerate matrices: what is defined has its derivative, the rest is 0
+# Degenerate matrices: a defined part has its derivative, the rest has 0
 
 
 def symmetric(*shape: int) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_pinv_and_lstsq_of_a_deficient_matrix() -> None:
     assert rank == 2
     np.testing.assert_allclose(x, expected[0], atol=1e-10)
     np.testing.assert_allclose(s, expected[3], atol=1e-10)
-    # Changes that keep the rank: of the factors.
+    # Changes of the factors keep the rank.
     check_grads(lambda left, right: linalg.lstsq(left @ right, b, 1e-10)[0], [left, right], order=1)
     check_grads(lambda left, right: linalg.pinv(left @ right, 1e-10), [left, right], order=1)
 
@@ -207,7 +207,7 @@ def test_eigh_reads_the_triangle_named() -> None:
         assert not gradient[other != 0].any()
 
 
-# What is refused
+# Errors
 
 
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])

@@ -1,6 +1,6 @@
 """Linear algebra of complex matrices: values, gradients in the convention of `grad`, transforms; and eigenvalues of any matrix.
 
-A function under test depends on no phase that LAPACK chooses. Its gradient g tells the change along t: Re(sum(conj(g) * t)).
+A function under test depends on no phase that LAPACK chooses. Its gradient g gives the change along t: Re(sum(conj(g) * t)).
 """
 
 import importlib
@@ -81,7 +81,7 @@ every = pytest.mark.parametrize(("name", "function", "arrays"), CASES, ids=[case
 
 
 def scalar(function: Any, arrays: tuple[np.ndarray, ...]) -> Any:
-    """The function, weighed and summed to a real number."""
+    """The function, weighted and summed to a real number."""
     y = np.asarray(function(*arrays))
     weights = np.cos(np.arange(y.size)).reshape(y.shape), np.sin(1.0 + np.arange(y.size)).reshape(y.shape)
 
@@ -166,7 +166,7 @@ def test_gradients_agree_with_pytorch(name: str) -> None:
     torch = importlib.import_module("torch")
     function, arrays = next((function, arrays) for known, function, arrays in CASES if known == name)
     y = np.asarray(function(*arrays))
-    # A function of every entry that no order of eigenvalues changes, |y|^4, has a gradient to compare.
+    # The sum of |y|^4 does not depend on the order of the eigenvalues, so its gradient can be compared.
     mine = fd.grad(lambda *x: fnp.sum(fnp.real(function(*x) * fnp.conj(function(*x))) ** 2), argnums=tuple(range(len(arrays))))(*arrays)
     inputs = [torch.tensor(x, requires_grad=True) for x in arrays]
     (TORCH[name](torch.linalg, *inputs).abs() ** 4).sum().backward()

@@ -1,4 +1,4 @@
-"""Gradients of linear algebra against PyTorch's and JAX's, in float64 to 1e-6, where these are installed."""
+"""Gradients of linear algebra agree with PyTorch and JAX in float64 to 1e-6, if these are installed."""
 
 import importlib
 import importlib.util

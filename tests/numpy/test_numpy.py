@@ -1,4 +1,4 @@
-"""The NumPy-named face: the same values as NumPy on arrays, inside grad, and under vmap; derivatives by differences."""
+"""`fdezero.numpy` gives the values of NumPy on arrays, inside grad and under vmap; derivatives agree with differences."""
 
 import inspect
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from fdezero.testing import arrays, assert_trees_close, broadcastable_shapes, ch
 A = np.random.default_rng(0).standard_normal((2, 3, 4))
 B = np.random.default_rng(1).standard_normal((4, 3))
 
-# Expressions that NumPy understands as well, with `np` the module and `x` an array of shape (2, 3, 4); functions: test_function_laws.py
+# Expressions that also work in NumPy, with `np` the module and `x` an array of shape (2, 3, 4); functions: test_function_laws.py
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "power": lambda np, x: np.abs(x) ** 1.5 + x**2 + 2.0**x,
     "square roots": lambda np, x: np.sqrt(x * x + 1) / np.cbrt(x * x + 2),

@@ -1,4 +1,4 @@
-"""Functions of `fdezero.numpy` beside the laws of test_function_laws.py: order statistics of any array, edges, ties, layouts, refusals."""
+"""Functions of `fdezero.numpy` beyond the laws of test_function_laws.py: order statistics, edges, ties, layouts, errors."""
 
 from typing import Any
 
@@ -193,7 +193,7 @@ def test_methods_of_numpys_functions_and_fortran_order_of_traced_values() -> Non
 
 def test_inserting_and_deleting_where_numpy_does() -> None:
     x, mask = np.arange(12.0).reshape(3, 4), np.array([True, False, True, False])
-    # Some versions of NumPy take truth values for the integers 0 and 1, and warn that they will not.
+    # Some versions of NumPy take booleans as the integers 0 and 1, with a deprecation warning.
     assert_trees_equal(fnp.insert(x, mask, [1.0, 2.0], 1), np.insert(x, np.flatnonzero(mask), [1.0, 2.0], 1))
     for indices, values, axis in (([1], [[1.0], [2.0], [3.0]], 1), (np.array([4, 0]), 5, 1), ([], 3.0, 0), (2, [1, 2.5], None)):
         assert_trees_equal(fnp.insert(x, indices, values, axis), np.insert(x, indices, values, axis))

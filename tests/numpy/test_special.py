@@ -52,7 +52,7 @@ def test_values_are_those_of_scipy_at_edges(name: str) -> None:
     edges = np.array([-np.inf, -1.0, -0.0, 0.0, 5e-324, 1.0, 2.0, 800.0, np.inf, np.nan])
     theirs = getattr(scipy.special, name)
     two = name in ("beta", "betaln", "gammainc", "gammaincc", "rel_entr", "xlog1py", "xlogy", "zeta")
-    if name == "rel_entr":  # its ratio over- or underflows beside a subnormal number
+    if name == "rel_entr":  # Its ratio overflows or underflows if one number is subnormal.
         edges[4] = 1e-300
     args = (edges[:, None], edges) if two else (edges,)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Log-densities: SciPy's values, -inf without NaN in gradients outside of the support, NaN for bad parameters, errors."""
+"""Log-densities: SciPy's values, -inf outside the support without NaN in gradients, NaN for bad parameters, errors."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def test_values_are_those_of_scipy(name: str, parameters: tuple[Any, ...]) -> No
     for log in (True, False):
         with np.errstate(all="ignore"):
             got, expected = method(stats, name, log)(X, *parameters), method(scipy.stats, name, log)(X, *parameters)
-        if name in ("gamma", "poisson"):  # where SciPy says NaN
+        if name in ("gamma", "poisson"):  # SciPy gives NaN.
             expected = np.where(np.isposinf(X) & ~np.isnan(got), -np.inf if log else 0, expected)
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
 

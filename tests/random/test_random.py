@@ -1,4 +1,4 @@
-"""Random numbers: NumPy's own bits on every device, the laws of keys, and the distributions that come of them."""
+"""Random numbers: NumPy's own bits on every device, the laws of keys, and distributions."""
 
 import ctypes
 import math
@@ -58,7 +58,7 @@ def test_known_answers() -> None:
     assert random.key(5).tolist() == [5, 0]
     assert random.key(2**64 + 3).tolist() == [3, 1]
     assert random.split(random.key(0)).tolist() == reference([0, 0], 8, domain=1).reshape(2, 4)[:, :2].tolist()
-    for data in (0, 9, 2**63 + 1, 2**64 - 1):  # NumPy takes a list with a number from 2**63 on for floats
+    for data in (0, 9, 2**63 + 1, 2**64 - 1):  # NumPy makes floats of a list with a number of 2**63 or more.
         assert random.fold_in(random.key(0), data).tolist() == reference([0, 0], 2, start=data, domain=2).tolist()
 
 

@@ -27,7 +27,7 @@ def cube_root(a: Any) -> Any:
 
 
 def jacobi(matvec: Any, b: Any) -> Any:
-    """x <- x + (b - A x) / diag(A), a hundred times: no derivative could go through `stop_gradient`."""
+    """x <- x + (b - A x) / diag(A), a hundred times; `stop_gradient` blocks any derivative through the loop."""
     diagonal = fnp.diagonal(fd.vmap(matvec, out_axes=1)(np.eye(3)))
     x = b / diagonal
     for _ in range(100):
@@ -121,7 +121,7 @@ def test_a_symmetric_map_needs_no_transpose() -> None:
 
 
 def _dense(matvec: Any, b: Any) -> Any:
-    """Conjugate gradients, three steps of which are exact; the loop's derivative is nobody's."""
+    """Conjugate gradients, exact after three steps; the derivative of the loop itself is never used."""
     x, r = fnp.zeros_like(b), b
     p = r
     for _ in range(3):
@@ -134,7 +134,7 @@ def _dense(matvec: Any, b: Any) -> Any:
 
 
 def test_solvers_may_be_numpy_alone() -> None:
-    """The solver meets plain arrays, however deep the transforms around it."""
+    """The solver gets plain arrays, however many transforms are around it."""
 
     def numpys(matvec: Any, b: Any) -> Any:
         assert type(b) is np.ndarray

@@ -78,7 +78,7 @@ def test_batched_and_compiled() -> None:
 
 
 def test_memory_does_not_grow_with_the_steps() -> None:
-    """The tape of a solution holds its times and not its steps: a hundred times the steps, the same nodes."""
+    """The tape of a solution grows with its times, not its steps: a hundred times the steps give the same nodes."""
     sizes = []
     for rate in (1.0, 1000.0):
         nodes: list[Any] = []

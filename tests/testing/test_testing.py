@@ -1,4 +1,4 @@
-"""The toolkit's own tests: wrong derivatives of many kinds are found and named, right ones pass, trees are compared readably."""
+"""Tests of `check_grads` and the comparisons: wrong derivatives are found and named, correct ones pass, tree errors are readable."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ X = np.array([0.3, -1.1, 2.0])
 
 
 def with_rule(function: Callable[..., Any], backward: Callable[..., Any]) -> Any:
-    """`function` with the residuals `args` and a backward rule of its own."""
+    """`function` with a custom backward rule, whose residuals are `args`."""
     ruled = fd.custom_vjp(function)
     ruled.defvjp(lambda *args: (function(*args), args), backward)
     return ruled
@@ -85,7 +85,7 @@ def test_what_is_no_derivative_but_wrong_is_named_too() -> None:
     assert "wrote into its arguments: they differ at 0: 3 of 3 entries" in refused(writes, (X.copy(),))
     assert "gave other values on a second call" in refused(lambda x: x * rng.random(), (X,))
     assert "values under jvp differ" in refused(lambda x: x * (2 if isinstance(x, np.ndarray) else 3), (X,))
-    check_grads(widened, (X.astype(np.float32),))  # what a rule widens, the library casts back
+    check_grads(widened, (X.astype(np.float32),))  # The library casts a widened cotangent back.
     weak = with_rule(lambda x: x * 1, lambda r, t: (t.astype(np.int64),))
     assert "is wrong" in refused(weak, (X,), modes=["rev"])
 

@@ -1,4 +1,4 @@
-"""`given_gradients`: each property finds what breaks it and says its name; right code passes; kinks are counted."""
+"""`given_gradients`: each property finds code that breaks it and names itself; correct code passes; kinks are counted."""
 
 import types
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def softplus(x: Any) -> Any:
 
 
 def broken(function: Callable[..., Any], *strategies: Any, **options: Any) -> str:
-    """What a test of `function` says when it fails."""
+    """The message of a failing test of `function`."""
     with pytest.raises(AssertionError) as caught:
         few(gradient_test(function, *(strategies or [VECTORS]), **options))()
     return "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
@@ -143,7 +143,7 @@ def scale() -> float:
 @few
 @given_gradients(softplus, arrays(), reference=lambda x: np.logaddexp(x, 0))
 def test_a_body_adds_assertions_and_takes_fixtures(scale: float, x: np.ndarray) -> None:
-    """Collected by pytest as it stands."""
+    """Pytest collects this class unchanged."""
     assert np.all(softplus(x) * scale > 0)
 
 

@@ -1,4 +1,4 @@
-"""The strategies: what they draw is what they say, and the smallest example is the one they name."""
+"""The strategies draw what their docstrings promise, and shrink to the documented smallest example."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Complex numbers: which gradient is meant, that it descends, and that every transform and region keeps to it."""
+"""Complex numbers: the gradient has its convention, descends, and is the same in every transform and region."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""`custom_jvp` and `custom_vjp`: rules that differ from the derivative, so that they can be told, under every transform."""
+"""`custom_jvp` and `custom_vjp` under every transform, with rules that visibly differ from the derivative."""
 
 import functools
 from typing import Any
@@ -129,7 +129,7 @@ def test_compiled_code_runs_the_function_and_not_its_forward_rule() -> None:
 
 @pytest.mark.parametrize("transform", [fd.grad, lambda f: lambda a: fd.jvp(f, (a,), (1.0,))], ids=["grad", "jvp"])
 def test_a_rule_that_cannot_see_a_traced_value_is_told(transform: Any) -> None:
-    """Through the closure the derivative by `a` would be lost in silence."""
+    """The derivative by `a` would be lost silently through the closure."""
 
     def of_jvp(a: Any) -> Any:
         f = fd.custom_jvp(lambda x: x * a)
@@ -217,7 +217,7 @@ def test_mistakes_in_rules(doubled: Any) -> None:
 
 
 def test_complex_rules_are_adjoints_of_each_other() -> None:
-    """True rules of one function, holomorphic in z and not in w, either way."""
+    """Correct rules of one function, holomorphic in z but not in w, in both modes."""
     z, w = X + 1j, 0.5 * X - 0.3j
     function = lambda z, w: fnp.exp(z) * fnp.conj(w)
     by_jvp = fd.custom_jvp(function)

@@ -215,7 +215,7 @@ def test_linearize() -> None:
 
 
 class Like:
-    """Something with a shape and a dtype, and nothing else."""
+    """An object with only a shape and a dtype."""
 
     shape, dtype = (3,), np.dtype("float32")
 

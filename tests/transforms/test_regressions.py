@@ -1,4 +1,4 @@
-"""What was once wrong, each as a test of its own, with the reason."""
+"""Past bugs, each with its own test and the reason."""
 
 import gc
 import weakref
@@ -24,7 +24,7 @@ def assert_bits(got: Any, expected: Any) -> None:
 
 
 def assert_compiled(function: Any, *args: Any) -> None:
-    """Eager bits, in the first call and the later ones, whose results are held meanwhile."""
+    """Check for eager bits in the first call and in later ones, while earlier results are held."""
     expected, compiled = function(*args), fd.compile(function)
     for result in [compiled(*args) for _ in range(4)]:
         assert_bits(result, expected)
@@ -242,7 +242,7 @@ def test_reductions_take_numpys_initial_and_where() -> None:
     for call in calls:
         assert_bits(call(x, fnp), call(x, np))
         assert_compiled(lambda x, call=call: call(x, fnp), x)
-    for call in calls[:4]:  # NumPy's own function, of a traced value
+    for call in calls[:4]:  # NumPy's own function on a traced value
         check_grads(lambda x, call=call: call(x, np), [x])
     with pytest.raises(ValueError, match="initial="):
         fnp.max(x, where=where)
@@ -263,7 +263,7 @@ def test_a_number_asked_of_a_batch_is_refused_in_terms_of_batches() -> None:
 
 
 def test_a_point_too_near_the_edge_of_a_domain_is_no_wrong_gradient() -> None:
-    for x in (1.1e-6, 2e-6, 3.9e-6):  # where the smallest step stays inside, and the next one does not
+    for x in (1.1e-6, 2e-6, 3.9e-6):  # The smallest step stays inside, the next one does not.
         with pytest.raises(KinkError, match="one side only"):
             check_grads(np.sqrt, [np.array([x])])
 

@@ -1,4 +1,4 @@
-"""What errors call a transformation: as the user did, whatever it is made of."""
+"""Errors call a transformation by the name the user wrote, whatever it consists of."""
 
 import functools
 from collections.abc import Callable

@@ -139,7 +139,7 @@ def test_stop_gradient() -> None:
 
 @pytest.fixture
 def clipped() -> Any:
-    """exp with the rule that its gradient is doubled, so that the rule can be told from the derivative."""
+    """exp with a rule that doubles the gradient, so the rule differs from the derivative."""
 
     @fd.custom_vjp
     def f(x: Any, scale: Any) -> Any:
@@ -176,7 +176,7 @@ def test_custom_vjp_mistakes(clipped: Any) -> None:
         fd.grad(lambda x: clipped(x, 1.0)["y"])(1.0)
 
 
-# Mistakes, and what is said to them
+# Mistakes and their messages
 
 
 def test_integers() -> None:

@@ -31,7 +31,7 @@ class Scale(fd.Module):
     factor: Any
     power: int = fd.static(default=1, validator=_positive)
     kinds: ClassVar[tuple[str, ...]] = ("scale",)
-    Number = float  # a class in the body is no field
+    Number = float  # A class in the body is not a field.
     counted: ClassVar[int] = 0
 
     def __attrs_post_init__(self) -> None:
@@ -61,10 +61,10 @@ class Scale(fd.Module):
 
 
 class Affine(Scale):
-    """With a field more, and `super()` without arguments."""
+    """With one more field, and `super()` without arguments."""
 
     shift: Any = 0.0
-    kinds = ("scale", "shift")  # another value of what the base declares as ClassVar
+    kinds = ("scale", "shift")  # another value for a ClassVar of the base
 
     def __call__(self, x: Any) -> Any:
         return super().__call__(x) + self.shift
@@ -193,7 +193,7 @@ def test_names_and_signatures() -> None:
     assert (Local.__name__, Local.__module__, Local.__doc__) == ("Local", __name__, "A layer in a function.")
     assert Local.__qualname__ == "test_names_and_signatures.<locals>.Local"
     assert str(inspect.signature(Affine)) == "(factor: Any, power: int = 1, shift: Any = 0.0) -> None"
-    assert "With a field more" in pydoc.render_doc(Affine, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+    assert "With one more field" in pydoc.render_doc(Affine, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
     assert [cls for cls in fd.Module.__subclasses__() if cls.__qualname__ == Local.__qualname__] == [Local], "one class, not two"
     match Affine(1.0, 2, 3.0):
         case Affine(factor, shift=shift):

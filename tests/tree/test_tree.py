@@ -21,7 +21,7 @@ Point = collections.namedtuple("Point", "u v")
 
 @attrs.define
 class Plain:
-    """A user's own attrs class, known to fdezero by nothing but its fields."""
+    """A user's own attrs class; fdezero knows only its fields."""
 
     W: Any
     _hidden: Any = None

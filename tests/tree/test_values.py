@@ -1,4 +1,4 @@
-"""What a value is said to be: an array, a traced value and a Python number alike."""
+"""Queries of values, which treat arrays, traced values and Python numbers alike."""
 
 from typing import Any
 
