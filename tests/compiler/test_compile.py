@@ -59,7 +59,7 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_is_recorded_anew_and_what_is_said_of_it(name: str) -> None:
+def test_new_recordings_and_their_reasons(name: str) -> None:
     old, new, reason = CHANGES[name]
     f = fd.compile(lambda x: (x, 1.0))
     assert recordings(f, [old], [old], [new], [new], [old], [new]) == [1, 1, 2, 2, 2, 2]
@@ -174,7 +174,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_depends_on_values_is_refused_with_the_line(name: str) -> None:
+def test_code_that_depends_on_values_is_refused_with_the_line(name: str) -> None:
     function, words = REFUSED[name]
     line = function.__code__.co_firstlineno
     with pytest.raises(TraceError, match=rf"{words}.* <lambda> records, at {re.escape(__file__)}, line {line}:.*fd\.cond.*static="):
@@ -327,7 +327,7 @@ def test_every_pass_keeps_a_program_a_program(name: str) -> None:
         assert_same_bits(compiled(*args), function(*args), name)
 
 
-def test_validate_finds_what_is_wrong() -> None:
+def test_validate_finds_mistakes() -> None:
     graph = recorded(lambda x: np.sin(x) * 2, X)
     first, second = graph.instructions
     for instructions, words in [((second, first), "not yet computed"), ((first, first, second), "twice"), ((second,), "not yet computed"), ((first,), "output is not computed")]:

@@ -84,13 +84,13 @@ def test_batches_share_nothing_with_the_data_set() -> None:
         ({}, StructureError, "holds no array"),
     ],
 )
-def test_what_is_no_data_set(dataset: Any, error: type[Exception], message: str) -> None:
+def test_invalid_data_sets_are_refused(dataset: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         DataLoader(dataset, 2, shuffle=False)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, "2", True, None])
-def test_what_is_no_batch_size(batch_size: Any) -> None:
+def test_invalid_batch_sizes_are_refused(batch_size: Any) -> None:
     with pytest.raises((RangeError, DTypeError), match="batch size"):
         DataLoader(np.ones(3), batch_size, shuffle=False)
 

@@ -199,7 +199,7 @@ class TestNans:
         assert error.line.rule == "backward pass of sqrt"
         assert "quotient made an infinity, from operands\n  x0: float64[] = 1.0\n  x1: float64[] = 0.0\n" in str(error)
 
-    def test_what_the_user_wrote_is_no_mistake(self) -> None:
+    def test_infinities_that_the_user_wrote_are_allowed(self) -> None:
         def masked(x: Any, mask: Any) -> Any:
             return F.softmax(np.where(mask, x, -np.inf)).sum()
 
@@ -292,7 +292,7 @@ def test_debug_stands_outside() -> None:
         fd.debug(fd.debug(entropy, keys=True), nans=True)(ZERO)
 
 
-def test_nothing_to_look_at_is_an_error() -> None:
+def test_a_call_without_arrays_is_an_error() -> None:
     with pytest.raises(StructureError, match="no argument has an array"):
         fd.debug(lambda: np.ones(3))()
 

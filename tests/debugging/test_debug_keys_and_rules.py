@@ -73,7 +73,7 @@ class TestKeys:
             with pytest.raises(KeyReuseError):
                 fd.debug(wrap(lambda key: run(key, True)), keys=True)(fd.random.key(0))
 
-    def test_what_is_no_reuse(self) -> None:
+    def test_repeated_uses_that_are_allowed(self) -> None:
         def careful(key: Any, x: Any) -> Any:
             first, second, rest = fd.random.split(key, 3)
             total = fd.random.normal(first, (3,)) + fd.random.uniform(second, (3,))

@@ -67,7 +67,7 @@ class TestTrace:
         with pytest.raises(TraceError, match="the number"):
             fd.trace(run)(model, X, 2, scale=2.0)
 
-    def test_what_it_says_is_what_runs(self) -> None:
+    def test_it_shows_the_program_that_runs(self) -> None:
         compiled = fd.compile(fd.grad(loss))
         compiled(W, X)
         traced = str(fd.trace(fd.grad(loss))(W, X))
@@ -124,7 +124,7 @@ class TestWithoutGraphviz:
             row.sort(key=lambda box: box.x)
             assert all(a.x + a.width / 2 < b.x - b.width / 2 for a, b in itertools.pairwise(row))
 
-    def test_html_is_one_page_that_needs_nothing(self, tmp_path: Path) -> None:
+    def test_html_is_one_self_contained_page(self, tmp_path: Path) -> None:
         text = fd.plot(loss)(W, X, to_file=tmp_path / "graph.html").read_text(encoding="utf-8")
         assert text.startswith("<!DOCTYPE html>")
         assert "<svg" in text
@@ -140,7 +140,7 @@ class TestWithoutGraphviz:
     def test_an_ending_that_cannot_be_made_says_what_to_install(self, tmp_path: Path) -> None:
         with pytest.raises(MissingExtraError, match=r"\.png needs Graphviz.*Install Graphviz"):
             fd.plot(loss)(W, X, to_file=tmp_path / "graph.png")
-        with pytest.raises(FileError, match="no ending"):
+        with pytest.raises(FileError, match="needs an ending"):
             fd.plot(loss)(W, X, to_file=tmp_path / "graph")
         assert not list(tmp_path.iterdir())
 
@@ -172,7 +172,7 @@ class TestWithGraphviz:
         path = fd.plot(loss)(W, X, to_file=str(tmp_path / f"graph.{ending}"))
         assert path.read_text(encoding="utf-8") == f"-T{ending} -o" + fd.trace(loss)(W, X).to_dot()
 
-    def test_what_dot_refuses_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_errors_of_dot_are_shown(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stand_in(tmp_path / "bin", monkeypatch, "sys.exit('Format: \"xyz\" not recognized.')")
         with pytest.raises(FileError, match=r"dot cannot draw graph\.xyz: Format"):
             fd.plot(loss)(W, X, to_file=tmp_path / "graph.xyz")

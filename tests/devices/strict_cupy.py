@@ -1,8 +1,8 @@
 """A strict stand-in for CuPy 14 on machines without a GPU: NumPy arrays behind CuPy's refusals, on two devices.
 
 It refuses what CuPy refuses: silent conversion to NumPy, NumPy arrays among CuPy ones, keywords and ufunc methods that CuPy
-has not, arrays that are not on the current device (as on a machine without peer access). Results are never scalars.
-It is stricter in one thing: an index out of range is an error, where CuPy wraps around.
+does not have, arrays on another device than the current one (as on a machine without peer access). Results are never scalars.
+In one thing the stand-in is stricter: an index out of range is an error, while CuPy wraps around.
 """
 
 import importlib
@@ -61,7 +61,7 @@ trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdim
 """
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
-WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # for a number from the device
+WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # These wait for a number from the device.
 FOURIER = "fft ifft rfft irfft hfft ihfft".split()
 SPECIAL = "beta betaln digamma erf erfc erfcinv erfcx erfinv gammainc gammaincc gammaln i0 i0e i1 i1e zeta".split()
 CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
@@ -73,7 +73,7 @@ SCATTERS = {
 
 
 class ufunc:  # noqa: N801, CuPy's name
-    """cupy.ufunc, with the methods that it has."""
+    """cupy.ufunc with its methods."""
 
     def __init__(self, function: np.ufunc) -> None:
         self.function = function
@@ -134,7 +134,7 @@ class ufunc:  # noqa: N801, CuPy's name
 
 
 def take_numbers(value: Any, *, kernel: bool) -> Any:
-    """The arguments of a function with the numbers of CuPy arrays in place of these; NumPy arrays are refused."""
+    """The arguments of a function with CuPy arrays replaced by their numbers; NumPy arrays are refused."""
     if isinstance(value, ndarray):
         return here(value) if kernel else value._numbers
     if isinstance(value, tuple | list):
@@ -145,7 +145,7 @@ def take_numbers(value: Any, *, kernel: bool) -> Any:
 
 
 def strict(name: str, numpys: Callable[..., Any], required: list[str], optional: list[str], method: bool = False) -> Callable[..., Any]:
-    """`numpys` with the arguments of CuPy's function of that name, on CuPy arrays alone."""
+    """`numpys` with the arguments of CuPy's function of that name, for CuPy arrays only."""
     kernel = name not in ON_ANY_DEVICE
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -208,7 +208,7 @@ def kernel(name: str) -> Callable[..., ndarray]:
 
 
 class RawKernel:
-    """The kernel of fdezero.random alone: its words come from numpy.random.Philox."""
+    """Only the kernel of fdezero.random; its words come from numpy.random.Philox."""
 
     def __init__(self, source: str, name: str) -> None:
         assert name in source
@@ -224,7 +224,7 @@ class RawKernel:
 
 
 def linalg(name: str, required: list[str], optional: list[str]) -> Callable[..., Any]:
-    """CuPy's function of linear algebra: it broadcasts no stacks, and tells of no singular matrix."""
+    """CuPy's function of linear algebra: it does not broadcast stacks or report a singular matrix."""
 
     def numpys(*args: Any, **kwargs: Any) -> Any:
         if name == "solve" and args[1].ndim > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
@@ -252,7 +252,7 @@ def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, bl
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = None) -> None:
-    """cupy.copyto: between any two devices, but with a mask on the current one alone."""
+    """cupy.copyto: between any two devices, but with a mask only on the current one."""
     if isinstance(src, np.ndarray):
         if src.size != 1:
             raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
@@ -336,7 +336,7 @@ def written(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str
 
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.gpu)] if gpu_available() else ["stand-in"])
 def gpu(request: pytest.FixtureRequest) -> Any:
-    """The module `cupy`: the stand-in everywhere, and CuPy itself where there is a GPU."""
+    """The module `cupy`: the stand-in everywhere, and CuPy itself on a machine with a GPU."""
     if request.param == "stand-in":
         return request.getfixturevalue("strict_cupy")
     return importlib.import_module("cupy")

@@ -11,7 +11,7 @@ import numpy as np
 PYTHON_SCALARS = (bool, int, float, complex)
 KINDS = "?bhilqBHILQefdFD"
 current = [0]
-TRANSFERS: list[str] = []  # what has made the host wait for the device, or has copied from the one to the other
+TRANSFERS: list[str] = []  # operations that made the host wait for the device, or copied between them
 
 
 class Device:
@@ -52,7 +52,7 @@ def here(array: "ndarray") -> np.ndarray:
 
 
 def operand(value: Any) -> Any:
-    """What a kernel takes: an array on the current device or a scalar."""
+    """An operand of a kernel: an array on the current device or a scalar."""
     if isinstance(value, ndarray):
         return here(value)
     if type(value) in PYTHON_SCALARS or isinstance(value, np.generic):
@@ -68,7 +68,7 @@ def wrap(result: Any, device: int | None = None) -> Any:
 
 
 def spoilt(numbers: np.ndarray) -> np.ndarray:
-    """New memory, where NumPy may leave zeros, with what nobody expects in it: NaN, and the largest integers."""
+    """New memory filled with unexpected values, NaN and the largest integers, because NumPy may leave zeros."""
     kind = numbers.dtype.kind
     numbers.fill(np.iinfo(numbers.dtype).max if kind in "iu" else True if kind == "b" else np.nan)
     return numbers
@@ -257,7 +257,7 @@ def index_of(index: Any) -> tuple[Any, bool]:
 
 
 def both_handed(name: str, numpys: Any) -> None:
-    """An operator as CuPy has it: its own kernel for its own arrays, the protocol of NumPy for what else has one."""
+    """An operator like CuPy's: a kernel for CuPy arrays, NumPy's protocol for other objects that have it."""
 
     def ours() -> Any:
         return getattr(sys.modules["cupy"], numpys.__name__)

@@ -1,8 +1,8 @@
-"""`cupy.ElementwiseKernel` of the stand-in for CuPy: the local C++ compiler takes the kernel's source, a loop its threads' place.
+"""`cupy.ElementwiseKernel` of the stand-in for CuPy: the local C++ compiler compiles the kernel, and a loop replaces its threads.
 
-The source sees what NVRTC shows it, and no more: functions of mathematics are overloaded for float and double, with a few more of
+The source sees only what NVRTC offers: mathematical functions are overloaded for float and double, with a few more of
 CUDA's. So `exp(1)`, or `fmax(x, 0.0)` of a float x, is ambiguous here as there, and there is neither std:: nor INFINITY.
-It is stricter in one thing: an output may share memory with an input entry by entry or not at all, for else a GPU has a race.
+In one thing the stand-in is stricter: an output shares memory with an input entry by entry or not at all, otherwise a GPU has a race.
 """
 
 import ctypes
@@ -135,7 +135,7 @@ class Parameter(NamedTuple):
 
 
 def parameters(text: str) -> tuple[Parameter, ...]:
-    """The parameters in `text`. What CuPy has, but not the stand-in, is a NotImplementedError."""
+    """The parameters in `text`. Raises NotImplementedError for features of CuPy that the stand-in does not have."""
     return tuple(map(_parameter, text.strip().split(","))) if text else ()
 
 
@@ -146,7 +146,7 @@ def _parameter(text: str) -> Parameter:
     *marks, kind, name = words
     if marks or len(kind) == 1:
         raise NotImplementedError(f"the stand-in's kernels have parameters of one known dtype, not {text.strip()!r}")
-    if name in {"i", "n"} or name.startswith("_"):  # CuPy's documents reserve them all, its code refuses i
+    if name in {"i", "n"} or name.startswith("_"):  # CuPy's documents reserve all of these; its code refuses i.
         raise ValueError(f"Can not use '{name}' as a parameter name")
     dtype = np.dtype(kind)
     if dtype.name not in C_TYPES:
@@ -162,7 +162,7 @@ def loop(inputs: Iterable[Parameter], outputs: Iterable[Parameter], operation: s
 
 
 class CompileException(Exception):  # noqa: N818, CuPy's name
-    """cupy.cuda.compiler.CompileException, which bears the compiler's log."""
+    """cupy.cuda.compiler.CompileException, with the compiler's log."""
 
 
 @functools.cache
@@ -239,7 +239,7 @@ class ElementwiseKernel:
             if not isinstance(x, np.ndarray):
                 x, value = np.empty((), parameter.dtype), x
                 with np.errstate(over="ignore"):
-                    x[()] = value  # numbers are assigned, not cast: 2**31 is no int32, and nan no integer
+                    x[()] = value  # Assign, do not cast: 2**31 does not fit into int32, and NaN is not an integer.
             spread.append(np.broadcast_to(x, shape))
         for k, y in enumerate(outputs):
             if not y.flags.writeable or any(np.shares_memory(y, other) for other in outputs[:k]):

@@ -1,7 +1,7 @@
-"""CUDA sources compile: NVRTC, which needs no GPU, reads what CuPy would hand to it.
+"""CUDA sources compile with NVRTC, which does not need a GPU and gets the same text as from CuPy.
 
-`compile_cuda(source)` is for the tests of whatever writes CUDA; `kernel_source` makes a whole source of the pieces of a
-`cupy.ElementwiseKernel`. Both are what CuPy does, less its headers.
+`compile_cuda(source)` serves tests of any code that writes CUDA; `kernel_source` makes a whole source from the pieces of a
+`cupy.ElementwiseKernel`. Both work like CuPy, but without its headers.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from fdezero.devices import cuda
 
 from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 
-# What CuPy passes, but for the architecture, which is that of the device.
+# CuPy's options without the architecture, which depends on the device.
 OPTIONS = ["--gpu-architecture=compute_80", "-ftz=true", "--device-as-default-execution-space"]
 HALVES = """
 #define HALF_TO_FLOAT(v, bits) asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits))
@@ -52,10 +52,10 @@ def nvrtc() -> ctypes.CDLL | None:
     files = [file for folder in folders for pattern in patterns for file in folder.glob(pattern)]
     for file in sorted(file for file in files if ".alt." not in file.name):
         try:
-            for part in file.parent.glob("*nvrtc-builtins*"):  # NVRTC asks for it by name: then it is there already
+            for part in file.parent.glob("*nvrtc-builtins*"):  # Load it now; NVRTC looks it up by name later.
                 ctypes.CDLL(str(part))
             return ctypes.CDLL(str(file))
-        except OSError:  # made for another machine
+        except OSError:  # The library is for another machine.
             continue
     return None
 
@@ -112,7 +112,7 @@ def test_every_expression_compiles(name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "source", ["float f(float x) { return y; }", "float f(float x) { return fmax(x, 0.0); }", "double f() { return exp(1); }", "#error no"]
 )
-def test_what_is_no_cuda_is_refused_with_the_log(source: str) -> None:
+def test_invalid_cuda_is_refused_with_the_log(source: str) -> None:
     with pytest.raises(AssertionError, match="error") as caught:
         compile_cuda(source)
     assert source in str(caught.value)
@@ -150,7 +150,7 @@ TRY = """
 template <class... T> constexpr auto try_NAME(int) -> decltype(NAME(T()...), 0) { return number<decltype(NAME(T()...))>; }
 template <class... T> constexpr int try_NAME(...) { return 0; }
 """
-# The table `called` has an entry for each of these calls: 0 if it is none, else the kind of its result.
+# The table `called` has an entry for each of these calls: 0 for an invalid call, otherwise the kind of the result.
 PROBE = "\n".join(
     [
         "template <class T> constexpr int number = -1;",

@@ -252,7 +252,7 @@ X = np.cos(np.arange(12.0)).reshape(4, 3)
         lambda x: x.astype(np.float32),
     ],
 )  # fmt: skip
-def test_what_people_write_is_the_same_on_the_gpu(function: Callable[[Any], Any], gpu: Any) -> None:
+def test_typical_code_gives_the_same_results_on_the_gpu(function: Callable[[Any], Any], gpu: Any) -> None:
     there = fd.to_device(X, "gpu")
     same(fnp.asarray(function(there)), function(X))
     same(fd.grad(lambda x: fnp.sum(function(x) ** 2))(there), fd.grad(lambda x: fnp.sum(function(x) ** 2))(X))

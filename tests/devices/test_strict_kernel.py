@@ -1,4 +1,4 @@
-"""The kernels of the stand-in for CuPy, and its functions that write into given arrays: as on CuPy itself where there is a GPU."""
+"""The stand-in's kernels and functions that write into given arrays behave as in CuPy, which a machine with a GPU also tests."""
 
 import re
 import subprocess
@@ -88,7 +88,7 @@ def test_choices_numbers_and_names_are_those_of_cuda(gpu: Any) -> None:
     ]  # fmt: skip
 
 
-# What C++ with <cmath> takes, and NVRTC does not.
+# Expressions that C++ with <cmath> accepts, but NVRTC refuses.
 @pytest.mark.parametrize(
     "expression",
     ["exp(1)", "sqrt(k)", "fmax(x, 0.0)", "pow(x, 2.0)", "fabs(k)", "max(x, 0)", "std::exp(x)", "INFINITY", "NAN", "isnan(k)", "y0", "x = 1"],
@@ -204,7 +204,7 @@ def test_arrays_lie_on_the_current_device(strict_cupy: Any) -> None:
         scaled(strict_cupy)(strict_cupy.asarray(X), 2.0, there)
 
 
-def test_the_stand_in_refuses_races_and_what_it_has_not(strict_cupy: Any) -> None:
+def test_the_stand_in_refuses_races_and_missing_features(strict_cupy: Any) -> None:
     x = strict_cupy.asarray(np.arange(16.0).reshape(4, 4))
     pair = strict_cupy.ElementwiseKernel("float64 x", "float64 y, float64 z", "y = x; z = x")
     races = [

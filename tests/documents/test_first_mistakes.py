@@ -130,7 +130,7 @@ def test_a_missing_parameter_is_named() -> None:
         nn.Linear()  # type: ignore[call-arg]
 
 
-def test_what_is_right_stays_right() -> None:
+def test_correct_code_still_works() -> None:
     assert fd.grad(lambda x: x * x, np.int64(0))(2.0) == 4.0
     assert fd.grad(lambda x, y: x * y, [0, 1])(2.0, 3.0) == (3.0, 2.0)
     assert not hasattr(fd, "__wrapped__")

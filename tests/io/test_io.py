@@ -281,7 +281,7 @@ def test_the_hint_on_dtypes_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert_trees_equal(fd.load("cast.npz", like=like)["l0"]["W"], NUMBERS.astype(np.float32))
 
 
-def test_partial_loading_keeps_what_the_file_lacks_and_passes_over_what_like_lacks(tmp_path: Path) -> None:
+def test_partial_loading_keeps_leaves_missing_in_the_file_and_skips_those_missing_in_like(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     fd.save(path, {"W": np.ones(2), "old": np.ones(3)})
     like = {"W": np.zeros(2), "new": np.full(4, 7.0), "name": "mlp"}

@@ -102,7 +102,7 @@ def test_inference_needs_no_key_and_ignores_one(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in LAYERS if draws(row)], ids=str)
-def test_what_is_drawn_is_a_function_of_the_key(row: Row) -> None:
+def test_draws_are_a_function_of_the_key(row: Row) -> None:
     layer, x = row.layer(), row.x()
     assert_trees_equal(called(True)(layer, x), called(True)(layer, x), bits=True)
     with pytest.raises(KeyMissingError, match="needs a random key"):

@@ -170,7 +170,7 @@ def tolerance(names: tuple[str, ...]) -> float:
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_each_is_what_it_stands_for(name: str) -> None:
+def test_each_equals_its_plain_counterpart(name: str) -> None:
     fast, plain = composed((name,))
     assert_trees_close(fast(X), plain(X), tolerance((name,)), name)
     assert fast(X).dtype == np.float64

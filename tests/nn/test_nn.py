@@ -119,7 +119,7 @@ def test_sequential_without_layers_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, nn.Linear, np.ones(2)])
-def test_sequential_refuses_what_is_no_layer(wrong: Any) -> None:
+def test_sequential_refuses_objects_that_are_not_layers(wrong: Any) -> None:
     with pytest.raises(StructureError, match=r"Sequential takes layers and functions, got .*"):
         sequential(F.relu, wrong)
 

@@ -242,7 +242,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("call", "kind", "words"), REFUSED)
-def test_what_is_refused_is_named(call: Any, kind: type[Exception], words: str) -> None:
+def test_errors_name_the_problem(call: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         call()
 

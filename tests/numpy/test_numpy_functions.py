@@ -254,7 +254,7 @@ def test_block_select_and_stacks_of_traced_values() -> None:
         check_grads(lambda x, y: call(fnp, x, y), (x, y), tolerance=1e-5)
 
 
-def test_what_is_out_of_range_is_refused() -> None:
+def test_arguments_out_of_range_are_refused() -> None:
     with pytest.raises(RangeError, match="between 0 and 1"):
         fnp.quantile(np.ones(3), 1.5)
     with pytest.raises(RangeError, match="nothing but NaN"):

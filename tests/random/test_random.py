@@ -150,7 +150,7 @@ def test_draws_have_no_derivative_but_bounds_have() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**128, 1.0, True, "0", None, np.float64(1)])
-def test_what_is_no_seed_is_refused(seed: Any) -> None:
+def test_invalid_seeds_are_refused(seed: Any) -> None:
     with pytest.raises((DTypeError, RangeError), match=r"say fd\.random\.key\("):
         random.key(seed)
     assert random.key(np.int64(3)).tolist() == [3, 0]
@@ -168,7 +168,7 @@ def test_what_is_no_seed_is_refused(seed: Any) -> None:
         (np.zeros(3, np.uint64), ShapeError, r"got uint64\[3\]: pass fd\.random\.key\(0\)"),
     ],
 )
-def test_what_is_no_key_is_refused(draw: Any, key: Any, error: type[Exception], said: str) -> None:
+def test_invalid_keys_are_refused(draw: Any, key: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said) as caught:
         draw(key)
     assert "fd.random." in str(caught.value).partition(" ")[0]

@@ -74,7 +74,7 @@ def test_narrow_dtypes_hide_no_wrong_factor(dtype: Any) -> None:
         assert "is wrong" in refused(function, (x.astype(dtype),))
 
 
-def test_what_is_no_derivative_but_wrong_is_named_too() -> None:
+def test_other_mistakes_are_also_named() -> None:
     def writes(x: Any) -> Any:
         if isinstance(x, np.ndarray) and x.flags.writeable:
             x += 1
@@ -123,7 +123,7 @@ def test_large_small_and_curved_arguments_raise_no_alarm() -> None:
     check_grads(lambda x: np.sin(30 * x), (X,), method="central", order=1)
 
 
-def test_the_method_is_told() -> None:
+def test_the_report_names_the_method() -> None:
     assert repr(check_grads(np.exp, (X,))) == "right by complex step: forward mode and reverse mode to order 2"
     assert repr(check_grads(np.exp, (X,), method="central", modes=["rev"])) == "right by central differences: reverse mode to order 2"
     mixed = with_rule(lambda x: x**3, lambda r, t: (3 * np.abs(r[0]) ** 2 * t,))
@@ -177,7 +177,7 @@ KINKS: dict[str, tuple[Any, Any, str]] = {
 
 @pytest.mark.parametrize("name", KINKS)
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_kinks_are_found_raised_or_skipped_and_told(name: str) -> None:
+def test_kinks_are_found_and_raised_or_reported(name: str) -> None:
     function, x, words = KINKS[name]
     with pytest.raises(KinkError, match=words):
         check_grads(function, (x,))

@@ -190,6 +190,6 @@ def test_mistakes_are_named() -> None:
         few(gradient_test(softplus, VECTORS, ordre=1))
 
 
-def test_layers_of_ones_own_are_tested_like_functions() -> None:
+def test_custom_layers_are_tested_like_functions() -> None:
     test = gradient_test(lambda layer, x: layer(x), arrays(shape=(2, 3)).map(nn.Linear), VECTORS.map(lambda x: x[:2]))
     few(test)()

@@ -116,7 +116,7 @@ def test_a_failing_example_tells_its_layout(capsys: pytest.CaptureFixture[str]) 
 
 
 @given(broadcastable_shapes(3), broadcastable_arrays(2, np.float32, min_value=0))
-def test_what_broadcasts_together_does(shapes: Any, both: Any) -> None:
+def test_shapes_and_arrays_broadcast_together(shapes: Any, both: Any) -> None:
     np.broadcast_shapes(*shapes)
     x, y = both
     assert (x + y).dtype == np.float32
@@ -169,7 +169,7 @@ def test_every_kind_of_index_comes_alone_and_mixed(kind: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
 @pytest.mark.parametrize("name", MATRICES)
-def test_matrices_are_what_they_are_called(name: str, dtype: str) -> None:
+def test_matrices_have_the_structure_of_their_name(name: str, dtype: str) -> None:
     @given(MATRICES[name](batch=st.sampled_from([(), (2,), (2, 1)]), dtype=dtype))
     def check(A: np.ndarray) -> None:
         assert A.dtype == dtype

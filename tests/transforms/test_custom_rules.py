@@ -128,7 +128,7 @@ def test_compiled_code_runs_the_function_and_not_its_forward_rule() -> None:
 
 
 @pytest.mark.parametrize("transform", [fd.grad, lambda f: lambda a: fd.jvp(f, (a,), (1.0,))], ids=["grad", "jvp"])
-def test_a_rule_that_cannot_see_a_traced_value_is_told(transform: Any) -> None:
+def test_a_rule_that_cannot_see_a_traced_value_is_an_error(transform: Any) -> None:
     """The derivative by `a` would be lost silently through the closure."""
 
     def of_jvp(a: Any) -> Any:

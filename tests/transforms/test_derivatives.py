@@ -250,7 +250,7 @@ def test_linear_transpose() -> None:
         (lambda x: x @ x, "computes matmul"),
     ],
 )
-def test_what_is_not_linear_is_told(function: Any, message: str) -> None:
+def test_functions_that_are_not_linear_are_refused(function: Any, message: str) -> None:
     with np.errstate(all="ignore"), pytest.raises(StructureError, match=message):
         fd.linear_transpose(function, X)
 

@@ -237,7 +237,7 @@ def test_mutation_of_what_the_tape_holds_is_refused(view: bool) -> None:
     assert_trees_close(fd.grad(lambda x: np.sum(x * w))(np.ones(2)), w, 0)
 
 
-def test_mutation_of_what_a_rule_of_ones_own_keeps_is_refused() -> None:
+def test_mutation_of_residuals_of_a_custom_rule_is_refused() -> None:
     product = fd.custom_vjp(lambda x, w: x * w)
     product.defvjp(lambda x, w: (x * w, w), lambda w, t: (t * w, None))
     w = np.full(2, 3.0)

@@ -33,7 +33,7 @@ def test_a_traced_value_is_what_it_traces(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["text", None, np.array(["text"]), np.float64], ids=repr)
-def test_what_is_no_number_has_no_derivative(value: Any) -> None:
+def test_values_that_are_not_numbers_do_not_have_derivatives(value: Any) -> None:
     assert not is_differentiable(value)
     assert not is_complex(value)
 
