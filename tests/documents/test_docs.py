@@ -78,6 +78,7 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("page", COMPILE, ids=["guide", "inside"])
 def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
+    assert "NameError" not in read(page), "a block uses a name that no block before it defines"
     names: dict[str, object] = {"__name__": "example"}
     blocks = [match for match in MISTAKE.finditer(read(page)) if not match["code"].startswith(ON_A_GPU)]
     on_a_gpu = read(page).count(f"```python\n{ON_A_GPU}")  # test_compile_kernels_of_functions.py runs these on a stand-in for a GPU.
