@@ -1,8 +1,9 @@
 """Pytrees: immutable nested containers of arrays, and functions of all their leaves."""
 
+import typing as _typing
+
 from ..values import is_differentiable
 from .keyed import flatten_to_dict, unflatten_from_dict, update
-from .module import Frozen, Module, static
 from .structure import (
     TRAINABLE,
     combine,
@@ -17,6 +18,19 @@ from .structure import (
     trainable,
     unflatten,
 )
+
+if _typing.TYPE_CHECKING:
+    from .module import Frozen, Module, static
+else:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name not in ("Frozen", "Module", "static"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import module  # on first use: it loads attrs, which takes a seventh of NumPy's import time
+
+        value = globals()[name] = getattr(module, name)
+        return value
+
 
 __all__ = [
     "TRAINABLE",
@@ -39,3 +53,7 @@ __all__ = [
     "unflatten_from_dict",
     "update",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,7 +11,6 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-import attrs
 import numpy as np
 import optree
 
@@ -28,7 +27,7 @@ _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, b
 
 def register(cls: type) -> None:
     """Make the attrs class `cls` a container. Its children are the fields that are not declared `static`."""
-    fields = attrs.fields(cls)
+    fields = cls.__attrs_attrs__  # type: ignore[attr-defined]  # what attrs.fields returns
     children = tuple(field.name for field in fields if not field.metadata.get("static"))
     constants = tuple(field.name for field in fields if field.metadata.get("static"))
     read, constant, unflatten_module = _reader(children), _reader(constants), _maker(cls, children, constants)
@@ -44,6 +43,11 @@ def register(cls: type) -> None:
 def is_registered(cls: type) -> bool:
     """Whether `cls` is a container or a leaf that has been met."""
     return cls in _known
+
+
+def _is_attrs(cls: type) -> bool:
+    """What `attrs.has` says of a class, without loading attrs for a program that has no attrs class."""
+    return hasattr(cls, "__attrs_attrs__")
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -81,10 +85,10 @@ def _meets_new_classes(leaves: Iterable[Any]) -> bool:
     if not new:
         return False
     for cls in new:
-        if attrs.has(cls) and not isinstance(cls, str):
+        if _is_attrs(cls):
             register(cls)
         _known.add(cls)
-    return any(attrs.has(cls) for cls in new)
+    return any(_is_attrs(cls) for cls in new)
 
 
 def flatten(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> tuple[list[Any], TreeDef]:
