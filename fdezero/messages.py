@@ -106,4 +106,4 @@ def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
 def refuse_out(out: Any) -> None:
     """Raise ImmutableError unless `out`, NumPy's argument for an array to write into, is None."""
     if out is not None:
-        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Leave it out: y = f(x).")
+        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Write y = f(x) instead.")

@@ -39,7 +39,7 @@ class Cond(Region):
         zeros = [[_zeros(v) for v in out.graph.outputs[count:]] for out, _ in rules]
 
         def padded(which: int) -> Program:
-            # Both branches return the residuals of both, with zeros for those of the other.
+            # Each branch returns the residuals of both branches, with zeros for those of the other branch.
             def run(*given: Any) -> tuple[Any, ...]:
                 results = rules[which][0](*given)
                 residuals = list(zeros)

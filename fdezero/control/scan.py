@@ -22,7 +22,7 @@ from ..values import with_shape
 
 
 class Parts(NamedTuple):
-    """The leaves of a loop: the carry, xs with a row for each round, and constants. Or one thing for each of these leaves."""
+    """The leaves of a loop: carry, xs with a row for each round, constants. Or one item for each of these leaves, such as a mask."""
 
     carry: Sequence[Any]
     xs: Sequence[Any]
@@ -32,7 +32,7 @@ class Parts(NamedTuple):
         return [*self.carry, *self.xs, *self.constants]
 
     def where(self, masks: "Parts") -> "Parts":
-        """Those for which the masks are true."""
+        """The leaves whose mask is true."""
         return Parts(*[chosen(part, mask) for part, mask in zip(self, masks, strict=True)])
 
 
@@ -85,7 +85,7 @@ class Scan(Region):
         inputs: dict[Any, int] = {variable: i for i, variable in enumerate(out.graph.inputs)}
         count = len(self.body.graph.outputs)
         saved = out.graph.outputs[count:]
-        # A residual that is a row of the xs, or a constant, is among the leaves already (its position). Others need a column (None).
+        # The position of each residual that is a leaf already (a row of the xs, or a constant); None for one that needs a column.
         positions = [inputs.get(variable) for variable in saved]
         positions = [None if i is not None and i < self.carries else i for i in positions]
         if ("out", mask) not in self._derived:

@@ -110,7 +110,7 @@ def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any]
     examples = [example_of(leaf) for leaf in leaves]
     tested = record(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
     made = record(lambda *given: trees.leaves(body(trees.unflatten(treedef, given))), examples, name)
-    # Both programs take one list of constants; each ignores those of the other.
+    # Both programs take one list of constants; each ignores the constants of the other.
     t, b, c = len(tested.captures), len(made.captures), len(leaves)
     more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
     whole, round_ = Program(tested.graph), Program(made.graph)

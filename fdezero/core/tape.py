@@ -199,7 +199,7 @@ class Guard:
         self.held: list[np.ndarray] = []
 
     def hold(self, array: Any) -> None:
-        """Make `array`, if it is a writable NumPy array, and the arrays that it is a view of read-only."""
+        """Make a NumPy array read-only, and the arrays that it is a view of. Other arrays stay as they are."""
         while array.__class__ is np.ndarray:
             if array.flags.writeable or id(array) in self._counts:
                 with self._lock:
@@ -215,7 +215,7 @@ class Guard:
                 self.hold(value)
 
     def release(self) -> None:
-        """Release all arrays. Those that no other tape holds are writable again."""
+        """Release all arrays. They are writable again unless another tape holds them."""
         with self._lock:
             free = []
             for array in self.held:

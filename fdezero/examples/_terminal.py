@@ -94,19 +94,19 @@ class Progress:
     def show(self, line: str) -> None:
         if self.in_place:
             line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be rewritten
-            text, self.width = "\r" + line.ljust(self.width), len(line)  # first: Ctrl-C may come in print
+            text, self.width = "\r" + line.ljust(self.width), len(line)  # set before print, which Ctrl-C may interrupt
             print(text, end="", flush=True)
         else:
             print(line, flush=True)
         self.last = time.monotonic()
 
     def finish(self, line: str) -> None:
-        """Print a line that stays, in place of the one that runs."""
+        """Print a line that stays, in place of the line of progress."""
         print(("\r" if self.in_place else "") + line.ljust(self.width), flush=True)
         self.width, self.last = 0, time.monotonic()
 
     def leave(self) -> None:
-        """Let the line stand as it is, and go to the next."""
+        """Leave the line as it is, and begin the next one."""
         if self.width:
             print(flush=True)
         self.width = 0

@@ -20,7 +20,7 @@ def loss_fn(model: nn.MLP, x: Any, t: Any, key: Any) -> Any:
 
 
 class Epoch(NamedTuple):
-    """What is printed and drawn of an epoch."""
+    """The numbers of an epoch that are printed and drawn."""
 
     loss: float
     seconds: float
@@ -28,11 +28,11 @@ class Epoch(NamedTuple):
 
 
 def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str) -> tuple[nn.MLP, list[Epoch]]:
-    """Train on one device, print a line an epoch, and save the parameters at the end, also on Ctrl-C."""
+    """Train on one device, print a line per epoch, and save the parameters at the end, even after Ctrl-C."""
     training, test = data
     opt = optim.sgd(options.lr)
 
-    @fd.compile  # without this line the same bits, slower
+    @fd.compile  # optional: the same bits, faster
     def train_step(model: nn.MLP, state: Any, x: Any, t: Any, key: Any) -> tuple[nn.MLP, Any, Any]:
         loss, grads = fd.value_and_grad(loss_fn)(model, x, t, key)
         model, state = opt.step(model, grads, state)
@@ -47,7 +47,7 @@ def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str) ->
     try:
         for epoch in range(options.epochs):
             start, seen = time.perf_counter(), 0
-            total = np.float64(0)  # a sum of 600 float32 losses would add up their roundings
+            total = np.float64(0)  # in float32, 600 rounding errors would add up
             for step, (x, t) in enumerate(loader.epoch(epoch)):
                 key = fd.random.fold_in(dropout_key, epoch * len(loader) + step) if options.dropout else None
                 model, state, loss = train_step(model, state, x, t, key)
@@ -76,7 +76,7 @@ def accuracy(model: nn.MLP, data: Any) -> float:
 
 
 def plot(path: Path, model: nn.MLP, epochs: list[Epoch], test: Any) -> None:
-    """Draw loss and accuracy over the epochs, and twelve test digits with what the model takes them for."""
+    """Draw loss and accuracy over the epochs, and twelve test digits with the model's answers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5), layout="constrained")

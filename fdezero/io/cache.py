@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 def cached(name: str, sha256: str, make: Callable[[], bytes], *, damaged: str) -> bytes:
     """The bytes of the cached file `name`, or those of `make()`, which are then kept in the cache.
 
-    A cached file with another checksum is made anew. A cache that cannot be written is done without.
+    A cached file with another checksum is made anew. If the cache cannot be written, nothing is kept.
     Raises FileError, with `damaged` as its message, if what `make()` returns has another checksum.
     """
     path = cache_folder() / name

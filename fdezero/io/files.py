@@ -17,7 +17,7 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` when the block succeeds, and is removed when it fails.
 
     A symbolic link stays: the file that it points to is replaced. If several processes write at once, the last one wins.
-    Raises FileNotFoundError for a missing folder, FileError where `path` is no regular file.
+    Raises FileNotFoundError for a missing folder, FileError if `path` is not a regular file.
     """
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():

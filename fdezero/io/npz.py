@@ -27,7 +27,7 @@ NUMBERS = {bool: "b", int: "iu", float: "f", complex: "c"}  # kinds of dtype tha
 def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
 
-    The file is written beside its place and renamed when complete: an interrupt or a full disk leaves an older file whole.
+    The file is written beside its place and renamed when complete: an interrupt or a full disk leaves an older file intact.
     No ending is appended to `path`. Arrays on a GPU are copied to the CPU one by one. Without `compress` you save and load
     faster, and files are 8 % larger.
 
@@ -78,7 +78,7 @@ def _check(key: str, leaf: Any) -> None:
 def _keeps(dtype: Any) -> bool:
     try:
         return dtype.kind in "biufcmMSU" and np.dtype(dtype.str) == dtype
-    except (AttributeError, TypeError):  # of another library, or float8 and its like
+    except (AttributeError, TypeError):  # another library's dtype, such as float8
         return False
 
 
@@ -89,8 +89,8 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     taken from `like`, and keys that `like` lacks are ignored; shapes and dtypes must still agree. `rename` maps keys of
     the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
 
-    Raises FileError that lists all missing, unexpected and different keys, or says that the file is no npz, is damaged,
-    or holds pickled objects. Raises OSError if there is no such file.
+    Raises a FileError that lists all missing, unexpected and different keys, or says that the file is not an npz file,
+    is damaged, or holds pickled objects. Raises OSError if there is no such file.
     """
     wanted = None if like is None else flatten_to_dict(like)
     with open(path, "rb") as file:
@@ -130,7 +130,7 @@ def _members(path: PathLike, archive: zipfile.ZipFile, rename: Rename) -> dict[s
         key = _rename(info.filename.removesuffix(".npy"), rename)
         if key in members:
             first, second = members[key].filename, info.filename
-            raise FileError(f"{os.fspath(path)}: {first!r} and {second!r} both become the key {key!r}: mend rename=.")
+            raise FileError(f"{os.fspath(path)}: {first!r} and {second!r} both become the key {key!r}: change rename=.")
         members[key] = info
     return members
 

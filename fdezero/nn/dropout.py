@@ -15,7 +15,7 @@ def _as_rate(rate: Any) -> float:
 
 
 class Dropout(Module):
-    """With train=True, which needs a key, entries are dropped with probability `rate`; else the identity: x (...) -> (...)."""
+    """Drops entries with probability `rate` if train=True, which needs a key; otherwise returns x: x (...) -> (...)."""
 
     rate: float = static(default=0.5, converter=_as_rate)
 

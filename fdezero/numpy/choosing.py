@@ -34,7 +34,7 @@ def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) 
 def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
     """Apply to each entry of `x` the function of the last condition that is true there: x (...) -> (...).
 
-    A number may stand for a function. One more function than conditions serves the remaining entries, else they are 0.
+    A number may stand for a function. One more function than conditions serves the remaining entries; without it they are 0.
     Where its condition is false, a function is given one of the entries for which it is true (1 if there are none), so
     that it neither warns nor puts NaN into a gradient. Each function must work entry by entry.
     """
@@ -65,7 +65,7 @@ def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **k
 def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
     """Take each entry from the choice whose number `a` holds there: a (...), k choices (...) -> (...).
 
-    The modes "wrap" and "clip" accept integers outside 0 to k - 1. Raises ValueError for them otherwise.
+    The modes "wrap" and "clip" accept integers outside 0 to k - 1. In the mode "raise" they are a ValueError.
     """
     a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
     n = len(parts)

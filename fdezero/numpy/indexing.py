@@ -97,7 +97,7 @@ def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
-    """Pick from each line of `x` along `axis` its entries at `indices`: x (..., n), indices (..., m) -> (..., m)."""
+    """Pick the entries at `indices` from each line of `x` along `axis`: x (..., n), indices (..., m) -> (..., m)."""
     x, axis = line_of(x, axis)
     indices = as_array(indices)
     lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)

@@ -47,7 +47,7 @@ def matmul(x: Any, y: Any) -> ArrayOrNumber:
 def dot(x: Any, y: Any) -> ArrayOrNumber:
     """The sum of products over the last axis of x and the second last of y, or over both axes of two vectors.
 
-    x (..., n, k), y (..., k, m) -> (..., n, ..., m). If x or y is a number, it is multiplied.
+    x (..., n, k), y (..., k, m) -> (..., n, ..., m). A number multiplies the other argument.
     """
     x, y = as_array(x), as_array(y)
     if not x.ndim or not y.ndim:

@@ -1,4 +1,4 @@
-"""Distinct values and sets under NumPy's names. How many there are depends on the values: not under vmap or compile."""
+"""Distinct values and sets under NumPy's names. The size of a result depends on the values: not under vmap or compile."""
 
 from typing import Any
 

@@ -113,7 +113,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
 
 
 def squeeze(x: Any, axis: Axis = None) -> Array:
-    """Remove the axes of length 1 that `axis` names (all of them when None). Raises ShapeError for longer ones."""
+    """Remove the axes of length 1 that `axis` names (all of them when None). Raises ShapeError for longer axes."""
     x = as_array(x)
     ones = tuple(i for i in range(-x.ndim, 0) if x.shape[i] == 1)
     drop = ones if axis is None else trailing_axes(axis, x.ndim)

@@ -59,7 +59,7 @@ def fill_diagonal(x: Any, value: Any, wrap: bool = False, *, inplace: bool = Tru
     """`x` (n, m), or of more axes of equal length, with `value` on its diagonal; several values repeat in turn.
 
     With `wrap`, the diagonal of a tall matrix starts again below. You must say `inplace=False`, as with JAX, because
-    NumPy's function writes into `x`. Raises ImmutableError without it, and ShapeError.
+    NumPy's function writes into `x`. Raises ImmutableError without `inplace=False`, ShapeError for a vector or axes of unequal length.
     """
     x = as_array(x)
     if inplace:

@@ -34,8 +34,8 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
 
 
-# Remainders of floating numbers, and of integers, for which a division by 0 gives 0. The remainder has the sign of the divisor, also
-# if it is 0. fmod is exact; x0 - floor(x0 / x1) * x1 is not.
+# Remainders of floating numbers, and of integers, for which a division by 0 gives 0. A remainder has the sign of the divisor,
+# even a remainder of 0. fmod is exact; x0 - floor(x0 / x1) * x1 is not.
 REMAINDER = {
     "f": "fmod(x0, x1) == 0 ? copysign(x0 * 0, x1) : (fmod(x0, x1) < 0) != (x1 < 0) ? fmod(x0, x1) + x1 : fmod(x0, x1)",
     "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
@@ -218,7 +218,7 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
     xp, is_host = array_module(out), backend_of(out).reads_at_once
     masked = type(y) is int and y == 0 and condition.dtype == bool and isinstance(x, np.ndarray | np.generic) and x.dtype == out.dtype
     if is_host and masked and (bits := BITS.get(out.dtype)):
-        # A word times 0 or 1 chooses between it and zero, without a branch that is mispredicted half of the time.
+        # Multiplying an integer by 0 or 1 chooses between zero and the integer, without a branch that is mispredicted half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
     elif out is x or (is_host and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
         xp.copyto(out, y, where=xp.logical_not(condition))

@@ -4,7 +4,7 @@ With w = exp(sign 2 pi i / n) and a scale that `sign` and `norm` choose as in Nu
 
     fourier:   x (..., n), complex or real   -> y (..., n) complex,          y[k] = scale * sum of x[j] w**(j k)
     to_half:   x (..., n), real              -> y (..., n // 2 + 1) complex, the first half of the same
-    from_half: x (..., n // 2 + 1), likewise -> y (..., n) real,              the same of x continued so that x[n - k] = conj(x[k])
+    from_half: x (..., n // 2 + 1), likewise -> y (..., n) real,              `fourier` of x continued by x[n - k] = conj(x[k])
 
 The adjoint of a map from real numbers is the real part of its transpose; the tape takes that part.
 """

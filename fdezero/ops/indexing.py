@@ -1,4 +1,4 @@
-"""Indexing by integer arrays: gather, its adjoint scatter_add, and put. Their implementations carry the loop axes.
+"""Indexing by integer arrays: gather, its adjoint scatter_add, and put. Their implementations handle the loop axes.
 
 gather:      x (..., n1..nk, *rest), k indices (..., *points)     -> (..., *points, *rest)
 scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..nk, *rest), zeros elsewhere

@@ -52,8 +52,8 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
 def weight_decay(rate: float) -> GradientTransformation:
     """Add rate * params to the gradients of all leaves.
 
-    Before a method this is L2 regularisation, `chain(weight_decay(1e-4), sgd(0.1))`; between its direction and
-    `descend` it is decoupled weight decay, as in AdamW.
+    Before a method this is L2 regularisation, `chain(weight_decay(1e-4), sgd(0.1))`; between a method's direction
+    and `descend` it is decoupled weight decay, as in AdamW.
     """
     rate = weak(rate)
 

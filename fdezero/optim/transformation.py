@@ -130,7 +130,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
         if not isinstance(state, tuple) or len(state) != len(transformations):
             raise StructureError(
                 f"this chain of {len(transformations)} parts got the state of another optimiser, {type(state).__name__} of "
-                f"{len(trees.leaves(state))} leaves: pass the one from its own init(params), or from its last step."
+                f"{len(trees.leaves(state))} leaves: pass the state from its own init(params), or from its last step."
             )
         states = []
         for transformation, part in zip(transformations, state, strict=True):

@@ -39,7 +39,7 @@ def split(key: Key, n: int = 2) -> Array:
 def fold_in(key: Key, data: Any) -> Array:
     """The key of the number `data` under `key`: uint64 (2,), or (..., 2) for an integer array `data` (...).
 
-    Numbers must not be negative (those of an array count modulo 2**64). A key from `fold_in` never equals a key from `split`.
+    Numbers must not be negative (numbers in an array count modulo 2**64). A key from `fold_in` never equals a key from `split`.
     Raises DTypeError unless `data` consists of integers, RangeError outside 0 to 2**64 - 1.
     """
     check_key(key, "fd.random.fold_in")

@@ -219,7 +219,7 @@ def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphi
 def hessian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """All second derivatives, by forward mode over reverse mode: one batch of tangents, one for each input entry.
 
-    The result is a tree like the outputs, with a tree like the arguments in each leaf, and again in each leaf of that. A block has the
+    The result is a tree like the outputs, with a tree like the arguments in each leaf, and again in each leaf of that tree. A block has the
     shape `output.shape + input.shape + input.shape`: for a function from an array (n,) to a number, (n, n). See `jacobian`.
     """
     first = _by_rows("hessian", function, argnums, has_aux, holomorphic)

@@ -19,8 +19,8 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     """`(function(*primals), pushforward)`: `pushforward(*tangents)` is the derivative along the tangents, which are like the primals.
 
     The function runs once, and you may call the pushforward any number of times. While it lives, the arrays that it keeps are
-    read-only. It is computed by transposing the pullback, so the function must have a reverse mode. A tangent None holds its primal
-    fixed.
+    read-only. The pushforward is the transpose of the pullback, so the function must have a reverse mode. A tangent None holds its
+    primal fixed.
 
     Raises StructureError or ShapeError, naming the path, if a tangent does not match its primal.
     """

@@ -138,7 +138,7 @@ def with_gradient(
             tape.alive = False
             if tape.owns(value):
                 tape.seed(value.node, _one(plain))
-                # Their nodes hold all others. Without them, the walk frees each array after its last use.
+                # These tracers hold nodes, which hold all other nodes. Without them, the walk frees each array after its last use.
                 del full, traced, result, value
                 tape.backward(keep=False)
             gradients = trace.gradients(conjugate=not holomorphic)
@@ -195,7 +195,7 @@ def grad(
         >>> fd.grad(lambda x: x ** 3)(2.0)
         np.float64(12.0)
 
-    For a complex argument z = x + iy of a real-valued function it is df/dx + i df/dy: `z - lr * grad(f)(z)` descends.
+    For a complex argument z = x + iy of a real-valued function the gradient is df/dx + i df/dy: `z - lr * grad(f)(z)` descends.
 
         >>> fd.grad(lambda z: abs(z) ** 2)(3.0 + 4.0j)
         np.complex128(6+8j)
@@ -223,8 +223,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     """`(function(*primals), pullback)`, where `pullback(cotangents)` is a tuple of gradients, one for each primal.
 
     `cotangents` has the structure and shapes of the output. You may call the pullback any number of times. While it
-    lives, the arrays that it keeps are read-only. With `has_aux` you get `(output, pullback, aux)`. For complex numbers it is the
-    adjoint of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
+    lives, the arrays that it keeps are read-only. With `has_aux` you get `(output, pullback, aux)`. For complex numbers the pullback
+    is the adjoint of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
     return pulled_back(name_of("vjp", function), function, primals, has_aux=has_aux)
 

@@ -12,7 +12,7 @@ from .structure import is_registered, register
 
 
 def static(**options: Any) -> Any:
-    """A field that is no leaf: a size, a name, an activation. Takes what `attrs.field` takes; values must be hashable."""
+    """A field that is not a child: a size, a name, an activation. Takes what `attrs.field` takes; values must be hashable."""
     return attrs.field(metadata={"static": True}, **options)
 
 
@@ -21,10 +21,11 @@ class Module:
     """Base of layers: a subclass is a frozen attrs class, and a pytree of its fields that are not `static`.
 
     Fields are declared in the body, `W: np.ndarray`, and given by position or by name, `Layer(W)`. A constructor that computes
-    them is a classmethod, by custom called `init`. Equality is identity, since arrays have no single truth.
+    them is a classmethod, usually called `init`. Two modules are equal only if they are the same object,
+    because a comparison of arrays gives an array.
     """
 
-    __attrs_attrs__: ClassVar[Any]  # by which type checkers know an attrs class
+    __attrs_attrs__: ClassVar[Any]  # type checkers recognise an attrs class by this name
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -32,7 +33,7 @@ class Module:
         del cls.__setattr__, cls.__delattr__  # attrs has put them there; those of Module say how to make a changed copy
 
     @classmethod
-    def __attrs_init_subclass__(cls) -> None:  # attrs calls it whenever it has worked on a subclass, in place
+    def __attrs_init_subclass__(cls) -> None:  # attrs calls it after it has changed a subclass in place
         if is_registered(cls):
             raise _decorated(cls)
 
@@ -54,7 +55,7 @@ def _declare(cls: type) -> None:
     if "__attrs_attrs__" in vars(cls):  # the copy with slots that attrs makes of a class
         raise _decorated(cls)
     _refuse_unannotated(cls)
-    # Without slots, for which attrs would have to make another class than the one that Python is about to return.
+    # Without slots: for them attrs would make a second class, but Python is about to return this one.
     attrs.define(frozen=True, eq=False, repr=False, slots=False, auto_attribs=True, field_transformer=_checked)(cls)
     for field in attrs.fields(cls):
         if not field.inherited and _inherits(cls, field.name):  # a property, abstract perhaps, which would hide the field
@@ -82,7 +83,7 @@ def _refuse_unannotated(cls: type) -> None:
 
 
 def _annotations(cls: type) -> Mapping[str, Any]:
-    """Those of the body of `cls`, of which some may name what is not defined yet."""
+    """The annotations in the body of `cls`. Some may name what is not defined yet."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -97,7 +98,7 @@ def _checked(cls: type, fields: list[Any]) -> list[Any]:
         if type(field.default).__hash__ is None:
             raise StructureError(
                 f"{cls.__name__}.{field.name} has a mutable default, {describe(field.default)}, which all instances would share. "
-                f"Write `{field.name}: ... = attrs.field(factory=lambda: ...)`, or take a tuple."
+                f"Write `{field.name}: ... = attrs.field(factory=lambda: ...)`, or use a tuple."
             )
         if not field.init or field.kw_only:
             continue
@@ -121,7 +122,7 @@ def _refuse_assignment(self: Any, name: str, value: Any) -> None:
         )
     raise ImmutableError(
         f"{kind} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "
-        f'or fd.tree.update(tree, {{"path/{name}": ...}}) further down.'
+        f'or, for a module inside a tree, fd.tree.update(tree, {{"path/{name}": ...}}).'
     )
 
 
@@ -142,9 +143,9 @@ Module.__setattr__ = _refuse_assignment  # type: ignore[method-assign]
 
 
 class Frozen(Module):
-    """A subtree that `grad` gives no gradient (None) and optimisers leave alone. Its content is `.value`.
+    """A subtree that does not change: `grad` returns None for it, and optimisers leave it alone. Its content is `.value`.
 
-    A frozen layer is called as the layer is.
+    You call a frozen layer like the layer itself.
     """
 
     passed_over: ClassVar[bool] = True  # a leaf in the namespace TRAINABLE

@@ -63,11 +63,11 @@ def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 def _maker(cls: type, children: tuple[str, ...], constants: tuple[str, ...]) -> Callable[[Any, Any], Any]:
     """The function that makes an instance of the values of its `constants` and `children`.
 
-    Not through __init__: while a tree is mapped its leaves may be tracers, masks or None, which validators refuse.
+    It skips __init__: while a tree is mapped, its leaves may be tracers, masks or None, which validators refuse.
     """
     parts, values = ([f"{letter}{i}" for i in range(len(names))] for letter, names in (("x", children), ("c", constants)))
     source = [
-        "def make(constants, children):",  # one line a field: loops over them take twice the time
+        "def make(constants, children):",  # one line per field: loops over them take twice the time
         f"[{', '.join(values)}] = constants",
         f"[{', '.join(parts)}] = children",
         "instance = new(cls)",
@@ -169,7 +169,7 @@ def trainable(tree: Tree) -> Tree:
 
 
 def partition(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[Tree, Tree]:
-    """Two trees like `tree`: one of the leaves that satisfy `predicate`, one of the others. None stands in the gaps."""
+    """Two trees like `tree`: one with the leaves that satisfy `predicate`, one with the rest. None stands in the gaps."""
     leaves, treedef = flatten(tree)
     chosen = [predicate(leaf) for leaf in leaves]
     return (

@@ -329,7 +329,7 @@ def test_keys_are_renamed_by_prefix_or_by_a_function(tmp_path: Path, rename: Any
 @pytest.mark.parametrize("rename", [{"a": "b"}, lambda key: "b"])
 def test_keys_that_collide_after_renaming_are_refused(tmp_path: Path, rename: Any) -> None:
     fd.save(tmp_path / "x.npz", {"a": {"W": np.ones(2)}, "b": {"W": np.ones(2)}})
-    with pytest.raises(FileError, match=r"x.npz: 'a/W.npy' and 'b/W.npy' both become the key 'b(/W)?': mend rename="):
+    with pytest.raises(FileError, match=r"x.npz: 'a/W.npy' and 'b/W.npy' both become the key 'b(/W)?': change rename="):
         fd.load(tmp_path / "x.npz", rename=rename)
 
 

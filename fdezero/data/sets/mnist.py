@@ -30,7 +30,7 @@ def mnist(
     """Images (n, 784) in [0, 1], or (n, 1, 28, 28) with `flatten=False`, in `dtype`, and labels (n,) int64.
 
     n is 60,000 for the split "train", 10,000 for "test". The files come with the package. They are decompressed once, into
-    $FDEZERO_CACHE or the user's cache folder; if that cannot be written, they are decompressed in memory. With `data_dir`,
+    $FDEZERO_CACHE or the user's cache folder; if that folder cannot be written, they are decompressed in memory. With `data_dir`,
     idx files of the same names are read from there: plain, .gz or .xz, with any number of images of 28 x 28.
 
     Raises RangeError for another split, DTypeError for a dtype that has no fractions, FileError for a file that is

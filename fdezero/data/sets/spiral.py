@@ -13,7 +13,7 @@ def spiral(key: Any, points: int = 100, classes: int = 3) -> tuple[Any, Any]:
     """Points on `classes` arms, in random order: x (points * classes, 2) float32 and labels (points * classes,) int64.
 
     A point at radius r of arm j has the angle 4 j + 4 r, plus normal noise of standard deviation 0.2. The arrays lie on the
-    device of the key. Raises KeyMissingError if `key` is no key.
+    device of the key. Raises KeyMissingError if `key` is not a key.
     """
     noise_key, order_key = random.split(key)
     n, xp = points * classes, array_module(key)

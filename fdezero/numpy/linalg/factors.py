@@ -45,8 +45,8 @@ class SVDResult(NamedTuple):
 def cholesky(a: Any, /, *, upper: bool = False) -> Array:
     """The lower triangular L with a = L @ L^H: a (..., n, n) -> (..., n, n); with `upper` its conjugate transpose.
 
-    Only the Hermitian part of `a` is factored, so gradients are Hermitian. Raises MatrixError if it is not positive
-    definite. Source: Giles 2008, section 3.3.
+    Only the Hermitian part of `a` is factored, so gradients are Hermitian. Raises MatrixError if that part is not
+    positive definite. Source: Giles 2008, section 3.3.
     """
     lower = linalg.cholesky(squares("cholesky", a))
     return linalg.H(lower) if upper else lower

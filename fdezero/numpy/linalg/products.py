@@ -26,7 +26,7 @@ __all__ = [
 
 
 def matrix_power(a: Any, n: int) -> Array:
-    """a @ a @ ... @ a, n times, by squaring; for n < 0 the inverse of that: a (..., n, n) -> (..., n, n)."""
+    """a @ a @ ... @ a, n times, by squaring; for n < 0 the power of the inverse: a (..., n, n) -> (..., n, n)."""
     a = squares_of_any_dtype("matrix_power", a)
     if not isinstance(n, int | np.integer):
         raise TypeError(

@@ -11,7 +11,7 @@ __all__ = ["momentum", "velocity"]
 
 
 class Velocity(NamedTuple):
-    """The running sum of gradients, a tree like them."""
+    """The running sum of gradients, a tree like the gradients."""
 
     velocity: Any
 
