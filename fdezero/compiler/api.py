@@ -352,9 +352,10 @@ def compile(  # noqa: A001, the field's word
 
     Arrays and numbers in the arguments, in trees of any kind, are inputs. Strings, booleans, None and callables are static, and so
     are the arguments named in `static`. You get a new recording for another static value, structure, shape, dtype, layout or device.
-    Arrays in the closure are constants. Results are read-only arrays. `max_recordings` is the largest number of recordings allowed.
-    `threads` is the number of threads for large elementwise groups (None: one for each processor). With `native`, a C++ compiler
-    turns each elementwise group into one loop: faster, equal only to rounding, and a few tenths of a second longer to compile.
+    Arrays in the closure are constants. Results are read-only, except inputs and their views. `max_recordings` is the largest number
+    of recordings allowed. `threads` is the number of threads for large elementwise groups (None: one for each processor). With
+    `native`, a C++ compiler turns each elementwise group into one loop: faster, equal only to rounding, and a few tenths of a second
+    longer to compile.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
     argument that cannot be hashed; StormError when a call needs more than `max_recordings`; MissingExtraError when `native` finds

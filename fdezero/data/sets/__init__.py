@@ -1,1 +1,1 @@
-"""Data sets, one file a set: functions that return arrays, with the examples along the first axis."""
+"""Data sets, one file per set: functions that return arrays, with the examples along the first axis."""

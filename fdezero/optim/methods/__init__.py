@@ -1,1 +1,1 @@
-"""Methods of optimisation, one file a method: a direction, then `descend`, which holds the rate and the sign."""
+"""Methods of optimisation, one file per method: a direction, then `descend`, which holds the rate and the sign."""
