@@ -1,4 +1,4 @@
-"""Settings for all tests: one BLAS thread, Hypothesis profiles, how many processes run them, and why some were skipped."""
+"""Settings for all tests: one BLAS thread, how many processes run them, and why some were skipped."""
 
 import os
 
@@ -8,25 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from fdezero.devices.placement import why_no_gpu
 
+from . import profiles  # noqa: F401, loads the profile before any test module reads it
 from .devices.strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
-
-# Hypothesis changes its defaults if a variable such as CI is set; these profiles are the same everywhere, without deadlines.
-COMMON = {
-    "parent": hypothesis.settings.get_profile("default"),
-    "deadline": None,
-    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
-    "print_blob": True,
-}
-hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True, **COMMON)
-hypothesis.settings.register_profile("dev", max_examples=10, **COMMON)
-hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True, **COMMON)
-hypothesis.settings.register_profile("nightly", max_examples=3000, **COMMON)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 NO_GPU = why_no_gpu().partition(":")[0].rstrip(".")
 REPEATED = pytest.StashKey[int]()  # how many tests would run once more on a GPU

@@ -17,6 +17,7 @@ from fdezero.core import REGISTRY
 
 from ..devices.strict_cupy import make_cupy
 from ..devices.test_cuda_sources import compile_cuda, kernel_source
+from ..profiles import examples
 from .programs import Program, programs
 
 INF, NAN = float("inf"), float("nan")
@@ -199,7 +200,7 @@ def test_nvrtc_compiles_every_operation(dtype: str, written: list[Any], strict_c
 
 NAMES = ["+", "-", "*", "<", ">=", "==", "maximum", "minimum", "square", "where", "sign", "floor", "fmax", "clip_arrays", "logical_xor", "astype"]
 NAMES = NAMES * 3 + ["transpose", "broadcast_to", "index", "reshape", "sum", "expand_dims"]
-patient = settings(max_examples=settings().max_examples, suppress_health_check=list(HealthCheck))
+patient = settings(max_examples=examples(3), suppress_health_check=list(HealthCheck))
 
 
 def on_gpu(xp: Any, inputs: Sequence[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from fdezero.compiler.planning import fuse
 from fdezero.compiler.running import blocks
 from fdezero.testing import assert_trees_close
 
+from ..profiles import examples
 from .program_checks import Ledger, assert_same_bits, check_call, check_calls, check_mutation, frozen
 from .program_operations import OPERATIONS
 from .programs import Program, programs
@@ -114,7 +115,7 @@ def check_chain(program: Program, chain: Sequence[str], seeds: Sequence[int], co
     check_calls(eager, compiled, [*arguments, *arguments[:2]], readonly=chain[-1] == "compile")
 
 
-@settings(patient, max_examples=max(3, settings().max_examples // 8))
+@settings(patient, max_examples=examples(20, nightly=8))
 @pytest.mark.parametrize("name", OPERATIONS)
 @given(data=st.data())
 def test_every_operation(name: str, data: Any) -> None:

@@ -17,6 +17,8 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.testing import assert_trees_close
 
+from ..profiles import nightly
+
 Map = Callable[[Any], Any]
 
 X = np.array([0.3, -0.4, 0.7])
@@ -189,10 +191,13 @@ def test_three_compose(names: tuple[str, ...]) -> None:
 
 
 # The second derivative of a solver's loop is a program of many thousand lines; compiling it takes half a minute.
-COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or LAWS[names[0]].order < 2]
+OF_SOLVERS = [(name, "odeint") for name in LAWS if LAWS[name].order < 2]
+# The other first derivatives are made of the same rules as grad and jvp.
+LONG = [names for names in OF_SOLVERS if LAWS[names[0]].order and names[0] not in ("grad", "jvp")]
+COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or names in OF_SOLVERS]
 
 
-@pytest.mark.parametrize("names", COMPILED, ids="-".join)
+@pytest.mark.parametrize("names", [pytest.param(names, marks=nightly) if names in LONG else names for names in COMPILED], ids="-".join)
 def test_compiled_they_give_the_same_bits(names: tuple[str, ...]) -> None:
     fast, _ = composed(names)
     compiled, expected = fd.compile(fast), np.asarray(fast(X))

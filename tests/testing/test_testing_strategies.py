@@ -28,6 +28,8 @@ from fdezero.testing import (
 )
 from fdezero.testing.structures import KINDS, Pair
 
+from ..profiles import examples
+
 MATRICES = {"positive_definite": positive_definite, "orthogonal": orthogonal, "invertible": invertible, "symmetric": symmetric}
 
 
@@ -105,7 +107,7 @@ def test_layouts_keep_the_values(layout: str) -> None:
 
 
 def test_a_failing_example_tells_its_layout(capsys: pytest.CaptureFixture[str]) -> None:
-    @hypothesis.settings(database=None, derandomize=True)
+    @hypothesis.settings(database=None, derandomize=True, phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink])
     @given(arrays(shape=(2, 2), layouts=["C", "F"]))
     def check(x: np.ndarray) -> None:
         assert x.flags.c_contiguous
@@ -170,6 +172,7 @@ def test_every_kind_of_index_comes_alone_and_mixed(kind: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
 @pytest.mark.parametrize("name", MATRICES)
 def test_matrices_have_the_structure_of_their_name(name: str, dtype: str) -> None:
+    @hypothesis.settings(max_examples=examples(3))
     @given(MATRICES[name](batch=st.sampled_from([(), (2,), (2, 1)]), dtype=dtype))
     def check(A: np.ndarray) -> None:
         assert A.dtype == dtype
