@@ -18,7 +18,7 @@ __all__ = ["Sequential", "apply"]
 
 
 def apply(layer: Callable[..., Array], x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-    """`layer(x)`, with `key` and `train` if its `__call__` takes them. A container can so call any layer."""
+    """`layer(x)`, with `key` and `train` if its `__call__` takes them. So a container can call any layer."""
     names = _options_of(layer)
     if not names:
         return layer(x)

@@ -62,7 +62,7 @@ def _operators(face: dict[str, Any]) -> dict[str, Any]:
 
 def _methods(face: dict[str, Any]) -> dict[str, Any]:
     """The functions of `face` that NumPy's arrays have as methods of the same name."""
-    names = vars(np.ndarray).keys() & face.keys() - {"resize"}  # which would write into the array
+    names = vars(np.ndarray).keys() & face.keys() - {"resize"}  # ndarray.resize writes into the array
     return {name: _method(face[name]) for name in names if inspect.ismethoddescriptor(vars(np.ndarray)[name]) and callable(face[name])}
 
 
@@ -109,7 +109,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
-    # A function becomes a method of the instance; a primitive is an object and would not.
+    # A function becomes a method of the instance; a primitive, which is an object, would not.
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
 

@@ -22,7 +22,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 class _Solution(Region):
-    """The solution that a user's solver finds. Leaves: a tree of `count` (the right side or the guess), then captured values."""
+    """The solution that a user's solver finds. Leaves: `count` of a tree (the right side or the guess), then captured values."""
 
     composed = True
 

@@ -58,7 +58,7 @@ def _declare(cls: type) -> None:
     # Without slots: for them attrs would make a second class, but Python is about to return this one.
     attrs.define(frozen=True, eq=False, repr=False, slots=False, auto_attribs=True, field_transformer=_checked)(cls)
     for field in attrs.fields(cls):
-        if not field.inherited and _inherits(cls, field.name):  # a property, abstract perhaps, which would hide the field
+        if not field.inherited and _inherits(cls, field.name):  # a property, perhaps abstract, which would hide the field
             setattr(cls, field.name, None)
     register(cls)
 

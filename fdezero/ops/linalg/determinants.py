@@ -36,7 +36,7 @@ def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
     m = H(u) @ t @ H(vh)
     middle = (but_two @ diagonal_of(m)[..., None]) * eye - but_two * transposed(m)
     anywhere = _phase(u, vh, det) * (u.conj() @ middle @ vh.conj())
-    # Equal singular values spoil its derivatives. If there is an accurate inverse, its formula has all derivatives.
+    # Equal singular values spoil the derivatives of the SVD. If the inverse is accurate, the formula with it has all derivatives.
     good = (s[..., -1] > s[..., 0] * float(np.finfo(s.dtype).eps) ** 0.25)[..., None, None]
     inverse = transposed(inv(np.where(good, a, eye)))
     trace = (inverse * t).sum(axis=(-2, -1), keepdims=True)
