@@ -11,6 +11,7 @@ import pytest
 import scipy.special
 
 import fdezero as fd
+from fdezero import numpy as fnp
 from fdezero import special
 from fdezero.errors import DerivativeError, MissingExtraError
 from fdezero.testing import assert_trees_close, assert_trees_equal
@@ -91,6 +92,14 @@ def test_a_product_with_a_logarithm_is_smooth_in_its_factor_and_has_no_nan_at_ze
     assert_trees_close(fd.grad(lambda y: both(0.0, y)[0])(2.0), np.float64(0.5), 1e-15)
     both = fd.grad(lambda x, y: special.xlog1py(x, y), argnums=(0, 1))
     assert_trees_equal(both(0.0, -1.0), (np.float64(0), np.float64(0)))
+
+
+def test_logsumexp_of_nothing_has_gradient_zero() -> None:
+    for function in (fnp.logsumexp, special.logsumexp):
+        for x, slope in (([-np.inf] * 2, [0.0, 0.0]), ([-np.inf, 1.0], [0.0, 1.0])):
+            value, gradient = fd.value_and_grad(function)(np.array(x))
+            assert value == x[1]
+            assert_trees_equal(gradient, np.array(slope))
 
 
 def test_logsumexp_with_weights() -> None:
