@@ -91,6 +91,9 @@ def test_nondiff_argnums() -> None:
         assert_trees_close(fd.jvp(call, (x,), (x,))[1], 10 * x.sum(1), 0)
     batched = fd.vmap(fd.grad(lambda x: fnp.sum(reduced(fnp.sin, x, 1))))(np.stack([x, x]))
     assert_trees_close(batched, np.full((2, 2, 3), 10.0), 0)
+    total = lambda x: fnp.sum(reduced(fnp.sin, x, 1))
+    for compiled in (fd.compile(fd.grad(total)), fd.grad(fd.compile(total)), fd.grad(fd.checkpoint(total))):
+        assert_trees_close(compiled(x), np.full((2, 3), 10.0), 0)
     assert all(axis == 1 and type(axis) is int and function is fnp.sin for axis, function in seen)
 
 
