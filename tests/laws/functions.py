@@ -128,7 +128,7 @@ CASES = [
     case("choose", np.array([4, -1, 0]), np.arange(6.0).reshape(2, 3), mode="wrap", d=1), case("choose", np.array([4, -1, 0]), np.arange(6.0).reshape(2, 3), mode="clip", d=1),
     case("isclose", V, V + 1e-9, d=None), case("isclose", NAN, NAN, equal_nan=True, d=None), case("allclose", V, V + 1e-9, d=None), case("array_equal", V, UP, d=None),
     case("array_equal", NAN, NAN, equal_nan=True, d=None), case("array_equiv", V, np.stack([V, V]), d=None), case("isposinf", np.array([np.inf, 1, -np.inf]), d=None),
-    case("isneginf", np.array([np.inf, 1, -np.inf]), d=None), case("where", INT, apart(6), 0.5, d=1),
+    case("isneginf", np.array([np.inf, 1, -np.inf]), d=None), case("where", INT, apart(6), 0.5, d=1), case("where", INT, apart(6), 0, d=1),
     # Sets
     *[case(name, INT, d=None, shown=True) for name in ("unique", "unique_values", "unique_counts", "unique_inverse", "unique_all")],
     *[case(name, INT, np.array([1, 5]), d=None, shown=True) for name in ("union1d", "intersect1d", "setdiff1d", "setxor1d")],

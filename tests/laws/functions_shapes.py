@@ -28,7 +28,7 @@ def _reductions() -> list[Case]:
         *made, case("var", A, axis=0, ddof=1), case("reshape", A, (3, -1), "F"), case("ravel", Z, "F"),
         *[case(name, x, axis=axis, where=A > -0.9, ddof=1) for name in ("var", "std") for x, axis in ((A, None), (Z, -1))],
         case("mean", A, axis=1, where=A[:, :, :1] != A[0, 1, 0], keepdims=True), case("std", A, axis=(0, 1)), case("cumsum", Z, axis=1), case("sum", A, axis=(0, -1), keepdims=True),
-        case("argmax", A, axis=-1, keepdims=True, d=None), case("sum", A, dtype="float32", d=None),
+        case("argmax", A, axis=-1, keepdims=True, d=None), *[case(name, BIT, axis=1, keepdims=True, d=None) for name in ("any", "all")], case("sum", A, dtype="float32", d=None),
         case("logsumexp", A, axis=1, keepdims=True, numpy=scipy.special.logsumexp, order=3), case("logsumexp", A, numpy=scipy.special.logsumexp),
     ]  # fmt: skip
 

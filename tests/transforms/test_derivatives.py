@@ -355,6 +355,9 @@ def test_complex_jacobians() -> None:
     norm = lambda z: fnp.real(z * fnp.conj(z))
     for transform in (fd.jacobian, fd.jacrev):  # real outputs: the rows are gradients
         assert_trees_close(transform(norm)(Z), np.diag(2 * Z), 1e-14)
+    scaled = lambda z, x: x * np.arange(5.0) * fnp.abs(z)  # one complex input of two, and more outputs than inputs
+    for got, expected in zip(fd.jacobian(scaled, argnums=(0, 1))(3 + 4j, 2.0), (1.2 + 1.6j, 5.0), strict=True):
+        assert_trees_close(got, expected * np.arange(5.0), 1e-14)
     for transform in (fd.jacobian, fd.jacfwd):  # real inputs
         assert_trees_close(transform(lambda x: fnp.exp(1j * x))(X), np.diag(1j * np.exp(1j * X)), 1e-14)
     for transform, function in ((fd.jacobian, f), (fd.jacfwd, norm), (fd.jacrev, f), (fd.elementwise_grad, f)):
