@@ -11,6 +11,7 @@ OPTIMISERS: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "chain": lambda lr: optim.chain(optim.clip_by_global_norm(1.0), optim.weight_decay(0.01), optim.adam(lr)),
     "clip_by_global_norm": lambda lr: optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(lr)),
     "descend": optim.descend,
+    "descend by a schedule": lambda lr: optim.descend(lr if callable(lr) else lambda step: lr),
     "moments as adamw": lambda lr: optim.chain(optim.moments(), optim.weight_decay(0.01), optim.descend(lr)),
     "momentum": optim.momentum,
     "momentum of nesterov": lambda lr: optim.momentum(lr, 0.8, nesterov=True),

@@ -53,8 +53,9 @@ def kinds(tree: Any) -> Any:
 
 
 @law
-def test_steps_keep_kinds_descend_and_touch_nothing_else(name: str) -> None:
-    opt, start = OPTIMISERS[name](0.05), mixed()
+@pytest.mark.parametrize("rate", [0.05, np.float64(0.05)], ids=["a number", "of NumPy"])
+def test_steps_keep_kinds_descend_and_touch_nothing_else(name: str, rate: Any) -> None:
+    opt, start = OPTIMISERS[name](rate), mixed()
     params, state, losses = start, opt.init(start), [loss(start)]
     for _ in range(5):
         gradient = fd.grad(loss)(params)
@@ -204,6 +205,7 @@ def test_schedules_are_asked_at_every_step(name: str, kind: Any) -> None:
     asked: list[int] = []
 
     def schedule(step: Any) -> Any:
+        assert step.dtype == np.int64
         asked.append(int(step))
         return kind(0.01)
 
@@ -261,7 +263,9 @@ PLANTED = {
 @pytest.mark.parametrize("test", PLANTED, ids=lambda test: test.__name__)
 def test_a_planted_wrong_optimiser_is_caught(test: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     fixtures = {"tmp_path": "tmp_path", "gpu": "strict_cupy"}
-    options = {name: request.getfixturevalue(fixtures[name]) for name in inspect.signature(test).parameters if name != "name"}
+    options = {name: request.getfixturevalue(fixtures[name]) for name in inspect.signature(test).parameters if name in fixtures}
+    if "rate" in inspect.signature(test).parameters:
+        options["rate"] = 0.05
     monkeypatch.setitem(OPTIMISERS, "wrong", PLANTED[test])
     test("sgd", **options)
     with pytest.raises((AssertionError, TypeError, ValueError)):

@@ -82,6 +82,15 @@ def test_methods_are_their_formulas(opt: optim.GradientTransformation, expected:
     np.testing.assert_allclose(single, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_adam_divides_a_complex_gradient_by_its_length() -> None:
+    gradient = np.array([3 + 4j, -2.0, 5j])
+    opt, params = optim.adam(0.1, eps=0.0), np.zeros(3, complex)
+    moved, state = opt.step(params, gradient, opt.init(params))
+    np.testing.assert_allclose(moved, -0.1 * gradient / abs(gradient), rtol=1e-14)
+    moved, _ = opt.step(moved, gradient, state)
+    np.testing.assert_allclose(moved, -0.2 * gradient / abs(gradient), rtol=1e-14)
+
+
 def test_methods_are_pytorchs() -> None:
     torch = pytest.importorskip("torch")
     made = {
@@ -133,6 +142,7 @@ def test_global_norm_is_over_all_leaves() -> None:
     assert optim.global_norm({"a": np.float32([3])}).dtype == np.float32
     assert optim.global_norm({"a": np.full(4, 300, np.float16)}) == 600
     assert optim.global_norm({"number": 3.0}) == 3
+    assert optim.global_norm({"z": np.array([3 + 4j]), "w": np.float32([12])}) == 13
     assert optim.global_norm({}) == 0
 
 
