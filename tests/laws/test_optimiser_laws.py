@@ -199,6 +199,23 @@ def test_rates_of_any_kind_keep_float32_and_agree(name: str) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+CONSTANTS: dict[str, Any] = {  # what else may be a number that a transformation computes
+    "weight decay": lambda rate: optim.weight_decay(rate),
+    "decay of velocity": lambda decay: optim.velocity(decay),
+    "decays of moments": lambda b: optim.moments(b, b),
+    "bound": optim.clip_by_global_norm,
+}
+
+
+@pytest.mark.parametrize("make", [*OPTIMISERS.values(), *CONSTANTS.values()], ids=[*OPTIMISERS, *CONSTANTS])
+def test_steps_map_over_rates_and_keep_float32(make: Any) -> None:
+    rates = np.array([0.1, 0.3])
+    together = fd.vmap(lambda rate: after(make(rate), {"w": start()["w"]}, 3)[0]["w"])(rates)
+    assert together.dtype == np.float32
+    for row, rate in zip(together, rates, strict=True):
+        assert_trees_close(row, after(make(float(rate)), {"w": start()["w"]}, 3)[0]["w"], 1e-5)
+
+
 @pytest.mark.parametrize("kind", [float, np.float64, np.asarray, np.float32])
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_schedules_are_asked_at_every_step(name: str, kind: Any) -> None:

@@ -130,6 +130,25 @@ def test_arrays_are_writable_again_when_a_pushforward_is_gone() -> None:
     assert x.flags.writeable
 
 
+TOTAL, SQUARE, TWICE = lambda x: fnp.sum(x * x), lambda x: x * x, lambda x: fnp.concatenate([x * x, x])
+
+
+@pytest.mark.parametrize(
+    ("transform", "function"),
+    [(fd.grad, TOTAL), (fd.hessian, TOTAL), (fd.elementwise_grad, SQUARE), (fd.jacrev, TWICE), (fd.jacobian, TOTAL), (fd.jacobian, TWICE)],
+)
+def test_arrays_are_writable_again_even_if_a_traced_value_is_kept(transform: Any, function: Any) -> None:
+    kept: list[Any] = []
+
+    def f(x: Any) -> Any:
+        kept.append(x)
+        return function(x)
+
+    x = X.copy()
+    transform(f)(x)
+    assert x.flags.writeable
+
+
 def test_hessians() -> None:
     f = lambda x: fnp.sum(x**3) * x[0]
     assert_trees_close(fd.hessian(f)(X), stacked_jvps(fd.grad(f), X), 1e-13)
