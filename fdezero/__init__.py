@@ -13,7 +13,9 @@ from .messages import unknown_name as _unknown_name
 if _typing.TYPE_CHECKING:
     from . import data, functions, io, nn, numpy, optim, random, special, stats, testing, tree
     from .compiler import compile  # noqa: A004, the field's word
-    from .control.checkpoint import checkpoint  # from its file, because mypy would take `checkpoint` in `.control` for the module
+    from .control.checkpoint import (
+        checkpoint,
+    )  # from its file, because mypy would take `checkpoint` in `.control` for the module
     from .control.cond import cond
     from .control.scan import scan
     from .control.while_loop import while_loop

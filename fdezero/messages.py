@@ -13,7 +13,9 @@ def describe(value: Any) -> str:
     """`float32[2,3]` for an array or traced value, `int 3` for a number, the name of the type for anything else."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
-    return f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
+    return (
+        f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
+    )
 
 
 def called(function: Any) -> str:
@@ -31,7 +33,9 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
     if len({place for place, _ in placed}) > 1:
         places = ", ".join(f"{what} on {place}" for place, what in placed)
-        return DeviceError(f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu').")
+        return DeviceError(
+            f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu')."
+        )
     if "different from the current device" in str(error):  # CuPy's
         place = placed[0][0]
         return DeviceError(
@@ -74,7 +78,9 @@ ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write h
 
 def unknown_name(module: str, name: str) -> str:
     """The message for a name that `module` does not have. It names the equivalent of another library's name."""
-    return f"module {module!r} has no attribute {name!r}" + (f": use {NAMES_ELSEWHERE[name]}" if name in NAMES_ELSEWHERE else "")
+    return f"module {module!r} has no attribute {name!r}" + (
+        f": use {NAMES_ELSEWHERE[name]}" if name in NAMES_ELSEWHERE else ""
+    )
 
 
 def unknown_attribute(name: str) -> str:
@@ -106,4 +112,6 @@ def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
 def refuse_out(out: Any) -> None:
     """Raise ImmutableError unless `out`, NumPy's argument for an array to write into, is None."""
     if out is not None:
-        raise ImmutableError(f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Write y = f(x) instead.")
+        raise ImmutableError(
+            f"out= asks to write the result into {describe(out)}, but arrays are immutable here. Write y = f(x) instead."
+        )

@@ -21,7 +21,9 @@ Rule = Callable[..., Any]
 LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 
 
-def _parameters(name: str, shapes: tuple[str, ...], others: dict[str, Any], args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+def _parameters(
+    name: str, shapes: tuple[str, ...], others: dict[str, Any], args: tuple[Any, ...], named: dict[str, Any]
+) -> list[Any]:
     """The values of a distribution's parameters, by position or by name; `others` have defaults."""
     order = (*shapes, *others)
     given = others | dict(zip(order, args, strict=False)) | named
@@ -39,7 +41,9 @@ class Continuous:
 
     def __init__(self, name: str, log_density: Rule, shapes: tuple[str, ...] = (), outside: Rule = np.isinf) -> None:
         self.name, self.shapes = name, shapes
-        self.__doc__ = f"The distribution {name} of SciPy: `logpdf` and `pdf` of x, {', '.join((*shapes, 'loc=0', 'scale=1'))}."
+        self.__doc__ = (
+            f"The distribution {name} of SciPy: `logpdf` and `pdf` of x, {', '.join((*shapes, 'loc=0', 'scale=1'))}."
+        )
         self._log_density, self._outside = log_density, outside
 
     def __repr__(self) -> str:
@@ -131,7 +135,11 @@ lognorm = Continuous(
 )
 
 bernoulli = Discrete(
-    "bernoulli", lambda k, p: xlogy(k, p) + xlog1py(1 - k, -p), ("p",), valid=lambda p: (p >= 0) & (p <= 1), last=lambda p: 1
+    "bernoulli",
+    lambda k, p: xlogy(k, p) + xlog1py(1 - k, -p),
+    ("p",),
+    valid=lambda p: (p >= 0) & (p <= 1),
+    last=lambda p: 1,
 )
 binom = Discrete(
     "binom",
@@ -140,7 +148,13 @@ binom = Discrete(
     valid=lambda n, p: (n >= 0) & (np.floor(n) == n) & (p >= 0) & (p <= 1),
     last=lambda n, p: n,
 )
-poisson = Discrete("poisson", lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), ("mu",), valid=lambda mu: mu >= 0, last=lambda mu: math.inf)
+poisson = Discrete(
+    "poisson",
+    lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1),
+    ("mu",),
+    valid=lambda mu: mu >= 0,
+    last=lambda mu: math.inf,
+)
 
 
 class Categorical:
@@ -153,7 +167,9 @@ class Categorical:
         p need not sum to 1. Raises ShapeError unless you pass exactly one of p and logits.
         """
         if (p is None) == (logits is None):
-            raise ShapeError("stats.categorical takes either probabilities p or logits, with shape (..., n). Pass exactly one of them.")
+            raise ShapeError(
+                "stats.categorical takes either probabilities p or logits, with shape (..., n). Pass exactly one of them."
+            )
         with np.errstate(divide="ignore"):
             rows = log_softmax(logits, -1) if p is None else fnp.log(p) - fnp.log(fnp.sum(p, -1, keepdims=True))
         k = as_array(k)
@@ -173,7 +189,9 @@ class Dirichlet:
         """The logarithm of the density: x (..., n) that sums to 1, alpha (..., n) positive -> (...)."""
         x, alpha = _promoted(x, alpha)
         if not x.ndim or x.shape[-1:] != alpha.shape[-1:]:
-            raise ShapeError(f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have a last axis of the same length.")
+            raise ShapeError(
+                f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have a last axis of the same length."
+            )
         apart = abs(fnp.sum(x, -1) - 1) > math.sqrt(np.finfo(x.dtype).eps)
         outside = fnp.any(x < 0, -1) | apart
         alpha = _within(alpha > 0, alpha)

@@ -161,11 +161,16 @@ class Compiled(Generic[P, T]):
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
         self._known[signature] = recording
-        handed = [y if lent else read_only(y) for y, lent in zip(outputs, lent_by_inputs(recording.program.graph), strict=True)]
+        handed = [
+            y if lent else read_only(y)
+            for y, lent in zip(outputs, lent_by_inputs(recording.program.graph), strict=True)
+        ]
         return trees.unflatten(recording.treedef, handed)
 
     def _traced(self, leaves: list[Any], treedef: Any, constants: Any, layouts: Any, args: Any, kwargs: Any) -> Any:
-        if any(runs_as_written(leaf) for leaf in leaves):  # compile inside compile: the outer program takes in the operations
+        if any(
+            runs_as_written(leaf) for leaf in leaves
+        ):  # compile inside compile: the outer program takes in the operations
             return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
         recording, captures = self._known.get(signature), ()
@@ -176,7 +181,9 @@ class Compiled(Generic[P, T]):
         inputs = [leaves[i] for i in recording.places]
         return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
 
-    def _record(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
+    def _record(
+        self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
+    ) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
         names = self._paths(args, kwargs)
         reason = self._reason(signature, names)
         if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
@@ -195,7 +202,9 @@ class Compiled(Generic[P, T]):
         self.recordings.append(recording)
         return recording, made.outputs, made.captures
 
-    def _recorded(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> tuple[Record, tuple[int, ...], Any]:
+    def _recorded(
+        self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
+    ) -> tuple[Record, tuple[int, ...], Any]:
         """The record, the positions of its inputs among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
         places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
@@ -209,7 +218,10 @@ class Compiled(Generic[P, T]):
         if not self.static:
             return self.function(*args, **kwargs)
         named = {name: exact.value for name, exact in constants}
-        full = [named.pop(self.parameters[i]) if i in self.positions and self.parameters[i] in named else x for i, x in enumerate(args)]
+        full = [
+            named.pop(self.parameters[i]) if i in self.positions and self.parameters[i] in named else x
+            for i, x in enumerate(args)
+        ]
         return self.function(*full, **kwargs, **named)
 
     def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -269,7 +281,9 @@ class Compiled(Generic[P, T]):
             gone, new = [n for n in old_names if n not in names], [n for n in names if n not in old_names]
             changes += [f"{n} is gone" for n in gone] + [f"{n} is new" for n in new]
             if not gone and not new:
-                changes.append(f"the containers of the arguments, or static fields in them, were {old_def} and are {treedef}")
+                changes.append(
+                    f"the containers of the arguments, or static fields in them, were {old_def} and are {treedef}"
+                )
         else:
             changes += [
                 f"{name} was {_shown(old, new)} and is {_shown(new, old)}"
@@ -310,11 +324,15 @@ def _static_names(name: str, parameters: list[inspect.Parameter] | None, static:
     if isinstance(static, str):
         raise StaticError(f'compile({name}): static is a tuple of names: say static=("{static}",).')
     if numbers := [word for word in static if not isinstance(word, str)]:
-        raise StaticError(f"compile({name}): static takes the names of arguments, not their positions; got {numbers[0]!r}.")
+        raise StaticError(
+            f"compile({name}): static takes the names of arguments, not their positions; got {numbers[0]!r}."
+        )
     if parameters is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         names = [p.name for p in parameters]
         if unknown := [word for word in static if word not in names]:
-            raise StaticError(f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
+            raise StaticError(
+                f"compile({name}): static names {', '.join(unknown)}, but the arguments are {', '.join(names)}."
+            )
     return frozenset(static)
 
 

@@ -172,7 +172,9 @@ class Graph:
 
 def namer(graph: Graph) -> Callable[[Atom], str]:
     """A function that names the atoms of a graph: inputs keep their names, other values are v0, v1, ... in order."""
-    names: dict[Variable, str] = dict(zip(graph.inputs, graph.names or [f"x{i}" for i in range(len(graph.inputs))], strict=True))
+    names: dict[Variable, str] = dict(
+        zip(graph.inputs, graph.names or [f"x{i}" for i in range(len(graph.inputs))], strict=True)
+    )
     for instruction in graph.instructions:
         for variable in instruction.outputs:
             names[variable] = f"v{len(names) - len(graph.inputs)}"

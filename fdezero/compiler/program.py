@@ -104,7 +104,9 @@ class Program(Region):
 
     steps = evaluate
 
-    def derived(self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]) -> "Program":
+    def derived(
+        self, key: Any, leaves: Sequence[Any], function: Callable[..., Any], name: str, names: tuple[str, ...]
+    ) -> "Program":
         """The program of `function`, recorded on examples of the leaves on first use."""
         examples = list(map(example_of, leaves))
         key = (key, tuple(map(layout_of, examples)))
@@ -133,7 +135,9 @@ class Program(Region):
         found = self._derived.get(key)
         if found is not None:
             return found
-        is_active = tuple([traced and is_differentiable(leaf) for traced, leaf in zip(is_traced, examples, strict=True)])
+        is_active = tuple(
+            [traced and is_differentiable(leaf) for traced, leaf in zip(is_traced, examples, strict=True)]
+        )
         n = len(leaves)
         is_floating: list[bool] = []
 
@@ -145,7 +149,9 @@ class Program(Region):
 
             outputs, pullback = vjp(of_active, *chosen(inputs, is_active))
             cotangents = merged(is_floating, given[n:])
-            gradients = pullback.transposed(tuple([zeros_like(y) if t is None else t for y, t in zip(outputs, cotangents, strict=True)]))
+            gradients = pullback.transposed(
+                tuple([zeros_like(y) if t is None else t for y, t in zip(outputs, cotangents, strict=True)])
+            )
             pullback.release()
             return (*outputs, *gradients)
 
@@ -156,7 +162,10 @@ class Program(Region):
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
             joint = record(both, [*examples, *seeds], self.name, names).graph
         out, back = split(joint, n, len(results))
-        found = self._derived[key] = (Program(out, self.options), (Program(back, self.options), is_active, tuple(is_floating)))
+        found = self._derived[key] = (
+            Program(out, self.options),
+            (Program(back, self.options), is_active, tuple(is_floating)),
+        )
         return found
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -169,10 +178,14 @@ class Program(Region):
             return (*values, *derivative)
 
         names = (*self.graph.names, *[f"t{i}" for i in range(len(given))])
-        results = self.derived(("push", is_active), [*leaves, *given], moved, f"jvp_{self.name}", names)(*leaves, *given)
+        results = self.derived(("push", is_active), [*leaves, *given], moved, f"jvp_{self.name}", names)(
+            *leaves, *given
+        )
         count = len(self.graph.outputs)
         values = results[:count]
-        return values, tuple([t if is_differentiable(y) else None for y, t in zip(values, results[count:], strict=True)])
+        return values, tuple(
+            [t if is_differentiable(y) else None for y, t in zip(values, results[count:], strict=True)]
+        )
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         mapped = vmap(self.evaluate, in_axes_of(is_batched))
@@ -206,7 +219,9 @@ def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
         (second if waits else first).append(instruction)
         if waits:
             late.update(instruction.outputs)
-    back = drop_dead(attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:]))
+    back = drop_dead(
+        attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:])
+    )
     made = {v for instruction in back.instructions for v in instruction.outputs}
     given = set(joint.inputs[n:])
     residuals = tuple(dict.fromkeys(v for v in uses(back) if v not in made and v not in given))

@@ -33,7 +33,9 @@ class _Checkpoint(Region):
         return self(*leaves), list(leaves)
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        is_active = [traced and trees.is_differentiable(leaf) for traced, leaf in zip(is_traced, residuals, strict=True)]
+        is_active = [
+            traced and trees.is_differentiable(leaf) for traced, leaf in zip(is_traced, residuals, strict=True)
+        ]
         seed = next(t for t in cotangents if trees.is_differentiable(t))
         # The fence stops the compiler from reusing the first computation, whose values would have to be kept.
         again = [_behind(leaf, seed) for leaf in residuals]

@@ -61,7 +61,9 @@ class Cond(Region):
         return (None, *merged(is_active, Cond(of_yes, of_no)(choice, *saved, *given)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        moved = [i for i, t in enumerate(tangents) if i and t is not None and trees.is_differentiable(example_of(leaves[i]))]
+        moved = [
+            i for i, t in enumerate(tangents) if i and t is not None and trees.is_differentiable(example_of(leaves[i]))
+        ]
         n = len(leaves) - 1
 
         def pushed(branch: Program) -> Program:
@@ -78,7 +80,9 @@ class Cond(Region):
         results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
         count = len(self.yes.graph.outputs)
         is_floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
-        return results[:count], tuple([t if floating else None for t, floating in zip(results[count:], is_floating, strict=True)])
+        return results[:count], tuple(
+            [t if floating else None for t, floating in zip(results[count:], is_floating, strict=True)]
+        )
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         axes = in_axes_of(is_batched)
@@ -87,11 +91,15 @@ class Cond(Region):
             if is_batched[0]:  # each member chooses for itself, so both branches are computed
 
                 def both(choice: Any, *given: Any) -> tuple[Any, ...]:
-                    return tuple([np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)])
+                    return tuple(
+                        [np.where(choice, a, b) for a, b in zip(self.yes(*given), self.no(*given), strict=True)]
+                    )
 
                 return vmap(both, axes)(*leaves)
             examples = [example_of(leaf) for leaf in leaves[1:]]
-            branches = [program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)]
+            branches = [
+                program_of(vmap(branch.evaluate, axes[1:]), examples, "cond_vmap") for branch in (self.yes, self.no)
+            ]
             return Cond(*branches)(*leaves)
 
         return run
@@ -115,7 +123,9 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
     """
     name = name_of("cond", yes)
     if shape_of(predicate) != ():
-        raise ShapeError(f"{name}: the predicate must be a scalar, got {describe(predicate)}. Entry by entry, use fd.numpy.where.")
+        raise ShapeError(
+            f"{name}: the predicate must be a scalar, got {describe(predicate)}. Entry by entry, use fd.numpy.where."
+        )
     if not is_structured(predicate):
         return (yes if predicate else no)(*operands)
     leaves, treedef = trees.flatten(operands)
@@ -139,7 +149,9 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
 
 def _check_alike(name: str, yes: Any, no: Any) -> None:
     if trees.flatten(yes)[1] != trees.flatten(no)[1]:
-        raise trees.structure_error(yes, no, f"the result of the first branch of {name}", "the result of the second branch")
+        raise trees.structure_error(
+            yes, no, f"the result of the first branch of {name}", "the result of the second branch"
+        )
     for (path, a), b in zip(trees.flatten_with_path(yes), trees.leaves(no), strict=True):
         text = f"{name}: the result {path or 'itself'} is {describe(a)} in one branch and {describe(b)} in the other"
         if shape_of(a) != shape_of(b):

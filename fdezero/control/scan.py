@@ -89,7 +89,10 @@ class Scan(Region):
         positions = [inputs.get(variable) for variable in saved]
         positions = [None if i is not None and i < self.carries else i for i in positions]
         if ("out", mask) not in self._derived:
-            outputs = (*out.graph.outputs[:count], *[variable for variable, i in zip(saved, positions, strict=True) if i is None])
+            outputs = (
+                *out.graph.outputs[:count],
+                *[variable for variable, i in zip(saved, positions, strict=True) if i is None],
+            )
             program = Program(attrs.evolve(out.graph, outputs=outputs), out.options)
             self._derived["out", mask] = Scan(program, self.carries, self.columns, self.length, self.reverse)
         results = self._derived["out", mask](*leaves)
@@ -100,7 +103,9 @@ class Scan(Region):
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         saved, positions, (back, is_active, is_floating), leaves = residuals
         active = self.split(is_active)
-        has_rows = [i is None or i < self.carries + self.columns for i in positions]  # whether a residual differs from round to round
+        has_rows = [
+            i is None or i < self.carries + self.columns for i in positions
+        ]  # whether a residual differs from round to round
         is_fixed = [not rows for rows in has_rows]
         of_carry = chosen(cotangents[: self.carries], is_floating[: self.carries])
         of_ys = chosen(cotangents[self.carries :], is_floating[self.carries :])
@@ -187,7 +192,9 @@ def _first_round(given: Parts) -> list[Any]:
     return [*carry, *[x[0] for x in xs], *constants]
 
 
-def scan(function: Callable[..., Any], carry: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False) -> tuple[Any, Any]:
+def scan(
+    function: Callable[..., Any], carry: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False
+) -> tuple[Any, Any]:
     """Loop over the rows x of `xs` with `function(carry, x) -> (carry, y)`; return the last carry and the stacked ys.
 
     xs: a tree of arrays (length, ...), or None together with `length`. The carry keeps its structure, shapes and dtypes. With
@@ -217,7 +224,9 @@ def scan(function: Callable[..., Any], carry: Any, xs: Any = None, length: int |
     return carry, trees.unflatten(y_def, [stack(column) for column in zip(*ys, strict=True)])
 
 
-def _structured(name: str, function: Callable[..., Any], carry: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+def _structured(
+    name: str, function: Callable[..., Any], carry: Any, xs: Any, length: int, reverse: bool
+) -> tuple[Any, Any]:
     carries = len(trees.leaves(carry))
     leaves, treedef = trees.flatten((carry, xs))
     flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))

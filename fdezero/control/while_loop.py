@@ -74,11 +74,15 @@ class While(Region):
 
             def chosen(*given: Any) -> tuple[Any, ...]:
                 going = self.condition.evaluate(*given)[0]
-                return tuple([np.where(going, new, old) for new, old in zip(self.body.evaluate(*given), given[:c], strict=True)])
+                return tuple(
+                    [np.where(going, new, old) for new, old in zip(self.body.evaluate(*given), given[:c], strict=True)]
+                )
 
             given = [*carry, *leaves[c:]]
             examples = [example_of(leaf) for leaf in given]
-            condition = program_of(lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition")
+            condition = program_of(
+                lambda *g: (np.any(vmap(self.condition.evaluate, axes)(*g)[0]),), examples, "condition"
+            )
             return While(condition, program_of(vmap(chosen, axes), examples, "while_vmap"), c)(*given)
 
         return run

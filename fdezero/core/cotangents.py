@@ -27,7 +27,9 @@ def chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
 def merged(mask: Sequence[bool], chosen: Iterable[Any], others: Sequence[Any] | None = None) -> list[Any]:
     """One entry for each of `mask`: the next of `chosen` where it is true, elsewhere that of `others`, or None."""
     following = iter(chosen)
-    return [next(following) if wanted else other for wanted, other in zip(mask, others or [None] * len(mask), strict=True)]
+    return [
+        next(following) if wanted else other for wanted, other in zip(mask, others or [None] * len(mask), strict=True)
+    ]
 
 
 def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -40,4 +40,6 @@ class Forward(Level):
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         tangents = [match(leaf.tangent, leaf.value) if self.owns(leaf) else None for leaf in leaves]
         outputs, moved = region.push(list(map(self.below, leaves)), tangents)
-        return tuple([y if t is None else ForwardTracer(self, y, match(t, y)) for y, t in zip(outputs, moved, strict=True)])
+        return tuple(
+            [y if t is None else ForwardTracer(self, y, match(t, y)) for y, t in zip(outputs, moved, strict=True)]
+        )

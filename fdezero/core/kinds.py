@@ -215,7 +215,12 @@ class Nonlinear(Primitive):
     """
 
     def __init__(
-        self, name: str, impl: Callable[..., Any], tangent: Callable[..., Any], adjoint: Callable[..., Any] | None = None, core: Core = 0
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        tangent: Callable[..., Any],
+        adjoint: Callable[..., Any] | None = None,
+        core: Core = 0,
     ) -> None:
         super().__init__(name, impl, core)
         self.tangent = tangent
@@ -240,7 +245,10 @@ class Nonlinear(Primitive):
 
     def _transposed(self, cotangent: Any, y: Any, args: list[Any], node: Any) -> list[Any]:
         level = Tape(f"the adjoint of {self.name}")
-        inputs = [None if parent is None else level.input(zeros_like(arg)) for parent, arg in zip(node.parents, args, strict=True)]
+        inputs = [
+            None if parent is None else level.input(zeros_like(arg))
+            for parent, arg in zip(node.parents, args, strict=True)
+        ]
         moved = self.tangent(*inputs, y, *args, **node.params)
         level.alive = False
         assert isinstance(moved, TapeTracer), self.name
@@ -250,4 +258,11 @@ class Nonlinear(Primitive):
 
 
 # Declarations use these names. An operation without a derivative (a comparison, an argmax) is a plain primitive.
-discrete, elementwise, reduction, linear, multilinear, nonlinear = Primitive, Elementwise, Reduction, Linear, Multilinear, Nonlinear
+discrete, elementwise, reduction, linear, multilinear, nonlinear = (
+    Primitive,
+    Elementwise,
+    Reduction,
+    Linear,
+    Multilinear,
+    Nonlinear,
+)

@@ -22,7 +22,9 @@ Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
 def positional(count: int, *others: inspect.Parameter) -> inspect.Signature:
     """The signature of a function of `count` arrays, given by position only, and of other parameters."""
-    return inspect.Signature([*[inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)], *others])
+    return inspect.Signature(
+        [*[inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)], *others]
+    )
 
 
 class _Signature:
@@ -87,7 +89,9 @@ class Primitive:
         self.reads_twice = reads_twice
         self.arrays_only = arrays_only
         if doc:
-            self.__doc__ = f"{doc}\n\n{self._description()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
+            self.__doc__ = (
+                f"{doc}\n\n{self._description()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
+            )
         REGISTRY[name] = self
 
     def __repr__(self) -> str:

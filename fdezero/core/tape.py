@@ -157,7 +157,11 @@ class _RegionRule(Primitive):
     def pull(self, cotangent: Any, node: Any) -> Any:
         filled = [zeros_like(aval) if t is None else t for t, aval in zip(cotangent.parts, self.outputs, strict=True)]
         gradients = self.region.pull(self.is_traced, node.saved, filled)
-        return [(parent, t) for parent, t in zip(node.parents, gradients, strict=True) if parent is not None and t is not None]
+        return [
+            (parent, t)
+            for parent, t in zip(node.parents, gradients, strict=True)
+            if parent is not None and t is not None
+        ]
 
 
 class _Parts:
@@ -169,7 +173,9 @@ class _Parts:
         self.parts = parts
 
     def __add__(self, other: "_Parts") -> "_Parts":
-        return _Parts(tuple(b if a is None else a if b is None else a + b for a, b in zip(self.parts, other.parts, strict=True)))
+        return _Parts(
+            tuple(b if a is None else a if b is None else a + b for a, b in zip(self.parts, other.parts, strict=True))
+        )
 
 
 class _Output(Primitive):
@@ -225,7 +231,9 @@ class Guard:
                     free.append(array)
             waiting = [array for array in self._waiting if id(array) not in self._counts]
             self._waiting[:] = [array for array in self._waiting if id(array) in self._counts]
-            for array in sorted([*free, *waiting], key=lambda array: array.base is not None):  # owners before their views
+            for array in sorted(
+                [*free, *waiting], key=lambda array: array.base is not None
+            ):  # owners before their views
                 try:
                     array.flags.writeable = True
                 except ValueError:  # another tape still holds the owner: later, when that tape releases it

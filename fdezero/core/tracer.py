@@ -119,7 +119,9 @@ class Tracer:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # NumPy looks for protocols all the time
             raise AttributeError(name)
-        raise AttributeError(f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {unknown_attribute(name)}.")
+        raise AttributeError(
+            f"a value {describe(self)} traced by {self.level.name} has no attribute {name!r}. {unknown_attribute(name)}."
+        )
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(
@@ -195,7 +197,9 @@ def _refuse_function(name: str) -> NoReturn:
             "functions, give a rule with fd.custom_vjp."
         )
     raise TraceError(
-        f"fdezero cannot trace np.{name}" + (f"; similar: {', '.join(near)}" if near else "") + ". Build it from functions of "
+        f"fdezero cannot trace np.{name}"
+        + (f"; similar: {', '.join(near)}" if near else "")
+        + ". Build it from functions of "
         "fdezero.numpy, give it a rule with fd.custom_vjp, or call it on fd.stop_gradient(x)."
     )
 

@@ -45,7 +45,9 @@ class DataLoader:
         for path, leaf in trees.flatten_with_path(self.dataset):
             name = path or "the data set"
             if not shape_of(leaf):
-                raise StructureError(f"DataLoader: {name} is {describe(leaf)}, not an array of examples along its first axis.")
+                raise StructureError(
+                    f"DataLoader: {name} is {describe(leaf)}, not an array of examples along its first axis."
+                )
             found.setdefault(leaf.shape[0], f"{name} has {leaf.shape[0]} examples ({describe(leaf)})")
         if len(found) > 1:
             raise ShapeError(f"DataLoader: {' but '.join(list(found.values())[:2])}.")
@@ -59,7 +61,9 @@ class DataLoader:
         if self.batch_size < 1:
             raise RangeError(f"DataLoader: the batch size is 1 or more, got {self.batch_size}.")
         if self.shuffle and self.key is None:
-            raise KeyMissingError("DataLoader with shuffle=True needs a random key: pass key=fd.random.key(0), or shuffle=False.")
+            raise KeyMissingError(
+                "DataLoader with shuffle=True needs a random key: pass key=fd.random.key(0), or shuffle=False."
+            )
         if self.device is not None:
             to_device((), self.device)
 
@@ -99,5 +103,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle:
-            raise TypeError("a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ...")
+            raise TypeError(
+                "a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ..."
+            )
         return self.epoch(0)

@@ -59,13 +59,19 @@ class Nans:
                 continue
             masks = [(where, np.isnan(x)) for where, x in given if is_differentiable(x)]
             sources = [f"{where} ({_counted(mask, 'NaN')})" for where, mask in masks if np.any(mask)]
-            origin = f"with the argument {', '.join(sources)}" if sources else "with a constant of the function or its closure"
+            origin = (
+                f"with the argument {', '.join(sources)}"
+                if sources
+                else "with a constant of the function or its closure"
+            )
             at = f" {path}" if path else ""
-            raise NanError(f"{name}: the result{at} has {_counted(np.isnan(leaf), 'NaN')}. No operation made it: it came in {origin}.")
+            raise NanError(
+                f"{name}: the result{at} has {_counted(np.isnan(leaf), 'NaN')}. No operation made it: it came in {origin}."
+            )
 
 
 def _counted(bad: Any, what: str) -> str:
-    """"2 NaNs among 6 entries, the first at [0, 1]"."""
+    """ "2 NaNs among 6 entries, the first at [0, 1]"."""
     bad = to_numpy(bad)
     if not np.ndim(bad):
         return "an infinity" if what == "infinity" else "a NaN"

@@ -129,7 +129,9 @@ def _drawn(box: Box) -> str:
     corner = HEIGHT / 2 if box.colour else 2
     fill = box.colour or "#eeeeee"
     first = box.y + 4 - 7 * (len(box.lines) - 1)
-    texts = "".join(f'<text x="{box.x:.1f}" y="{first + 14 * i:.1f}">{escape(line)}</text>' for i, line in enumerate(box.lines))
+    texts = "".join(
+        f'<text x="{box.x:.1f}" y="{first + 14 * i:.1f}">{escape(line)}</text>' for i, line in enumerate(box.lines)
+    )
     left, top = f"{box.x - box.width / 2:.1f}", f"{box.y - HEIGHT / 2:.1f}"
     return (
         f'<g><title>{escape(box.tooltip)}</title><rect x="{left}" y="{top}" width="{box.width:.1f}" height="{HEIGHT}" rx="{corner}" '

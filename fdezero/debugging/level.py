@@ -122,7 +122,9 @@ class Watched(Placed):
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         t = super().push(y, args, tangents, params)
         if self.level.dtypes is not None and self.line is not None:
-            self.level.dtypes.tangent(self.name, self.line, t, [x for x, dx in zip(args, tangents, strict=True) if dx is not None], y)
+            self.level.dtypes.tangent(
+                self.name, self.line, t, [x for x, dx in zip(args, tangents, strict=True) if dx is not None], y
+            )
         return t
 
 
@@ -166,7 +168,9 @@ def debug(
             level.alive = False
         result = trees.map(level.below, result)
         if found:
-            given = [(path.partition("/")[2], unwrap(leaf)) for path, leaf in trees.flatten_with_path((owner, args, kwargs))]
+            given = [
+                (path.partition("/")[2], unwrap(leaf)) for path, leaf in trees.flatten_with_path((owner, args, kwargs))
+            ]
             found.results(name, given, [(path, unwrap(leaf)) for path, leaf in trees.flatten_with_path(result)])
         return result
 

@@ -58,7 +58,9 @@ def draw(graph: Graph, to_file: Any = "graph.svg", verbose: bool = True) -> Path
     elif ending == ".svg":
         path.write_text(to_svg(graph, verbose), encoding="utf-8", newline="\n")
     elif not ending:
-        raise FileError(f"plot: to_file={str(to_file)!r} needs an ending that names the format, such as graph.svg, .html, .dot or .png.")
+        raise FileError(
+            f"plot: to_file={str(to_file)!r} needs an ending that names the format, such as graph.svg, .html, .dot or .png."
+        )
     else:
         raise MissingExtraError(
             f"plot: {ending} needs Graphviz's program dot, which is not installed. Install Graphviz (https://graphviz.org/download), "

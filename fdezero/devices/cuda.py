@@ -73,7 +73,9 @@ class Cuda(Backend):
             while cause.__cause__ is not None:  # CuPy wraps the cause in twenty lines of advice
                 cause = cause.__cause__
             return f"CuPy is installed but cannot be loaded: {str(cause).strip().partition(chr(10))[0]}."
-        return f"CuPy {cupy.__version__} is installed, but the CUDA driver shows it no usable NVIDIA GPU (see nvidia-smi)."
+        return (
+            f"CuPy {cupy.__version__} is installed, but the CUDA driver shows it no usable NVIDIA GPU (see nvidia-smi)."
+        )
 
     def count(self) -> int:
         return int(self.module.cuda.runtime.getDeviceCount())
@@ -110,7 +112,11 @@ def _words(key: Any, start: Any, *, count: int, domain: int, cupy: Any) -> Any:
         keys = cupy.ascontiguousarray(cupy.broadcast_to(key, (*loops, 2)))
         has_starts = hasattr(start, "shape")
         # Without starts the kernel does not follow this pointer, so any array will do.
-        starts = cupy.ascontiguousarray(cupy.broadcast_to(start, loops)).astype(np.uint64, copy=False) if has_starts else keys
+        starts = (
+            cupy.ascontiguousarray(cupy.broadcast_to(start, loops)).astype(np.uint64, copy=False)
+            if has_starts
+            else keys
+        )
         out = cupy.empty((*loops, count), np.uint64)
         n, threads = math.prod(loops), math.prod(loops) * -(-count // 4)
         if threads:

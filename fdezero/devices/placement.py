@@ -129,5 +129,7 @@ def device_of(tree: Any) -> str:
             found.setdefault(device_of_array(leaf), f"{path or 'the root'} ({describe(leaf)})")
     if len(found) > 1:
         (here, first), (there, second) = list(found.items())[:2]
-        raise DeviceError(f"{first} is on {here}, but {second} is on {there}: bring the tree together with fd.to_device.")
+        raise DeviceError(
+            f"{first} is on {here}, but {second} is on {there}: bring the tree together with fd.to_device."
+        )
     return next(iter(found), "cpu")

@@ -31,7 +31,9 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
     else:  # traced: in the precision of the plain one
         rate = fnp.astype(rate, np.float64)
     if key is None:
-        raise KeyMissingError("dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False.")
+        raise KeyMissingError(
+            "dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
+        )
     x = fnp.asarray(x)
     mask, kept = random.keep_mask(key, 1 - rate, x.shape)
     scale = 1 / kept
@@ -45,5 +47,7 @@ def checked_rate(rate: Any, of: str) -> float:
     is_number = isinstance(rate, int | float | np.generic | np.ndarray) and np.ndim(rate) == 0
     number = float(rate) if is_number else math.nan
     if not 0 <= number < 1:
-        raise RangeError(f"{of}: the rate is the probability to drop, from 0 up to but not including 1; got {describe(rate)}.")
+        raise RangeError(
+            f"{of}: the rate is the probability to drop, from 0 up to but not including 1; got {describe(rate)}."
+        )
     return number

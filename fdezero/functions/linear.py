@@ -16,7 +16,9 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
     Raises StructureError for a W that is not an array, ShapeError for shapes that do not fit.
     """
     if not hasattr(W, "shape"):
-        raise StructureError(f"linear expects a matrix W, got {describe(W)}: nn.Linear.init(key, in_size, out_size) draws one.")
+        raise StructureError(
+            f"linear expects a matrix W, got {describe(W)}: nn.Linear.init(key, in_size, out_size) draws one."
+        )
     x = fnp.asarray(x)
     if not x.ndim or x.shape[-1] != W.shape[0]:
         flat = [i for i in range(1, x.ndim) if x.size and x.size // math.prod(x.shape[:i]) == W.shape[0]]

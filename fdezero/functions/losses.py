@@ -20,7 +20,9 @@ def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
         raise DTypeError(f"{name} takes integer labels, got {describe(labels)}. Use {hint}.")
     if labels.shape != logits.shape[:-1]:
         hint = " For one-hot labels, use labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
-        raise ShapeError(f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}")
+        raise ShapeError(
+            f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}"
+        )
     return labels_of(labels, classes=logits.shape[-1], of=name) if backend_of(labels).reads_at_once else labels
 
 

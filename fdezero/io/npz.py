@@ -21,7 +21,12 @@ from .files import PathLike, replacing
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
 Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the timestamp of all members: the same tree gives the same bytes
-NUMBERS = {bool: "b", int: "iu", float: "f", complex: "c"}  # kinds of dtype that each type of Python number is read from
+NUMBERS = {
+    bool: "b",
+    int: "iu",
+    float: "f",
+    complex: "c",
+}  # kinds of dtype that each type of Python number is read from
 
 
 def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
@@ -35,7 +40,9 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     that an archive cannot hold. Raises OSError, such as FileNotFoundError for a missing folder, if `path` cannot be written.
     """
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path.")
+        raise TypeError(
+            f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path."
+        )
     leaves = flatten_to_dict(tree)
     for key, leaf in leaves.items():
         _check(key, leaf)
@@ -178,7 +185,10 @@ def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], str
     unexpected = [key for key in found if key not in wanted]
     lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
     lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
-    lines += [f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file" for key in different]
+    lines += [
+        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file"
+        for key in different
+    ]
     if missing or unexpected:
         lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
     castable = [leaf for key in different if found[key][0] == getattr(leaf := wanted[key], "shape", None)]

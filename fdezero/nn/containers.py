@@ -57,7 +57,11 @@ def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array,
 def _as_layers(layers: Sequence[Any]) -> tuple[Any, ...]:
     for i, layer in enumerate(layers):
         if not callable(layer) or isinstance(layer, type):
-            got = f"the class {layer.__name__}: write {layer.__name__}.init(key, ...)" if isinstance(layer, type) else describe(layer)
+            got = (
+                f"the class {layer.__name__}: write {layer.__name__}.init(key, ...)"
+                if isinstance(layer, type)
+                else describe(layer)
+            )
             raise StructureError(f"Sequential takes layers and functions, got {got}.").under(f"layers/{i}")
     return tuple(layer if attrs.has(type(layer)) else Function(layer) for layer in layers)
 

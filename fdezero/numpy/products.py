@@ -19,7 +19,9 @@ __all__ = [
     "cross", "diagonal", "dot", "einsum", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "trace",
     "vdot", "vecdot", "vecmat",
 ]  # fmt: skip
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # the module `string` compiles a pattern when it is imported
+LETTERS = (
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # the module `string` compiles a pattern when it is imported
+)
 
 
 def matmul(x: Any, y: Any) -> ArrayOrNumber:

@@ -63,7 +63,11 @@ def _operators(face: dict[str, Any]) -> dict[str, Any]:
 def _methods(face: dict[str, Any]) -> dict[str, Any]:
     """The functions of `face` that NumPy's arrays have as methods of the same name."""
     names = vars(np.ndarray).keys() & face.keys() - {"resize"}  # ndarray.resize writes into the array
-    return {name: _method(face[name]) for name in names if inspect.ismethoddescriptor(vars(np.ndarray)[name]) and callable(face[name])}
+    return {
+        name: _method(face[name])
+        for name in names
+        if inspect.ismethoddescriptor(vars(np.ndarray)[name]) and callable(face[name])
+    }
 
 
 def _own_members(face: dict[str, Any]) -> dict[str, Any]:

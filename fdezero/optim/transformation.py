@@ -115,7 +115,11 @@ def in_dtype_of(x: Any, number: Any) -> Any:
 
 def squared(x: Any) -> Any:
     """|x|^2, which is real for a complex x."""
-    return fnp.square(fnp.real(x)) + fnp.square(fnp.imag(x)) if getattr(x, "dtype", np.dtype(float)).kind == "c" else fnp.square(x)
+    return (
+        fnp.square(fnp.real(x)) + fnp.square(fnp.imag(x))
+        if getattr(x, "dtype", np.dtype(float)).kind == "c"
+        else fnp.square(x)
+    )
 
 
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:

@@ -53,7 +53,9 @@ def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype:
     check_key(key, what)
     sizes, dtype = check_shape(shape, what), check_dtype(dtype, "f", what)
     _check_fits(sizes, what, low=low, high=high)
-    drawn = fraction(random_bits(key, 0, shape=sizes, dtype=np.dtype(_LANES[dtype.itemsize][0]), domain=DRAW), dtype=dtype)
+    drawn = fraction(
+        random_bits(key, 0, shape=sizes, dtype=np.dtype(_LANES[dtype.itemsize][0]), domain=DRAW), dtype=dtype
+    )
     if isinstance(low, int | float) and isinstance(high, int | float) and (low, high) == (0, 1):
         return drawn
     scaled = low + drawn * (high - low)
@@ -158,6 +160,8 @@ def randint(key: Key, shape: Shape, low: int, high: int, dtype: Any = np.int64) 
     if low >= high:
         raise RangeError(f"{what}: there is no integer from {low} to {high} (exclusive).")
     if low < np.iinfo(dtype).min or high - 1 > np.iinfo(dtype).max:
-        raise RangeError(f"{what}: {dtype} holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, but not {low} to {high - 1}.")
+        raise RangeError(
+            f"{what}: {dtype} holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, but not {low} to {high - 1}."
+        )
     words = random_bits(key, 0, shape=sizes, dtype=UINT64, domain=DRAW)
     return scale_words(words, low=low, span=high - low, dtype=dtype)

@@ -23,7 +23,9 @@ def key(seed: int) -> Key:
         raise DTypeError(f"fd.random.key takes an integer, got {describe(seed)}: say fd.random.key(0).")
     number = operator.index(seed)
     if not 0 <= number < 2**128:
-        raise RangeError(f"fd.random.key takes a seed from 0 to 2**128 - 1, got {number}: say fd.random.key({abs(number) % 2**128}).")
+        raise RangeError(
+            f"fd.random.key takes a seed from 0 to 2**128 - 1, got {number}: say fd.random.key({abs(number) % 2**128})."
+        )
     return np.array([number % 2**64, number >> 64], np.uint64)
 
 

@@ -39,7 +39,9 @@ def _population(x: Any, what: str) -> tuple[int, bool]:
     try:
         n = operator.index(x)
     except TypeError:
-        raise DTypeError(f"{what} draws from an integer, or an array along its first axis, got {describe(x)}.") from None
+        raise DTypeError(
+            f"{what} draws from an integer, or an array along its first axis, got {describe(x)}."
+        ) from None
     if n < 0:
         raise RangeError(f"{what}: cannot draw from {n} entries.")
     return n, False
@@ -86,7 +88,9 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
         if tuple(p.shape) != (n,):
             raise ShapeError(f"{what} needs one weight for each of {n} entries, got {describe(p)}.")
     if count > (n if not replace else n * count):
-        raise RangeError(f"{what} cannot draw {count} from {n}" + ("." if replace else " without replacement: say replace=True."))
+        raise RangeError(
+            f"{what} cannot draw {count} from {n}" + ("." if replace else " without replacement: say replace=True.")
+        )
     if p is None and replace:
         return _pick(x, of_array, randint(key, sizes, 0, max(n, 1)))
     if p is None:

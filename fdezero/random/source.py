@@ -42,7 +42,11 @@ def check_key(key: Any, what: str) -> None:
     if key.dtype != UINT64:
         raise DTypeError(f"{what} needs a key uint64[2], got {describe(key)}. Pass fd.random.key(0).")
     if tuple(key.shape) != (2,):
-        hint = "pass one of them, keys[0], or map over them with fd.vmap." if key.shape[-1:] == (2,) else "pass fd.random.key(0)."
+        hint = (
+            "pass one of them, keys[0], or map over them with fd.vmap."
+            if key.shape[-1:] == (2,)
+            else "pass fd.random.key(0)."
+        )
         raise ShapeError(f"{what} needs one key uint64[2], got {describe(key)}: {hint}")
 
 
@@ -59,7 +63,11 @@ def check_shape(shape: Any, what: str) -> tuple[int, ...]:
 
 def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
     """`dtype` as a NumPy dtype whose kind is among `kinds` ("f" floating, "i" and "u" integers)."""
-    asked = {"f": "a floating dtype such as 'float32'", "iu": "an integer dtype such as 'int64'", "u": "an unsigned dtype such as 'uint32'"}
+    asked = {
+        "f": "a floating dtype such as 'float32'",
+        "iu": "an integer dtype such as 'int64'",
+        "u": "an unsigned dtype such as 'uint32'",
+    }
     hint = " Several sizes make one tuple, (2, 3)." if isinstance(dtype, int) else ""
     try:
         found = np.dtype(dtype)

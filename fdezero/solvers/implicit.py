@@ -43,7 +43,9 @@ class _Solution(Region):
     def check(self, given: Any, found: Any, what: str) -> None:
         """Raise StructureError unless `found` is a tree like `given`."""
         if trees.flatten(found)[1] != self.treedef:
-            raise trees.structure_error(given, found, f"{self.name}: the tree that was given", f"the tree that {what} returned")
+            raise trees.structure_error(
+                given, found, f"{self.name}: the tree that was given", f"the tree that {what} returned"
+            )
         for (path, a), b in zip(trees.flatten_with_path(given), trees.leaves(found), strict=True):
             if shape_of(a) != shape_of(b):
                 where = f" at {path!r}" if path else ""
@@ -78,7 +80,9 @@ class _Solution(Region):
 class _LinearSolve(_Solution):
     """x with `pure(captured, x) = b`, where `pure` is linear in x. Leaves: b, captured. `transposed` solves with the transposed map."""
 
-    def __init__(self, pure: Any, solve: Solve, transposed: Solve | None, symmetric: bool, treedef: Any, count: int) -> None:
+    def __init__(
+        self, pure: Any, solve: Solve, transposed: Solve | None, symmetric: bool, treedef: Any, count: int
+    ) -> None:
         super().__init__("custom_linear_solve", pure, solve, treedef, count)
         self.transposed, self.symmetric = transposed, symmetric
 
@@ -90,7 +94,9 @@ class _LinearSolve(_Solution):
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         x = self(*leaves)  # A x = b, so A dx = db - dA x
-        right = [zeros_like(b) if t is None else t for b, t in zip(leaves[: self.count], tangents[: self.count], strict=True)]
+        right = [
+            zeros_like(b) if t is None else t for b, t in zip(leaves[: self.count], tangents[: self.count], strict=True)
+        ]
         change = self.moved(leaves, tangents, trees.unflatten(self.treedef, x))
         if change is not None:
             right = [t - c for t, c in zip(right, trees.leaves(change), strict=True)]
@@ -194,7 +200,9 @@ def custom_root(function: Callable[[Any], Any], initial_guess: Any, solve: Solve
 
     Raises StructureError if `function` or `solve` returns a tree unlike `initial_guess`.
     """
-    initial_guess = trees.map(as_array, initial_guess)  # because a Python number would change its kind in a solver's loop
+    initial_guess = trees.map(
+        as_array, initial_guess
+    )  # because a Python number would change its kind in a solver's loop
     pure, captured = closure_converted(function, initial_guess)
     leaves, treedef = trees.flatten(initial_guess)
     region = _Root(pure, solve, tangent_solve, treedef, len(leaves))

@@ -48,7 +48,9 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
     y, unravel = ravel(y0)
     ts = fnp.asarray(ts)
     if ts.ndim != 1 or ts.shape[0] < 2:
-        raise ShapeError(f"odeint: ts is {describe(ts)}; pass the times as one axis: first the time of y0, then at least one more.")
+        raise ShapeError(
+            f"odeint: ts is {describe(ts)}; pass the times as one axis: first the time of y0, then at least one more."
+        )
     if not y.shape[0]:
         raise DTypeError("odeint: y0 has no floating numbers that could change.")
     real = np.finfo(y.dtype).dtype
@@ -65,7 +67,9 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
     for (path, x), dx in zip(trees.flatten_with_path(y0), trees.leaves(slope), strict=True):
         if (shape_of(x), dtype_of(x)) != (shape_of(dx), dtype_of(dx)):
             where = f" at {path!r}" if path else ""
-            raise ShapeError(f"odeint: the function returns {describe(dx)}{where}, but y0 is {describe(x)}: shapes and dtypes must agree.")
+            raise ShapeError(
+                f"odeint: the function returns {describe(dx)}{where}, but y0 is {describe(x)}: shapes and dtypes must agree."
+            )
     ys = _integrate(field, rtol, atol, y, ts, (captured, args))
     rows = [unravel(ys[i]) for i in range(ts.shape[0])]
     return trees.map(lambda *leaves: fnp.stack(leaves), *rows)
@@ -88,7 +92,9 @@ def _integrate(field: Field, rtol: float, atol: float, y: Any, ts: Any, paramete
     return fnp.concatenate([y[None], ys])
 
 
-def _advance(field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, end: Any, parameters: Any) -> tuple[Any, Any]:
+def _advance(
+    field: Field, rtol: float, atol: float, y: Any, size: Any, t: Any, end: Any, parameters: Any
+) -> tuple[Any, Any]:
     """y at `end` from y at t, by steps that begin with `size`; also the step size to continue with."""
 
     def unfinished(carry: Any) -> Any:

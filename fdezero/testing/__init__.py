@@ -8,7 +8,9 @@ from .gradients import Check, GradientReport, check_grads
 
 # These need hypothesis, which is imported only when you use one of them.
 _LAZY = {
-    **dict.fromkeys(("arrays", "axes", "broadcastable_arrays", "broadcastable_shapes", "index_expressions", "keys"), "strategies"),
+    **dict.fromkeys(
+        ("arrays", "axes", "broadcastable_arrays", "broadcastable_shapes", "index_expressions", "keys"), "strategies"
+    ),
     **dict.fromkeys(("invertible", "orthogonal", "positive_definite", "symmetric"), "matrices"),
     **dict.fromkeys(("layers", "pytrees"), "structures"),
     **dict.fromkeys(("given_gradients", "gradient_test"), "given"),

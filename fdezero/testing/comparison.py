@@ -84,7 +84,9 @@ def _entries(wrong: np.ndarray, error: np.ndarray, a: np.ndarray, b: np.ndarray,
     return f"{count}{names[0]} {a[at]!r}, {names[1]} {b[at]!r}{size}"
 
 
-def _assert_alike(actual: Any, expected: Any, difference: Callable[[Any, Any], str], headline: str, names: Names) -> None:
+def _assert_alike(
+    actual: Any, expected: Any, difference: Callable[[Any, Any], str], headline: str, names: Names
+) -> None:
     (left, left_def), (right, right_def) = trees.flatten(actual), trees.flatten(expected)
     if left_def == right_def:
         found = [(path, a, b) for path, a, b in zip(trees.paths(actual), left, right, strict=True)]
@@ -92,8 +94,12 @@ def _assert_alike(actual: Any, expected: Any, difference: Callable[[Any, Any], s
     else:
         mine, yours = dict(trees.flatten_with_path(actual)), dict(trees.flatten_with_path(expected))
         found = [(path, mine[path], yours[path]) for path in mine if path in yours]
-        lines = [f"{_at(path)}: only in {names[0]}, {describe(leaf)}" for path, leaf in mine.items() if path not in yours]
-        lines += [f"{_at(path)}: only in {names[1]}, {describe(leaf)}" for path, leaf in yours.items() if path not in mine]
+        lines = [
+            f"{_at(path)}: only in {names[0]}, {describe(leaf)}" for path, leaf in mine.items() if path not in yours
+        ]
+        lines += [
+            f"{_at(path)}: only in {names[1]}, {describe(leaf)}" for path, leaf in yours.items() if path not in mine
+        ]
         lines += list(_containers(left_def, right_def, "", names))
     for path, a, b in found:
         a, b = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
@@ -115,14 +121,27 @@ def _containers(left: Any, right: Any, path: str, names: Names) -> Iterator[str]
     """A line for each place where two structures have different containers, keys, or static fields."""
     if left == right or (left.is_leaf() and right.is_leaf()):
         return
-    kinds = [getattr(treedef.type, "__name__", "a leaf") if treedef.type else "a leaf or None" for treedef in (left, right)]
+    kinds = [
+        getattr(treedef.type, "__name__", "a leaf") if treedef.type else "a leaf or None" for treedef in (left, right)
+    ]
     if left.type is not right.type:
         yield f"{_at(path)}: {kinds[0]} in {names[0]}, {kinds[1]} in {names[1]}"
         return
-    mine, yours = ({str(name): child for name, child in zip(d.entries(), d.children(), strict=True)} for d in (left, right))
-    below = [line for key in mine if key in yours for line in _containers(mine[key], yours[key], f"{path}/{key}".lstrip("/"), names)]
+    mine, yours = (
+        {str(name): child for name, child in zip(d.entries(), d.children(), strict=True)} for d in (left, right)
+    )
+    below = [
+        line
+        for key in mine
+        if key in yours
+        for line in _containers(mine[key], yours[key], f"{path}/{key}".lstrip("/"), names)
+    ]
     for here, there, name in ((mine, yours, names[0]), (yours, mine, names[1])):
-        below += [f"{f'{path}/{key}'.lstrip('/')}: only in {name}, empty" for key in here if key not in there and not here[key].num_leaves]
+        below += [
+            f"{f'{path}/{key}'.lstrip('/')}: only in {name}, empty"
+            for key in here
+            if key not in there and not here[key].num_leaves
+        ]
     yield from below
     if not below and mine.keys() == yours.keys():
         yield f"{_at(path)}: static fields of {kinds[0]} differ"

@@ -127,7 +127,9 @@ class Line:
     def __call__(self, h: float) -> Leaves:
         if h not in self.known:
             with quiet():
-                self.known[h] = numbers(self.function(*replace(self.args, lambda leaf, t: leaf + like(leaf, h * t), self.direction)))
+                self.known[h] = numbers(
+                    self.function(*replace(self.args, lambda leaf, t: leaf + like(leaf, h * t), self.direction))
+                )
         return self.known[h]
 
     def is_finite(self, *steps: float) -> bool:
@@ -156,7 +158,9 @@ class Line:
                 found = numbers(value)
         except Exception:  # A function may refuse complex numbers with any error.
             return None
-        if not all(np.iscomplexobj(leaf) for leaf in found) or not alike([leaf.real for leaf in found], self(0.0), 1e-9):
+        if not all(np.iscomplexobj(leaf) for leaf in found) or not alike(
+            [leaf.real for leaf in found], self(0.0), 1e-9
+        ):
             return None
         return [leaf.imag / IMAGINARY_STEP for leaf in found]
 
@@ -193,7 +197,9 @@ class Ruler:
             if alike(found, central, max(coarse, TOLERANCE["float64"])):
                 return Numeric(found, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
         if self.method == "complex":
-            raise RangeError("method='complex': the function does not work with complex numbers. Pass method='auto' or method='central'.")
+            raise RangeError(
+                "method='complex': the function does not work with complex numbers. Pass method='auto' or method='central'."
+            )
         return Numeric(central, CENTRAL, coarse)
 
 

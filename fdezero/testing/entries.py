@@ -57,14 +57,20 @@ def wrong_entries(
         looked_at[path] = looked_at.get(path, 0) + 1
         numeric = ruler.measure(Line(function, args, direction, ruler.step), narrow, refine=True)
         if mode == "rev":
-            projections = [[np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))]
+            projections = [
+                [np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))
+            ]
             where, got, expected, error = _worst(*projections)
         else:
             tangent = numbers(jvp(function, args, replace(args, like, direction))[1])
             where, got, expected, error = _worst(tangent, numeric.leaves)
         if not error <= numeric.tolerance:
-            found.setdefault(path, []).append(Mismatch(path, index, argument, where, got, expected, numeric.method, error))
-    worst = [attrs.evolve(max(some, key=_error), wrong=len(some), looked_at=looked_at[path]) for path, some in found.items()]
+            found.setdefault(path, []).append(
+                Mismatch(path, index, argument, where, got, expected, numeric.method, error)
+            )
+    worst = [
+        attrs.evolve(max(some, key=_error), wrong=len(some), looked_at=looked_at[path]) for path, some in found.items()
+    ]
     return sorted(worst, key=_error, reverse=True)
 
 

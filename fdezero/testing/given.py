@@ -9,7 +9,14 @@ from ..errors import KinkError, RangeError
 from ..messages import called, describe
 from .gradients import check_grads
 from .kinks import Kinks
-from .properties import compiled_is_eager, gpu_is_cpu, keeps_dtype, leaves_inputs_alone, value_is_that_of, vmap_is_a_loop
+from .properties import (
+    compiled_is_eager,
+    gpu_is_cpu,
+    keeps_dtype,
+    leaves_inputs_alone,
+    value_is_that_of,
+    vmap_is_a_loop,
+)
 from .strategies import Strategy, hypothesis
 
 Check = Callable[[Any, Any], Any]
@@ -69,7 +76,9 @@ def given_gradients(
 
 def _refuse_misuse(strategies: tuple[Any, ...], switches: dict[str, bool], options: dict[str, Any]) -> None:
     if not strategies or not any(switches.values()):
-        raise RangeError("given_gradients needs a function, a strategy for each of its arguments, and at least one property to check.")
+        raise RangeError(
+            "given_gradients needs a function, a strategy for each of its arguments, and at least one property to check."
+        )
     if strangers := [s for s in strategies if not isinstance(s, hypothesis.strategies.SearchStrategy)]:
         raise TypeError(
             f"given_gradients takes a strategy for each argument, got {describe(strangers[0])}. Pass, for example, arrays(shape=(3,))."
@@ -164,7 +173,9 @@ class _Tally:
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
             self.checked = self.skipped = 0
-            vars(test).update({name: value for name, value in vars(run).items() if name != "__wrapped__"})  # @settings, @example, ...
+            vars(test).update(
+                {name: value for name, value in vars(run).items() if name != "__wrapped__"}
+            )  # @settings, @example, ...
             test(*args, **kwargs)
             if self.skipped and not self.checked:
                 raise AssertionError(

@@ -103,7 +103,9 @@ def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     before = copied(args)
     value = function(*args)
     assert_trees_equal(args, before, "the function wrote into its arguments: they", ("now", "before"), bits=True)
-    assert_trees_equal(function(*args), value, "the function gave other values on a second call: they", ("second", "first"))
+    assert_trees_equal(
+        function(*args), value, "the function gave other values on a second call: they", ("second", "first")
+    )
     return value
 
 
@@ -116,7 +118,9 @@ class _Checker:
         self.checks: list[Check] = []
         self.kinks: list[str] = []
 
-    def check(self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]) -> None:
+    def check(
+        self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]
+    ) -> None:
         """Check the derivative of `function`, whose value is `plain`, then the derivatives of that derivative.
 
         `history` names the derivatives already taken, the last one first.
@@ -170,7 +174,9 @@ class _Checker:
 
         return replace(tree, drawn)
 
-    def compare_modes(self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: tuple[str, ...]) -> None:
+    def compare_modes(
+        self, tangent: Any, gradient: Any, direction: Any, cotangents: Any, narrow: str, history: tuple[str, ...]
+    ) -> None:
         """Check that reverse mode is the transpose of forward mode, to rounding: <J^T t, v> = <t, J v>."""
         (left, terms), (right, others) = inner(gradient, direction), inner(cotangents, tangent)
         tolerance = max(ROUNDING[narrow], self.ruler.tolerance or 0.0)
@@ -201,10 +207,15 @@ class _Checker:
         if found:
             lines = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in found]
             more = [f"and {len(lines) - MOST_LINES} more leaves"] if len(lines) > MOST_LINES else []
-            raise AssertionError("\n  ".join([f"{text}. The worst entries of the arguments:", *lines[:MOST_LINES], *more]))
+            raise AssertionError(
+                "\n  ".join([f"{text}. The worst entries of the arguments:", *lines[:MOST_LINES], *more])
+            )
         text += ", but right along every single entry: it is not linear, or it leaves the range of its dtype"
         if mode == "fwd":
-            given, expected = trees.trainable(tangent), trees.trainable(replace(tangent, lambda leaf, t: t, numeric.leaves))
+            given, expected = (
+                trees.trainable(tangent),
+                trees.trainable(replace(tangent, lambda leaf, t: t, numeric.leaves)),
+            )
             assert_trees_close(given, expected, numeric.tolerance, f"{text}; tangents", ("jvp", "numerical"))
         raise AssertionError(f"{text}.")
 
@@ -237,4 +248,6 @@ def _same_kind(expected: Any, got: Any, what: str, history: tuple[str, ...]) -> 
     pairs = zip(*[trees.flatten_with_path(trees.trainable(tree)) for tree in (expected, got)], strict=True)
     for (path, a), (_, b) in pairs:
         if hasattr(a, "dtype") and (a.dtype, a.shape) != (b.dtype, b.shape):
-            raise AssertionError(f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, but its primal is {describe(a)}")
+            raise AssertionError(
+                f"the {what}{_of_what(history)} at {path or 'the root'} is {describe(b)}, but its primal is {describe(a)}"
+            )

@@ -11,10 +11,19 @@ import numpy as np
 from .strategies import Strategy, arrays, hnp, sizes, st
 
 Batch = tuple[int, ...]
-FRACTIONS = [0.0, 0.5, -0.5, 1.0, -1.0, *[sign * k / 8 for k in (2, 6, 1, 3, 5, 7) for sign in (1, -1)]]  # the simplest first
+FRACTIONS = [
+    0.0,
+    0.5,
+    -0.5,
+    1.0,
+    -1.0,
+    *[sign * k / 8 for k in (2, 6, 1, 3, 5, 7) for sign in (1, -1)],
+]  # the simplest first
 
 
-def symmetric(size: Any = None, *, batch: Any = (), dtype: Any = np.float64, min_value: float = -2.0, max_value: float = 2.0) -> Strategy:
+def symmetric(
+    size: Any = None, *, batch: Any = (), dtype: Any = np.float64, min_value: float = -2.0, max_value: float = 2.0
+) -> Strategy:
     """Symmetric matrices (..., n, n), Hermitian for a complex dtype, with entries between the bounds; they shrink to zeros.
 
     `size` is n and `batch` the shape of the batch; both may be strategies. By default n is 1 to 4, without a batch.
@@ -25,7 +34,9 @@ def symmetric(size: Any = None, *, batch: Any = (), dtype: Any = np.float64, min
         diagonal = np.tril(np.triu(A)).real
         return (lower + np.conj(np.swapaxes(lower, -1, -2)) + diagonal).astype(A.dtype)
 
-    return _squares(size, batch).flatmap(lambda shape: arrays(dtype, shape, min_value=min_value, max_value=max_value).map(mirrored))
+    return _squares(size, batch).flatmap(
+        lambda shape: arrays(dtype, shape, min_value=min_value, max_value=max_value).map(mirrored)
+    )
 
 
 def orthogonal(size: Any = None, *, batch: Any = (), dtype: Any = np.float64) -> Strategy:
@@ -33,7 +44,9 @@ def orthogonal(size: Any = None, *, batch: Any = (), dtype: Any = np.float64) ->
     return _squares(size, batch).flatmap(lambda shape: _orthogonal(shape, dtype)).map(lambda Q: Q.astype(dtype))
 
 
-def positive_definite(size: Any = None, *, batch: Any = (), dtype: Any = np.float64, max_condition: float = 100.0) -> Strategy:
+def positive_definite(
+    size: Any = None, *, batch: Any = (), dtype: Any = np.float64, max_condition: float = 100.0
+) -> Strategy:
     """Symmetric (Hermitian) matrices (..., n, n) with eigenvalues from 1 to `max_condition`; they shrink to the identity."""
 
     def made(shape: Batch) -> Strategy:

@@ -72,10 +72,14 @@ def vmap_is_a_loop(function: Function, args: Args) -> None:
         stacked = trees.map(lambda *row: row[0] if _axis(row[0]) is None else np.stack(row), *members)
         axes = tuple(trees.map(_axis, arg) if yes else None for arg, yes in zip(args, chosen, strict=True))
         given = tuple(batch if yes else arg for batch, arg, yes in zip(stacked, args, chosen, strict=True))
-        loop = trees.map(lambda *row: np.stack([np.asarray(x) for x in row]), *[to_numpy(function(*member)) for member in members])
+        loop = trees.map(
+            lambda *row: np.stack([np.asarray(x) for x in row]), *[to_numpy(function(*member)) for member in members]
+        )
         which = ", ".join(str(i) for i, yes in enumerate(chosen) if yes)
         allowed = ROUNDING[precision(args, loop)] / 10
-        assert_trees_close(vmap(function, axes)(*given), loop, allowed, f"values, batched over argument {which},", ("vmap", "loop"))
+        assert_trees_close(
+            vmap(function, axes)(*given), loop, allowed, f"values, batched over argument {which},", ("vmap", "loop")
+        )
 
 
 def compiled_is_eager(function: Function, args: Args) -> None:
@@ -83,7 +87,9 @@ def compiled_is_eager(function: Function, args: Args) -> None:
     for run, what in ((function, "values"), (_gradient(function), "gradients")):
         expected, compiled = run(*args), compile(run)
         for call in ("first", "second", "third"):
-            assert_trees_equal(compiled(*args), expected, f"{what} of the {call} call", ("compiled", "eager"), bits=True)
+            assert_trees_equal(
+                compiled(*args), expected, f"{what} of the {call} call", ("compiled", "eager"), bits=True
+            )
 
 
 def gpu_is_cpu(function: Function, args: Args) -> None:

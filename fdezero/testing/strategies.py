@@ -42,10 +42,16 @@ def arrays(
     Raises RangeError for unknown layouts or empty bounds.
     """
     shapes = _shapes() if shape is None else shape if isinstance(shape, st.SearchStrategy) else st.just(shape)
-    dtypes = dtype if isinstance(dtype, st.SearchStrategy) else st.sampled_from(dtype if isinstance(dtype, list | tuple) else [dtype])
+    dtypes = (
+        dtype
+        if isinstance(dtype, st.SearchStrategy)
+        else st.sampled_from(dtype if isinstance(dtype, list | tuple) else [dtype])
+    )
     names = LAYOUTS if layouts == "any" else (layouts,) if isinstance(layouts, str) else tuple(layouts)
     if unknown := set(names) - set(LAYOUTS):
-        raise RangeError(f"arrays: layouts are {', '.join(LAYOUTS)} or 'any', got {', '.join(map(repr, sorted(unknown)))}.")
+        raise RangeError(
+            f"arrays: layouts are {', '.join(LAYOUTS)} or 'any', got {', '.join(map(repr, sorted(unknown)))}."
+        )
     if not min_value <= max_value:
         raise RangeError(f"arrays: no number is in [{min_value}, {max_value}]. Pass min_value <= max_value.")
     special = [math.nan] if allow_nan else []
@@ -55,7 +61,11 @@ def arrays(
 
     def drawn(chosen: tuple[Any, Any]) -> Strategy:
         kind, size = np.dtype(chosen[0]), math.prod(np.atleast_1d(chosen[1]).tolist())
-        elements = _grid(kind, min_value, max_value, gap, size) if gap else _elements(kind, min_value, max_value, special, allow_subnormal)
+        elements = (
+            _grid(kind, min_value, max_value, gap, size)
+            if gap
+            else _elements(kind, min_value, max_value, special, allow_subnormal)
+        )
         return hnp.arrays(kind, chosen[1], elements=elements, unique=bool(gap), fill=st.nothing() if gap else None)
 
     made = st.tuples(dtypes, shapes).flatmap(drawn)
@@ -119,10 +129,14 @@ def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
 
 def broadcastable_shapes(count: int = 2, *, max_dims: int = 3, max_side: int = 4) -> Strategy:
     """Tuples of `count` shapes that broadcast together."""
-    return hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=max_dims, max_side=max_side).map(lambda found: found.input_shapes)
+    return hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=max_dims, max_side=max_side).map(
+        lambda found: found.input_shapes
+    )
 
 
-def broadcastable_arrays(count: int = 2, dtype: Any = np.float64, *, max_dims: int = 3, max_side: int = 4, **options: Any) -> Strategy:
+def broadcastable_arrays(
+    count: int = 2, dtype: Any = np.float64, *, max_dims: int = 3, max_side: int = 4, **options: Any
+) -> Strategy:
     """Tuples of `count` arrays that broadcast together; `options` are those of `arrays`."""
     shapes = broadcastable_shapes(count, max_dims=max_dims, max_side=max_side)
     return shapes.flatmap(lambda found: st.tuples(*[arrays(dtype, shape, **options) for shape in found]))
@@ -144,7 +158,9 @@ def axes(shape: Any, *, tuples: bool = True, min_size: int = 0, max_size: int | 
     if not ndim and not tuples:
         raise RangeError("axes: cannot draw an axis of a shape without axes. Leave tuples=True, which draws ().")
     single = st.integers(-ndim, ndim - 1)
-    several = st.lists(single, min_size=min_size, max_size=ndim if max_size is None else max_size, unique_by=lambda axis: axis % ndim)
+    several = st.lists(
+        single, min_size=min_size, max_size=ndim if max_size is None else max_size, unique_by=lambda axis: axis % ndim
+    )
     if not ndim:
         return st.just(())
     return st.one_of(single, several.map(tuple)) if tuples else single
@@ -157,7 +173,9 @@ def index_expressions(shape: tuple[int, ...], *, kinds: Sequence[str] = INDEX_KI
     "ellipsis". Raises RangeError for other kinds.
     """
     if unknown := set(kinds) - set(INDEX_KINDS):
-        raise RangeError(f"index_expressions: kinds are {', '.join(INDEX_KINDS)}, got {', '.join(map(repr, sorted(unknown)))}.")
+        raise RangeError(
+            f"index_expressions: kinds are {', '.join(INDEX_KINDS)}, got {', '.join(map(repr, sorted(unknown)))}."
+        )
     return _index(tuple(shape), tuple(kinds), max_length)
 
 

@@ -16,7 +16,9 @@ from .reverse import name_of
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 
 
-def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
+def vmap(
+    function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None
+) -> Callable[..., Any]:
     """Map `function` over a batch axis of its arguments. The function runs once, on batched operations.
 
     `in_axes`: the batch axis of every positional argument, or a tuple with one entry for each argument. An entry is an int,
@@ -54,7 +56,10 @@ def mapped(
         for axis in _spread(name, axis, arg, "in_axes", f"argument {i}")
     ]  # fmt: skip
     level = Batch(name, _batch_size(name, args, axes, axis_size))
-    traced = [leaf if axis is None else BatchTracer(level, _to_front(leaf, axis)) for leaf, axis in zip(leaves, axes, strict=True)]
+    traced = [
+        leaf if axis is None else BatchTracer(level, _to_front(leaf, axis))
+        for leaf, axis in zip(leaves, axes, strict=True)
+    ]
     try:
         result = function(*trees.unflatten(treedef, traced), **kwargs)
     finally:
@@ -70,7 +75,9 @@ def _spread(name: str, axes: Axes, tree: Any, called: str, of: str) -> list[int 
         return [axes] * len(trees.leaves(tree))
     prefix, treedef = trees.flatten(axes, none_is_leaf=True)
     if len(prefix) == 1 and prefix[0] is axes:
-        raise StructureError(f"{name}: {called} has {axes!r} for {of}; an axis is an int, or None for an argument without a batch axis.")
+        raise StructureError(
+            f"{name}: {called} has {axes!r} for {of}; an axis is an int, or None for an argument without a batch axis."
+        )
     try:
         parts = treedef.flatten_up_to(tree)
     except ValueError:
@@ -94,7 +101,9 @@ def _batch_size(name: str, args: Any, axes: list[int | None], axis_size: int | N
             )
         sizes.setdefault(shape[axis], f"argument {path} {describe(leaf)} (axis {axis})")
     if not sizes:
-        raise ShapeError(f"{name}: no argument has a batch axis: in_axes is None for all of them. Pass in_axes or axis_size.")
+        raise ShapeError(
+            f"{name}: no argument has a batch axis: in_axes is None for all of them. Pass in_axes or axis_size."
+        )
     if len(sizes) > 1:
         raise ShapeError(f"{name}: the batch axes differ in size: {', '.join(sizes.values())}.")
     return next(iter(sizes))
@@ -108,12 +117,16 @@ def _out(level: Batch, leaf: Any, axis: int | None) -> Any:
     is_batched = level.owns(leaf)
     if axis is None:
         if is_batched:
-            raise ShapeError(f"{level.name}: out_axes is None for the result {describe(leaf)}, which is batched; pass the axis.")
+            raise ShapeError(
+                f"{level.name}: out_axes is None for the result {describe(leaf)}, which is batched; pass the axis."
+            )
         return leaf
     leaf = with_shape(leaf)
     value = leaf.value if is_batched else np.broadcast_to(leaf, (level.size, *leaf.shape))
     if not -value.ndim <= axis < value.ndim:
-        raise ShapeError(f"{level.name}: out_axes is {axis}, but with its batch axis the result has {value.ndim} axes: {describe(value)}.")
+        raise ShapeError(
+            f"{level.name}: out_axes is {axis}, but with its batch axis the result has {value.ndim} axes: {describe(value)}."
+        )
     return value if axis == 0 else np.moveaxis(value, 0, axis)
 
 

@@ -70,7 +70,9 @@ class _Call:
         ]  # fmt: skip
         self.values = [self.leaves[i] for i in self.places]
         self.fixed = [k for k, i in enumerate(self.places) if argument[i] in self.nondiff]
-        self.is_active = [argument[i] not in self.nondiff and trees.is_differentiable(self.leaves[i]) for i in self.places]
+        self.is_active = [
+            argument[i] not in self.nondiff and trees.is_differentiable(self.leaves[i]) for i in self.places
+        ]
         for place, value in zip(self.places, self.values, strict=True):
             if argument[place] in self.nondiff and (level := _derivative_of(value)):
                 raise TraceError(
@@ -128,7 +130,9 @@ class _Call:
         count = len(self.differentiated)
         if not isinstance(given, tuple) or len(given) != count:
             got = counted(given)
-            raise StructureError(f"the backward rule of {self.name} must return a tuple of {count} gradients, one per argument, got {got}.")
+            raise StructureError(
+                f"the backward rule of {self.name} must return a tuple of {count} gradients, one per argument, got {got}."
+            )
         by_argument = dict(zip(self.differentiated, given, strict=True))
         flat: list[Any] = []
         for n, arg in enumerate(self.args):
@@ -150,7 +154,9 @@ def _parts(name: str, n: int, treedef: Any, gradient: Any, arg: Any) -> list[Any
         part = None if t is None else as_array(t)
         if part is not None and part.shape != shape_of(x):
             where = f"{n}/{path}" if path else str(n)
-            raise ShapeError(f"the backward rule of {name}: argument {where} is {describe(x)}, but its gradient is {describe(t)}.")
+            raise ShapeError(
+                f"the backward rule of {name}: argument {where} is {describe(x)}, but its gradient is {describe(t)}."
+            )
         checked.append(part)
     return checked
 
@@ -193,7 +199,9 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
         def flat_forward(*values: Any) -> tuple[tuple[Any, ...], Any]:
             result = forward(*call.full(values))
             if not isinstance(result, tuple) or len(result) != 2:
-                raise StructureError(f"the forward rule of {self.name} must return (output, residuals), got {counted(result)}.")
+                raise StructureError(
+                    f"the forward rule of {self.name} must return (output, residuals), got {counted(result)}."
+                )
             return call.leaves_of(result[0]), (result[1], [values[k] for k in call.fixed])
 
         def flat_backward(residuals: Any, cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -303,7 +311,9 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
             t = zeros_like(y) if t is None else as_array(t)
             if t.shape != shape_of(y):
                 where = f" at {path!r}" if path else ""
-                raise ShapeError(f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output is {describe(y)}.")
+                raise ShapeError(
+                    f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output is {describe(y)}."
+                )
             moved.append(t)
         return tuple(moved)
 

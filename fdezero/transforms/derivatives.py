@@ -106,7 +106,9 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
         _refuse_complex(inputs.name, "an argument", inputs.leaves, ", or use jacrev where the outputs are real")
 
     def column(*direction: Any) -> Any:
-        derivative = pushed_forward(inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction)[1]
+        derivative = pushed_forward(
+            inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction
+        )[1]
         _outputs(inputs.name, derivative)
         return derivative
 
@@ -115,7 +117,12 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
 
     def blocks(columns: Any) -> Any:
         shape = columns.shape[:-1]
-        return inputs.tree([_as(columns[..., span].reshape(shape + shape_of(x)), x) for x, span in zip(inputs.leaves, spans, strict=True)])
+        return inputs.tree(
+            [
+                _as(columns[..., span].reshape(shape + shape_of(x)), x)
+                for x, span in zip(inputs.leaves, spans, strict=True)
+            ]
+        )
 
     return trees.map(blocks, columns)
 
@@ -149,30 +156,40 @@ def _as(block: Any, x: Any) -> Any:
     return block if block.dtype == dtype or (block.dtype.kind == "c" and dtype.kind != "c") else block.astype(dtype)
 
 
-def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacfwd(
+    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian by forward mode: one run with a batch of tangents, one for each input entry. See `jacobian`."""
     return _by_columns("jacfwd", function, argnums, has_aux, holomorphic)
 
 
-def _by_columns(transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool) -> Callable[..., Any]:
+def _by_columns(
+    transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool
+) -> Callable[..., Any]:
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of(transform, function), args, argnums)
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
         # Aux may be anything and cannot go through the batch, so it gets its own run.
-        J = _in_columns(inputs, lambda *args, **kwargs: split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic)
+        J = _in_columns(
+            inputs, lambda *args, **kwargs: split_aux(inputs.name, function(*args, **kwargs))[0], kwargs, holomorphic
+        )
         return J, function(*args, **kwargs)[1]
 
     return jacobian_of
 
 
-def jacrev(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacrev(
+    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian by reverse mode: one walk back with a batch of cotangents, one for each output entry. See `jacobian`."""
     return _by_rows("jacrev", function, argnums, has_aux, holomorphic)
 
 
-def jacobian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacobian(
+    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """All partial derivatives: a tree like the outputs, with a tree like the arguments `argnums` in place of each leaf.
 
     A block has the shape `output.shape + input.shape` and the dtype of the input. Integers, booleans and `Frozen` subtrees get None.
@@ -185,7 +202,12 @@ def jacobian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: boo
 
 
 def _by_rows(
-    transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, by_shape: bool = False
+    transform: str,
+    function: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    by_shape: bool = False,
 ) -> Callable[..., Any]:
     """The Jacobian by rows. With `by_shape`, by columns if there are fewer columns."""
 
@@ -196,7 +218,9 @@ def _by_rows(
         def both(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
 
-        output, pullback, aux = pulled_back(inputs.name, lambda *leaves: inputs.call(both, leaves, kwargs), inputs.leaves, has_aux=True)
+        output, pullback, aux = pulled_back(
+            inputs.name, lambda *leaves: inputs.call(both, leaves, kwargs), inputs.leaves, has_aux=True
+        )
         if by_shape and _forward_is_better(inputs.leaves, trees.leaves(output), holomorphic):
             pullback.release()
             J = _in_columns(inputs, lambda *args, **kwargs: both(*args, **kwargs)[0], kwargs, holomorphic)
@@ -216,7 +240,9 @@ def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphi
     return sum(map(_size, inputs)) <= sum(map(_size, outputs))
 
 
-def hessian(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def hessian(
+    function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """All second derivatives, by forward mode over reverse mode: one batch of tangents, one for each input entry.
 
     The result is a tree like the outputs, with a tree like the arguments in each leaf, and again in each leaf of that tree. A block has the
@@ -256,10 +282,14 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[int]:
     """The positions of the primals that move. Raises StructureError or ShapeError, naming the path, for a tangent unlike its primal."""
     if len(primals) != len(tangents):
-        raise StructureError(f"{name}: {len(primals)} primals, but {len(tangents)} tangents. Pass None for a primal that is held fixed.")
+        raise StructureError(
+            f"{name}: {len(primals)} primals, but {len(tangents)} tangents. Pass None for a primal that is held fixed."
+        )
     active = [i for i, t in enumerate(tangents) if t is not None]
     if not active:
-        raise StructureError(f"{name}: all tangents are None, so nothing moves. Pass a tree like the primal for at least one.")
+        raise StructureError(
+            f"{name}: all tangents are None, so nothing moves. Pass a tree like the primal for at least one."
+        )
     for i in active:
         leaves, treedef = trees.flatten_trainable(primals[i])
         directions, other = trees.flatten_trainable(tangents[i])
@@ -270,13 +300,17 @@ def check_tangents(name: str, primals: tuple[Any, ...], tangents: tuple[Any, ...
         for (path, x), t in zip(paths, directions, strict=True):
             if t is not None and trees.is_differentiable(x) and shape_of(t) != shape_of(x):
                 where = f"{i}/{path}" if path else str(i)
-                raise ShapeError(f"{name}: tangent {where} is {describe(t)}, but its primal is {describe(x)}; the shapes must be equal.")
+                raise ShapeError(
+                    f"{name}: tangent {where} is {describe(t)}, but its primal is {describe(x)}; the shapes must be equal."
+                )
         if not any(map(trees.is_differentiable, leaves)):
             raise DTypeError(f"{name}: primal {i} has no floating numbers that could move; pass None for its tangent.")
     return active
 
 
-def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False) -> Callable[..., Any]:
+def elementwise_grad(
+    function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The derivative of a function that works entry by entry, x (...) -> y (...): the array of all dy/dx.
 
     If an entry of the input affects several entries of the output, for example by broadcasting, you get the sum of their derivatives.
@@ -285,7 +319,9 @@ def elementwise_grad(function: Callable[..., Any], argnums: Argnums = 0, *, holo
     @functools.wraps(function)
     def derivative(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums)
-        output, pullback = pulled_back(inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves)
+        output, pullback = pulled_back(
+            inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves
+        )
         leaves = _outputs(inputs.name, output)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")

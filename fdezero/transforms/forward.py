@@ -36,7 +36,9 @@ def pushed_forward(
         if t is not None and trees.is_differentiable(leaf):
             if shape_of(leaf) != shape_of(t):
                 path = trees.flatten_with_path(primals, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
-                raise ShapeError(f"{level.name}: the tangent of primal {path} is {describe(t)}, but the primal is {describe(leaf)}.")
+                raise ShapeError(
+                    f"{level.name}: the tangent of primal {path} is {describe(t)}, but the primal is {describe(leaf)}."
+                )
             traced[i] = ForwardTracer(level, leaf, as_dtype(t, own_dtype(leaf)))
     try:
         result = function(*trees.unflatten(treedef, traced))

@@ -44,7 +44,9 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         for i, (x, t) in enumerate(zip(primals, tangents, strict=True)):
             xs = trees.flatten_trainable(x)[0]
             ts = trees.flatten_trainable(t)[0] if i in active else [None] * len(xs)
-            directions += [zeros_like(x) if t is None else t for x, t in zip(xs, ts, strict=True) if trees.is_differentiable(x)]
+            directions += [
+                zeros_like(x) if t is None else t for x, t in zip(xs, ts, strict=True) if trees.is_differentiable(x)
+            ]
         moved = [zeros_like(y) for y in leaves]
         for i, t in zip(floating, transpose(directions), strict=True):
             moved[i] = t
@@ -65,12 +67,17 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
 
     def watched(*args: Any) -> Any:
         output = function(*args)
-        _refuse_nonlinear(name, [leaf.node for leaf in trees.leaves(output) if isinstance(leaf, TapeTracer) and leaf.level in levels(args)])
+        _refuse_nonlinear(
+            name,
+            [leaf.node for leaf in trees.leaves(output) if isinstance(leaf, TapeTracer) and leaf.level in levels(args)],
+        )
         return output
 
     zeros = [trees.map(_zeros, example) for example in examples]
     if not any(trees.is_differentiable(leaf) for leaf in trees.leaves(zeros)):
-        raise DTypeError(f"{name}: a transpose needs floating numbers, got {', '.join(map(describe, trees.leaves(zeros)))}.")
+        raise DTypeError(
+            f"{name}: a transpose needs floating numbers, got {', '.join(map(describe, trees.leaves(zeros)))}."
+        )
     output, pullback = pulled_back(name, watched, zeros)
     for path, y in trees.flatten_with_path(output):
         if np.any(unwrap(y) != 0):

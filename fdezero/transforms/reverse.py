@@ -23,7 +23,9 @@ T = TypeVar("T")
 def name_of(transform: str, function: Callable[..., Any]) -> str:
     """The name of a transformed function in messages, such as `grad(loss_fn)`."""
     if not callable(function):
-        raise TypeError(f"{transform} takes a function, got {describe(function)}. Write {transform}(f), not {transform}(f(x)).")
+        raise TypeError(
+            f"{transform} takes a function, got {describe(function)}. Write {transform}(f), not {transform}(f(x))."
+        )
     return f"{transform}({called(function)})"
 
 
@@ -42,7 +44,9 @@ def numbers_of(name: str, argnums: int | Sequence[int], args: tuple[Any, ...]) -
 def as_arguments(name: str, what: str, given: Any) -> tuple[Any, ...]:
     """`given` as a tuple. Raises TypeError for a bare array, which would be split into its rows."""
     if not isinstance(given, tuple | list):
-        raise TypeError(f"{name}: {what} are a tuple with one entry for each argument, got {describe(given)}. Write (x,) instead of x.")
+        raise TypeError(
+            f"{name}: {what} are a tuple with one entry for each argument, got {describe(given)}. Write (x,) instead of x."
+        )
     return tuple(given)
 
 
@@ -112,7 +116,12 @@ def value_and_grad(
 
 
 def with_gradient(
-    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
+    transform: str,
+    function: Callable[..., Any],
+    argnums: int | Sequence[int],
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """`value_and_grad`; messages use the name of the transform that the user called."""
 
@@ -166,7 +175,9 @@ def split_aux(name: str, result: Any) -> tuple[Any, Any]:
 def _check_scalar(name: str, value: Any, holomorphic: bool) -> None:
     shape = getattr(value, "shape", () if isinstance(value, int | float | complex) else None)
     if shape is None:
-        raise StructureError(f"{name}: the function must return a number, got {describe(value)}. Return extras through has_aux=True.")
+        raise StructureError(
+            f"{name}: the function must return a number, got {describe(value)}. Return extras through has_aux=True."
+        )
     if shape != ():
         raise ShapeError(
             f"{name}: the function must return a scalar, got {describe(value)}. Reduce it (fd.numpy.mean, fd.numpy.sum), "
@@ -206,7 +217,12 @@ def grad(
 
 
 def gradient_alone(
-    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], *, has_aux: bool = False, holomorphic: bool = False
+    transform: str,
+    function: Callable[..., Any],
+    argnums: int | Sequence[int],
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """`grad`; messages use the name of the transform that the user called."""
     both = with_gradient(transform, function, argnums, has_aux=has_aux, holomorphic=holomorphic)
@@ -274,7 +290,9 @@ class Pullback:
         for (path, t), value in zip(trees.flatten_with_path(cotangents), self.values, strict=True):
             if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
                 at = f" at {path!r}" if path else ""
-                raise ShapeError(f"{tape.name}: the cotangent{at} is {describe(t)}, but the output is {describe(value)}.")
+                raise ShapeError(
+                    f"{tape.name}: the cotangent{at} is {describe(t)}, but the output is {describe(value)}."
+                )
         for node, t in zip(self.nodes, given, strict=True):
             if node is not None:
                 tape.seed(node, as_dtype(t, node.dtype))

@@ -36,9 +36,13 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     def unravel(vector: Any) -> Any:
         """The tree that a vector stands for."""
         if getattr(vector, "shape", None) != (size,):
-            raise ShapeError(f"unravel expects {dtype}[{size}], got {describe(vector)}: the tree has {size} floating entries.")
+            raise ShapeError(
+                f"unravel expects {dtype}[{size}], got {describe(vector)}: the tree has {size} floating entries."
+            )
         if vector.dtype != dtype:
-            raise DTypeError(f"unravel expects {dtype}[{size}], got {describe(vector)}. Use vector.astype({str(dtype)!r}).")
+            raise DTypeError(
+                f"unravel expects {dtype}[{size}], got {describe(vector)}. Use vector.astype({str(dtype)!r})."
+            )
         full, start = list(leaves), 0
         for i, shape, own in zip(places, shapes, dtypes, strict=True):
             part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]

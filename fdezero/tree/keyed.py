@@ -16,7 +16,9 @@ def flatten_to_dict(tree: Tree) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for path, leaf in flatten_with_path(tree):
         if path in flat:
-            raise StructureError(f"two leaves have the key {path!r}. Rename a field or a dict key. Does one contain a slash?")
+            raise StructureError(
+                f"two leaves have the key {path!r}. Rename a field or a dict key. Does one contain a slash?"
+            )
         if not path:
             raise StructureError("a single leaf does not have a key. Put it into a dict: {'x': leaf}")
         flat[path] = leaf

@@ -58,13 +58,17 @@ def _declare(cls: type) -> None:
     # Without slots: for them attrs would make a second class, but Python is about to return this one.
     attrs.define(frozen=True, eq=False, repr=False, slots=False, auto_attribs=True, field_transformer=_checked)(cls)
     for field in attrs.fields(cls):
-        if not field.inherited and _inherits(cls, field.name):  # a property, perhaps abstract, which would hide the field
+        if not field.inherited and _inherits(
+            cls, field.name
+        ):  # a property, perhaps abstract, which would hide the field
             setattr(cls, field.name, None)
     register(cls)
 
 
 def _decorated(cls: type) -> StructureError:
-    return StructureError(f"{cls.__name__} is an attrs class already, because it is an fd.Module: remove the decorator above it.")
+    return StructureError(
+        f"{cls.__name__} is an attrs class already, because it is an fd.Module: remove the decorator above it."
+    )
 
 
 def _inherits(cls: type, name: str) -> bool:
@@ -74,7 +78,9 @@ def _inherits(cls: type, name: str) -> bool:
 def _refuse_unannotated(cls: type) -> None:
     annotated = _annotations(cls)
     for name, value in vars(cls).items():
-        is_data = not isinstance(value, type) and not hasattr(type(value), "__get__")  # no function, property, nested class
+        is_data = not isinstance(value, type) and not hasattr(
+            type(value), "__get__"
+        )  # no function, property, nested class
         if is_data and name not in annotated and not name.startswith("_") and not _inherits(cls, name):
             raise StructureError(
                 f"{cls.__name__}.{name} has no annotation: `{name}: np.ndarray = ...` makes it a field, "

@@ -36,7 +36,9 @@ def register(cls: type) -> None:
         return read(module), constant(module), children
 
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
-        optree.register_pytree_node(cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace)
+        optree.register_pytree_node(
+            cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace
+        )
     _known.add(cls)
 
 
@@ -65,13 +67,18 @@ def _maker(cls: type, children: tuple[str, ...], constants: tuple[str, ...]) -> 
 
     It skips __init__: while a tree is mapped, its leaves may be tracers, masks or None, which validators refuse.
     """
-    parts, values = ([f"{letter}{i}" for i in range(len(names))] for letter, names in (("x", children), ("c", constants)))
+    parts, values = (
+        [f"{letter}{i}" for i in range(len(names))] for letter, names in (("x", children), ("c", constants))
+    )
     source = [
         "def make(constants, children):",  # one line per field: loops over them take twice the time
         f"[{', '.join(values)}] = constants",
         f"[{', '.join(parts)}] = children",
         "instance = new(cls)",
-        *[f"put(instance, {name!r}, {value})" for name, value in zip(children + constants, parts + values, strict=True)],
+        *[
+            f"put(instance, {name!r}, {value})"
+            for name, value in zip(children + constants, parts + values, strict=True)
+        ],
         "return instance",
     ]
     namespace: dict[str, Any] = {"new": object.__new__, "put": object.__setattr__, "cls": cls}
@@ -132,7 +139,9 @@ def map(function: Callable[..., Any], tree: Tree, *rest: Tree, names: tuple[str,
     for index, other in enumerate(rest, start=1):
         column, other_def = flatten(other)
         if other_def != treedef:
-            raise structure_error(tree, other, *(names[0], names[index]) if names else ("first tree", f"tree {index + 1}"))
+            raise structure_error(
+                tree, other, *(names[0], names[index]) if names else ("first tree", f"tree {index + 1}")
+            )
         columns.append(column)
     return unflatten(treedef, [function(*row) for row in zip(*columns, strict=True)])
 
@@ -187,4 +196,6 @@ def combine(first: Tree, *rest: Tree) -> Tree:
         if other != treedef:
             raise structure_error(first, tree, "first tree", f"tree {len(columns) + 1}")
         columns.append(column)
-    return unflatten(treedef, [next((leaf for leaf in row if leaf is not None), None) for row in zip(*columns, strict=True)])
+    return unflatten(
+        treedef, [next((leaf for leaf in row if leaf is not None), None) for row in zip(*columns, strict=True)]
+    )

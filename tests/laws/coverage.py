@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from . import functions, functions_elementwise, functions_fft, functions_linalg, functions_networks, functions_shapes, functions_special
+from . import (
+    functions,
+    functions_elementwise,
+    functions_fft,
+    functions_linalg,
+    functions_networks,
+    functions_shapes,
+    functions_special,
+)
 from .cases import PROPERTIES, Case
 
 TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special, functions_networks)

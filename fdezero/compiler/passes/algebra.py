@@ -56,7 +56,9 @@ def _repeated(constant: Constant, shape: tuple[int, ...]) -> bool:
     """
     value = constant.value
     whole = shape[len(shape) - value.ndim :]
-    return value.size > 0 and all(s == 0 or (n == 1 and m > 1) for n, s, m in zip(value.shape, value.strides, whole, strict=True))
+    return value.size > 0 and all(
+        s == 0 or (n == 1 and m > 1) for n, s, m in zip(value.shape, value.strides, whole, strict=True)
+    )
 
 
 def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction | Atom:
@@ -67,7 +69,9 @@ def _same(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruct
         return inputs[0]
     if operation is elementwise.multiply:
         x = inputs[0] if _is(inputs[1], 1) else inputs[1] if _is(inputs[0], 1) else None
-    elif (operation is elementwise.divide and _is(inputs[1], 1)) or (operation is elementwise.subtract and _is(inputs[1], 0)):
+    elif (operation is elementwise.divide and _is(inputs[1], 1)) or (
+        operation is elementwise.subtract and _is(inputs[1], 0)
+    ):
         x = inputs[0]
     if x is None or not isinstance(x, Variable) or not _like(x, instruction.output):
         return instruction
@@ -87,7 +91,12 @@ def _fast_power(instruction: Instruction, makers: dict[Atom, Instruction]) -> In
         return instruction
     x, exponent = instruction.inputs
     value = exponent.value if isinstance(exponent, Constant) else None
-    if type(value) not in (int, float) or value not in POWERS or x.dtype.kind not in "fc" or x.dtype != instruction.output.dtype:
+    if (
+        type(value) not in (int, float)
+        or value not in POWERS
+        or x.dtype.kind not in "fc"
+        or x.dtype != instruction.output.dtype
+    ):
         return instruction
     return attrs.evolve(instruction, operation=POWERS[value], inputs=(x,))
 
@@ -115,7 +124,11 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
         maker = makers.get(atom)
         before: Atom | None = None
         if isinstance(atom, Constant):
-            before = Constant(_one_value(atom)) if atom.kind == "array" and _repeated(atom, instruction.output.shape) else None
+            before = (
+                Constant(_one_value(atom))
+                if atom.kind == "array" and _repeated(atom, instruction.output.shape)
+                else None
+            )
         elif maker is not None and maker.operation is shapes.broadcast and maker.inputs[0].kind != "number":
             before = maker.inputs[0]
         if before is not None:
@@ -124,7 +137,11 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
             left = backend_named(instruction.output.device) is CPU or any(operand.kind == "array" for operand in narrow)
             if left and np.broadcast_shapes(*[operand.shape for operand in narrow]) == instruction.output.shape:
                 inputs = narrow
-    return instruction if tuple(inputs) == instruction.inputs else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
+    return (
+        instruction
+        if tuple(inputs) == instruction.inputs
+        else attrs.evolve(instruction, inputs=tuple(inputs), alias=None)
+    )
 
 
 RULES = (_same, _fast_power, _transposed_twice, _broadcast_by_itself)

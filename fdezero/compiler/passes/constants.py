@@ -14,7 +14,9 @@ def fold_constants(graph: Graph) -> Graph:
         if isinstance(operation, Region) or not all(isinstance(atom, Constant) for atom in instruction.inputs):
             return None
         with np.errstate(all="ignore"):
-            value = operation(*[atom.value for atom in instruction.inputs if isinstance(atom, Constant)], **instruction.params)
+            value = operation(
+                *[atom.value for atom in instruction.inputs if isinstance(atom, Constant)], **instruction.params
+            )
         return [], [Constant(value)]
 
     return rewritten(graph, folded)

@@ -16,7 +16,10 @@ def expand(graph: Graph) -> Graph:
     """Replace composite operations by the operations of their implementation, which is recorded like a user's function."""
 
     def opened(instruction: Instruction) -> Rewritten:
-        operation, variables = instruction.operation, [atom for atom in instruction.inputs if isinstance(atom, Variable)]
+        operation, variables = (
+            instruction.operation,
+            [atom for atom in instruction.inputs if isinstance(atom, Variable)],
+        )
         if isinstance(operation, Region) or not operation.expand or not any(v.kind == "array" for v in variables):
             return None
         body = _implementation(operation, instruction)

@@ -20,7 +20,11 @@ def lent_outputs(graph: Graph) -> set[int]:
     """The positions of outputs that are inputs, constants or views of them. Eager code also returns those as they are."""
     given = {*graph.inputs, *[atom for atom in graph.outputs if isinstance(atom, Constant)]}
     roots = roots_of(graph)
-    return {i for i, atom in enumerate(graph.outputs) if roots.get(atom, atom) in given or isinstance(roots.get(atom, atom), Constant)}
+    return {
+        i
+        for i, atom in enumerate(graph.outputs)
+        if roots.get(atom, atom) in given or isinstance(roots.get(atom, atom), Constant)
+    }
 
 
 def lent_by_inputs(graph: Graph) -> list[bool]:

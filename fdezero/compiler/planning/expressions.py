@@ -48,7 +48,11 @@ def is_expressible(instruction: Instruction) -> bool:
 
 def loop_of(instruction: Instruction) -> _Loop | None:
     operation, y = instruction.operation, instruction.output
-    if isinstance(operation, Region) or y.dtype.name not in C_TYPES or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs):
+    if (
+        isinstance(operation, Region)
+        or y.dtype.name not in C_TYPES
+        or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs)
+    ):
         return None
     operands = _dtypes(operation, instruction)
     c = operation.expression({dtype.kind for dtype in operands}) if operands else ""
@@ -120,7 +124,9 @@ def literal(value: object, dtype: np.dtype) -> str:
 
 def operands_of(body: Graph) -> list[Atom]:
     """The operands of a kernel with these instructions: its variables, and constants that are arrays."""
-    held = [atom for step in body.instructions for atom in step.inputs if isinstance(atom, Constant) and not _is_host(atom)]
+    held = [
+        atom for step in body.instructions for atom in step.inputs if isinstance(atom, Constant) and not _is_host(atom)
+    ]
     return list(dict.fromkeys([*body.inputs, *held]))
 
 

@@ -17,7 +17,10 @@ from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from . import expressions
 
 LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
-MOST_OPERANDS = {"kernel": expressions.MOST_OPERANDS, "loops": 256}  # of a group, by its mode; ctypes takes 1024 arguments
+MOST_OPERANDS = {
+    "kernel": expressions.MOST_OPERANDS,
+    "loops": 256,
+}  # of a group, by its mode; ctypes takes 1024 arguments
 
 
 class Fused(Region):
@@ -121,7 +124,9 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
 def depends_on_a_number(instruction: Instruction) -> bool:
     """Whether NumPy may choose the function by the value of an operand that varies: of a power, by an exponent without axes."""
     operation = instruction.operation
-    return isinstance(operation, Primitive) and operation.arrays_only and any(map(_is_varying_number, instruction.inputs))
+    return (
+        isinstance(operation, Primitive) and operation.arrays_only and any(map(_is_varying_number, instruction.inputs))
+    )
 
 
 def _is_varying_number(atom: Atom) -> bool:
@@ -170,7 +175,11 @@ def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group
     if instruction.operation is not sum_axes or instruction.output.kind != "scalar":
         return None
     x = instruction.inputs[0]
-    if x.dtype.char not in "fd" or len(instruction.params["axes"]) != len(x.shape) or instruction.output.dtype != x.dtype:
+    if (
+        x.dtype.char not in "fd"
+        or len(instruction.params["axes"]) != len(x.shape)
+        or instruction.output.dtype != x.dtype
+    ):
         return None
     return next((g for g in groups.values() if x in g.made and g.flat and g.total is None), None)
 

@@ -56,12 +56,18 @@ class Places:
             self.last[fused.total.inputs[0]] = len(self.steps)
         self.temporaries: list[np.dtype[Any]] = []
         self.holders: dict[str, Variable] = {}  # the last variable stored in each place
-        self.spans: dict[str, tuple[np.dtype[Any], int, int]] = {}  # of each place: the dtype, its first and its last step
+        self.spans: dict[
+            str, tuple[np.dtype[Any], int, int]
+        ] = {}  # of each place: the dtype, its first and its last step
         for i, step in enumerate(self.steps):
             if (y := step.output) in fused.body.outputs:
                 is_read_twice = _read_twice(step) is not None
                 under = [x for x in fused.body.inputs if plan.storage_of(x) is plan.storages[y]]
-                self.spans[names[y]] = (y.dtype, max([self._done(x) for x in under], default=0), i - 1 if is_read_twice else i)
+                self.spans[names[y]] = (
+                    y.dtype,
+                    max([self._done(x) for x in under], default=0),
+                    i - 1 if is_read_twice else i,
+                )
 
     def _done(self, x: Atom | None) -> int:
         """The first step that may write over x: the step that reads it last, or the one after if that step reads it twice."""
@@ -93,7 +99,12 @@ def is_written(instruction: Instruction) -> bool:
     operation, y = instruction.operation, instruction.output
     if isinstance(operation, Fused):
         return operation.mode != "kernel"
-    if isinstance(operation, Region) or y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
+    if (
+        isinstance(operation, Region)
+        or y.kind != "array"
+        or instruction.alias is not None
+        or y.dtype.kind not in "biufc"
+    ):
         return False
     if not backend_named(y.device).plans_memory:
         return False

@@ -63,7 +63,9 @@ def ones_like(variable: Variable) -> Any:
     if variable.kind == "scalar":
         return variable.dtype.type(1)
     shape, strides, itemsize = variable.shape, variable.strides or (), variable.dtype.itemsize
-    if (backend := backend_named(variable.device)) is not CPU:  # elsewhere the layout changes only the time, not the result
+    if (
+        backend := backend_named(variable.device)
+    ) is not CPU:  # elsewhere the layout changes only the time, not the result
         with backend.using(parse_device(variable.device) or 0):
             return backend.module.ones(shape, variable.dtype)
     if not variable.size or any(s % itemsize for s in strides):

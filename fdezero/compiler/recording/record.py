@@ -84,7 +84,9 @@ class Recorder(Level):
             return variable
         known = self.constants.get(id(value))
         if known is None:
-            known = self.constants[id(value)] = Constant(value)  # the constant keeps the value alive, so the id stays unique
+            known = self.constants[id(value)] = Constant(
+                value
+            )  # the constant keeps the value alive, so the id stays unique
         return known
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:

@@ -54,11 +54,19 @@ class Blocks:
 
     def __call__(self, *operands: Any) -> Any:
         if self.order is not None:
-            operands = tuple([x.transpose(self.order).reshape(-1) if cut else x for x, cut in zip(operands, self.sliced, strict=True)])
+            operands = tuple(
+                [
+                    x.transpose(self.order).reshape(-1) if cut else x
+                    for x, cut in zip(operands, self.sliced, strict=True)
+                ]
+            )
         if len(self.parts) == 1:
             sums = self._run(operands, self.parts[0], self.temporaries[0])
         else:
-            others = [WORKERS.submit(self._quietly, operands, *work) for work in zip(self.parts[1:], self.temporaries[1:], strict=True)]
+            others = [
+                WORKERS.submit(self._quietly, operands, *work)
+                for work in zip(self.parts[1:], self.temporaries[1:], strict=True)
+            ]
             try:
                 sums = self._run(operands, self.parts[0], self.temporaries[0])
             finally:  # even after an exception, no thread may write while the next call runs
@@ -71,7 +79,9 @@ class Blocks:
         with np.errstate(all="ignore"):
             return self._run(*work)
 
-    def _run(self, operands: Sequence[Any], bounds: Iterable[tuple[int, int]], temporaries: list[np.ndarray]) -> list[Any]:
+    def _run(
+        self, operands: Sequence[Any], bounds: Iterable[tuple[int, int]], temporaries: list[np.ndarray]
+    ) -> list[Any]:
         function, pairs, sums = self.function, list(zip(operands, self.sliced, strict=True)), []
         length = len(temporaries[0]) if temporaries else 0
         for start, stop in bounds:

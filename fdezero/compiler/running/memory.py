@@ -39,8 +39,14 @@ class Generation:
         """Append a new array."""
         shape, dtype, strides = spec
         owner = np.empty(math.prod(shape), dtype)
-        order = sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis)) if owner.size else list(range(len(shape)))
-        written = owner.reshape([shape[axis] for axis in order]).transpose([order.index(axis) for axis in range(len(order))])
+        order = (
+            sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis))
+            if owner.size
+            else list(range(len(shape)))
+        )
+        written = owner.reshape([shape[axis] for axis in order]).transpose(
+            [order.index(axis) for axis in range(len(order))]
+        )
         handed = written.view()
         handed.flags.writeable = False
         self.owners.append(owner)

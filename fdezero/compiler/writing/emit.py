@@ -24,7 +24,9 @@ SYMBOLS = {
     operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
     operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
 }  # fmt: skip
-OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")  # the program's names for memory and helpers
+OWN_NAMES = re.compile(
+    r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp"
+)  # the program's names for memory and helpers
 SMALL = 1 << 9  # below this many entries the calls themselves take most of the time
 EXACT = 1 << 11  # every floating dtype holds the integers below this number exactly
 VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
@@ -59,7 +61,12 @@ class Emitter:
         self.current = CPU  # the back end of the current instruction
         self.over = kernels.written_over(graph) if self.backend.fuses_into_kernels else {}
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
-        self.namespace: dict[str, Any] = {"np": np, "memory": memory.memory, "array": memory.array, "Outputs": memory.Outputs}
+        self.namespace: dict[str, Any] = {
+            "np": np,
+            "memory": memory.memory,
+            "array": memory.array,
+            "Outputs": memory.Outputs,
+        }
         self.names: dict[Atom, str] = {}
         self.taken: set[str] = set()  # names of the user's arguments, which the inputs have
         self.build: list[str] = []
@@ -151,7 +158,9 @@ class Emitter:
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self._fresh(called, {*self.namespace, CPU.alias, self.backend.alias})  # a user's function named tanh may call np.tanh
+        called = self._fresh(
+            called, {*self.namespace, CPU.alias, self.backend.alias}
+        )  # a user's function named tanh may call np.tanh
         lines = [f"def build({self.backend.alias}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if self.outputs:
@@ -159,7 +168,12 @@ class Emitter:
             lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
             self.build_outputs(lines)
         lines += [f"        {line}" for line in self.body]
-        lines += [f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})", "", f"    return {called}", ""]
+        lines += [
+            f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})",
+            "",
+            f"    return {called}",
+            "",
+        ]
         return "\n".join(lines)
 
     def _dying(self) -> dict[int, list[Variable]]:
@@ -185,7 +199,11 @@ class Emitter:
     def build_outputs(self, lines: list[str]) -> None:
         specs = [f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
         where = lines.index("")
-        lines[where:where] = ["    results = Outputs([", *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)], "    ])"]
+        lines[where:where] = [
+            "    results = Outputs([",
+            *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)],
+            "    ])",
+        ]
 
     def _arrays(self) -> None:
         """Name the memory that results are written into."""
@@ -202,7 +220,9 @@ class Emitter:
             key = (storage.slot, like.shape, like.dtype, like.strides)
             if key not in made:
                 made[key] = f"b{len(made)}"
-                self.build.append(f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.type_of(like.dtype)}, {like.strides})")
+                self.build.append(
+                    f"b{len(made) - 1} = array(m{storage.slot}, {like.shape}, {self.type_of(like.dtype)}, {like.strides})"
+                )
             self.names[variable] = made[key]
             self.static.add(variable)
 
@@ -211,7 +231,12 @@ class Emitter:
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
-            fresh = isinstance(atom, Variable) and root not in self.graph.inputs and atom.kind == "array" and atom.device == CPU.name
+            fresh = (
+                isinstance(atom, Variable)
+                and root not in self.graph.inputs
+                and atom.kind == "array"
+                and atom.device == CPU.name
+            )
             return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
         handed = f"outputs.handed[{self.outputs.index(storage)}]"
         chain = []
@@ -220,7 +245,9 @@ class Emitter:
             chain.append(maker)
             atom = maker.inputs[maker.alias or 0]
         for maker in reversed(chain):
-            handed = self._call(maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)])
+            handed = self._call(
+                maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)]
+            )
         return handed
 
     def _instruction(self, instruction: Instruction) -> None:
@@ -240,7 +267,9 @@ class Emitter:
         comment = f"  # {y.shape} {y.dtype}" + (f", {instruction.line}" if instruction.line else "")
         if is_written(instruction):
             self.body.append(self._call(instruction, self.names[y], names) + comment)
-        elif instruction.alias is not None and all(isinstance(a, Constant) or a in self.static for a in instruction.inputs):
+        elif instruction.alias is not None and all(
+            isinstance(a, Constant) or a in self.static for a in instruction.inputs
+        ):
             self.static.add(y)
             self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
         else:
@@ -254,7 +283,12 @@ class Emitter:
             return names
         dtypes = {atom.dtype for atom in instruction.inputs if atom.kind != "number"}
         for i, atom in enumerate(instruction.inputs):
-            if isinstance(atom, Constant) and type(atom.value) in (int, float) and abs(atom.value) < EXACT and len(dtypes) == 1:
+            if (
+                isinstance(atom, Constant)
+                and type(atom.value) in (int, float)
+                and abs(atom.value) < EXACT
+                and len(dtypes) == 1
+            ):
                 dtype = next(iter(dtypes))
                 if dtype.kind == "f" and dtype.isnative:
                     names[i] = self._number(atom.value, dtype)
@@ -275,10 +309,17 @@ class Emitter:
         ufunc = ufunc_of(operation)
         if out is not None and ufunc is not None:
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
-        if self.current is not CPU and ufunc is not None and operation.impl not in SYMBOLS and hasattr(self.current.module, ufunc.__name__):
+        if (
+            self.current is not CPU
+            and ufunc is not None
+            and operation.impl not in SYMBOLS
+            and hasattr(self.current.module, ufunc.__name__)
+        ):
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)})"
         keywords = {name: self.literal(value) for name, value in params.items()}
-        if isinstance(operation.write, str) and (out is not None or (self.current is not CPU and ", out={out}" in operation.write)):
+        if isinstance(operation.write, str) and (
+            out is not None or (self.current is not CPU and ", out={out}" in operation.write)
+        ):
             form = operation.write if out is not None else operation.write.replace(", out={out}", "")
             return form.format(*names, args=", ".join(names), out=out, **keywords).replace("xp.", f"{self.xp}.")
         if out is not None:
@@ -301,7 +342,11 @@ class Emitter:
         if text not in self.kernels:
             name = self.kernels[text] = f"kernel{len(self.kernels)}"
             call = f'{name} = {self.backend.alias}.ElementwiseKernel({text[0]}, """'
-            self.build += [call, *[f"    {line}" for line in text[1:]], f'""", "fdezero_{name}", {kernels.options_of(fused.body)})']
+            self.build += [
+                call,
+                *[f"    {line}" for line in text[1:]],
+                f'""", "fdezero_{name}", {kernels.options_of(fused.body)})',
+            ]
         into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
@@ -314,7 +359,9 @@ class Emitter:
         function, total = self.keep("function", loops.function, ""), fused.total
         threads = min(self.threads, max(1, fused.body.instructions[0].output.size // blocks.SHARE))
         dtype = self.type_of(total.output.dtype) if total is not None else None
-        self.build.append(f"{name} = {function}(library, {name!r}, {written.kinds}, {written.length}, {threads}, {dtype})")
+        self.build.append(
+            f"{name} = {function}(library, {name!r}, {written.kinds}, {written.length}, {threads}, {dtype})"
+        )
         left = f"{self.names[total.output]} = " if total is not None else ""
         forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
         if "i" in written.kinds:
@@ -335,7 +382,9 @@ class Emitter:
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
         body, number = fused.body, next(self.groups)
-        held = dict.fromkeys(a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape)
+        held = dict.fromkeys(
+            a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape
+        )
         whole = [v for v in body.inputs if is_number(v)]
         sliced: list[Atom] = [*[v for v in body.inputs if not is_number(v)], *held]
         flat = fused.mode == "flat"
@@ -359,7 +408,9 @@ class Emitter:
             f"{tuple(order) if order is not None else None}, {fused.total is not None})"
         )
         left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
-        self.body.append(f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}")
+        self.body.append(
+            f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}"
+        )
 
     def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
         """The lines that compute one block, and the dtypes of the temporaries that they use."""

@@ -59,7 +59,9 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
             free = [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number]
             found: dict[Variable, Variable] = {}
             for y in instruction.outputs:
-                x = next((x for x in free if (x.shape, x.dtype) == (y.shape, y.dtype) and x not in found.values()), None)
+                x = next(
+                    (x for x in free if (x.shape, x.dtype) == (y.shape, y.dtype) and x not in found.values()), None
+                )
                 if isinstance(x, Variable):
                     found[y] = x
             if len(found) == len(instruction.outputs):  # a kernel takes memory for all of its outputs or for none

@@ -28,7 +28,18 @@ from . import kernels
 ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc".split()
 TWO = "pow atan2 hypot fmod".split()
 IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
-IN_PLACE = {"sqrt": 1, "fabs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "fmax": 2, "fmin": 2, "copysign": 2, "nextafter": 2}
+IN_PLACE = {
+    "sqrt": 1,
+    "fabs": 1,
+    "floor": 1,
+    "ceil": 1,
+    "trunc": 1,
+    "rint": 1,
+    "fmax": 2,
+    "fmin": 2,
+    "copysign": 2,
+    "nextafter": 2,
+}
 TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 
@@ -47,11 +58,16 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
 def is_expressible(instruction: Instruction) -> bool:
     """Whether the operation can be written as a loop for operands of these dtypes and layouts."""
     atoms = [*instruction.inputs, instruction.output]
-    if any(not atom.dtype.isnative or atom.dtype.name not in expressions.C_TYPES or atom.dtype == np.float16 for atom in atoms):
+    if any(
+        not atom.dtype.isnative or atom.dtype.name not in expressions.C_TYPES or atom.dtype == np.float16
+        for atom in atoms
+    ):
         return False
     if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
         return False
-    if instruction.output.dtype.name in ("uint32", "uint64") and any(atom.dtype.kind == "f" for atom in instruction.inputs):
+    if instruction.output.dtype.name in ("uint32", "uint64") and any(
+        atom.dtype.kind == "f" for atom in instruction.inputs
+    ):
         return False  # compilers disagree on the value of a negative float as an unsigned integer
     loop = expressions.loop_of(instruction)
     called = set(re.findall(r"\b([a-z_]\w*)\(", loop.c)) if loop is not None else set()
@@ -90,7 +106,10 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     operands, (_, *body) = kernels.write(fused.body)
     body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC does not vectorise bool
     outputs, total = fused.body.outputs, fused.total
-    named = [*[(f"x{i}", atom) for i, atom in enumerate(operands)], *[(f"y{i}", atom) for i, atom in enumerate(outputs)]]
+    named = [
+        *[(f"x{i}", atom) for i, atom in enumerate(operands)],
+        *[(f"y{i}", atom) for i, atom in enumerate(outputs)],
+    ]
     arrays = [atom for _, atom in named if not _passed_by_value(atom)]
     lying = [_strides(atom) if is_steady(atom) else row_strides(atom.shape, atom.dtype.itemsize) for atom in arrays]
     shape, steps = _axes(arrays, lying, fused.body.instructions[0].output)
@@ -120,10 +139,16 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
 def _add_array(text: _Text, local: str, atom: Atom, steps: list[int]) -> None:
     """Add the lines that read an operand (x) or write an output (y) which moves by `steps` entries in each loop."""
     c_type, is_truth = expressions.C_TYPES[atom.dtype.name], atom.dtype.kind == "b"
-    where = " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(steps) if step]) or "0"
+    where = (
+        " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(steps) if step]) or "0"
+    )
     text.begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
     if local.startswith("x"):
-        text.loads.append(f"const int {local} = !!(int){local}s[{where}];" if is_truth else f"const {c_type} {local} = {local}s[{where}];")
+        text.loads.append(
+            f"const int {local} = !!(int){local}s[{where}];"
+            if is_truth
+            else f"const {c_type} {local} = {local}s[{where}];"
+        )
     else:
         text.loads.append(f"{'int' if is_truth else c_type} {local};")
         text.stores.append(f"{local}s[{where}] = {local};")
@@ -142,14 +167,19 @@ def _loops(shape: Sequence[int], body: Sequence[str], is_sum: bool) -> Iterator[
     yield from ["    " * (axis + 1) + "}" for axis in reversed(range(depth))]
 
 
-def _axes(atoms: Sequence[Atom], strides: Sequence[tuple[int, ...]], like: Variable) -> tuple[list[int], list[list[int]]]:
+def _axes(
+    atoms: Sequence[Atom], strides: Sequence[tuple[int, ...]], like: Variable
+) -> tuple[list[int], list[list[int]]]:
     """The loops over all arrays: their lengths, and each array's steps in entries. Neighbouring axes become one loop if they can."""
     ndim = len(like.shape)
     steps = []
     for atom, own in zip(atoms, strides, strict=True):
         full = [0 if n == 1 else s // atom.dtype.itemsize for n, s in zip(atom.shape, own, strict=True)]
         steps.append([0] * (ndim - len(full)) + full)
-    order = sorted((axis for axis in range(ndim) if like.shape[axis] > 1), key=lambda axis: (-abs((like.strides or ())[axis]), axis))
+    order = sorted(
+        (axis for axis in range(ndim) if like.shape[axis] > 1),
+        key=lambda axis: (-abs((like.strides or ())[axis]), axis),
+    )
     lengths: list[int] = []
     found: list[list[int]] = [[] for _ in atoms]
     for axis in order:
@@ -169,16 +199,23 @@ def _preamble() -> str:
     """Definitions that the kernels' C++ needs on a CPU. An array's data pointer follows the head of its Python object."""
     lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
     types = {**expressions.C_TYPES, "bool": "unsigned char"}
-    lines += [f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"]
+    lines += [
+        f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"
+    ]
     lines += [f"#define DATA(type, x) (*(type **)((char *)(x) + {object.__basicsize__}))"]
     for end, suffix in (("", ""), ("_F", "f")):
-        lines += [f"#define CUDART_INF{end} __builtin_inf{suffix}()", f'#define CUDART_NAN{end} __builtin_nan{suffix}("")']
+        lines += [
+            f"#define CUDART_INF{end} __builtin_inf{suffix}()",
+            f'#define CUDART_NAN{end} __builtin_nan{suffix}("")',
+        ]
     lines += [f"#define {name}(x) __builtin_{name}(x)" for name in TESTS]
     for name, count in [*dict.fromkeys(ONE, 1).items(), *dict.fromkeys(TWO, 2).items(), *IN_PLACE.items()]:
         of = lambda c_type, count=count: ", ".join([f"{c_type} x{i}" for i in range(count)])
         given = ", ".join([f"x{i}" for i in range(count)])
         vector = "VECTOR " if name in ONE or name in IN_VECTORS_OF_TWO else ""
-        lines.append(f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}')
+        lines.append(
+            f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
+        )
         lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
     return "\n".join(lines)
 
@@ -238,11 +275,15 @@ def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDL
 def whole(number: Any) -> int:
     """An integer as an int of 64 bits, as C++ needs it. Raises RangeError beyond 64 bits."""
     if not -(2**63) <= number < 2**63:
-        raise RangeError(f"fd.compile(..., native=True) takes integers of up to 64 bits, got {number}. Use a float, or leave native out.")
+        raise RangeError(
+            f"fd.compile(..., native=True) takes integers of up to 64 bits, got {number}. Use a float, or leave native out."
+        )
     return int(number)
 
 
-def function(library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None) -> Callable[..., Any]:
+def function(
+    library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None
+) -> Callable[..., Any]:
     """A group as a function of its operands and outputs, split over `threads`. It returns the group's sum in the dtype `total`."""
     found = library[name]
     found.argtypes = [*[PARAMETERS[kind][1] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]

@@ -46,7 +46,9 @@ def mnist(
     folder = None if data_dir is None else Path(data_dir)
     images, labels = (_idx(f"{stem}-{name}-ubyte", folder) for name in ("images.idx3", "labels.idx1"))
     if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-        raise FileError(f"{folder}: {stem} images {images.shape} and labels {labels.shape} are not (n, 28, 28) and (n,).")
+        raise FileError(
+            f"{folder}: {stem} images {images.shape} and labels {labels.shape} are not (n, 28, 28) and (n,)."
+        )
     shape = (len(images), 784) if flatten else (len(images), 1, 28, 28)
     return np.divide(images.reshape(shape), 255, dtype=dtype), labels.astype(np.int64)
 

@@ -38,7 +38,9 @@ def moments(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> GradientTr
 
     def init(params: Any) -> Moments:
         params = trees.trainable(params)
-        return Moments(np.int64(0), trees.map(fnp.zeros_like, params), trees.map(lambda p: fnp.zeros_like(fnp.real(p)), params))
+        return Moments(
+            np.int64(0), trees.map(fnp.zeros_like, params), trees.map(lambda p: fnp.zeros_like(fnp.real(p)), params)
+        )
 
     def update(grads: Any, state: Moments, params: Any) -> tuple[Any, Moments]:
         names = ("grads", "the state's moments")
