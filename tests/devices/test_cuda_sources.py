@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fdezero import numpy, special  # noqa: F401, which declare the operations
 from fdezero.core import REGISTRY
 from fdezero.devices import cuda
 
