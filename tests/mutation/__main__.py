@@ -1,7 +1,7 @@
 """The one command: `python -m tests.mutation --count 200 --seed 0`. It needs Unix, and about an hour for 200 mutants.
 
-Every mutant is written into a copy of the repository, in a temporary folder. Its tests run there, the likeliest to notice first,
-until one fails. You get a diff of every mutant that no test noticed.
+Every mutant is written into a copy of the repository, in a temporary folder. Its tests run there until one fails,
+the likeliest to notice first. You get a diff of every mutant that no test noticed.
 """
 
 import argparse
@@ -34,18 +34,25 @@ PACKAGES = tuple(f"fdezero/{name}" for name in ("core", "ops", "transforms", "fu
 ENDS = ("first", "laws", "others", "time", "survived")
 MEMORY = 8 << 30  # bytes of address space: a mutant may ask for any size
 
-ENGINE = "test_transforms test_derivatives test_custom_rules test_complex test_regressions test_first_mistakes test_values"
-# A mutant's file -> the tests that are likeliest to notice, in a few seconds, and the laws, which take longer. Then come all others.
+ENGINE = (
+    "test_transforms test_derivatives test_custom_rules test_complex test_regressions test_first_mistakes test_values"
+)
+OPERATIONS = "test_ops test_numpy test_numpy_functions test_complex test_transforms test_regressions"
+LAWS = "test_laws test_devices test_function_laws"
+# A mutant's file -> the tests that are likeliest to notice, in a few seconds, and the laws, which take longer.
+# Then come all others.
 TESTS = (
     ("fdezero/core/lines.py", "test_debug", "test_debug_keys_and_rules"),
+    ("fdezero/core/primitive.py", f"{ENGINE} test_docstrings", "test_laws test_transform_laws"),
     ("fdezero/core/*", ENGINE, "test_laws test_transform_laws"),
     ("fdezero/transforms/*", f"{ENGINE} test_transform_names", "test_transform_laws test_laws"),
-    ("fdezero/ops/linalg/*", "test_linalg test_linalg_complex", "test_laws test_function_laws"),
-    ("fdezero/ops/fourier.py", "test_fft", "test_laws test_function_laws"),
-    ("fdezero/ops/special.py", "test_special", "test_laws test_function_laws"),
-    ("fdezero/ops/*", "test_ops test_numpy test_numpy_functions test_complex test_transforms", "test_laws test_function_laws"),
+    ("fdezero/ops/linalg/*", "test_linalg test_linalg_complex", LAWS),
+    ("fdezero/ops/fourier.py", "test_fft", LAWS),
+    ("fdezero/ops/special.py", "test_special", LAWS),
+    ("fdezero/ops/*", OPERATIONS, LAWS),
     ("fdezero/functions/*", "test_functions test_layer_laws test_nn", "test_function_laws test_debug_keys_and_rules"),
     ("fdezero/optim/*", "test_optimiser_laws test_optim", "test_training test_nn"),
+    ("fdezero/io/cache.py", "test_data", ""),
     ("fdezero/io/*", "test_io", "test_io_files"),
     ("*", "", ""),
 )
@@ -58,11 +65,15 @@ SLOW = (  # run last
 def stages(path: Path, folder: Path) -> list[tuple[str, list[str]]]:
     """The test files for a mutant of `path`, in the order in which they run: the likeliest, each of the laws, all others."""
     files = {file.stem: str(file.relative_to(folder)) for file in sorted((folder / "tests").rglob("test_*.py"))}
-    first, laws = next((first.split(), laws.split()) for pattern, first, laws in TESTS if fnmatch.fnmatch(str(path), pattern))
+    first, laws = next(
+        (first.split(), laws.split()) for pattern, first, laws in TESTS if fnmatch.fnmatch(str(path), pattern)
+    )
     if missing := {*first, *laws, *SLOW} - files.keys():
         sys.exit(f"no test file named {', '.join(sorted(missing))}: tests/mutation/__main__.py names it.")
     rest = files.keys() - {*first, *laws}
-    named = {stem for stem in rest if path.parts[1] in (folder / files[stem]).read_text()}  # tests that name the package come first
+    named = {
+        stem for stem in rest if path.parts[1] in (folder / files[stem]).read_text()
+    }  # tests that name the package come first
     others = sorted(rest, key=lambda stem: (stem in SLOW, stem not in named, stem))
     ordered = [("first", first), *(("laws", [law]) for law in laws), ("others", others)]
     return [(name, [files[stem] for stem in stems]) for name, stems in ordered if stems]
@@ -83,10 +94,28 @@ class Copy:
 
     def test(self, tests: Sequence[str], seconds: float) -> str | None:
         """None if the tests pass, else the first failure, or "time" if they do not end."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--tb=no", *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "addopts=",
+            "--tb=no",
+            *tests,
+        ]
         environment = {"HYPOTHESIS_PROFILE": "quick", "OPENBLAS_NUM_THREADS": "1", **os.environ}
         with subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         ) as process:
             try:
                 output, _ = process.communicate(timeout=seconds)
@@ -145,7 +174,9 @@ class Run:
                 failure = copy.test(files, min(patience, left))
                 spent += time.perf_counter() - start
                 if failure == "time":
-                    return Outcome(mutant, "survived" if left < patience else "time", f"no failure in {spent:.0f} s", spent)
+                    return Outcome(
+                        mutant, "survived" if left < patience else "time", f"no failure in {spent:.0f} s", spent
+                    )
                 if failure:
                     if stage != "first" and failure.startswith("tests"):
                         self.time_of(failure)
@@ -163,7 +194,10 @@ def row(name: str, counts: collections.Counter[str]) -> str:
 
 def report(outcomes: list[Outcome], paths: list[str]) -> None:
     """Print the table of noticed mutants, and the diffs of unnoticed ones."""
-    print("\n| package | mutants | killed by the likeliest tests | by the laws | by others | no end | survived |\n|" + "---|" * 7)
+    print(
+        "\n| package | mutants | killed by the likeliest tests | by the laws | by others | no end | survived |\n|"
+        + "---|" * 7
+    )
     total: collections.Counter[str] = collections.Counter()
     for path in paths:
         counts = collections.Counter(outcome.end for outcome in outcomes if outcome.mutant.path.is_relative_to(path))
@@ -178,10 +212,19 @@ def report(outcomes: list[Outcome], paths: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Plant faults, one at a time, and see which tests notice.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutation", description="Plant faults, one at a time, and see which tests notice."
+    )
     parser.add_argument("--count", type=int, default=200, help="how many mutants to draw")
-    parser.add_argument("--seed", type=int, default=0, help="which ones: the same seed draws the same from the same source")
-    parser.add_argument("--only", action="append", metavar="PATH", help="a package or file to draw from, as in fdezero/optim; several by repeating it")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="which ones: the same seed draws the same from the same source"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="PATH",
+        help="a package or file to draw from, as in fdezero/optim; several by repeating it",
+    )
     parser.add_argument("--limit", type=float, default=240, help="seconds for one mutant, after which it has survived")
     parser.add_argument("--jobs", type=int, default=1, help="how many mutants to test at once")
     parser.add_argument("--numbers", help="of those drawn, only these, as in 3,17: to see a new test kill them")
@@ -195,7 +238,10 @@ def main() -> None:
         outcomes = []
         for number, outcome in zip(numbers, pool.map(run.outcome, [mutants[n] for n in numbers]), strict=True):
             mutant = outcome.mutant
-            print(f"{number:4} {outcome.end} ({outcome.seconds:.0f} s) {mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}", flush=True)
+            print(
+                f"{number:4} {outcome.end} ({outcome.seconds:.0f} s) {mutant.path}:{mutant.line}, {mutant.kind}: {outcome.failure}",
+                flush=True,
+            )
             outcomes.append(outcome)
     report(outcomes, paths)
 

@@ -25,8 +25,26 @@ PAIRS = (
 )  # fmt: skip
 NAMES = {a: b for pair in PAIRS for a, b in (pair.split(), pair.split()[::-1])}
 UNWRAPPED = {"conj", "conjugate", "copy"}  # methods that return an array like their own
-TEXTS = {"c", "doc", "name", "names", "strict", "write"}  # keywords for words, and for a check of lengths that never fails
-CHECKS = {"cast", "enumerate", "getattr", "hasattr", "isinstance", "len", "range", "super", "TypeVar", "zip"}  # calls without which every program stops
+TEXTS = {
+    "c",
+    "doc",
+    "name",
+    "names",
+    "strict",
+    "write",
+}  # keywords for words, and for a check of lengths that never fails
+CHECKS = {
+    "cast",
+    "enumerate",
+    "getattr",
+    "hasattr",
+    "isinstance",
+    "len",
+    "range",
+    "super",
+    "TypeVar",
+    "zip",
+}  # calls without which every program stops
 Known = tuple[str, str, str]  # the identity of a mutant: its file, the line, the changed line
 
 
@@ -114,7 +132,9 @@ class Finder(ast.NodeVisitor):
         self.replace(node, "pass", "statement deleted", rare=True)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        if node.name in {"__repr__", "_signature"} or (isinstance(node.returns, ast.Name) and node.returns.id == "NoReturn"):
+        if node.name in {"__repr__", "_signature"} or (
+            isinstance(node.returns, ast.Name) and node.returns.id == "NoReturn"
+        ):
             return
         self.visit_all([*node.args.defaults, *node.args.kw_defaults, *node.body])
         if isinstance(node.returns, ast.Name) and node.returns.id == "bool":
@@ -137,7 +157,10 @@ class Finder(ast.NodeVisitor):
         used = {child.id for child in ast.walk(node.value) if isinstance(child, ast.Name)}
         if any(isinstance(target, ast.Name) and target.id in {"__all__", "__slots__"} for target in node.targets):
             return
-        if all(isinstance(t, ast.Attribute | ast.Subscript) or (isinstance(t, ast.Name) and t.id in used) for t in node.targets):
+        if all(
+            isinstance(t, ast.Attribute | ast.Subscript) or (isinstance(t, ast.Name) and t.id in used)
+            for t in node.targets
+        ):
             self.replace(node, "pass", "statement deleted")
         if not isinstance(node.value, ast.BinOp) or not isinstance(node.value.op, ast.BitOr):  # a union of types
             self.generic_visit(node)
@@ -199,7 +222,10 @@ class Finder(ast.NodeVisitor):
         self.visit(node.operand)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        if not any(isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", None), str) for side in (node.left, node.right)):
+        if not any(
+            isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", None), str)
+            for side in (node.left, node.right)
+        ):
             old, new = OPERATORS[type(node.op)]
             self.between(node.left, node.right, old, new, "operator")
         self.generic_visit(node)
@@ -232,7 +258,11 @@ class Finder(ast.NodeVisitor):
         if isinstance(function, ast.Attribute) and function.attr in UNWRAPPED and not node.args:
             self.change(self.stop(function) - len(function.attr) - 1, self.stop(node), "", "call dropped")
         if name not in CHECKS:
-            if len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp):
+            if (
+                len(node.args) == 1
+                and not node.keywords
+                and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp)
+            ):
                 self.replace(node, f"({self.text(node.args[0])})", "call dropped")
             self.swap(node.args, "arguments swapped")
         items: list[ast.expr | ast.keyword] = sorted([*node.args, *node.keywords], key=self.start)
@@ -242,7 +272,9 @@ class Finder(ast.NodeVisitor):
                 after = self.start(items[1]) if not before and len(items) > 1 else self.stop(item)
                 self.change(start, after, "", "keyword removed")
         of_types = name == "isinstance"
-        self.visit_all([function, *node.args[: 1 if of_types else None], *(k.value for k in node.keywords if k.arg not in TEXTS)])
+        self.visit_all(
+            [function, *node.args[: 1 if of_types else None], *(k.value for k in node.keywords if k.arg not in TEXTS)]
+        )
 
     @staticmethod
     def sort(node: ast.expr) -> str:
