@@ -19,19 +19,19 @@ from .shape import broadcast_arrays, expand_dims, ravel, squeeze, stack
 __all__ = ["choose", "piecewise", "select"]
 
 
-def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Array:
-    """Take each entry from the first of `choices` whose condition is true there, or from `default` if none is."""
-    if len(conditions) != len(choices) or not conditions:
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Array:
+    """Take each entry from the first of `choicelist` whose condition is true there, or from `default` if none is."""
+    if len(condlist) != len(choicelist) or not condlist:
         raise ShapeError(
-            f"select needs one choice for each condition, and at least one, got {len(choices)} for {len(conditions)}."
+            f"select needs one choice for each condition, and at least one, got {len(choicelist)} for {len(condlist)}."
         )
     y = default
-    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = where(condition, choice, y)
     return y
 
 
-def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
     """Apply to each entry of `x` the function of the last condition that is true there: x (...) -> (...).
 
     A number may stand for a function. One more function than conditions serves the remaining entries; without it they are 0.
@@ -39,20 +39,20 @@ def piecewise(x: Any, conditions: Any, functions: Sequence[Any], *args: Any, **k
     that it neither warns nor puts NaN into a gradient. Each function must work entry by entry.
     """
     x = as_array(x)
-    if not isinstance(conditions, list | tuple) or (conditions and not np.ndim(conditions[0]) and x.ndim):
-        conditions = [conditions] if getattr(conditions, "ndim", 1) == x.ndim else list(conditions)
-    conditions = [as_array(condition) for condition in conditions]
-    if len(functions) == len(conditions) + 1:
-        rest = conditions[0]
-        for condition in conditions[1:]:
+    if not isinstance(condlist, list | tuple) or (condlist and not np.ndim(condlist[0]) and x.ndim):
+        condlist = [condlist] if getattr(condlist, "ndim", 1) == x.ndim else list(condlist)
+    condlist = [as_array(condition) for condition in condlist]
+    if len(funclist) == len(condlist) + 1:
+        rest = condlist[0]
+        for condition in condlist[1:]:
             rest = elementwise.logical_or(rest, condition)
-        conditions = [*conditions, elementwise.logical_not(rest)]
-    if len(functions) != len(conditions):
+        condlist = [*condlist, elementwise.logical_not(rest)]
+    if len(funclist) != len(condlist):
         raise ShapeError(
-            f"piecewise needs one function for each condition, or one more, got {len(functions)} for {len(conditions)}."
+            f"piecewise needs one function for each condition, or one more, got {len(funclist)} for {len(condlist)}."
         )
     y = zeros_like(x)
-    for condition, function in zip(conditions, functions, strict=True):
+    for condition, function in zip(condlist, funclist, strict=True):
         if callable(function) and x.size:
             own = elementwise.stop_gradient(take(ravel(x), argmax(condition)))
             function = function(

@@ -25,49 +25,49 @@ def placed(x: Array, device: str | None) -> Array:
     return x if device is None else to_device(x, device)
 
 
-def asarray(x: Any, dtype: Any = None, *, device: str | None = None, copy: bool | None = None) -> Array:
-    """Convert `x` to an array, of `dtype` and on `device` if you give them.
+def asarray(a: Any, dtype: Any = None, *, device: str | None = None, copy: bool | None = None) -> Array:
+    """Convert `a` to an array, of `dtype` and on `device` if you give them.
 
     An array or a traced value that needs no change is returned as it is, unless `copy` is True.
     """
-    new = not (isinstance(x, Tracer) or hasattr(x, "shape"))
-    y = as_array(x) if dtype is None or not new else np.asarray(x, dtype)
+    new = not (isinstance(a, Tracer) or hasattr(a, "shape"))
+    y = as_array(a) if dtype is None or not new else np.asarray(a, dtype)
     y = placed(y if dtype is None else astype(y, dtype), device)
-    if copy is False and y is not x:
-        raise ValueError(f"asarray(copy=False): {describe(x)} cannot be converted without a copy.")
-    return shapes.copy(y) if copy and y is x else y
+    if copy is False and y is not a:
+        raise ValueError(f"asarray(copy=False): {describe(a)} cannot be converted without a copy.")
+    return shapes.copy(y) if copy and y is a else y
 
 
-def array(x: Any, dtype: Any = None, *, device: str | None = None, copy: bool = True) -> Array:
-    """A new array with the values of `x`; a list may hold traced values."""
-    return asarray(x, dtype, device=device, copy=True if copy else None)
+def array(object: Any, dtype: Any = None, *, device: str | None = None, copy: bool = True) -> Array:
+    """A new array with the values of `object`; a list may hold traced values."""
+    return asarray(object, dtype, device=device, copy=True if copy else None)
 
 
-def copy(x: Any) -> Array:
-    """A copy of `x`."""
-    return shapes.copy(as_array(x))
+def copy(a: Any) -> Array:
+    """A copy of `a`."""
+    return shapes.copy(as_array(a))
 
 
-def zeros(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
+def zeros(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | None = None) -> Array:
     """An array of zeros, float64 unless you give a dtype."""
-    return placed(np.zeros(shape, dtype), device)
+    return placed(np.zeros(shape, dtype, order), device)
 
 
-def ones(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
+def ones(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | None = None) -> Array:
     """An array of ones, float64 unless you give a dtype."""
-    return placed(np.ones(shape, dtype), device)
+    return placed(np.ones(shape, dtype, order), device)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None) -> Array:
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: str | None = None) -> Array:
     """An array filled with `fill_value`, which may be traced."""
     if isinstance(fill_value, Tracer):
         return broadcast_to(asarray(fill_value, dtype), shape)
-    return placed(np.full(shape, fill_value, dtype), device)
+    return placed(np.full(shape, fill_value, dtype, order), device)
 
 
-def empty(shape: Any, dtype: Any = float, device: str | None = None) -> Array:
+def empty(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | None = None) -> Array:
     """An array of zeros: immutable arrays have no use for uninitialised memory."""
-    return zeros(shape, dtype, device)
+    return zeros(shape, dtype, order, device=device)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Array:
@@ -117,12 +117,12 @@ def geomspace(
     return y if dtype is None else y.astype(dtype)
 
 
-def identity(n: int, dtype: Any = float, device: str | None = None) -> Array:
+def identity(n: int, dtype: Any = float, *, device: str | None = None) -> Array:
     """The identity matrix (n, n)."""
     return eye(n, dtype=dtype, device=device)
 
 
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, device: str | None = None) -> Array:
     """Ones on and below the k-th diagonal, zeros above: (N, M)."""
     return placed(np.tri(N, M, k, dtype), device)
 
@@ -132,9 +132,11 @@ def indices(dimensions: Any, dtype: Any = int) -> Array:
     return np.indices(dimensions, dtype)
 
 
-def eye(n: int, m: int | None = None, /, k: int = 0, dtype: Any = float, device: str | None = None) -> Array:
-    """Ones on the k-th diagonal, zeros elsewhere: (n, m), float64 unless you give a dtype; m is n when None."""
-    return placed(np.eye(n, m, k, dtype), device)
+def eye(
+    N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: Any = "C", *, device: str | None = None
+) -> Array:
+    """Ones on the k-th diagonal, zeros elsewhere: (N, M), float64 unless you give a dtype; M is N when None."""
+    return placed(np.eye(N, M, k, dtype, order), device)
 
 
 def _like(name: str, x: Any, *args: Any, dtype: Any = None, shape: Any = None, device: str | None = None) -> Array:
@@ -142,25 +144,27 @@ def _like(name: str, x: Any, *args: Any, dtype: Any = None, shape: Any = None, d
     return placed(getattr(np, name)(unwrap(x), *args, dtype=dtype, shape=x.shape if shape is None else shape), device)
 
 
-def zeros_like(x: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
-    """Zeros with the shape, dtype and device of `x`."""
-    return _like("zeros_like", x, dtype=dtype, shape=shape, device=device)
+def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+    """Zeros with the shape, dtype and device of `a`."""
+    return _like("zeros_like", a, dtype=dtype, shape=shape, device=device)
 
 
-def ones_like(x: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
-    """Ones with the shape, dtype and device of `x`."""
-    return _like("ones_like", x, dtype=dtype, shape=shape, device=device)
+def ones_like(a: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+    """Ones with the shape, dtype and device of `a`."""
+    return _like("ones_like", a, dtype=dtype, shape=shape, device=device)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
-    """An array filled with `fill_value`, with the shape, dtype and device of `x`."""
+def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+    """An array filled with `fill_value`, with the shape, dtype and device of `a`."""
     if isinstance(fill_value, Tracer):
-        x = as_array(x)
-        return broadcast_to(asarray(fill_value, dtype or x.dtype), x.shape if shape is None else shape)
-    return _like("full_like", x, fill_value, dtype=dtype, shape=shape, device=device)
+        a = as_array(a)
+        return broadcast_to(asarray(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
+    return _like("full_like", a, fill_value, dtype=dtype, shape=shape, device=device)
 
 
-empty_like = zeros_like
+def empty_like(prototype: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+    """Zeros with the shape, dtype and device of `prototype`, as for `empty`."""
+    return zeros_like(prototype, dtype, shape=shape, device=device)
 
 
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:

@@ -19,49 +19,49 @@ from .sorting import searchsorted
 __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
-def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
-    """The n-th differences of neighbours along `axis`: x (..., m) -> (..., m - n).
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
+    """The n-th differences of neighbours along `axis`: a (..., m) -> (..., m - n).
 
-    `prepend` and `append` are joined to `x` first.
+    `prepend` and `append` are joined to `a` first.
     """
-    x = as_array(x)
-    axis = trailing_axis(axis, x.ndim)
+    a = as_array(a)
+    axis = trailing_axis(axis, a.ndim)
     if n < 0:
         raise ValueError(f"diff: n must be 0 or more, got {n}.")
-    ends = [None if end is None else beside(end, x) for end in (prepend, append)]
-    one = tuple(1 if i == axis else m for i, m in enumerate(x.shape, -x.ndim))
+    ends = [None if end is None else beside(end, a) for end in (prepend, append)]
+    one = tuple(1 if i == axis else m for i, m in enumerate(a.shape, -a.ndim))
     before, after = ([] if end is None else [end if end.ndim else broadcast_to(end, one)] for end in ends)
     if before or after:
-        x = concatenate([*before, x, *after], axis)
-    subtract = elementwise.not_equal if x.dtype == bool else elementwise.subtract
+        a = concatenate([*before, a, *after], axis)
+    subtract = elementwise.not_equal if a.dtype == bool else elementwise.subtract
     for _ in range(n):
-        x = subtract(slice_axis(x, axis, 1, None), slice_axis(x, axis, 0, max(0, x.shape[axis] - 1)))
-    return x
+        a = subtract(slice_axis(a, axis, 1, None), slice_axis(a, axis, 0, max(0, a.shape[axis] - 1)))
+    return a
 
 
-def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Array:
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """The differences of neighbours in the flattened array, with `to_begin` in front and `to_end` behind."""
-    y = diff(ravel(x))
+    y = diff(ravel(ary))
     before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
     return concatenate([*before, y, *after])
 
 
-def gradient(x: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """The derivative along each axis (or `axis`): central differences, one-sided of order `edge_order` at the ends.
 
-    `spacing` is a distance for all axes, or for each axis a distance or coordinates (n,). You get an array of x's
+    `spacing` is a distance for all axes, or for each axis a distance or coordinates (n,). You get an array of f's
     shape, or a tuple of one array for each axis if there are several. Source: numpy.gradient.
     """
-    x = inexact(x)
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
+    f = inexact(f)
+    axes = range(f.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
     steps = list(spacing or [1.0])
     if len(steps) == 1 and not np.ndim(steps[0]):
         steps *= len(axes)
     if len(steps) != len(axes):
         raise ShapeError(f"gradient needs one spacing, or one for each axis, got {len(steps)} for {len(axes)} axes.")
-    real = np.finfo(x.dtype).dtype
-    steps = [astype(beside(h, x), real) if isinstance(h, int | float) else beside(h, x) for h in steps]
-    slopes = [moveaxis(_slopes(moveaxis(x, a, -1), h, edge_order), -1, a) for a, h in zip(axes, steps, strict=True)]
+    real = np.finfo(f.dtype).dtype
+    steps = [astype(beside(h, f), real) if isinstance(h, int | float) else beside(h, f) for h in steps]
+    slopes = [moveaxis(_slopes(moveaxis(f, i, -1), h, edge_order), -1, i) for i, h in zip(axes, steps, strict=True)]
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
 

@@ -112,19 +112,19 @@ bitwise_not = bitwise_invert = elementwise.invert
 bitwise_left_shift, bitwise_right_shift = elementwise.left_shift, elementwise.right_shift
 
 
-def real(x: Any) -> ArrayOrNumber:
-    """The real part of `x`; real numbers are returned as they are."""
-    x = as_array(x)
-    return elementwise.real(x) if is_complex(x) else x
+def real(val: Any) -> ArrayOrNumber:
+    """The real part of `val`; real numbers are returned as they are."""
+    val = as_array(val)
+    return elementwise.real(val) if is_complex(val) else val
 
 
-def imag(x: Any) -> ArrayOrNumber:
-    """The imaginary part of `x`; 0 for real numbers."""
-    x = as_array(x)
-    return elementwise.imag(x) if is_complex(x) else np.zeros_like(x)
+def imag(val: Any) -> ArrayOrNumber:
+    """The imaginary part of `val`; 0 for real numbers."""
+    val = as_array(val)
+    return elementwise.imag(val) if is_complex(val) else np.zeros_like(val)
 
 
-def conjugate(x: Any) -> ArrayOrNumber:
+def conjugate(x: Any, /) -> ArrayOrNumber:
     """The complex conjugate of `x`; real numbers are returned as they are."""
     x = as_array(x)
     return elementwise.conjugate(x) if is_complex(x) else x
@@ -139,7 +139,7 @@ def angle(z: Any, deg: bool = False) -> ArrayOrNumber:
     return elementwise.rad2deg(radians_) if deg else radians_
 
 
-def absolute(x: Any) -> ArrayOrNumber:
+def absolute(x: Any, /) -> ArrayOrNumber:
     """|x| of real or complex numbers; the derivative at 0 is 0."""
     return elementwise.modulus(x) if is_complex(x) else elementwise.absolute(x)
 
@@ -147,7 +147,7 @@ def absolute(x: Any) -> ArrayOrNumber:
 abs = absolute
 
 
-def sign(x: Any) -> ArrayOrNumber:
+def sign(x: Any, /) -> ArrayOrNumber:
     """The sign of `x`: -1, 0 or 1; x / |x| for complex numbers, 0 at 0."""
     if not is_complex(x):
         return elementwise.sign(x)
@@ -155,32 +155,32 @@ def sign(x: Any) -> ArrayOrNumber:
     return elementwise.where(zero, 0, elementwise.divide(x, absolute(elementwise.where(zero, 1, x))))
 
 
-def power(x: Any, exponent: Any) -> ArrayOrNumber:
-    """x ** exponent; x ** 2 is computed as x * x, as in NumPy."""
-    if isinstance(exponent, int | float) and exponent == 2:
-        return elementwise.multiply(x, x) if not hasattr(x, "shape") else elementwise.square(x)
-    return elementwise.power(x, exponent)
+def power(x1: Any, x2: Any, /) -> ArrayOrNumber:
+    """x1 ** x2; x1 ** 2 is computed as x1 * x1, as in NumPy."""
+    if isinstance(x2, int | float) and x2 == 2:
+        return elementwise.multiply(x1, x1) if not hasattr(x1, "shape") else elementwise.square(x1)
+    return elementwise.power(x1, x2)
 
 
 pow = power
 
 
-def float_power(x: Any, exponent: Any) -> ArrayOrNumber:
-    """x ** exponent, computed in float64, or complex128 for complex numbers."""
-    dtype = np.result_type(as_array(x).dtype, as_array(exponent).dtype, np.float64)
-    return elementwise.power(astype(x, dtype), astype(exponent, dtype))
+def float_power(x1: Any, x2: Any, /) -> ArrayOrNumber:
+    """x1 ** x2, computed in float64, or complex128 for complex numbers."""
+    dtype = np.result_type(as_array(x1).dtype, as_array(x2).dtype, np.float64)
+    return elementwise.power(astype(x1, dtype), astype(x2, dtype))
 
 
-def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> ArrayOrNumber:
+def clip(a: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> ArrayOrNumber:
     """Limit entries to [min, max]; the derivative on a bound is 1."""
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
-        return elementwise.positive(as_array(x))
-    if getattr(x, "dtype", np.dtype(type(x))).kind == "f":  # maximum and minimum would halve the derivative on a bound
-        return elementwise.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
+        return elementwise.positive(as_array(a))
+    if getattr(a, "dtype", np.dtype(type(a))).kind == "f":  # maximum and minimum would halve the derivative on a bound
+        return elementwise.clip(a, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
-        return elementwise.minimum(x, max)
-    return elementwise.maximum(x, min) if max is None else elementwise.clip(x, min, max)
+        return elementwise.minimum(a, max)
+    return elementwise.maximum(a, min) if max is None else elementwise.clip(a, min, max)
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -198,12 +198,12 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return elementwise.where(condition, x, y)
 
 
-def nonzero(x: Any) -> tuple[Array, ...]:
-    """The indices of the nonzero entries, one array (count,) for each axis of `x`.
+def nonzero(a: Any) -> tuple[Array, ...]:
+    """The indices of the nonzero entries, one array (count,) for each axis of `a`.
 
     Raises TraceError under vmap and compile, where the count is not known.
     """
-    return tuple(plain_values(as_array(x), "nonzero (also an index by a mask)").nonzero())
+    return tuple(plain_values(as_array(a), "nonzero (also an index by a mask)").nonzero())
 
 
 def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
@@ -219,9 +219,9 @@ def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) 
     return shapes.astype(x, dtype=dtype) if dtype.kind in "fc" else elementwise.to_discrete(x, dtype=dtype)
 
 
-def round(x: Any, decimals: int = 0) -> ArrayOrNumber:
-    """Round `x` to `decimals` places, halves to even; the derivative is 0."""
-    return elementwise.round_to(as_array(x), decimals=decimals)
+def round(a: Any, decimals: int = 0) -> ArrayOrNumber:
+    """Round `a` to `decimals` places, halves to even; the derivative is 0."""
+    return elementwise.round_to(as_array(a), decimals=decimals)
 
 
 around = round
@@ -232,18 +232,18 @@ def fix(x: Any) -> ArrayOrNumber:
     return elementwise.trunc(x)
 
 
-def divmod(x: Any, y: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
-    """(x // y, x % y)."""
-    return elementwise.floor_divide(x, y), elementwise.remainder(x, y)
+def divmod(x1: Any, x2: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
+    """(x1 // x2, x1 % x2)."""
+    return elementwise.floor_divide(x1, x2), elementwise.remainder(x1, x2)
 
 
-def modf(x: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
+def modf(x: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """The fractional and the integral part of `x`, both with the sign of `x`."""
     whole = elementwise.trunc(x)
     return elementwise.subtract(x, whole), whole
 
 
-def frexp(x: Any) -> tuple[ArrayOrNumber, ArrayOrNumber]:
+def frexp(x: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
     exponent = elementwise.exponent(as_array(x))
     half = elementwise.floor_divide(exponent, 2)  # in two steps: 2 ** -exponent may overflow

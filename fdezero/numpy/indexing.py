@@ -87,20 +87,20 @@ def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
     return [*entries[:at], *spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
 
 
-def take(x: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> ArrayOrNumber:
-    """The entries of `x` at `indices` along `axis` (of the flattened array when None)."""
+def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> ArrayOrNumber:
+    """The entries of `a` at `indices` along `axis` (of the flattened array when None)."""
     refuse_out(out)
-    x, indices = as_array(x), as_array(indices)
+    a, indices = as_array(a), as_array(indices)
     if axis is None:
-        x, axis = ravel(x), 0
-    return _gather(x, [indices], trailing_axis(axis, x.ndim) + x.ndim)
+        a, axis = ravel(a), 0
+    return _gather(a, [indices], trailing_axis(axis, a.ndim) + a.ndim)
 
 
-def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
-    """Pick the entries at `indices` from each line of `x` along `axis`: x (..., n), indices (..., m) -> (..., m)."""
-    x, axis = line_of(x, axis)
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
+    """Pick the entries at `indices` from each line of `arr` along `axis`: arr (..., n), indices (..., m) -> (..., m)."""
+    arr, axis = line_of(arr, axis)
     indices = as_array(indices)
-    lines, picks = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
+    lines, picks = moveaxis(arr, axis, -1), moveaxis(indices, axis, -1)
     loops = np.broadcast_shapes(lines.shape[:-1], picks.shape[:-1])
     picks = broadcast_to(picks, (*loops, picks.shape[-1]))
     return moveaxis(indexing.gather(lines, picks, points=1, rest=0), -1, axis)

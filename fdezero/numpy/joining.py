@@ -50,42 +50,42 @@ def atleast_3d(*arrays: Any) -> Any:
     return made[0] if len(made) == 1 else tuple(made)
 
 
-def column_stack(arrays: Sequence[Any]) -> Array:
-    """Join arrays as columns: k vectors (n,) -> (n, k)."""
-    return concatenate([x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_array, arrays)], 1)
+def column_stack(tup: Sequence[Any]) -> Array:
+    """Join the arrays of `tup` as columns: k vectors (n,) -> (n, k)."""
+    return concatenate([x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_array, tup)], 1)
 
 
-def dstack(arrays: Sequence[Any]) -> Array:
-    """Join arrays along the third axis."""
-    return concatenate([atleast_3d(x) for x in arrays], 2)
+def dstack(tup: Sequence[Any]) -> Array:
+    """Join the arrays of `tup` along the third axis."""
+    return concatenate([atleast_3d(x) for x in tup], 2)
 
 
-def append(x: Any, values: Any, axis: int | None = None) -> Array:
-    """Append `values` to `x` along `axis` (both are flattened when None)."""
-    return concatenate([ravel(x), ravel(values)] if axis is None else [as_array(x), as_array(values)], axis or 0)
+def append(arr: Any, values: Any, axis: int | None = None) -> Array:
+    """Append `values` to `arr` along `axis` (both are flattened when None)."""
+    return concatenate([ravel(arr), ravel(values)] if axis is None else [as_array(arr), as_array(values)], axis or 0)
 
 
-def insert(x: Any, indices: Any, values: Any, axis: int | None = None) -> Array:
-    """Insert `values`, cast to x's dtype, before the entries at `indices` along `axis` (x is flattened when None).
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
+    """Insert `values`, cast to arr's dtype, before the entries at `obj` along `axis` (arr is flattened when None).
 
-    `indices` are a number, a slice, a list or array of integers, or a mask, as in NumPy. They cannot be batched.
+    `obj` is a number, a slice, a list or array of integers, or a mask, as in NumPy. They cannot be batched.
     """
-    x, axis = line_of(x, axis)
-    n, places = x.shape[axis], _chosen_indices(indices, x.shape[axis], "insert")
-    values = astype(values, x.dtype)
-    values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
+    arr, axis = line_of(arr, axis)
+    n, places = arr.shape[axis], _chosen_indices(obj, arr.shape[axis], "insert")
+    values = astype(values, arr.dtype)
+    values = reshape(values, (1,) * (arr.ndim - values.ndim) + values.shape)
     if not places.ndim:  # at a single index NumPy inserts along the first axis of the values
         values = moveaxis(values, 0, axis)
     count = values.shape[axis] if places.size == 1 else places.size
-    wide = broadcast_to(values, tuple(count if i == axis else m for i, m in enumerate(x.shape, -x.ndim)))
-    return take(concatenate([x, wide], axis), np.insert(np.arange(n), places, np.arange(n, n + count)), axis)
+    wide = broadcast_to(values, tuple(count if i == axis else m for i, m in enumerate(arr.shape, -arr.ndim)))
+    return take(concatenate([arr, wide], axis), np.insert(np.arange(n), places, np.arange(n, n + count)), axis)
 
 
-def delete(x: Any, indices: Any, axis: int | None = None) -> Array:
-    """Remove the entries at `indices`, given as for `insert`, along `axis` (x is flattened when None)."""
-    x, axis = line_of(x, axis)
-    places = _chosen_indices(indices, x.shape[axis], "delete")
-    return take(x, np.delete(np.arange(x.shape[axis]), places), axis)
+def delete(arr: Any, obj: Any, axis: int | None = None) -> Array:
+    """Remove the entries at `obj`, given as for `insert`, along `axis` (arr is flattened when None)."""
+    arr, axis = line_of(arr, axis)
+    places = _chosen_indices(obj, arr.shape[axis], "delete")
+    return take(arr, np.delete(np.arange(arr.shape[axis]), places), axis)
 
 
 def _chosen_indices(indices: Any, n: int, what: str) -> Any:
@@ -124,30 +124,30 @@ def _block(arrays: Any, depth: int, ndim: int) -> Array:
     return reshape(x, (1,) * (ndim - x.ndim) + x.shape)
 
 
-def array_split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """Split `x` along `axis` into parts of nearly equal length, longer ones first, or at the given indices."""
-    x = as_array(x)
-    if not isinstance(sections, int | np.integer):
-        return split(x, sections, axis)
-    n, parts = x.shape[axis], int(sections)
+def array_split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
+    """Split `ary` along `axis` into parts of nearly equal length, longer ones first, or at the given indices."""
+    ary = as_array(ary)
+    if not isinstance(indices_or_sections, int | np.integer):
+        return split(ary, indices_or_sections, axis)
+    n, parts = ary.shape[axis], int(indices_or_sections)
     longer = n % parts
     cuts = [i * (n // parts) + min(i, longer) for i in range(1, parts)]
-    return split(x, cuts, axis)
+    return split(ary, cuts, axis)
 
 
-def vsplit(x: Any, sections: int | Sequence[int]) -> list[Array]:
-    """Split `x` along its first axis."""
-    return split(x, sections, 0)
+def vsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
+    """Split `ary` along its first axis."""
+    return split(ary, indices_or_sections, 0)
 
 
-def hsplit(x: Any, sections: int | Sequence[int]) -> list[Array]:
-    """Split `x` along its second axis; a vector along its only axis."""
-    return split(x, sections, 0 if as_array(x).ndim == 1 else 1)
+def hsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
+    """Split `ary` along its second axis; a vector along its only axis."""
+    return split(ary, indices_or_sections, 0 if as_array(ary).ndim == 1 else 1)
 
 
-def dsplit(x: Any, sections: int | Sequence[int]) -> list[Array]:
-    """Split `x` along its third axis."""
-    return split(x, sections, 2)
+def dsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
+    """Split `ary` along its third axis."""
+    return split(ary, indices_or_sections, 2)
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
@@ -157,95 +157,95 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     return tuple(squeeze(slice_axis(x, axis, i, i + 1), axis) for i in range(x.shape[axis]))
 
 
-def rollaxis(x: Any, axis: int, start: int = 0) -> Array:
+def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     """Move `axis` to the place before the axis `start`."""
-    x = as_array(x)
-    axis, start = trailing_axis(axis, x.ndim) + x.ndim, start + x.ndim if start < 0 else start
-    return moveaxis(x, axis, start - 1 if axis < start else start)
+    a = as_array(a)
+    axis, start = trailing_axis(axis, a.ndim) + a.ndim, start + a.ndim if start < 0 else start
+    return moveaxis(a, axis, start - 1 if axis < start else start)
 
 
-def fliplr(x: Any) -> Array:
+def fliplr(m: Any) -> Array:
     """Reverse the order of the columns (the second axis)."""
-    return flip(x, 1)
+    return flip(m, 1)
 
 
-def flipud(x: Any) -> Array:
+def flipud(m: Any) -> Array:
     """Reverse the order of the rows (the first axis)."""
-    return flip(x, 0)
+    return flip(m, 0)
 
 
-def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
-    """Rotate `x` by k * 90 degrees in the plane of `axes`, from the first towards the second."""
+def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
+    """Rotate `m` by k * 90 degrees in the plane of `axes`, from the first towards the second."""
     k %= 4
     if k == 0:
-        return as_array(x)
+        return as_array(m)
     if k == 2:
-        return flip(x, axes)
-    return swapaxes(flip(x, axes[1]), *axes) if k == 1 else flip(swapaxes(x, *axes), axes[1])
+        return flip(m, axes)
+    return swapaxes(flip(m, axes[1]), *axes) if k == 1 else flip(swapaxes(m, *axes), axes[1])
 
 
-def resize(x: Any, shape: int | Sequence[int]) -> Array:
-    """Fill an array of `shape` with the entries of `x`, repeated as often as needed."""
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    x, n = ravel(x), math.prod(shape)
-    if not x.size and n:
-        raise ShapeError(f"resize: {describe(x)} has no entries to fill the shape {shape}.")
-    return reshape(take(x, np.arange(n) % max(x.size, 1)), shape)
+def resize(a: Any, new_shape: int | Sequence[int]) -> Array:
+    """Fill an array of shape `new_shape` with the entries of `a`, repeated as often as needed."""
+    new_shape = (new_shape,) if isinstance(new_shape, int | np.integer) else tuple(new_shape)
+    a, n = ravel(a), math.prod(new_shape)
+    if not a.size and n:
+        raise ShapeError(f"resize: {describe(a)} has no entries to fill the shape {new_shape}.")
+    return reshape(take(a, np.arange(n) % max(a.size, 1)), new_shape)
 
 
-def apply_along_axis(function: Any, axis: int, x: Any, *args: Any, **kwargs: Any) -> Array:
-    """Replace each line of `x` along `axis` with `function(line, *args, **kwargs)`.
+def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Array:
+    """Replace each line of `arr` along `axis` with `func1d(line, *args, **kwargs)`.
 
     The function is called once for each line; `fd.vmap` calls it once for all.
     """
-    x = as_array(x)
-    axis %= x.ndim
-    lines = moveaxis(x, axis, -1)
+    arr = as_array(arr)
+    axis %= arr.ndim
+    lines = moveaxis(arr, axis, -1)
     flat = reshape(lines, (-1, lines.shape[-1]))
-    y = stack([as_array(function(flat[i], *args, **kwargs)) for i in range(flat.shape[0])])
+    y = stack([as_array(func1d(flat[i], *args, **kwargs)) for i in range(flat.shape[0])])
     y = reshape(y, lines.shape[:-1] + y.shape[1:])
-    loops = x.ndim - 1
+    loops = arr.ndim - 1
     return moveaxis(y, list(range(loops, y.ndim)), [axis + i for i in range(y.ndim - loops)])
 
 
-def apply_over_axes(function: Any, x: Any, axes: Any) -> Array:
-    """Apply `function(x, axis)` for each of `axes` in turn; an axis that it drops comes back with length 1."""
-    x = as_array(x)
+def apply_over_axes(func: Any, a: Any, axes: Any) -> Array:
+    """Apply `func(a, axis)` for each of `axes` in turn; an axis that it drops comes back with length 1."""
+    a = as_array(a)
     for axis in np.atleast_1d(axes):
-        y = function(x, int(axis))
-        x = y if y.ndim == x.ndim else expand_dims(y, int(axis))
-    return x
+        y = func(a, int(axis))
+        a = y if y.ndim == a.ndim else expand_dims(y, int(axis))
+    return a
 
 
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Array:
-    """Repeat each entry along `axis` (of the flattened array when None): x (n,), 2 -> (2 n,).
+def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
+    """Repeat each entry along `axis` (of the flattened array when None): a (n,), 2 -> (2 n,).
 
     `repeats` is one number for all entries, or one for each.
     """
-    x = as_array(x)
+    a = as_array(a)
     if axis is None:
-        x, axis = ravel(x), 0
-    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+        a, axis = ravel(a), 0
+    return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
-    """Put entries around `x`; `pad_width` as in NumPy.
+def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
+    """Put entries around `array`; `pad_width` as in NumPy.
 
     The modes are constant, edge, reflect, symmetric and wrap.
     """
-    x = as_array(x)
-    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
+    array = as_array(array)
+    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))]
     if mode != "constant":
         for axis, width in enumerate(widths):
             if any(width):
-                index: Any = np.pad(np.arange(x.shape[axis]), width, mode=mode)  # type: ignore[call-overload]
-                x = take(x, index, axis)
-        return x
-    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
-    cuts = tuple((a, a + n, 1) for n, (a, _) in zip(x.shape, widths, strict=True))
-    padded = shapes.unslice_axes(x, index=cuts, shape=shape)
+                index: Any = np.pad(np.arange(array.shape[axis]), width, mode=mode)  # type: ignore[call-overload]
+                array = take(array, index, axis)
+        return array
+    shape = tuple(n + a + b for n, (a, b) in zip(array.shape, widths, strict=True))
+    cuts = tuple((a, a + n, 1) for n, (a, _) in zip(array.shape, widths, strict=True))
+    padded = shapes.unslice_axes(array, index=cuts, shape=shape)
     if not np.any(constant_values):
         return padded
     inside = np.zeros(shape, bool)
     inside[tuple(slice(*cut) for cut in cuts)] = True
-    return elementwise.where(array_module(x).asarray(inside), padded, constant_values)
+    return elementwise.where(array_module(array).asarray(inside), padded, constant_values)

@@ -34,20 +34,20 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
     return _truth(all_of(isclose(a, b, rtol, atol, equal_nan)))
 
 
-def array_equal(a: Any, b: Any, equal_nan: bool = False) -> Any:
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     """Whether both arrays have the same shape and entries; with `equal_nan`, NaN equals NaN."""
-    a, b = as_array(a), as_array(b)
-    return a.shape == b.shape and _truth(all_of(_equal(a, b, equal_nan)))
+    a1, a2 = as_array(a1), as_array(a2)
+    return a1.shape == a2.shape and _truth(all_of(_equal(a1, a2, equal_nan)))
 
 
-def array_equiv(a: Any, b: Any) -> Any:
+def array_equiv(a1: Any, a2: Any) -> Any:
     """Whether both arrays have the same entries after broadcasting."""
-    a, b = as_array(a), as_array(b)
+    a1, a2 = as_array(a1), as_array(a2)
     try:
-        np.broadcast_shapes(a.shape, b.shape)
+        np.broadcast_shapes(a1.shape, a2.shape)
     except ValueError:
         return False
-    return _truth(all_of(_equal(a, b, False)))
+    return _truth(all_of(_equal(a1, a2, False)))
 
 
 def _equal(a: Array, b: Array, equal_nan: bool) -> Array:

@@ -27,24 +27,24 @@ def _filled(x: Any, value: float) -> tuple[Array, Array]:
     return (elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
 
 
-def nansum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The sum over `axis` (all axes when None), with NaN as 0: x (..., n) -> (...)."""
-    return reductions.sum(_filled(x, 0)[0], axis, dtype, None, keepdims)
+def nansum(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The sum over `axis` (all axes when None), with NaN as 0: a (..., n) -> (...)."""
+    return reductions.sum(_filled(a, 0)[0], axis, dtype, None, keepdims)
 
 
-def nanprod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The product over `axis` (all axes when None), with NaN as 1: x (..., n) -> (...)."""
-    return reductions.prod(_filled(x, 1)[0], axis, dtype, None, keepdims)
+def nanprod(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The product over `axis` (all axes when None), with NaN as 1: a (..., n) -> (...)."""
+    return reductions.prod(_filled(a, 1)[0], axis, dtype, None, keepdims)
 
 
-def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The cumulative sum along `axis` (of the flattened array when None), with NaN as 0: x (..., n) -> (..., n)."""
-    return reductions.cumsum(_filled(x, 0)[0], axis, dtype)
+def nancumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+    """The cumulative sum along `axis` (of the flattened array when None), with NaN as 0: a (..., n) -> (..., n)."""
+    return reductions.cumsum(_filled(a, 0)[0], axis, dtype)
 
 
-def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The cumulative product along `axis` (of the flattened array when None), with NaN as 1: x (..., n) -> (..., n)."""
-    return running.cumprod(_filled(x, 1)[0], axis, dtype)
+def nancumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+    """The cumulative product along `axis` (of the flattened array when None), with NaN as 1: a (..., n) -> (..., n)."""
+    return running.cumprod(_filled(a, 1)[0], axis, dtype)
 
 
 def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, fill: float) -> ArrayOrNumber:
@@ -55,20 +55,20 @@ def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, 
     return elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
 
 
-def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The greatest entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+def nanmax(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The greatest entry over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
     Equal greatest entries share the derivative evenly.
     """
-    return _extreme(reductions.max, x, axis, keepdims, -np.inf)
+    return _extreme(reductions.max, a, axis, keepdims, -np.inf)
 
 
-def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The least entry over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+def nanmin(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The least entry over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
     Equal least entries share the derivative evenly.
     """
-    return _extreme(reductions.min, x, axis, keepdims, np.inf)
+    return _extreme(reductions.min, a, axis, keepdims, np.inf)
 
 
 def _extreme_index(
@@ -81,20 +81,20 @@ def _extreme_index(
     return argextreme(filled, axis, keepdims=keepdims)
 
 
-def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def nanargmax(a: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
     """
-    return _extreme_index(reductions.argmax, x, axis, keepdims, -np.inf)
+    return _extreme_index(reductions.argmax, a, axis, keepdims, -np.inf)
 
 
-def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def nanargmin(a: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
     """
-    return _extreme_index(reductions.argmin, x, axis, keepdims, np.inf)
+    return _extreme_index(reductions.argmin, a, axis, keepdims, np.inf)
 
 
 def _floating(x: Any, dtype: Any) -> Array:
@@ -111,42 +111,42 @@ def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -
     return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 
 
-def nanmean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The mean over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
-    filled, missing = _filled(_floating(x, dtype), 0)
+def nanmean(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The mean over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...)."""
+    filled, missing = _filled(_floating(a, dtype), 0)
     return _mean(filled, missing, axis, keepdims)
 
 
-def nanvar(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
-    """The variance over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...).
+def nanvar(a: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
+    """The variance over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
-    The sum of |x - mean|^2, divided by the count of entries minus `ddof`.
+    The sum of |a - mean|^2, divided by the count of entries minus `ddof`.
     """
-    filled, missing = _filled(_floating(x, dtype), 0)
+    filled, missing = _filled(_floating(a, dtype), 0)
     centred = elementwise.where(missing, 0, elementwise.subtract(filled, _mean(filled, missing, axis, True)))
     return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
-def nanstd(x: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
-    """The square root of `nanvar`: x (..., n) -> (...)."""
-    return elementwise.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
+def nanstd(a: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
+    """The square root of `nanvar`: a (..., n) -> (...)."""
+    return elementwise.sqrt(nanvar(a, axis, dtype, ddof, keepdims))
 
 
-def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+def nanquantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The quantiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `quantile`."""
-    lines, shape = ordered_lines(x, axis)  # NaN last
+    lines, shape = ordered_lines(a, axis)  # NaN last
     if not lines.shape[-1]:
         q = as_array(q)
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
     count = reductions.sum(elementwise.logical_not(elementwise.isnan(lines)), -1, None, None, True)
-    return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, x), shape, method, keepdims)
+    return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, a), shape, method, keepdims)
 
 
-def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+def nanpercentile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
     """The percentiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `percentile`."""
-    return nanquantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
+    return nanquantile(a, elementwise.divide(beside(q, a), 100), axis, method, keepdims)
 
 
-def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The median over `axis` (all axes when None), ignoring NaN: x (..., n) -> (...)."""
-    return nanquantile(x, 0.5, axis, "linear", keepdims)
+def nanmedian(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The median over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...)."""
+    return nanquantile(a, 0.5, axis, "linear", keepdims)

@@ -26,32 +26,32 @@ __all__ = [
 ]  # fmt: skip
 
 
-def convolve(x: Any, y: Any, mode: str = "full") -> Array:
-    """The convolution of x (n,) and y (m,), n >= m: (n + m - 1,).
+def convolve(a: Any, v: Any, mode: str = "full") -> Array:
+    """The convolution of a (n,) and v (m,), n >= m: (n + m - 1,).
 
     The mode "same" keeps n entries, "valid" n - m + 1.
     """
-    x, y = promoted([atleast_1d(x), atleast_1d(y)])
-    if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
+    a, v = promoted([atleast_1d(a), atleast_1d(v)])
+    if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
         raise ShapeError(
-            f"convolve expects two arrays with one axis and at least one entry, got {describe(x)} and {describe(y)}."
+            f"convolve expects two arrays with one axis and at least one entry, got {describe(a)} and {describe(v)}."
         )
-    if x.shape[0] < y.shape[0]:
-        x, y = y, x
-    m = y.shape[0]
+    if a.shape[0] < v.shape[0]:
+        a, v = v, a
+    m = v.shape[0]
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"convolve: mode must be 'full', 'same' or 'valid', got {mode!r}.")
     around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
-    return products.correlate(pad(x, around) if m > 1 and mode != "valid" else x, flip(y))
+    return products.correlate(pad(a, around) if m > 1 and mode != "valid" else a, flip(v))
 
 
-def correlate(x: Any, y: Any, mode: str = "valid") -> Array:
-    """The sums over i of x[i + k] * conj(y[i]), for x (n,) and y (m,), in NumPy's order; modes as for `convolve`."""
-    x, y = promoted([atleast_1d(x), atleast_1d(y)])
-    y = conjugate(y)
-    if x.shape[0] >= y.shape[0]:
-        return convolve(x, flip(y), mode)
-    return flip(convolve(flip(x), y, mode))
+def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
+    """The sums over i of a[i + k] * conj(v[i]), for a (n,) and v (m,), in NumPy's order; modes as for `convolve`."""
+    a, v = promoted([atleast_1d(a), atleast_1d(v)])
+    v = conjugate(v)
+    if a.shape[0] >= v.shape[0]:
+        return convolve(a, flip(v), mode)
+    return flip(convolve(flip(a), v, mode))
 
 
 def polyval(p: Any, x: Any) -> ArrayOrNumber:
@@ -63,21 +63,21 @@ def polyval(p: Any, x: Any) -> ArrayOrNumber:
     return y
 
 
-def polyadd(p: Any, q: Any) -> Array:
-    """The sum of two polynomials: p (n,), q (m,) -> (max(n, m),)."""
-    p, q = atleast_1d(p), atleast_1d(q)
-    n = max(p.shape[0], q.shape[0])
-    return elementwise.add(pad(p, (n - p.shape[0], 0)), pad(q, (n - q.shape[0], 0)))
+def polyadd(a1: Any, a2: Any) -> Array:
+    """The sum of two polynomials: a1 (n,), a2 (m,) -> (max(n, m),)."""
+    a1, a2 = atleast_1d(a1), atleast_1d(a2)
+    n = max(a1.shape[0], a2.shape[0])
+    return elementwise.add(pad(a1, (n - a1.shape[0], 0)), pad(a2, (n - a2.shape[0], 0)))
 
 
-def polysub(p: Any, q: Any) -> Array:
-    """The difference of two polynomials: p (n,), q (m,) -> (max(n, m),)."""
-    return polyadd(p, elementwise.negative(as_array(q)))
+def polysub(a1: Any, a2: Any) -> Array:
+    """The difference of two polynomials: a1 (n,), a2 (m,) -> (max(n, m),)."""
+    return polyadd(a1, elementwise.negative(as_array(a2)))
 
 
-def polymul(p: Any, q: Any) -> Array:
-    """The product of two polynomials: p (n,), q (m,) -> (n + m - 1,). Leading zeros stay."""
-    return convolve(p, q)
+def polymul(a1: Any, a2: Any) -> Array:
+    """The product of two polynomials: a1 (n,), a2 (m,) -> (n + m - 1,). Leading zeros stay."""
+    return convolve(a1, a2)
 
 
 def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
@@ -167,9 +167,9 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     return p
 
 
-def poly(roots: Any) -> Array:
-    """The coefficients of the polynomial with the given `roots` and leading coefficient 1: roots (n,) -> (n + 1,)."""
-    roots = inexact(roots)
+def poly(seq_of_zeros: Any) -> Array:
+    """The coefficients of the polynomial with the roots `seq_of_zeros` and leading coefficient 1: (n,) -> (n + 1,)."""
+    roots = inexact(seq_of_zeros)
     if roots.ndim != 1:
         raise ShapeError(
             f"poly expects roots along one axis, got {describe(roots)}. For a matrix, use poly(linalg.eigvals(a))."

@@ -24,72 +24,72 @@ LETTERS = (
 )
 
 
-def matmul(x: Any, y: Any) -> ArrayOrNumber:
-    """The matrix product: x (..., n, k), y (..., k, m) -> (..., n, m).
+def matmul(x1: Any, x2: Any, /) -> ArrayOrNumber:
+    """The matrix product: x1 (..., n, k), x2 (..., k, m) -> (..., n, m).
 
     A vector on the left counts as a row, one on the right as a column; the result does not have its axis.
     """
-    x, y = as_array(x), as_array(y)
-    if not x.ndim or not y.ndim:
+    x1, x2 = as_array(x1), as_array(x2)
+    if not x1.ndim or not x2.ndim:
         raise ShapeError(
-            f"matmul needs arrays with at least one axis, got {describe(x)} and {describe(y)}. Use * for numbers."
+            f"matmul needs arrays with at least one axis, got {describe(x1)} and {describe(x2)}. Use * for numbers."
         )
-    if x.ndim > 1 and y.ndim > 1:
-        return products.matmul(x, y)
-    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
-        raise misfit_of_product(x.shape, y.shape)  # with the user's shapes
-    left = x if x.ndim > 1 else expand_dims(x, 0)
-    right = y if y.ndim > 1 else expand_dims(y, 1)
+    if x1.ndim > 1 and x2.ndim > 1:
+        return products.matmul(x1, x2)
+    if x1.shape[-1] != x2.shape[-2 if x2.ndim > 1 else 0]:
+        raise misfit_of_product(x1.shape, x2.shape)  # with the user's shapes
+    left = x1 if x1.ndim > 1 else expand_dims(x1, 0)
+    right = x2 if x2.ndim > 1 else expand_dims(x2, 1)
     z = products.matmul(left, right)
-    if x.ndim == y.ndim == 1:
+    if x1.ndim == x2.ndim == 1:
         return slice_axes(z, index=(0, 0))  # a number, as in NumPy
-    return squeeze(z, -2 if x.ndim == 1 else -1)
+    return squeeze(z, -2 if x1.ndim == 1 else -1)
 
 
-def dot(x: Any, y: Any) -> ArrayOrNumber:
-    """The sum of products over the last axis of x and the second last of y, or over both axes of two vectors.
+def dot(a: Any, b: Any) -> ArrayOrNumber:
+    """The sum of products over the last axis of a and the second last of b, or over both axes of two vectors.
 
-    x (..., n, k), y (..., k, m) -> (..., n, ..., m). A number multiplies the other argument.
+    a (..., n, k), b (..., k, m) -> (..., n, ..., m). A number multiplies the other argument.
     """
-    x, y = as_array(x), as_array(y)
-    if not x.ndim or not y.ndim:
-        return elementwise.multiply(x, y)
-    return matmul(x, y) if x.ndim <= 2 and y.ndim <= 2 else tensordot(x, y, ((-1,), (-2 if y.ndim > 1 else -1,)))
+    a, b = as_array(a), as_array(b)
+    if not a.ndim or not b.ndim:
+        return elementwise.multiply(a, b)
+    return matmul(a, b) if a.ndim <= 2 and b.ndim <= 2 else tensordot(a, b, ((-1,), (-2 if b.ndim > 1 else -1,)))
 
 
-def vdot(x: Any, y: Any) -> ArrayOrNumber:
-    """The sum of conj(x) * y over all entries; x and y must have equally many."""
-    return matmul(conjugate(ravel(x)), ravel(y))
+def vdot(a: Any, b: Any) -> ArrayOrNumber:
+    """The sum of conj(a) * b over all entries; a and b must have equally many."""
+    return matmul(conjugate(ravel(a)), ravel(b))
 
 
-def inner(x: Any, y: Any) -> ArrayOrNumber:
-    """The sum of products over the last axes: x (..., n, k), y (..., m, k) -> (..., n, ..., m)."""
-    x, y = as_array(x), as_array(y)
-    return elementwise.multiply(x, y) if not x.ndim or not y.ndim else tensordot(x, y, ((-1,), (-1,)))
+def inner(a: Any, b: Any) -> ArrayOrNumber:
+    """The sum of products over the last axes: a (..., n, k), b (..., m, k) -> (..., n, ..., m)."""
+    a, b = as_array(a), as_array(b)
+    return elementwise.multiply(a, b) if not a.ndim or not b.ndim else tensordot(a, b, ((-1,), (-1,)))
 
 
-def outer(x: Any, y: Any) -> Array:
-    """The products of all pairs: x (n,), y (m,) -> (n, m). Arrays with more axes are flattened."""
-    return elementwise.multiply(reshape(ravel(x), (-1, 1)), ravel(y))
+def outer(a: Any, b: Any) -> Array:
+    """The products of all pairs: a (n,), b (m,) -> (n, m). Arrays with more axes are flattened."""
+    return elementwise.multiply(reshape(ravel(a), (-1, 1)), ravel(b))
 
 
-def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
-    """The sum of products over `axes`: the last `axes` of x with the first of y, or two lists of axes."""
-    x, y = as_array(x), as_array(y)
+def tensordot(a: Any, b: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
+    """The sum of products over `axes`: the last `axes` of a with the first of b, or two lists of axes."""
+    a, b = as_array(a), as_array(b)
     if isinstance(axes, int):
-        axes = (tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes)))
+        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
     first, second = (
-        [trailing_axis(int(a), z.ndim) + z.ndim for a in np.atleast_1d(named)]
-        for named, z in zip(axes, (x, y), strict=True)
+        [trailing_axis(int(i), z.ndim) + z.ndim for i in np.atleast_1d(named)]
+        for named, z in zip(axes, (a, b), strict=True)
     )
-    if [x.shape[a] for a in first] != [y.shape[a] for a in second]:
-        raise ShapeError(f"tensordot: axes {first} of {describe(x)} and {second} of {describe(y)} differ in length.")
-    x_rest = [a for a in range(x.ndim) if a not in first]
-    y_rest = [a for a in range(y.ndim) if a not in second]
-    inner_size = math.prod(x.shape[a] for a in first)
-    shape = tuple(x.shape[a] for a in x_rest) + tuple(y.shape[a] for a in y_rest)
-    left = reshape(transpose(x, [*x_rest, *first]), (math.prod(x.shape[a] for a in x_rest), inner_size))
-    right = reshape(transpose(y, [*second, *y_rest]), (inner_size, math.prod(y.shape[a] for a in y_rest)))
+    if [a.shape[i] for i in first] != [b.shape[i] for i in second]:
+        raise ShapeError(f"tensordot: axes {first} of {describe(a)} and {second} of {describe(b)} differ in length.")
+    a_rest = [i for i in range(a.ndim) if i not in first]
+    b_rest = [i for i in range(b.ndim) if i not in second]
+    inner_size = math.prod(a.shape[i] for i in first)
+    shape = tuple(a.shape[i] for i in a_rest) + tuple(b.shape[i] for i in b_rest)
+    left = reshape(transpose(a, [*a_rest, *first]), (math.prod(a.shape[i] for i in a_rest), inner_size))
+    right = reshape(transpose(b, [*second, *b_rest]), (inner_size, math.prod(b.shape[i] for i in b_rest)))
     return reshape(products.matmul(left, right), shape)
 
 
@@ -147,63 +147,63 @@ def _once_each(letters: str, x: Array) -> tuple[Array, str]:
     return x, letters
 
 
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The diagonal over two axes, as the last axis of the result: x (n, m, ...) -> (..., min(n, m))."""
-    x = as_array(x)
-    if x.ndim < 2:
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The diagonal over two axes, as the last axis of the result: a (n, m, ...) -> (..., min(n, m))."""
+    a = as_array(a)
+    if a.ndim < 2:
         raise ShapeError(
-            f"diagonal needs at least two axes, got {describe(x)}. For a matrix with diagonal x use fd.numpy.diag(x)."
+            f"diagonal needs at least two axes, got {describe(a)}. For a matrix with diagonal a use fd.numpy.diag(a)."
         )
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
-    rows, columns = x.shape[-2:]
+    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     i = np.arange(n)
-    return getitem(x, (..., i - min(offset, 0), i + max(offset, 0)))
+    return getitem(a, (..., i - min(offset, 0), i + max(offset, 0)))
 
 
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ArrayOrNumber:
-    """The sum of the diagonal over axis1 and axis2: x (n, m, ...) -> (...)."""
-    return sum_of(diagonal(x, offset, axis1, axis2), axis=-1)
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ArrayOrNumber:
+    """The sum of the diagonal over axis1 and axis2: a (n, m, ...) -> (...)."""
+    return sum_of(diagonal(a, offset, axis1, axis2), axis=-1)
 
 
-def kron(x: Any, y: Any) -> Array:
-    """The Kronecker product, each entry of x times the whole of y: (m, n), (p, q) -> (m * p, n * q)."""
-    x, y = as_array(x), as_array(y)
-    ndim = max(x.ndim, y.ndim)
-    x, y = (reshape(z, (1,) * (ndim - z.ndim) + z.shape) for z in (x, y))
-    left = reshape(x, tuple(m for n in x.shape for m in (n, 1)))
-    right = reshape(y, tuple(m for n in y.shape for m in (1, n)))
-    return reshape(elementwise.multiply(left, right), tuple(n * m for n, m in zip(x.shape, y.shape, strict=True)))
+def kron(a: Any, b: Any) -> Array:
+    """The Kronecker product, each entry of a times the whole of b: (m, n), (p, q) -> (m * p, n * q)."""
+    a, b = as_array(a), as_array(b)
+    ndim = max(a.ndim, b.ndim)
+    a, b = (reshape(z, (1,) * (ndim - z.ndim) + z.shape) for z in (a, b))
+    left = reshape(a, tuple(m for n in a.shape for m in (n, 1)))
+    right = reshape(b, tuple(m for n in b.shape for m in (1, n)))
+    return reshape(elementwise.multiply(left, right), tuple(n * m for n, m in zip(a.shape, b.shape, strict=True)))
 
 
-def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
-    """The cross product of vectors with three components: x, y (..., 3) -> (..., 3)."""
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
+    """The cross product of vectors with three components: a, b (..., 3) -> (..., 3)."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = as_array(x), as_array(y)
-    if x.ndim and y.ndim:
-        x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
-    if x.shape[-1:] != (3,) or y.shape[-1:] != (3,):
-        raise ShapeError(f"cross expects vectors of three components, got {describe(x)} and {describe(y)}.")
-    (x0, x1, x2), (y0, y1, y2) = ([slice_axis(z, -1, i, i + 1) for i in range(3)] for z in (x, y))
+    a, b = as_array(a), as_array(b)
+    if a.ndim and b.ndim:
+        a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if a.shape[-1:] != (3,) or b.shape[-1:] != (3,):
+        raise ShapeError(f"cross expects vectors of three components, got {describe(a)} and {describe(b)}.")
+    (x0, x1, x2), (y0, y1, y2) = ([slice_axis(z, -1, i, i + 1) for i in range(3)] for z in (a, b))
     parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]
     return moveaxis(concatenate(parts, -1), -1, axisc)
 
 
-def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> ArrayOrNumber:
-    """The sum of conj(x) * y along `axis`: x, y (..., n) -> (...)."""
-    x, y = as_array(x), as_array(y)
-    if not x.ndim or not y.ndim or x.shape[axis] != y.shape[axis]:
-        raise ShapeError(f"vecdot: axis {axis} of {describe(x)} and of {describe(y)} must have the same length.")
-    x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
-    return squeeze(matmul(expand_dims(conjugate(x), -2), expand_dims(y, -1)), (-2, -1))
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> ArrayOrNumber:
+    """The sum of conj(x1) * x2 along `axis`: x1, x2 (..., n) -> (...)."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
+        raise ShapeError(f"vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have the same length.")
+    x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    return squeeze(matmul(expand_dims(conjugate(x1), -2), expand_dims(x2, -1)), (-2, -1))
 
 
-def matvec(x: Any, y: Any) -> Array:
-    """The products of matrices and vectors: x (..., n, k), y (..., k) -> (..., n)."""
-    return squeeze(matmul(x, expand_dims(y, -1)), -1)
+def matvec(x1: Any, x2: Any, /) -> Array:
+    """The products of matrices and vectors: x1 (..., n, k), x2 (..., k) -> (..., n)."""
+    return squeeze(matmul(x1, expand_dims(x2, -1)), -1)
 
 
-def vecmat(x: Any, y: Any) -> Array:
-    """The products of conjugated vectors and matrices: x (..., k), y (..., k, m) -> (..., m)."""
-    return squeeze(matmul(expand_dims(conjugate(as_array(x)), -2), y), -2)
+def vecmat(x1: Any, x2: Any, /) -> Array:
+    """The products of conjugated vectors and matrices: x1 (..., k), x2 (..., k, m) -> (..., m)."""
+    return squeeze(matmul(expand_dims(conjugate(as_array(x1)), -2), x2), -2)

@@ -37,7 +37,7 @@ def _chosen(x: Array, where: Any, neutral: Any) -> Array:
 
 
 def sum(
-    x: Any,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -45,18 +45,18 @@ def sum(
     initial: Any = 0,
     where: Any = True,
 ) -> ArrayOrNumber:
-    """The sum over `axis` (all axes when None): x (..., n) -> (...).
+    """The sum over `axis` (all axes when None): a (..., n) -> (...).
 
     `where` selects the entries that count, and `initial` is added.
     """
-    x = _chosen(_given(x, out, dtype), where, 0)
-    y = _over(reductions.sum_axes, x, axis, keepdims)
+    a = _chosen(_given(a, out, dtype), where, 0)
+    y = _over(reductions.sum_axes, a, axis, keepdims)
     y = y if type(initial) is int and initial == 0 else elementwise.add(y, initial)
     return y if dtype is None else astype(y, dtype)  # the reduction widens small integers, whatever `dtype` is
 
 
 def prod(
-    x: Any,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -64,12 +64,12 @@ def prod(
     initial: Any = 1,
     where: Any = True,
 ) -> ArrayOrNumber:
-    """The product over `axis` (all axes when None): x (..., n) -> (...). Its derivative is exact at zeros.
+    """The product over `axis` (all axes when None): a (..., n) -> (...). Its derivative is exact at zeros.
 
     `where` selects the entries that count, and `initial` is one more factor.
     """
-    x = _chosen(_given(x, out, dtype), where, 1)
-    y = _over(reductions.product_of, x, axis, keepdims)
+    a = _chosen(_given(a, out, dtype), where, 1)
+    y = _over(reductions.product_of, a, axis, keepdims)
     y = y if type(initial) is int and initial == 1 else elementwise.multiply(y, initial)
     return y if dtype is None else astype(y, dtype)
 
@@ -88,36 +88,36 @@ def _extreme(
 
 
 def max(
-    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+    a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
 ) -> ArrayOrNumber:
-    """The greatest entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
+    """The greatest entry over `axis` (all axes when None): a (..., n) -> (...). Ties share the derivative evenly.
 
     `where` selects the entries that count, and `initial` is one more candidate.
     """
-    return _extreme(reductions.maximum_of, elementwise.maximum, _given(x, out), axis, keepdims, initial, where)
+    return _extreme(reductions.maximum_of, elementwise.maximum, _given(a, out), axis, keepdims, initial, where)
 
 
 def min(
-    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+    a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
 ) -> ArrayOrNumber:
-    """The least entry over `axis` (all axes when None): x (..., n) -> (...). Ties share the derivative evenly.
+    """The least entry over `axis` (all axes when None): a (..., n) -> (...). Ties share the derivative evenly.
 
     `where` selects the entries that count, and `initial` is one more candidate.
     """
-    return _extreme(reductions.minimum_of, elementwise.minimum, _given(x, out), axis, keepdims, initial, where)
+    return _extreme(reductions.minimum_of, elementwise.minimum, _given(a, out), axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def any(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
-    """Whether any entry over `axis` (all axes when None) is true: x (..., n) -> (...)."""
-    return _over(reductions.any_of, _chosen(_given(x, out), where, False), axis, keepdims)
+def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
+    """Whether any entry over `axis` (all axes when None) is true: a (..., n) -> (...)."""
+    return _over(reductions.any_of, _chosen(_given(a, out), where, False), axis, keepdims)
 
 
-def all(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
-    """Whether all entries over `axis` (all axes when None) are true: x (..., n) -> (...)."""
-    return _over(reductions.all_of, _chosen(_given(x, out), where, True), axis, keepdims)
+def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True) -> ArrayOrNumber:
+    """Whether all entries over `axis` (all axes when None) are true: a (..., n) -> (...)."""
+    return _over(reductions.all_of, _chosen(_given(a, out), where, True), axis, keepdims)
 
 
 def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
@@ -129,19 +129,19 @@ def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
 
 
 def mean(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
 ) -> ArrayOrNumber:
-    """The mean over `axis` (all axes when None): x (..., n) -> (...). `where` selects the entries that count.
+    """The mean over `axis` (all axes when None): a (..., n) -> (...). `where` selects the entries that count.
 
     float16 is summed in float32, and integers give float64, as in NumPy.
     """
-    x = _given(x, out, dtype)
-    if str(x.dtype) == "float16":
-        return astype(mean(x, axis, "float32", None, keepdims, where=where), x.dtype)
-    if x.dtype.kind not in "fc":  # a sum of integers could overflow
-        x = astype(x, np.float64)
-    axes = trailing_axes(axis, x.ndim)
-    return reductions.sum_axes(_chosen(x, where, 0), axes=axes, keepdims=keepdims) / _count(x, axes, keepdims, where)
+    a = _given(a, out, dtype)
+    if str(a.dtype) == "float16":
+        return astype(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
+    if a.dtype.kind not in "fc":  # a sum of integers could overflow
+        a = astype(a, np.float64)
+    axes = trailing_axes(axis, a.ndim)
+    return reductions.sum_axes(_chosen(a, where, 0), axes=axes, keepdims=keepdims) / _count(a, axes, keepdims, where)
 
 
 def squared_size(x: Array) -> ArrayOrNumber:
@@ -152,7 +152,7 @@ def squared_size(x: Array) -> ArrayOrNumber:
 
 
 def var(
-    x: Any,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -162,22 +162,22 @@ def var(
     where: Any = True,
     correction: float = 0,
 ) -> ArrayOrNumber:
-    """The variance over `axis` (all axes when None): x (..., n) -> (...).
+    """The variance over `axis` (all axes when None): a (..., n) -> (...).
 
-    The sum of |x - mean|^2, divided by the count of entries minus `ddof`, which `correction` names as well. `where` and
+    The sum of |a - mean|^2, divided by the count of entries minus `ddof`, which `correction` names as well. `where` and
     dtypes are as for `mean`.
     """
-    x = _given(x, out, dtype)
-    if str(x.dtype) == "float16":
-        return astype(var(x, axis, "float32", None, ddof, keepdims, where=where, correction=correction), x.dtype)
-    axes = trailing_axes(axis, x.ndim)
-    centred = _chosen(elementwise.subtract(x, mean(x, axes, None, None, True, where=where)), where, 0)
+    a = _given(a, out, dtype)
+    if str(a.dtype) == "float16":
+        return astype(var(a, axis, "float32", None, ddof, keepdims, where=where, correction=correction), a.dtype)
+    axes = trailing_axes(axis, a.ndim)
+    centred = _chosen(elementwise.subtract(a, mean(a, axes, None, None, True, where=where)), where, 0)
     freedom = _count(centred, axes, keepdims, where) - (ddof or correction)
     return reductions.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
 
 
 def std(
-    x: Any,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -187,8 +187,8 @@ def std(
     where: Any = True,
     correction: float = 0,
 ) -> ArrayOrNumber:
-    """The square root of `var`: x (..., n) -> (...). Its derivative is infinite where the variance is 0."""
-    return elementwise.sqrt(var(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
+    """The square root of `var`: a (..., n) -> (...). Its derivative is infinite where the variance is 0."""
+    return elementwise.sqrt(var(a, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
@@ -196,26 +196,26 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumbe
     return _over(reductions.logsumexp, x, axis, keepdims)
 
 
-def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """The cumulative sum along `axis` (of the flattened array when None): x (..., n) -> (..., n)."""
-    x, axis = line_along(_given(x, out, dtype), axis)
-    return reductions.cumsum(x, axis=axis)
+def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """The cumulative sum along `axis` (of the flattened array when None): a (..., n) -> (..., n)."""
+    a, axis = line_along(_given(a, out, dtype), axis)
+    return reductions.cumsum(a, axis=axis)
 
 
-def argmax(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def argmax(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    x, axis = line_along(_given(x, out), axis)
-    return reductions.argmax(x, axis=axis, keepdims=keepdims)
+    a, axis = line_along(_given(a, out), axis)
+    return reductions.argmax(a, axis=axis, keepdims=keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def argmin(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    x, axis = line_along(_given(x, out), axis)
-    return reductions.argmin(x, axis=axis, keepdims=keepdims)
+    a, axis = line_along(_given(a, out), axis)
+    return reductions.argmin(a, axis=axis, keepdims=keepdims)
 
 
 def argsort(
-    x: Any,
+    a: Any,
     axis: int | None = -1,
     kind: str | None = None,
     order: None = None,
@@ -223,9 +223,9 @@ def argsort(
     descending: bool = False,
     stable: bool = True,
 ) -> Array:
-    """The indices that sort `x` along `axis` (of the flattened array when None), NaN last; always stable."""
-    x, axis = line_along(x, axis)
+    """The indices that sort `a` along `axis` (of the flattened array when None), NaN last; always stable."""
+    a, axis = line_along(a, axis)
     if not descending:
-        return reductions.argsort(x, axis=axis)
+        return reductions.argsort(a, axis=axis)
     # Reversed before and after the sort, equal entries keep their order.
-    return elementwise.subtract(x.shape[axis] - 1, flip(reductions.argsort(flip(x, axis), axis=axis), axis))
+    return elementwise.subtract(a.shape[axis] - 1, flip(reductions.argsort(flip(a, axis), axis=axis), axis))

@@ -27,15 +27,15 @@ def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Ar
     return x
 
 
-def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
-    """The cumulative product along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+    """The cumulative product along `axis` (of the flattened array when None): a (..., n) -> (..., n).
 
     Its derivative is exact at zeros.
     """
-    x, axis = line_along(x if dtype is None else astype(x, dtype), axis)
-    if dtype is None and x.dtype.kind in "biu" and x.dtype.itemsize < 8:
-        x = astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
-    return _scan(elementwise.multiply, x, axis)
+    a, axis = line_along(a if dtype is None else astype(a, dtype), axis)
+    if dtype is None and a.dtype.kind in "biu" and a.dtype.itemsize < 8:
+        a = astype(a, np.uint64 if a.dtype.kind == "u" else np.int64)
+    return _scan(elementwise.multiply, a, axis)
 
 
 def _first(better: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:

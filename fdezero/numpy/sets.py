@@ -30,15 +30,15 @@ def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
 
 
 def unique(
-    x: Any,
+    ar: Any,
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
 ) -> Any:
-    """The distinct values of `x`, sorted; on request also their first indices, the inverse and their counts."""
+    """The distinct values of `ar`, sorted; on request also their first indices, the inverse and their counts."""
     return _call(
-        "unique", x, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis
+        "unique", ar, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis
     )
 
 
@@ -62,41 +62,41 @@ def unique_values(x: Any) -> Array:
     return _call("unique_values", x)
 
 
-def union1d(x: Any, y: Any) -> Array:
+def union1d(ar1: Any, ar2: Any) -> Array:
     """The distinct values of both arrays, sorted."""
-    return _call("union1d", x, y)
+    return _call("union1d", ar1, ar2)
 
 
-def intersect1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
+def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
     """The values that are in both arrays, sorted."""
-    return _call("intersect1d", x, y, assume_unique=assume_unique)
+    return _call("intersect1d", ar1, ar2, assume_unique=assume_unique)
 
 
-def setdiff1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
-    """The values of `x` that are not in `y`, sorted."""
-    return _call("setdiff1d", x, y, assume_unique=assume_unique)
+def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
+    """The values of `ar1` that are not in `ar2`, sorted."""
+    return _call("setdiff1d", ar1, ar2, assume_unique=assume_unique)
 
 
-def setxor1d(x: Any, y: Any, assume_unique: bool = False) -> Array:
+def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
     """The values that are in exactly one of the arrays, sorted."""
-    return _call("setxor1d", x, y, assume_unique=assume_unique)
+    return _call("setxor1d", ar1, ar2, assume_unique=assume_unique)
 
 
-def isin(x: Any, values: Any, assume_unique: bool = False, invert: bool = False) -> ArrayOrNumber:
-    """Whether each entry of `x` is one of `values`: (...), (...) -> bool, of x's shape.
+def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False) -> ArrayOrNumber:
+    """Whether each entry of `element` is one of `test_elements`: (...), (...) -> bool, of element's shape.
 
     Unlike the other functions of sets, it also works under vmap and compile.
     """
-    x, values = as_array(x), ravel(values)
-    dtype = np.result_type(x.dtype, values.dtype)
-    beyond = dtype.kind == "f" and x.dtype.kind in "iu" and values.dtype.kind in "iu"
+    element, test_elements = as_array(element), ravel(test_elements)
+    dtype = np.result_type(element.dtype, test_elements.dtype)
+    beyond = dtype.kind == "f" and element.dtype.kind in "iu" and test_elements.dtype.kind in "iu"
     if beyond:  # uint64 and a signed dtype, which only share numbers from 0 to 2 ** 63 - 1; float64 would round them
         dtype = np.dtype(np.int64)
-    if not values.size:
-        found = zeros_like(x, bool)
+    if not test_elements.size:
+        found = zeros_like(element, bool)
     else:
-        x, ordered = astype(x, dtype), sort(astype(values, dtype))
-        place = elementwise.minimum(searchsorted(ordered, x), values.size - 1)
-        found = elementwise.equal(take(ordered, place), x)
-        found = elementwise.logical_and(found, elementwise.greater_equal(x, 0)) if beyond else found
+        element, ordered = astype(element, dtype), sort(astype(test_elements, dtype))
+        place = elementwise.minimum(searchsorted(ordered, element), test_elements.size - 1)
+        found = elementwise.equal(take(ordered, place), element)
+        found = elementwise.logical_and(found, elementwise.greater_equal(element, 0)) if beyond else found
     return elementwise.logical_not(found) if invert else found

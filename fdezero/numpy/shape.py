@@ -24,40 +24,40 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
 
 
-def reshape(x: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
-    """Give `x` another shape with the same number of entries; one length may be -1.
+def reshape(a: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
+    """Give `a` another shape with the same number of entries; one length may be -1.
 
     Entries are read row by row, or in the order "F" column by column. Raises ShapeError if the numbers differ.
     """
-    x, wanted = as_array(x), _shape(shape)
+    a, wanted = as_array(a), _shape(shape)
     if order == "F":
-        return transpose(reshape(transpose(x), wanted[::-1], copy=copy))
+        return transpose(reshape(transpose(a), wanted[::-1], copy=copy))
     if order != "C":
         raise NotImplementedError(
             f"reshape and ravel take the order 'C' or 'F', got {order!r}, which would depend on the memory layout."
         )
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
-        wanted = tuple((x.size // rest if rest else 0) if n == -1 else n for n in wanted)
-    if math.prod(wanted) != x.size:
-        raise ShapeError(f"reshape: {describe(x)} has {x.size} entries and cannot take the shape {_shape(shape)}.")
-    y = x if wanted == x.shape else shapes.reshape(x, ndim=x.ndim, shape=wanted)
+        wanted = tuple((a.size // rest if rest else 0) if n == -1 else n for n in wanted)
+    if math.prod(wanted) != a.size:
+        raise ShapeError(f"reshape: {describe(a)} has {a.size} entries and cannot take the shape {_shape(shape)}.")
+    y = a if wanted == a.shape else shapes.reshape(a, ndim=a.ndim, shape=wanted)
     return shapes.copy(y) if copy else y
 
 
-def ravel(x: Any, order: str = "C") -> Array:
-    """Flatten `x` row by row, or in the order "F" column by column: x (...) -> (n,)."""
-    return reshape(x, (-1,) if as_array(x).size else (0,), order)
+def ravel(a: Any, order: str = "C") -> Array:
+    """Flatten `a` row by row, or in the order "F" column by column: a (...) -> (n,)."""
+    return reshape(a, (-1,) if as_array(a).size else (0,), order)
 
 
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Array:
-    """Permute the axes of `x` to the order `axes`, or reverse them when None: x (n, ..., m) -> (m, ..., n)."""
-    x = as_array(x)
-    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
-    perm = tuple(trailing_axis(axis, x.ndim) for axis in order)
-    if sorted(perm) != list(range(-x.ndim, 0)):
-        raise ShapeError(f"transpose: axes {order} must name each of the {x.ndim} axes of {describe(x)} once.")
-    return shapes.permute(x, perm=perm) if perm != tuple(sorted(perm)) else x
+def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
+    """Permute the axes of `a` to the order `axes`, or reverse them when None: a (n, ..., m) -> (m, ..., n)."""
+    a = as_array(a)
+    order = tuple(range(a.ndim))[::-1] if axes is None else tuple(axes)
+    perm = tuple(trailing_axis(axis, a.ndim) for axis in order)
+    if sorted(perm) != list(range(-a.ndim, 0)):
+        raise ShapeError(f"transpose: axes {order} must name each of the {a.ndim} axes of {describe(a)} once.")
+    return shapes.permute(a, perm=perm) if perm != tuple(sorted(perm)) else a
 
 
 permute_dims = transpose
@@ -68,32 +68,32 @@ def matrix_transpose(x: Any) -> Array:
     return swapaxes(x, -1, -2)
 
 
-def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Move the axes `source` to `destination`; the other axes keep their order."""
-    x = as_array(x)
-    from_, to = ([trailing_axis(a, x.ndim) + x.ndim for a in _shape(axes)] for axes in (source, destination))
-    order = [axis for axis in range(x.ndim) if axis not in from_]
+    a = as_array(a)
+    from_, to = ([trailing_axis(i, a.ndim) + a.ndim for i in _shape(axes)] for axes in (source, destination))
+    order = [axis for axis in range(a.ndim) if axis not in from_]
     for place, axis in sorted(zip(to, from_, strict=True)):
         order.insert(place, axis)
-    return transpose(x, order)
+    return transpose(a, order)
 
 
-def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
+def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     """Swap two axes."""
-    x = as_array(x)
-    order = list(range(x.ndim))
+    a = as_array(a)
+    order = list(range(a.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
-    return transpose(x, order)
+    return transpose(a, order)
 
 
-def broadcast_to(x: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
-    """Broadcast `x` to `shape` by NumPy's rule. Raises ShapeError if it does not fit."""
-    x, wanted = as_array(x), _shape(shape)
-    if len(wanted) < x.ndim:
-        raise ShapeError(f"broadcast_to: {describe(x)} has more axes than the shape {wanted}.")
-    if x.ndim < len(wanted):
-        x = reshape(x, (1,) * (len(wanted) - x.ndim) + x.shape)
-    return x if x.shape == wanted else shapes.broadcast(x, shape=wanted)
+def broadcast_to(array: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
+    """Broadcast `array` to `shape` by NumPy's rule. Raises ShapeError if it does not fit."""
+    array, wanted = as_array(array), _shape(shape)
+    if len(wanted) < array.ndim:
+        raise ShapeError(f"broadcast_to: {describe(array)} has more axes than the shape {wanted}.")
+    if array.ndim < len(wanted):
+        array = reshape(array, (1,) * (len(wanted) - array.ndim) + array.shape)
+    return array if array.shape == wanted else shapes.broadcast(array, shape=wanted)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
@@ -103,23 +103,23 @@ def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
     return tuple(broadcast_to(x, shape) for x in values)
 
 
-def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
-    """Insert axes of length 1, at the places `axis` of the result: x (n,), axis 0 -> (1, n)."""
-    x = as_array(x)
+def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
+    """Insert axes of length 1, at the places `axis` of the result: a (n,), axis 0 -> (1, n)."""
+    a = as_array(a)
     axes = _shape(axis)
-    new = {trailing_axis(a, x.ndim + len(axes)) + x.ndim + len(axes) for a in axes}
-    rest = iter(x.shape)
-    return reshape(x, tuple(1 if i in new else next(rest) for i in range(x.ndim + len(axes))))
+    new = {trailing_axis(i, a.ndim + len(axes)) + a.ndim + len(axes) for i in axes}
+    rest = iter(a.shape)
+    return reshape(a, tuple(1 if i in new else next(rest) for i in range(a.ndim + len(axes))))
 
 
-def squeeze(x: Any, axis: Axis = None) -> Array:
+def squeeze(a: Any, axis: Axis = None) -> Array:
     """Remove the axes of length 1 that `axis` names (all of them when None). Raises ShapeError for longer axes."""
-    x = as_array(x)
-    ones = tuple(i for i in range(-x.ndim, 0) if x.shape[i] == 1)
-    drop = ones if axis is None else trailing_axes(axis, x.ndim)
+    a = as_array(a)
+    ones = tuple(i for i in range(-a.ndim, 0) if a.shape[i] == 1)
+    drop = ones if axis is None else trailing_axes(axis, a.ndim)
     if not set(drop) <= set(ones):
-        raise ShapeError(f"squeeze: axis {axis} of {describe(x)} does not have length 1.")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape, -x.ndim) if i not in drop))
+        raise ShapeError(f"squeeze: axis {axis} of {describe(a)} does not have length 1.")
+    return reshape(a, tuple(n for i, n in enumerate(a.shape, -a.ndim) if i not in drop))
 
 
 def atleast_1d(x: Any) -> Array:
@@ -172,14 +172,14 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
     return concatenate([expand_dims(x, axis) for x in values], axis)
 
 
-def vstack(arrays: Sequence[Any]) -> Array:
-    """Join arrays as rows: k vectors (n,) -> (k, n)."""
-    return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in arrays], 0)
+def vstack(tup: Sequence[Any]) -> Array:
+    """Join the arrays of `tup` as rows: k vectors (n,) -> (k, n)."""
+    return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in tup], 0)
 
 
-def hstack(arrays: Sequence[Any]) -> Array:
+def hstack(tup: Sequence[Any]) -> Array:
     """Join vectors end to end, (n,), (m,) -> (n + m,), and other arrays along axis 1."""
-    values = [atleast_1d(x) for x in arrays]
+    values = [atleast_1d(x) for x in tup]
     return concatenate(values, 0 if values[0].ndim == 1 else 1)
 
 
@@ -189,48 +189,48 @@ def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int
     return shapes.slice_axes(x, index=shapes.cut(axis, start, stop, step))
 
 
-def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """Split `x` along `axis` into equal parts, or at the given indices. Raises ShapeError."""
-    x = as_array(x)
-    n = x.shape[axis]
-    if isinstance(sections, int):
-        if n % sections:
+def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
+    """Split `ary` along `axis` into equal parts, or at the given indices. Raises ShapeError."""
+    ary = as_array(ary)
+    n = ary.shape[axis]
+    if isinstance(indices_or_sections, int):
+        if n % indices_or_sections:
             raise ShapeError(
-                f"split: the {n} entries along axis {axis} of {describe(x)} do not divide into {sections} equal parts."
+                f"split: the {n} entries along axis {axis} of {describe(ary)} do not divide into {indices_or_sections} equal parts."
             )
-        cuts = list(range(0, n + 1, n // sections)) if n else [0] * (sections + 1)
+        cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
     else:
-        cuts = [0, *[c if c >= 0 else c + n for c in sections], n]
-    return [slice_axis(x, axis, start, stop) for start, stop in itertools.pairwise(cuts)]
+        cuts = [0, *[cut if cut >= 0 else cut + n for cut in indices_or_sections], n]
+    return [slice_axis(ary, axis, start, stop) for start, stop in itertools.pairwise(cuts)]
 
 
-def flip(x: Any, axis: Axis = None) -> Array:
+def flip(m: Any, axis: Axis = None) -> Array:
     """Reverse the entries along `axis` (every axis when None)."""
-    x = as_array(x)
-    for a in trailing_axes(axis, x.ndim):
-        x = slice_axis(x, a, None, None, -1)
-    return x
+    m = as_array(m)
+    for a in trailing_axes(axis, m.ndim):
+        m = slice_axis(m, a, None, None, -1)
+    return m
 
 
-def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
+def roll(a: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
     """Shift the entries along `axis` (of the flattened array when None); those beyond the end come in at the start."""
-    x = as_array(x)
+    a = as_array(a)
     if axis is None:
-        return reshape(roll(ravel(x), shift, 0), x.shape)
+        return reshape(roll(ravel(a), shift, 0), a.shape)
     shifts, axes = _shape(shift), _shape(axis)
-    for s, a in zip(shifts * (len(axes) if len(shifts) == 1 else 1), axes, strict=True):
-        n = x.shape[a]
+    for s, place in zip(shifts * (len(axes) if len(shifts) == 1 else 1), axes, strict=True):
+        n = a.shape[place]
         if n and s % n:
-            x = concatenate([slice_axis(x, a, n - s % n, None), slice_axis(x, a, 0, n - s % n)], a)
-    return x
+            a = concatenate([slice_axis(a, place, n - s % n, None), slice_axis(a, place, 0, n - s % n)], place)
+    return a
 
 
-def tile(x: Any, repetitions: int | Sequence[int]) -> Array:
-    """Repeat `x` as a whole along each axis: x (n,), 2 -> (2 n,)."""
-    x, times = as_array(x), _shape(repetitions)
-    ndim = max(x.ndim, len(times))
-    shape = (1,) * (ndim - x.ndim) + x.shape
+def tile(A: Any, reps: int | Sequence[int]) -> Array:
+    """Repeat `A` as a whole along each axis: A (n,), 2 -> (2 n,)."""
+    A, times = as_array(A), _shape(reps)
+    ndim = max(A.ndim, len(times))
+    shape = (1,) * (ndim - A.ndim) + A.shape
     times = (1,) * (ndim - len(times)) + times
     twice = tuple(m for n, r in zip(shape, times, strict=True) for m in (r, n))
-    wide = broadcast_to(reshape(x, tuple(m for n in shape for m in (1, n))), twice)
+    wide = broadcast_to(reshape(A, tuple(m for n in shape for m in (1, n))), twice)
     return reshape(wide, tuple(n * r for n, r in zip(shape, times, strict=True)))

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def sort(
-    x: Any,
+    a: Any,
     axis: int | None = -1,
     kind: str | None = None,
     order: None = None,
@@ -36,13 +36,13 @@ def sort(
 
     The derivative of each sorted entry goes to the entry that it came from.
     """
-    return take_along_axis(x, argsort(x, axis, descending=descending), axis)
+    return take_along_axis(a, argsort(a, axis, descending=descending), axis)
 
 
-def sort_complex(x: Any) -> Array:
+def sort_complex(a: Any) -> Array:
     """Sort along the last axis by real part, then by imaginary part; real numbers become complex."""
-    x = as_array(x)
-    return sort(x if x.dtype.kind == "c" else astype(x, np.complex128))
+    a = as_array(a)
+    return sort(a if a.dtype.kind == "c" else astype(a, np.complex128))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:
@@ -56,35 +56,35 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     return order
 
 
-def argpartition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
-    """The indices that partition `x` along `axis`, as in `partition`: x (..., n) -> (..., n)."""
-    x, axis = line_of(x, axis)
-    n = x.shape[axis]
+def argpartition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+    """The indices that partition `a` along `axis`, as in `partition`: a (..., n) -> (..., n)."""
+    a, axis = line_of(a, axis)
+    n = a.shape[axis]
     places = tuple(int(k) for k in np.atleast_1d(kth))
     if any(not -n <= k < n for k in places):
-        raise RangeError(f"partition: kth={kth} lies outside axis {axis} of {describe(x)}.")
-    return reductions.argpartition(x, kth=tuple(k % n for k in places), axis=axis)
+        raise RangeError(f"partition: kth={kth} lies outside axis {axis} of {describe(a)}.")
+    return reductions.argpartition(a, kth=tuple(k % n for k in places), axis=axis)
 
 
-def partition(x: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
-    """Partition the entries along `axis` (of the flattened array when None): x (..., n) -> (..., n).
+def partition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+    """Partition the entries along `axis` (of the flattened array when None): a (..., n) -> (..., n).
 
     The entries at `kth` are where sorting puts them; lesser ones come before.
     """
-    return take_along_axis(x, argpartition(x, kth, axis), axis)
+    return take_along_axis(a, argpartition(a, kth, axis), axis)
 
 
-def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> ArrayOrNumber:
-    """The indices at which to insert the entries of `v` into the ordered `x` (n,): integers from 0 to n, of v's shape.
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> ArrayOrNumber:
+    """The indices at which to insert the entries of `v` into the ordered `a` (n,): integers from 0 to n, of v's shape.
 
-    `side="right"` inserts behind equal entries. `sorter` holds the indices that sort `x`.
+    `side="right"` inserts behind equal entries. `sorter` holds the indices that sort `a`.
     """
-    x, v = as_array(x), as_array(v)
-    if x.ndim != 1:
-        raise ShapeError(f"searchsorted expects x with one axis, got {describe(x)}.")
+    a, v = as_array(a), as_array(v)
+    if a.ndim != 1:
+        raise ShapeError(f"searchsorted expects a with one axis, got {describe(a)}.")
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}.")
-    return indexing.searchsorted(x if sorter is None else take(x, sorter), v, points=v.ndim, side=side)
+    return indexing.searchsorted(a if sorter is None else take(a, sorter), v, points=v.ndim, side=side)
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> ArrayOrNumber:
@@ -119,61 +119,61 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
 
 
-def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> ArrayOrNumber:
-    """The number of nonzero entries over `axis` (all axes when None): x (..., n) -> (...)."""
-    return sum_of(elementwise.not_equal(as_array(x), 0), axis=axis, keepdims=keepdims)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> ArrayOrNumber:
+    """The number of nonzero entries over `axis` (all axes when None): a (..., n) -> (...)."""
+    return sum_of(elementwise.not_equal(as_array(a), 0), axis=axis, keepdims=keepdims)
 
 
-def argwhere(x: Any) -> Array:
+def argwhere(a: Any) -> Array:
     """The indices of the nonzero entries, one row for each: (count, ndim). Not under vmap or compile."""
-    x = as_array(x)
-    found = stack(nonzero(atleast_1d(x)), axis=-1)
-    return found if x.ndim else slice_axis(found, 1, 0, 0)
+    a = as_array(a)
+    found = stack(nonzero(atleast_1d(a)), axis=-1)
+    return found if a.ndim else slice_axis(found, 1, 0, 0)
 
 
-def flatnonzero(x: Any) -> Array:
+def flatnonzero(a: Any) -> Array:
     """The indices of the nonzero entries in the flattened array: (count,). Not under vmap or compile."""
-    return nonzero(ravel(x))[0]
+    return nonzero(ravel(a))[0]
 
 
-def compress(condition: Any, x: Any, axis: int | None = None) -> Array:
-    """The slices of `x` along `axis` (entries when None) where `condition` (n,) is true. Not under vmap or compile."""
-    return take(x, nonzero(as_array(condition))[0], axis)
+def compress(condition: Any, a: Any, axis: int | None = None) -> Array:
+    """The slices of `a` along `axis` (entries when None) where `condition` (n,) is true. Not under vmap or compile."""
+    return take(a, nonzero(as_array(condition))[0], axis)
 
 
-def extract(condition: Any, x: Any) -> Array:
-    """The entries of `x` where `condition` is true: (count,). Not under vmap or compile."""
-    return compress(ravel(condition), x)
+def extract(condition: Any, arr: Any) -> Array:
+    """The entries of `arr` where `condition` is true: (count,). Not under vmap or compile."""
+    return compress(ravel(condition), arr)
 
 
-def trim_zeros(x: Any, trim: str = "fb") -> Array:
-    """`x` (n,) without the zeros at its front ("f") and back ("b"). Not under vmap or compile."""
-    x = as_array(x)
-    places = flatnonzero(x)
+def trim_zeros(filt: Any, trim: str = "fb") -> Array:
+    """`filt` (n,) without the zeros at its front ("f") and back ("b"). Not under vmap or compile."""
+    filt = as_array(filt)
+    places = flatnonzero(filt)
     if not places.size:
-        return slice_axis(x, 0, 0, 0)
+        return slice_axis(filt, 0, 0, 0)
     start = int(places[0]) if "f" in trim.lower() else None
     stop = int(places[-1]) + 1 if "b" in trim.lower() else None
-    return slice_axis(x, 0, start, stop)
+    return slice_axis(filt, 0, start, stop)
 
 
 def histogram(
-    x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
+    a: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
 ) -> tuple[Array, Array]:
     """(counts, edges): the number, or the total weight, of entries between neighbouring edges; `bins` as in NumPy.
 
     Under vmap and compile you must give the edges. Counts are differentiable in `weights`.
     """
-    x = ravel(x)
+    a = ravel(a)
     if np.ndim(bins):
-        edges = beside(bins, x)
+        edges = beside(bins, a)
     else:
-        values = to_numpy(plain_values(x, "histogram without edges"))
-        edges = array_module(x).asarray(np.histogram_bin_edges(values, bins, range))
+        values = to_numpy(plain_values(a, "histogram without edges"))
+        edges = array_module(a).asarray(np.histogram_bin_edges(values, bins, range))
     n = edges.shape[0] - 1
     last = getitem(edges, -1)
-    inside = elementwise.logical_and(elementwise.greater_equal(x, getitem(edges, 0)), elementwise.less_equal(x, last))
-    place = elementwise.minimum(elementwise.subtract(searchsorted(edges, x, "right"), 1), n - 1)
+    inside = elementwise.logical_and(elementwise.greater_equal(a, getitem(edges, 0)), elementwise.less_equal(a, last))
+    place = elementwise.minimum(elementwise.subtract(searchsorted(edges, a, "right"), 1), n - 1)
     weights = elementwise.add(elementwise.multiply(place, 0), 1) if weights is None else ravel(weights)
     counts = bincount(elementwise.where(inside, place, 0), elementwise.where(inside, weights, 0), length=n)
     if density:

@@ -97,32 +97,32 @@ def quantile_of_lines(
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 
 
-def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
-    """The quantiles `q`, from 0 to 1, over `axis` (all axes when None): x (..., n) -> (*q.shape, ...).
+def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+    """The quantiles `q`, from 0 to 1, over `axis` (all axes when None): a (..., n) -> (*q.shape, ...).
 
     `method` is one of NumPy's thirteen. A quantile is differentiable in the sorted entries beside it and in q. A line
     with NaN gives NaN. Source: Hyndman and Fan (1996).
     """
-    q = beside(q, x)
+    q = beside(q, a)
     if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
         raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
-    lines, shape = ordered_lines(x, axis)
+    lines, shape = ordered_lines(a, axis)
     y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
     return elementwise.where(elementwise.isnan(last), last, y)
 
 
-def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
-    """The percentiles `q`, from 0 to 100, otherwise as `quantile`: x (..., n) -> (*q.shape, ...)."""
-    return quantile(x, elementwise.divide(beside(q, x), 100), axis, method, keepdims)
+def percentile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+    """The percentiles `q`, from 0 to 100, otherwise as `quantile`: a (..., n) -> (*q.shape, ...)."""
+    return quantile(a, elementwise.divide(beside(q, a), 100), axis, method, keepdims)
 
 
-def median(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The median over `axis` (all axes when None): x (..., n) -> (...).
+def median(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The median over `axis` (all axes when None): a (..., n) -> (...).
 
     It is the middle entry, or the mean of the middle two. A line with NaN, or without entries, gives NaN.
     """
-    lines, shape = ordered_lines(x, axis)
+    lines, shape = ordered_lines(a, axis)
     n = lines.shape[-1]
     if not n:
         return zeros_like(lines, shape=shape if keepdims else lines.shape[:-1]) + np.nan
@@ -132,33 +132,33 @@ def median(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
     return reshape(y, shape) if keepdims else y
 
 
-def average(x: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
-    """The mean over `axis` (all axes when None), weighted by `weights` of x's shape, or of the length of `axis`.
+def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+    """The mean over `axis` (all axes when None), weighted by `weights` of a's shape, or of the length of `axis`.
 
     With `returned`, you also get the sum of the weights.
     """
-    x = as_array(x)
+    a = as_array(a)
     if weights is None:
-        y = mean(x, axis=axis, keepdims=keepdims)
-        total = zeros_like(y) + x.size / max(y.size, 1)
+        y = mean(a, axis=axis, keepdims=keepdims)
+        total = zeros_like(y) + a.size / max(y.size, 1)
     else:
         weights = as_array(weights)
-        if weights.shape != x.shape:
-            axes = trailing_axes(axis, x.ndim)
-            if axis is None or weights.shape != tuple(x.shape[a] for a in axes):
+        if weights.shape != a.shape:
+            axes = trailing_axes(axis, a.ndim)
+            if axis is None or weights.shape != tuple(a.shape[i] for i in axes):
                 raise ShapeError(
-                    f"average: weights {describe(weights)} must have the shape of {describe(x)}, or of its axis={axis}."
+                    f"average: weights {describe(weights)} must have the shape of {describe(a)}, or of its axis={axis}."
                 )
-            weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(x.shape, -x.ndim)))
-            weights = broadcast_to(weights, x.shape)
+            weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape, -a.ndim)))
+            weights = broadcast_to(weights, a.shape)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
-        y = elementwise.divide(sum_of(elementwise.multiply(x, weights), axis=axis, keepdims=keepdims), total)
+        y = elementwise.divide(sum_of(elementwise.multiply(a, weights), axis=axis, keepdims=keepdims), total)
     return (y, total) if returned else y
 
 
-def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The greatest minus the least entry over `axis` (all axes when None): x (..., n) -> (...)."""
-    return elementwise.subtract(max_of(x, axis=axis, keepdims=keepdims), min_of(x, axis=axis, keepdims=keepdims))
+def ptp(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+    """The greatest minus the least entry over `axis` (all axes when None): a (..., n) -> (...)."""
+    return elementwise.subtract(max_of(a, axis=axis, keepdims=keepdims), min_of(a, axis=axis, keepdims=keepdims))
 
 
 def cov(
