@@ -40,7 +40,8 @@ def shown(x: Any) -> str:
         return f"{type(x).__name__}({', '.join(map(shown, x))})"
     if isinstance(x, np.ndarray | np.generic):
         order = "" if not isinstance(x, np.ndarray) or x.flags.c_contiguous else f", strides {x.strides}"
-        return f"{type(x).__name__}({np.array2string(np.asarray(x), separator=', ', threshold=60, max_line_width=250)}, {x.dtype}, {x.shape}{order})"
+        numbers = str(np.asarray(x).tolist()) if x.size < 40 else f"{np.ravel(x)[:20].tolist()}..."
+        return f"{'' if isinstance(x, np.ndarray) else 'number '}{x.dtype}{list(x.shape)} {numbers}{order}"
     return f"{x.__name__}" if callable(x) else repr(x)
 
 

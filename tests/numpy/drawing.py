@@ -5,6 +5,7 @@ together: those by position are always drawn, the named ones sometimes.
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def one_of(*options: Any) -> Drawer:
 
     def draw(d: Draw) -> Any:
         found = d.pick(*options)
-        return found(d) if callable(found) and not isinstance(found, type | np.ufunc) and found.__module__ == __name__ else found
+        return found(d) if isinstance(found, FunctionType) else found
 
     return draw
 
