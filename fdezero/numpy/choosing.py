@@ -10,7 +10,8 @@ from ..errors import ShapeError
 from ..ops import elementwise
 from .arguments import Array, as_array, beside
 from .creation import zeros_like
-from .elementwise import where
+from .dtypes import result_type
+from .elementwise import astype, where
 from .indexing import take, take_along_axis
 from .reductions import any as any_of
 from .reductions import argmax
@@ -25,10 +26,11 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         raise ShapeError(
             f"select needs one choice for each condition, and at least one, got {len(choicelist)} for {len(condlist)}."
         )
+    dtype = result_type(*choicelist, default)  # NumPy promotes all choices at once: a number is weak beside each array
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = where(condition, choice, y)
-    return y
+    return astype(y, dtype)
 
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
@@ -68,7 +70,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
     The modes "wrap" and "clip" accept integers outside 0 to k - 1. In the mode "raise" they are a ValueError.
     """
     a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
-    n = len(parts)
+    n, dtype = len(parts), result_type(*choices) if isinstance(choices, list | tuple) else parts[0].dtype
     if mode == "raise":
         if not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
             raise ValueError(
@@ -76,4 +78,4 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
             )
     else:
         a = elementwise.remainder(a, n) if mode == "wrap" else elementwise.minimum(elementwise.maximum(a, 0), n - 1)
-    return squeeze(take_along_axis(stack(parts), expand_dims(a, 0), 0), 0)
+    return astype(squeeze(take_along_axis(stack(parts), expand_dims(a, 0), 0), 0), dtype)

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer, unwrap
+from ..core.tracer import is_shown
 from ..devices import CPU, array_module, backend_of, to_device
+from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
@@ -112,8 +114,11 @@ def geomspace(
     start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Array:
     """`num` numbers in geometric progression from `start` to `stop`, which must have the same sign."""
+    if any(is_shown(x) and (unwrap(x) == 0).any() for x in map(as_array, (start, stop))):
+        raise RangeError("geomspace: a geometric progression cannot include 0.")
+    start, stop = start + 0 * stop, stop + 0 * start  # so that both are complex if one is
     sign = np.sign(start)
-    y = sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint=endpoint, axis=axis))
+    y = sign * np.exp(linspace(np.log(start / sign), np.log(stop / sign), num, endpoint=endpoint, axis=axis))
     return y if dtype is None else y.astype(dtype)
 
 
@@ -190,5 +195,7 @@ def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: st
 
 def ix_(*arrays: Any) -> tuple[Array, ...]:
     """Index arrays that select the grid of the given indices, one array for each axis; masks become indices."""
-    values = [nonzero(x)[0] if x.dtype == bool else x for x in map(as_array, arrays)]
+    values = [nonzero(x)[0] if x.dtype == bool else x if x.size else astype(x, np.intp) for x in map(as_array, arrays)]
+    if any(x.ndim != 1 for x in values):
+        raise ShapeError(f"ix_ expects indices along one axis each, got {', '.join(map(describe, values))}.")
     return meshgrid(*values, sparse=True, indexing="ij")

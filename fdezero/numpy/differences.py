@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from . import reductions
@@ -25,9 +25,11 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     `prepend` and `append` are joined to `a` first.
     """
     a = as_array(a)
-    axis = trailing_axis(axis, a.ndim)
     if n < 0:
         raise ValueError(f"diff: n must be 0 or more, got {n}.")
+    if n == 0:
+        return a
+    axis = trailing_axis(axis, a.ndim)
     ends = [None if end is None else beside(end, a) for end in (prepend, append)]
     one = tuple(1 if i == axis else m for i, m in enumerate(a.shape, -a.ndim))
     before, after = ([] if end is None else [end if end.ndim else broadcast_to(end, one)] for end in ends)
@@ -41,7 +43,13 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """The differences of neighbours in the flattened array, with `to_begin` in front and `to_end` behind."""
-    y = diff(ravel(ary))
+    ary = ravel(ary)
+    if ary.dtype == bool:
+        raise DTypeError("ediff1d takes numbers, got bool. Booleans do not have a difference: use ary[1:] != ary[:-1].")
+    for name, end in (("to_end", to_end), ("to_begin", to_begin)):
+        if end is not None and not np.can_cast(as_array(end).dtype, ary.dtype, "same_kind"):
+            raise DTypeError(f"ediff1d: {name} is {describe(as_array(end))}, which {ary.dtype} of ary cannot hold.")
+    y = diff(ary)
     before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
     return concatenate([*before, y, *after])
 
@@ -52,8 +60,15 @@ def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
     `spacing` is a distance for all axes, or for each axis a distance or coordinates (n,). You get an array of f's
     shape, or a tuple of one array for each axis if there are several. Source: numpy.gradient.
     """
+    f = as_array(f)
+    if f.dtype == bool:
+        raise DTypeError("gradient takes numbers, got bool. Cast it first: f.astype(float).")
     f = inexact(f)
-    axes = range(f.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
+    axes = [trailing_axis(int(i), f.ndim) for i in (range(f.ndim) if axis is None else np.atleast_1d(axis))]
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"gradient: axis={axis} names an axis twice.")
+    if edge_order not in (1, 2):
+        raise ShapeError(f"gradient: edge_order must be 1 or 2, got {edge_order}.")
     steps = list(spacing or [1.0])
     if len(steps) == 1 and not np.ndim(steps[0]):
         steps *= len(axes)
@@ -67,10 +82,8 @@ def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
 
 def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     n = x.shape[-1]
-    if n <= edge_order or edge_order not in (1, 2):
-        raise ShapeError(
-            f"gradient: edge_order must be 1 or 2 and below the length of the axis, got {edge_order} for length {n}."
-        )
+    if n <= edge_order:
+        raise ShapeError(f"gradient: edge_order={edge_order} needs {edge_order + 1} entries along the axis, got {n}.")
     dtype = np.finfo(x.dtype).dtype  # so that a float64 distance does not widen a float32 result
     spacing = spacing if spacing.dtype == dtype else astype(spacing, dtype)
     widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
@@ -136,10 +149,13 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     `left` and `right` are the values outside the points, by default the first and the last of `fp`. With a `period`, xp
     may have any order. Differentiable in x, xp and fp.
     """
-    x, xp, fp = as_array(x), as_array(xp), as_array(fp)
+    x, xp, fp = inexact(x), inexact(xp), inexact(fp)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
         raise ShapeError(f"interp expects xp and fp of one shape (n,), n > 0, got {describe(xp)} and {describe(fp)}.")
     if period is not None:
+        if period == 0:
+            raise RangeError("interp: the period must not be 0.")
+        period = abs(period)
         x, xp = elementwise.remainder(x, period), elementwise.remainder(xp, period)
         order = reductions.argsort(xp)
         xp, fp = take(xp, order), take(fp, order)

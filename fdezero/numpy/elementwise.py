@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import to_device
+from ..errors import DTypeError
+from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
 from ..ops.elementwise import (
@@ -82,7 +84,7 @@ from ..ops.elementwise import (
     tanh,
     trunc,
 )
-from ..values import is_complex
+from ..values import dtype_of, is_complex
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 
 __all__ = [
@@ -100,7 +102,6 @@ __all__ = [
     "where",
 ]  # fmt: skip
 
-fabs = elementwise.absolute
 true_divide = elementwise.divide
 mod = elementwise.remainder
 radians, degrees = elementwise.deg2rad, elementwise.rad2deg
@@ -125,9 +126,9 @@ def imag(val: Any) -> ArrayOrNumber:
 
 
 def conjugate(x: Any, /) -> ArrayOrNumber:
-    """The complex conjugate of `x`; real numbers are returned as they are."""
+    """The complex conjugate of `x`; real numbers are returned as they are, truth values as int8."""
     x = as_array(x)
-    return elementwise.conjugate(x) if is_complex(x) else x
+    return elementwise.conjugate(x) if is_complex(x) else astype(x, np.int8) if x.dtype == bool else x
 
 
 conj = conjugate
@@ -135,7 +136,8 @@ conj = conjugate
 
 def angle(z: Any, deg: bool = False) -> ArrayOrNumber:
     """The angle of z in the complex plane, in radians, or in degrees if `deg`."""
-    radians_ = elementwise.arctan2(imag(z), real(z))
+    z = as_array(z)
+    radians_ = elementwise.arctan2(imag(z), real(z)) if is_complex(z) else elementwise.arctan2(0, z)
     return elementwise.rad2deg(radians_) if deg else radians_
 
 
@@ -145,6 +147,19 @@ def absolute(x: Any, /) -> ArrayOrNumber:
 
 
 abs = absolute
+
+
+def _floating(name: str, x: Any) -> Array:
+    """`x` as an array of the floating dtype in which NumPy's `name` computes. Raises DTypeError for complex numbers."""
+    x = as_array(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(f"{name} takes real numbers, got {describe(x)}.")
+    return astype(x, np.result_type(x.dtype, np.float16))
+
+
+def fabs(x: Any, /) -> ArrayOrNumber:
+    """|x| of real numbers, always floating; the derivative at 0 is 0."""
+    return elementwise.absolute(_floating("fabs", x))
 
 
 def sign(x: Any, /) -> ArrayOrNumber:
@@ -157,7 +172,8 @@ def sign(x: Any, /) -> ArrayOrNumber:
 
 def power(x1: Any, x2: Any, /) -> ArrayOrNumber:
     """x1 ** x2; x1 ** 2 is computed as x1 * x1, as in NumPy."""
-    if isinstance(x2, int | float) and x2 == 2:
+    # An integer with the exponent 2.0 is a floating number, and NumPy has no square of a truth value.
+    if isinstance(x2, int | float) and x2 == 2 and dtype_of(x1).kind in ("fc" if type(x2) is float else "iufc"):
         return elementwise.multiply(x1, x1) if not hasattr(x1, "shape") else elementwise.square(x1)
     return elementwise.power(x1, x2)
 
@@ -239,13 +255,16 @@ def divmod(x1: Any, x2: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
 
 def modf(x: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """The fractional and the integral part of `x`, both with the sign of `x`."""
+    x = _floating("modf", x)
     whole = elementwise.trunc(x)
-    return elementwise.subtract(x, whole), whole
+    rest = elementwise.where(elementwise.isinf(x), 0, elementwise.subtract(x, whole))  # inf - inf would be NaN
+    return elementwise.copysign(rest, x), whole
 
 
 def frexp(x: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
     """(mantissa, exponent): x = mantissa * 2 ** exponent, with 0.5 <= |mantissa| < 1."""
-    exponent = elementwise.exponent(as_array(x))
+    x = _floating("frexp", x)
+    exponent = elementwise.exponent(x)
     half = elementwise.floor_divide(exponent, 2)  # in two steps: 2 ** -exponent may overflow
     mantissa = elementwise.ldexp(elementwise.ldexp(x, elementwise.negative(half)), elementwise.subtract(half, exponent))
     return mantissa, exponent
@@ -257,7 +276,7 @@ def nan_to_num(
     """Replace NaN and infinities with finite numbers; the derivative there is 0."""
     x = as_array(x)
     if x.dtype.kind not in "fc":
-        return elementwise.positive(x) if x.dtype != bool else x
+        return x
     if is_complex(x):
         return nan_to_num(real(x), copy, nan, posinf, neginf) + 1j * nan_to_num(imag(x), copy, nan, posinf, neginf)
     limits = np.finfo(x.dtype)

@@ -12,6 +12,7 @@ from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
 from .arguments import Array, as_array, plain_values, trailing_axis
+from .creation import zeros_like
 from .elementwise import astype
 from .indexing import take
 from .shape import (
@@ -93,6 +94,8 @@ def _chosen_indices(indices: Any, n: int, what: str) -> Any:
     if isinstance(indices, slice):
         return np.arange(n)[indices]
     places = np.asarray(to_numpy(plain_values(as_array(indices), what)))
+    if places.dtype == bool and places.shape != (n,):
+        raise ShapeError(f"{what}: the mask of shape {places.shape} does not fit the {n} entries along the axis.")
     return np.flatnonzero(places) if places.dtype == bool else places if places.size else places.astype(int)
 
 
@@ -102,6 +105,8 @@ def block(arrays: Any) -> Array:
     The innermost lists are joined along the last axis, the next along the second last, and so on.
     """
     depth = _depth(arrays)
+    if _shallowest(arrays) != depth:
+        raise ShapeError("block: the nested lists differ in depth. Each innermost list must be equally deep.")
     leaves = _leaves(arrays)
     ndim = max(depth, *[as_array(x).ndim for x in leaves])
     return _block(arrays, depth, ndim)
@@ -109,6 +114,10 @@ def block(arrays: Any) -> Array:
 
 def _depth(arrays: Any) -> int:
     return 1 + max(map(_depth, arrays), default=0) if isinstance(arrays, list) else 0
+
+
+def _shallowest(arrays: Any) -> int:
+    return 1 + min(map(_shallowest, arrays), default=0) if isinstance(arrays, list) else 0
 
 
 def _leaves(arrays: Any) -> list[Any]:
@@ -130,6 +139,8 @@ def array_split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 
     if not isinstance(indices_or_sections, int | np.integer):
         return split(ary, indices_or_sections, axis)
     n, parts = ary.shape[axis], int(indices_or_sections)
+    if parts < 1:
+        raise ShapeError(f"array_split: the number of parts must be 1 or more, got {parts}.")
     longer = n % parts
     cuts = [i * (n // parts) + min(i, longer) for i in range(1, parts)]
     return split(ary, cuts, axis)
@@ -137,17 +148,25 @@ def array_split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 
 
 def vsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
     """Split `ary` along its first axis."""
-    return split(ary, indices_or_sections, 0)
+    return split(_with_axes("vsplit", ary, 2), indices_or_sections, 0)
 
 
 def hsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
     """Split `ary` along its second axis; a vector along its only axis."""
-    return split(ary, indices_or_sections, 0 if as_array(ary).ndim == 1 else 1)
+    ary = _with_axes("hsplit", ary, 1)
+    return split(ary, indices_or_sections, 0 if ary.ndim == 1 else 1)
 
 
 def dsplit(ary: Any, indices_or_sections: int | Sequence[int]) -> list[Array]:
     """Split `ary` along its third axis."""
-    return split(ary, indices_or_sections, 2)
+    return split(_with_axes("dsplit", ary, 3), indices_or_sections, 2)
+
+
+def _with_axes(name: str, x: Any, ndim: int) -> Array:
+    x = as_array(x)
+    if x.ndim < ndim:
+        raise ShapeError(f"{name} needs at least {ndim} axes, got {describe(x)}.")
+    return x
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
@@ -176,9 +195,11 @@ def flipud(m: Any) -> Array:
 
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """Rotate `m` by k * 90 degrees in the plane of `axes`, from the first towards the second."""
-    k %= 4
+    m, k = as_array(m), k % 4
+    if len(axes) != 2 or len({trailing_axis(axis, m.ndim) for axis in axes}) < 2:
+        raise ShapeError(f"rot90: axes must be two different axes of {describe(m)}, got {axes}.")
     if k == 0:
-        return as_array(m)
+        return m
     if k == 2:
         return flip(m, axes)
     return swapaxes(flip(m, axes[1]), *axes) if k == 1 else flip(swapaxes(m, *axes), axes[1])
@@ -188,8 +209,8 @@ def resize(a: Any, new_shape: int | Sequence[int]) -> Array:
     """Fill an array of shape `new_shape` with the entries of `a`, repeated as often as needed."""
     new_shape = (new_shape,) if isinstance(new_shape, int | np.integer) else tuple(new_shape)
     a, n = ravel(a), math.prod(new_shape)
-    if not a.size and n:
-        raise ShapeError(f"resize: {describe(a)} has no entries to fill the shape {new_shape}.")
+    if not a.size:
+        return zeros_like(a, shape=new_shape)
     return reshape(take(a, np.arange(n) % max(a.size, 1)), new_shape)
 
 
@@ -199,7 +220,7 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any
     The function is called once for each line; `fd.vmap` calls it once for all.
     """
     arr = as_array(arr)
-    axis %= arr.ndim
+    axis = trailing_axis(axis, arr.ndim) + arr.ndim
     lines = moveaxis(arr, axis, -1)
     flat = reshape(lines, (-1, lines.shape[-1]))
     y = stack([as_array(func1d(flat[i], *args, **kwargs)) for i in range(flat.shape[0])])

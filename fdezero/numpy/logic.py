@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer
+from ..errors import DTypeError
+from ..messages import describe
 from ..ops import elementwise
-from .arguments import Array, ArrayOrNumber, as_array
-from .elementwise import astype
+from .arguments import Array, ArrayOrNumber, as_array, inexact
 from .reductions import all as all_of
 
 __all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isposinf"]
@@ -18,7 +19,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
 
     With `equal_nan`, NaN is close to NaN.
     """
-    a, b = (astype(x, np.int8) if x.dtype == bool else x for x in (as_array(a), as_array(b)))
+    a, b = as_array(a), inexact(b)  # as in NumPy: differences of unsigned integers, and of truth values, are floating
     with np.errstate(invalid="ignore", over="ignore"):
         distance = elementwise.absolute(elementwise.subtract(a, b))
         near = elementwise.less_equal(distance, atol + rtol * elementwise.absolute(b))
@@ -59,11 +60,20 @@ def _equal(a: Array, b: Array, equal_nan: bool) -> Array:
     )
 
 
+def _real(name: str, x: Any) -> Array:
+    x = as_array(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{name}: complex infinities do not have a sign, got {describe(x)}. Use isinf, or x.real and x.imag."
+        )
+    return x
+
+
 def isposinf(x: Any) -> ArrayOrNumber:
-    """Whether each entry of `x` is +inf."""
-    return elementwise.equal(as_array(x), np.inf)
+    """Whether each entry of `x` is +inf. Raises DTypeError for complex numbers."""
+    return elementwise.equal(_real("isposinf", x), np.inf)
 
 
 def isneginf(x: Any) -> ArrayOrNumber:
-    """Whether each entry of `x` is -inf."""
-    return elementwise.equal(as_array(x), -np.inf)
+    """Whether each entry of `x` is -inf. Raises DTypeError for complex numbers."""
+    return elementwise.equal(_real("isneginf", x), -np.inf)

@@ -57,22 +57,27 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
 def polyval(p: Any, x: Any) -> ArrayOrNumber:
     """Evaluate the polynomial with coefficients `p` (n,) at `x` by Horner's rule: x (...) -> (...)."""
     p, x = beside(p, x), beside(x, p)
-    y = zeros_like(x, np.result_type(p.dtype, x.dtype))
+    y = zeros_like(x, np.result_type(p.dtype, x.dtype) if p.shape[0] else x.dtype)
     for i in range(p.shape[0]):
         y = elementwise.add(elementwise.multiply(y, x), getitem(p, i))
     return y
 
 
-def polyadd(a1: Any, a2: Any) -> Array:
-    """The sum of two polynomials: a1 (n,), a2 (m,) -> (max(n, m),)."""
+def _aligned(a1: Any, a2: Any) -> tuple[Array, Array]:
+    """Both polynomials with as many coefficients as the longer one has."""
     a1, a2 = atleast_1d(a1), atleast_1d(a2)
     n = max(a1.shape[0], a2.shape[0])
-    return elementwise.add(pad(a1, (n - a1.shape[0], 0)), pad(a2, (n - a2.shape[0], 0)))
+    return pad(a1, (n - a1.shape[0], 0)), pad(a2, (n - a2.shape[0], 0))
+
+
+def polyadd(a1: Any, a2: Any) -> Array:
+    """The sum of two polynomials: a1 (n,), a2 (m,) -> (max(n, m),)."""
+    return elementwise.add(*_aligned(a1, a2))
 
 
 def polysub(a1: Any, a2: Any) -> Array:
     """The difference of two polynomials: a1 (n,), a2 (m,) -> (max(n, m),)."""
-    return polyadd(a1, elementwise.negative(as_array(a2)))
+    return elementwise.subtract(*_aligned(a1, a2))
 
 
 def polymul(a1: Any, a2: Any) -> Array:
@@ -150,6 +155,8 @@ def roots(p: Any) -> Array:
 def polyder(p: Any, m: int = 1) -> Array:
     """The coefficients of the m-th derivative: p (n,) -> (n - m,)."""
     p = as_array(p)
+    if m < 0:
+        raise RangeError(f"polyder: m must be 0 or more, got {m}. polyint gives antiderivatives.")
     for _ in range(m):
         n = p.shape[0]
         p = elementwise.multiply(slice_axis(p, 0, 0, max(n - 1, 0)), array_module(p).arange(n - 1, 0, -1))

@@ -13,7 +13,18 @@ from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
 from .elementwise import conjugate
 from .indexing import getitem
 from .reductions import sum as sum_of
-from .shape import broadcast_to, concatenate, expand_dims, moveaxis, ravel, reshape, slice_axis, squeeze, transpose
+from .shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    moveaxis,
+    promoted,
+    ravel,
+    reshape,
+    slice_axis,
+    squeeze,
+    transpose,
+)
 
 __all__ = [
     "cross", "diagonal", "dot", "einsum", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "trace",
@@ -95,7 +106,7 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
 
 def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> ArrayOrNumber:
     """Einstein's summation, `einsum("ij,jk->ik", x, y)`, with NumPy's subscripts, ellipsis included."""
-    arrays = [as_array(x) for x in operands]
+    arrays = promoted(operands)  # so that sums within one operand have the precision of the result
     inputs, output = products.letters_of(subscripts)
     if len(inputs) != len(arrays):
         raise ShapeError(f"einsum: {subscripts!r} names {len(inputs)} operands, but {len(arrays)} were given.")

@@ -65,6 +65,8 @@ permute_dims = transpose
 
 def matrix_transpose(x: Any) -> Array:
     """Swap the last two axes: x (..., n, m) -> (..., m, n)."""
+    if as_array(x).ndim < 2:
+        raise ShapeError(f"matrix_transpose needs at least two axes, got {describe(as_array(x))}.")
     return swapaxes(x, -1, -2)
 
 
@@ -108,6 +110,8 @@ def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     a = as_array(a)
     axes = _shape(axis)
     new = {trailing_axis(i, a.ndim + len(axes)) + a.ndim + len(axes) for i in axes}
+    if len(new) < len(axes):
+        raise ShapeError(f"expand_dims: axis={axis} names an axis twice.")
     rest = iter(a.shape)
     return reshape(a, tuple(1 if i in new else next(rest) for i in range(a.ndim + len(axes))))
 

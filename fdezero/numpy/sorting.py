@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from ..core import unwrap
+from ..core.tracer import is_shown
 from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise, indexing, reductions
-from .arguments import Array, ArrayOrNumber, as_array, beside, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, plain_values
+from .creation import zeros_like
 from .elementwise import astype, nonzero
 from .indexing import getitem, take, take_along_axis
 from .joining import unstack
@@ -42,7 +45,8 @@ def sort(
 def sort_complex(a: Any) -> Array:
     """Sort along the last axis by real part, then by imaginary part; real numbers become complex."""
     a = as_array(a)
-    return sort(a if a.dtype.kind == "c" else astype(a, np.complex128))
+    narrow = a.dtype.kind in "iu" and a.dtype.itemsize < 4  # as in NumPy, which widens float32
+    return sort(a if a.dtype.kind == "c" else astype(a, np.complex64 if narrow else np.complex128))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:
@@ -61,6 +65,8 @@ def argpartition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: 
     a, axis = line_of(a, axis)
     n = a.shape[axis]
     places = tuple(int(k) for k in np.atleast_1d(kth))
+    if not a.size:
+        return zeros_like(a, np.intp)
     if any(not -n <= k < n for k in places):
         raise RangeError(f"partition: kth={kth} lies outside axis {axis} of {describe(a)}.")
     return reductions.argpartition(a, kth=tuple(k % n for k in places), axis=axis)
@@ -115,7 +121,9 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         if values.size and values.min() < 0:
             raise RangeError(f"bincount: x must not hold negative integers, got {values.min()}.")
         length = max(minlength, int(values.max()) + 1 if values.size else 0)
-    weights = elementwise.add(elementwise.multiply(x, 0), 1) if weights is None else as_array(weights)
+    weights = elementwise.add(elementwise.multiply(astype(x, np.intp), 0), 1) if weights is None else inexact(weights)
+    if weights.shape != x.shape:
+        raise ShapeError(f"bincount: the weights {describe(weights)} must have the shape of x, {describe(x)}.")
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))
 
 
@@ -148,6 +156,8 @@ def extract(condition: Any, arr: Any) -> Array:
 
 def trim_zeros(filt: Any, trim: str = "fb") -> Array:
     """`filt` (n,) without the zeros at its front ("f") and back ("b"). Not under vmap or compile."""
+    if set(trim.lower()) - set("fb"):
+        raise ValueError(f"trim_zeros: trim consists of 'f' (front) and 'b' (back), got {trim!r}.")
     filt = as_array(filt)
     places = flatnonzero(filt)
     if not places.size:
@@ -164,9 +174,11 @@ def histogram(
 
     Under vmap and compile you must give the edges. Counts are differentiable in `weights`.
     """
-    a = ravel(a)
+    a, shape = ravel(a), as_array(a).shape
     if np.ndim(bins):
         edges = beside(bins, a)
+        if is_shown(edges) and (np.diff(unwrap(edges)) < 0).any():
+            raise RangeError(f"histogram: the edges must not descend, got {unwrap(edges)}.")
     else:
         values = to_numpy(plain_values(a, "histogram without edges"))
         edges = array_module(a).asarray(np.histogram_bin_edges(values, bins, range))
@@ -174,8 +186,11 @@ def histogram(
     last = getitem(edges, -1)
     inside = elementwise.logical_and(elementwise.greater_equal(a, getitem(edges, 0)), elementwise.less_equal(a, last))
     place = elementwise.minimum(elementwise.subtract(searchsorted(edges, a, "right"), 1), n - 1)
+    if weights is not None and as_array(weights).shape != shape:
+        raise ShapeError(f"histogram: weights {describe(as_array(weights))} must have the shape of a, {shape}.")
     weights = elementwise.add(elementwise.multiply(place, 0), 1) if weights is None else ravel(weights)
-    counts = bincount(elementwise.where(inside, place, 0), elementwise.where(inside, weights, 0), length=n)
+    shares = elementwise.where(inside, weights, 0)
+    counts = indexing.scatter_add(shares, elementwise.where(inside, place, 0), points=1, rest=0, shape=(n,))
     if density:
         widths = elementwise.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
         counts = elementwise.divide(

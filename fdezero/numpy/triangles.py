@@ -4,22 +4,24 @@ import math
 from typing import Any
 
 from ..devices import array_module
-from ..errors import ImmutableError, ShapeError
+from ..errors import DTypeError, ImmutableError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from .arguments import Array, as_array
 from .indexing import at
 from .joining import pad, resize
 from .products import diagonal
-from .shape import expand_dims, ravel, reshape
+from .shape import broadcast_to, expand_dims, ravel, reshape
 
 __all__ = ["diag", "diagflat", "fill_diagonal", "tril", "triu"]
 
 
 def _masked(x: Any, k: int, upper: bool) -> Array:
     x = as_array(x)
-    if x.ndim < 2:
-        raise ShapeError(f"tril and triu need a matrix, got {describe(x)}.")
+    if not x.ndim:
+        raise DTypeError(f"tril and triu need a matrix, got {describe(x)}.")
+    if x.ndim == 1:  # as in NumPy, the row of a square matrix
+        x = broadcast_to(x, (x.shape[0], x.shape[0]))
     mask = array_module(x).tri(x.shape[-2], x.shape[-1], k - 1 if upper else k, dtype=bool)
     zero = False if x.dtype == bool else 0
     return elementwise.where(mask, zero, x) if upper else elementwise.where(mask, x, zero)

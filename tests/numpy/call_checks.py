@@ -103,7 +103,8 @@ def called_compiled(function: Any, args: Any, kwargs: Any, arrays: list[Any]) ->
     first = copy.deepcopy(compiled(*arrays))
     again = compiled(*arrays)
     for x, y in zip(parts(first), parts(again), strict=True):
-        assert (x.shape, x.dtype) == (y.shape, y.dtype) and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"), f"compiled: {shown(x)}, then {shown(y)}"
+        same = (x.shape, x.dtype) == (y.shape, y.dtype) and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+        assert same, f"compiled: {shown(x)}, then {shown(y)}"
     return again
 
 

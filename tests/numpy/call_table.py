@@ -19,7 +19,6 @@ from .drawing import (
     integer,
     like,
     line,
-    listed,
     mask,
     number,
     one_of,
@@ -176,7 +175,7 @@ def tensordot(d: Draw) -> tuple[list[Any], dict[str, Any]]:
     x = d.array("iufc", lengths, odd=False)
     if d.chance(0.5):
         k = d.integer(0, 3)
-        return [x, d.array("iufc", lengths[3 - k :][: d.integer(k, 3)] + [2], odd=False), k], {}
+        return [x, d.array("iufc", [*lengths[3 - k :][: d.integer(k, 3)], 2], odd=False), k], {}
     chosen = [int(a) for a in d.rng.permutation(3)[: d.integer(1, 2)]]
     y = d.array("iufc", [lengths[a] for a in chosen] + [2], odd=False)
     spelled = [a - 3 if d.chance(0.3) else a for a in chosen]
