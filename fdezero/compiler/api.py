@@ -3,16 +3,16 @@
 import functools
 import inspect
 import operator
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-import attrs
 import numpy as np
 
 from .. import tree as trees
 from ..core import Tracer
-from ..core.lines import Line, user_line
+from ..core.lines import user_line
 from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
 from ..messages import called, describe
@@ -20,6 +20,7 @@ from .passes.views import lent_by_inputs, read_only
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves
 from .recording.record import Record, record, runs_as_written
+from .recordings import Recording, Recordings
 from .running.blocks import available_threads
 from .writing import loops
 
@@ -27,25 +28,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _layout = operator.attrgetter("__class__", "shape", "dtype", "strides")
-
-
-@attrs.frozen(eq=False)
-class Recording:
-    """One recording: the line that asked for it, its duration in milliseconds, and what had changed since the one before."""
-
-    line: Line
-    milliseconds: float
-    reason: str
-    program: Program = attrs.field(repr=False)
-    signature: Any = attrs.field(repr=False)
-    places: tuple[int, ...] = attrs.field(repr=False)  # the positions of the inputs among the leaves
-    treedef: Any = attrs.field(repr=False)  # of the results
-    names: tuple[str, ...] = attrs.field(repr=False)  # of all leaves
-
-    @property
-    def whole(self) -> bool:
-        """Whether all leaves are inputs."""
-        return len(self.places) == len(self.names)
 
 
 class _Exactly:
@@ -85,8 +67,12 @@ class Compiled(Generic[P, T]):
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.static = _static_names(self.name, parameters, static)
         self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
-        self.recordings: list[Recording] = []
-        self._known: dict[Any, Recording] = {}
+        self._settings = (tuple(static), max_recordings, threads, native)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all recordings, and give back the memory that they keep. The next call is the first one again."""
+        self._recordings = Recordings(self.max_recordings)
         self._last: tuple[Any, Any, Recording] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,7 +89,7 @@ class Compiled(Generic[P, T]):
             recording = last[2]
         else:
             signature = (treedef, constants, tuple(layouts))
-            found = self._known.get(signature)
+            found = self._recordings.by_signature.find(signature)
             if found is None:
                 return self._first(leaves, signature, given, named)
             recording = found
@@ -120,8 +106,17 @@ class Compiled(Generic[P, T]):
     def __deepcopy__(self, memo: Any) -> Any:
         return self
 
+    def __reduce__(self) -> Any:
+        """By name, as functions are, if the name leads here; otherwise the function and the settings, without recordings."""
+        name = str(getattr(self, "__qualname__", ""))
+        try:
+            named = operator.attrgetter(name)(sys.modules.get(str(self.__module__))) is self
+        except AttributeError:
+            named = False
+        return name if named else (Compiled, (self.function, *self._settings))
+
     def __repr__(self) -> str:
-        return f"<compiled {self.name}, {len(self.recordings)} recordings>"
+        return f"<compiled {self.name}, {self._recordings.made} recordings>"
 
     def trace(self, *args: Any, **kwargs: Any) -> Any:
         """The program for these arguments, as recorded. Nothing is compiled or kept."""
@@ -141,17 +136,19 @@ class Compiled(Generic[P, T]):
         """The Python source of the last recording."""
         return self._last_recording().program.executable.source
 
+    @property
+    def recordings(self) -> list[Recording]:
+        """The recordings that are kept, in the order in which they were made."""
+        return self._recordings.kept()
+
     def _last_recording(self) -> Recording:
-        if not self.recordings:
+        if self._recordings.last is None:
             raise StaticError(f"{self.name} has not been recorded yet: call it once.")
-        return self.recordings[-1]
+        return self._recordings.last
 
     def explain(self) -> str:
         """Every recording: the line that asked for it, how long it took, and what had changed since the one before."""
-        lines = [f"{self.name}: {len(self.recordings)} recording{'s' * (len(self.recordings) != 1)}"]
-        for number, r in enumerate(self.recordings, start=1):
-            lines.append(f"  {number}. at {r.line}, {r.milliseconds:.1f} ms: {r.reason}")
-        return "\n".join(lines)
+        return self._recordings.explain(self.name)
 
     # The rare calls: the first one, and those that differ from the last
 
@@ -160,7 +157,6 @@ class Compiled(Generic[P, T]):
         if captures:  # the closure holds traced values, so every call is another program
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
-        self._known[signature] = recording
         handed = [
             y if lent else read_only(y)
             for y, lent in zip(outputs, lent_by_inputs(recording.program.graph), strict=True)
@@ -173,11 +169,9 @@ class Compiled(Generic[P, T]):
         ):  # compile inside compile: the outer program takes in the operations
             return self._call(args, kwargs, constants=constants)
         signature = (treedef, constants, tuple(layouts))
-        recording, captures = self._known.get(signature), ()
+        recording, captures = self._recordings.by_signature.find(signature), ()
         if recording is None:
             recording, _, captures = self._record(leaves, signature, args, kwargs)
-            if not captures:
-                self._known[signature] = recording
         inputs = [leaves[i] for i in recording.places]
         return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
 
@@ -185,8 +179,8 @@ class Compiled(Generic[P, T]):
         self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
     ) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
         names = self._paths(args, kwargs)
-        reason = self._reason(signature, names)
-        if self.max_recordings is not None and len(self.recordings) >= self.max_recordings:
+        reason = self._recordings.reason(signature, names)
+        if self.max_recordings is not None and self._recordings.made >= self.max_recordings:
             raise StormError(
                 f"{self.name} has been recorded {self.max_recordings} times, the limit set by max_recordings. This call needs another "
                 f"recording: {reason}. Keep shapes and dtypes the same (pad the last batch, or use drop_last=True), "
@@ -198,8 +192,10 @@ class Compiled(Generic[P, T]):
         if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
             program.executable  # noqa: B018, compile now, so that the second call is as fast as the tenth
         milliseconds = 1e3 * (time.perf_counter() - start)
-        recording = Recording(line, milliseconds, reason, program, signature, places, structure, tuple(names))
-        self.recordings.append(recording)
+        number = self._recordings.made + 1
+        recording = Recording(number, line, milliseconds, reason, program, signature, places, structure, tuple(names))
+        self._recordings.add(recording, captures=bool(made.captures))
+        self._last = None  # whose next call must count as a use after this one
         return recording, made.outputs, made.captures
 
     def _recorded(
@@ -264,47 +260,6 @@ class Compiled(Generic[P, T]):
             number, _, rest = path.partition("/")
             found.append("/".join(filter(None, [names[int(number)], rest])))
         return found + (trees.paths(kwargs) if kwargs else [])
-
-    def _reason(self, signature: Any, names: list[str]) -> str:
-        if not self.recordings:
-            return "the first call"
-        treedef, constants, layouts = signature
-        changes: list[str]
-        old_def, old_constants, old_layouts = self.recordings[-1].signature
-        changes = [
-            f"the static argument {name} was {getattr(dict(old_constants).get(name), 'value', None)!r} and is {value.value!r}"
-            for name, value in constants
-            if dict(old_constants).get(name) != value
-        ]
-        if treedef != old_def:
-            old_names = self.recordings[-1].names
-            gone, new = [n for n in old_names if n not in names], [n for n in names if n not in old_names]
-            changes += [f"{n} is gone" for n in gone] + [f"{n} is new" for n in new]
-            if not gone and not new:
-                changes.append(
-                    f"the containers of the arguments, or static fields in them, were {old_def} and are {treedef}"
-                )
-        else:
-            changes += [
-                f"{name} was {_shown(old, new)} and is {_shown(new, old)}"
-                for name, old, new in zip(names, old_layouts, layouts, strict=True)
-                if old != new
-            ]
-        more = f", and {len(changes) - 3} more" if len(changes) > 3 else ""
-        return "; ".join(changes[:3]) + more if changes else "the function reaches traced values through its closure"
-
-
-def _shown(layout: Any, other: Any) -> str:
-    """A layout for people to read, with strides only if nothing else differs from `other`."""
-    if isinstance(layout, type):
-        return f"a Python {layout.__name__}"
-    if len(layout) == 2:
-        return repr(layout[1])
-    text = f"{layout[2]}[{','.join(map(str, layout[1]))}]"
-    if layout[1:3] == (other[1:3] if isinstance(other, tuple) else None):
-        text += f" of {layout[0].__name__}" if layout[0] is not other[0] else f" with strides {layout[3]}"
-        text += f" on {layout[4]}" if layout[4:] != other[4:] and len(layout) > 4 else ""
-    return text
 
 
 def _is_input(leaf: Any) -> bool:

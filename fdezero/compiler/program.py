@@ -3,6 +3,7 @@
 import copy
 import itertools
 import linecache
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +22,15 @@ from .planning.fuse import fuse
 from .planning.plan import plan
 from .recording.examples import example_of
 from .recording.record import record
+from .running.blocks import Blocks
+from .running.memory import Outputs
+from .running.store import MEMORY, USES, Recent
 from .writing import loops
 from .writing.emit import Emitter
 
+MOST_DERIVED = (
+    64  # derived programs that a program keeps: derivatives and batched forms, for each memory layout of the leaves
+)
 _serials = itertools.count(1)
 
 
@@ -49,22 +56,55 @@ class Executable:
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
         namespace = dict(emitter.namespace)
         exec(compile(self.source, self.filename, "exec"), namespace)
-        self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace["build"]
+        # Popped, because a namespace that holds its own functions is freed only when Python looks for reference cycles.
+        self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace.pop("build")
         self.module = emitter.backend.module
         self.free: list[Callable[..., tuple[Any, ...]]] = []
+        self.instances: weakref.WeakSet[Any] = weakref.WeakSet()  # also those that run now
+        self.used = 0
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         try:
             instance = self.free.pop()
         except IndexError:
-            instance = self.build(self.module)
+            instance = self._built()
+        self.used = next(USES)
         with np.errstate(all="ignore"):
             outputs = instance(*leaves)
         self.free.append(instance)  # skipped after an error, because the traceback may hold the instance's arrays
         return outputs
 
+    def _built(self) -> Callable[..., tuple[Any, ...]]:
+        instance: Any = self.build(self.module)
+        instance.arena, instance.outputs = _memory_of(instance)
+        self.instances.add(instance)
+        MEMORY.add(self)
+        MEMORY.grow(instance.arena)
+        return instance
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all instances: those that run, and those that keep their memory for the next calls."""
+        return sum(i.arena + (i.outputs.nbytes if i.outputs else 0) for i in list(self.instances))
+
+    def release(self) -> None:
+        """Give the memory of idle instances back."""
+        self.free.clear()
+
     def __del__(self) -> None:
         linecache.cache.pop(self.filename, None)
+
+
+def _memory_of(instance: Any) -> tuple[int, Outputs | None]:
+    """What an instance of a program keeps between its calls: the bytes of its arena and its blocks, and its outputs."""
+    kept = [cell.cell_contents for cell in instance.__closure__ or ()]
+    blocks = [array for part in kept if isinstance(part, Blocks) for arrays in part.temporaries for array in arrays]
+    owners: dict[int, int] = {}
+    for array in [*kept, *blocks]:
+        while isinstance(array, np.ndarray):
+            owners[id(array)] = array.nbytes if array.base is None else 0
+            array = array.base
+    return sum(owners.values()), next((part for part in kept if isinstance(part, Outputs)), None)
 
 
 def _with(options: Options, operation: Any) -> Any:
@@ -85,7 +125,7 @@ class Program(Region):
         self.name, self.graph, self.options = graph.name, graph, options
         self.layouts = tuple([layout_of(variable) for variable in graph.inputs])
         self._executable: Executable | None = None
-        self._derived: dict[Any, Any] = {}
+        self._derived: Recent[Any, Any] = Recent(MOST_DERIVED)
 
     @property
     def executable(self) -> Executable:
@@ -110,10 +150,11 @@ class Program(Region):
         """The program of `function`, recorded on examples of the leaves on first use."""
         examples = list(map(example_of, leaves))
         key = (key, tuple(map(layout_of, examples)))
-        if key not in self._derived:
-            with np.errstate(all="ignore"):
-                self._derived[key] = Program(record(function, examples, name, names).graph, self.options)
-        return self._derived[key]
+        found: Program | None = self._derived.find(key)
+        if found is not None:
+            return found
+        with np.errstate(all="ignore"):
+            return self._derived.keep(key, Program(record(function, examples, name, names).graph, self.options))
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         out, back = self.reverse(is_traced, leaves)
@@ -132,7 +173,7 @@ class Program(Region):
         """Two programs: leaves to results and residuals; residuals and cotangents to gradients."""
         examples = list(map(example_of, leaves))
         key = ("reverse", is_traced, tuple(map(layout_of, examples)))
-        found = self._derived.get(key)
+        found = self._derived.find(key)
         if found is not None:
             return found
         is_active = tuple(
@@ -162,11 +203,8 @@ class Program(Region):
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
             joint = record(both, [*examples, *seeds], self.name, names).graph
         out, back = split(joint, n, len(results))
-        found = self._derived[key] = (
-            Program(out, self.options),
-            (Program(back, self.options), is_active, tuple(is_floating)),
-        )
-        return found
+        rule = Program(back, self.options), is_active, tuple(is_floating)
+        return self._derived.keep(key, (Program(out, self.options), rule))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         is_active = tuple([t is not None and is_differentiable(leaf) for leaf, t in zip(leaves, tangents, strict=True)])

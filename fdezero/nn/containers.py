@@ -33,7 +33,7 @@ def _options_of(layer: Any) -> tuple[str, ...]:
     return _options_of_class(cls)
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def _options_of_class(cls: Any) -> tuple[str, ...]:
     if not attrs.has(cls):  # a plain function, which takes x alone
         return ()

@@ -68,7 +68,7 @@ einsum: Multilinear = multilinear(
 )
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def letters_of(subscripts: str) -> tuple[tuple[str, ...], str | None]:
     """The inputs of an einsum string, and its output if the string names one."""
     left, arrow, right = subscripts.replace(" ", "").partition("->")

@@ -22,6 +22,7 @@ Tree: TypeAlias = Any
 TreeDef: TypeAlias = optree.PyTreeSpec
 
 ALL, TRAINABLE = "fdezero", "fdezero.trainable"
+MOST_CLASSES = 10_000  # of leaves that are remembered; a program that makes classes in a loop forgets them
 _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
 
 
@@ -95,6 +96,8 @@ def _meets_new_classes(leaves: Iterable[Any]) -> bool:
         if _is_attrs(cls):
             register(cls)
         _known.add(cls)
+    if len(_known) > MOST_CLASSES:
+        _known.difference_update([cls for cls in _known if not _is_attrs(cls)])
     return any(_is_attrs(cls) for cls in new)
 
 

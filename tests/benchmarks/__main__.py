@@ -33,7 +33,7 @@ PARTS = {
     "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
-    "memory": memory.run, "import": importing.run, "io": saving.run,
+    "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "about" / "benchmarks.md"

@@ -1,7 +1,10 @@
-"""The peak memory of a gradient (tracemalloc), without its arguments, beside autograd's."""
+"""The peak memory of a gradient (tracemalloc), without its arguments, beside autograd's; and what compiled functions keep of many shapes."""
 
+import resource
+import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -82,3 +85,38 @@ def run() -> str:
             line += [f"{other:.1f}", f"{mine / other:.2f}"]
         lines.append(line)
     return table(["peak of one gradient", "the gradient itself, MB", "fdezero, MB", *(["autograd, MB", "ratio"] if autograd else [])], lines)
+
+
+def held() -> float:
+    """The MB that this process holds now (on Linux; elsewhere the most that it has held)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _after_shapes(sizes: Iterable[int], marks: tuple[int, ...]) -> list[float]:
+    compiled, found, before = fd.compile(lambda x: np.tanh(x) * 2 + np.sin(x).sum(), threads=1), [], held()
+    for number, n in enumerate(sizes, start=1):
+        x = np.ones(n)
+        for _ in range(4):
+            y = compiled(x)
+        del x, y
+        if number in marks:
+            found.append(held() - before)
+    return found
+
+
+def run_shapes() -> str:
+    """Each row in a fresh process, because a process seldom gives small pieces of memory back."""
+    cases: dict[str, tuple[Iterable[int], tuple[int, ...]]] = {
+        "vectors of 1 to 10,000 float64, in random order": (np.random.default_rng(0).permutation(10_000) + 1, (100, 1000, 10_000)),
+        "vectors of 48 MB": (range(6_000_000, 6_000_030), (3, 10, 30)),
+    }
+    lines = []
+    for name, (sizes, marks) in cases.items():
+        with get_context("spawn").Pool(1) as pool:
+            found = pool.apply(_after_shapes, (sizes, marks))
+        lines += [[f"{mark:,} {name}", f"{mb:.0f}"] for mark, mb in zip(marks, found, strict=True)]
+    return table(["shapes that one compiled function has met, four calls each", "MB more than before"], lines)

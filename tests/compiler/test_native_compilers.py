@@ -1,6 +1,9 @@
-"""The C++ compiler of native loops: missing, failing, or without vector functions; and the number of its runs."""
+"""The C++ compiler of native loops: missing, failing, or without vector functions; the number of its runs, and its libraries."""
 
+import gc
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,3 +61,26 @@ def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.Mo
         assert_same_bits(compiled(X), (X * 1.25 + 0.125) * X, "a call")
     made = sum("loops" in str(call) for call in calls)
     assert 1 <= made <= 2, "the program, and the probe if no test before this one has made it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the list of loaded libraries from /proc")
+def test_libraries_are_unloaded_when_no_program_needs_them() -> None:
+    def loaded() -> int:
+        gc.collect()
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        return len({line.split()[4] for line in lines if "/loops.so" in line})
+
+    loops._library.cache_clear()
+    before = loaded()
+    functions = [native(lambda x, a=a: (x * a + a) * x) for a in (0.25, 0.75, 1.75)]
+    for f in functions:
+        f(X), f(X)
+    assert loaded() == before + 3
+    loops._library.cache_clear()  # as if 256 other libraries had come since
+    assert loaded() == before + 3
+    assert_same_bits(f(X), (X * 1.75 + 1.75) * X, "a call after the cache is empty")
+    del f, functions[1:]
+    assert loaded() == before + 1
+    functions[0].clear()
+    assert loaded() == before
+    assert_same_bits(functions[0](X), (X * 0.25 + 0.25) * X, "a call after clear")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .store import MEMORY
+
 Shape = tuple[int, ...]
 Spec = tuple[Shape, Any, Shape]  # shape, dtype, strides
 
@@ -86,8 +88,14 @@ class Outputs:
 
     def __init__(self, specs: Sequence[Spec]) -> None:
         self.specs = list(specs)
+        self.size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype, _ in specs)  # of a set, in bytes
         self.generations: list[Generation] = []
         self.free = [FREE[0]] * len(self.specs) + [FREE[1]] * len(self.specs) if FREE is not None else None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all sets."""
+        return self.size * len(self.generations)
 
     def take(self) -> Generation:
         """A set of arrays to write into, and what callers get for them."""
@@ -101,6 +109,8 @@ class Outputs:
         old = self.generations.pop(0) if len(self.generations) == self.MOST_GENERATIONS else None
         generation = Generation(self.specs) if old is None else self._without_held(old)
         self.generations.append(generation)
+        if old is None:
+            MEMORY.grow(self.size)
         return generation
 
     def _without_held(self, old: Generation) -> Generation:

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -269,7 +270,17 @@ def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDL
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise OSError(done.stderr.strip())
-        return ctypes.CDLL(str(library))
+        loaded = ctypes.CDLL(str(library))
+        weakref.finalize(loaded, _unload, loaded._handle).atexit = False  # every function of the library keeps it alive
+        return loaded
+
+
+def _unload(handle: int) -> None:
+    """Unload a library that no function needs any more. Python itself never does."""
+    if os.name == "posix":
+        import _ctypes  # the module behind ctypes, the only way to the system's dlclose
+
+        _ctypes.dlclose(handle)
 
 
 def whole(number: Any) -> int:
