@@ -16,6 +16,7 @@ from ..core.tracer import is_shown
 from ..devices import array_module, backend_of
 from ..values import is_complex
 from . import shape
+from .kernels import own
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -41,6 +42,12 @@ REMAINDER = {
     "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0) ? x0 % x1 + x1 : x0 % x1",
 }
 FMOD = {"f": "fmod(x0, x1)", "i": "x1 == 0 || (x1 < 0 && x1 == -1) ? 0 : x0 % x1"}
+# NumPy's quotient: the remainder is taken away first, so the division is nearly exact, and then rounded down if it is not whole.
+_WHOLE = "((x0 - fmod(x0, x1)) / x1 - (fmod(x0, x1) != 0 && (fmod(x0, x1) < 0) != (x1 < 0) ? 1 : 0))"
+FLOOR_DIVIDE = {
+    "f": f"x1 == 0 ? x0 / x1 : {_WHOLE} == 0 ? copysign(x0 * 0, x0 / x1) : floor({_WHOLE}) + ({_WHOLE} - floor({_WHOLE}) > 0.5 ? 1 : 0)",
+    "i": "x1 == 0 ? 0 : x1 < 0 && x1 == -1 ? (long long)(0ULL - x0) : x0 / x1 - (x0 % x1 != 0 && (x0 % x1 < 0) != (x1 < 0))",
+}
 
 
 def _log_of_base(y: Any, x: Any) -> Any:
@@ -352,7 +359,7 @@ right_shift = discrete(
     impl=operator.rshift,
     doc="x0 shifted by x1 bits to the right.",
 )
-floor_divide = discrete("floor_divide", operator.floordiv, doc="x0 / x1 rounded down.")
+floor_divide = discrete("floor_divide", operator.floordiv, c=FLOOR_DIVIDE, doc="x0 / x1 rounded down.")
 invert = discrete("invert", np.invert, c={"i": "~x0", "b": "!x0"}, doc="The inverted bits of x0; for booleans, the logical not.")
 logical_and = discrete("logical_and", np.logical_and, c="x0 && x1", doc="Whether both x0 and x1 are nonzero.")
 logical_or = discrete("logical_or", np.logical_or, c="x0 || x1", doc="Whether x0 or x1 is nonzero.")
@@ -383,3 +390,10 @@ to_discrete = discrete(
     write="xp.copyto({out}, {0}, casting='unsafe')",
     doc="x0 cast to integers, booleans, or another dtype without a derivative.",
 )
+
+# CuPy has other formulas for these: its `logical_and` takes a negative int64 beside a uint64 for false. It refuses complex numbers.
+for _operation in (remainder, fmod, floor_divide, left_shift, right_shift):
+    own(_operation)
+for _operation in (logical_and, logical_or, logical_xor, logical_not):
+    own(_operation, elsewhere=lambda *xs, of=_operation.impl: of(*[x != 0 if is_complex(x) else x for x in xs]))
+own(clip, bounds=True, elsewhere=lambda x, low, high: np.minimum(np.maximum(x, low), high))

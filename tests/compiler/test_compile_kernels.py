@@ -28,13 +28,13 @@ UNARY = (
     "tanh arcsinh arccosh arctanh deg2rad rad2deg sigmoid relu invert logical_not isnan isinf isfinite signbit sign floor ceil trunc rint"
 ).split()
 BINARY = (
-    "add subtract multiply divide power remainder fmod logaddexp logaddexp2 arctan2 hypot maximum minimum fmax fmin copysign equal not_equal "
+    "add subtract multiply divide power remainder floor_divide fmod logaddexp logaddexp2 arctan2 hypot maximum minimum fmax fmin copysign equal not_equal "
     "less less_equal greater greater_equal bitwise_and bitwise_or bitwise_xor left_shift right_shift logical_and logical_or logical_xor"
 ).split()
 # For these operations compiled code gives the bits of eager code. Others come from another library and differ in the last places.
 EXACT = set(
     "negative positive square reciprocal absolute sqrt relu invert logical_not isnan isinf isfinite signbit sign floor ceil trunc rint add "
-    "subtract multiply divide remainder fmod maximum minimum fmax fmin copysign equal not_equal less less_equal greater greater_equal "
+    "subtract multiply divide remainder floor_divide fmod maximum minimum fmax fmin copysign equal not_equal less less_equal greater greater_equal "
     "bitwise_and bitwise_or bitwise_xor left_shift right_shift logical_and logical_or logical_xor".split()
 )
 

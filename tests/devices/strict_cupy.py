@@ -2,6 +2,7 @@
 
 It refuses what CuPy refuses: silent conversion to NumPy, NumPy arrays among CuPy ones, keywords and ufunc methods that CuPy
 does not have, arrays on another device than the current one (as on a machine without peer access). Results are never scalars.
+Where CuPy computes by another formula than NumPy, so does the stand-in (`strict_cupy_formulas`).
 In one thing the stand-in is stricter: an index out of range is an error, while CuPy wraps around.
 """
 
@@ -18,6 +19,7 @@ from scipy import special
 from fdezero import gpu_available
 
 from .strict_cupy_array import TRANSFERS, Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
+from .strict_cupy_formulas import FORMULAS, REFUSED
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
 
 COUNT = 2
@@ -99,8 +101,12 @@ class ufunc:  # noqa: N801, CuPy's name
         for y in outs:
             if y is not None and not isinstance(y, ndarray):
                 raise unsupported(y)
-        results = self.function(
-            *map(operand, args), out=tuple([None if y is None else here(y) for y in outs]), dtype=dtype, casting=casting
+        operands = [*map(operand, args)]
+        if self.name in REFUSED and any(np.result_type(x).kind == "c" for x in operands):
+            kinds = ", ".join([repr(np.result_type(x)) for x in operands])
+            raise TypeError(f"Wrong type (({kinds})) of arguments for cupy_{self.name}")
+        results = FORMULAS.get(self.name, self.function)(
+            *operands, out=tuple([None if y is None else here(y) for y in outs]), dtype=dtype, casting=casting
         )
         made = [wrap(np.asarray(result, order="C")) if y is None else y for y, result in zip(outs, results if nout > 1 else [results], strict=True)]
         return made[0] if nout == 1 else tuple(made)
@@ -164,8 +170,8 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
             raise TypeError(f"{name}() missing required argument {missing[0]!r}")
         if name in {"sort", "argsort"} and kwargs.get("kind") not in {None, "stable"}:
             raise ValueError("kind can only be None or 'stable'")
-        if name in {"concatenate", "stack"} and not all(isinstance(part, ndarray) for part in args[0]):
-            raise TypeError("Only cupy arrays can be concatenated")
+        if name in {"concatenate", "stack"} and (others := [part for part in args[0] if not isinstance(part, ndarray)]):
+            raise unsupported(others[0])
         if name in {"broadcast_to", "where"} and not isinstance(args[0], ndarray | np.bool_):
             raise TypeError(f"Argument 'array' has incorrect type (expected cupy.ndarray, got {type(args[0])})")
         out = kwargs.pop("out", None)
@@ -177,7 +183,7 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
             **({} if out is None else {"out": here(out)}),
         )
         if out is not None:
-            return out
+            return out[...] if name in {"cumsum", "cumprod"} else out  # these return another array of the same memory
         if name in WAITING:
             TRANSFERS.append(name)
         if isinstance(result, bool | int) and name in {"count_nonzero", "may_share_memory", "shares_memory"}:
@@ -293,7 +299,7 @@ def make_cupy() -> types.ModuleType:
         "can_cast": lambda a, to, casting="safe": np.can_cast(a.dtype if isinstance(a, ndarray) else a, to, casting),
     }  # fmt: skip
     for name, required, optional in declared(FUNCTIONS):
-        members[name] = strict(name, getattr(np, name), required, optional)
+        members[name] = strict(name, FORMULAS.get(name, getattr(np, name)), required, optional)
     members["linalg"] = types.SimpleNamespace(**{name: linalg(name, *names) for name, *names in declared(LINALG)})
     for name in CREATION:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])

@@ -335,7 +335,7 @@ def test_the_stand_in_refuses_what_cupy_refuses(gpu: Any) -> None:
         (lambda: plain * x, TypeError, "Unsupported type"),
         (lambda: np.add(x, plain), TypeError, "Unsupported type"),
         (lambda: gpu.sin(plain), TypeError, "Unsupported type"),
-        (lambda: np.concatenate([x, plain]), TypeError, "Only cupy arrays can be concatenated"),
+        (lambda: np.concatenate([x, plain]), TypeError, "Unsupported type"),
         (lambda: np.add(x, x, where=x > 1), TypeError, "Wrong arguments"),
         (lambda: np.maximum.reduce(x), NotImplementedError, "maximum.reduce"),
         (lambda: np.add.at(x, index, 1.0), TypeError, "returned NotImplemented"),

@@ -5,20 +5,13 @@ the dtype of NumPy's loop, and its operands are cast to that dtype: NVRTC takes 
 and a double. Halves are computed as floats, as in CuPy. An operation without an expression for its dtypes stays a call of CuPy.
 """
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from ...core import Primitive, Region
+from ...core import Region
+from ...ops.kernels import C_TYPES, WEAK, cast, operand_dtypes, substituted
 from ..graph import Atom, Constant, Graph, Instruction
-
-C_TYPES = {
-    "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
-    "int64": "long long", "int32": "int", "int16": "short", "int8": "signed char",
-    "uint64": "unsigned long long", "uint32": "unsigned int", "uint16": "unsigned short", "uint8": "unsigned char",
-}  # fmt: skip
-
 
 SUFFIXES = {"float64": "", "float32": "f", "float16": "f", "int64": "LL", "int32": "", "uint64": "ULL", "uint32": "u"}
 
@@ -54,26 +47,12 @@ def loop_of(instruction: Instruction) -> _Loop | None:
         or not all(atom.dtype.name in C_TYPES for atom in instruction.inputs)
     ):
         return None
-    operands = _dtypes(operation, instruction)
+    given = [
+        WEAK.get(atom.dtype.kind, atom.dtype) if atom.kind == "number" else atom.dtype for atom in instruction.inputs
+    ]
+    operands = operand_dtypes(operation, given, y.dtype)
     c = operation.expression({dtype.kind for dtype in operands}) if operands else ""
     return _Loop(c, operands) if c else None
-
-
-def _dtypes(operation: Primitive, instruction: Instruction) -> tuple[np.dtype, ...]:
-    """The operand dtypes of NumPy's loop; empty if they are unknown or mixed, as for the comparison of int64 with uint64."""
-    y, inputs = instruction.output, instruction.inputs
-    if operation.loop is not None:
-        return operation.loop(tuple([atom.dtype for atom in inputs]), y.dtype)
-    ufunc = getattr(np, operation.name, None)
-    if not isinstance(ufunc, np.ufunc):
-        return ()
-    weak = {"f": float, "i": int}
-    given = [weak.get(atom.dtype.kind, atom.dtype) if atom.kind == "number" else atom.dtype for atom in inputs]
-    try:
-        *operands, result = ufunc.resolve_dtypes((*given, None))
-    except TypeError:
-        return ()
-    return tuple(operands) if result == y.dtype and len(set(operands)) == 1 else ()
 
 
 def expression_of(instruction: Instruction, names: list[str]) -> str:
@@ -83,11 +62,7 @@ def expression_of(instruction: Instruction, names: list[str]) -> str:
     wide = not isinstance(instruction.operation, Region) and instruction.operation.wraps
     pairs = zip(instruction.inputs, loop.operands, names, strict=True)
     operands = [_operand(atom, dtype, name, unsigned=wide) for atom, dtype, name in pairs]
-    if instruction.output.dtype == np.float16 and loop.operands[-1] not in (np.float16, np.float32):
-        operands = [f"(float){operand}" for operand in operands]  # a half can only be made from a float
-    suffix = "f" if loop.operands[-1].itemsize < 8 else ""
-    c = re.sub(r"\d+\.\d+", lambda number: number[0] + suffix, loop.c)
-    return re.sub(r"\bx(\d)\b", lambda x: operands[int(x[1])], c)
+    return substituted(loop.c, operands, loop.operands[-1], instruction.output.dtype)
 
 
 def _operand(atom: Atom, dtype: np.dtype, name: str, *, unsigned: bool = False) -> str:
@@ -96,13 +71,7 @@ def _operand(atom: Atom, dtype: np.dtype, name: str, *, unsigned: bool = False) 
         return literal(atom.value, dtype)
     if atom.kind == "number" and dtype.kind in "iub" and dtype != np.int64:
         raise OverflowError("a Python number that the dtype may be too small for")
-    target = "float" if dtype == np.float16 else C_TYPES[dtype.name]
-    if unsigned and target in ("int", "long long"):
-        target = f"unsigned {target}"
-    if C_TYPES[atom.dtype.name] == target:
-        return name
-    # A Python integer becomes a float through a double, as in NumPy.
-    return f"({target})(double){name}" if atom.kind == "number" and target == "float" else f"({target}){name}"
+    return cast(name, atom.dtype, dtype, weak=atom.kind == "number", unsigned=unsigned)
 
 
 def literal(value: object, dtype: np.dtype) -> str:

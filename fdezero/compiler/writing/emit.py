@@ -12,6 +12,7 @@ import numpy as np
 from ...core import Primitive, Region
 from ...devices import CPU, Backend, backend_named
 from ...ops import shape as shapes
+from ...ops.kernels import Own, implementation
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import read_only
 from ..planning.fuse import Fused, is_number
@@ -306,20 +307,20 @@ class Emitter:
         """The text of an operation on operands with these names, written into the array `out` if there is one."""
         operation, params = instruction.operation, instruction.params
         assert isinstance(operation, Primitive)
-        ufunc = ufunc_of(operation)
+        impl, ufunc = implementation(operation, self.current), ufunc_of(operation)
         if out is not None and ufunc is not None:
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)}, out={out})"
         if (
             self.current is not CPU
             and ufunc is not None
-            and operation.impl not in SYMBOLS
+            and not isinstance(impl, Own)
+            and impl not in SYMBOLS
             and hasattr(self.current.module, ufunc.__name__)
         ):
             return f"{self.xp}.{ufunc.__name__}({', '.join(names)})"
         keywords = {name: self.literal(value) for name, value in params.items()}
-        if isinstance(operation.write, str) and (
-            out is not None or (self.current is not CPU and ", out={out}" in operation.write)
-        ):
+        is_call = self.current is not CPU and not isinstance(impl, Own)
+        if isinstance(operation.write, str) and (out is not None or (is_call and ", out={out}" in operation.write)):
             form = operation.write if out is not None else operation.write.replace(", out={out}", "")
             return form.format(*names, args=", ".join(names), out=out, **keywords).replace("xp.", f"{self.xp}.")
         if out is not None:
@@ -327,9 +328,9 @@ class Emitter:
             return f"{function}({', '.join([out, *names, *[f'{k}={v}' for k, v in keywords.items()]])})"
         if instruction.alias is not None and operation in VIEWS:
             return VIEWS[operation](names[0], params, instruction.output).replace("xp.", f"{self.xp}.")
-        if operation.impl in SYMBOLS and len(names) == 2:
-            return f" {SYMBOLS[operation.impl]} ".join(names)
-        function = self.keep(operation.name, operation.impl, "")
+        if impl in SYMBOLS and len(names) == 2:
+            return f" {SYMBOLS[impl]} ".join(names)
+        function = self.keep(operation.name, impl, "")
         return f"{function}({', '.join([*names, *[f'{k}={v}' for k, v in keywords.items()]])})"
 
     def _region(self, instruction: Instruction) -> None:

@@ -3,14 +3,10 @@
 import numpy as np
 
 from ...devices import backend_named
+from ...ops.kernels import C_TYPES, HALVES, OPTIONS
 from ..graph import Atom, Graph, Instruction, Variable
-from ..planning.expressions import C_TYPES, expression_of, operands_of
+from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
-
-# No contraction of a product and a sum to one rounding: a group must give the bits of its operations one by one.
-OPTIONS = "options=('--fmad=false',)"
-# CuPy includes the type of halves for a parameter of that type, but not for a local variable.
-HALVES = "preamble='#include \"cupy/float16.cuh\"', "
 
 
 def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
@@ -33,7 +29,7 @@ def options_of(body: Graph) -> str:
     """The options that a group's kernel is compiled with."""
     is_local = any(step.output.dtype == np.float16 for step in body.instructions)
     is_given = any(atom.dtype == np.float16 for atom in (*operands_of(body), *body.outputs))
-    return (HALVES if is_local and not is_given else "") + OPTIONS
+    return (f"preamble={HALVES!r}, " if is_local and not is_given else "") + f"options={OPTIONS}"
 
 
 def _comment(step: Instruction) -> str:

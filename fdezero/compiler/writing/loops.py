@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import MissingExtraError, RangeError
+from ...ops.kernels import C_TYPES
 from ..graph import Atom, Instruction, Variable, row_strides
 from ..planning import expressions
 from ..planning.fuse import Fused
@@ -59,10 +60,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
 def is_expressible(instruction: Instruction) -> bool:
     """Whether the operation can be written as a loop for operands of these dtypes and layouts."""
     atoms = [*instruction.inputs, instruction.output]
-    if any(
-        not atom.dtype.isnative or atom.dtype.name not in expressions.C_TYPES or atom.dtype == np.float16
-        for atom in atoms
-    ):
+    if any(not atom.dtype.isnative or atom.dtype.name not in C_TYPES or atom.dtype == np.float16 for atom in atoms):
         return False
     if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
         return False
@@ -117,7 +115,7 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     text, moves = _Text([], [], []), iter(steps)
     for local, atom in named:
         if _passed_by_value(atom):
-            text.begin.append(f"const {expressions.C_TYPES[atom.dtype.name]} {local} = {local}_;")
+            text.begin.append(f"const {C_TYPES[atom.dtype.name]} {local} = {local}_;")
         else:
             _add_array(text, local, atom, next(moves))
     if total is not None:
@@ -139,7 +137,7 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
 
 def _add_array(text: _Text, local: str, atom: Atom, steps: list[int]) -> None:
     """Add the lines that read an operand (x) or write an output (y) which moves by `steps` entries in each loop."""
-    c_type, is_truth = expressions.C_TYPES[atom.dtype.name], atom.dtype.kind == "b"
+    c_type, is_truth = C_TYPES[atom.dtype.name], atom.dtype.kind == "b"
     where = (
         " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(steps) if step]) or "0"
     )
@@ -199,7 +197,7 @@ def _axes(
 def _preamble() -> str:
     """Definitions that the kernels' C++ needs on a CPU. An array's data pointer follows the head of its Python object."""
     lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
-    types = {**expressions.C_TYPES, "bool": "unsigned char"}
+    types = {**C_TYPES, "bool": "unsigned char"}
     lines += [
         f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"
     ]

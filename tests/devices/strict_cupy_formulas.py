@@ -1,0 +1,83 @@
+"""The formulas of CuPy 14 that differ from NumPy's, for the stand-in. Each names the source that it follows."""
+
+from typing import Any
+
+import numpy as np
+
+REFUSED = {"logical_and", "logical_or", "logical_xor", "logical_not"}  # for complex numbers: _core/_routines_logic.pyx
+
+
+def _kinds(*operands: Any) -> str:
+    return np.result_type(*operands).kind
+
+
+def remainder(x: Any, y: Any, **options: Any) -> Any:
+    """_core/_routines_math.pyx: in0 - _floor_divide(in0, in1) * in1, where the quotient of floats is rounded before the floor."""
+    if _kinds(x, y) != "f":
+        return np.remainder(x, y, **options)
+    with np.errstate(all="ignore"):
+        return np.subtract(x, np.floor(np.divide(x, y)) * y, **options)
+
+
+def floor_divide(x: Any, y: Any, **options: Any) -> Any:
+    """include/cupy/carray.cuh: floor(x / y) of floats."""
+    if _kinds(x, y) != "f":
+        return np.floor_divide(x, y, **options)
+    with np.errstate(all="ignore"):
+        return np.floor(np.divide(x, y), **options)
+
+
+def fmod(x: Any, y: Any, **options: Any) -> Any:
+    """_math/arithmetic.py: integers by way of doubles."""
+    if _kinds(x, y) not in "iu":
+        return np.fmod(x, y, **options)
+    dtype, (out,) = np.result_type(x, y), options["out"]
+    with np.errstate(all="ignore"):
+        made = np.where(np.equal(y, 0), 0, np.fmod(np.float64(x), np.float64(y))).astype(dtype)
+    if out is None:
+        return made
+    out[...] = made
+    return out
+
+
+def _shift(numpys: np.ufunc) -> Any:
+    def shift(x: Any, y: Any, **options: Any) -> Any:
+        """_core/_routines_binary.pyx: in0 << in1, whose count has 32 bits in the machine."""
+        if hasattr(y, "dtype") and y.dtype.char in "qlQL":
+            y = np.asarray(y).astype(np.uint32).astype(y.dtype)
+        return numpys(x, y, **options)
+
+    return shift
+
+
+def logical_and(x: Any, y: Any, **options: Any) -> Any:
+    """_core/_routines_logic.pyx: the loops of int64 and uint64 take a negative number for false."""
+    kinds = [np.result_type(z) for z in (x, y)]
+    if {dtype.char for dtype in kinds} & set("qlQL") and {dtype.kind for dtype in kinds} == {"i", "u"} and min(d.itemsize for d in kinds) == 8:
+        x, y = np.greater(x, 0), np.greater(y, 0)
+    return np.logical_and(x, y, **options)
+
+
+def divmod_(x: Any, y: Any, out: tuple[Any, Any], **options: Any) -> Any:
+    return floor_divide(x, y, out=out[:1], **options), remainder(x, y, out=out[1:], **options)
+
+
+def clip(x: Any, low: Any, high: Any, out: Any = None) -> Any:
+    """_core/_routines_math.pyx: comparisons, which a bound that is NaN passes over; complex numbers are refused."""
+    dtype = np.result_type(x, low, high)
+    if dtype.kind == "c":
+        raise TypeError(f"Wrong type (({dtype!r}, {dtype!r}, {dtype!r})) of arguments for cupy_clip")
+    for bound in (low, high):
+        if type(bound) is int:
+            np.result_type(x).type(bound)
+    y = np.where(np.less(x, low), low, x)
+    y = np.where(np.greater(y, high), high, y).astype(dtype)
+    if out is not None:
+        out[...] = y
+    return y
+
+
+FORMULAS: dict[str, Any] = {
+    "remainder": remainder, "mod": remainder, "floor_divide": floor_divide, "fmod": fmod, "divmod": divmod_, "clip": clip,
+    "logical_and": logical_and, "left_shift": _shift(np.left_shift), "right_shift": _shift(np.right_shift),
+}  # fmt: skip
