@@ -100,7 +100,7 @@ def _promoted(x: Any, *parameters: Any) -> list[Any]:
 
 def _as_float(x: Any, dtype: Any) -> Any:
     weak, x = not hasattr(unwrap(x), "dtype"), as_array(x)
-    return fnp.astype(x, dtype) if weak or x.dtype.kind != "f" else x
+    return fnp.astype(x, dtype, copy=False) if weak or x.dtype.kind != "f" else x
 
 
 def _within(valid: Any, x: Any) -> Any:

@@ -42,7 +42,7 @@ def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
     x, targets = fnp.asarray(x), fnp.asarray(targets)
     if x.shape != targets.shape:
         raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have the same shape.")
-    return x, fnp.astype(targets, x.dtype) if x.dtype.kind == "f" else targets
+    return x, fnp.astype(targets, x.dtype, copy=False) if x.dtype.kind == "f" else targets
 
 
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:

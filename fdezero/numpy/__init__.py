@@ -15,6 +15,7 @@ from . import (
     linalg,
     logic,
     nans,
+    padding,
     polynomials,
     products,
     reductions,
@@ -37,6 +38,7 @@ from .indexing import *
 from .joining import *
 from .logic import *
 from .nans import *
+from .padding import *
 from .polynomials import *
 from .products import *
 from .reductions import *
@@ -59,6 +61,7 @@ __all__ += indexing.__all__
 __all__ += joining.__all__
 __all__ += logic.__all__
 __all__ += nans.__all__
+__all__ += padding.__all__
 __all__ += polynomials.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__

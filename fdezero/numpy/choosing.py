@@ -7,12 +7,13 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import ShapeError
+from ..messages import refuse_out
 from ..ops import elementwise
 from .arguments import Array, as_array, beside
 from .creation import zeros_like
 from .dtypes import result_type
-from .elementwise import astype, where
-from .indexing import take, take_along_axis
+from .elementwise import cast, where
+from .indexing import places_in, take, take_along_axis
 from .reductions import any as any_of
 from .reductions import argmax
 from .shape import broadcast_arrays, expand_dims, ravel, squeeze, stack
@@ -30,7 +31,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = where(condition, choice, y)
-    return astype(y, dtype)
+    return cast(y, dtype)
 
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
@@ -64,18 +65,18 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwar
     return y if y.dtype == x.dtype else y.astype(x.dtype)
 
 
-def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
+def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array:
     """Take each entry from the choice whose number `a` holds there: a (...), k choices (...) -> (...).
 
-    The modes "wrap" and "clip" accept integers outside 0 to k - 1. In the mode "raise" they are a ValueError.
+    The modes "wrap" and "clip" accept integers outside 0 to k - 1, as in `take`. In the mode "raise" they are a
+    ValueError.
     """
+    refuse_out(out)
     a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
     n, dtype = len(parts), result_type(*choices) if isinstance(choices, list | tuple) else parts[0].dtype
-    if mode == "raise":
-        if not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
-            raise ValueError(
-                f"choose: a must lie between 0 and {n - 1}, got {a.min()} to {a.max()}. Use mode='wrap' or 'clip'."
-            )
-    else:
-        a = elementwise.remainder(a, n) if mode == "wrap" else elementwise.minimum(elementwise.maximum(a, 0), n - 1)
-    return astype(squeeze(take_along_axis(stack(parts), expand_dims(a, 0), 0), 0), dtype)
+    a = places_in(a, n, mode, "choose")
+    if mode == "raise" and not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
+        raise ValueError(
+            f"choose: a must lie between 0 and {n - 1}, got {a.min()} to {a.max()}. Use mode='wrap' or 'clip'."
+        )
+    return cast(squeeze(take_along_axis(stack(parts), expand_dims(a, 0), 0), 0), dtype)

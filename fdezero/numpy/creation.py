@@ -12,8 +12,8 @@ from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
 from .arguments import Array, as_array, beside
-from .elementwise import astype, nonzero
-from .shape import broadcast_to, moveaxis, ravel, reshape
+from .elementwise import cast, nonzero
+from .shape import broadcast_arrays, broadcast_to, expand_dims, moveaxis, ravel, reshape
 
 __all__ = [
     "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "full", "full_like", "geomspace",
@@ -27,27 +27,47 @@ def placed(x: Array, device: str | None) -> Array:
     return x if device is None else to_device(x, device)
 
 
-def asarray(a: Any, dtype: Any = None, *, device: str | None = None, copy: bool | None = None) -> Array:
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, device: str | None = None, copy: bool | None = None
+) -> Array:
     """Convert `a` to an array, of `dtype` and on `device` if you give them.
 
-    An array or a traced value that needs no change is returned as it is, unless `copy` is True.
+    An array or a traced value that needs no change is returned as it is, unless `copy` is True. `order` is the memory
+    layout of a plain array on the CPU: "C", "F", "A" or "K"; a traced value has none. Raises ValueError if `copy=False`
+    asks for a conversion without a copy that does not exist.
     """
     new = not (isinstance(a, Tracer) or hasattr(a, "shape"))
     y = as_array(a) if dtype is None or not new else np.asarray(a, dtype)
-    y = placed(y if dtype is None else astype(y, dtype), device)
+    y = placed(y if dtype is None else cast(y, dtype), device)
+    if order is not None and isinstance(y, np.ndarray):
+        y = np.asarray(y, order=order)
     if copy is False and y is not a:
         raise ValueError(f"asarray(copy=False): {describe(a)} cannot be converted without a copy.")
-    return shapes.copy(y) if copy and y is a else y
+    if not copy or y is not a:
+        return y
+    return y.copy(order or "K") if isinstance(y, np.ndarray) else shapes.copy(y)
 
 
-def array(object: Any, dtype: Any = None, *, device: str | None = None, copy: bool = True) -> Array:
-    """A new array with the values of `object`; a list may hold traced values."""
-    return asarray(object, dtype, device=device, copy=True if copy else None)
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: Any = "K",
+    ndmin: int = 0,
+    device: str | None = None,
+) -> Array:
+    """A new array with the values of `object`; a list may hold traced values.
+
+    With `ndmin`, axes of length 1 are put in front until there are as many. `copy` and `order` are as for `asarray`.
+    """
+    y = asarray(object, dtype, order, device=device, copy=copy)
+    return reshape(y, (1,) * (ndmin - y.ndim) + y.shape) if y.ndim < ndmin else y
 
 
-def copy(a: Any) -> Array:
-    """A copy of `a`."""
-    return shapes.copy(as_array(a))
+def copy(a: Any, order: Any = "K") -> Array:
+    """A copy of `a`; `order` is its memory layout, as for `asarray`."""
+    return array(a, order=order)
 
 
 def zeros(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | None = None) -> Array:
@@ -72,9 +92,15 @@ def empty(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | Non
     return zeros(shape, dtype, order, device=device)
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Array:
+def arange(
+    start: Any = None, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None
+) -> Array:
     """Evenly spaced numbers from `start` to `stop` (exclusive); `arange(n)` starts at 0."""
-    start, stop = (0, start) if stop is None else (start, stop)
+    if stop is None:
+        start, stop = None, start
+    if stop is None:
+        raise TypeError("arange needs at least one number, where to stop.")
+    start = 0 if start is None else start
     return placed(np.arange(start, stop, step, dtype=dtype), device)
 
 
@@ -82,37 +108,52 @@ def linspace(
     start: Any,
     stop: Any,
     num: int = 50,
-    *,
     endpoint: bool = True,
+    retstep: bool = False,
     dtype: Any = None,
     axis: int = 0,
+    *,
     device: str | None = None,
-) -> Array:
-    """`num` evenly spaced numbers from `start` to `stop`, which may be traced: start, stop (...) -> (num, ...)."""
+) -> Any:
+    """`num` evenly spaced numbers from `start` to `stop`, which may be traced: start, stop (...) -> (num, ...).
+
+    With `retstep` you get (numbers, step). Integer dtypes round down.
+    """
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer) and backend_of(start, stop) is CPU:
-        return placed(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis), device)
+        y, step = np.linspace(start, stop, num, endpoint=endpoint, retstep=True, dtype=dtype, axis=axis)
+        y = placed(y, device)
+        return (y, step) if retstep else y
+    if num < 0:
+        raise ValueError(f"linspace: num must be 0 or more, got {num}.")
     # Python numbers stay numbers, so that their dtype stays weak.
     start, stop = (x if isinstance(x, int | float) else beside(x, start, stop) for x in (start, stop))
-    step = (stop - start) / max(num - 1 if endpoint else num, 1)
+    parts = num - 1 if endpoint else num
+    step = (stop - start) / max(parts, 1)
     index = array_module(start, stop).arange(num, dtype=step.dtype).reshape((-1,) + (1,) * step.ndim)
     y = start + index * step
     if endpoint and num > 1:
         y = elementwise.where(index == num - 1, stop, y)
-    y = moveaxis(y, 0, axis)
-    return y if dtype is None else astype(y, dtype)
+    y = placed(moveaxis(y, 0, axis), device)
+    if dtype is not None:
+        y = cast(elementwise.floor(y) if np.dtype(dtype).kind in "iu" else y, dtype)
+    return (y, step if parts else step * np.nan) if retstep else y
 
 
 def logspace(
-    start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Array:
-    """`num` numbers from base ** start to base ** stop, evenly spaced on a logarithmic scale."""
-    y = np.power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
-    return y if dtype is None else y.astype(dtype)
+    """`num` numbers from base ** start to base ** stop, evenly spaced on a logarithmic scale.
+
+    `start`, `stop` and `base` broadcast: (...) -> (num, ...).
+    """
+    if np.ndim(base):
+        start, stop, base = broadcast_arrays(start, stop, base)
+        base = expand_dims(base, axis)
+    y = elementwise.power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
+    return y if dtype is None else cast(y, dtype)
 
 
-def geomspace(
-    start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, dtype: Any = None, axis: int = 0
-) -> Array:
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
     """`num` numbers in geometric progression from `start` to `stop`, which must have the same sign."""
     if any(is_shown(x) and (unwrap(x) == 0).any() for x in map(as_array, (start, stop))):
         raise RangeError("geomspace: a geometric progression cannot include 0.")
@@ -132,9 +173,12 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, device:
     return placed(np.tri(N, M, k, dtype), device)
 
 
-def indices(dimensions: Any, dtype: Any = int) -> Array:
-    """The indices of the entries of an array of shape `dimensions`: (ndim, *dimensions)."""
-    return np.indices(dimensions, dtype)
+def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
+    """The indices of the entries of an array of shape `dimensions`: (ndim, *dimensions).
+
+    With `sparse` you get a tuple of one array for each axis, of length 1 along all other axes.
+    """
+    return np.indices(dimensions, dtype, bool(sparse))  # type: ignore[call-overload]
 
 
 def eye(
@@ -144,32 +188,37 @@ def eye(
     return placed(np.eye(N, M, k, dtype, order), device)
 
 
-def _like(name: str, x: Any, *args: Any, dtype: Any = None, shape: Any = None, device: str | None = None) -> Array:
+def _like(name: str, x: Any, *args: Any, dtype: Any, order: Any, shape: Any, device: str | None) -> Array:
     x = as_array(x)
-    return placed(getattr(np, name)(unwrap(x), *args, dtype=dtype, shape=x.shape if shape is None else shape), device)
+    plain, shape = unwrap(x), x.shape if shape is None else shape
+    return placed(getattr(np, name)(plain, *args, dtype=dtype, order=order, shape=shape), device)
 
 
-def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+def zeros_like(a: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None) -> Array:
     """Zeros with the shape, dtype and device of `a`."""
-    return _like("zeros_like", a, dtype=dtype, shape=shape, device=device)
+    return _like("zeros_like", a, dtype=dtype, order=order, shape=shape, device=device)
 
 
-def ones_like(a: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+def ones_like(a: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None) -> Array:
     """Ones with the shape, dtype and device of `a`."""
-    return _like("ones_like", a, dtype=dtype, shape=shape, device=device)
+    return _like("ones_like", a, dtype=dtype, order=order, shape=shape, device=device)
 
 
-def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None
+) -> Array:
     """An array filled with `fill_value`, with the shape, dtype and device of `a`."""
     if isinstance(fill_value, Tracer):
         a = as_array(a)
         return broadcast_to(asarray(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
-    return _like("full_like", a, fill_value, dtype=dtype, shape=shape, device=device)
+    return _like("full_like", a, fill_value, dtype=dtype, order=order, shape=shape, device=device)
 
 
-def empty_like(prototype: Any, dtype: Any = None, *, shape: Any = None, device: str | None = None) -> Array:
+def empty_like(
+    prototype: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None
+) -> Array:
     """Zeros with the shape, dtype and device of `prototype`, as for `empty`."""
-    return zeros_like(prototype, dtype, shape=shape, device=device)
+    return zeros_like(prototype, dtype, order, shape=shape, device=device)
 
 
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
@@ -195,7 +244,7 @@ def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: st
 
 def ix_(*arrays: Any) -> tuple[Array, ...]:
     """Index arrays that select the grid of the given indices, one array for each axis; masks become indices."""
-    values = [nonzero(x)[0] if x.dtype == bool else x if x.size else astype(x, np.intp) for x in map(as_array, arrays)]
+    values = [nonzero(x)[0] if x.dtype == bool else x if x.size else cast(x, np.intp) for x in map(as_array, arrays)]
     if any(x.ndim != 1 for x in values):
         raise ShapeError(f"ix_ expects indices along one axis each, got {', '.join(map(describe, values))}.")
     return meshgrid(*values, sparse=True, indexing="ij")

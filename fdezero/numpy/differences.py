@@ -10,7 +10,7 @@ from ..messages import describe
 from ..ops import elementwise
 from . import reductions
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
-from .elementwise import astype
+from .elementwise import cast
 from .indexing import getitem, take
 from .reductions import sum as sum_of
 from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, slice_axis
@@ -50,7 +50,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
         if end is not None and not np.can_cast(as_array(end).dtype, ary.dtype, "same_kind"):
             raise DTypeError(f"ediff1d: {name} is {describe(as_array(end))}, which {ary.dtype} of ary cannot hold.")
     y = diff(ary)
-    before, after = ([] if end is None else [astype(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
+    before, after = ([] if end is None else [cast(ravel(beside(end, y)), y.dtype)] for end in (to_begin, to_end))
     return concatenate([*before, y, *after])
 
 
@@ -75,7 +75,7 @@ def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
     if len(steps) != len(axes):
         raise ShapeError(f"gradient needs one spacing, or one for each axis, got {len(steps)} for {len(axes)} axes.")
     real = np.finfo(f.dtype).dtype
-    steps = [astype(beside(h, f), real) if isinstance(h, int | float) else beside(h, f) for h in steps]
+    steps = [cast(beside(h, f), real) if isinstance(h, int | float) else beside(h, f) for h in steps]
     slopes = [moveaxis(_slopes(moveaxis(f, i, -1), h, edge_order), -1, i) for i, h in zip(axes, steps, strict=True)]
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
@@ -85,7 +85,7 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     if n <= edge_order:
         raise ShapeError(f"gradient: edge_order={edge_order} needs {edge_order + 1} entries along the axis, got {n}.")
     dtype = np.finfo(x.dtype).dtype  # so that a float64 distance does not widen a float32 result
-    spacing = spacing if spacing.dtype == dtype else astype(spacing, dtype)
+    spacing = spacing if spacing.dtype == dtype else cast(spacing, dtype)
     widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
     rises = elementwise.divide(diff(x), widths)  # the slope between neighbours
 
@@ -126,7 +126,7 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any 
     """
     p = as_array(p)
     if p.dtype.kind != "f":
-        p = astype(p, np.float64)
+        p = cast(p, np.float64)
     axis = trailing_axis(axis, p.ndim)
     steps = elementwise.stop_gradient(diff(p, axis=axis))
     half = elementwise.divide(period, 2)
@@ -139,7 +139,7 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any 
     jumps = elementwise.less(elementwise.absolute(steps), half if discont is None else discont)
     correction = reductions.cumsum(elementwise.where(jumps, 0, elementwise.subtract(wrapped, steps)), axis)
     return concatenate(
-        [slice_axis(p, axis, 0, 1), elementwise.add(slice_axis(p, axis, 1, None), astype(correction, p.dtype))], axis
+        [slice_axis(p, axis, 0, 1), elementwise.add(slice_axis(p, axis, 1, None), cast(correction, p.dtype))], axis
     )
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tracer
 from ..devices import to_device
-from ..errors import DTypeError
-from ..messages import describe
+from ..errors import DTypeError, ImmutableError
+from ..messages import describe, refuse_out
 from ..ops import elementwise
 from ..ops import shape as shapes
 from ..ops.elementwise import (
@@ -128,7 +129,7 @@ def imag(val: Any) -> ArrayOrNumber:
 def conjugate(x: Any, /) -> ArrayOrNumber:
     """The complex conjugate of `x`; real numbers are returned as they are, truth values as int8."""
     x = as_array(x)
-    return elementwise.conjugate(x) if is_complex(x) else astype(x, np.int8) if x.dtype == bool else x
+    return elementwise.conjugate(x) if is_complex(x) else cast(x, np.int8) if x.dtype == bool else x
 
 
 conj = conjugate
@@ -154,7 +155,7 @@ def _floating(name: str, x: Any) -> Array:
     x = as_array(x)
     if x.dtype.kind == "c":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}.")
-    return astype(x, np.result_type(x.dtype, np.float16))
+    return cast(x, np.result_type(x.dtype, np.float16))
 
 
 def fabs(x: Any, /) -> ArrayOrNumber:
@@ -184,11 +185,16 @@ pow = power
 def float_power(x1: Any, x2: Any, /) -> ArrayOrNumber:
     """x1 ** x2, computed in float64, or complex128 for complex numbers."""
     dtype = np.result_type(as_array(x1).dtype, as_array(x2).dtype, np.float64)
-    return elementwise.power(astype(x1, dtype), astype(x2, dtype))
+    return elementwise.power(cast(x1, dtype), cast(x2, dtype))
 
 
-def clip(a: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> ArrayOrNumber:
-    """Limit entries to [min, max]; the derivative on a bound is 1."""
+def clip(
+    a: Any, min: Any = None, max: Any = None, out: None = None, *, a_min: Any = None, a_max: Any = None
+) -> ArrayOrNumber:
+    """Limit entries to [min, max], which NumPy also calls a_min and a_max; the derivative on a bound is 1."""
+    refuse_out(out)
+    if (min is not None and a_min is not None) or (max is not None and a_max is not None):
+        raise ValueError("clip: min and a_min, or max and a_max, are two names of one bound. Give one of them.")
     min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
         return elementwise.positive(as_array(a))
@@ -206,7 +212,9 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     power: where(x > 0, sqrt(x), 0) has the derivative 0 at 0. An exp that overflows there, or a product with NaN, does
     reach it. Replace its operand with a safe one first.
     """
-    if x is None and y is None:
+    if x is None or y is None:
+        if x is not None or y is not None:
+            raise ValueError("where takes the condition alone, or with both x and y; one of them is missing.")
         return nonzero(condition)
     condition = as_array(condition)
     if condition.dtype != bool:
@@ -222,29 +230,35 @@ def nonzero(a: Any) -> tuple[Array, ...]:
     return tuple(plain_values(as_array(a), "nonzero (also an index by a mask)").nonzero())
 
 
-def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
-    """Cast `x` to `dtype`, and move it to `device` if you name one.
-
-    Casts to integers and booleans have no derivative.
-    """
+def cast(x: Any, dtype: Any) -> Array:
+    """`x` in `dtype`; an array of that dtype is returned as it is, so functions here use it in place of `astype`."""
     x, dtype = as_array(x), np.dtype(dtype)
-    if device is not None:
-        x = to_device(x, device)
     if x.dtype == dtype:
         return x
     return shapes.astype(x, dtype=dtype) if dtype.kind in "fc" else elementwise.to_discrete(x, dtype=dtype)
 
 
-def round(a: Any, decimals: int = 0) -> ArrayOrNumber:
+def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
+    """Cast `x` to `dtype`, and move it to `device` if you name one.
+
+    An array of that dtype is copied unless `copy` is False. Casts to integers and booleans have no derivative.
+    """
+    y = cast(x if device is None else to_device(as_array(x), device), dtype)
+    return y.copy() if copy and y is x and not isinstance(y, Tracer) else y
+
+
+def round(a: Any, decimals: int = 0, out: None = None) -> ArrayOrNumber:
     """Round `a` to `decimals` places, halves to even; the derivative is 0."""
+    refuse_out(out)
     return elementwise.round_to(as_array(a), decimals=decimals)
 
 
 around = round
 
 
-def fix(x: Any) -> ArrayOrNumber:
+def fix(x: Any, out: None = None) -> ArrayOrNumber:
     """Round `x` towards 0; the derivative is 0."""
+    refuse_out(out)
     return elementwise.trunc(x)
 
 
@@ -273,7 +287,12 @@ def frexp(x: Any, /) -> tuple[ArrayOrNumber, ArrayOrNumber]:
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> ArrayOrNumber:
-    """Replace NaN and infinities with finite numbers; the derivative there is 0."""
+    """Replace NaN and infinities with finite numbers; the derivative there is 0.
+
+    Raises ImmutableError for `copy=False`, with which NumPy writes into `x`.
+    """
+    if not copy:
+        raise ImmutableError("nan_to_num(copy=False) would write into x. Write x = nan_to_num(x).")
     x = as_array(x)
     if x.dtype.kind not in "fc":
         return x

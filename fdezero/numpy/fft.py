@@ -14,8 +14,8 @@ from ..messages import describe
 from ..ops import elementwise, fourier
 from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import placed
-from .elementwise import astype
-from .joining import pad
+from .elementwise import cast
+from .padding import pad
 from .shape import roll, slice_axis
 
 __all__ = [
@@ -185,7 +185,7 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 
 def _spaced(numbers: Array, length: Any, device: str | None, dtype: Any) -> Array:
     y = elementwise.multiply(placed(numbers, device), 1.0 / length)
-    return y if dtype is None else astype(y, dtype)
+    return y if dtype is None else cast(y, dtype)
 
 
 def fftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) -> Array:

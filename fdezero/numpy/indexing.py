@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from ..errors import ImmutableError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops import shape as shapes
-from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
-from .elementwise import astype, nonzero
+from .arguments import Array, ArrayOrNumber, as_array, plain_values
+from .elementwise import cast, nonzero
 from .reductions import argsort
-from .shape import broadcast_to, concatenate, line_of, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, expand_dims, line_of, moveaxis, ravel, reshape, slice_axis
 
 __all__ = ["at", "getitem", "take", "take_along_axis", "unravel_index"]
 
@@ -27,8 +27,7 @@ BASIC = Number | slice | EllipsisType | None
 
 def getitem(x: Any, index: Any) -> ArrayOrNumber:
     """`x[index]`, as NumPy defines it: integers, slices, None, ..., integer and boolean arrays, and mixtures."""
-    x = as_array(x)
-    entries = _complete(x, index if isinstance(index, tuple) else (index,))
+    x, entries = _complete(as_array(x), index if isinstance(index, tuple) else (index,))
     arrays = [i for i, entry in enumerate(entries) if _is_array(entry)]
     if not arrays:
         return shapes.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
@@ -59,41 +58,74 @@ def _basic(entry: Any) -> Any:
     return None if entry is None else int(entry)
 
 
-def _complete(x: Array, index: tuple[Any, ...]) -> list[Any]:
-    """The index with an entry for each axis and None for each new one: no ellipsis, and integer arrays for masks."""
+class _Choice(int):
+    """The index True or False: a new axis of length 1 or 0."""
+
+
+def _complete(x: Array, index: tuple[Any, ...]) -> tuple[Array, list[Any]]:
+    """(x, entries), with an entry for each axis and None for each new one: no ellipsis, and integer arrays for masks."""
     entries: list[Any] = []
     for entry in index:
-        if isinstance(entry, list):
-            entry = as_array(entry) if entry else np.zeros(0, np.intp)
+        if isinstance(entry, list | tuple | range):
+            entry = as_array(entry)
+            entry = entry if entry.size else entry.astype(np.intp)  # NumPy accepts [] as integers
         if isinstance(entry, bool | np.bool_):
-            entry = np.asarray(entry)
-        if _is_array(entry) and entry.dtype == bool:
-            if entry.ndim == 0:
-                raise IndexError("the index True or False is not supported. Use fd.numpy.where.")
-            entries += nonzero(entry)
+            entries.append(_Choice(entry))
+        elif _is_array(entry) and entry.dtype == bool:
+            entries += nonzero(entry) if entry.ndim else [_Choice(plain_values(entry, "an index by a truth value"))]
         elif isinstance(entry, BASIC) or (_is_array(entry) and entry.dtype.kind in "iu"):
             entries.append(entry)
         else:
             raise IndexError(
                 f"an index consists of integers, slices, None, ..., integer and boolean arrays, got {describe(entry)}."
             )
-    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    used = sum(entry is not None and entry is not Ellipsis and type(entry) is not _Choice for entry in entries)
     if used > x.ndim:
         raise IndexError(f"too many indices: {used} for {describe(x)}.")
     spread = [slice(None)] * (x.ndim - used)
     at = next((i for i, entry in enumerate(entries) if entry is Ellipsis), None)
     if at is None:
-        return [*entries, *spread]
-    return [*entries[:at], *spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
+        entries += spread
+    else:
+        entries[at:] = [*spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
+    if any(type(entry) is _Choice for entry in entries):
+        x, entries = _with_choices(x, entries)
+    return x, entries
+
+
+def _with_choices(x: Array, entries: list[Any]) -> tuple[Array, list[Any]]:
+    """Give `x` an axis of length 1 for each index True or False, and index that axis by [0] or []."""
+    axes = [entry for entry in entries if entry is not None]
+    x = expand_dims(x, [i for i, entry in enumerate(axes) if type(entry) is _Choice])
+    return x, [np.zeros(entry, np.intp) if type(entry) is _Choice else entry for entry in entries]
 
 
 def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> ArrayOrNumber:
-    """The entries of `a` at `indices` along `axis` (of the flattened array when None)."""
+    """The entries of `a` at `indices` along `axis` (of the flattened array when None).
+
+    For an index outside 0 to n - 1 the mode "wrap" starts again from the other end, and "clip" takes the nearest entry.
+    The mode "raise" counts negative indices from the end, and raises IndexError for other indices.
+    """
     refuse_out(out)
-    a, indices = as_array(a), as_array(indices)
-    if axis is None:
-        a, axis = ravel(a), 0
-    return _gather(a, [indices], trailing_axis(axis, a.ndim) + a.ndim)
+    a, axis = line_of(a, axis)
+    return _gather(a, [places_in(indices, a.shape[axis], mode, "take")], axis + a.ndim)
+
+
+def places_in(indices: Any, n: int, mode: str, what: str) -> Array:
+    """Integers `indices` (...) into an axis of length `n`, with those outside treated as NumPy's `mode` says."""
+    indices = as_array(indices)
+    if indices.dtype.kind not in "biu" and indices.size:
+        raise TypeError(f"{what}: indices must be integers, got {describe(indices)}.")
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"{what}: mode must be 'raise', 'wrap' or 'clip', got {mode!r}.")
+    if not n and indices.size:
+        raise IndexError(f"{what}: no entry can be taken along an axis of length 0.")
+    if indices.dtype.kind not in "iu":
+        indices = cast(indices, np.intp)
+    if mode == "raise":
+        return indices
+    indices = cast(indices, np.int64)  # a narrow dtype may not hold n
+    return elementwise.remainder(indices, max(n, 1)) if mode == "wrap" else elementwise.clip(indices, 0, max(n - 1, 0))
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
@@ -162,7 +194,7 @@ class _Place:
             wide = broadcast_to(y, self.shape)
         except ValueError:
             raise ShapeError(f"at(x)[index] has shape {self.shape}; {describe(y)} does not broadcast to it.") from None
-        return astype(reshape(wide, self.positions.shape), self.x.dtype)
+        return cast(reshape(wide, self.positions.shape), self.x.dtype)
 
     def _put(self, values: Array) -> Array:
         return reshape(indexing.put(ravel(self.x), values, self.positions), self.x.shape)
@@ -202,6 +234,6 @@ class _Place:
             values = concatenate([slice_axis(values, 0, 0, step), combined], 0)
             step *= 2
         old = take(ravel(self.x), positions)
-        place = cast(Any, _Place.__new__(_Place))
+        place: Any = _Place.__new__(_Place)
         place.x, place.shape, place.positions = self.x, self.shape, positions
         return place._put(operation(old, values))

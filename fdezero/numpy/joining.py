@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import array_module, to_numpy
+from ..devices import to_numpy
 from ..errors import ShapeError
 from ..messages import describe
-from ..ops import elementwise
-from ..ops import shape as shapes
 from .arguments import Array, as_array, plain_values, trailing_axis
 from .creation import zeros_like
-from .elementwise import astype
+from .elementwise import cast
 from .indexing import take
 from .shape import (
+    as_parts,
     broadcast_to,
     concatenate,
     expand_dims,
@@ -33,7 +32,7 @@ from .shape import (
 
 __all__ = [
     "append", "apply_along_axis", "apply_over_axes", "array_split", "atleast_2d", "atleast_3d", "block",
-    "column_stack", "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "insert", "pad", "repeat", "resize",
+    "column_stack", "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "insert", "repeat", "resize",
     "rollaxis", "rot90", "unstack", "vsplit",
 ]  # fmt: skip
 
@@ -73,7 +72,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
     """
     arr, axis = line_of(arr, axis)
     n, places = arr.shape[axis], _chosen_indices(obj, arr.shape[axis], "insert")
-    values = astype(values, arr.dtype)
+    values = cast(values, arr.dtype)
     values = reshape(values, (1,) * (arr.ndim - values.ndim) + values.shape)
     if not places.ndim:  # at a single index NumPy inserts along the first axis of the values
         values = moveaxis(values, 0, axis)
@@ -135,10 +134,10 @@ def _block(arrays: Any, depth: int, ndim: int) -> Array:
 
 def array_split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
     """Split `ary` along `axis` into parts of nearly equal length, longer ones first, or at the given indices."""
-    ary = as_array(ary)
-    if not isinstance(indices_or_sections, int | np.integer):
-        return split(ary, indices_or_sections, axis)
-    n, parts = ary.shape[axis], int(indices_or_sections)
+    ary, parts = as_array(ary), as_parts(indices_or_sections)
+    if not isinstance(parts, int):
+        return split(ary, parts, axis)
+    n = ary.shape[axis]
     if parts < 1:
         raise ShapeError(f"array_split: the number of parts must be 1 or more, got {parts}.")
     longer = n % parts
@@ -247,26 +246,3 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
     if axis is None:
         a, axis = ravel(a), 0
     return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
-
-
-def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
-    """Put entries around `array`; `pad_width` as in NumPy.
-
-    The modes are constant, edge, reflect, symmetric and wrap.
-    """
-    array = as_array(array)
-    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))]
-    if mode != "constant":
-        for axis, width in enumerate(widths):
-            if any(width):
-                index: Any = np.pad(np.arange(array.shape[axis]), width, mode=mode)  # type: ignore[call-overload]
-                array = take(array, index, axis)
-        return array
-    shape = tuple(n + a + b for n, (a, b) in zip(array.shape, widths, strict=True))
-    cuts = tuple((a, a + n, 1) for n, (a, _) in zip(array.shape, widths, strict=True))
-    padded = shapes.unslice_axes(array, index=cuts, shape=shape)
-    if not np.any(constant_values):
-        return padded
-    inside = np.zeros(shape, bool)
-    inside[tuple(slice(*cut) for cut in cuts)] = True
-    return elementwise.where(array_module(array).asarray(inside), padded, constant_values)

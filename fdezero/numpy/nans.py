@@ -11,7 +11,7 @@ from ..ops import elementwise
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
-from .elementwise import astype
+from .elementwise import cast
 from .statistics import ordered_lines, quantile_of_lines
 
 __all__ = [
@@ -100,13 +100,13 @@ def nanargmin(a: Any, axis: int | None = None, *, keepdims: bool = False) -> Arr
 def _floating(x: Any, dtype: Any) -> Array:
     """Cast `x` to `dtype`, if given; else integers, whose sum could overflow, to float64."""
     x = as_array(x)
-    return astype(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else astype(x, np.float64)
+    return cast(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else cast(x, np.float64)
 
 
 def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> ArrayOrNumber:
     count = reductions.sum(elementwise.logical_not(missing), axis, None, None, keepdims)
     total = reductions.sum(x, axis, None, None, keepdims)
-    count = astype(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
+    count = cast(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
     enough = elementwise.greater(count, 0)
     return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 

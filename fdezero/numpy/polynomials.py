@@ -15,7 +15,7 @@ from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem
-from .joining import pad
+from .padding import pad
 from .reductions import squared_size
 from .reductions import sum as sum_of
 from .shape import atleast_1d, concatenate, expand_dims, flip, promoted, slice_axis

@@ -11,7 +11,7 @@ from ..messages import refuse_out
 from ..ops import elementwise, reductions
 from ..values import is_complex
 from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
-from .elementwise import astype, imag, real
+from .elementwise import cast, imag, real
 from .shape import broadcast_to, flip, line_along
 
 __all__ = [
@@ -28,7 +28,7 @@ def _over(operation: Callable[..., Array], x: Any, axis: Axis, keepdims: bool) -
 def _given(x: Any, out: None, dtype: Any = None) -> Array:
     """Convert `x` to an array, cast to `dtype` if given. Raises ImmutableError for `out`."""
     refuse_out(out)
-    return as_array(x) if dtype is None else astype(x, dtype)
+    return as_array(x) if dtype is None else cast(x, dtype)
 
 
 def _chosen(x: Array, where: Any, neutral: Any) -> Array:
@@ -52,7 +52,7 @@ def sum(
     a = _chosen(_given(a, out, dtype), where, 0)
     y = _over(reductions.sum_axes, a, axis, keepdims)
     y = y if type(initial) is int and initial == 0 else elementwise.add(y, initial)
-    return y if dtype is None else astype(y, dtype)  # the reduction widens small integers, whatever `dtype` is
+    return y if dtype is None else cast(y, dtype)  # the reduction widens small integers, whatever `dtype` is
 
 
 def prod(
@@ -71,7 +71,7 @@ def prod(
     a = _chosen(_given(a, out, dtype), where, 1)
     y = _over(reductions.product_of, a, axis, keepdims)
     y = y if type(initial) is int and initial == 1 else elementwise.multiply(y, initial)
-    return y if dtype is None else astype(y, dtype)
+    return y if dtype is None else cast(y, dtype)
 
 
 def _extreme(
@@ -125,7 +125,7 @@ def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
     if where is True:
         return math.prod(x.shape[axis] for axis in axes)
     count = sum(broadcast_to(as_array(where), x.shape), axes, None, None, keepdims)
-    return astype(count, np.finfo(x.dtype).dtype)
+    return cast(count, np.finfo(x.dtype).dtype)
 
 
 def mean(
@@ -137,9 +137,9 @@ def mean(
     """
     a = _given(a, out, dtype)
     if str(a.dtype) == "float16":
-        return astype(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
+        return cast(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
     if a.dtype.kind not in "fc":  # a sum of integers could overflow
-        a = astype(a, np.float64)
+        a = cast(a, np.float64)
     axes = trailing_axes(axis, a.ndim)
     return reductions.sum_axes(_chosen(a, where, 0), axes=axes, keepdims=keepdims) / _count(a, axes, keepdims, where)
 
@@ -169,7 +169,7 @@ def var(
     """
     a = _given(a, out, dtype)
     if str(a.dtype) == "float16":
-        return astype(var(a, axis, "float32", None, ddof, keepdims, where=where, correction=correction), a.dtype)
+        return cast(var(a, axis, "float32", None, ddof, keepdims, where=where, correction=correction), a.dtype)
     axes = trailing_axes(axis, a.ndim)
     centred = _chosen(elementwise.subtract(a, mean(a, axes, None, None, True, where=where)), where, 0)
     freedom = _count(centred, axes, keepdims, where) - (ddof or correction)

@@ -11,7 +11,7 @@ from ..ops import elementwise
 from . import reductions
 from .arguments import Array, as_array, trailing_axis
 from .creation import ones_like, zeros_like
-from .elementwise import astype
+from .elementwise import cast
 from .shape import concatenate, line_along, line_of, slice_axis
 
 __all__ = ["cummax", "cummin", "cumprod", "cumulative_prod", "cumulative_sum"]
@@ -32,9 +32,9 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
 
     Its derivative is exact at zeros.
     """
-    a, axis = line_along(a if dtype is None else astype(a, dtype), axis)
+    a, axis = line_along(a if dtype is None else cast(a, dtype), axis)
     if dtype is None and a.dtype.kind in "biu" and a.dtype.itemsize < 8:
-        a = astype(a, np.uint64 if a.dtype.kind == "u" else np.int64)
+        a = cast(a, np.uint64 if a.dtype.kind == "u" else np.int64)
     return _scan(elementwise.multiply, a, axis)
 
 

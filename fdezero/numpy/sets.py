@@ -9,7 +9,7 @@ from ..devices import backend_of, to_numpy
 from ..ops import elementwise
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .creation import zeros_like
-from .elementwise import astype
+from .elementwise import cast
 from .indexing import take
 from .shape import ravel
 from .sorting import searchsorted, sort
@@ -95,7 +95,7 @@ def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: 
     if not test_elements.size:
         found = zeros_like(element, bool)
     else:
-        element, ordered = astype(element, dtype), sort(astype(test_elements, dtype))
+        element, ordered = cast(element, dtype), sort(cast(test_elements, dtype))
         place = elementwise.minimum(searchsorted(ordered, element), test_elements.size - 1)
         found = elementwise.equal(take(ordered, place), element)
         found = elementwise.logical_and(found, elementwise.greater_equal(element, 0)) if beyond else found

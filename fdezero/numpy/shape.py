@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..messages import describe
+from ..messages import describe, refuse_out
 from ..ops import shape as shapes
 from .arguments import Array, Axis, as_array, axis_of_number, trailing_axes, trailing_axis
-from .elementwise import astype
+from .elementwise import cast
 
 __all__ = [
     "atleast_1d", "broadcast_arrays", "broadcast_to", "concat", "concatenate", "expand_dims", "flip", "hstack",
@@ -27,7 +27,8 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 def reshape(a: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Array:
     """Give `a` another shape with the same number of entries; one length may be -1.
 
-    Entries are read row by row, or in the order "F" column by column. Raises ShapeError if the numbers differ.
+    Entries are read row by row, or in the order "F" column by column. With `copy=False` you get a view. Raises
+    ShapeError if the numbers differ, ValueError if `copy=False` asks for a view that does not exist.
     """
     a, wanted = as_array(a), _shape(shape)
     if order == "F":
@@ -42,6 +43,8 @@ def reshape(a: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
     if math.prod(wanted) != a.size:
         raise ShapeError(f"reshape: {describe(a)} has {a.size} entries and cannot take the shape {_shape(shape)}.")
     y = a if wanted == a.shape else shapes.reshape(a, ndim=a.ndim, shape=wanted)
+    if copy is False and isinstance(y, np.ndarray) and y.size and not np.may_share_memory(a, y):
+        raise ValueError(f"reshape(copy=False): {describe(a)} cannot take the shape {wanted} without a copy.")
     return shapes.copy(y) if copy else y
 
 
@@ -126,10 +129,10 @@ def squeeze(a: Any, axis: Axis = None) -> Array:
     return reshape(a, tuple(n for i, n in enumerate(a.shape, -a.ndim) if i not in drop))
 
 
-def atleast_1d(x: Any) -> Array:
-    """`x` with at least one axis: () becomes (1,)."""
-    x = as_array(x)
-    return x if x.ndim else reshape(x, (1,))
+def atleast_1d(*arrays: Any) -> Any:
+    """Arrays with at least one axis: () becomes (1,)."""
+    made = [x if x.ndim else reshape(x, (1,)) for x in map(as_array, arrays)]
+    return made[0] if len(made) == 1 else tuple(made)
 
 
 def line_of(x: Any, axis: int | None) -> tuple[Array, int]:
@@ -144,16 +147,29 @@ def line_along(x: Any, axis: int | None) -> tuple[Array, int]:
     return line_of(x, axis_of_number(axis, x.ndim))
 
 
-def promoted(arrays: Sequence[Any]) -> list[Array]:
-    """Cast the arrays to their common dtype."""
+def promoted(arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind") -> list[Array]:
+    """Cast the arrays to their common dtype, or to `dtype` where `casting` allows that."""
     values = [as_array(x) for x in arrays]
-    dtype = np.result_type(*[x.dtype for x in values])
-    return [x if x.dtype == dtype else astype(x, dtype) for x in values]
+    if dtype is None:
+        dtype = np.result_type(*[x.dtype for x in values])
+    elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]
+        raise TypeError(
+            f"cannot cast {', '.join(map(describe, values))} to {np.dtype(dtype)} by the rule casting={casting!r}."
+        )
+    return [x if x.dtype == dtype else cast(x, dtype) for x in values]
 
 
-def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
-    """Join arrays along `axis` (flattened when None); dtypes are promoted. Raises ShapeError."""
-    values = promoted(arrays)
+def concatenate(
+    arrays: Sequence[Any], axis: int | None = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Array:
+    """Join arrays along `axis` (flattened when None); dtypes are promoted, or cast to `dtype`. Raises ShapeError.
+
+    `casting` says which casts to `dtype` are allowed, as in `numpy.can_cast`; other casts are a TypeError.
+    """
+    refuse_out(out)
+    values = promoted(arrays, dtype, casting)
+    if not values:
+        raise ValueError("concatenate and stack need at least one array, got none.")
     if axis is None:
         values, axis = [ravel(x) for x in values], 0
     place = trailing_axis(axis, values[0].ndim)
@@ -168,23 +184,33 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
 concat = concatenate
 
 
-def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
-    """Join k arrays of the same shape along a new axis: k arrays (...) -> (k, ...). Raises ShapeError."""
+def stack(
+    arrays: Sequence[Any], axis: int = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Array:
+    """Join k arrays of the same shape along a new axis: k arrays (...) -> (k, ...). Raises ShapeError.
+
+    `dtype` and `casting` are as for `concatenate`.
+    """
+    refuse_out(out)
     values = [as_array(x) for x in arrays]
     if len({x.shape for x in values}) > 1:
         raise ShapeError(f"stack: all arrays must have the same shape, got {', '.join(map(describe, values))}.")
-    return concatenate([expand_dims(x, axis) for x in values], axis)
+    return concatenate([expand_dims(x, axis) for x in values], axis, dtype=dtype, casting=casting)
 
 
-def vstack(tup: Sequence[Any]) -> Array:
-    """Join the arrays of `tup` as rows: k vectors (n,) -> (k, n)."""
-    return concatenate([x if as_array(x).ndim > 1 else reshape(x, (1, -1)) for x in tup], 0)
+def vstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Array:
+    """Join the arrays of `tup` as rows: k vectors (n,) -> (k, n). `dtype` and `casting` are as for `concatenate`."""
+    rows = [x if x.ndim > 1 else reshape(x, (1, x.size)) for x in map(as_array, tup)]
+    return concatenate(rows, 0, dtype=dtype, casting=casting)
 
 
-def hstack(tup: Sequence[Any]) -> Array:
-    """Join vectors end to end, (n,), (m,) -> (n + m,), and other arrays along axis 1."""
+def hstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Array:
+    """Join vectors end to end, (n,), (m,) -> (n + m,), and other arrays along axis 1.
+
+    `dtype` and `casting` are as for `concatenate`.
+    """
     values = [atleast_1d(x) for x in tup]
-    return concatenate(values, 0 if values[0].ndim == 1 else 1)
+    return concatenate(values, 0 if values and values[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
@@ -195,17 +221,21 @@ def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int
 
 def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
     """Split `ary` along `axis` into equal parts, or at the given indices. Raises ShapeError."""
-    ary = as_array(ary)
-    n = ary.shape[axis]
-    if isinstance(indices_or_sections, int):
-        if n % indices_or_sections:
+    ary, parts = as_array(ary), as_parts(indices_or_sections)
+    n = ary.shape[trailing_axis(axis, ary.ndim)]
+    if isinstance(parts, int):
+        if parts < 1 or n % parts:
             raise ShapeError(
-                f"split: the {n} entries along axis {axis} of {describe(ary)} do not divide into {indices_or_sections} equal parts."
+                f"split: the {n} entries along axis {axis} of {describe(ary)} do not divide into {parts} equal parts."
             )
-        cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
-    else:
-        cuts = [0, *[cut if cut >= 0 else cut + n for cut in indices_or_sections], n]
-    return [slice_axis(ary, axis, start, stop) for start, stop in itertools.pairwise(cuts)]
+        parts = [i * (n // parts) for i in range(1, parts)]
+    return [slice_axis(ary, axis, start, stop) for start, stop in itertools.pairwise([0, *parts, n])]
+
+
+def as_parts(indices_or_sections: Any) -> int | list[int]:
+    """The argument of `split`: a number of parts, or the indices at which to cut."""
+    parts = np.asarray(indices_or_sections)
+    return [int(cut) for cut in parts] if parts.ndim else int(indices_or_sections)
 
 
 def flip(m: Any, axis: Axis = None) -> Array:
@@ -217,13 +247,15 @@ def flip(m: Any, axis: Axis = None) -> Array:
 
 
 def roll(a: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
-    """Shift the entries along `axis` (of the flattened array when None); those beyond the end come in at the start."""
+    """Shift the entries along `axis` (of the flattened array when None); those beyond the end come in at the start.
+
+    Shifts and axes broadcast: one shift serves several axes, and several shifts of one axis add up.
+    """
     a = as_array(a)
     if axis is None:
         return reshape(roll(ravel(a), shift, 0), a.shape)
-    shifts, axes = _shape(shift), _shape(axis)
-    for s, place in zip(shifts * (len(axes) if len(shifts) == 1 else 1), axes, strict=True):
-        n = a.shape[place]
+    for s, place in np.broadcast(_shape(shift), _shape(axis)):  # several shifts of one axis add up
+        n = a.shape[trailing_axis(place, a.ndim)]
         if n and s % n:
             a = concatenate([slice_axis(a, place, n - s % n, None), slice_axis(a, place, 0, n - s % n)], place)
     return a

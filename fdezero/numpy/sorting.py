@@ -13,7 +13,7 @@ from ..messages import describe
 from ..ops import elementwise, indexing, reductions
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, plain_values
 from .creation import zeros_like
-from .elementwise import astype, nonzero
+from .elementwise import cast, nonzero
 from .indexing import getitem, take, take_along_axis
 from .joining import unstack
 from .reductions import argsort
@@ -46,7 +46,7 @@ def sort_complex(a: Any) -> Array:
     """Sort along the last axis by real part, then by imaginary part; real numbers become complex."""
     a = as_array(a)
     narrow = a.dtype.kind in "iu" and a.dtype.itemsize < 4  # as in NumPy, which widens float32
-    return sort(a if a.dtype.kind == "c" else astype(a, np.complex64 if narrow else np.complex128))
+    return sort(a if a.dtype.kind == "c" else cast(a, np.complex64 if narrow else np.complex128))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:
@@ -121,7 +121,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         if values.size and values.min() < 0:
             raise RangeError(f"bincount: x must not hold negative integers, got {values.min()}.")
         length = max(minlength, int(values.max()) + 1 if values.size else 0)
-    weights = elementwise.add(elementwise.multiply(astype(x, np.intp), 0), 1) if weights is None else inexact(weights)
+    weights = elementwise.add(elementwise.multiply(cast(x, np.intp), 0), 1) if weights is None else inexact(weights)
     if weights.shape != x.shape:
         raise ShapeError(f"bincount: the weights {describe(weights)} must have the shape of x, {describe(x)}.")
     return indexing.scatter_add(weights, x, points=1, rest=0, shape=(length,))

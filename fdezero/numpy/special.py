@@ -8,7 +8,7 @@ import numpy as np
 from ..devices import array_module
 from ..ops import elementwise
 from .arguments import ArrayOrNumber, as_array
-from .elementwise import astype
+from .elementwise import cast
 from .reductions import mean
 from .shape import expand_dims
 
@@ -33,7 +33,7 @@ def i0(x: Any) -> ArrayOrNumber:
     """
     x = as_array(x)
     if x.dtype.kind != "f":
-        x = astype(x, np.float64)
+        x = cast(x, np.float64)
     angles = (np.arange(64) + 0.5) * (math.pi / 128)
     nodes = array_module(x).asarray(np.cos(angles).astype(x.dtype))
     return mean(elementwise.cosh(elementwise.multiply(expand_dims(x, -1), nodes)), axis=-1)

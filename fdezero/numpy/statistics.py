@@ -11,7 +11,7 @@ from ..messages import describe
 from ..ops import elementwise
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes
 from .creation import zeros_like
-from .elementwise import astype, clip, conjugate, round
+from .elementwise import cast, clip, conjugate, round
 from .indexing import getitem, take_along_axis
 from .products import matmul
 from .reductions import max as max_of
@@ -83,10 +83,10 @@ def quantile_of_lines(
         raise ValueError(f"quantile: method must be one of {', '.join(METHODS)}; got {method!r}.")
     flat = reshape(q, (-1,))
     low, weight = _places(flat, n, method)
-    weight = astype(weight, lines.dtype)
-    first = astype(elementwise.maximum(low, 0), np.int64)
+    weight = cast(weight, lines.dtype)
+    first = cast(elementwise.maximum(low, 0), np.int64)
     second = elementwise.minimum(
-        elementwise.maximum(astype(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else astype(n - 1, np.int64)
+        elementwise.maximum(cast(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else cast(n - 1, np.int64)
     )
     loops = lines.shape[:-1]
     first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
@@ -179,7 +179,7 @@ def cov(
     for x in (m, y):
         if x is not None:
             x = as_array(x)
-            x = astype(x, np.result_type(x.dtype, np.float64))
+            x = cast(x, np.result_type(x.dtype, np.float64))
             rows.append(reshape(x, (1, x.size)) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
     x = rows[0] if len(rows) == 1 else concatenate(rows, 0)
     ddof = (0 if bias else 1) if ddof is None else ddof

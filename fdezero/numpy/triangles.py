@@ -9,7 +9,8 @@ from ..messages import describe
 from ..ops import elementwise
 from .arguments import Array, as_array
 from .indexing import at
-from .joining import pad, resize
+from .joining import resize
+from .padding import pad
 from .products import diagonal
 from .shape import broadcast_to, expand_dims, ravel, reshape
 

@@ -110,7 +110,7 @@ def times(x: Any, factor: Any) -> Any:
 
 def in_dtype_of(x: Any, number: Any) -> Any:
     """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
-    return fnp.astype(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
+    return fnp.astype(number, x.dtype, copy=False) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
 
 
 def squared(x: Any) -> Any:

@@ -7,14 +7,14 @@ import numpy as np
 from ...errors import DTypeError, ShapeError
 from ...messages import describe
 from ..arguments import Array, as_array
-from ..elementwise import astype
+from ..elementwise import cast
 
 
 def numbers(name: str, x: Any) -> Array:
     """Convert `x` to a dtype of LAPACK; integers become float64. Raises DTypeError for float16 and other dtypes."""
     x = as_array(x)
     if x.dtype.kind in "biu":
-        return astype(x, np.float64)
+        return cast(x, np.float64)
     if x.dtype.kind not in "fc" or x.dtype.itemsize not in ((4, 8) if x.dtype.kind == "f" else (8, 16)):
         raise DTypeError(
             f"linalg.{name} computes in float32, float64, complex64 or complex128, as LAPACK does, got {describe(x)}. "

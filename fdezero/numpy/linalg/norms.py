@@ -11,7 +11,7 @@ from ...messages import describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
-from ..elementwise import absolute, astype
+from ..elementwise import absolute, cast
 from ..reductions import max as max_of
 from ..reductions import min as min_of
 from ..reductions import squared_size
@@ -88,7 +88,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
     if ord == -math.inf:
         return min_of(size, axis=axes, keepdims=keepdims)
     if ord == 0:
-        return sum_of(astype(elementwise.not_equal(size, 0), size.dtype), axis=axes, keepdims=keepdims)
+        return sum_of(cast(elementwise.not_equal(size, 0), size.dtype), axis=axes, keepdims=keepdims)
     if ord == 1:
         return sum_of(size, axis=axes, keepdims=keepdims)
     if ord < 0:
