@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import FileError
-from .files import replacing
+from .files import write_whole
 
 
 def cache_folder() -> Path:
@@ -39,8 +39,7 @@ def cached(name: str, sha256: str, make: Callable[[], bytes], *, damaged: str) -
         raise FileError(f"{damaged}.")
     with contextlib.suppress(OSError, FileError):  # a read-only or full disk, or a folder of that name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(data)
+        write_whole(path, lambda file: file.write(data))
     return data
 
 

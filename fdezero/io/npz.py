@@ -1,12 +1,9 @@
 """`save` and `load`: a pytree as one npz file, checked when it is read, written whole or not at all."""
 
-import contextlib
-import math
 import os
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,11 +13,11 @@ from ..devices import device_of, to_device, to_numpy
 from ..errors import FileError
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
-from .files import PathLike, replacing
+from .archive import Archive
+from .files import PathLike, write_whole
+from .members import Kind, open_archive, read_array, read_kind
 
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
-Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # the timestamp of all members: the same tree gives the same bytes
 NUMBERS = {
     bool: "b",
     int: "iu",
@@ -33,11 +30,12 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
 
     The file is written beside its place and renamed when complete: an interrupt or a full disk leaves an older file intact.
-    No ending is appended to `path`. Arrays on a GPU are copied to the CPU one by one. Without `compress` you save and load
-    faster, and files are 8 % larger.
+    It keeps the permissions of the older file. No ending is appended to `path`. Arrays on a GPU are copied to the CPU one
+    by one. Without `compress` you save and load faster, and files are 8 % larger.
 
     Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, and for a key
-    that an archive cannot hold. Raises OSError, such as FileNotFoundError for a missing folder, if `path` cannot be written.
+    that an archive cannot hold. Raises OSError, such as FileNotFoundError for a missing folder and PermissionError for
+    a read-only file, if `path` cannot be written.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
@@ -46,24 +44,17 @@ def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
     leaves = flatten_to_dict(tree)
     for key, leaf in leaves.items():
         _check(key, leaf)
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+
+    def write(file: IO[bytes]) -> None:
+        archive = Archive(file)
         for key, leaf in leaves.items():
-            array, info = np.asarray(to_numpy(leaf)), zipfile.ZipInfo(f"{key}.npy", EARLIEST)
-            info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-            with archive.open(info, "w", force_zip64=array.nbytes > 1 << 30) as member:
-                if compress:
-                    member._compressor = _compressor()  # type: ignore[attr-defined]  # zipfile has no public way
-                npy.write_array(member, array, allow_pickle=False)
+            array = np.asarray(to_numpy(leaf))
+            member = archive.member(f"{key}.npy", compress=compress, size=array.nbytes)
+            npy.write_array(cast(IO[bytes], member), array, allow_pickle=False)  # it calls `write` alone
+            member.close()
+        archive.finish()
 
-
-def _compressor() -> Any:
-    """Deflate that codes byte frequencies and runs. It does not look for repeats: weights have none.
-
-    100 MB of float32 weights on one core (seconds to compress, % left; inflating takes 0.7 s in every case):
-    level 1: 3.3, 93.0; 3: 3.5, 93.0; 4: 3.7, 92.8; 6 (NumPy's): 3.7, 92.8; 9: 3.7 to 5.1, 92.8; Z_FILTERED: 3.8, 93.0;
-    Z_HUFFMAN_ONLY: 1.1, 92.7; Z_RLE: 1.1, 92.7, with the larger memory (9) 1.0, 92.6. Z_RLE also keeps zeros small.
-    """
-    return zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    write_whole(path, write)
 
 
 def _check(key: str, leaf: Any) -> None:
@@ -97,37 +88,23 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
 
     Raises a FileError that lists all missing, unexpected and different keys, or says that the file is not an npz file,
-    is damaged, or holds pickled objects. Raises OSError if there is no such file.
+    is damaged, is encrypted or compressed by another method than deflate, or holds pickled objects. Memory is set aside
+    only for what the file holds. Raises OSError if there is no such file.
     """
     wanted = None if like is None else flatten_to_dict(like)
     with open(path, "rb") as file:
-        with _naming(f"{os.fspath(path)} is no npz file, or is damaged"):
-            archive = zipfile.ZipFile(file)
-            file.seek(-12 - len(archive.comment), os.SEEK_END)  # the number of members, which zipfile does not check
-            if int.from_bytes(file.read(2), "little") != min(len(archive.filelist), 0xFFFF):
-                raise ValueError("the list of its members is cut short")
+        archive = open_archive(path, file)
         members = _members(path, archive, rename)
         if wanted is not None and not strict:
             members = {key: info for key, info in members.items() if key in wanted}
-        kinds = {key: _kind(path, archive, info) for key, info in members.items()}
+        kinds = {key: read_kind(path, archive, info) for key, info in members.items()}
         if wanted is not None:
             _compare(path, kinds, wanted, strict)
-        arrays = {key: _read(path, archive, info) for key, info in members.items()}
+        arrays = {key: read_array(path, archive, info) for key, info in members.items()}
     if wanted is None:
         return arrays
     leaves = [_like(arrays.pop(key), leaf) if key in arrays else leaf for key, leaf in wanted.items()]
     return unflatten(flatten(like)[1], leaves)
-
-
-@contextlib.contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Turn the errors of zipfile, its decompressors and NumPy on a damaged file into a FileError."""
-    try:
-        yield
-    except (FileError, MemoryError):
-        raise
-    except Exception as error:
-        raise FileError(f"{what}: {error}") from error
 
 
 def _members(path: PathLike, archive: zipfile.ZipFile, rename: Rename) -> dict[str, zipfile.ZipInfo]:
@@ -137,6 +114,8 @@ def _members(path: PathLike, archive: zipfile.ZipFile, rename: Rename) -> dict[s
         key = _rename(info.filename.removesuffix(".npy"), rename)
         if key in members:
             first, second = members[key].filename, info.filename
+            if first == second:
+                raise FileError(f"{os.fspath(path)} is damaged: it holds {first!r} twice.")
             raise FileError(f"{os.fspath(path)}: {first!r} and {second!r} both become the key {key!r}: change rename=.")
         members[key] = info
     return members
@@ -154,29 +133,6 @@ def _rename(key: str, rename: Rename) -> str:
             rest = key.removeprefix(f"{old}/") if old else key
             return f"{new}/{rest}" if new else rest
     return key
-
-
-def _kind(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Kind:
-    """Shape and dtype, from the header alone."""
-    with _naming(f"{os.fspath(path)}: {info.filename!r} is no npy array, or is damaged"), archive.open(info) as member:
-        version = npy.read_magic(member)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(member)
-        if dtype.hasobject:
-            raise FileError(
-                f"{os.fspath(path)}: {info.filename!r} holds pickled objects, which are never loaded "
-                "(DeZero pickles None for a layer that has not been called): save it again with arrays alone."
-            )
-        if member.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
-            raise ValueError("its length is not that of its shape and dtype")
-    return shape, dtype
-
-
-def _read(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    with _naming(f"{os.fspath(path)}: {info.filename!r} is damaged"), archive.open(info) as member:
-        array: np.ndarray = npy.read_array(member, allow_pickle=False)
-        member.read()  # at the end zipfile compares checksums
-    return array
 
 
 def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], strict: bool) -> None:

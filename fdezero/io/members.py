@@ -1,0 +1,151 @@
+"""Reads the arrays of an npz file that may come from a stranger: nothing is set aside for what the file only claims to hold."""
+
+import contextlib
+import io
+import math
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import IO, TypeAlias
+
+import numpy as np
+from numpy.lib import format as npy
+
+from ..errors import FileError
+from .files import PathLike
+
+Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the others decompress without a bound on their memory
+LONGEST_HEADER = 10_000  # bytes, NumPy's own limit, which it checks only after reading
+EXPANSION = 1032  # deflate makes at most so many bytes of one: a code of two bits for 258
+LEAST_MEMBER = 30 + 10  # bytes: a local header, and a deflated npy header
+AXES = 64  # NumPy's limit
+CHUNK = 1 << 18  # bytes, which stay in the cache on their way
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Turn the errors of zipfile, its decompressors and NumPy on a damaged file into a FileError."""
+    try:
+        yield
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:
+        raise FileError(f"{what}: {error}") from error
+
+
+def open_archive(path: PathLike, file: IO[bytes]) -> zipfile.ZipFile:
+    """The archive in an open file, if the members that it lists fit into the file."""
+    with naming(f"{os.fspath(path)} is no npz file, or is damaged"):
+        guarded = _Guarded(file)
+        archive = zipfile.ZipFile(guarded)
+        file.seek(-12 - len(archive.comment), os.SEEK_END)  # the number of members, which zipfile does not check
+        if int.from_bytes(file.read(2), "little") != min(len(archive.filelist), 0xFFFF):
+            raise ValueError("the list of its members is cut short")
+        # Members that share their bytes would unpack to more than the file can hold.
+        if sum(info.compress_size + LEAST_MEMBER for info in archive.filelist) > guarded.length:
+            raise ValueError("its members are longer than the file")
+    return archive
+
+
+class _Guarded(io.RawIOBase):
+    """A file that does not give more than half of its bytes at once."""
+
+    # zipfile reads the list of members in one piece, and makes an object of some 600 bytes of every 46. An entry of the list
+    # repeats the name of its member, and has 46 bytes where the member has 30, an npy header and its data.
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.length = file, file.seek(0, os.SEEK_END)
+        self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size > max(1 << 16, self.length // 2):
+            raise ValueError("the list of its members is longer than the members")
+        return self.file.read(size)
+
+
+def read_kind(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Kind:
+    """Shape and dtype of a member, from the header alone; FileError unless the member holds as many bytes."""
+    with _member(path, archive, info, "is no npy array, or is damaged") as member:
+        shape, _, dtype = _header(path, info, member)
+        if member.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
+            raise ValueError("its length is not that of its shape and dtype")
+        if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > max(1 << 20, 16 * info.compress_size):
+            # It costs little to count what few bytes unpack to, before memory is set aside for what they claim.
+            while member.read(CHUNK):
+                pass
+            if member.tell() != info.file_size:
+                raise ValueError("it is cut short")
+    return shape, dtype
+
+
+def read_array(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """The array of a member, which owns its memory."""
+    with _member(path, archive, info, "is damaged") as member:
+        shape, fortran, dtype = _header(path, info, member)
+        array = np.empty(shape, dtype, order="F" if fortran else "C")
+        if dtype.itemsize:
+            room, place = array.ravel("K").view(np.uint8), 0  # a view: memory is touched only as data come
+            while place < len(room):
+                data = member.read(min(CHUNK, len(room) - place))
+                if not data:
+                    raise ValueError("it is cut short")
+                room[place : place + len(data)] = np.frombuffer(data, np.uint8)
+                place += len(data)
+        member.read(1)  # at the end zipfile compares checksums
+    return array
+
+
+@contextlib.contextmanager
+def _member(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo, trouble: str) -> Iterator[IO[bytes]]:
+    """An open member whose sizes are possible."""
+    with naming(f"{os.fspath(path)}: {info.filename!r} {trouble}"):
+        if info.flag_bits & 1:
+            raise ValueError("it is encrypted: save it again without a password")
+        if info.compress_type not in METHODS:
+            raise ValueError("it is neither stored nor deflated: save it again with fd.save or numpy.savez_compressed")
+        stored = info.compress_type == zipfile.ZIP_STORED
+        if info.file_size > info.compress_size * (1 if stored else EXPANSION):
+            raise ValueError("its bytes cannot unpack to the length that it claims")
+        with archive.open(info) as member:
+            yield member
+
+
+def _header(path: PathLike, info: zipfile.ZipInfo, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype. The header is read only if it is as short as NumPy's headers are."""
+    version = npy.read_magic(member)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its npy version is {version}, not (1, 0), (2, 0) or (3, 0)")
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(_exactly(member, width), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"its npy header is {length} bytes long: {LONGEST_HEADER} are allowed")
+    text = _exactly(member, length)
+    if version == (3, 0):  # NumPy has no public function for its names in UTF-8
+        text = text.decode().encode("ascii", "backslashreplace")
+    read = npy.read_array_header_1_0 if width == 2 else npy.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read(io.BytesIO(len(text).to_bytes(width, "little") + text))
+    except MemoryError:  # Python's parser says so of a literal that is nested too deeply
+        raise ValueError("its npy header is nested too deeply") from None
+    if dtype.hasobject:
+        raise FileError(
+            f"{os.fspath(path)}: {info.filename!r} holds pickled objects, which are never loaded "
+            "(DeZero pickles None for a layer that has not been called): save it again with arrays alone."
+        )
+    if any(not 0 <= size < 1 << 63 for size in shape) or len(shape) > AXES:
+        raise ValueError(
+            "its shape is not one of an array: sizes are negative or too large, or there are too many axes"
+        )
+    if dtype.subdtype is not None:
+        raise ValueError("its dtype is an array of entries")
+    return shape, fortran, dtype
+
+
+def _exactly(member: IO[bytes], count: int) -> bytes:
+    data = member.read(count)
+    if len(data) < count:
+        raise ValueError("its npy header is cut short")
+    return data
