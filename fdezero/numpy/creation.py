@@ -224,7 +224,7 @@ def empty_like(
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
     """Coordinate arrays of a grid: k arrays (n,), (m,), ... -> k arrays (m, n, ...), or (n, m, ...) with indexing="ij".
 
-    With `sparse`, each result has length 1 along all axes but its own.
+    With `sparse`, each result has length 1 along all axes but its own. With `copy=False` results may share memory.
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}.")
@@ -236,10 +236,10 @@ def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: st
         reshape(x, tuple(x.size if i == place else 1 for i in range(len(values))))
         for x, place in zip(values, places, strict=True)
     ]
-    if sparse:
-        return tuple(grids)
-    shape = np.broadcast_shapes(*[x.shape for x in grids])
-    return tuple(broadcast_to(x, shape) for x in grids)
+    if not sparse:
+        shape = np.broadcast_shapes(*[x.shape for x in grids])
+        grids = [broadcast_to(x, shape) for x in grids]
+    return tuple(x.copy() if copy and not isinstance(x, Tracer) else x for x in grids)
 
 
 def ix_(*arrays: Any) -> tuple[Array, ...]:
@@ -247,4 +247,4 @@ def ix_(*arrays: Any) -> tuple[Array, ...]:
     values = [nonzero(x)[0] if x.dtype == bool else x if x.size else cast(x, np.intp) for x in map(as_array, arrays)]
     if any(x.ndim != 1 for x in values):
         raise ShapeError(f"ix_ expects indices along one axis each, got {', '.join(map(describe, values))}.")
-    return meshgrid(*values, sparse=True, indexing="ij")
+    return meshgrid(*values, copy=False, sparse=True, indexing="ij")

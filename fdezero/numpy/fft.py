@@ -10,7 +10,7 @@ import numpy as np
 
 from ..devices import array_module
 from ..errors import DTypeError, ShapeError
-from ..messages import describe
+from ..messages import describe, refuse_out
 from ..ops import elementwise, fourier
 from .arguments import Array, as_array, inexact, trailing_axis
 from .creation import placed
@@ -69,36 +69,42 @@ def _from_half(name: str, sign: int, a: Any, n: int | None, axis: int, norm: Nor
     return fourier.from_half(half, axis=axis, sign=sign, norm=norm or "backward", size=n)
 
 
-def fft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def fft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The Fourier transform along `axis`: a (..., n) -> (..., n) complex."""
+    refuse_out(out)
     return _fourier("fft", -1, a, n, axis, norm)
 
 
-def ifft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def ifft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The inverse of `fft`: a (..., n) -> (..., n) complex."""
+    refuse_out(out)
     return _fourier("ifft", 1, a, n, axis, norm)
 
 
-def rfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def rfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The first half of `fft` of a real array, which determines the rest: a (..., n) -> (..., n // 2 + 1) complex."""
+    refuse_out(out)
     return _to_half("rfft", -1, a, n, axis, norm)
 
 
-def irfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def irfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The inverse of `rfft`: a (..., m) -> (..., n) real; n defaults to 2 (m - 1)."""
+    refuse_out(out)
     return _from_half("irfft", 1, a, n, axis, norm)
 
 
-def hfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def hfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The real `fft` of a signal with Hermitian symmetry, given by its first half: a (..., m) -> (..., n).
 
     `n` defaults to 2 (m - 1).
     """
+    refuse_out(out)
     return _from_half("hfft", -1, a, n, axis, norm)
 
 
-def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Array:
+def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None, out: None = None) -> Array:
     """The inverse of `hfft`: a (..., n) real -> (..., n // 2 + 1) complex."""
+    refuse_out(out)
     return _to_half("ihfft", 1, a, n, axis, norm)
 
 
@@ -121,49 +127,73 @@ def _along_all(one: Callable[..., Array], x: Array, along: list[tuple[int | None
     return x
 
 
-def fftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+def fftn(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None, out: None = None
+) -> Array:
     """`fft` along each of `axes` (all when None), cut or padded with zeros to the sizes `s`."""
+    refuse_out(out)
     x = as_array(a)
     return _along_all(fft, x, _sizes("fftn", x, s, axes)[::-1], norm)
 
 
-def ifftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+def ifftn(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None, out: None = None
+) -> Array:
     """The inverse of `fftn`."""
+    refuse_out(out)
     x = as_array(a)
     return _along_all(ifft, x, _sizes("ifftn", x, s, axes)[::-1], norm)
 
 
-def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+def rfftn(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None, out: None = None
+) -> Array:
     """`rfft` along the last of `axes`, then `fft` along the other axes: a real -> complex."""
+    refuse_out(out)
     x = as_array(a)
     *others, (n, axis) = _sizes("rfftn", x, s, axes)
     return _along_all(fft, rfft(x, n, axis, norm), others[::-1], norm)
 
 
-def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None) -> Array:
+def irfftn(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: Norm = None, out: None = None
+) -> Array:
     """The inverse of `rfftn`; the last size defaults to 2 (m - 1) for m entries."""
+    refuse_out(out)
     x = as_array(a)
     *others, (n, axis) = _sizes("irfftn", x, s, axes)
     return irfft(_along_all(ifft, x, others, norm), n, axis, norm)
 
 
-def fft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+def fft2(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None, out: None = None
+) -> Array:
     """`fftn` along two axes."""
+    refuse_out(out)
     return fftn(a, s, axes, norm)
 
 
-def ifft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+def ifft2(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None, out: None = None
+) -> Array:
     """`ifftn` along two axes."""
+    refuse_out(out)
     return ifftn(a, s, axes, norm)
 
 
-def rfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+def rfft2(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None, out: None = None
+) -> Array:
     """`rfftn` along two axes."""
+    refuse_out(out)
     return rfftn(a, s, axes, norm)
 
 
-def irfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Array:
+def irfft2(
+    a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: Norm = None, out: None = None
+) -> Array:
     """`irfftn` along two axes."""
+    refuse_out(out)
     return irfftn(a, s, axes, norm)
 
 

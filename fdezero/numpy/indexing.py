@@ -17,7 +17,7 @@ from ..ops import shape as shapes
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .elementwise import cast, nonzero
 from .reductions import argsort
-from .shape import broadcast_to, concatenate, expand_dims, line_of, moveaxis, ravel, reshape, slice_axis
+from .shape import broadcast_to, concatenate, expand_dims, line_along, line_of, moveaxis, ravel, reshape, slice_axis
 
 __all__ = ["at", "getitem", "take", "take_along_axis", "unravel_index"]
 
@@ -107,7 +107,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     The mode "raise" counts negative indices from the end, and raises IndexError for other indices.
     """
     refuse_out(out)
-    a, axis = line_of(a, axis)
+    a, axis = line_along(a, axis)
     return _gather(a, [places_in(indices, a.shape[axis], mode, "take")], axis + a.ndim)
 
 

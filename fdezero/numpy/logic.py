@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import DTypeError
-from ..messages import describe
+from ..messages import describe, refuse_out
 from ..ops import elementwise
 from .arguments import Array, ArrayOrNumber, as_array, inexact
 from .reductions import all as all_of
@@ -69,11 +69,13 @@ def _real(name: str, x: Any) -> Array:
     return x
 
 
-def isposinf(x: Any) -> ArrayOrNumber:
+def isposinf(x: Any, out: None = None) -> ArrayOrNumber:
     """Whether each entry of `x` is +inf. Raises DTypeError for complex numbers."""
+    refuse_out(out)
     return elementwise.equal(_real("isposinf", x), np.inf)
 
 
-def isneginf(x: Any) -> ArrayOrNumber:
+def isneginf(x: Any, out: None = None) -> ArrayOrNumber:
     """Whether each entry of `x` is -inf. Raises DTypeError for complex numbers."""
+    refuse_out(out)
     return elementwise.equal(_real("isneginf", x), -np.inf)

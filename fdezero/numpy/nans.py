@@ -7,12 +7,14 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import RangeError
+from ..messages import refuse_out
 from ..ops import elementwise
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
 from .elementwise import cast
-from .statistics import ordered_lines, quantile_of_lines
+from .shape import broadcast_to
+from .statistics import ordered_lines, quantile_of_lines, weighted_quantile
 
 __all__ = [
     "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
@@ -20,81 +22,112 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _filled(x: Any, value: float) -> tuple[Array, Array]:
-    """(`x` with `value` in place of NaN, mask of NaN)."""
+def _filled(x: Any, value: float, where: Any = True) -> tuple[Array, Array]:
+    """(`x` with `value` in place of NaN, mask of NaN and of what `where` excludes)."""
     x = as_array(x)
     missing = elementwise.isnan(x) if x.dtype.kind in "fc" else elementwise.not_equal(x, x)
-    return (elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x), missing
+    filled = elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x
+    return filled, missing if where is True else elementwise.logical_or(missing, elementwise.logical_not(where))
 
 
-def nansum(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The sum over `axis` (all axes when None), with NaN as 0: a (..., n) -> (...)."""
-    return reductions.sum(_filled(a, 0)[0], axis, dtype, None, keepdims)
+def nansum(
+    a: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = 0,
+    where: Any = True,
+) -> ArrayOrNumber:
+    """The sum over `axis` (all axes when None), with NaN as 0: a (..., n) -> (...).
+
+    `where` selects the entries that count, and `initial` is added.
+    """
+    return reductions.sum(_filled(a, 0)[0], axis, dtype, out, keepdims, initial, where)
 
 
-def nanprod(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The product over `axis` (all axes when None), with NaN as 1: a (..., n) -> (...)."""
-    return reductions.prod(_filled(a, 1)[0], axis, dtype, None, keepdims)
+def nanprod(
+    a: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = 1,
+    where: Any = True,
+) -> ArrayOrNumber:
+    """The product over `axis` (all axes when None), with NaN as 1: a (..., n) -> (...).
+
+    `where` selects the entries that count, and `initial` is one more factor.
+    """
+    return reductions.prod(_filled(a, 1)[0], axis, dtype, out, keepdims, initial, where)
 
 
-def nancumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The cumulative sum along `axis` (of the flattened array when None), with NaN as 0: a (..., n) -> (..., n)."""
-    return reductions.cumsum(_filled(a, 0)[0], axis, dtype)
+    return reductions.cumsum(_filled(a, 0)[0], axis, dtype, out)
 
 
-def nancumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The cumulative product along `axis` (of the flattened array when None), with NaN as 1: a (..., n) -> (..., n)."""
-    return running.cumprod(_filled(a, 1)[0], axis, dtype)
+    return running.cumprod(_filled(a, 1)[0], axis, dtype, out)
 
 
-def _extreme(extreme: Callable[..., Array], x: Any, axis: Axis, keepdims: bool, fill: float) -> ArrayOrNumber:
-    filled, missing = _filled(x, fill)
-    y = extreme(filled, axis, None, keepdims)
-    if y.dtype.kind not in "fc":
+def _extreme(
+    extreme: Callable[..., Array], a: Any, axis: Axis, out: None, keepdims: bool, initial: Any, where: Any, fill: float
+) -> ArrayOrNumber:
+    filled, missing = _filled(a, fill, where)
+    y = extreme(filled, axis, out, keepdims, initial, where)
+    if y.dtype.kind not in "fc" or initial is not None:
         return y
     return elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
 
 
-def nanmax(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+def nanmax(
+    a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> ArrayOrNumber:
     """The greatest entry over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
-    Equal greatest entries share the derivative evenly.
+    Equal greatest entries share the derivative evenly. `where` selects the entries that count, and `initial` is one
+    more candidate.
     """
-    return _extreme(reductions.max, a, axis, keepdims, -np.inf)
+    return _extreme(reductions.max, a, axis, out, keepdims, initial, where, -np.inf)
 
 
-def nanmin(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+def nanmin(
+    a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> ArrayOrNumber:
     """The least entry over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
-    Equal least entries share the derivative evenly.
+    Equal least entries share the derivative evenly. `where` selects the entries that count, and `initial` is one more
+    candidate.
     """
-    return _extreme(reductions.min, a, axis, keepdims, np.inf)
+    return _extreme(reductions.min, a, axis, out, keepdims, initial, where, np.inf)
 
 
 def _extreme_index(
-    argextreme: Callable[..., Array], x: Any, axis: int | None, keepdims: bool, fill: float
+    argextreme: Callable[..., Array], x: Any, axis: int | None, out: None, keepdims: bool, fill: float
 ) -> ArrayOrNumber:
     filled, missing = _filled(x, fill)
     lost = reductions.any(reductions.all(missing, axis))
     if not isinstance(lost, Tracer) and lost:
         raise RangeError(f"nan{argextreme.__name__}: a line along axis {axis} holds nothing but NaN.")
-    return argextreme(filled, axis, keepdims=keepdims)
+    return argextreme(filled, axis, out, keepdims=keepdims)
 
 
-def nanargmax(a: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def nanargmax(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
     """
-    return _extreme_index(reductions.argmax, a, axis, keepdims, -np.inf)
+    return _extreme_index(reductions.argmax, a, axis, out, keepdims, -np.inf)
 
 
-def nanargmin(a: Any, axis: int | None = None, *, keepdims: bool = False) -> ArrayOrNumber:
+def nanargmin(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None), ignoring NaN.
 
     Raises RangeError for a line of nothing but NaN.
     """
-    return _extreme_index(reductions.argmin, a, axis, keepdims, np.inf)
+    return _extreme_index(reductions.argmin, a, axis, out, keepdims, np.inf)
 
 
 def _floating(x: Any, dtype: Any) -> Array:
@@ -104,36 +137,87 @@ def _floating(x: Any, dtype: Any) -> Array:
 
 
 def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> ArrayOrNumber:
+    """The sum of `x` over the entries that are not missing, divided by their count minus `ddof`."""
     count = reductions.sum(elementwise.logical_not(missing), axis, None, None, keepdims)
-    total = reductions.sum(x, axis, None, None, keepdims)
+    total = reductions.sum(elementwise.where(missing, 0, x), axis, None, None, keepdims)
     count = cast(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
     enough = elementwise.greater(count, 0)
     return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 
 
-def nanmean(a: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The mean over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...)."""
-    filled, missing = _filled(_floating(a, dtype), 0)
-    return _mean(filled, missing, axis, keepdims)
+def nanmean(
+    a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+) -> ArrayOrNumber:
+    """The mean over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
+
+    `where` selects the entries that count.
+    """
+    refuse_out(out)
+    filled, missing = _filled(_floating(a, dtype), 0, where)
+    return _mean(filled, broadcast_to(missing, filled.shape), axis, keepdims)
 
 
-def nanvar(a: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
+def nanvar(
+    a: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> ArrayOrNumber:
     """The variance over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
-    The sum of |a - mean|^2, divided by the count of entries minus `ddof`.
+    The sum of |a - mean|^2, divided by the count of entries minus `ddof`. Parameters are those of `var`.
     """
-    filled, missing = _filled(_floating(a, dtype), 0)
-    centred = elementwise.where(missing, 0, elementwise.subtract(filled, _mean(filled, missing, axis, True)))
+    refuse_out(out)
+    if correction is not None:
+        if ddof:
+            raise ValueError("nanvar and nanstd: ddof and correction are two names of one number. Give one of them.")
+        ddof = correction
+    filled, missing = _filled(_floating(a, dtype), 0, where)
+    missing = broadcast_to(missing, filled.shape)
+    centre = _mean(filled, missing, axis, True) if mean is None else as_array(mean)
+    centred = elementwise.where(missing, 0, elementwise.subtract(filled, centre))
     return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
 
 
-def nanstd(a: Any, axis: Axis = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False) -> ArrayOrNumber:
+def nanstd(
+    a: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> ArrayOrNumber:
     """The square root of `nanvar`: a (..., n) -> (...)."""
-    return elementwise.sqrt(nanvar(a, axis, dtype, ddof, keepdims))
+    y = nanvar(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return elementwise.sqrt(y)
 
 
-def nanquantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
-    """The quantiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `quantile`."""
+def nanquantile(
+    a: Any,
+    q: Any,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> ArrayOrNumber:
+    """The quantiles `q` over `axis` (all axes when None), ignoring NaN; parameters as for `quantile`."""
+    refuse_out(out)
+    if weights is not None:
+        q = beside(q, a)
+        return weighted_quantile("nanquantile", a, q, axis, method, keepdims, weights, ignores_nan=True)
     lines, shape = ordered_lines(a, axis)  # NaN last
     if not lines.shape[-1]:
         q = as_array(q)
@@ -142,11 +226,24 @@ def nanquantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepd
     return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, a), shape, method, keepdims)
 
 
-def nanpercentile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
-    """The percentiles `q` over `axis` (all axes when None), ignoring NaN; `q` and `method` as for `percentile`."""
-    return nanquantile(a, elementwise.divide(beside(q, a), 100), axis, method, keepdims)
+def nanpercentile(
+    a: Any,
+    q: Any,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> ArrayOrNumber:
+    """The percentiles `q` over `axis` (all axes when None), ignoring NaN; parameters as for `quantile`."""
+    q = elementwise.divide(beside(q, a), 100)
+    return nanquantile(a, q, axis, out, method=method, keepdims=keepdims, weights=weights)
 
 
-def nanmedian(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The median over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...)."""
-    return nanquantile(a, 0.5, axis, "linear", keepdims)
+def nanmedian(
+    a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> ArrayOrNumber:
+    """The median over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...). Nothing is overwritten."""
+    return nanquantile(a, 0.5, axis, out, keepdims=keepdims)

@@ -103,7 +103,7 @@ def _by_axis(pad_width: Any, ndim: int) -> Any:
 def _numbers_for_axes(name: str, numbers: Any, ndim: int) -> list[tuple[int, int]]:
     """A pair (before, after) for each axis."""
     found = np.asarray(numbers)
-    if found.dtype.kind not in "iu" and found.size:
+    if found.dtype.kind not in "iu":
         raise TypeError(f"pad: {name} must hold integers, got {numbers!r}.")
     if found.size and found.min() < 0:
         raise ValueError(f"pad: {name} must not hold negative numbers, got {numbers!r}.")

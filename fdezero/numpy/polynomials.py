@@ -16,9 +16,10 @@ from .creation import zeros_like
 from .elementwise import conjugate
 from .indexing import getitem
 from .padding import pad
+from .products import matmul, outer
 from .reductions import squared_size
 from .reductions import sum as sum_of
-from .shape import atleast_1d, concatenate, expand_dims, flip, promoted, slice_axis
+from .shape import atleast_1d, concatenate, expand_dims, flip, matrix_transpose, promoted, slice_axis
 
 __all__ = [
     "convolve", "correlate", "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub",
@@ -108,11 +109,14 @@ def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
     return concatenate(quotient) if quotient else zero, u if u.shape[0] else zero
 
 
-def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = None) -> Array:
+def polyfit(
+    x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: bool | str = False
+) -> Any:
     """Fit a polynomial of degree `deg` to y (n,) or (n, k) at x (n,), by least squares: (deg + 1,) or (deg + 1, k).
 
     `w` (n,) weights the distances, not their squares. Singular values below `rcond` (default n * eps) times the
-    greatest count as 0.
+    greatest count as 0. With `full` you get (p, residuals, rank, singular values, rcond), as from `linalg.lstsq`. With
+    `cov` you get (p, covariances of p), scaled by the residuals unless `cov` is "unscaled".
     """
     x, y = inexact(x), inexact(y)
     if x.ndim != 1 or not x.size or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
@@ -130,8 +134,22 @@ def polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, *, w: Any = No
         y = elementwise.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
     size = elementwise.sqrt(sum_of(squared_size(powers), axis=0))
     rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
-    found = linalg.lstsq(elementwise.divide(powers, size), y, rcond)[0]
-    return elementwise.divide(found, size if y.ndim == 1 else expand_dims(size, 1))
+    powers = elementwise.divide(powers, size)
+    found, residuals, rank, s = linalg.lstsq(powers, y, rcond)
+    p = elementwise.divide(found, size if y.ndim == 1 else expand_dims(size, 1))
+    if full:
+        return p, residuals, rank, s, rcond
+    if not cov:
+        return p
+    spread = elementwise.divide(linalg.inv(matmul(matrix_transpose(powers), powers)), outer(size, size))
+    if cov != "unscaled":
+        if x.shape[0] <= deg + 1:
+            raise RangeError(
+                f"polyfit: cov=True needs more than {deg + 1} points, got {x.shape[0]}. Use cov='unscaled'."
+            )
+        share = elementwise.divide(residuals, x.shape[0] - deg - 1)
+        spread = elementwise.multiply(spread if y.ndim == 1 else expand_dims(spread, 2), share)
+    return p, spread
 
 
 def roots(p: Any) -> Array:

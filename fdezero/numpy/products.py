@@ -1,12 +1,13 @@
 """Products of arrays under NumPy's names, such as matmul, einsum, kron and cross; diagonals and traces."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
-from ..messages import describe, misfit_of_product
+from ..messages import describe, misfit_of_product, refuse_out
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
@@ -35,12 +36,16 @@ LETTERS = (
 )
 
 
-def matmul(x1: Any, x2: Any, /) -> ArrayOrNumber:
+def matmul(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> ArrayOrNumber:
     """The matrix product: x1 (..., n, k), x2 (..., k, m) -> (..., n, m).
 
-    A vector on the left counts as a row, one on the right as a column; the result does not have its axis.
+    A vector on the left counts as a row, one on the right as a column; the result does not have its axis. `axes` names
+    the axes of the matrices of x1, of x2 and of the result, by default [(-2, -1), (-2, -1), (-2, -1)].
     """
     x1, x2 = as_array(x1), as_array(x2)
+    if axes is not None:
+        cores = min(x1.ndim, 2), min(x2.ndim, 2)
+        return _along(matmul, x1, x2, axes, (*cores, max(sum(cores) - 2, 0)))
     if not x1.ndim or not x2.ndim:
         raise ShapeError(
             f"matmul needs arrays with at least one axis, got {describe(x1)} and {describe(x2)}. Use * for numbers."
@@ -57,11 +62,29 @@ def matmul(x1: Any, x2: Any, /) -> ArrayOrNumber:
     return squeeze(z, -2 if x1.ndim == 1 else -1)
 
 
-def dot(a: Any, b: Any) -> ArrayOrNumber:
+def _along(
+    product: Callable[..., Array], x1: Array, x2: Array, axes: Any, cores: tuple[int, int, int]
+) -> ArrayOrNumber:
+    """`product` of x1 and x2, each with its `axes` at its end; the last axes of the result move to the last of `axes`.
+
+    `cores` says how many axes each of the three has. The result may be left out where that is 0.
+    """
+    named = [(axis,) if isinstance(axis, int | np.integer) else tuple(axis) for axis in axes]
+    named += [()] * (cores[2] == 0 and len(named) == 2)
+    if tuple(map(len, named)) != cores:
+        wanted = " and ".join(map(str, cores))
+        raise ValueError(f"{product.__name__}: axes must name {wanted} axes of x1, x2 and the result, got {axes!r}.")
+    x1, x2 = (moveaxis(x, axis, tuple(range(-len(axis), 0))) for x, axis in zip((x1, x2), named[:2], strict=True))
+    y = product(x1, x2)
+    return moveaxis(y, tuple(range(-cores[2], 0)), named[2]) if cores[2] else y
+
+
+def dot(a: Any, b: Any, out: None = None) -> ArrayOrNumber:
     """The sum of products over the last axis of a and the second last of b, or over both axes of two vectors.
 
     a (..., n, k), b (..., k, m) -> (..., n, ..., m). A number multiplies the other argument.
     """
+    refuse_out(out)
     a, b = as_array(a), as_array(b)
     if not a.ndim or not b.ndim:
         return elementwise.multiply(a, b)
@@ -79,8 +102,9 @@ def inner(a: Any, b: Any) -> ArrayOrNumber:
     return elementwise.multiply(a, b) if not a.ndim or not b.ndim else tensordot(a, b, ((-1,), (-1,)))
 
 
-def outer(a: Any, b: Any) -> Array:
+def outer(a: Any, b: Any, out: None = None) -> Array:
     """The products of all pairs: a (n,), b (m,) -> (n, m). Arrays with more axes are flattened."""
+    refuse_out(out)
     return elementwise.multiply(reshape(ravel(a), (-1, 1)), ravel(b))
 
 
@@ -104,9 +128,19 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
     return reshape(products.matmul(left, right), shape)
 
 
-def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> ArrayOrNumber:
-    """Einstein's summation, `einsum("ij,jk->ik", x, y)`, with NumPy's subscripts, ellipsis included."""
-    arrays = promoted(operands)  # so that sums within one operand have the precision of the result
+def einsum(
+    subscripts: Any, /, *operands: Any, out: None = None, dtype: Any = None, casting: str = "safe", optimize: Any = True
+) -> ArrayOrNumber:
+    """Einstein's summation, `einsum("ij,jk->ik", x, y)`, with NumPy's subscripts, ellipsis included.
+
+    Lists of axes may take their place: `einsum(x, [0, 1], y, [1, 2], [0, 2])`. With `dtype` the operands are cast
+    first, as far as `casting` allows. `optimize` does not change the result.
+    """
+    refuse_out(out)
+    if not isinstance(subscripts, str):
+        subscripts, operands = _from_lists(subscripts, *operands)
+    # One dtype for all, so that sums within one operand have the precision of the result.
+    arrays = promoted(operands, dtype, casting)
     inputs, output = products.letters_of(subscripts)
     if len(inputs) != len(arrays):
         raise ShapeError(f"einsum: {subscripts!r} names {len(inputs)} operands, but {len(arrays)} were given.")
@@ -147,6 +181,23 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> ArrayOrNumb
     return products.einsum(*arrays, inputs=tuple(spelled), output=output)
 
 
+def _from_lists(*parts: Any) -> tuple[str, tuple[Any, ...]]:
+    """(subscripts, operands) of the form operand, list of axes, operand, list of axes, ..., list of the result's axes."""
+    operands, lists = parts[:-1:2] if len(parts) % 2 else parts[::2], parts[1::2]
+
+    def spelled(axes: Any) -> str:
+        return "".join("..." if axis is Ellipsis else LETTERS[axis] for axis in axes)
+
+    try:
+        result = "->" + spelled(parts[-1]) if len(parts) % 2 else ""
+        return ",".join(map(spelled, lists)) + result, operands
+    except (TypeError, IndexError):
+        raise ValueError(
+            f"einsum takes 'ij,jk->ik' and its operands, or operands and lists of numbers below {len(LETTERS)} in turn; "
+            f"got {', '.join(map(describe, parts))}."
+        ) from None
+
+
 def _once_each(letters: str, x: Array) -> tuple[Array, str]:
     """Take the diagonal over each repeated letter: the array and its letters, now each once."""
     for letter in dict.fromkeys(letters):
@@ -172,9 +223,11 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     return getitem(a, (..., i - min(offset, 0), i + max(offset, 0)))
 
 
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ArrayOrNumber:
-    """The sum of the diagonal over axis1 and axis2: a (n, m, ...) -> (...)."""
-    return sum_of(diagonal(a, offset, axis1, axis2), axis=-1)
+def trace(
+    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
+) -> ArrayOrNumber:
+    """The sum of the diagonal over axis1 and axis2: a (n, m, ...) -> (...). The entries are cast to `dtype` first."""
+    return sum_of(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype, out=out)
 
 
 def kron(a: Any, b: Any) -> Array:
@@ -201,20 +254,36 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(concatenate(parts, -1), -1, axisc)
 
 
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> ArrayOrNumber:
-    """The sum of conj(x1) * x2 along `axis`: x1, x2 (..., n) -> (...)."""
+def vecdot(
+    x1: Any, x2: Any, /, *, axis: int = -1, axes: Sequence[Any] | None = None, keepdims: bool = False
+) -> ArrayOrNumber:
+    """The sum of conj(x1) * x2 along `axis`: x1, x2 (..., n) -> (...). `axes` names an axis of x1 and one of x2."""
     x1, x2 = as_array(x1), as_array(x2)
+    if keepdims:
+        kept = axis if axes is None else np.ravel(axes[-1 if len(axes) == 3 else 0])[0]
+        return expand_dims(vecdot(x1, x2, axis=axis, axes=axes and axes[:2]), kept)
+    if axes is not None:
+        if axis != -1:
+            raise TypeError("vecdot: axis and axes say the same. Give one of them.")
+        return _along(vecdot, x1, x2, axes, (1, 1, 0))
     if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
         raise ShapeError(f"vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have the same length.")
     x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
     return squeeze(matmul(expand_dims(conjugate(x1), -2), expand_dims(x2, -1)), (-2, -1))
 
 
-def matvec(x1: Any, x2: Any, /) -> Array:
-    """The products of matrices and vectors: x1 (..., n, k), x2 (..., k) -> (..., n)."""
+def matvec(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> Array:
+    """The products of matrices and vectors: x1 (..., n, k), x2 (..., k) -> (..., n). `axes` is as for `matmul`."""
+    if axes is not None:
+        return _along(matvec, as_array(x1), as_array(x2), axes, (2, 1, 1))
     return squeeze(matmul(x1, expand_dims(x2, -1)), -1)
 
 
-def vecmat(x1: Any, x2: Any, /) -> Array:
-    """The products of conjugated vectors and matrices: x1 (..., k), x2 (..., k, m) -> (..., m)."""
+def vecmat(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> Array:
+    """The products of conjugated vectors and matrices: x1 (..., k), x2 (..., k, m) -> (..., m).
+
+    `axes` is as for `matmul`.
+    """
+    if axes is not None:
+        return _along(vecmat, as_array(x1), as_array(x2), axes, (1, 2, 1))
     return squeeze(matmul(expand_dims(conjugate(as_array(x1)), -2), x2), -2)

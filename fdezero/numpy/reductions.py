@@ -1,18 +1,20 @@
 """Reductions under NumPy's names and signatures, the cumulative sum, and argsort."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..core import Primitive
+from ..core import Primitive, unwrap
+from ..core.tracer import is_shown
 from ..messages import refuse_out
 from ..ops import elementwise, reductions
 from ..values import is_complex
 from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import cast, imag, real
-from .shape import broadcast_to, flip, line_along
+from .shape import broadcast_to, flip, line_along, reshape
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cumsum", "logsumexp", "max", "mean", "min",
@@ -139,9 +141,13 @@ def mean(
     if str(a.dtype) == "float16":
         return cast(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
     if a.dtype.kind not in "fc":  # a sum of integers could overflow
-        a = cast(a, np.float64)
+        y = mean(cast(a, np.float64), axis, None, None, keepdims, where=where)
+        return y if dtype is None else cast(y, dtype)
     axes = trailing_axes(axis, a.ndim)
     return reductions.sum_axes(_chosen(a, where, 0), axes=axes, keepdims=keepdims) / _count(a, axes, keepdims, where)
+
+
+_mean = mean  # which var and std have as a parameter
 
 
 def squared_size(x: Array) -> ArrayOrNumber:
@@ -149,6 +155,19 @@ def squared_size(x: Array) -> ArrayOrNumber:
     if not is_complex(x):
         return elementwise.square(x)
     return elementwise.add(elementwise.square(real(x)), elementwise.square(imag(x)))
+
+
+def freedom_of(count: Any, ddof: Any) -> Any:
+    """`count` entries minus `ddof` degrees of freedom, at least 0. Warns, as NumPy does, where nothing is left."""
+    if isinstance(count, int):
+        freedom, lost = (count - ddof if count > ddof else 0), count <= ddof
+    else:
+        freedom = elementwise.maximum(elementwise.subtract(count, ddof), 0)
+        plain = unwrap(freedom) if is_shown(freedom) else None
+        lost = isinstance(plain, np.ndarray | np.generic) and not plain.all()  # on a GPU the answer would be waited for
+    if lost:
+        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=3)
+    return freedom
 
 
 def var(
@@ -160,20 +179,28 @@ def var(
     keepdims: bool = False,
     *,
     where: Any = True,
-    correction: float = 0,
+    mean: Any = None,
+    correction: float | None = None,
 ) -> ArrayOrNumber:
     """The variance over `axis` (all axes when None): a (..., n) -> (...).
 
     The sum of |a - mean|^2, divided by the count of entries minus `ddof`, which `correction` names as well. `where` and
-    dtypes are as for `mean`.
+    dtypes are as for `mean`. With `mean`, of a result with keepdims, the mean is not computed again. If `ddof` leaves no
+    entry, you get inf or NaN and a RuntimeWarning.
     """
+    if correction is not None:
+        if ddof:
+            raise ValueError("var and std: ddof and correction are two names of one number. Give one of them.")
+        ddof = correction
     a = _given(a, out, dtype)
     if str(a.dtype) == "float16":
-        return cast(var(a, axis, "float32", None, ddof, keepdims, where=where, correction=correction), a.dtype)
+        return cast(var(a, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
     axes = trailing_axes(axis, a.ndim)
-    centred = _chosen(elementwise.subtract(a, mean(a, axes, None, None, True, where=where)), where, 0)
-    freedom = _count(centred, axes, keepdims, where) - (ddof or correction)
-    return reductions.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims) / freedom
+    centre = _mean(a, axes, None, None, True, where=where) if mean is None else as_array(mean)
+    centred = _chosen(elementwise.subtract(a, centre), where, 0)
+    y = reductions.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims)
+    y = y / freedom_of(_count(centred, axes, keepdims, where), ddof)
+    return cast(y, dtype) if dtype is not None and a.dtype.kind in "biu" else y
 
 
 def std(
@@ -185,10 +212,12 @@ def std(
     keepdims: bool = False,
     *,
     where: Any = True,
-    correction: float = 0,
+    mean: Any = None,
+    correction: float | None = None,
 ) -> ArrayOrNumber:
     """The square root of `var`: a (..., n) -> (...). Its derivative is infinite where the variance is 0."""
-    return elementwise.sqrt(var(a, axis, dtype, out, ddof, keepdims, where=where, correction=correction))
+    y = var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return elementwise.sqrt(y)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
@@ -199,19 +228,37 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumbe
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The cumulative sum along `axis` (of the flattened array when None): a (..., n) -> (..., n)."""
     a, axis = line_along(_given(a, out, dtype), axis)
-    return reductions.cumsum(a, axis=axis)
+    y = reductions.cumsum(a, axis=axis)
+    return y if dtype is None else cast(y, dtype)  # the operation widens small integers
+
+
+def _extreme_index(operation: Primitive, a: Any, axis: int | None, out: None, keepdims: bool) -> ArrayOrNumber:
+    a = _given(a, out)
+    line, along = line_along(a, axis)
+    if axis is None:
+        y = operation(line, axis=along, keepdims=False)
+        return reshape(y, (1,) * a.ndim) if keepdims else y
+    return operation(line, axis=along, keepdims=keepdims and a.ndim > 0)
 
 
 def argmax(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first greatest entry along `axis` (of the flattened array when None)."""
-    a, axis = line_along(_given(a, out), axis)
-    return reductions.argmax(a, axis=axis, keepdims=keepdims)
+    return _extreme_index(reductions.argmax, a, axis, out, keepdims)
 
 
 def argmin(a: Any, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> ArrayOrNumber:
     """The index of the first least entry along `axis` (of the flattened array when None)."""
-    a, axis = line_along(_given(a, out), axis)
-    return reductions.argmin(a, axis=axis, keepdims=keepdims)
+    return _extreme_index(reductions.argmin, a, axis, out, keepdims)
+
+
+def check_sort(kind: Any, order: Any, stable: Any) -> None:
+    """Refuse what NumPy refuses; every choice that it accepts gives the same stable sort here."""
+    if order is not None:
+        raise ValueError(f"sort and argsort: order={order!r} names fields, which the array does not have.")
+    if kind is not None and stable is not None:
+        raise ValueError("sort and argsort: kind and stable say the same. Give one of them.")
+    if kind is not None and str(kind).lower()[:1] not in ("q", "h", "m", "s"):
+        raise ValueError(f"sort and argsort: kind must be 'quicksort', 'heapsort' or 'stable', got {kind!r}.")
 
 
 def argsort(
@@ -220,10 +267,11 @@ def argsort(
     kind: str | None = None,
     order: None = None,
     *,
+    stable: bool | None = None,
     descending: bool = False,
-    stable: bool = True,
 ) -> Array:
     """The indices that sort `a` along `axis` (of the flattened array when None), NaN last; always stable."""
+    check_sort(kind, order, stable)
     a, axis = line_along(a, axis)
     if not descending:
         return reductions.argsort(a, axis=axis)

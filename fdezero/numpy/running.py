@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..messages import describe
+from ..messages import describe, refuse_out
 from ..ops import elementwise
 from . import reductions
 from .arguments import Array, as_array, trailing_axis
@@ -27,11 +27,12 @@ def _scan(operation: Callable[[Array, Array], Array], x: Array, axis: int) -> Ar
     return x
 
 
-def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Array:
+def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """The cumulative product along `axis` (of the flattened array when None): a (..., n) -> (..., n).
 
     Its derivative is exact at zeros.
     """
+    refuse_out(out)
     a, axis = line_along(a if dtype is None else cast(a, dtype), axis)
     if dtype is None and a.dtype.kind in "biu" and a.dtype.itemsize < 8:
         a = cast(a, np.uint64 if a.dtype.kind == "u" else np.int64)
@@ -77,17 +78,23 @@ def _cumulative(
     return concatenate([start(y, shape=tuple(shape)), y], axis)
 
 
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_sum(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, out: None = None, include_initial: bool = False
+) -> Array:
     """The cumulative sum along `axis`, which may be None for one axis only: x (..., n) -> (..., n).
 
     With `include_initial`, a 0 stands in front: (..., n + 1).
     """
+    refuse_out(out)
     return _cumulative(reductions.cumsum, zeros_like, x, axis, dtype, include_initial)
 
 
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_prod(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, out: None = None, include_initial: bool = False
+) -> Array:
     """The cumulative product along `axis`, which may be None for one axis only: x (..., n) -> (..., n).
 
     With `include_initial`, a 1 stands in front: (..., n + 1).
     """
+    refuse_out(out)
     return _cumulative(cumprod, ones_like, x, axis, dtype, include_initial)

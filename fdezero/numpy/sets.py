@@ -35,10 +35,23 @@ def unique(
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
+    *,
+    equal_nan: bool = True,
+    sorted: bool = True,
 ) -> Any:
-    """The distinct values of `ar`, sorted; on request also their first indices, the inverse and their counts."""
+    """The distinct values of `ar`, sorted; on request also their first indices, the inverse and their counts.
+
+    With `equal_nan`, NaN counts as one value. Values come sorted also with `sorted=False`, which leaves their order open.
+    """
+    options = {} if equal_nan else {"equal_nan": False}
     return _call(
-        "unique", ar, return_index=return_index, return_inverse=return_inverse, return_counts=return_counts, axis=axis
+        "unique",
+        ar,
+        return_index=return_index,
+        return_inverse=return_inverse,
+        return_counts=return_counts,
+        axis=axis,
+        **options,
     )
 
 
@@ -67,9 +80,10 @@ def union1d(ar1: Any, ar2: Any) -> Array:
     return _call("union1d", ar1, ar2)
 
 
-def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
-    """The values that are in both arrays, sorted."""
-    return _call("intersect1d", ar1, ar2, assume_unique=assume_unique)
+def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
+    """The values that are in both arrays, sorted. With `return_indices`, also the first index of each in both arrays."""
+    options = {"return_indices": True} if return_indices else {}
+    return _call("intersect1d", ar1, ar2, assume_unique=assume_unique, **options)
 
 
 def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
@@ -82,11 +96,16 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Array:
     return _call("setxor1d", ar1, ar2, assume_unique=assume_unique)
 
 
-def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False) -> ArrayOrNumber:
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: str | None = None
+) -> ArrayOrNumber:
     """Whether each entry of `element` is one of `test_elements`: (...), (...) -> bool, of element's shape.
 
-    Unlike the other functions of sets, it also works under vmap and compile.
+    Unlike the other functions of sets, it also works under vmap and compile. `assume_unique` and `kind` ("sort" or
+    "table") say how to search in NumPy; the result is the same.
     """
+    if kind not in (None, "sort", "table"):
+        raise ValueError(f"isin: kind must be None, 'sort' or 'table', got {kind!r}.")
     element, test_elements = as_array(element), ravel(test_elements)
     dtype = np.result_type(element.dtype, test_elements.dtype)
     beyond = dtype.kind == "f" and element.dtype.kind in "iu" and test_elements.dtype.kind in "iu"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tracer
 from ..errors import ShapeError
 from ..messages import describe, refuse_out
 from ..ops import shape as shapes
@@ -31,11 +32,14 @@ def reshape(a: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
     ShapeError if the numbers differ, ValueError if `copy=False` asks for a view that does not exist.
     """
     a, wanted = as_array(a), _shape(shape)
+    if order == "A" and not isinstance(a, Tracer):
+        order = "F" if a.flags.fnc else "C"
     if order == "F":
         return transpose(reshape(transpose(a), wanted[::-1], copy=copy))
     if order != "C":
         raise NotImplementedError(
-            f"reshape and ravel take the order 'C' or 'F', got {order!r}, which would depend on the memory layout."
+            f"reshape and ravel take the order 'C' or 'F' here, got {order!r}, which depends on the memory layout. A traced "
+            "value has none."
         )
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
@@ -49,8 +53,14 @@ def reshape(a: Any, shape: int | Sequence[int], order: str = "C", *, copy: bool 
 
 
 def ravel(a: Any, order: str = "C") -> Array:
-    """Flatten `a` row by row, or in the order "F" column by column: a (...) -> (n,)."""
-    return reshape(a, (-1,) if as_array(a).size else (0,), order)
+    """Flatten `a` row by row, or in the order "F" column by column: a (...) -> (n,).
+
+    The orders "A" and "K" follow the memory layout, so they are for plain arrays only.
+    """
+    a = as_array(a)
+    if order == "K" and not isinstance(a, Tracer):
+        return a.ravel("K")
+    return reshape(a, (-1,) if a.size else (0,), order)
 
 
 def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:

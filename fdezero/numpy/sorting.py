@@ -9,14 +9,14 @@ from ..core import unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError
-from ..messages import describe
+from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing, reductions
-from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, plain_values, trailing_axes
 from .creation import zeros_like
 from .elementwise import cast, nonzero
 from .indexing import getitem, take, take_along_axis
 from .joining import unstack
-from .reductions import argsort
+from .reductions import argsort, check_sort
 from .reductions import sum as sum_of
 from .shape import atleast_1d, flip, line_of, ravel, slice_axis, stack
 
@@ -32,14 +32,14 @@ def sort(
     kind: str | None = None,
     order: None = None,
     *,
+    stable: bool | None = None,
     descending: bool = False,
-    stable: bool = True,
 ) -> Array:
     """Sort the entries along `axis` (of the flattened array when None), NaN last; always stable.
 
     The derivative of each sorted entry goes to the entry that it came from.
     """
-    return take_along_axis(a, argsort(a, axis, descending=descending), axis)
+    return take_along_axis(a, argsort(a, axis, kind, order, stable=stable, descending=descending), axis)
 
 
 def sort_complex(a: Any) -> Array:
@@ -60,8 +60,13 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     return order
 
 
-def argpartition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+def argpartition(
+    a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect", order: None = None
+) -> Array:
     """The indices that partition `a` along `axis`, as in `partition`: a (..., n) -> (..., n)."""
+    if kind != "introselect":
+        raise ValueError(f"partition: kind must be 'introselect', got {kind!r}.")
+    check_sort(None, order, None)
     a, axis = line_of(a, axis)
     n = a.shape[axis]
     places = tuple(int(k) for k in np.atleast_1d(kth))
@@ -72,12 +77,14 @@ def argpartition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: 
     return reductions.argpartition(a, kth=tuple(k % n for k in places), axis=axis)
 
 
-def partition(a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Array:
+def partition(
+    a: Any, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect", order: None = None
+) -> Array:
     """Partition the entries along `axis` (of the flattened array when None): a (..., n) -> (..., n).
 
     The entries at `kth` are where sorting puts them; lesser ones come before.
     """
-    return take_along_axis(a, argpartition(a, kth, axis), axis)
+    return take_along_axis(a, argpartition(a, kth, axis, kind, order), axis)
 
 
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> ArrayOrNumber:
@@ -144,8 +151,9 @@ def flatnonzero(a: Any) -> Array:
     return nonzero(ravel(a))[0]
 
 
-def compress(condition: Any, a: Any, axis: int | None = None) -> Array:
+def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) -> Array:
     """The slices of `a` along `axis` (entries when None) where `condition` (n,) is true. Not under vmap or compile."""
+    refuse_out(out)
     return take(a, nonzero(as_array(condition))[0], axis)
 
 
@@ -154,17 +162,23 @@ def extract(condition: Any, arr: Any) -> Array:
     return compress(ravel(condition), arr)
 
 
-def trim_zeros(filt: Any, trim: str = "fb") -> Array:
-    """`filt` (n,) without the zeros at its front ("f") and back ("b"). Not under vmap or compile."""
+def trim_zeros(filt: Any, trim: str = "fb", axis: int | Sequence[int] | None = None) -> Array:
+    """`filt` without the zeros at its front ("f") and back ("b") along `axis`, or along every axis when None.
+
+    What is cut off of an array with several axes is zero everywhere. Not under vmap or compile.
+    """
     if set(trim.lower()) - set("fb"):
         raise ValueError(f"trim_zeros: trim consists of 'f' (front) and 'b' (back), got {trim!r}.")
     filt = as_array(filt)
-    places = flatnonzero(filt)
-    if not places.size:
-        return slice_axis(filt, 0, 0, 0)
-    start = int(places[0]) if "f" in trim.lower() else None
-    stop = int(places[-1]) + 1 if "b" in trim.lower() else None
-    return slice_axis(filt, 0, start, stop)
+    places = argwhere(filt)
+    for i in trailing_axes(axis, filt.ndim):
+        if not places.shape[0]:
+            filt = slice_axis(filt, i, 0, 0)
+            continue
+        start = int(places[:, i].min()) if "f" in trim.lower() else None
+        stop = int(places[:, i].max()) + 1 if "b" in trim.lower() else None
+        filt = slice_axis(filt, i, start, stop)
+    return filt
 
 
 def histogram(

@@ -5,17 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import Tracer, unwrap
+from ..core.tracer import is_shown
 from ..errors import RangeError, ShapeError
-from ..messages import describe
-from ..ops import elementwise
-from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes
+from ..messages import describe, refuse_out
+from ..ops import elementwise, indexing
+from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes, trailing_axis
 from .creation import zeros_like
 from .elementwise import cast, clip, conjugate, round
 from .indexing import getitem, take_along_axis
 from .products import matmul
+from .reductions import all as all_of
+from .reductions import any as any_of
+from .reductions import argsort, cumsum, freedom_of, mean
 from .reductions import max as max_of
-from .reductions import mean
 from .reductions import min as min_of
 from .reductions import sum as sum_of
 from .shape import broadcast_to, concatenate, expand_dims, matrix_transpose, moveaxis, reshape, squeeze, transpose
@@ -33,13 +36,19 @@ METHODS = (
 )  # fmt: skip
 
 
+def _lines(x: Array, axis: Axis) -> Array:
+    """The axes `axis` of `x` merged into a last one."""
+    axes = trailing_axes(axis, x.ndim)
+    kept = [i for i in range(-x.ndim, 0) if i not in axes]
+    shape = (*[x.shape[i] for i in kept], math.prod(x.shape[i] for i in axes))
+    return reshape(transpose(x, (*kept, *axes)), shape)
+
+
 def ordered_lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
     """(lines, shape): the axes `axis` of `x` merged into a last one and sorted; the shape of a result with keepdims."""
     x = inexact(x)
     axes = trailing_axes(axis, x.ndim)
-    kept = [i for i in range(-x.ndim, 0) if i not in axes]
-    lines = reshape(transpose(x, (*kept, *axes)), (*[x.shape[i] for i in kept], math.prod(x.shape[i] for i in axes)))
-    return sort(lines), tuple(1 if i in axes else x.shape[i] for i in range(-x.ndim, 0))
+    return sort(_lines(x, axis)), tuple(1 if i in axes else x.shape[i] for i in range(-x.ndim, 0))
 
 
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
@@ -97,31 +106,100 @@ def quantile_of_lines(
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 
 
-def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+def weighted_quantile(
+    name: str, a: Any, q: Array, axis: Axis, method: str, keepdims: bool, weights: Any, ignores_nan: bool
+) -> ArrayOrNumber:
+    """The first entries at which the share of the weights up to there reaches `q`: (*q.shape, ...)."""
+    a = inexact(a)
+    weights = weights_like(name, a, axis, weights)
+    if method != "inverted_cdf":
+        raise ValueError(f"{name}: weights= needs the method 'inverted_cdf', got {method!r}.")
+    if is_shown(weights) and (unwrap(weights) < 0).any():
+        raise RangeError(f"{name}: the weights must not be negative.")
+    shape = mean(a, axis=axis, keepdims=True).shape if keepdims else None
+    lines, weights = _lines(a, axis), cast(_lines(weights, axis), np.float64)
+    missing = elementwise.isnan(lines)
+    if ignores_nan:
+        weights = elementwise.where(missing, 0, weights)
+    order = argsort(lines)
+    lines, share = take_along_axis(lines, order), cumsum(take_along_axis(weights, order), -1)
+    share = elementwise.divide(share, getitem(share, (..., slice(-1, None))))
+    share = elementwise.where(elementwise.equal(share, 0), -1, share)  # so that q = 0 finds an entry with a weight
+    loops, flat = lines.shape[:-1], reshape(cast(q, np.float64), (-1,))
+    place = indexing.searchsorted(share, broadcast_to(flat, (*loops, flat.shape[0])), points=1, side="left")
+    y = take_along_axis(lines, elementwise.minimum(place, lines.shape[-1] - 1))
+    lost = all_of(missing, -1, None, True) if ignores_nan else any_of(missing, -1, None, True)
+    y = moveaxis(elementwise.where(lost, np.nan, y), -1, 0)
+    return reshape(y, (*q.shape, *(loops if shape is None else shape)))
+
+
+def weights_like(name: str, a: Array, axis: Axis, weights: Any) -> Array:
+    """`weights` of a's shape, or of the shape of its axes `axis` in that order, broadcast to a's shape."""
+    weights = beside(weights, a)
+    if weights.shape == a.shape:
+        return weights
+    axes = [] if axis is None else [trailing_axis(int(i), a.ndim) for i in np.atleast_1d(axis)]
+    if not axes or weights.shape != tuple(a.shape[i] for i in axes):
+        raise ShapeError(
+            f"{name}: weights {describe(weights)} must have the shape of {describe(a)}, or of its axis={axis}."
+        )
+    weights = transpose(weights, sorted(range(len(axes)), key=lambda i: axes[i]))
+    return broadcast_to(reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape, -a.ndim))), a.shape)
+
+
+def quantile(
+    a: Any,
+    q: Any,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> ArrayOrNumber:
     """The quantiles `q`, from 0 to 1, over `axis` (all axes when None): a (..., n) -> (*q.shape, ...).
 
     `method` is one of NumPy's thirteen. A quantile is differentiable in the sorted entries beside it and in q. A line
-    with NaN gives NaN. Source: Hyndman and Fan (1996).
+    with NaN gives NaN. `weights`, of a's shape or of the lengths of `axis`, go with the method "inverted_cdf". Nothing
+    is overwritten. Source: Hyndman and Fan (1996).
     """
+    refuse_out(out)
     q = beside(q, a)
     if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
         raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
+    if weights is not None:
+        return weighted_quantile("quantile", a, q, axis, method, keepdims, weights, ignores_nan=False)
     lines, shape = ordered_lines(a, axis)
     y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
     return elementwise.where(elementwise.isnan(last), last, y)
 
 
-def percentile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> ArrayOrNumber:
+def percentile(
+    a: Any,
+    q: Any,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> ArrayOrNumber:
     """The percentiles `q`, from 0 to 100, otherwise as `quantile`: a (..., n) -> (*q.shape, ...)."""
-    return quantile(a, elementwise.divide(beside(q, a), 100), axis, method, keepdims)
+    q = elementwise.divide(beside(q, a), 100)
+    return quantile(a, q, axis, out, method=method, keepdims=keepdims, weights=weights)
 
 
-def median(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """The median over `axis` (all axes when None): a (..., n) -> (...).
+def median(
+    a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> ArrayOrNumber:
+    """The median over `axis` (all axes when None): a (..., n) -> (...). Nothing is overwritten.
 
     It is the middle entry, or the mean of the middle two. A line with NaN, or without entries, gives NaN.
     """
+    refuse_out(out)
     lines, shape = ordered_lines(a, axis)
     n = lines.shape[-1]
     if not n:
@@ -142,22 +220,15 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         y = mean(a, axis=axis, keepdims=keepdims)
         total = zeros_like(y) + a.size / max(y.size, 1)
     else:
-        weights = as_array(weights)
-        if weights.shape != a.shape:
-            axes = trailing_axes(axis, a.ndim)
-            if axis is None or weights.shape != tuple(a.shape[i] for i in axes):
-                raise ShapeError(
-                    f"average: weights {describe(weights)} must have the shape of {describe(a)}, or of its axis={axis}."
-                )
-            weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape, -a.ndim)))
-            weights = broadcast_to(weights, a.shape)
+        weights = weights_like("average", a, axis, weights)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
         y = elementwise.divide(sum_of(elementwise.multiply(a, weights), axis=axis, keepdims=keepdims), total)
     return (y, total) if returned else y
 
 
-def ptp(a: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
+def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> ArrayOrNumber:
     """The greatest minus the least entry over `axis` (all axes when None): a (..., n) -> (...)."""
+    refuse_out(out)
     return elementwise.subtract(max_of(a, axis=axis, keepdims=keepdims), min_of(a, axis=axis, keepdims=keepdims))
 
 
@@ -169,40 +240,44 @@ def cov(
     ddof: int | None = None,
     fweights: Any = None,
     aweights: Any = None,
+    *,
+    dtype: Any = None,
 ) -> ArrayOrNumber:
     """The covariances of variables, the rows of `m` (k, n) and of `y`, or the columns unless `rowvar`: (k, k).
 
     `fweights` (n,) says how often each observation occurs, `aweights` (n,) how much it counts.
-    The result is float64, or complex128, as in NumPy.
+    The result is of `dtype`, by default float64, or complex128, as in NumPy. If `ddof` leaves no entry, you get inf or
+    NaN and a RuntimeWarning.
     """
     rows = []
     for x in (m, y):
         if x is not None:
             x = as_array(x)
-            x = cast(x, np.result_type(x.dtype, np.float64))
+            x = cast(x, np.result_type(x.dtype, np.float64) if dtype is None else dtype)
             rows.append(reshape(x, (1, x.size)) if x.ndim < 2 else x if rowvar else matrix_transpose(x))
     x = rows[0] if len(rows) == 1 else concatenate(rows, 0)
-    ddof = (0 if bias else 1) if ddof is None else ddof
+    if ddof is not None and ddof != int(ddof):
+        raise ValueError(f"cov: ddof must be an integer, got {ddof}.")
+    ddof = (0 if bias else 1) if ddof is None else int(ddof)
     weights = None if fweights is None else as_array(fweights)
     if aweights is not None:
         weights = as_array(aweights) if weights is None else elementwise.multiply(weights, aweights)
     if weights is None:
-        total: Any = x.shape[1]
         centred = x - mean(x, axis=1, keepdims=True)
-        factor, weighted = total - ddof, centred
+        factor, weighted = freedom_of(x.shape[1], ddof), centred
     else:
-        total = sum_of(weights)
-        centred = x - sum_of(x * weights, axis=1, keepdims=True) / total
-        factor = total - ddof if aweights is None else total - ddof * sum_of(weights * aweights) / total
+        total = cast(sum_of(weights), np.finfo(x.dtype).dtype)
+        centred = x - cast(sum_of(x * weights, axis=1, keepdims=True) / total, x.dtype)
+        factor = freedom_of(total, ddof if aweights is None else ddof * sum_of(weights * aweights) / total)
         weighted = centred * weights
     other = matrix_transpose(weighted)
     products = matmul(centred, conjugate(other))
     return squeeze(elementwise.divide(products, factor))
 
 
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> ArrayOrNumber:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> ArrayOrNumber:
     """The correlations of variables, given as for `cov`: (k, k), between -1 and 1."""
-    c = cov(x, y, rowvar)
+    c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
         return elementwise.divide(c, c)
     deviations = elementwise.sqrt(getitem(c, (np.arange(c.shape[0]), np.arange(c.shape[0]))))
