@@ -32,27 +32,36 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Array:
 
     The mode "same" keeps n entries, "valid" n - m + 1.
     """
-    a, v = promoted([atleast_1d(a), atleast_1d(v)])
-    if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
-        raise ShapeError(
-            f"convolve expects two arrays with one axis and at least one entry, got {describe(a)} and {describe(v)}."
-        )
+    a, v = _lines("convolve", a, v, mode)
     if a.shape[0] < v.shape[0]:
         a, v = v, a
-    m = v.shape[0]
-    if mode not in ("full", "same", "valid"):
-        raise ValueError(f"convolve: mode must be 'full', 'same' or 'valid', got {mode!r}.")
-    around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
-    return products.correlate(pad(a, around) if m > 1 and mode != "valid" else a, flip(v))
+    return _correlate(a, flip(v), mode)
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
     """The sums over i of a[i + k] * conj(v[i]), for a (n,) and v (m,), in NumPy's order; modes as for `convolve`."""
-    a, v = promoted([atleast_1d(a), atleast_1d(v)])
-    v = conjugate(v)
+    a, v = _lines("correlate", a, v, mode)
+    v = conjugate(v) if v.dtype.kind == "c" else v
     if a.shape[0] >= v.shape[0]:
-        return convolve(a, flip(v), mode)
-    return flip(convolve(flip(a), v, mode))
+        return _correlate(a, v, mode)
+    return flip(_correlate(v, a, mode))
+
+
+def _lines(name: str, a: Any, v: Any, mode: str) -> list[Array]:
+    a, v = promoted([atleast_1d(a), atleast_1d(v)])
+    if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
+        raise ShapeError(
+            f"{name} expects two arrays with one axis and at least one entry, got {describe(a)} and {describe(v)}."
+        )
+    if mode not in ("full", "same", "valid"):
+        raise ValueError(f"{name}: mode must be 'full', 'same' or 'valid', got {mode!r}.")
+    return [a, v]
+
+
+def _correlate(a: Array, v: Array, mode: str) -> Array:
+    m = v.shape[0]
+    around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
+    return products.correlate(a, v, around=(around,))
 
 
 def polyval(p: Any, x: Any) -> ArrayOrNumber:
