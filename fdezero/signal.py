@@ -14,9 +14,9 @@ from .errors import DTypeError, ShapeError
 from .messages import describe
 from .numpy.arguments import Array, Axis, inexact, trailing_axes
 from .numpy.shape import promoted, slice_axis
-from .ops import products
+from .ops import convolution
 
-__all__ = ["choose_conv_method", "convolve", "correlate", "fftconvolve"]
+__all__ = ["convolve", "correlate", "fftconvolve"]
 
 MODES, METHODS = ("full", "same", "valid"), ("auto", "direct", "fft")
 
@@ -75,12 +75,6 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Axis = None) -> Ar
     return y
 
 
-def choose_conv_method(in1: Any, in2: Any, mode: str = "full") -> str:
-    """The method that `convolve` and `correlate` take for `method="auto"`: "direct" or "fft". The shapes decide."""
-    in1, in2 = _pair("choose_conv_method", in1, in2, mode)
-    return _method(in1, in2, mode, "auto")
-
-
 def _reversed(x: Array) -> Array:
     return fnp.flip(fnp.conjugate(x) if x.dtype.kind == "c" else x)
 
@@ -118,7 +112,7 @@ def _around(in1: Array, in2: Array, mode: str, along: Sequence[int]) -> tuple[tu
 
 
 def _direct(in1: Array, kernel: Array, mode: str) -> Array:
-    return products.correlate(in1, kernel, around=_around(in1, kernel, mode, range(-in1.ndim, 0)))
+    return convolution.correlate(in1, kernel, around=_around(in1, kernel, mode, range(-in1.ndim, 0)))
 
 
 def _method(in1: Array, in2: Array, mode: str, method: str) -> str:

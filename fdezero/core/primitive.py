@@ -59,6 +59,12 @@ class Primitive:
     # Bit i is set if the argument at position i has a derivative.
     mask = 0
     __signature__ = _Signature()
+    # The methods of NumPy's ufuncs. numpy/ufuncs.py sets them on binary operations that users call by name.
+    accumulate: Callable[..., Any]
+    at: Callable[..., Any]
+    outer: Callable[..., Any]
+    reduce: Callable[..., Any]
+    reduceat: Callable[..., Any]
 
     def __init__(
         self,

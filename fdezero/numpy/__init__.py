@@ -5,6 +5,7 @@ Constants and dtypes are NumPy's own, so that `fdezero.numpy` can stand where `n
 
 from . import (
     choosing,
+    concatenators,
     creation,
     differences,
     dtypes,
@@ -26,9 +27,11 @@ from . import (
     special,
     statistics,
     triangles,
+    ufuncs,
 )
 from . import protocol as _protocol
 from .choosing import *
+from .concatenators import *
 from .creation import *
 from .differences import *
 from .dtypes import *
@@ -53,6 +56,7 @@ from .triangles import *
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__ = ["fft", "linalg"]
 __all__ += choosing.__all__
+__all__ += concatenators.__all__
 __all__ += creation.__all__
 __all__ += differences.__all__
 __all__ += dtypes.__all__

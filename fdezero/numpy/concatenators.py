@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from ..core.tracer import Tracer
-from ..messages import describe
 from .arguments import Array, as_array
 from .dtypes import result_type
 from .elementwise import astype

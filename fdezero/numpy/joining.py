@@ -28,12 +28,13 @@ from .shape import (
     squeeze,
     stack,
     swapaxes,
+    vstack,
 )
 
 __all__ = [
     "append", "apply_along_axis", "apply_over_axes", "array_split", "atleast_2d", "atleast_3d", "block",
     "column_stack", "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "insert", "repeat", "resize",
-    "rollaxis", "rot90", "unstack", "vsplit",
+    "rollaxis", "rot90", "row_stack", "unstack", "vsplit",
 ]  # fmt: skip
 
 
@@ -53,6 +54,9 @@ def atleast_3d(*arrays: Any) -> Any:
 def column_stack(tup: Sequence[Any]) -> Array:
     """Join the arrays of `tup` as columns: k vectors (n,) -> (n, k)."""
     return concatenate([x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_array, tup)], 1)
+
+
+row_stack = vstack
 
 
 def dstack(tup: Sequence[Any]) -> Array:

@@ -8,10 +8,14 @@ from ..core import Tracer
 from ..errors import DTypeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise
-from .arguments import Array, ArrayOrNumber, as_array, inexact
+from .arguments import Array, ArrayOrNumber, as_array, inexact, plain_values
+from .elementwise import imag, real
 from .reductions import all as all_of
 
-__all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isposinf"]
+__all__ = [
+    "allclose", "array_equal", "array_equiv", "isclose", "iscomplex", "iscomplexobj", "isneginf", "isposinf", "isreal",
+    "isrealobj", "real_if_close",
+]  # fmt: skip
 
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> ArrayOrNumber:
@@ -79,3 +83,36 @@ def isneginf(x: Any, out: None = None) -> ArrayOrNumber:
     """Whether each entry of `x` is -inf. Raises DTypeError for complex numbers."""
     refuse_out(out)
     return elementwise.equal(_real("isneginf", x), -np.inf)
+
+
+def isreal(x: Any) -> ArrayOrNumber:
+    """Whether each entry of `x` has the imaginary part 0."""
+    return elementwise.equal(imag(x), 0)
+
+
+def iscomplex(x: Any) -> ArrayOrNumber:
+    """Whether each entry of `x` has an imaginary part other than 0."""
+    return elementwise.not_equal(imag(x), 0)
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether the dtype of `x` is not complex, whatever its entries are."""
+    return not iscomplexobj(x)
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether the dtype of `x` is complex, whatever its entries are."""
+    return as_array(x).dtype.kind == "c"
+
+
+def real_if_close(a: Any, tol: float = 100) -> ArrayOrNumber:
+    """The real part of `a` if all imaginary parts are below `tol` (times the dtype's eps if above 1), else `a`.
+
+    The dtype depends on the values, so it raises TraceError under vmap and compile. Write x.real there.
+    """
+    a = as_array(a)
+    if a.dtype.kind != "c":
+        return a
+    bound = tol * np.finfo(a.dtype).eps if tol > 1 else tol
+    values = plain_values(a, "real_if_close")
+    return real(a) if bool((abs(values.imag) < bound).all()) else a

@@ -9,7 +9,7 @@ from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import RangeError, ShapeError
 from ..messages import describe
-from ..ops import elementwise, products
+from ..ops import convolution, elementwise
 from . import linalg
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
@@ -61,7 +61,7 @@ def _lines(name: str, a: Any, v: Any, mode: str) -> list[Array]:
 def _correlate(a: Array, v: Array, mode: str) -> Array:
     m = v.shape[0]
     around = {"full": (m - 1, m - 1), "same": (m // 2, m - 1 - m // 2), "valid": (0, 0)}[mode]
-    return products.correlate(a, v, around=(around,))
+    return convolution.correlate(a, v, around=(around,))
 
 
 def polyval(p: Any, x: Any) -> ArrayOrNumber:

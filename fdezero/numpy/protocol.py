@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core import Tracer, unwrap
 from ..core.tracer import NUMPY_FUNCTIONS
-from .arguments import as_array
 
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
@@ -25,13 +24,6 @@ COMPARISONS = {
     "ne": "not_equal",
 }
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "round": "round"}
-UFUNC_METHODS = {
-    ("add", "reduce"): "sum", ("multiply", "reduce"): "prod",
-    ("maximum", "reduce"): "max", ("minimum", "reduce"): "min",
-    ("logical_and", "reduce"): "all", ("logical_or", "reduce"): "any", ("logaddexp", "reduce"): "logsumexp",
-    ("add", "accumulate"): "cumsum", ("multiply", "accumulate"): "cumprod",
-    ("maximum", "accumulate"): "cummax", ("minimum", "accumulate"): "cummin",
-}  # fmt: skip
 
 
 def install(face: dict[str, Any]) -> None:
@@ -44,12 +36,9 @@ def install(face: dict[str, Any]) -> None:
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
-    for (name, method), function in UFUNC_METHODS.items():
-        NUMPY_FUNCTIONS[getattr(np, name), method] = _ufunc_method(face[function])
-    for name, function in face.items():
-        ufunc = vars(np).get(name)
-        if isinstance(ufunc, np.ufunc) and ufunc.nin == 2 and ufunc.signature is None:
-            NUMPY_FUNCTIONS[ufunc, "outer"] = _ufunc_outer(function, face["reshape"])
+    for (ufunc, name), function in face["ufuncs"].methods_of(face).items():
+        NUMPY_FUNCTIONS[ufunc, name] = function
+        setattr(face[ufunc.__name__], name, function)
 
 
 def _operators(face: dict[str, Any]) -> dict[str, Any]:
@@ -118,18 +107,3 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(self, *args, **kwargs)
 
     return method
-
-
-def _ufunc_method(function: Callable[..., Any]) -> Callable[..., Any]:
-    def along_axis(x: Any, axis: Any = 0, **kwargs: Any) -> Any:
-        return function(x, axis=axis, **kwargs)
-
-    return along_axis
-
-
-def _ufunc_outer(function: Callable[..., Any], reshape: Callable[..., Any]) -> Callable[..., Any]:
-    def outer(x: Any, y: Any) -> Any:
-        x, y = as_array(x), as_array(y)
-        return function(reshape(x, (*x.shape, *(1 for _ in y.shape))), y)
-
-    return outer

@@ -13,21 +13,28 @@ import numpy as np
 
 from ..errors import ImmutableError, ShapeError
 from ..messages import describe, refuse_out
+from ..ops import elementwise
 from .arguments import Array, as_array, plain_values, trailing_axes, trailing_axis
 from .elementwise import astype
 from .indexing import at as updated
-from .shape import concatenate, expand_dims, reshape, slice_axis, squeeze
+from .shape import broadcast_to, concatenate, expand_dims, reshape, slice_axis, squeeze
 
 __all__: list[str] = []
 
 OWN = {
     ("add", "reduce"): "sum", ("multiply", "reduce"): "prod",
     ("maximum", "reduce"): "max", ("minimum", "reduce"): "min",
-    ("logical_and", "reduce"): "all", ("logical_or", "reduce"): "any",
+    ("logical_and", "reduce"): "all", ("logical_or", "reduce"): "any", ("logaddexp", "reduce"): "logsumexp",
     ("add", "accumulate"): "cumsum", ("multiply", "accumulate"): "cumprod",
     ("maximum", "accumulate"): "cummax", ("minimum", "accumulate"): "cummin",
 }  # fmt: skip
-UPDATES = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}  # methods of fd.at(x)[index]
+UPDATES = {
+    "add": "add",
+    "subtract": "add",
+    "multiply": "multiply",
+    "maximum": "max",
+    "minimum": "min",
+}  # methods of fd.at(x)[index]
 
 
 def methods_of(face: dict[str, Any]) -> dict[tuple[Any, str], Callable[..., Any]]:
@@ -57,21 +64,19 @@ def _reduce(
     """Combine the entries of `a` over `axis`: a (..., n) -> (...)."""
     refuse_out(out)
     a = as_array(a) if dtype is None else astype(a, dtype)
-    if own is not None:
-        given = {"initial": initial, "where": where}
-        changed = {key: value for key, value in given.items() if value is not (None if key == "initial" else True)}
-        if dtype is not None and name in ("add", "multiply"):
-            changed["dtype"] = dtype
-        return own(a, axis=axis, keepdims=keepdims, **changed)
+    given = ({} if initial is None else {"initial": initial}) | ({} if where is True else {"where": where})
+    if own is not None and not (given and name == "logaddexp"):
+        widened = {"dtype": dtype} if dtype is not None and name in ("add", "multiply") else {}
+        return own(a, axis=axis, keepdims=keepdims, **given, **widened)
     if where is not True:
         raise NotImplementedError(f"np.{name}.reduce takes no where= here. Use fd.numpy.where(condition, y, x) first.")
-    axes = trailing_axes(axis, a.ndim)
+    axes, start = trailing_axes(axis, a.ndim), [] if initial is None else [initial]
     for place in axes:
-        rows = [slice_axis(a, place, i, i + 1) for i in range(a.shape[place])]
-        if not rows and initial is None:
+        rows = [*start, *[slice_axis(a, place, i, i + 1) for i in range(a.shape[place])]]
+        if not rows:
             raise ShapeError(f"np.{name}.reduce of no entries, in {describe(a)}, needs initial=.")
-        a = functools.reduce(function, rows) if rows else slice_axis(a, place, 0, 0)
-    a = a if initial is None else function(initial, a)
+        shape = tuple(1 if i == place else n for i, n in enumerate(a.shape, -a.ndim))
+        a, start = broadcast_to(functools.reduce(function, rows), shape), []
     return a if keepdims else squeeze(a, axes)
 
 
@@ -100,9 +105,7 @@ def _reduceat(reduce: Any, array: Any, indices: Any, axis: int = 0, dtype: Any =
     if not all(0 <= i < n for i in places):
         raise IndexError(f"reduceat: indices must lie between 0 and {n - 1}, got {places}.")
     stretches = [(i, j if j > i else i + 1) for i, j in zip(places, [*places[1:], n], strict=True)]
-    parts = [
-        expand_dims(reduce(slice_axis(array, axis, i, j), axis=axis, dtype=dtype), axis) for i, j in stretches
-    ]
+    parts = [expand_dims(reduce(slice_axis(array, axis, i, j), axis=axis, dtype=dtype), axis) for i, j in stretches]
     return concatenate(parts, axis) if parts else slice_axis(array, axis, 0, 0)
 
 
@@ -119,11 +122,12 @@ def _at(name: str, a: Any, indices: Any, b: Any, /, *, inplace: bool = True) -> 
     You must say `inplace=False`, as for `fill_diagonal`, because NumPy's method writes into `a`.
     """
     method = UPDATES.get(name)
-    if method is None:
-        raise NotImplementedError(f"np.{name}.at is not here. fd.at(a)[indices] has set, add, multiply, min and max.")
+    way = f"fd.at(a)[indices].{method}({'-b' if name == 'subtract' else 'b'})"
     if inplace:
-        raise ImmutableError(
-            f"np.{name}.at would write into {describe(a)}, but arrays are immutable here. "
-            f"Write a = fd.at(a)[indices].{method}(b)."
-        )
-    return getattr(updated(as_array(a))[indices], method)(b)
+        instead = f"Write a = {way}." if method else "fd.at(a)[indices] has set, add, multiply, min and max."
+        raise ImmutableError(f"np.{name}.at would write into {describe(a)}, but arrays are immutable here. {instead}")
+    if method is None:
+        raise NotImplementedError(f"{name}.at is not here. fd.at(a)[indices] has set, add, multiply, min and max.")
+    return getattr(updated(as_array(a))[indices], method)(
+        elementwise.negative(as_array(b)) if name == "subtract" else b
+    )

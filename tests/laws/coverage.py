@@ -14,23 +14,23 @@ from . import (
     functions_linalg,
     functions_networks,
     functions_shapes,
+    functions_signal,
     functions_special,
 )
 from .cases import PROPERTIES, Case
 
-TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special, functions_networks)
+TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
-MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "functions": "fdezero.functions"}
+MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "signal": "fdezero.signal", "functions": "fdezero.functions"}
 Cell = tuple[str, str, str]  # module, function, property
 
 MISSING = {
     "histogram2d histogramdd": "`digitize`, then `bincount` of the bins' numbers with `weights=` and `length=`",
     "copyto place put put_along_axis putmask": "`at(x)[index].set(y)`, which returns a new array; these write into an argument",
-    "real_if_close": "`real`; whether the result is complex would depend on the values",
     "frompyfunc fromfunction vectorize": "`fd.vmap`; a function of `indices(shape)`",
     "einsum_path": "`einsum` takes its operands in the order given",
-    "iscomplex isreal packbits unpackbits bitwise_count": "NumPy's own, outside the transforms; there is nothing to differentiate",
+    "packbits unpackbits bitwise_count": "NumPy's own, outside the transforms; there is nothing to differentiate",
     "bartlett blackman hamming hanning kaiser": "NumPy's own; they depend on a number of points only",
     "diag_indices mask_indices tril_indices triu_indices": "NumPy's own; indices depend on shapes only",
     "ravel_multi_index": "`getitem(arange(size).reshape(shape), index)`",

@@ -144,6 +144,9 @@ CASES = [
     case("hypot", V, UP, d=(0, 1)), case("copysign", V, UP), case("ldexp", V, np.array([-2, 0, 3, 1, 2])), case("frexp", V, d=None), case("fmod", V, POSITIVE, d=(0, 1)),
     case("remainder", V, POSITIVE, d=(0, 1)), case("floor_divide", V, POSITIVE, d=None), case("divmod", V, POSITIVE, d=None), case("heaviside", V, 0.5, d=None),
     case("logaddexp2", V, UP, d=(0, 1)), case("sinc", V), case("modf", V, d=None), case("clip", A, -0.13, 0.22), case("fix", V, d=None, numpy=np.trunc), case("nan_to_num", NAN, d=None),
+    *[case(name, x, d=None) for name in ("isreal", "iscomplex", "isrealobj", "iscomplexobj") for x in (V, V + 1j * np.array([0, 1, 0, -1, 0]))],
+    *[case("real_if_close", x, shown=True) for x in (V, V + 1j * UP)], case("real_if_close", V + 0j, d=None, shown=True), case("real_if_close", V + 1e-9j, 1e-8, d=None, shown=True),
+    case("row_stack", (V, UP), numpy=np.vstack), case("row_stack", (M, M[:1]), numpy=np.vstack),
     # Creation from traced values
     case("linspace", V, UP, 7, d=(0, 1)), case("linspace", 0.5, V, 4, endpoint=False, axis=1, d=1), case("logspace", np.array([0.1, 0.5]), 1.2, 4),
     case("geomspace", POSITIVE, 7.0, 4), case("copy", A),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fdezero as fd
-from fdezero import functions, special, stats
+from fdezero import functions, signal, special, stats
 from fdezero import numpy as fnp
 from fdezero.errors import DeviceError, ImmutableError
 from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, broadcastable_shapes, check_grads
@@ -136,7 +136,7 @@ def test_numpys_function_of_a_traced_value_is_ours(case: Case) -> None:
 
 def test_every_public_function_has_a_case_or_a_reason() -> None:
     public = {("numpy", name) for name, member in vars(fnp).items() if callable(member) and not name.startswith("_") and not _is_dtype(member)}
-    for module, members in (("linalg", fnp.linalg), ("fft", fnp.fft), ("special", special), ("functions", functions)):
+    for module, members in (("linalg", fnp.linalg), ("fft", fnp.fft), ("special", special), ("signal", signal), ("functions", functions)):
         public |= {(module, name) for name in members.__all__ if name != "LinAlgError"}
     for name, family in vars(stats).items():
         if type(family).__module__ == stats.__name__:
