@@ -26,6 +26,9 @@ class Backend:
     keeps_last_duplicate: ClassVar[bool]  # whether x[i] = v writes the last of several values for one entry
     stacks_solve: ClassVar[bool]  # whether `linalg.solve` broadcasts loop axes
     has_set_functions: ClassVar[bool]  # whether it has all of NumPy's set functions
+    reports_matrices: ClassVar[bool]  # whether linear algebra raises LinAlgError for a matrix that it cannot handle
+    correlates_directly: ClassVar[bool]  # whether `correlate` adds products; through Fourier transforms one infinity spoils all results
+    powers_of_integers_raise: ClassVar[bool]  # whether an integer to a negative power is an error
 
     @property
     def module(self) -> ModuleType:

@@ -57,6 +57,9 @@ class Cuda(Backend):
     keeps_last_duplicate = False  # the order of threads is undefined
     stacks_solve = False
     has_set_functions = False
+    reports_matrices = False  # it would have to wait; half a factor, or infinities, come back
+    correlates_directly = False
+    powers_of_integers_raise = False
 
     def why_missing(self) -> str:
         try:

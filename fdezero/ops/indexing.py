@@ -108,6 +108,8 @@ winners = discrete("winners", _winners, core=1)
 
 def _searchsorted(x: Any, v: Any, *, points: int, side: str) -> Any:
     xp = array_module(x, v)
+    if xp is not np and (isinstance(x, np.ndarray) or isinstance(v, np.ndarray)):
+        raise TypeError("arrays of two devices")  # which CuPy says by NotImplementedError
     if x.ndim == 1:
         return xp.searchsorted(x, v, side=side)
     loops = common_loops((x, 1), (v, points))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
+from ...devices import backend_of
 from ...errors import MatrixError
 from ...messages import describe
 from ..elementwise import stop_gradient
@@ -15,6 +16,8 @@ from .matrices import (
     diagonal_of,
     eye_like,
     hermitian,
+    nan_if_not_finite,
+    nan_unless,
     pack,
     per_gap,
     reciprocal_or_zero,
@@ -27,13 +30,27 @@ from .solutions import inv, solve
 def _cholesky(a: Any) -> Any:
     a = hermitian(a)
     try:
-        return np.linalg.cholesky(a)
+        return _checked_factor(np.linalg.cholesky(a), a)
     except np.linalg.LinAlgError:
         least = float(np.linalg.eigvalsh(a).min()) if np.isfinite(a).all() else math.nan
         raise MatrixError(
             f"cholesky: a matrix of {describe(a)} is not positive definite; its least eigenvalue is {least:.3g}. Add a multiple of the "
             f"identity, a + {max(-2 * least, 1e-6):.1g} * np.eye({a.shape[-1]}), or use linalg.eigh, which takes any Hermitian matrix."
         ) from None
+
+
+def _checked_factor(y: Any, a: Any) -> Any:
+    """The factor y of a, NaN if a is not positive definite, on a device that leaves half a factor then.
+
+    Rows of a factor have the squares of their lengths on the diagonal of a, to rounding, and its own diagonal is positive.
+    """
+    if backend_of(y).reports_matrices or not y.size:
+        return y
+    n, diagonal = a.shape[-1], diagonal_of(a).real
+    rounding = 8 * (n + 1) * float(np.finfo(diagonal.dtype).eps)
+    lengths = (abs(y) ** 2).sum(axis=-1)
+    good = (diagonal_of(y).real > 0) & (abs(lengths - diagonal) <= rounding * diagonal)
+    return nan_unless(good.all(axis=-1), y)
 
 
 def _half_lower(x: Any) -> Any:
@@ -103,7 +120,7 @@ def eigh_parts(y: Any, n: int) -> list[Any]:
 
 def _eigh(a: Any) -> Any:
     w, v = np.linalg.eigh(hermitian(a))
-    return pack((w, 1), (v, 2))
+    return nan_if_not_finite(pack((w, 1), (v, 2)), a)
 
 
 def _eigh_tangent(t: Any, y: Any, a: Any) -> Any:
@@ -132,7 +149,7 @@ def eig_parts(y: Any, n: int) -> list[Any]:
 def _eig(a: Any) -> Any:
     w, v = np.linalg.eig(a)
     y = pack((w, 1), (v, 2))
-    return y.astype(np.result_type(a.dtype, np.complex64), copy=False)
+    return nan_if_not_finite(y.astype(np.result_type(a.dtype, np.complex64), copy=False), a)
 
 
 def _eig_tangent(t: Any, y: Any, a: Any) -> Any:
@@ -152,7 +169,8 @@ def _inv_eigenvectors(v: Any) -> Any:
         y = np.linalg.inv(v)
     except np.linalg.LinAlgError:
         y = np.full_like(v, math.inf)
-    if v.size and abs(y).max() * float(np.finfo(v.dtype).eps) * v.shape[-1] > 1:
+    # It waits for a GPU, whose inverse of a singular matrix may be NaN.
+    if v.size and not abs(y).max() * float(np.finfo(v.dtype).eps) * v.shape[-1] <= 1 and np.isfinite(v).all():
         raise MatrixError(
             f"eig: a matrix of {describe(v)} has fewer eigenvectors than rows, to rounding, so its eigenvalues and vectors have no "
             "derivative. Functions of the matrix itself, such as linalg.expm and matrix_power, have one."
@@ -173,7 +191,7 @@ def svd_parts(y: Any, m: int, n: int, *, full: bool) -> list[Any]:
 
 def _svd(a: Any, *, full: bool) -> Any:
     u, s, vh = np.linalg.svd(a, full_matrices=full)
-    return pack((u, 2), (s, 1), (vh, 2))
+    return nan_if_not_finite(pack((u, 2), (s, 1), (vh, 2)), a)
 
 
 def _svd_tangent(t: Any, y: Any, a: Any, *, full: bool) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...devices import array_module
+from ...devices import array_module, backend_of
 from ..elementwise import stop_gradient
 from ..products import transposed
 from ..shape import loop_axes
@@ -67,3 +67,26 @@ def per_gap(w: Any) -> Any:
     if not w.shape[-1]:
         return w[..., None, :] - w[..., :, None]
     return reciprocal_or_zero(w[..., None, :] - w[..., :, None], abs(stop_gradient(w)).max(axis=-1, keepdims=True)[..., None])
+
+
+def nan_unless(good: Any, y: Any) -> Any:
+    """The matrices of y, with NaN in every entry of those that are not `good` (...). Nothing waits for the device."""
+    return np.where(good[..., None, None], y, y.dtype.type(math.nan))
+
+
+def nan_if_singular(y: Any, *given: Any) -> Any:
+    """The result y of finite matrices, NaN where it is not finite, on a device that does not report singular matrices."""
+    if backend_of(y).reports_matrices or not y.size:
+        return y
+    finite = [np.isfinite(x).all(axis=(-2, -1)) for x in (y, *given)]
+    good = finite[0]
+    for known in finite[1:]:
+        good = good | ~known
+    return nan_unless(good, y)
+
+
+def nan_if_not_finite(y: Any, a: Any) -> Any:
+    """The packed results y (..., n) of a decomposition, NaN for matrices that are not finite, which the CPU refuses."""
+    if backend_of(y).reports_matrices or not y.size:
+        return y
+    return np.where(np.isfinite(a).all(axis=(-2, -1))[..., None], y, y.dtype.type(math.nan))

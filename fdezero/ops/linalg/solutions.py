@@ -10,7 +10,7 @@ from ...errors import MatrixError
 from ...messages import describe
 from ..products import transposed
 from ..shape import common_loops
-from .matrices import H, eye_like
+from .matrices import H, eye_like, nan_if_singular
 
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
@@ -28,7 +28,7 @@ def _refuse_singular(name: str, a: Any) -> NoReturn:
 
 def _inv(a: Any) -> Any:
     try:
-        return np.linalg.inv(a)
+        return nan_if_singular(np.linalg.inv(a), a)
     except np.linalg.LinAlgError:
         _refuse_singular("inv", a)
 
@@ -47,7 +47,7 @@ def _solve(a: Any, b: Any) -> Any:
         loops = common_loops((a, 2), (b, 2))
         a, b = (np.broadcast_to(x, loops + x.shape[-2:]) for x in (a, b))
     try:
-        return np.linalg.solve(a, b)
+        return nan_if_singular(np.linalg.solve(a, b), a, b)
     except np.linalg.LinAlgError:
         _refuse_singular("solve", a)
 
