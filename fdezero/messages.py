@@ -25,18 +25,23 @@ def called(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
+CURRENT_DEVICE = (
+    "different from the current device"  # CuPy's words, in an error and, where devices reach each other, in a warning
+)
+
+
 def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     """The error to raise instead of the one that an array library raised in `name(*args)`."""
     if isinstance(error, FdezeroError):
         return error
     arrays = [arg for arg in args if hasattr(arg, "shape") and hasattr(arg, "dtype")]
     placed = [(_place(a), describe(a)) for a in arrays if not isinstance(a, np.generic)]
-    if len({place for place, _ in placed}) > 1:
+    if len({place for place, _ in placed}) > 1 and not isinstance(error, IndexError):
         places = ", ".join(f"{what} on {place}" for place, what in placed)
         return DeviceError(
             f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu')."
         )
-    if "different from the current device" in str(error):  # CuPy's
+    if CURRENT_DEVICE in str(error):
         place = placed[0][0]
         return DeviceError(
             f"{name} got arrays on {place}, which is not CuPy's current device. Compute within "

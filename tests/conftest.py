@@ -13,7 +13,7 @@ import pytest
 from fdezero.devices.placement import why_no_gpu
 
 from . import profiles  # noqa: F401, loads the profile before any test module reads it
-from .devices.strict_cupy import gpu, strict_cupy, written  # noqa: F401, fixtures
+from .devices.strict_cupy import gpu, peers, strict_cupy, written  # noqa: F401, fixtures
 
 NO_GPU = why_no_gpu().partition(":")[0].rstrip(".")
 REPEATED = pytest.StashKey[int]()  # how many tests would run once more on a GPU
@@ -48,7 +48,9 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print one line for each reason why tests were skipped."""
-    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count:,} skipped: {reason}")
     if repeated := config.stash.get(REPEATED, 0):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
+from ..messages import CURRENT_DEVICE, explain
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
@@ -60,18 +61,27 @@ class Executable:
         self.build: Callable[[Any], Callable[..., tuple[Any, ...]]] = namespace.pop("build")
         self.module = emitter.backend.module
         self.free: list[Callable[..., tuple[Any, ...]]] = []
+        # With several devices: which one is current, and the idle instances of each. An instance's constants lie on one device.
+        self.current: Callable[[], int] | None = emitter.backend.current_device
+        self.free_on: dict[int, list[Callable[..., tuple[Any, ...]]]] = {}
         self.instances: weakref.WeakSet[Any] = weakref.WeakSet()  # also those that run now
         self.used = 0
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
+        free = self.free if self.current is None else self.free_on.setdefault(self.current(), [])
         try:
-            instance = self.free.pop()
+            instance = free.pop()
         except IndexError:
             instance = self._built()
         self.used = next(USES)
-        with np.errstate(all="ignore"):
-            outputs = instance(*leaves)
-        self.free.append(instance)  # skipped after an error, because the traceback may hold the instance's arrays
+        try:
+            with np.errstate(all="ignore"):
+                outputs = instance(*leaves)
+        except (ValueError, Warning) as error:
+            if CURRENT_DEVICE not in str(error):
+                raise
+            raise explain(self.graph.name, leaves, error) from None
+        free.append(instance)  # skipped after an error, because the traceback may hold the instance's arrays
         return outputs
 
     def _built(self) -> Callable[..., tuple[Any, ...]]:
@@ -90,6 +100,7 @@ class Executable:
     def release(self) -> None:
         """Give the memory of idle instances back."""
         self.free.clear()
+        self.free_on.clear()
 
     def __del__(self) -> None:
         linecache.cache.pop(self.filename, None)

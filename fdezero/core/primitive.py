@@ -121,7 +121,7 @@ class Primitive:
             return top.process(self, args, params)
         try:
             return self.impl(*args, **params)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, Warning) as error:
             raise self.explained(args, error) from None
 
     def signature(self) -> inspect.Signature:

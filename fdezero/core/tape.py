@@ -85,7 +85,7 @@ class Tape(Level):
         if bottom:  # there is no tracer below, so no other level to hand the operation to
             try:
                 y = primitive.impl(*values, **params)
-            except (ValueError, TypeError, IndexError) as error:
+            except (ValueError, TypeError, IndexError, Warning) as error:
                 raise primitive.explained(values, error) from None
         else:
             y = primitive(*values, **params)

@@ -10,9 +10,10 @@ import numpy as np
 from ..compiler.graph import is_elementwise
 from ..core import Primitive, unwrap
 from ..core.lines import Line
-from ..devices import to_numpy
-from ..errors import KeyReuseError, NanError, RuleError
+from ..devices import backend_of, to_numpy
+from ..errors import KeyReuseError, NanError, RangeError, RuleError
 from ..messages import describe
+from ..ops.indexing import gather, labels, put, scatter_add
 from ..random.source import DRAW, FOLD, random_bits
 from ..values import broadcasts_to, is_differentiable
 
@@ -96,6 +97,34 @@ def _ranged(value: Any) -> str:
     span = f",{' absolute values' if of_complex else ''} from {sizes.min()} to {sizes.max()}" if sizes.size else ""
     odd = int(value.size - sizes.size)
     return text + span + (f", {odd} not finite" if odd else "")
+
+
+class Indices:
+    """Finds an index or a label out of range on a GPU, which does not look; the CPU raises its own error."""
+
+    @staticmethod
+    def operation(operation: Any, values: Sequence[Any], params: dict[str, Any], line: Line) -> None:
+        if operation not in (gather, scatter_add, put, labels) or backend_of(*map(unwrap, values)).reads_at_once:
+            return
+        x, *indices = [*map(unwrap, values)]
+        if operation is labels:
+            indices, sizes, lowest = [x], (params["classes"],), 0
+        elif operation is put:
+            indices, sizes, lowest = indices[1:], x.shape[-1:], -1
+        else:
+            rest = params["rest"]
+            core = x.shape[x.ndim - len(indices) - rest : x.ndim - rest]
+            sizes, lowest = params.get("shape", core), -1
+        for index, n in zip(indices, sizes, strict=True):
+            if not math.prod(index.shape) or (lowest * n <= int(index.min()) and int(index.max()) < n):
+                continue
+            span = f"{int(index.min())} and {int(index.max())}"
+            if operation is labels:
+                said = f"{params['of']}: labels lie between {span}, but there are {n} classes"
+                raise RangeError(f"{said}\nat\n{shown(line)}")
+            raise IndexError(
+                f"{operation.name}: indices lie between {span}, but the axis has {n} entries\nat\n{shown(line)}"
+            )
 
 
 class Keys:

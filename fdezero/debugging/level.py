@@ -15,7 +15,7 @@ from ..core.lines import Line, Placed, user_line
 from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
 from ..transforms.reverse import name_of
-from .checks import Dtypes, Keys, Nans
+from .checks import Dtypes, Indices, Keys, Nans
 
 
 class DebugTracer(Tracer):
@@ -85,6 +85,7 @@ class Debug(Level):
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values = list(map(self.below, args))
         line = user_line()
+        Indices.operation(primitive, values, params, line)
         y = primitive(*values, **params)
         for check in self.checks:
             check.operation(primitive, values, params, y, line)

@@ -5,6 +5,7 @@ A new back end is a subclass in a file of its own, and a row in `BACKENDS` of `d
 
 import contextlib
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -27,8 +28,19 @@ class Backend:
     stacks_solve: ClassVar[bool]  # whether `linalg.solve` broadcasts loop axes
     has_set_functions: ClassVar[bool]  # whether it has all of NumPy's set functions
     reports_matrices: ClassVar[bool]  # whether linear algebra raises LinAlgError for a matrix that it cannot handle
-    correlates_directly: ClassVar[bool]  # whether `correlate` adds products; through Fourier transforms one infinity spoils all results
+    refuses_indices: ClassVar[bool]  # whether an index out of range is an error
+    correlates_directly: ClassVar[
+        bool
+    ]  # whether `correlate` adds products; through Fourier transforms one infinity spoils all results
     powers_of_integers_raise: ClassVar[bool]  # whether an integer to a negative power is an error
+
+    @property
+    def current_device(self) -> Callable[[], int] | None:
+        """A function that tells which of several devices is current; None if there is one."""
+        return None
+
+    def refuse_other_devices(self) -> None:
+        """Make work on arrays of another device than the current one an error."""
 
     @property
     def module(self) -> ModuleType:

@@ -3,11 +3,14 @@
 import contextlib
 import functools
 import math
+import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from ..messages import CURRENT_DEVICE
 from ..values import shape_of
 from .backend import Backend
 
@@ -58,7 +61,7 @@ class Cuda(Backend):
     stacks_solve = False
     has_set_functions = False
     reports_matrices = False  # it would have to wait; half a factor, or infinities, come back
-    correlates_directly = False
+    refuses_indices = correlates_directly = False
     powers_of_integers_raise = False
 
     def why_missing(self) -> str:
@@ -66,22 +69,28 @@ class Cuda(Backend):
             import cupy
 
             if cupy.is_available():  # asks the driver, not the import
-                return ""
+                return _what_fails(cupy)
         except ModuleNotFoundError as error:
             if error.name == "cupy":
                 return "CuPy is not installed: pip install 'fdezero[cuda12]' or 'fdezero[cuda13]', to suit your NVIDIA driver."
             return f"CuPy is installed, but the module {error.name} that it needs is not."
         except Exception as error:  # a broken installation fails in many ways (missing libcuda, libcublas, ...)
-            cause: BaseException = error
-            while cause.__cause__ is not None:  # CuPy wraps the cause in twenty lines of advice
-                cause = cause.__cause__
-            return f"CuPy is installed but cannot be loaded: {str(cause).strip().partition(chr(10))[0]}."
+            return f"CuPy is installed but cannot be loaded: {_first_line(error)}."
         return (
             f"CuPy {cupy.__version__} is installed, but the CUDA driver shows it no usable NVIDIA GPU (see nvidia-smi)."
         )
 
     def count(self) -> int:
         return int(self.module.cuda.runtime.getDeviceCount())
+
+    @property
+    def current_device(self) -> Callable[[], int]:
+        function: Callable[[], int] = self.module.cuda.runtime.getDevice
+        return function
+
+    def refuse_other_devices(self) -> None:
+        # Without it, GPUs that can read each other's memory do the work of "gpu:1" on "gpu:0", slowly, and leave the result there.
+        warnings.filterwarnings("error", f".*{CURRENT_DEVICE}", Warning)
 
     def device_of(self, array: Any) -> str:
         return f"gpu:{array.device.id}"
@@ -101,6 +110,27 @@ class Cuda(Backend):
 
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         return _words(key, start, count=count, domain=domain, cupy=self.module)
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error of CuPy says, without its twenty lines of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+@functools.cache
+def _what_fails(cupy: Any) -> str:
+    """What fails in a first kernel and a first matrix product, in one sentence; empty if both work. The driver alone is not enough."""
+    for what, part in (("kernel", lambda x: x + x), ("matrix product", lambda x: cupy.matmul(x, x))):
+        try:
+            part(cupy.ones((1, 1), "float32"))
+        except Exception as error:
+            return (
+                f"CuPy {cupy.__version__} sees a GPU, but its first {what} fails: {_first_line(error)}. "
+                "If parts of the CUDA toolkit are missing: pip install 'fdezero[cuda12]' or 'fdezero[cuda13]', to suit your driver."
+            )
+    return ""
 
 
 @functools.cache

@@ -63,7 +63,7 @@ def why_no_gpu() -> str:
 
 
 def gpu_available() -> bool:
-    """Whether you can use a GPU now: CuPy loads, and the driver shows a device."""
+    """Whether you can use a GPU now: CuPy loads, the driver shows a device, and a kernel and a matrix product ran on it once."""
     return not why_no_gpu()
 
 
@@ -80,7 +80,8 @@ def parse_device(device: str) -> int | None:
 def to_device(tree: Any, device: str) -> Any:
     """A new tree with every array on `device`. Arrays that are already there are shared, and other leaves stay as they are.
 
-    CuPy computes on its current device, the first GPU: put work on another GPU into `with cupy.cuda.Device(1): ...`.
+    CuPy computes on its current device, the first GPU: put work on another GPU into `with cupy.cuda.Device(1): ...`. After a move
+    to another device than the current one, work on arrays of another device is an error, also where CuPy only warns.
     Raises DeviceError for an unknown name, or if there is no such GPU, saying what is missing; DTypeError, naming the leaf, for a
     dtype that a GPU cannot hold; TraceError inside a transform, unless nothing traced has to move.
     """
@@ -90,6 +91,8 @@ def to_device(tree: Any, device: str) -> Any:
     if index >= (count := backend.count()):
         raise DeviceError(f"no device {device!r}: this machine has {count} {'GPU' if count == 1 else 'GPUs'}.")
     place = f"{backend.name}:{index}" if backend.has_numbers else backend.name
+    if backend.current_device is not None and index != backend.current_device():
+        backend.refuse_other_devices()
     leaves, treedef = trees.flatten(tree)
     moved = []
     with backend.using(index):

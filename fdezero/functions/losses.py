@@ -23,19 +23,28 @@ def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
         raise ShapeError(
             f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}"
         )
-    return labels_of(labels, classes=logits.shape[-1], of=name) if backend_of(labels).reads_at_once else labels
+    return labels_of(labels, classes=logits.shape[-1], of=name)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
 
     Raises DTypeError for labels that are not integers, ShapeError for shapes that do not fit, and RangeError for labels
-    outside the classes (on the CPU only: the check would make a GPU wait).
+    outside the classes. On a GPU, where that check would wait, such a label makes the loss NaN, and the gradient of its row.
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     labels = _checked_labels("softmax_cross_entropy", logits, labels)
     picked = fnp.take_along_axis(logits, fnp.expand_dims(labels, -1), axis=-1)
-    return fnp.mean(fnp.logsumexp(logits, axis=-1) - picked.reshape(labels.shape))
+    return fnp.mean(
+        _nan_if_unknown(fnp.logsumexp(logits, axis=-1) - picked.reshape(labels.shape), labels, logits.shape[-1])
+    )
+
+
+def _nan_if_unknown(rows: Any, labels: Any, classes: int) -> Any:
+    """The losses of rows, times NaN on a device that does not check labels where the label is none."""
+    if backend_of(labels).reads_at_once:
+        return rows
+    return rows * fnp.where((labels >= 0) & (labels < classes), 1.0, np.nan)
 
 
 def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:

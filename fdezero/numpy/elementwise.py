@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer
-from ..devices import to_device
+from ..devices import backend_of, to_device
 from ..errors import DTypeError, ImmutableError
 from ..messages import describe, refuse_out
 from ..ops import elementwise
@@ -176,6 +176,15 @@ def power(x1: Any, x2: Any, /) -> ArrayOrNumber:
     # An integer with the exponent 2.0 is a floating number, and NumPy has no square of a truth value.
     if isinstance(x2, int | float) and x2 == 2 and dtype_of(x1).kind in ("fc" if type(x2) is float else "iufc"):
         return elementwise.multiply(x1, x1) if not hasattr(x1, "shape") else elementwise.square(x1)
+    if (
+        isinstance(x2, int | np.integer)
+        and x2 < 0
+        and dtype_of(x1).kind in "biu"
+        and not backend_of(x1).powers_of_integers_raise
+    ):
+        raise ValueError(
+            f"power: {describe(x1)} to the power {x2}: integers have no negative powers. Take floats: x.astype(float) ** {x2}."
+        )
     return elementwise.power(x1, x2)
 
 

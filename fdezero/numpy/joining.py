@@ -244,9 +244,11 @@ def apply_over_axes(func: Any, a: Any, axes: Any) -> Array:
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
     """Repeat each entry along `axis` (of the flattened array when None): a (n,), 2 -> (2 n,).
 
-    `repeats` is one number for all entries, or one for each.
+    `repeats` is one number for all entries, or one for each. Counts on a GPU are waited for, because they are the result's shape.
     """
     a = as_array(a)
+    if hasattr(repeats, "dtype"):
+        repeats = to_numpy(plain_values(repeats, "repeat"))
     if axis is None:
         a, axis = ravel(a), 0
     return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)

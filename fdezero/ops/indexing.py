@@ -12,6 +12,7 @@ import numpy as np
 from ..core import Linear, discrete, linear
 from ..devices import array_module, backend_of
 from ..errors import RangeError
+from . import gathering
 from .shape import common_loops, stretched
 
 
@@ -25,11 +26,27 @@ def _full_index(loops: tuple[int, ...], indices: tuple[Any, ...], points: int, r
     return (*grid, *indices, *trailing)
 
 
+def _uploaded(x: Any, indices: tuple[Any, ...], sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    """The indices on the device of x. Raises IndexError for one out of range that lies on the CPU, where looking costs no wait."""
+    for index, n in zip(indices, sizes, strict=True):
+        if isinstance(index, np.ndarray | np.generic) and index.size and not -n <= index.min() <= index.max() < n:
+            wrong = index.max() if index.max() >= n else index.min()
+            raise IndexError(f"index {wrong} is out of bounds for an axis of length {n}.")
+    return tuple([array_module(x).asarray(index) for index in indices])
+
+
+def _inside(index: Any, n: int) -> Any:
+    return (index >= -n) & (index < n)
+
+
 def _gather(x: Any, *indices: Any, points: int, rest: int) -> Any:
     core = len(indices) + rest
     loops = common_loops((x, core), *[(index, points) for index in indices])
     if any(index.ndim > points for index in indices):
         x = stretched(x, loops + x.shape[x.ndim - core :])
+    if not backend_of(x).refuses_indices and gathering.takes(x, indices):
+        indices = _uploaded(x, indices, x.shape[len(loops) : x.ndim - rest])
+        return gathering.gathered(array_module(x), x, indices, loops, points, rest)
     y = x[_full_index(loops, indices, points, rest)]
     return y if y.shape else y[()]  # a single entry is a number, also if the index is an array without axes
 
@@ -52,7 +69,17 @@ def _write_scatter_add(out: Any, x: Any, *indices: Any, points: int, rest: int, 
     body = x.shape[x.ndim - points - rest :]
     out.fill(0)
     # Call the module's own function, because through NumPy's protocol CuPy refuses a tuple as index.
-    xp, index, x = array_module(out), _full_index(loops, indices, points, rest), stretched(x, loops + body)
+    xp, x = array_module(out), stretched(x, loops + body)
+    if not backend_of(out).refuses_indices and indices:
+        indices = _uploaded(out, indices, shape)
+        if gathering.takes(out, indices, adds=True):
+            gathering.scattered(xp, out, x, indices, loops, points, rest)
+            return
+        for index, n in zip(indices, shape, strict=True):  # CuPy's scatter wraps around: let it add zeros
+            inside = _inside(index, n)
+            x = np.where(inside.reshape(inside.shape + (1,) * rest), x, x.dtype.type(0))
+        indices = tuple([np.where(_inside(index, n), index, 0) for index, n in zip(indices, shape, strict=True)])
+    index = _full_index(loops, indices, points, rest)
     if out.dtype.kind != "c" or backend_of(out).adds_complex_at:
         xp.add.at(out, index, x)
     else:
@@ -89,18 +116,20 @@ def _winners(index: Any, *, size: int) -> Any:
 
 
 def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
-    if x.size and not 0 <= x.min() <= x.max() < classes:
+    if backend_of(x).reads_at_once and x.size and not 0 <= x.min() <= x.max() < classes:
         raise RangeError(f"{of}: labels lie between {x.min()} and {x.max()}, but the logits have {classes} classes.")
     out[...] = x
 
 
 def _labels(x: Any, *, classes: int, of: str) -> Any:
+    if not backend_of(x).reads_at_once:  # a look at the labels would wait: only `debug` looks
+        return x
     y = np.empty_like(x)
     _write_labels(y, x, classes=classes, of=of)
     return y
 
 
-# x, if its entries are labels of so many classes. It is an operation, so compiled code also checks.
+# x, if its entries are labels of so many classes. It is an operation, so compiled code also checks, and `debug` does on a GPU.
 labels = discrete("labels", _labels, write=_write_labels)
 
 winners = discrete("winners", _winners, core=1)
@@ -126,12 +155,23 @@ searchsorted = discrete("searchsorted", _searchsorted, core=lambda args, params:
 
 def _put(x: Any, v: Any, index: Any) -> Any:
     loops = common_loops((x, 1), (v, 1), (index, 1))
+    if not backend_of(x).refuses_indices and x.shape[-1]:
+        return _put_on_gpu(x, v, index, loops)
     y = np.broadcast_to(x, loops + x.shape[-1:]).astype(np.result_type(x.dtype, v.dtype), copy=True)
-    if not backend_of(x).keeps_last_duplicate:  # let every duplicate write the winner's value
-        index = np.broadcast_to(index, loops + index.shape[-1:])
-        v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=x.shape[-1]), axis=-1)
     y[_full_index(loops, (index,), 1, 0)] = v
     return y
+
+
+def _put_on_gpu(x: Any, v: Any, index: Any, loops: tuple[int, ...]) -> Any:
+    """`put` where every duplicate writes the winner's value, and an index out of range writes into one more entry, which is cut off."""
+    n = x.shape[-1]
+    (index,) = _uploaded(x, (index,), (n,))
+    index = np.broadcast_to(np.where(_inside(index, n), np.where(index < 0, index + n, index), n), loops + index.shape[-1:])
+    v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=n + 1), axis=-1)
+    y = np.empty_like(x, shape=(*loops, n + 1), dtype=np.result_type(x.dtype, v.dtype))
+    y[..., :n] = x
+    y[_full_index(loops, (index,), 1, 0)] = v
+    return y[..., :n].copy()
 
 
 def _put_adjoint_of_v(t: Any, x: Any, v: Any, index: Any) -> Any:

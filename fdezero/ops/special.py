@@ -14,6 +14,7 @@ from ..core import Elementwise, elementwise
 from ..devices import CPU, Backend, backend_of
 from ..errors import DerivativeError, MissingExtraError
 
+NUMBER = np.dtype(float)  # of Python's numbers
 SLOPE_OF_ERF = 2 / math.sqrt(math.pi)
 
 
@@ -32,8 +33,8 @@ def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) ->
 
     def compute(*args: Any) -> Any:
         backend = backend_of(*args)
-        if backend is not CPU:
-            args = tuple([x if isinstance(x, int | float) else x.astype(_floating(x.dtype), copy=False) for x in args])
+        if backend is not CPU:  # CuPy takes integers in half precision for some functions
+            args = tuple([x.astype(np.float64) if getattr(x, "dtype", NUMBER).kind in "biu" else x for x in args])
         y, dtype = getattr(_module(backend), name)(*args), backend.module.result_type(*args)
         return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
 
@@ -41,11 +42,6 @@ def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) ->
         getattr(_module(CPU), name)(*args, out=out)
 
     return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
-
-
-def _floating(dtype: Any) -> Any:
-    """The dtype in which SciPy takes entries of `dtype`. CuPy takes integers in half precision for some functions."""
-    return np.result_type(dtype, np.float32) if dtype.kind in "biu" else dtype
 
 
 def _no_derivative(function: str, argument: str) -> NoReturn:

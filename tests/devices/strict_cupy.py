@@ -18,7 +18,20 @@ from scipy import special
 
 from fdezero import gpu_available
 
-from .strict_cupy_array import TRANSFERS, Device, current, here, index_of, ndarray, operand, spoilt, unsupported, wrap
+from .strict_cupy_array import (
+    PEERS,
+    TRANSFERS,
+    Device,
+    PerformanceWarning,
+    current,
+    here,
+    index_of,
+    ndarray,
+    operand,
+    spoilt,
+    unsupported,
+    wrap,
+)
 from .strict_cupy_formulas import FORMULAS, REFUSED
 from .strict_cupy_kernel import CompileException, ElementwiseKernel
 
@@ -230,7 +243,7 @@ class RawKernel:
 
 
 def linalg(name: str, required: list[str], optional: list[str]) -> Callable[..., Any]:
-    """CuPy's function of linear algebra: it does not broadcast stacks or report a singular matrix."""
+    """CuPy's function of linear algebra: it does not broadcast stacks, and leaves what there is where a matrix is singular."""
 
     def numpys(*args: Any, **kwargs: Any) -> Any:
         if name == "solve" and args[1].ndim > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
@@ -238,10 +251,34 @@ def linalg(name: str, required: list[str], optional: list[str]) -> Callable[...,
         try:
             result = getattr(np.linalg, name)(*args, **kwargs)
         except np.linalg.LinAlgError:
-            return np.full_like(args[-1], np.nan)
+            return left_over(name, *args)
         return tuple(result) if isinstance(result, tuple) else result
 
     return strict(name, numpys, required, optional)
+
+
+def left_over(name: str, *args: np.ndarray) -> Any:
+    """What CuPy's functions return where NumPy's raise LinAlgError: half a factor, infinities, or numbers that mean nothing."""
+    if name in ("inv", "solve"):
+        made = np.empty_like(args[-1])
+        for loop in np.ndindex(args[0].shape[:-2]):
+            try:
+                made[loop] = getattr(np.linalg, name)(*[x[loop] for x in args])
+            except np.linalg.LinAlgError:
+                made[loop] = np.inf
+        return made
+    if name == "cholesky":
+        made = np.tril(args[0])
+        for a in made.reshape(-1, *made.shape[-2:]):
+            for j in range(len(a)):
+                pivot = a[j, j] - (abs(a[j, :j]) ** 2).sum()
+                if not pivot.real > 0:
+                    break
+                a[j, j] = np.sqrt(pivot)
+                a[j + 1 :, j] = (a[j + 1 :, j] - a[j + 1 :, :j] @ a[j, :j].conj()) / a[j, j]
+        return made
+    result = getattr(np.linalg, name)(np.where(np.isfinite(args[0]), args[0], 1))
+    return tuple(result) if isinstance(result, tuple) else result
 
 
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False) -> ndarray:
@@ -294,6 +331,7 @@ def make_cupy() -> types.ModuleType:
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),
+        "_util": types.SimpleNamespace(PerformanceWarning=PerformanceWarning),
         "get_array_module": lambda *args: module if any(isinstance(arg, ndarray) for arg in args) else np,
         "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a, axis=None: a.size if axis is None else a.shape[axis],
         "can_cast": lambda a, to, casting="safe": np.can_cast(a.dtype if isinstance(a, ndarray) else a, to, casting),
@@ -325,6 +363,13 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     monkeypatch.setitem(sys.modules, "cupyx.scipy.special", types.SimpleNamespace(**{f: kernel(f) for f in SPECIAL}))
     yield module
     assert current == [0], "a test left another device current"
+
+
+@pytest.fixture
+def peers(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The stand-in on two devices that can read each other's memory."""
+    monkeypatch.setitem(PEERS, "reach each other", True)
+    return strict_cupy
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import sys
 import types
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 PYTHON_SCALARS = (bool, int, float, complex)
 KINDS = "?bhilqBHILQefdFD"
 current = [0]
+PEERS: dict[str, bool] = {}  # whether the devices reach each other
 TRANSFERS: list[str] = []  # operations that made the host wait for the device, or copied between them
 
 
@@ -41,13 +43,17 @@ def unsupported(value: Any) -> TypeError:
     return TypeError(f"Unsupported type {type(value)}")
 
 
+class PerformanceWarning(UserWarning):
+    """cupy._util.PerformanceWarning."""
+
+
 def here(array: "ndarray") -> np.ndarray:
     """The numbers of an array that a kernel may read."""
     if array.device.id != current[-1]:
-        raise ValueError(
-            f"The device where the array resides ({array.device.id}) is different from the current device ({current[-1]}). "
-            "Peer access is unavailable between these devices."
-        )
+        said = f"The device where the array resides ({array.device.id}) is different from the current device ({current[-1]}). "
+        if not PEERS:
+            raise ValueError(said + "Peer access is unavailable between these devices.")
+        warnings.warn(said + "Peer access has been activated automatically.", PerformanceWarning, stacklevel=2)
     return array._numbers
 
 

@@ -21,7 +21,7 @@ import pytest
 from .strict_cupy_array import ndarray, operand, spoilt, wrap
 
 C_TYPES = {
-    "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
+    "complex128": "complex<double>", "complex64": "complex<float>", "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
     "int64": "long long", "int32": "int", "int16": "short", "int8": "signed char",
     "uint64": "unsigned long long", "uint32": "unsigned int", "uint16": "unsigned short", "uint8": "unsigned char",
 }  # fmt: skip
@@ -116,6 +116,15 @@ inline float abs(float x) { return fabs(x); }
 inline double abs(double x) { return fabs(x); }
 extern "C" int abs(int);
 inline long long abs(long long x) { return x < 0 ? -x : x; }
+template <class T> struct complex {
+    T re, im;
+    complex() = default;
+    complex(T re, T im = 0) : re(re), im(im) {}
+    T real() const { return re; }
+    T imag() const { return im; }
+};
+#define _ATOMIC(T) inline T atomicAdd(T* place, T x) { T old = *place; *place = old + x; return old; }
+_ATOMIC(int) _ATOMIC(unsigned) _ATOMIC(unsigned long long) _ATOMIC(float) _ATOMIC(double)
 inline float __int_as_float(int x) { float y; __builtin_memcpy(&y, &x, 4); return y; }
 inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y, &x, 8); return y; }
 #define HALF_TO_FLOAT(v, bits) _Float16 h; __builtin_memcpy(&h, &bits, 2); v = h
@@ -127,11 +136,12 @@ INCLUDE = '#include "cupy/float16.cuh"'
 
 
 class Parameter(NamedTuple):
-    """One parameter of a kernel: "float32 x" is `Parameter("x", dtype("float32"), "float")`."""
+    """One parameter of a kernel: "float32 x" is `Parameter("x", dtype("float32"), "float")`. A raw one is read as `x[place]`."""
 
     name: str
     dtype: np.dtype
     ctype: str
+    raw: bool = False
 
 
 def parameters(text: str) -> tuple[Parameter, ...]:
@@ -144,20 +154,20 @@ def _parameter(text: str) -> Parameter:
     if len(words) < 2:
         raise Exception(f"Syntax error: {text}")
     *marks, kind, name = words
-    if marks or len(kind) == 1:
+    if marks not in ([], ["raw"]) or len(kind) == 1:
         raise NotImplementedError(f"the stand-in's kernels have parameters of one known dtype, not {text.strip()!r}")
     if name in {"i", "n"} or name.startswith("_"):  # CuPy's documents reserve all of these; its code refuses i.
         raise ValueError(f"Can not use '{name}' as a parameter name")
     dtype = np.dtype(kind)
     if dtype.name not in C_TYPES:
         raise NotImplementedError(f"the stand-in's kernels know no {dtype}")
-    return Parameter(name, dtype, C_TYPES[dtype.name])
+    return Parameter(name, dtype, C_TYPES[dtype.name], bool(marks))
 
 
 def loop(inputs: Iterable[Parameter], outputs: Iterable[Parameter], operation: str, head: str) -> str:
     """The operation within the loop that begins with `head` and counts in i, over the arrays _raw_x, one for each parameter x."""
-    references = [f"const {p.ctype} &{p.name} = _raw_{p.name}[i];" for p in inputs]
-    references += [f"{p.ctype} &{p.name} = _raw_{p.name}[i];" for p in outputs]
+    references = [f"const {p.ctype} {'*' if p.raw else '&'}{p.name} = _raw_{p.name}{'' if p.raw else '[i]'};" for p in inputs]
+    references += [f"{p.ctype} {'*' if p.raw else '&'}{p.name} = _raw_{p.name}{'' if p.raw else '[i]'};" for p in outputs]
     return "\n".join([f"{head} {{", *references, f"{operation};", "}"])
 
 
@@ -182,7 +192,7 @@ def build(source: str) -> ctypes.CDLL:
 
 
 class ElementwiseKernel:
-    """cupy.ElementwiseKernel for parameters of known dtypes, none of them raw or complex."""
+    """cupy.ElementwiseKernel for parameters of known dtypes. Complex numbers have their parts and no arithmetic."""
 
     def __init__(
         self, in_params: str, out_params: str, operation: str, name: str = "kernel", reduce_dims: bool = True, preamble: str = "",
@@ -212,7 +222,8 @@ class ElementwiseKernel:
             if hasattr(arg, "__cupy_override_elementwise_kernel__"):
                 return arg.__cupy_override_elementwise_kernel__(self, *args)
         numbers = [operand(arg) for arg in args]
-        arrays = [x for x, arg in zip(numbers, args, strict=True) if isinstance(arg, ndarray)]
+        raw = [p.raw for p in self.params][: len(args)]
+        arrays = [x for x, arg, is_raw in zip(numbers, args, raw, strict=True) if isinstance(arg, ndarray) and not is_raw]
         if size != -1:
             raise ValueError("Specified 'size' can be used only if all of the ndarray are 'raw'.")
         if not arrays:
@@ -222,10 +233,10 @@ class ElementwiseKernel:
             if isinstance(arg, ndarray) and arg.dtype != parameter.dtype:
                 raise TypeError(f"Type is mismatched. {parameter.name} {arg.dtype} {parameter.dtype}")
         outputs = list(args[self.nin :]) or [wrap(spoilt(np.empty(shape, p.dtype))) for p in self.out_params]
-        for y in outputs:
+        for y, parameter in zip(outputs, self.out_params, strict=True):
             if not isinstance(y, ndarray):
                 raise TypeError("Output arguments type must be cupy.ndarray")
-            if y.shape != shape:
+            if y.shape != shape and not parameter.raw:
                 raise ValueError("Out shape is mismatched")
         if 0 not in shape:
             self._launch(numbers[: self.nin], [y._numbers for y in outputs], shape)
@@ -240,20 +251,20 @@ class ElementwiseKernel:
                 x, value = np.empty((), parameter.dtype), x
                 with np.errstate(over="ignore"):
                     x[()] = value  # Assign, do not cast: 2**31 does not fit into int32, and NaN is not an integer.
-            spread.append(np.broadcast_to(x, shape))
+            spread.append(x if parameter.raw else np.broadcast_to(x, shape))
         for k, y in enumerate(outputs):
             if not y.flags.writeable or any(np.shares_memory(y, other) for other in outputs[:k]):
                 raise ValueError(f"{self.name}: the entries of the outputs share memory, which is a race")
-            if any(np.may_share_memory(x, y) and not entrywise(x, y) and np.shares_memory(x, y) for x in spread):
+            if any(np.may_share_memory(x, y) and (x.shape != y.shape or not entrywise(x, y)) and np.shares_memory(x, y) for x in spread):
                 raise ValueError(f"{self.name}: an output shares memory with other entries of an input, which is a race")
         flat = [np.ascontiguousarray(x) for x in (*spread, *outputs)]
         pointers = (ctypes.c_void_p * len(flat))(*[x.ctypes.data for x in flat])
         function = build(self.source)[self.name]
         function.argtypes, function.restype = [ctypes.c_ssize_t, ctypes.c_void_p], None
-        function(flat[0].size, pointers)
+        function(int(np.prod(shape)), pointers)
         for y, computed in zip(outputs, flat[len(spread) :], strict=True):
             if computed.ctypes.data != y.ctypes.data:
-                y[...] = computed.reshape(shape)
+                y[...] = computed.reshape(y.shape)
 
 
 def entrywise(x: np.ndarray, y: np.ndarray) -> bool:
