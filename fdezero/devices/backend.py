@@ -29,9 +29,6 @@ class Backend:
     has_set_functions: ClassVar[bool]  # whether it has all of NumPy's set functions
     reports_matrices: ClassVar[bool]  # whether linear algebra raises LinAlgError for a matrix that it cannot handle
     refuses_indices: ClassVar[bool]  # whether an index out of range is an error
-    correlates_directly: ClassVar[
-        bool
-    ]  # whether `correlate` adds products; through Fourier transforms one infinity spoils all results
     powers_of_integers_raise: ClassVar[bool]  # whether an integer to a negative power is an error
 
     @property

@@ -13,7 +13,7 @@ class Cpu(Backend):
     reads_at_once = plans_memory = True
     fuses_into_kernels = False
     adds_complex_at = keeps_last_duplicate = stacks_solve = has_set_functions = True
-    reports_matrices = refuses_indices = correlates_directly = powers_of_integers_raise = True
+    reports_matrices = refuses_indices = powers_of_integers_raise = True
 
     def from_host(self, array: Any) -> Any:
         return array

@@ -61,7 +61,7 @@ class Cuda(Backend):
     stacks_solve = False
     has_set_functions = False
     reports_matrices = False  # it would have to wait; half a factor, or infinities, come back
-    refuses_indices = correlates_directly = False
+    refuses_indices = False
     powers_of_integers_raise = False
 
     def why_missing(self) -> str:
