@@ -15,6 +15,7 @@ from ..errors import EscapedTracerError, ImmutableError, TraceError
 from ..messages import describe, unknown_attribute
 from ..values import dtype_of
 
+UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
 _serials = itertools.count(1)
 
@@ -171,12 +172,14 @@ class Tracer:
         function = NUMPY_FUNCTIONS.get(ufunc if method == "__call__" else (ufunc, method))
         if function is None:
             return _refuse_function(ufunc.__name__ + ("" if method == "__call__" else f".{method}"))
-        if kwargs and hasattr(function, "impl"):  # an operation takes arrays only
-            named = ", ".join(f"{name}=" for name in kwargs)
-            raise TraceError(
-                f"np.{ufunc.__name__} of a traced value takes no {named}. For a dtype write x.astype(dtype); for a choice of entries, "
-                "fd.numpy.where(condition, y, x)."
-            )
+        if kwargs and method in ("__call__", "outer"):  # an operation takes arrays only
+            kwargs = {name: value for name, value in kwargs.items() if not _is_default(name, value)}
+            if unknown := kwargs.keys() if hasattr(function, "impl") else kwargs.keys() & UFUNC_DEFAULTS.keys():
+                named = ", ".join(f"{name}=" for name in sorted(unknown))
+                raise TraceError(
+                    f"np.{ufunc.__name__} of a traced value takes no {named}. For a dtype write x.astype(dtype); for a choice of "
+                    "entries, fd.numpy.where(condition, y, x)."
+                )
         return function(*args, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -186,6 +189,12 @@ class Tracer:
         if kwargs.get("out") is not None:
             raise ImmutableError(f"np.{function.__name__} cannot write a traced value into a plain array (out=).")
         return ours(*args, **kwargs)
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether a ufunc without the keyword would do the same."""
+    default = UFUNC_DEFAULTS.get(name, NotImplemented)
+    return type(value) is type(default) and bool(value == default)
 
 
 def _refuse_function(name: str) -> NoReturn:

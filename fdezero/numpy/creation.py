@@ -188,37 +188,58 @@ def eye(
     return placed(np.eye(N, M, k, dtype, order), device)
 
 
-def _like(name: str, x: Any, *args: Any, dtype: Any, order: Any, shape: Any, device: str | None) -> Array:
+def _like(name: str, x: Any, *args: Any, dtype: Any, order: Any, subok: bool, shape: Any, device: str | None) -> Array:
     x = as_array(x)
     plain, shape = unwrap(x), x.shape if shape is None else shape
-    return placed(getattr(np, name)(plain, *args, dtype=dtype, order=order, shape=shape), device)
+    options = {} if subok else {"subok": False}  # CuPy has subok=None only
+    return placed(getattr(np, name)(plain, *args, dtype=dtype, order=order, shape=shape, **options), device)
 
 
-def zeros_like(a: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None) -> Array:
-    """Zeros with the shape, dtype and device of `a`."""
-    return _like("zeros_like", a, dtype=dtype, order=order, shape=shape, device=device)
+def zeros_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: str | None = None
+) -> Array:
+    """Zeros with the shape, dtype and device of `a`, and its memory layout, unless `order` gives another.
+
+    If `a` is of a subclass of ndarray, so is the result, unless `subok` is False.
+    """
+    return _like("zeros_like", a, dtype=dtype, order=order, subok=subok, shape=shape, device=device)
 
 
-def ones_like(a: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None) -> Array:
-    """Ones with the shape, dtype and device of `a`."""
-    return _like("ones_like", a, dtype=dtype, order=order, shape=shape, device=device)
+def ones_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: str | None = None
+) -> Array:
+    """Ones with the shape, dtype and device of `a`; parameters as for `zeros_like`."""
+    return _like("ones_like", a, dtype=dtype, order=order, subok=subok, shape=shape, device=device)
 
 
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: str | None = None,
 ) -> Array:
-    """An array filled with `fill_value`, with the shape, dtype and device of `a`."""
+    """An array filled with `fill_value`, with the shape, dtype and device of `a`; parameters as for `zeros_like`."""
     if isinstance(fill_value, Tracer):
         a = as_array(a)
         return broadcast_to(asarray(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
-    return _like("full_like", a, fill_value, dtype=dtype, order=order, shape=shape, device=device)
+    return _like("full_like", a, fill_value, dtype=dtype, order=order, subok=subok, shape=shape, device=device)
 
 
 def empty_like(
-    prototype: Any, dtype: Any = None, order: Any = "K", *, shape: Any = None, device: str | None = None
+    prototype: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: str | None = None,
 ) -> Array:
     """Zeros with the shape, dtype and device of `prototype`, as for `empty`."""
-    return zeros_like(prototype, dtype, order, shape=shape, device=device)
+    return zeros_like(prototype, dtype, order, subok, shape, device=device)
 
 
 def meshgrid(*arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:

@@ -254,6 +254,10 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(concatenate(parts, -1), -1, axisc)
 
 
+def _conjugated(x: Array) -> Array:
+    return elementwise.conjugate(x) if x.dtype.kind == "c" else x  # NumPy's conjugate gives integers for truth values
+
+
 def vecdot(
     x1: Any, x2: Any, /, *, axis: int = -1, axes: Sequence[Any] | None = None, keepdims: bool = False
 ) -> ArrayOrNumber:
@@ -269,7 +273,7 @@ def vecdot(
     if not x1.ndim or not x2.ndim or x1.shape[axis] != x2.shape[axis]:
         raise ShapeError(f"vecdot: axis {axis} of {describe(x1)} and of {describe(x2)} must have the same length.")
     x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
-    return squeeze(matmul(expand_dims(conjugate(x1), -2), expand_dims(x2, -1)), (-2, -1))
+    return squeeze(matmul(expand_dims(_conjugated(x1), -2), expand_dims(x2, -1)), (-2, -1))
 
 
 def matvec(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> Array:
@@ -286,4 +290,4 @@ def vecmat(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> Array:
     """
     if axes is not None:
         return _along(vecmat, as_array(x1), as_array(x2), axes, (1, 2, 1))
-    return squeeze(matmul(expand_dims(conjugate(as_array(x1)), -2), x2), -2)
+    return squeeze(matmul(expand_dims(_conjugated(as_array(x1)), -2), x2), -2)

@@ -3,12 +3,14 @@
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..core import Tracer, unwrap
 from ..core.tracer import NUMPY_FUNCTIONS
+from ..errors import ImmutableError
+from ..messages import describe
 
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
@@ -63,11 +65,16 @@ def _own_members(face: dict[str, Any]) -> dict[str, Any]:
     """Members that are not a function of `face` by their own name, or take their arguments in another way."""
     return {
         "__getitem__": _method(face["getitem"]),
-        "reshape": lambda x, *shape, order="C": face["reshape"](x, shape[0] if len(shape) == 1 else shape, order),
+        "reshape": lambda x, *shape, order="C", copy=None: face["reshape"](
+            x, shape[0] if len(shape) == 1 else shape, order, copy=copy
+        ),
         "transpose": lambda x, *axes: face["transpose"](
             x, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None
         ),
-        "compress": lambda x, condition, axis=None: face["compress"](condition, x, axis),
+        "astype": _astype(face["astype"]),
+        "compress": lambda x, condition, axis=None, out=None: face["compress"](condition, x, axis, out),
+        "sort": _in_place("sort"),
+        "partition": _in_place("partition"),
         "flatten": _method(face["ravel"]),
         "copy": lambda x, order="C": x,
         "T": property(_method(face["transpose"])),
@@ -106,4 +113,23 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
 
+    method.__wrapped__ = function  # type: ignore[attr-defined]  # for help and inspect.signature
     return method
+
+
+def _astype(function: Callable[..., Any]) -> Callable[..., Any]:
+    def astype(
+        self: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
+            raise TypeError(f"cannot cast {describe(self)} to {np.dtype(dtype)} by the rule casting={casting!r}.")
+        return function(self, dtype)
+
+    return astype
+
+
+def _in_place(name: str) -> Callable[..., NoReturn]:
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ImmutableError(f"x.{name}() changes x, but a traced value is immutable. Write y = np.{name}(x).")
+
+    return refuse
