@@ -187,8 +187,11 @@ def test_methods_of_numpys_functions_and_fortran_order_of_traced_values() -> Non
     ):  # fmt: skip
         assert_trees_close(fd.jvp(call, (x,), (x,))[0], call(x), 1e-14)
         check_grads(call, (x,), tolerance=1e-5)
-    with pytest.raises(NotImplementedError, match="'C' or 'F'"):
-        fnp.ravel(x, "K")
+    np.testing.assert_array_equal(fnp.ravel(x.T, "K"), x.T.ravel("K"))
+    np.testing.assert_array_equal(fnp.reshape(x.T, (3, 2), "A"), np.reshape(x.T, (3, 2), "A"))
+    for order in "AK":
+        with pytest.raises(NotImplementedError, match="'C' or 'F'"):
+            fd.grad(lambda x, order=order: fnp.ravel(x, order).sum())(x)
 
 
 def test_inserting_and_deleting_where_numpy_does() -> None:

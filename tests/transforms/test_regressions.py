@@ -249,8 +249,11 @@ def test_reductions_take_numpys_initial_and_where() -> None:
 
 
 def test_a_ufunc_of_a_traced_value_names_the_keyword_that_it_does_not_take() -> None:
-    with pytest.raises(TraceError, match=r"np.add of a traced value takes no where=, dtype="):
-        fd.grad(lambda x: np.add(x, 1, where=True, dtype=np.float32))(1.0)
+    with pytest.raises(TraceError, match=r"np.add of a traced value takes no dtype=, where="):
+        fd.grad(lambda x: np.add(x, 1, where=np.array(False), dtype=np.float32))(1.0)
+    with pytest.raises(TraceError, match=r"np.power of a traced value takes no dtype="):
+        fd.grad(lambda x: np.power(x, 2, dtype=np.float32))(1.0)
+    assert fd.grad(lambda x: np.sin(x, where=True, casting="same_kind", dtype=None))(0.0) == 1.0
 
 
 def test_a_number_asked_of_a_batch_is_refused_in_terms_of_batches() -> None:
