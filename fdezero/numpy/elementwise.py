@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import Tracer, unwrap
 from ..devices import backend_of, to_device
 from ..errors import DTypeError, ImmutableError
 from ..messages import describe, refuse_out
@@ -175,7 +175,7 @@ def power(x1: Any, x2: Any, /) -> ArrayOrNumber:
     """x1 ** x2; x1 ** 2 is computed as x1 * x1, as in NumPy."""
     # An integer with the exponent 2.0 is a floating number, and NumPy has no square of a truth value.
     if isinstance(x2, int | float) and x2 == 2 and dtype_of(x1).kind in ("fc" if type(x2) is float else "iufc"):
-        return elementwise.multiply(x1, x1) if not hasattr(x1, "shape") else elementwise.square(x1)
+        return elementwise.square(x1) if hasattr(unwrap(x1), "shape") else elementwise.multiply(x1, x1)
     if (
         isinstance(x2, int | np.integer)
         and x2 < 0

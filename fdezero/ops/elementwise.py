@@ -11,28 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Elementwise, Linear, discrete, elementwise, linear, unwrap
-from ..core.tracer import is_shown
+from ..core import Elementwise, Linear, Tracer, discrete, elementwise, linear, unwrap
 from ..devices import array_module, backend_of
 from ..values import is_complex
-from . import shape
+from . import python_numbers
 from .kernels import own
+from .slopes import over, quotient, scaled, share, slope_of_absolute, times_log
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 
 def _power_slope(x: Any, exponent: Any) -> Any:
-    """exponent * x ** (exponent - 1), and 0 for 0 ** 0."""
-    if not hasattr(unwrap(exponent), "shape"):  # a number; NumPy has special powers for 0.5, -1 and others
-        if is_shown(exponent):
-            if not unwrap(exponent):
-                return np.zeros_like(x)
-            if not hasattr(unwrap(x), "shape") and not (is_shown(x) and unwrap(x)):
-                x = shape.as_array(x)  # because Python raises an error for an infinite power of zero
-            return exponent * x ** (exponent - 1)
-        return np.where(exponent == 0, 0, exponent * x ** (exponent - 1))
+    """exponent * x ** (exponent - 1), and 0 for 0 ** 0. No value decides that an outer transform traces."""
+    if not isinstance(exponent, Tracer):
+        if not hasattr(exponent, "shape"):
+            return exponent * python_numbers.power(x, exponent - 1) if exponent else np.zeros_like(x)
+        constant = (exponent == 0) & (x == 0)
+        return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
     constant = (exponent == 0) & (x == 0)
-    return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
+    jump = scaled(exponent, math.inf)  # 0 where it counts; the slope by the exponent is infinite
+    if hasattr(unwrap(exponent), "shape"):
+        return np.where(constant, jump, exponent * x ** np.where(constant, 1, exponent - 1))
+    # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = exponent * python_numbers.power(x, exponent - 1)
+    return np.where(constant, jump.astype(slope.dtype) if hasattr(slope, "dtype") else jump, slope)
 
 
 # Remainders of floating numbers, and of integers, for which a division by 0 gives 0. A remainder has the sign of the divisor,
@@ -50,57 +53,10 @@ FLOOR_DIVIDE = {
 }
 
 
-def _log_of_base(y: Any, x: Any) -> Any:
-    """log(x), and 0 if x ** exponent has no derivative with respect to the exponent."""
-    if is_complex(y):
-        return np.log(np.where(x == 0, 1, x) + 0j)
-    return np.log(np.where(x > 0, x, 1))
-
-
-# Products with slopes that may be infinite or NaN. If t is 0, nothing depends on the entry, so it adds nothing to the gradient. So
-# where(x > 0, sqrt(x), 0) has the derivative 0 at 0, not 0 * inf. For finite slopes these are plain products, to every order.
-def _quotient(t: Any, x: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        y = t / x
-    return _unless_dead(t, y)
-
-
-def _scaled(t: Any, slope: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        y = t * slope
-    return _unless_dead(t, y)
-
-
-def _unless_dead(t: Any, y: Any) -> Any:
-    """y, but 0 where t is 0 and y is NaN."""
-    y = np.where((t == 0) & np.isnan(y), 0, y)
-    return y if y.shape else y[()]
-
-
-quotient: Elementwise = elementwise(
-    "quotient",
-    lambda t, x1: quotient(t, x1),
-    lambda t, y, x1: -quotient(t * y, x1),
-    c="x0 == 0 && !(x1 == x1 && x1 != 0) ? x0 * 0 : x0 / x1",
-    impl=_quotient,
-    expand=True,
-    doc="x0 / x1, and 0 for 0 / 0 and 0 / NaN.",
-)
-scaled: Elementwise = elementwise(
-    "scaled",
-    lambda t, x1: scaled(t, x1),
-    lambda t, x0: t * x0,
-    c="x0 == 0 && !(x1 - x1 == 0) ? x0 * 0 : x0 * x1",
-    impl=_scaled,
-    expand=True,
-    doc="x0 * x1, and 0 for 0 times infinity or NaN.",
-)
-
-
-def _over(t: Any, divisor: Any) -> Any:
-    """t / divisor. Zeros of the divisor need care, unless it is a plain number other than 0."""
-    plain = isinstance(divisor, int | float) and divisor != 0 and divisor == divisor
-    return t / divisor if plain else quotient(t, divisor)
+def _power_slope_of_exponent(t: Any, y: Any, x: Any) -> Any:
+    """t * y * log(x), and 0 where y is 0. A negative x has no power near an integer exponent: NaN."""
+    x = x + 0j if is_complex(y) else x
+    return times_log(t * y, x)
 
 
 # Arithmetic
@@ -109,10 +65,10 @@ subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub, wraps=
 multiply = elementwise("multiply", lambda x1: x1, lambda x0: x0, c="x0 * x1", impl=operator.mul, wraps=True, doc="x0 * x1.")
 divide = elementwise(
     "divide",
-    lambda t, x1: _over(t, x1),
-    lambda t, x0, x1: -_over(_over(t, x1) * x0, x1),
+    lambda t, x1: over(t, x1),
+    lambda t, x0, x1: -over(over(t, x1) * x0, x1),
     c="x0 / x1",
-    impl=operator.truediv,
+    impl=python_numbers.divide,
     doc="x0 / x1; integers give floating results.",
 )
 negative = elementwise("negative", -1, c="-x0", impl=operator.neg, wraps=True, doc="-x0.")
@@ -122,29 +78,43 @@ reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), 
 power = elementwise(
     "power",
     lambda t, x0, x1: scaled(t, _power_slope(x0, x1)),
-    lambda t, y, x0: t * (y * _log_of_base(y, x0)),
+    lambda t, y, x0: _power_slope_of_exponent(t, y, x0),
     c={"f": "pow(x0, x1)"},
-    impl=operator.pow,
+    impl=python_numbers.power,
     arrays_only=True,
     doc="x0 to the power x1.",
 )
 absolute = elementwise(
     "absolute",
-    lambda x0: np.sign(x0),
+    lambda x0: slope_of_absolute(x0),
     c={"f": "fabs(x0)", "i": "x0 < 0 ? -x0 : x0", "b": "x0"},
+    impl=operator.abs,
     doc="|x0|; the derivative at 0 is 0.",
 )
 # |x| of complex numbers: t * conj(x) / |x|. Both modes then take the real part, or leave it complex, by their dtypes.
 modulus = elementwise(
     "modulus",
-    lambda t, y, x0: _share_of_length(t, y) * np.conjugate(x0),
+    lambda t, y, x0: share(t, y) * np.conjugate(x0),
     c="",
     impl=np.absolute,
     write="xp.absolute({0}, out={out})",
     doc="|x0| of complex numbers; the derivative at 0 is 0.",
 )
-remainder = elementwise("remainder", 1, lambda t, x0, x1: -t * np.floor(x0 / x1), c=REMAINDER, doc="x0 modulo x1, with the sign of x1.")
-fmod = elementwise("fmod", 1, lambda t, x0, x1: -t * np.trunc(x0 / x1), c=FMOD, doc="C's remainder of x0 / x1, with the sign of x0.")
+remainder = elementwise(
+    "remainder",
+    1,
+    lambda t, x0, x1: -t * np.floor(python_numbers.divide(x0, x1)),
+    c=REMAINDER,
+    impl=python_numbers.remainder,
+    doc="x0 modulo x1, with the sign of x1.",
+)
+fmod = elementwise(
+    "fmod",
+    1,
+    lambda t, x0, x1: -t * np.trunc(python_numbers.divide(x0, x1)),
+    c=FMOD,
+    doc="C's remainder of x0 / x1, with the sign of x0.",
+)
 
 # Exponentials and logarithms
 exp = elementwise("exp", lambda y: y, c="exp(x0)", doc="e to the power x0.")
@@ -178,12 +148,6 @@ def _difference(a: Any, b: Any) -> Any:
     return np.where(same, 0, a - np.where(same, 0, b))
 
 
-def _share_of_length(x: Any, length: Any) -> Any:
-    """x / length, and 0 where the length is 0."""
-    nowhere = length == 0
-    return np.where(nowhere, 0, x / np.where(nowhere, 1, length))
-
-
 # Trigonometry
 sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)", doc="The sine of x0 (in radians).")
 cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)", doc="The cosine of x0 (in radians).")
@@ -204,8 +168,8 @@ arctan2 = elementwise(
 )
 hypot = elementwise(
     "hypot",
-    lambda t, y, x0: t * _share_of_length(x0, y),
-    lambda t, y, x1: t * _share_of_length(x1, y),
+    lambda t, y, x0: t * share(x0, y),
+    lambda t, y, x1: t * share(x1, y),
     c="hypot(x0, x1)",
     doc="The length sqrt(x0 ** 2 + x1 ** 2) without overflow; the derivative at (0, 0) is 0.",
 )
@@ -298,7 +262,11 @@ clip = elementwise(
 )
 ldexp = elementwise("ldexp", lambda t, x1: np.ldexp(t, x1), None, c="ldexp(x0, (int)x1)", doc="x0 * 2 ** x1, for integers x1.")
 copysign = elementwise(
-    "copysign", lambda t, x0, x1: t * np.sign(x0) * np.copysign(1, x1), None, c="copysign(x0, x1)", doc="|x0| with the sign of x1."
+    "copysign",
+    lambda t, x0, x1: t * slope_of_absolute(x0) * np.copysign(1, x1),
+    None,
+    c="copysign(x0, x1)",
+    doc="|x0| with the sign of x1.",
 )
 
 
@@ -359,7 +327,7 @@ right_shift = discrete(
     impl=operator.rshift,
     doc="x0 shifted by x1 bits to the right.",
 )
-floor_divide = discrete("floor_divide", operator.floordiv, c=FLOOR_DIVIDE, doc="x0 / x1 rounded down.")
+floor_divide = discrete("floor_divide", python_numbers.floor_divide, c=FLOOR_DIVIDE, doc="x0 / x1 rounded down.")
 invert = discrete("invert", np.invert, c={"i": "~x0", "b": "!x0"}, doc="The inverted bits of x0; for booleans, the logical not.")
 logical_and = discrete("logical_and", np.logical_and, c="x0 && x1", doc="Whether both x0 and x1 are nonzero.")
 logical_or = discrete("logical_or", np.logical_or, c="x0 || x1", doc="Whether x0 or x1 is nonzero.")

@@ -13,6 +13,7 @@ import numpy as np
 from ..core import Elementwise, elementwise
 from ..devices import CPU, Backend, backend_of
 from ..errors import DerivativeError, MissingExtraError
+from .slopes import corner, quotient, slope_of_absolute
 
 NUMBER = np.dtype(float)  # of Python's numbers
 SLOPE_OF_ERF = 2 / math.sqrt(math.pi)
@@ -138,10 +139,10 @@ i1: Elementwise = _special(
     c="cyl_bessel_i1(x0)",
     doc="The modified Bessel function of the first kind, of order 1.",
 )
-i0e = _special("i0e", lambda y, x0: i1e(x0) - np.sign(x0) * y, called="bessel_i0e", doc="exp(-|x0|) * i0(x0), without overflow.")
+i0e = _special("i0e", lambda y, x0: i1e(x0) - slope_of_absolute(x0) * y, called="bessel_i0e", doc="exp(-|x0|) * i0(x0), without overflow.")
 i1e: Elementwise = _special(
     "i1e",
-    lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - np.sign(x0) * y,
+    lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - slope_of_absolute(x0) * y,
     called="bessel_i1e",
     doc="exp(-|x0|) * i1(x0), without overflow.",
 )
@@ -158,16 +159,16 @@ def _xlog1py(x: Any, y: Any) -> Any:
         return x * np.log1p(np.where((x == 0) & ~np.isnan(y), x, y))
 
 
-def _ratio(x: Any, y: Any) -> Any:
-    """x / y, and 0 for 0 / 0."""
-    none = (x == 0) & (y == 0)
-    return np.where(none, 0, x) / np.where(none, 1, y)
+def _log_factor(x: Any, y: Any, log: Any, one: int) -> Any:
+    """log(y), and 0 where x is 0 and the logarithm is not finite; the slope there is NaN."""
+    at = (x == 0) & (y <= one - 1)
+    return np.where(at, corner(at, y), log(np.where(at, one, y)))
 
 
 xlogy = elementwise(
     "xlogy",
-    lambda t, x0, x1: t * np.log(np.where((x0 == 0) & (x1 <= 0), 1, x1)),
-    lambda t, x0, x1: t * _ratio(x0, x1),
+    lambda t, x0, x1: t * _log_factor(x0, x1, np.log, 1),
+    lambda t, x0, x1: quotient(t * x0, x1),
     c="x0 == 0 && x1 == x1 ? 0 : x0 * log(x1)",
     impl=_xlogy,
     expand=True,
@@ -175,8 +176,8 @@ xlogy = elementwise(
 )
 xlog1py = elementwise(
     "xlog1py",
-    lambda t, x0, x1: t * np.log1p(np.where((x0 == 0) & (x1 <= -1), 0, x1)),
-    lambda t, x0, x1: t * _ratio(x0, 1 + x1),
+    lambda t, x0, x1: t * _log_factor(x0, x1, np.log1p, 0),
+    lambda t, x0, x1: quotient(t * x0, 1 + x1),
     c="x0 == 0 && x1 == x1 ? 0 : x0 * log1p(x1)",
     impl=_xlog1py,
     expand=True,

@@ -60,7 +60,7 @@ UNARY: dict[str, tuple[float, float]] = {
         "negative positive square exp exp2 expm1 sin cos "
         "sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid"
     ).split(), (-2, 2)),
-    **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal".split(), (0.4, 3)),
+    **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal root".split(), (0.4, 3)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
     "erf": (-2, 2), "erfc": (-2, 2), "erfinv": (-0.8, 0.8), "erfcinv": (0.3, 1.7), "erfcx": (-1, 2), "entr": (0.2, 2),
     "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
@@ -76,7 +76,7 @@ COMPLEX_UNARY = (
     "negative positive square reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
     "arccosh arctanh sigmoid"
 ).split()
-BINARY = "add subtract multiply divide quotient scaled arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
+BINARY = "add subtract multiply divide quotient scaled share times_log arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 POSITIVE_DEFINITE = {"cholesky"}
 W = (None, None, None)
 
@@ -119,6 +119,10 @@ def _samples() -> list[Sample]:
     sample("modulus", between(-2, -0.3, 3) + 1j * between(-1, 1, 2, 3))
     sample("modulus", np.array(0.3 - 2j))
     sample("relu", between(-2, -0.3, 3))
+    for name in ("slope_of_absolute", "undefined"):
+        sample(name, apart(2, 3))
+    for name in ("flat", "corner"):
+        sample(name, np.array([False, False]), normal(3, 1))
     for name in BINARY:
         both = between(0.5, 3, 12)
         sample(name, both[::2].reshape(2, 3), both[1::2].reshape(2, 3))

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core import Primitive, Region
 from ...devices import CPU, Backend, backend_named
+from ...ops import python_numbers
 from ...ops import shape as shapes
 from ...ops.kernels import Own, implementation
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
@@ -21,8 +22,9 @@ from ..running import blocks, memory
 from . import kernels, loops
 
 SYMBOLS = {
-    operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//", operator.mod: "%",
-    operator.pow: "**", operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
+    operator.add: "+", operator.sub: "-", operator.mul: "*", python_numbers.divide: "/", python_numbers.floor_divide: "//",
+    python_numbers.remainder: "%", python_numbers.power: "**",
+    operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
     operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
 }  # fmt: skip
 OWN_NAMES = re.compile(
@@ -328,7 +330,8 @@ class Emitter:
             return f"{function}({', '.join([out, *names, *[f'{k}={v}' for k, v in keywords.items()]])})"
         if instruction.alias is not None and operation in VIEWS:
             return VIEWS[operation](names[0], params, instruction.output).replace("xp.", f"{self.xp}.")
-        if impl in SYMBOLS and len(names) == 2:
+        numbers = impl in python_numbers.OPERATORS and all(atom.kind == "number" for atom in instruction.inputs)
+        if impl in SYMBOLS and len(names) == 2 and not numbers:  # Python would refuse 1.0 / 0.0
             return f" {SYMBOLS[impl]} ".join(names)
         function = self.keep(operation.name, impl, "")
         return f"{function}({', '.join([*names, *[f'{k}={v}' for k, v in keywords.items()]])})"

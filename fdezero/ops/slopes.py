@@ -1,0 +1,144 @@
+"""Factors of derivatives where calculus gives no number: quotients by 0, products with infinite slopes, and slopes at kinks.
+
+A kink has a first derivative by convention, such as 0 for |x|. Its second derivative is NaN or infinite: every number would be wrong
+for some function of it, such as |x| ** 2.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core import Elementwise, elementwise
+from .python_numbers import divide
+
+
+# Products with slopes that may be infinite or NaN. If t is 0, nothing depends on the entry, so it adds nothing to the gradient. So
+# where(x > 0, sqrt(x), 0) has the derivative 0 at 0, not 0 * inf. For finite slopes these are plain products, to every order.
+def _quotient(t: Any, x: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        y = divide(t, x)
+    return _unless_dead(t, y)
+
+
+def _scaled(t: Any, slope: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        y = t * slope
+    return _unless_dead(t, y)
+
+
+def _unless_dead(t: Any, y: Any) -> Any:
+    """y, but 0 where t is 0 and y is NaN."""
+    y = np.where((t == 0) & np.isnan(y), 0, y)
+    return y if y.shape else y[()]
+
+
+quotient: Elementwise = elementwise(
+    "quotient",
+    lambda t, x1: quotient(t, x1),
+    lambda t, y, x1: -quotient(t * y, x1),
+    c="x0 == 0 && !(x1 == x1 && x1 != 0) ? x0 * 0 : x0 / x1",
+    impl=_quotient,
+    expand=True,
+    doc="x0 / x1, and 0 for 0 / 0 and 0 / NaN.",
+)
+scaled: Elementwise = elementwise(
+    "scaled",
+    lambda t, x1: scaled(t, x1),
+    lambda t, x0: t * x0,
+    c="x0 == 0 && !(x1 - x1 == 0) ? x0 * 0 : x0 * x1",
+    impl=_scaled,
+    expand=True,
+    doc="x0 * x1, and 0 for 0 times infinity or NaN.",
+)
+
+
+def over(t: Any, divisor: Any) -> Any:
+    """t / divisor. Zeros of the divisor need care, unless it is a plain number other than 0."""
+    plain = isinstance(divisor, int | float) and divisor != 0 and divisor == divisor
+    return t / divisor if plain else quotient(t, divisor)
+
+
+def quiet_log(x: Any) -> Any:
+    """log(x) without a warning: -inf at 0, NaN for negative numbers."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(x)
+
+
+def _times_log(t: Any, x: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.where(t == 0, 0, t * quiet_log(np.where(t == 0, 1, x)))
+
+
+# The slope of a power by its exponent. Where x0 is 0 the value is 0, but its slope is log(x1), also where that is infinite.
+times_log: Elementwise = elementwise(
+    "times_log",
+    lambda t, x1: scaled(t, quiet_log(x1)),
+    lambda t, x0, x1: quotient(t * x0, x1),
+    c="x0 == 0 ? 0 : x0 * log(x1)",
+    impl=_times_log,
+    expand=True,
+)
+
+
+# Kinks
+class _Kinked(Elementwise):
+    """A slope whose rule is NaN at a kink. A tangent of 0 stays on the kink, so it moves nothing."""
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        moved = super().push(y, args, tangents, params)
+        return np.where(tangents[0] == 0, 0, moved)
+
+
+def _nan_at_zero(t: Any, x: Any) -> Any:
+    return np.where(x == 0, t * undefined(x), 0)
+
+
+undefined: Elementwise = _Kinked(
+    "undefined",
+    lambda t, x0: _nan_at_zero(t, x0),
+    c="x0 == 0 ? 0.0 / 0.0 : 0",
+    impl=lambda x: np.where(x == 0, np.full_like(x, math.nan), 0),
+    expand=True,
+)
+slope_of_absolute: Elementwise = _Kinked(
+    "slope_of_absolute",
+    lambda t, x0: _nan_at_zero(t, x0),
+    c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0",
+    impl=np.sign,
+    expand=True,
+)
+
+
+def _divided(t: Any, x: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return t / x
+
+
+def _share(x: Any, length: Any) -> Any:
+    nowhere = length == 0
+    return np.where(nowhere, 0, x / np.where(nowhere, 1, length))
+
+
+# x0 / x1, the slope of a length x1 by its part x0. It is 0 where the length is 0, but its derivatives there are those of a quotient.
+share: Elementwise = elementwise(
+    "share",
+    lambda t, x1: _divided(t, x1),
+    lambda t, y, x1: -_divided(t * y, x1),
+    c="x1 == 0 ? 0 : x0 / x1",
+    impl=_share,
+    expand=True,
+)
+# The square root, with the derivative 0 at 0: lengths are roots of sums of squares.
+root: Elementwise = elementwise("root", lambda t, y: share(t * 0.5, y), c="sqrt(x0)", impl=lambda x: np.sqrt(x), expand=True)
+
+
+def _flat(at: Any, x: Any) -> Any:
+    return np.where(at, np.zeros_like(x), 0)
+
+
+# 0, with the derivative 0 and no further ones: it stands for a function of x at a point where the first derivative is a convention.
+flat: Elementwise = elementwise("flat", None, lambda t, x0, x1: t * corner(x0, x1), c="0", impl=_flat, expand=True)
+corner: Elementwise = elementwise(
+    "corner", None, lambda t, x0, x1: np.where(x0, t * (corner(x0, x1) + math.nan), 0), c="0", impl=_flat, expand=True
+)
