@@ -16,7 +16,7 @@ from ..devices import array_module, backend_of
 from ..values import is_complex
 from . import python_numbers
 from .kernels import own
-from .slopes import over, quotient, scaled, share, slope_of_absolute, times_log
+from .slopes import over, quotient, scaled, share, slope_of_absolute, tie, times_log
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -204,7 +204,8 @@ BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 
 # Choices. Rules with t choose instead of multiplying, because 0 * inf would be NaN.
 def _share_of_first(t: Any, y: Any, x0: Any, x1: Any) -> Any:
-    return np.where(x0 == y, np.where(x1 == y, t * 0.5, t), 0)
+    half = tie(x0, x1) if isinstance(x0, Tracer) and isinstance(x1, Tracer) else 0.5
+    return np.where(x0 == y, np.where(x1 == y, t * half, t), 0)
 
 
 def _share_of_second(t: Any, y: Any, x0: Any, x1: Any) -> Any:

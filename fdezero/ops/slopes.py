@@ -81,6 +81,28 @@ times_log: Elementwise = elementwise(
 )
 
 
+def _full(x: Any, number: float) -> Any:
+    """`number` in the shape and dtype of x; a number where x is one, so that it goes with arrays of every device."""
+    y = np.full_like(x, number)
+    return y if y.shape else y[()]
+
+
+def _nan_times(t: Any, at: Any, x: Any) -> Any:
+    """NaN where `at` is true, 0 elsewhere, also for an infinite t."""
+    return np.where(at, t * nan_where(at, x), 0)
+
+
+# NaN where x0 is true, with the derivative NaN; 0 elsewhere.
+nan_where: Elementwise = elementwise(
+    "nan_where",
+    None,
+    lambda t, x0, x1: _nan_times(t, x0, x1),
+    c="x0 ? 0.0 / 0.0 : 0",
+    impl=lambda at, x: np.where(at, _full(x, math.nan), 0),
+    expand=True,
+)
+
+
 # Kinks
 class _Kinked(Elementwise):
     """A slope whose rule is NaN at a kink. A tangent of 0 stays on the kink, so it moves nothing."""
@@ -90,22 +112,34 @@ class _Kinked(Elementwise):
         return np.where(tangents[0] == 0, 0, moved)
 
 
-def _nan_at_zero(t: Any, x: Any) -> Any:
-    return np.where(x == 0, t * undefined(x), 0)
-
-
-undefined: Elementwise = _Kinked(
-    "undefined",
-    lambda t, x0: _nan_at_zero(t, x0),
-    c="x0 == 0 ? 0.0 / 0.0 : 0",
-    impl=lambda x: np.where(x == 0, np.full_like(x, math.nan), 0),
-    expand=True,
-)
 slope_of_absolute: Elementwise = _Kinked(
     "slope_of_absolute",
-    lambda t, x0: _nan_at_zero(t, x0),
+    lambda t, x0: _nan_times(t, x0 == 0, x0),
     c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0",
     impl=np.sign,
+    expand=True,
+)
+
+
+class _Tie(Elementwise):
+    """The share of each of two operands where they are equal. Its derivative is NaN where they do not stay equal."""
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        if any(t is None for t in tangents):  # one of them is a constant: all slopes between the two sides will do
+            return np.zeros_like(y)
+        moved = super().push(y, args, tangents, params)
+        return np.where(tangents[0] == tangents[1], 0, moved)
+
+    def pull(self, cotangent: Any, node: Any) -> list[tuple[Any, Any]]:
+        return super().pull(cotangent, node) if all(parent is not None for parent in node.parents) else []
+
+
+tie: Elementwise = _Tie(
+    "tie",
+    lambda t, x0, x1: _nan_times(t, x0 == x1, x0),
+    lambda t, x0, x1: _nan_times(t, x0 == x1, x1),
+    c="0.5",
+    impl=lambda x0, x1: np.where(x0 == x1, _full(x0, 0.5), _full(x1, 0.5)),
     expand=True,
 )
 
@@ -117,7 +151,7 @@ def _divided(t: Any, x: Any) -> Any:
 
 def _share(x: Any, length: Any) -> Any:
     nowhere = length == 0
-    return np.where(nowhere, 0, x / np.where(nowhere, 1, length))
+    return np.where(nowhere, x * 0, x / np.where(nowhere, 1, length))  # an infinite or NaN x does not vanish
 
 
 # x0 / x1, the slope of a length x1 by its part x0. It is 0 where the length is 0, but its derivatives there are those of a quotient.
@@ -125,7 +159,7 @@ share: Elementwise = elementwise(
     "share",
     lambda t, x1: _divided(t, x1),
     lambda t, y, x1: -_divided(t * y, x1),
-    c="x1 == 0 ? 0 : x0 / x1",
+    c="x1 == 0 ? x0 * 0 : x0 / x1",
     impl=_share,
     expand=True,
 )
@@ -134,11 +168,20 @@ root: Elementwise = elementwise("root", lambda t, y: share(t * 0.5, y), c="sqrt(
 
 
 def _flat(at: Any, x: Any) -> Any:
-    return np.where(at, np.zeros_like(x), 0)
+    return np.where(at, _full(x, 0), 0)
 
 
 # 0, with the derivative 0 and no further ones: it stands for a function of x at a point where the first derivative is a convention.
 flat: Elementwise = elementwise("flat", None, lambda t, x0, x1: t * corner(x0, x1), c="0", impl=_flat, expand=True)
+# 0, and x1 itself, with the derivative NaN where x0 is true.
 corner: Elementwise = elementwise(
-    "corner", None, lambda t, x0, x1: np.where(x0, t * (corner(x0, x1) + math.nan), 0), c="0", impl=_flat, expand=True
+    "corner", None, lambda t, x0, x1: _nan_times(t, x0, x1), c="0", impl=_flat, expand=True
+)
+settled: Elementwise = elementwise(
+    "settled",
+    None,
+    lambda t, x0, x1: np.where(x0, t * nan_where(x0, x1), t),
+    c="x1",
+    impl=lambda at, x: np.where(at, x, x),
+    expand=True,
 )

@@ -119,10 +119,10 @@ def _samples() -> list[Sample]:
     sample("modulus", between(-2, -0.3, 3) + 1j * between(-1, 1, 2, 3))
     sample("modulus", np.array(0.3 - 2j))
     sample("relu", between(-2, -0.3, 3))
-    for name in ("slope_of_absolute", "undefined"):
-        sample(name, apart(2, 3))
-    for name in ("flat", "corner"):
+    sample("slope_of_absolute", apart(2, 3))
+    for name in ("flat", "corner", "settled", "nan_where"):
         sample(name, np.array([False, False]), normal(3, 1))
+    sample("tie", apart(2, 3), apart(3) + 0.1)
     for name in BINARY:
         both = between(0.5, 3, 12)
         sample(name, both[::2].reshape(2, 3), both[1::2].reshape(2, 3))

@@ -222,7 +222,7 @@ def test_the_length_of_complex_numbers_has_the_bits_of_numpys(dtype: Any) -> Non
         assert_compiled(lambda x: abs(x * 2) + 1, x)
         assert_bits(fnp.abs(x), np.abs(x))
     assert not fd.grad(lambda x: fnp.sum(abs(x)))(np.zeros(2, dtype)).any()
-    assert not fnp.real(fd.grad(lambda x: fd.grad(abs)(x).real)(dtype(0))).any()
+    assert np.isnan(fnp.real(fd.grad(lambda x: fd.grad(abs)(x).real)(dtype(0)))).all()  # the second derivative is infinite
     check_grads(lambda x: abs(x * x), [1.5 - 0.5j])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...messages import describe
-from ...ops import elementwise, linalg
+from ...ops import elementwise, linalg, slopes
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from ..elementwise import absolute, cast
@@ -63,18 +63,13 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Arr
 
 
 def _unless_zero(function: Callable[[Array], Array], x: Array) -> ArrayOrNumber:
-    """function(x), but 0 with all derivatives 0 where x is 0."""
+    """function(x), but 0 with the derivative 0 where x is 0. Further derivatives are NaN there."""
     zero = elementwise.equal(x, 0)
-    return elementwise.where(zero, 0, function(elementwise.where(zero, 1, x)))
-
-
-def _size(x: Array) -> ArrayOrNumber:
-    """|x|, with derivative 0 at 0."""
-    return _unless_zero(absolute, x) if x.dtype.kind == "c" else absolute(x)
+    return elementwise.where(zero, slopes.flat(zero, x), function(elementwise.where(zero, 1, x)))
 
 
 def _length(x: Array, axes: Axes, keepdims: bool) -> ArrayOrNumber:
-    return _unless_zero(elementwise.sqrt, sum_of(squared_size(x), axis=axes, keepdims=keepdims))
+    return slopes.root(sum_of(squared_size(x), axis=axes, keepdims=keepdims))
 
 
 def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNumber:
@@ -82,7 +77,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
         raise ValueError(f"linalg.norm: the order of a vector norm must be a number, inf or -inf, got {ord!r}.")
     if ord is None or ord == 2:
         return _length(x, axes, keepdims)
-    size = _size(x)
+    size = absolute(x)
     if ord == math.inf:
         return max_of(size, axis=axes, keepdims=keepdims)
     if ord == -math.inf:
@@ -102,7 +97,7 @@ def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
         return _length(x, axes, keepdims)
     if ord in (1, -1, math.inf, -math.inf):
         within, over = axes if ord in (1, -1) else axes[::-1]
-        sums = sum_of(_size(x), axis=within, keepdims=True)
+        sums = sum_of(absolute(x), axis=within, keepdims=True)
         y = (max_of if ord in (1, math.inf) else min_of)(sums, axis=over, keepdims=True)
         return y if keepdims else shapes.squeeze(y, axes)
     if ord not in (2, -2, "nuc"):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
+from ..elementwise import stop_gradient
 from ..products import transposed
 from ..reductions import product_of_others
 from .factors import svd, svd_parts
-from .matrices import H, diagonal_of, eye_like
+from .matrices import H, diagonal_of, eye_like, like, once_differentiable
 from .solutions import inv
 
 
@@ -28,16 +29,19 @@ def _phase(u: Any, vh: Any, det: Callable[[Any], Any]) -> Any:
 def _cofactor_tangent(t: Any, y: Any, a: Any) -> Any:
     if not math.prod(a.shape):
         return t
-    # cof(u s vh) = cof(u) cof(s) cof(vh). The cofactors of a diagonal matrix are products, and so are their derivatives.
+    # If the inverse is accurate, the formula with it has all derivatives. Those of an SVD need distinct singular values.
     n = a.shape[-1]
-    u, s, vh = svd_parts(svd(a, full=False), n, n, full=False)
+    s = svd_parts(svd(stop_gradient(a), full=False), n, n, full=False)[1]
     eye = eye_like(s)
+    distinct = eye * like(np.arange(1, n + 1), s).astype(s.dtype)
+    good = (s[..., -1] > s[..., 0] * float(np.finfo(s.dtype).eps) ** 0.25)[..., None, None]
+    # cof(u s vh) = cof(u) cof(s) cof(vh). The cofactors of a diagonal matrix are products, and so are their derivatives.
+    u, s, vh = svd_parts(svd(np.where(good, distinct, a), full=False), n, n, full=False)
+    u, vh = once_differentiable(u, s), H(once_differentiable(H(vh), s))
     but_two = product_of_others(np.where(eye == 1, 1, s[..., None, :])) * (1 - eye)
     m = H(u) @ t @ H(vh)
     middle = (but_two @ diagonal_of(m)[..., None]) * eye - but_two * transposed(m)
     anywhere = _phase(u, vh, det) * (u.conj() @ middle @ vh.conj())
-    # Equal singular values spoil the derivatives of the SVD. If the inverse is accurate, the formula with it has all derivatives.
-    good = (s[..., -1] > s[..., 0] * float(np.finfo(s.dtype).eps) ** 0.25)[..., None, None]
     inverse = transposed(inv(np.where(good, a, eye)))
     trace = (inverse * t).sum(axis=(-2, -1), keepdims=True)
     return np.where(good, trace * y - y @ transposed(t) @ inverse, anywhere)

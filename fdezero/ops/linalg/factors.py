@@ -18,6 +18,7 @@ from .matrices import (
     hermitian,
     nan_if_not_finite,
     nan_unless,
+    once_differentiable,
     pack,
     per_gap,
     reciprocal_or_zero,
@@ -125,6 +126,7 @@ def _eigh(a: Any) -> Any:
 
 def _eigh_tangent(t: Any, y: Any, a: Any) -> Any:
     w, v = eigh_parts(y, a.shape[-1])
+    v = once_differentiable(v, w)
     m = H(v) @ hermitian(t) @ v
     return pack((diagonal_of(m), 1), (v @ (m * per_gap(w)), 2))
 
@@ -132,6 +134,7 @@ def _eigh_tangent(t: Any, y: Any, a: Any) -> Any:
 def _eigh_adjoint(t: Any, y: Any, a: Any) -> tuple[Any]:
     n = a.shape[-1]
     w, v = eigh_parts(y, n)
+    v = once_differentiable(v, w)
     tw, tv = unpack(t, (n,), (n, n))
     m = tw[..., None] * eye_like(v) + per_gap(w) * (transposed(v) @ tv)
     return (hermitian(v.conj() @ m @ transposed(v)),)
@@ -154,6 +157,7 @@ def _eig(a: Any) -> Any:
 
 def _eig_tangent(t: Any, y: Any, a: Any) -> Any:
     w, v = eig_parts(y, a.shape[-1])
+    v = once_differentiable(v, w)
     m = inv_eigenvectors(v) @ (t @ v)
     moved = v @ (m * per_gap(w))
     moved = moved - v * (v.conj() * moved).sum(axis=-2, keepdims=True).real  # columns keep their length
@@ -198,7 +202,8 @@ def _svd_tangent(t: Any, y: Any, a: Any, *, full: bool) -> Any:
     m, n = a.shape[-2:]
     k = min(m, n)
     u, s, vh = svd_parts(y, m, n, full=full)
-    first, v = u[..., :k], H(vh[..., :k, :])
+    signed = m == n and a.dtype.kind != "c"  # then s may change its sign at 0, with the vectors as they are
+    first, v = (once_differentiable(x, s, zero=not signed) for x in (u[..., :k], H(vh[..., :k, :])))
     tv, tu = t @ v, H(t) @ first
     c = H(first) @ tv
     top = stop_gradient(s[..., :1])

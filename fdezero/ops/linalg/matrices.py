@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ...core import Tracer
 from ...devices import array_module, backend_of
 from ..elementwise import stop_gradient
 from ..products import transposed
 from ..shape import loop_axes
+from ..slopes import settled
 
 
 def pack(*parts: tuple[Any, int]) -> Any:
@@ -56,17 +58,40 @@ def diagonal_of(x: Any) -> Any:
     return np.diagonal(x, axis1=-2, axis2=-1)
 
 
+def _is_small(x: Any, scale: Any) -> Any:
+    """Whether x is 0 to the rounding of numbers as large as `scale`, a constant that broadcasts with x."""
+    return abs(stop_gradient(x)) <= scale * (float(np.finfo(x.dtype).eps) * x.shape[-1])
+
+
 def reciprocal_or_zero(x: Any, scale: Any) -> Any:
     """1 / x, and 0 where x is 0 to the rounding of numbers as large as `scale`, a constant that broadcasts with x."""
-    small = abs(stop_gradient(x)) <= scale * (float(np.finfo(x.dtype).eps) * x.shape[-1])
+    small = _is_small(x, scale)
     return np.where(small, 0, 1 / np.where(small, 1, x))
+
+
+def _gaps(w: Any) -> tuple[Any, Any]:
+    """w_j - w_i, and the greatest |w|, which broadcasts with it."""
+    return w[..., None, :] - w[..., :, None], abs(stop_gradient(w)).max(axis=-1, keepdims=True)[..., None]
 
 
 def per_gap(w: Any) -> Any:
     """1 / (w_j - w_i), and 0 for equal eigenvalues."""
-    if not w.shape[-1]:
-        return w[..., None, :] - w[..., :, None]
-    return reciprocal_or_zero(w[..., None, :] - w[..., :, None], abs(stop_gradient(w)).max(axis=-1, keepdims=True)[..., None])
+    return reciprocal_or_zero(*_gaps(w)) if w.shape[-1] else w[..., None, :] - w[..., :, None]
+
+
+def once_differentiable(v: Any, w: Any, *, zero: bool = False) -> Any:
+    """v, whose further derivatives are NaN in the columns of equal eigenvalues w, and with `zero` in those of the eigenvalue 0.
+
+    The first derivative of such vectors is a convention, and every second derivative that follows from it would be wrong.
+    """
+    if not isinstance(v, Tracer) or not w.shape[-1]:
+        return v
+    gaps, top = _gaps(w)
+    count = _is_small(gaps, top).sum(axis=-2, keepdims=True)
+    alike = count > 1
+    if zero:
+        alike = alike | _is_small(w, top[..., 0])[..., None, :]
+    return settled(alike, v)
 
 
 def nan_unless(good: Any, y: Any) -> Any:
