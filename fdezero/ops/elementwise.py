@@ -23,7 +23,8 @@ LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
 def _power_slope(x: Any, exponent: Any) -> Any:
     """exponent * x ** (exponent - 1), and 0 for 0 ** 0. No value decides that an outer transform traces."""
-    if not isinstance(exponent, Tracer):
+    is_plain = not isinstance(exponent, Tracer)
+    if is_plain:
         if not hasattr(exponent, "shape"):
             return exponent * python_numbers.power(x, exponent - 1) if exponent else np.zeros_like(x)
         constant = (exponent == 0) & (x == 0)
@@ -56,7 +57,7 @@ FLOOR_DIVIDE = {
 def _power_slope_of_exponent(t: Any, y: Any, x: Any) -> Any:
     """t * y * log(x), and 0 where y is 0. A negative x has no power near an integer exponent: NaN."""
     x = x + 0j if is_complex(y) else x
-    return times_log(t * y, x)
+    return times_log(scaled(y, t), x)  # a y of 0 stays 0, also for an infinite t
 
 
 # Arithmetic

@@ -36,7 +36,7 @@ def _unless_dead(t: Any, y: Any) -> Any:
 quotient: Elementwise = elementwise(
     "quotient",
     lambda t, x1: quotient(t, x1),
-    lambda t, y, x1: -quotient(t * y, x1),
+    lambda t, y, x1: -quotient(scaled(y, t), x1),  # a y of 0 stays 0, also for an infinite t
     c="x0 == 0 && !(x1 == x1 && x1 != 0) ? x0 * 0 : x0 / x1",
     impl=_quotient,
     expand=True,
@@ -173,6 +173,8 @@ def _flat(at: Any, x: Any) -> Any:
 
 # 0, with the derivative 0 and no further ones: it stands for a function of x at a point where the first derivative is a convention.
 flat: Elementwise = elementwise("flat", None, lambda t, x0, x1: t * corner(x0, x1), c="0", impl=_flat, expand=True)
+# 0, with two derivatives 0 and no further ones.
+flatter: Elementwise = elementwise("flatter", None, lambda t, x0, x1: t * flat(x0, x1), c="0", impl=_flat, expand=True)
 # 0, and x1 itself, with the derivative NaN where x0 is true.
 corner: Elementwise = elementwise(
     "corner", None, lambda t, x0, x1: _nan_times(t, x0, x1), c="0", impl=_flat, expand=True

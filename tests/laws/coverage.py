@@ -16,6 +16,7 @@ from . import (
     functions_shapes,
     functions_signal,
     functions_special,
+    kinks,
 )
 from .cases import PROPERTIES, Case
 
@@ -66,6 +67,7 @@ def document(proved: set[Cell]) -> str:
         for name in names:
             marks = ("✓" if (module, name, claim) in proved else "—" for claim in PROPERTIES)
             text += f"| `{name}` | {' | '.join(marks)} |\n"
+    text += kinks.section()
     text += "\n## Not there\n\n`fdezero.numpy` does not have these functions of `jax.numpy` or `autograd.numpy`; use what stands beside them. It also lacks\n"
     text += "the arguments `weights=` of `quantile`, `mean=` of `var` and `std`, and `full=` and `cov=` of `polyfit`.\n\n"
     text += "| function | use instead |\n|---|---|\n"

@@ -120,7 +120,7 @@ def _samples() -> list[Sample]:
     sample("modulus", np.array(0.3 - 2j))
     sample("relu", between(-2, -0.3, 3))
     sample("slope_of_absolute", apart(2, 3))
-    for name in ("flat", "corner", "settled", "nan_where"):
+    for name in ("flat", "flatter", "corner", "settled", "nan_where"):
         sample(name, np.array([False, False]), normal(3, 1))
     sample("tie", apart(2, 3), apart(3) + 0.1)
     for name in BINARY:

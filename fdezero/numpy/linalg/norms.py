@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ...core import Tracer
 from ...errors import ShapeError
 from ...messages import describe
 from ...ops import elementwise, linalg, slopes
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
-from ..elementwise import absolute, cast
+from ..elementwise import absolute, cast, real
 from ..reductions import max as max_of
 from ..reductions import min as min_of
 from ..reductions import squared_size
@@ -62,10 +63,10 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Order = "fro") -> Arr
     return norm(x, ord, (-2, -1), keepdims)
 
 
-def _unless_zero(function: Callable[[Array], Array], x: Array) -> ArrayOrNumber:
-    """function(x), but 0 with the derivative 0 where x is 0. Further derivatives are NaN there."""
+def _unless_zero(function: Callable[[Array], Array], x: Array, at_zero: Any) -> ArrayOrNumber:
+    """function(x), but 0 with the derivatives of `at_zero` where x is 0."""
     zero = elementwise.equal(x, 0)
-    return elementwise.where(zero, slopes.flat(zero, x), function(elementwise.where(zero, 1, x)))
+    return elementwise.where(zero, real(at_zero(zero, x)), function(elementwise.where(zero, 1, x)))
 
 
 def _length(x: Array, axes: Axes, keepdims: bool) -> ArrayOrNumber:
@@ -75,6 +76,10 @@ def _length(x: Array, axes: Axes, keepdims: bool) -> ArrayOrNumber:
 def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     if isinstance(ord, str):
         raise ValueError(f"linalg.norm: the order of a vector norm must be a number, inf or -inf, got {ord!r}.")
+    if isinstance(
+        ord, Tracer
+    ):  # no special value decides, because the derivative by the order needs the general formula
+        return _general_norm(x, ord, axes, keepdims)
     if ord is None or ord == 2:
         return _length(x, axes, keepdims)
     size = absolute(x)
@@ -88,8 +93,14 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
         return sum_of(size, axis=axes, keepdims=keepdims)
     if ord < 0:
         return elementwise.power(sum_of(elementwise.power(size, ord), axis=axes, keepdims=keepdims), 1 / ord)
-    total = sum_of(_unless_zero(lambda entries: elementwise.power(entries, ord), size), axis=axes, keepdims=keepdims)
-    return _unless_zero(lambda sums: elementwise.power(sums, 1 / ord), total)
+    return _general_norm(x, ord, axes, keepdims)
+
+
+def _general_norm(x: Array, ord: Any, axes: Axes, keepdims: bool) -> ArrayOrNumber:
+    settled = slopes.flatter if not isinstance(ord, Tracer) and ord > 2 else slopes.flat
+    sizes = _unless_zero(lambda entries: elementwise.power(absolute(entries), ord), x, settled)
+    total = sum_of(sizes, axis=axes, keepdims=keepdims)
+    return _unless_zero(lambda sums: elementwise.power(sums, 1 / ord), total, slopes.flat)
 
 
 def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNumber:
