@@ -13,6 +13,7 @@ from . import numpy as fnp
 from .errors import DTypeError, ShapeError
 from .messages import describe
 from .numpy.arguments import Array, Axis, inexact, trailing_axes
+from .numpy.elementwise import cast
 from .numpy.shape import promoted, slice_axis
 from .ops import convolution
 
@@ -37,7 +38,7 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Ar
         return _direct(in1, fnp.flip(in2), mode)
     y = fftconvolve(in1, in2, mode)
     dtype = np.result_type(in1.dtype, in2.dtype)
-    return fnp.astype(fnp.round(y), dtype) if dtype.kind in "iu" else fnp.astype(y, dtype)
+    return cast(fnp.round(y), dtype) if dtype.kind in "iu" else cast(y, dtype)
 
 
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Array:
@@ -60,7 +61,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Axis = None) -> Ar
         return fnp.zeros_like(in1, shape=(0,))
     if not along:
         return in1 * in2
-    in1, in2 = (fnp.astype(x, np.result_type(x.dtype, np.float32)) for x in (in1, in2))
+    in1, in2 = (cast(x, np.result_type(x.dtype, np.float32)) for x in (in1, in2))
     sizes = [in1.shape[axis] + in2.shape[axis] - 1 for axis in along]
     padded = [_fast_length(size) for size in sizes]
     if in1.dtype.kind == in2.dtype.kind == "f":

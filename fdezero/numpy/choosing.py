@@ -27,11 +27,16 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         raise ShapeError(
             f"select needs one choice for each condition, and at least one, got {len(choicelist)} for {len(condlist)}."
         )
-    dtype = result_type(*choicelist, default)  # NumPy promotes all choices at once: a number is weak beside each array
+    dtype = _promoted(*choicelist, default)
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = where(condition, choice, y)
     return cast(y, dtype)
+
+
+def _promoted(*values: Any) -> np.dtype:
+    """The common dtype of all at once, as in NumPy: a number is weak beside each array."""
+    return result_type(*[as_array(x) if isinstance(x, list | tuple) else x for x in values])
 
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Array:
@@ -73,7 +78,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     """
     refuse_out(out)
     a, *parts = broadcast_arrays(a, *[beside(choice, a) for choice in choices])
-    n, dtype = len(parts), result_type(*choices) if isinstance(choices, list | tuple) else parts[0].dtype
+    n, dtype = len(parts), _promoted(*choices) if isinstance(choices, list | tuple) else parts[0].dtype
     a = places_in(a, n, mode, "choose")
     if mode == "raise" and not isinstance(a, Tracer) and a.size and not (a.min() >= 0 and a.max() < n):
         raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 from ..core.tracer import Tracer
 from .arguments import Array, as_array
 from .dtypes import result_type
-from .elementwise import astype
+from .elementwise import cast
 from .shape import concatenate, reshape, transpose
 
 __all__ = ["c_", "r_"]
@@ -42,7 +42,7 @@ class Concatenator:
             raise ValueError(f"{self.__name__}[...] needs at least one array, number or slice.")
         # A number is weak beside arrays: r_[x, 0.5] has the dtype of x if x is floating.
         dtype = result_type(*[entry if _is_number(entry) else part for entry, part in zip(key, parts, strict=True)])
-        return concatenate([astype(part, dtype) for part in parts], axis)
+        return concatenate([cast(part, dtype) for part in parts], axis)
 
     def _directive(self, text: str) -> tuple[int, int, int]:
         if text in ("r", "c"):

@@ -149,7 +149,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     `left` and `right` are the values outside the points, by default the first and the last of `fp`. With a `period`, xp
     may have any order. Differentiable in x, xp and fp.
     """
-    x, xp, fp = inexact(x), inexact(xp), inexact(fp)
+    x, xp, fp = (cast(z, np.result_type(z.dtype, np.float64)) for z in map(as_array, (x, xp, fp)))  # as in NumPy
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
         raise ShapeError(f"interp expects xp and fp of one shape (n,), n > 0, got {describe(xp)} and {describe(fp)}.")
     if period is not None:

@@ -167,6 +167,12 @@ def sign(x: Any, /) -> ArrayOrNumber:
     """The sign of `x`: -1, 0 or 1; x / |x| for complex numbers, 0 at 0."""
     if not is_complex(x):
         return elementwise.sign(x)
+    # inf / inf would be NaN. Where one of both parts is infinite, only its direction counts.
+    endless = [elementwise.isinf(part(x)) for part in (real, imag)]
+    ways = [
+        elementwise.where(far, elementwise.sign(part(x)), 0) for far, part in zip(endless, (real, imag), strict=True)
+    ]
+    x = elementwise.where(elementwise.not_equal(*endless), ways[0] + 1j * ways[1], x)
     zero = elementwise.equal(x, 0)
     return elementwise.where(zero, 0, elementwise.divide(x, absolute(elementwise.where(zero, 1, x))))
 

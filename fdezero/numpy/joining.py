@@ -9,7 +9,7 @@ import numpy as np
 from ..devices import to_numpy
 from ..errors import ShapeError
 from ..messages import describe
-from .arguments import Array, as_array, plain_values, trailing_axis
+from .arguments import Array, as_array, axis_of_number, plain_values, trailing_axis
 from .creation import zeros_like
 from .elementwise import cast
 from .indexing import take
@@ -225,7 +225,9 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any
     arr = as_array(arr)
     axis = trailing_axis(axis, arr.ndim) + arr.ndim
     lines = moveaxis(arr, axis, -1)
-    flat = reshape(lines, (-1, lines.shape[-1]))
+    flat = reshape(lines, (math.prod(lines.shape[:-1]), lines.shape[-1]))
+    if not flat.shape[0]:
+        raise ShapeError(f"apply_along_axis: {describe(arr)} has no lines along axis {axis}.")
     y = stack([as_array(func1d(flat[i], *args, **kwargs)) for i in range(flat.shape[0])])
     y = reshape(y, lines.shape[:-1] + y.shape[1:])
     loops = arr.ndim - 1
@@ -249,6 +251,6 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
     a = as_array(a)
     if hasattr(repeats, "dtype"):
         repeats = to_numpy(plain_values(repeats, "repeat"))
-    if axis is None:
+    if axis_of_number(axis, a.ndim) is None:
         a, axis = ravel(a), 0
     return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)

@@ -9,12 +9,13 @@ from ..core import Tracer
 from ..errors import RangeError
 from ..messages import refuse_out
 from ..ops import elementwise
+from ..values import is_complex
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
 from .elementwise import cast
 from .shape import broadcast_to
-from .statistics import ordered_lines, quantile_of_lines, weighted_quantile
+from .statistics import check_shares, ordered_lines, quantile_of_lines, weighted_quantile
 
 __all__ = [
     "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
@@ -178,11 +179,16 @@ def nanvar(
         if ddof:
             raise ValueError("nanvar and nanstd: ddof and correction are two names of one number. Give one of them.")
         ddof = correction
+    whole = _filled(a, 0)[0]
     filled, missing = _filled(_floating(a, dtype), 0, where)
     missing = broadcast_to(missing, filled.shape)
     centre = _mean(filled, missing, axis, True) if mean is None else as_array(mean)
-    centred = elementwise.where(missing, 0, elementwise.subtract(filled, centre))
-    return _mean(reductions.squared_size(centred), missing, axis, keepdims, ddof)
+    # As for `var`, a real `dtype` is that of the mean and of the sum.
+    spread = elementwise.subtract(whole if is_complex(whole) else filled, centre)
+    y = _mean(reductions.squared_size(elementwise.where(missing, 0, spread)), missing, axis, keepdims, ddof)
+    return (
+        y if dtype is None or (y.dtype.kind == filled.dtype.kind == "f" and y.dtype == filled.dtype) else cast(y, dtype)
+    )
 
 
 def nanstd(
@@ -218,12 +224,13 @@ def nanquantile(
     if weights is not None:
         q = beside(q, a)
         return weighted_quantile("nanquantile", a, q, axis, method, keepdims, weights, ignores_nan=True)
-    lines, shape = ordered_lines(a, axis)  # NaN last
+    q = beside(q, a)
+    check_shares(q)
+    lines, shape = ordered_lines(a, axis, method)  # NaN last
     if not lines.shape[-1]:
-        q = as_array(q)
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
     count = reductions.sum(elementwise.logical_not(elementwise.isnan(lines)), -1, None, None, True)
-    return quantile_of_lines(lines, elementwise.maximum(count, 1), beside(q, a), shape, method, keepdims)
+    return quantile_of_lines(lines, elementwise.maximum(count, 1), q, shape, method, keepdims)
 
 
 def nanpercentile(

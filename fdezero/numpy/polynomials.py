@@ -13,7 +13,7 @@ from ..ops import convolution, elementwise
 from . import linalg
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
-from .elementwise import conjugate
+from .elementwise import cast, conjugate, real
 from .indexing import getitem
 from .padding import pad
 from .products import matmul, outer
@@ -92,6 +92,7 @@ def polysub(a1: Any, a2: Any) -> Array:
 
 def polymul(a1: Any, a2: Any) -> Array:
     """The product of two polynomials: a1 (n,), a2 (m,) -> (n + m - 1,). Leading zeros stay."""
+    a1, a2 = (x if x.size else zeros_like(x, shape=(1,)) for x in map(atleast_1d, (a1, a2)))
     return convolve(a1, a2)
 
 
@@ -202,12 +203,17 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
 
 
 def poly(seq_of_zeros: Any) -> Array:
-    """The coefficients of the polynomial with the roots `seq_of_zeros` and leading coefficient 1: (n,) -> (n + 1,)."""
+    """The coefficients of the polynomial with the roots `seq_of_zeros` and leading coefficient 1: (n,) -> (n + 1,).
+
+    Of a square matrix you get the characteristic polynomial: (n, n) -> (n + 1,).
+    """
     roots = inexact(seq_of_zeros)
+    roots = cast(roots, np.float64) if roots.dtype == np.float16 else roots
+    if roots.ndim == 2 and roots.shape[0] == roots.shape[1]:
+        p = poly(linalg.eigvals(roots))
+        return p if roots.dtype.kind == "c" else real(p)
     if roots.ndim != 1:
-        raise ShapeError(
-            f"poly expects roots along one axis, got {describe(roots)}. For a matrix, use poly(linalg.eigvals(a))."
-        )
+        raise ShapeError(f"poly expects roots along one axis, or a square matrix, got {describe(roots)}.")
     one = zeros_like(roots, shape=(1,)) + 1
     p = one
     for i in range(roots.shape[0]):

@@ -91,9 +91,13 @@ def dot(a: Any, b: Any, out: None = None) -> ArrayOrNumber:
     return matmul(a, b) if a.ndim <= 2 and b.ndim <= 2 else tensordot(a, b, ((-1,), (-2 if b.ndim > 1 else -1,)))
 
 
+def _conjugated(x: Array) -> Array:
+    return conjugate(x) if x.dtype.kind == "c" else x  # truth values stay truth values
+
+
 def vdot(a: Any, b: Any) -> ArrayOrNumber:
     """The sum of conj(a) * b over all entries; a and b must have equally many."""
-    return matmul(conjugate(ravel(a)), ravel(b))
+    return matmul(_conjugated(ravel(a)), ravel(b))
 
 
 def inner(a: Any, b: Any) -> ArrayOrNumber:
@@ -177,7 +181,10 @@ def einsum(
         x = broadcast_to(x, tuple(lengths[c] for c in letters))
         others = set(output).union(*spelled[:i], *spelled[i + 1 :])
         alone = tuple(j for j, c in enumerate(letters) if c not in others)
-        arrays[i], spelled[i] = sum_of(x, axis=alone) if alone else x, "".join(c for c in letters if c in others)
+        arrays[i], spelled[i] = (
+            sum_of(x, axis=alone, dtype=x.dtype) if alone else x,
+            "".join(c for c in letters if c in others),
+        )
     return products.einsum(*arrays, inputs=tuple(spelled), output=output)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..core import Primitive, unwrap
 from ..core.tracer import is_shown
-from ..messages import refuse_out
+from ..errors import ShapeError
+from ..messages import describe, refuse_out
 from ..ops import elementwise, reductions
 from ..values import is_complex
 from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
@@ -35,7 +36,19 @@ def _given(x: Any, out: None, dtype: Any = None) -> Array:
 
 def _chosen(x: Array, where: Any, neutral: Any) -> Array:
     """Replace the entries that `where` excludes with `neutral`, which does not change the result."""
-    return x if where is True else elementwise.where(as_array(where), x, neutral)
+    if where is True:
+        return x
+    where = as_array(where)
+    if where.ndim > x.ndim:
+        raise ShapeError(f"where= {describe(where)} has more axes than the array {describe(x)}.")
+    return elementwise.where(where, x, neutral)
+
+
+def _as_entry(initial: Any, x: Array) -> Any:
+    """`initial` in the dtype of the entries of `x`, so that it does not widen the result."""
+    if isinstance(initial, bool | int | float) and (x.dtype.kind in "fc" or isinstance(initial, int)):
+        return initial if x.dtype.kind in "fc" else x.dtype.type(initial)  # OverflowError if it does not fit
+    return cast(initial, x.dtype)
 
 
 def sum(
@@ -53,8 +66,8 @@ def sum(
     """
     a = _chosen(_given(a, out, dtype), where, 0)
     y = _over(reductions.sum_axes, a, axis, keepdims)
-    y = y if type(initial) is int and initial == 0 else elementwise.add(y, initial)
-    return y if dtype is None else cast(y, dtype)  # the reduction widens small integers, whatever `dtype` is
+    y = y if dtype is None else cast(y, dtype)  # the reduction widens small integers, whatever `dtype` is
+    return y if type(initial) is int and initial == 0 else elementwise.add(y, _as_entry(initial, y))
 
 
 def prod(
@@ -72,8 +85,8 @@ def prod(
     """
     a = _chosen(_given(a, out, dtype), where, 1)
     y = _over(reductions.product_of, a, axis, keepdims)
-    y = y if type(initial) is int and initial == 1 else elementwise.multiply(y, initial)
-    return y if dtype is None else cast(y, dtype)
+    y = y if dtype is None else cast(y, dtype)
+    return y if type(initial) is int and initial == 1 else elementwise.multiply(y, _as_entry(initial, y))
 
 
 def _extreme(
@@ -83,9 +96,10 @@ def _extreme(
         if where is not True:
             raise ValueError(f"{reduction.name} with where= also needs initial=, the result if no entry is chosen.")
         return _over(reduction, x, axis, keepdims)
-    x = elementwise.where(as_array(where), x, elementwise.stop_gradient(initial))
+    initial = _as_entry(initial, x)
+    x = _chosen(x, where, elementwise.stop_gradient(initial))
     if not x.size:  # NumPy's own reductions raise for an empty array
-        return broadcast_to(as_array(initial), sum(x, axis, None, None, keepdims).shape)
+        return broadcast_to(cast(initial, x.dtype), sum(x, axis, None, None, keepdims).shape)
     return beyond(_over(reduction, x, axis, keepdims), initial)
 
 
@@ -192,15 +206,18 @@ def var(
         if ddof:
             raise ValueError("var and std: ddof and correction are two names of one number. Give one of them.")
         ddof = correction
+    whole = as_array(a)
     a = _given(a, out, dtype)
     if str(a.dtype) == "float16":
         return cast(var(a, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
     axes = trailing_axes(axis, a.ndim)
     centre = _mean(a, axes, None, None, True, where=where) if mean is None else as_array(mean)
-    centred = _chosen(elementwise.subtract(a, centre), where, 0)
+    # A real `dtype` is that of the mean and of the sum; as in NumPy, imaginary parts are spread all the same.
+    spread = elementwise.subtract(whole if is_complex(whole) else a, centre)
+    centred = _chosen(spread, where, 0)
     y = reductions.sum_axes(squared_size(centred), axes=axes, keepdims=keepdims)
     y = y / freedom_of(_count(centred, axes, keepdims, where), ddof)
-    return cast(y, dtype) if dtype is not None and a.dtype.kind in "biu" else y
+    return cast(y, dtype) if dtype is not None and (a.dtype.kind in "biu" or is_complex(whole)) else y
 
 
 def std(

@@ -121,6 +121,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     are then an error. Weights keep their dtype, while NumPy casts them to float64.
     """
     x = as_array(x)
+    x = x if x.size else cast(x, np.intp)  # an empty list is floating
     if x.ndim != 1 or x.dtype.kind not in "iu":
         raise ShapeError(f"bincount expects integers along one axis, got {describe(x)}.")
     if length is None:

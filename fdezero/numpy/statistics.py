@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
-from ..errors import RangeError, ShapeError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes, trailing_axis
@@ -35,6 +35,8 @@ METHODS = (
     *ESTIMATES, "lower", "higher", "nearest", "midpoint", "inverted_cdf", "averaged_inverted_cdf", "closest_observation"
 )  # fmt: skip
 
+PICKING = ("lower", "higher", "nearest", "inverted_cdf", "closest_observation")  # the result is an entry
+
 
 def _lines(x: Array, axis: Axis) -> Array:
     """The axes `axis` of `x` merged into a last one."""
@@ -44,9 +46,16 @@ def _lines(x: Array, axis: Axis) -> Array:
     return reshape(transpose(x, (*kept, *axes)), shape)
 
 
-def ordered_lines(x: Any, axis: Axis) -> tuple[Array, tuple[int, ...]]:
-    """(lines, shape): the axes `axis` of `x` merged into a last one and sorted; the shape of a result with keepdims."""
-    x = inexact(x)
+def ordered_lines(x: Any, axis: Axis, method: str = "linear") -> tuple[Array, tuple[int, ...]]:
+    """(lines, shape): the axes `axis` of `x` merged into a last one and sorted; the shape of a result with keepdims.
+
+    The entries are floating numbers, unless `method` picks one of them as it is.
+    """
+    if method not in METHODS:
+        raise ValueError(f"quantile: method must be one of {', '.join(METHODS)}; got {method!r}.")
+    x = as_array(x)
+    if method not in PICKING:
+        x = inexact(x)
     axes = trailing_axes(axis, x.ndim)
     return sort(_lines(x, axis)), tuple(1 if i in axes else x.shape[i] for i in range(-x.ndim, 0))
 
@@ -88,11 +97,8 @@ def quantile_of_lines(
     lines: Array, n: Any, q: Any, shape: tuple[int, ...], method: str, keepdims: bool
 ) -> ArrayOrNumber:
     """The quantiles `q` of each of the sorted `lines` (..., m), whose first `n` entries count: (*q.shape, ...)."""
-    if method not in METHODS:
-        raise ValueError(f"quantile: method must be one of {', '.join(METHODS)}; got {method!r}.")
     flat = reshape(q, (-1,))
     low, weight = _places(flat, n, method)
-    weight = cast(weight, lines.dtype)
     first = cast(elementwise.maximum(low, 0), np.int64)
     second = elementwise.minimum(
         elementwise.maximum(cast(low, np.int64) + 1, 0), n - 1 if isinstance(n, int) else cast(n - 1, np.int64)
@@ -100,10 +106,33 @@ def quantile_of_lines(
     loops = lines.shape[:-1]
     first, second = (broadcast_to(i, (*loops, flat.shape[0])) for i in (first, second))
     a, b = take_along_axis(lines, first), take_along_axis(lines, second)
-    alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # inf - inf would be NaN
-    y = elementwise.where(alike, a, a + elementwise.subtract(b, elementwise.where(alike, 0, a)) * weight)
+    if method in PICKING:
+        y = elementwise.where(elementwise.greater(weight, 0.5), b, a)
+    else:
+        # As in NumPy, one quantile has the dtype of the entries, and several quantiles widen it to theirs.
+        dtype = np.result_type(a.dtype, q.dtype) if q.ndim else a.dtype
+        a, b, weight = (cast(part, dtype) for part in (a, b, weight))
+        alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # inf - inf would be NaN
+        gap = elementwise.subtract(*[elementwise.where(alike, 0, end) for end in (b, a)])
+        # From the nearer end, so that the weight 1 gives b itself.
+        y = elementwise.where(elementwise.less(weight, 0.5), a + gap * weight, b - gap * (1 - weight))
+        y = elementwise.where(alike, a, y)
     y = moveaxis(y, -1, 0)
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
+
+
+def check_shares(q: Array) -> None:
+    """Raise RangeError unless the quantiles, if their values are known, lie between 0 and 1."""
+    if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
+        raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
+
+
+def check_booleans(a: Any, method: str) -> None:
+    """Raise DTypeError for truth values, unless `method` picks one of them."""
+    if method not in PICKING and as_array(a).dtype == bool:
+        raise DTypeError(
+            f"quantile: there is nothing between False and True. Use one of the methods {', '.join(PICKING)}."
+        )
 
 
 def weighted_quantile(
@@ -166,12 +195,14 @@ def quantile(
     """
     refuse_out(out)
     q = beside(q, a)
-    if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
-        raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
+    check_shares(q)
     if weights is not None:
         return weighted_quantile("quantile", a, q, axis, method, keepdims, weights, ignores_nan=False)
-    lines, shape = ordered_lines(a, axis)
+    check_booleans(a, method)
+    lines, shape = ordered_lines(a, axis, method)
     y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
+    if y.dtype.kind not in "fc":
+        return y
     last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
     return elementwise.where(elementwise.isnan(last), last, y)
 
@@ -220,8 +251,14 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         y = mean(a, axis=axis, keepdims=keepdims)
         total = zeros_like(y) + a.size / max(y.size, 1)
     else:
+        trailing_axes(axis, a.ndim)  # an axis of a number is an error here
         weights = weights_like("average", a, axis, weights)
+        dtype = np.result_type(a.dtype, weights.dtype, *[np.float64] * (a.dtype.kind in "biu"))
+        a, weights = cast(a, dtype), cast(weights, dtype)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
+        plain = unwrap(total) if is_shown(total) else None
+        if isinstance(plain, np.ndarray | np.generic) and (plain == 0).any():
+            raise ZeroDivisionError("average: the weights sum to 0.")
         y = elementwise.divide(sum_of(elementwise.multiply(a, weights), axis=axis, keepdims=keepdims), total)
     return (y, total) if returned else y
 

@@ -15,7 +15,7 @@ from ..errors import ImmutableError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise
 from .arguments import Array, as_array, plain_values, trailing_axes, trailing_axis
-from .elementwise import astype
+from .elementwise import cast
 from .indexing import at as updated
 from .shape import broadcast_to, concatenate, expand_dims, reshape, slice_axis, squeeze
 
@@ -63,7 +63,7 @@ def _reduce(
 ) -> Any:  # fmt: skip
     """Combine the entries of `a` over `axis`: a (..., n) -> (...)."""
     refuse_out(out)
-    a = as_array(a) if dtype is None else astype(a, dtype)
+    a = as_array(a) if dtype is None else cast(a, dtype)
     given = ({} if initial is None else {"initial": initial}) | ({} if where is True else {"where": where})
     if own is not None and not (given and name == "logaddexp"):
         widened = {"dtype": dtype} if dtype is not None and name in ("add", "multiply") else {}
@@ -83,11 +83,11 @@ def _reduce(
 def _accumulate(own: Any, function: Any, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
     """Combine each entry of `a` along `axis` with all before it: a (..., n) -> (..., n)."""
     refuse_out(out)
-    a = as_array(a) if dtype is None else astype(a, dtype)
+    a = as_array(a) if dtype is None else cast(a, dtype)
     if not a.ndim:
         raise TypeError("cannot accumulate on a scalar")
     if own is not None:
-        return own(a, axis=axis) if dtype is None else astype(own(a, axis=axis), dtype)
+        return own(a, axis=axis) if dtype is None else cast(own(a, axis=axis), dtype)
     axis = trailing_axis(axis, a.ndim)
     rows = [slice_axis(a, axis, i, i + 1) for i in range(a.shape[axis])]
     return concatenate(list(itertools.accumulate(rows, function)), axis) if rows else a
