@@ -11,7 +11,6 @@ from ..messages import describe, misfit_of_product, refuse_out
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
-from .elementwise import conjugate
 from .indexing import getitem
 from .reductions import sum as sum_of
 from .shape import (
@@ -89,10 +88,6 @@ def dot(a: Any, b: Any, out: None = None) -> ArrayOrNumber:
     if not a.ndim or not b.ndim:
         return elementwise.multiply(a, b)
     return matmul(a, b) if a.ndim <= 2 and b.ndim <= 2 else tensordot(a, b, ((-1,), (-2 if b.ndim > 1 else -1,)))
-
-
-def _conjugated(x: Array) -> Array:
-    return conjugate(x) if x.dtype.kind == "c" else x  # truth values stay truth values
 
 
 def vdot(a: Any, b: Any) -> ArrayOrNumber:
