@@ -4,10 +4,30 @@ A key is a uint64 array of shape (2,), the key of NumPy's Philox4x64-10. Use eac
 the same numbers. `split` and `fold_in` derive new keys.
 """
 
+from .counts import binomial, categorical, multinomial, poisson
 from .draws import bernoulli, bits, keep_mask, normal, randint, uniform
+from .inverse import (
+    cauchy,
+    exponential,
+    geometric,
+    gumbel,
+    laplace,
+    logistic,
+    lognormal,
+    pareto,
+    rademacher,
+    rayleigh,
+    triangular,
+    truncated_normal,
+    weibull_min,
+)
 from .keys import fold_in, key, split
 from .order import choice, permutation
+from .shapes import beta, chisquare, dirichlet, f, gamma, loggamma, multivariate_normal, t
 
 __all__ = [
-    "bernoulli", "bits", "choice", "fold_in", "keep_mask", "key", "normal", "permutation", "randint", "split", "uniform"
+    "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "chisquare", "choice", "dirichlet", "exponential", "f",
+    "fold_in", "gamma", "geometric", "gumbel", "keep_mask", "key", "laplace", "loggamma", "logistic", "lognormal", "multinomial",
+    "multivariate_normal", "normal", "pareto", "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "t",
+    "triangular", "truncated_normal", "uniform", "weibull_min"
 ]  # fmt: skip

@@ -10,7 +10,10 @@ from ..core import discrete
 from ..devices import backend_of
 from ..errors import DTypeError, KeyMissingError, ShapeError
 from ..messages import describe
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, ArrayOrNumber, beside
+from ..numpy.elementwise import astype, clip
+from ..ops.elementwise import exp, minimum
+from ..values import broadcasts_to, is_complex, shape_of, with_shape
 from . import philox
 
 Key = Array  # of dtype uint64 and shape (2,)
@@ -19,6 +22,7 @@ Shape = int | tuple[int, ...]
 # The highest word of the counter. So no derived key equals a number that was drawn from its parent.
 DRAW, SPLIT, FOLD = 0, 1, 2
 UINT64 = np.dtype(np.uint64)
+FLOAT64 = np.dtype(np.float64)
 
 
 def _random_bits(key: Array, start: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any], domain: int) -> Array:
@@ -65,6 +69,8 @@ def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
     """`dtype` as a NumPy dtype whose kind is among `kinds` ("f" floating, "i" and "u" integers)."""
     asked = {
         "f": "a floating dtype such as 'float32'",
+        "if": "an integer or floating dtype such as 'int64'",
+        "iuf": "an integer or floating dtype such as 'int64'",
         "iu": "an integer dtype such as 'int64'",
         "u": "an unsigned dtype such as 'uint32'",
     }
@@ -76,3 +82,41 @@ def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
     if found.kind not in kinds or found.itemsize > 8:
         raise DTypeError(f"{what} needs {asked[kinds]}, got {found}.")
     return found
+
+
+def check_parameters(shape: Any, what: str, **parameters: Any) -> tuple[int, ...]:
+    """The shape of a draw: `shape`, or if it is None that of its parameters, which must broadcast to it."""
+    shapes = {name: tuple(shape_of(with_shape(parameter))) for name, parameter in parameters.items()}
+    if shape is None:
+        try:
+            return np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            given = ", ".join(f"{name} {describe(with_shape(parameters[name]))}" for name in shapes)
+            raise ShapeError(f"{what}: these do not broadcast with each other: {given}.") from None
+    sizes = check_shape(shape, what)
+    for name, own in shapes.items():
+        if not broadcasts_to(own, sizes):
+            given = describe(with_shape(parameters[name]))
+            raise ShapeError(f"{what}: {name} {given} does not broadcast to the shape {sizes} of the result.")
+    return sizes
+
+
+def as_parameter(value: Any, what: str, key: Key) -> Any:
+    """A parameter of a distribution as float64, a number on the device of the key. Raises DTypeError for a complex one."""
+    if is_complex(array := beside(value, key)) or array.dtype.kind not in "biuf":
+        raise DTypeError(f"{what} needs real parameters, got {describe(array)}.")
+    return array if array.dtype == FLOAT64 else astype(array, FLOAT64)
+
+
+def exponentiated(logarithm: Any) -> Any:
+    """exp(logarithm) in float64, without an overflow: the result stays below 1e305."""
+    return exp(minimum(logarithm, 702.0))
+
+
+def fitted(draw: Any, dtype: np.dtype[Any], positive: bool = False) -> ArrayOrNumber:
+    """A draw in float64 as `dtype`, within its finite numbers; a `positive` one does not become 0."""
+    if dtype == FLOAT64 and not positive:
+        return draw
+    ends = np.finfo(dtype)
+    least = float(ends.smallest_subnormal if positive else ends.min)
+    return astype(clip(draw, least, float(ends.max)), dtype)

@@ -215,9 +215,29 @@ def _samples() -> list[Sample]:
     sample("random_integer", words, low=-3, span=7, dtype=np.dtype("int8"))
     sample("random_weighted_index", between(0, 1, 5), between(0, 2, 4))
     sample("random_weighted_order", between(0, 1, 4), between(0, 2, 4))
+    _random_samples(sample)
     _special_samples(sample)
     _fourier_samples(sample)
     return made
+
+
+def _random_samples(sample: Any) -> None:
+    key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
+    sample("random_open_fraction", words)
+    sample("random_log_gamma", key, between(0.2, 9, 2, 3), shape=(2, 3))
+    sample("random_log_gamma", key, between(0.2, 9, 2, 3), shape=(3,))
+    sample("random_poisson", key, between(0.2, 90, 6), shape=(6,))
+    sample("random_binomial", key, integers(300, 6), between(0.1, 0.9, 6), shape=(6,))
+    sample("random_truncated_normal", between(0.1, 0.9, 4), between(-3, 1, 4), between(1.5, 4, 4))
+    sample("random_truncated_normal", between(0.1, 0.9, 3), between(5, 6, 3), between(6.5, 8, 3))
+    sample("random_truncated_normal", between(0.1, 0.9, 3), between(-8, -7, 3), between(-6, -5, 3))
+    sample("random_gamma_by_shape", between(-1, 1, 2, 3), between(0.5, 4, 3))
+    sample("random_beta_by_shape", between(-1, 1, 3), between(0.5, 4, 3), between(0.5, 4, 2, 1))
+    for side in (-1.0, 1.0):
+        sample("random_gamma_integral", between(2.1, 3, 4), between(0.5, 2, 4) if side < 0 else between(2, 4, 4), 0.0, side)
+        sample("random_gamma_integral", np.array([2.5]), np.array([1.5 - side]), 2.0, side)
+        sample("random_beta_integral", between(1, 3, 3), between(1, 3, 3), between(0, 1, 3) * side, 1.0, 1.0, side)
+    sample("random_beta_integral", np.array([1.5]), np.array([2.5]), np.array([0.5]), 0.0, 0.0, 1.0)
 
 
 def _linalg_samples(sample: Any) -> None:
