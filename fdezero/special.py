@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import numpy as fnp
-from .numpy.arguments import ArrayOrNumber, Axis, as_array
+from .numpy.arguments import ArrayOrNumber, Axis, as_array, inexact
+from .numpy.precision import in_single
 from .ops.elementwise import sigmoid, stop_gradient
 from .ops.special import (
     beta,
@@ -112,15 +113,26 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     return (y, fnp.sign(total)) if return_sign else y
 
 
+def below_greatest(x: Any, axis: Axis) -> ArrayOrNumber:
+    """x minus its greatest entry over `axis`, which is a constant for derivatives: x (...) -> (...)."""
+    return x - fnp.max(stop_gradient(x), axis=axis, keepdims=True)
+
+
+@in_single
 def log_softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
-    """log(exp(x) / sum(exp(x))) over `axis`, without overflow: x (...) -> (...)."""
-    x = as_array(x)
-    return x - fnp.logsumexp(x, axis=axis, keepdims=True)
+    """log(exp(x) / sum(exp(x))) over `axis`, without overflow: x (...) -> (...).
+
+    The entries count from the greatest one, so a number that they share changes no digit. If all are -inf, you get NaN.
+    """
+    below = below_greatest(inexact(x), axis)
+    return below - fnp.log(fnp.sum(fnp.exp(below), axis=axis, keepdims=True))
 
 
+@in_single
 def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
-    """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...)."""
-    return fnp.exp(log_softmax(x, axis))
+    """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...). If all entries are -inf, you get NaN."""
+    e = fnp.exp(below_greatest(inexact(x), axis))
+    return e / fnp.sum(e, axis=axis, keepdims=True)
 
 
 def rel_entr(x: Any, y: Any) -> ArrayOrNumber:

@@ -1,13 +1,16 @@
-"""Losses: the mean over all examples, a scalar in the dtype of the predictions."""
+"""Losses: the mean over all examples, a scalar in the dtype of the predictions. float16 is computed in float32."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import numpy as fnp
+from .. import special
 from ..devices import backend_of
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
+from ..numpy.precision import in_single
 from ..ops.indexing import labels as labels_of
 from .activations import softplus
 
@@ -26,6 +29,7 @@ def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
     return labels_of(labels, classes=logits.shape[-1], of=name)
 
 
+@in_single
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
 
@@ -34,10 +38,11 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """
     logits, labels = fnp.asarray(logits), fnp.asarray(labels)
     labels = _checked_labels("softmax_cross_entropy", logits, labels)
-    picked = fnp.take_along_axis(logits, fnp.expand_dims(labels, -1), axis=-1)
-    return fnp.mean(
-        _nan_if_unknown(fnp.logsumexp(logits, axis=-1) - picked.reshape(labels.shape), labels, logits.shape[-1])
-    )
+    # Both terms are relative to the greatest logit: large logits that they share would leave rounding errors behind.
+    below = special.below_greatest(logits, -1)
+    picked = fnp.take_along_axis(below, fnp.expand_dims(labels, -1), axis=-1)
+    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - picked.reshape(labels.shape)
+    return fnp.mean(_nan_if_unknown(rows, labels, logits.shape[-1]))
 
 
 def _nan_if_unknown(rows: Any, labels: Any, classes: int) -> Any:
@@ -54,23 +59,32 @@ def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
     return x, fnp.astype(targets, x.dtype, copy=False) if x.dtype.kind == "f" else targets
 
 
+@in_single
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
     """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar."""
     logits, targets = _check_same_shape("sigmoid_cross_entropy", logits, targets)
-    return fnp.mean(softplus(logits) - targets * logits)
+    # softplus(x) - t x would be the difference of large numbers for large logits. It is softplus(-x) + (1 - t) x as well.
+    positive = logits > 0
+    rest = logits * fnp.where(positive, 1 - targets, -targets)
+    return fnp.mean(softplus(fnp.where(positive, -logits, logits)) + rest)
 
 
+@in_single
 def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
     """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
 
-    Logarithms are cut off at the smallest normal number of the dtype, so p = 0 and p = 1 give finite values. A term
-    that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits, which is exact.
+    Logarithms are cut off at the smallest normal number of the dtype (of float32 for float16), so p = 0 and p = 1 give
+    finite values. A term that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits,
+    which is exact.
     """
     p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
-    tiny = float(np.finfo(p.dtype).tiny)
-    return -fnp.mean(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * fnp.log(fnp.clip(1 - p, tiny, 1.0)))
+    tiny = float(np.finfo(p.dtype).tiny if p.dtype.kind == "f" else np.finfo(float).tiny)
+    sure = p >= 1
+    rest = fnp.where(sure, math.log(tiny), fnp.log1p(-fnp.where(sure, 0, fnp.maximum(p, 0))))  # log(1 - p), also for small p
+    return -fnp.mean(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * rest)
 
 
+@in_single
 def mean_squared_error(x: Any, targets: Any) -> Any:
     """The mean of (x - targets)**2: (...), (...) -> a scalar."""
     x, targets = _check_same_shape("mean_squared_error", x, targets)

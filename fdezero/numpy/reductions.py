@@ -15,6 +15,7 @@ from ..ops import elementwise, reductions
 from ..values import is_complex
 from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
 from .elementwise import cast, imag, real
+from .precision import in_single
 from .shape import broadcast_to, flip, line_along, reshape
 
 __all__ = [
@@ -237,8 +238,12 @@ def std(
     return elementwise.sqrt(y)
 
 
+@in_single
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumber:
-    """log(sum(exp(x))) over `axis` (all axes when None), without overflow: x (..., n) -> (...)."""
+    """log(sum(exp(x))) over `axis` (all axes when None), without overflow: x (..., n) -> (...).
+
+    The derivative is the softmax of x, computed without y. If all entries are -inf, y is -inf and every derivative is 0.
+    """
     return _over(reductions.logsumexp, x, axis, keepdims)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, discrete, linear, reduction
+from .elementwise import stop_gradient
 from .shape import cut, slice_axes
 
 Axes = tuple[int, ...]
@@ -23,9 +24,11 @@ sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
-    """t, split evenly over the entries that equal the extreme."""
-    chosen = x == y
-    return np.where(chosen, t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype), 0)
+    """t, split evenly over the entries that equal the extreme; NaN for all entries where the extreme is NaN."""
+    known = y == y
+    chosen = (x == y) | np.logical_not(known)
+    share = t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype)
+    return np.where(chosen, np.where(known, share, math.nan), 0)
 
 
 maximum_of = reduction(
@@ -68,7 +71,18 @@ def _logsumexp(x: Any, *, axes: Axes, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([n for i, n in enumerate(y.shape, -y.ndim) if i not in axes])
 
 
-logsumexp = reduction("logsumexp", lambda t, y, x, axes: t * np.exp(x - np.where(y == -math.inf, 0, y)), _logsumexp, expand=True)
+def _share_of_sum(t: Any, y: Any, x: Any, axes: Axes) -> Any:
+    """t times softmax(x); 0 if all entries are -inf.
+
+    exp(x - y) alone would have the rounding of y, which is large if y is. Its division by its own sum takes that out. So y
+    is only a shift, a constant for the next derivative.
+    """
+    e = np.exp(x - stop_gradient(np.where(y == -math.inf, 0, y)))
+    total = e.sum(axis=axes, keepdims=True)
+    return t / np.where(total == 0, 1, total) * e
+
+
+logsumexp = reduction("logsumexp", _share_of_sum, _logsumexp, expand=True)
 
 
 def _flip(x: Any, axis: int) -> Any:
