@@ -13,33 +13,22 @@ import numpy as np
 from . import numpy as fnp
 from .numpy.arguments import ArrayOrNumber, Axis, as_array, inexact
 from .numpy.precision import in_single
+from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
-from .ops.special import (
-    beta,
-    betaln,
-    digamma,
-    entr,
-    erf,
-    erfc,
-    erfcinv,
-    erfcx,
-    erfinv,
-    gammainc,
-    gammaincc,
-    gammaln,
-    i0,
-    i0e,
-    i1,
-    i1e,
-    xlog1py,
-    xlogy,
-)
-from .ops.special import zeta as hurwitz_zeta
 
 ROOT2 = math.sqrt(2)
-psi, expit = digamma, sigmoid
+
+# float16 is computed in float32, and so are derivatives of every order.
+beta, betaln, digamma, entr = map(in_single, (operations.beta, operations.betaln, operations.digamma, operations.entr))
+erf, erfc, erfcinv = map(in_single, (operations.erf, operations.erfc, operations.erfcinv))
+erfcx, erfinv, expit = map(in_single, (operations.erfcx, operations.erfinv, sigmoid))
+gammainc, gammaincc, gammaln = map(in_single, (operations.gammainc, operations.gammaincc, operations.gammaln))
+i0, i0e, i1, i1e = map(in_single, (operations.i0, operations.i0e, operations.i1, operations.i1e))
+xlog1py, xlogy, hurwitz_zeta = map(in_single, (operations.xlog1py, operations.xlogy, operations.zeta))
+psi = digamma
 
 
+@in_single
 def zeta(x: Any, q: Any = 1) -> ArrayOrNumber:
     """The Hurwitz zeta function, the sum of (k + q)**-x over k >= 0; Riemann's for q = 1. x (...), q (...) -> (...).
 
@@ -48,6 +37,7 @@ def zeta(x: Any, q: Any = 1) -> ArrayOrNumber:
     return hurwitz_zeta(x, q)
 
 
+@in_single
 def polygamma(n: Any, x: Any) -> ArrayOrNumber:
     """The `n`-th derivative of digamma; n is an integer or integers (...): x (...) -> (...).
 
@@ -61,16 +51,19 @@ def polygamma(n: Any, x: Any) -> ArrayOrNumber:
     return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
 
 
+@in_single
 def ndtr(x: Any) -> ArrayOrNumber:
     """The distribution function of the standard normal distribution: x (...) -> (...)."""
     return 0.5 * erfc(-as_array(x) / ROOT2)
 
 
+@in_single
 def ndtri(p: Any) -> ArrayOrNumber:
     """The inverse of `ndtr`, the quantile of the standard normal distribution: p (...) in [0, 1] -> (...)."""
     return -ROOT2 * erfcinv(2 * as_array(p))
 
 
+@in_single
 def log_ndtr(x: Any) -> ArrayOrNumber:
     """log(ndtr(x)) without underflow: x (...) -> (...)."""
     x = as_array(x)
@@ -80,18 +73,23 @@ def log_ndtr(x: Any) -> ArrayOrNumber:
         return fnp.where(low, fnp.log(erfcx(-a / ROOT2) / 2) - a * a / 2, fnp.log1p(-0.5 * erfc(b / ROOT2)))
 
 
+@in_single
 def logit(p: Any) -> ArrayOrNumber:
     """log(p / (1 - p)), the inverse of `expit`: p (...) in [0, 1] -> (...)."""
     p = as_array(p)
+    middle = abs(p - 0.5) < 0.2  # where the logarithms would cancel
+    centred = fnp.where(middle, p, 0.5) - 0.5
     with np.errstate(divide="ignore"):
-        return fnp.log(p) - fnp.log1p(-p)
+        return fnp.where(middle, 2 * fnp.arctanh(2 * centred), fnp.log(p) - fnp.log1p(-p))
 
 
+@in_single
 def log_expit(x: Any) -> ArrayOrNumber:
     """log(expit(x)) without underflow: x (...) -> (...)."""
     return -fnp.logaddexp(-as_array(x), 0.0)
 
 
+@in_single
 def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     """log(sum(b * exp(a))) over `axis`, without overflow; with `return_sign`, log |sum| and the sign of the sum.
 
@@ -135,6 +133,7 @@ def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     return e / fnp.sum(e, axis=axis, keepdims=True)
 
 
+@in_single
 def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
     """x log(x / y); 0 with derivative 0 if x is 0, infinite if x or y is negative: (...), (...) -> (...)."""
     x, y = as_array(x), as_array(y)

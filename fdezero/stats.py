@@ -14,6 +14,7 @@ from .core import unwrap
 from .errors import ShapeError
 from .messages import describe
 from .numpy.arguments import ArrayOrNumber, as_array
+from .numpy.precision import in_single
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
 
@@ -49,6 +50,7 @@ class Continuous:
     def __repr__(self) -> str:
         return f"stats.{self.name}"
 
+    @in_single
     def logpdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
         x, *shapes, loc, scale = _promoted(x, *_parameters(self.name, self.shapes, {"loc": 0, "scale": 1}, args, named))
@@ -58,6 +60,7 @@ class Continuous:
         inside = self._log_density(fnp.where(outside, 0.5, z), *shapes) - fnp.log(scale)
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
+    @in_single
     def pdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The density: x (...), then the shapes, loc and scale, which broadcast -> (...)."""
         return fnp.exp(self.logpdf(x, *args, **named))
@@ -77,6 +80,7 @@ class Discrete:
     def __repr__(self) -> str:
         return f"stats.{self.name}"
 
+    @in_single
     def logpmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The log-probability of k: k (...), then the parameters and loc, which broadcast -> (...). The derivative for k is 0."""
         k, *shapes, loc = _promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))
@@ -85,6 +89,7 @@ class Discrete:
         inside = _within(self._valid(*shapes), self._log_probability(fnp.where(outside, 0, k), *shapes))
         return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
 
+    @in_single
     def pmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The probability of k: k (...), then the parameters and loc, which broadcast -> (...)."""
         return fnp.exp(self.logpmf(k, *args, **named))
@@ -161,6 +166,7 @@ class Categorical:
     """Choices among n classes, given by probabilities or logits."""
 
     @staticmethod
+    @in_single
     def logpmf(k: Any, p: Any = None, *, logits: Any = None) -> ArrayOrNumber:
         """The logarithm of the probability of k: integers k (...), p or logits (..., n) -> (...).
 
@@ -185,6 +191,7 @@ class Dirichlet:
     """Distributions over the probabilities of n choices."""
 
     @staticmethod
+    @in_single
     def logpdf(x: Any, alpha: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (..., n) that sums to 1, alpha (..., n) positive -> (...)."""
         x, alpha = _promoted(x, alpha)
@@ -204,6 +211,7 @@ class MultivariateNormal:
     """Normal distributions of vectors."""
 
     @staticmethod
+    @in_single
     def logpdf(x: Any, mean: Any, cov: Any) -> ArrayOrNumber:
         """The logarithm of the density: x (..., n), mean (..., n), cov (..., n, n) positive definite -> (...).
 
@@ -217,9 +225,6 @@ class MultivariateNormal:
                 f"stats.multivariate_normal: x {describe(x)} has vectors of n entries; mean {describe(mean)} must have shape (..., n) "
                 f"and cov {describe(cov)} shape (..., n, n)."
             )
-        if x.dtype == np.float16:
-            wide = [fnp.astype(a, np.float32) for a in (x, mean, cov)]
-            return fnp.astype(MultivariateNormal.logpdf(*wide), np.float16)
         factor = fnp.linalg.cholesky(cov)
         z = fnp.squeeze(fnp.linalg.solve(factor, fnp.expand_dims(x - mean, -1)), -1)
         spread = fnp.sum(fnp.log(fnp.diagonal(factor, 0, -2, -1)), -1)

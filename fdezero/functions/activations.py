@@ -47,9 +47,10 @@ def gelu(x: Any) -> Any:
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
     """
     x = fnp.asarray(x)
-    # For |x| above 12 tanh is 1 to the last digit, so the limit changes nothing, and no cube overflows.
-    z = fnp.clip(x, -12.0, 12.0)
-    return 0.5 * x * (1 + elementwise.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * (z * z * z))))
+    # Where |x| is above 100 the factor is 0 or 1, so the limit changes nothing, and no cube overflows.
+    z = fnp.clip(x, -100.0, 100.0)
+    # (1 + tanh(w)) / 2 is sigmoid(2 w), which keeps its digits where the sum would cancel.
+    return x * elementwise.sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * (z * z * z)))
 
 
 @in_single

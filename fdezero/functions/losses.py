@@ -80,7 +80,9 @@ def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
     p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
     tiny = float(np.finfo(p.dtype).tiny if p.dtype.kind == "f" else np.finfo(float).tiny)
     sure = p >= 1
-    rest = fnp.where(sure, math.log(tiny), fnp.log1p(-fnp.where(sure, 0, fnp.maximum(p, 0))))  # log(1 - p), also for small p
+    rest = fnp.where(
+        sure, math.log(tiny), fnp.log1p(-fnp.where(sure, 0, fnp.maximum(p, 0)))
+    )  # log(1 - p), also for small p
     return -fnp.mean(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * rest)
 
 

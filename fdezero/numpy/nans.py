@@ -14,8 +14,9 @@ from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
 from .elementwise import cast
+from .indexing import getitem
 from .shape import broadcast_to
-from .statistics import check_shares, ordered_lines, quantile_of_lines, weighted_quantile
+from .statistics import check_shares, ordered_lines, quantile_of_lines, spoiled, weighted_quantile
 
 __all__ = [
     "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
@@ -80,7 +81,18 @@ def _extreme(
     y = extreme(filled, axis, out, keepdims, initial, where)
     if y.dtype.kind not in "fc" or initial is not None:
         return y
-    return elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
+    y = elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
+    return _with_lost_lines(y, as_array(a), missing, axis, keepdims, where)
+
+
+def _with_lost_lines(
+    y: Array, a: Array, missing: Array, axis: Axis, keepdims: bool, where: Any
+) -> ArrayOrNumber:
+    """`y`, but the maximum of a line of nothing but NaN: it is NaN, and its derivative is NaN as well, not 0."""
+    if where is not True or a.dtype.kind != "f" or not a.size:
+        return y
+    lost = reductions.all(missing, axis, None, keepdims)
+    return elementwise.where(lost, reductions.max(a, axis, None, keepdims), y)
 
 
 def nanmax(
@@ -154,8 +166,10 @@ def nanmean(
     `where` selects the entries that count.
     """
     refuse_out(out)
-    filled, missing = _filled(_floating(a, dtype), 0, where)
-    return _mean(filled, broadcast_to(missing, filled.shape), axis, keepdims)
+    a = _floating(a, dtype)
+    filled, missing = _filled(a, 0, where)
+    y = _mean(filled, broadcast_to(missing, filled.shape), axis, keepdims)
+    return _with_lost_lines(y, a, missing, axis, keepdims, where)
 
 
 def nanvar(
@@ -180,15 +194,15 @@ def nanvar(
             raise ValueError("nanvar and nanstd: ddof and correction are two names of one number. Give one of them.")
         ddof = correction
     whole = _filled(a, 0)[0]
-    filled, missing = _filled(_floating(a, dtype), 0, where)
+    a = _floating(a, dtype)
+    filled, missing = _filled(a, 0, where)
     missing = broadcast_to(missing, filled.shape)
     centre = _mean(filled, missing, axis, True) if mean is None else as_array(mean)
     # As for `var`, a real `dtype` is that of the mean and of the sum.
     spread = elementwise.subtract(whole if is_complex(whole) else filled, centre)
     y = _mean(reductions.squared_size(elementwise.where(missing, 0, spread)), missing, axis, keepdims, ddof)
-    return (
-        y if dtype is None or (y.dtype.kind == filled.dtype.kind == "f" and y.dtype == filled.dtype) else cast(y, dtype)
-    )
+    y = y if dtype is None or (y.dtype.kind == filled.dtype.kind == "f" and y.dtype == filled.dtype) else cast(y, dtype)
+    return _with_lost_lines(y, a, missing, axis, keepdims, where)
 
 
 def nanstd(
@@ -229,6 +243,7 @@ def nanquantile(
     lines, shape = ordered_lines(a, axis, method)  # NaN last
     if not lines.shape[-1]:
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
+    lines = spoiled(lines, elementwise.isnan(getitem(lines, (..., slice(0, 1)))))  # the first is NaN where all are
     count = reductions.sum(elementwise.logical_not(elementwise.isnan(lines)), -1, None, None, True)
     return quantile_of_lines(lines, elementwise.maximum(count, 1), q, shape, method, keepdims)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import tree as trees
-from .elementwise import astype
+from .elementwise import cast
 
 HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -15,12 +15,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def widened(x: Any) -> Any:
     """`x` in float32 if it is float16, otherwise `x` itself."""
-    return astype(x, SINGLE) if getattr(x, "dtype", None) == HALF else x
+    return cast(x, SINGLE) if getattr(x, "dtype", None) == HALF else x
 
 
 def narrowed(y: Any) -> Any:
     """`y` in float16 if it is float32, otherwise `y` itself."""
-    return astype(y, HALF) if getattr(y, "dtype", None) == SINGLE else y
+    return cast(y, HALF) if getattr(y, "dtype", None) == SINGLE else y
 
 
 def in_single(function: Function) -> Function:
@@ -29,7 +29,6 @@ def in_single(function: Function) -> Function:
     Derivatives also pass through float32. Other arguments reach `function` as they are.
     """
 
-    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         for x in args:
             if getattr(x, "dtype", None) == HALF:
@@ -41,4 +40,4 @@ def in_single(function: Function) -> Function:
         y = function(*map(widened, args), **{name: widened(x) for name, x in kwargs.items()})
         return trees.map(narrowed, y) if all(d == HALF for d in dtypes if d.kind in "fc") else y
 
-    return call  # type: ignore[return-value]  # a wrapper with the same signature
+    return functools.update_wrapper(call, function, updated=())  # type: ignore[return-value]  # it has the same signature

@@ -60,6 +60,11 @@ def ordered_lines(x: Any, axis: Axis, method: str = "linear") -> tuple[Array, tu
     return sort(_lines(x, axis)), tuple(1 if i in axes else x.shape[i] for i in range(-x.ndim, 0))
 
 
+def spoiled(lines: Array, where: Array) -> Array:
+    """`lines` (..., n), but NaN in those that `where` (..., 1) names, and NaN as the derivative of all their entries."""
+    return elementwise.multiply(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
+
+
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
     """The two neighbours of each quantile in a line of `n` entries, and the weight of the second."""
     if method in ("lower", "higher", "nearest", "midpoint", "linear"):
@@ -200,11 +205,8 @@ def quantile(
         return weighted_quantile("quantile", a, q, axis, method, keepdims, weights, ignores_nan=False)
     check_booleans(a, method)
     lines, shape = ordered_lines(a, axis, method)
-    y = quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
-    if y.dtype.kind not in "fc":
-        return y
-    last = reshape(getitem(lines, (..., -1)), y.shape[q.ndim :])
-    return elementwise.where(elementwise.isnan(last), last, y)
+    lines = spoiled(lines, elementwise.isnan(getitem(lines, (..., slice(-1, None)))))
+    return quantile_of_lines(lines, lines.shape[-1], q, shape, method, keepdims)
 
 
 def percentile(
@@ -235,9 +237,8 @@ def median(
     n = lines.shape[-1]
     if not n:
         return zeros_like(lines, shape=shape if keepdims else lines.shape[:-1]) + np.nan
-    middle = mean(getitem(lines, (..., slice((n - 1) // 2, n // 2 + 1))), axis=-1)
-    last = getitem(lines, (..., -1))
-    y = elementwise.where(elementwise.isnan(last), last, middle)
+    lines = spoiled(lines, elementwise.isnan(getitem(lines, (..., slice(-1, None)))))
+    y = mean(getitem(lines, (..., slice((n - 1) // 2, n // 2 + 1))), axis=-1)
     return reshape(y, shape) if keepdims else y
 
 

@@ -206,7 +206,12 @@ BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 # Choices. Rules with t choose instead of multiplying, because 0 * inf would be NaN.
 def _share_of_first(t: Any, y: Any, x0: Any, x1: Any) -> Any:
     half = tie(x0, x1) if isinstance(x0, Tracer) and isinstance(x1, Tracer) else 0.5
-    return np.where(x0 == y, np.where(x1 == y, t * half, t), 0)
+    return np.where(x0 == y, np.where(x1 == y, t * half, t), _zero_beside(y))
+
+
+def _zero_beside(y: Any) -> Any:
+    """0 as the derivative of a choice that fell on another argument, but NaN where the value is NaN."""
+    return np.where(y == y, 0, math.nan)
 
 
 def _share_of_second(t: Any, y: Any, x0: Any, x1: Any) -> Any:
@@ -254,9 +259,9 @@ where = elementwise(
 )
 clip = elementwise(
     "clip",
-    lambda t, x0, x1, x2: np.where((x0 >= x1) & (x0 <= x2), t, 0),
-    lambda t, x0, x1, x2: np.where((x0 < x1) & (x1 <= x2), t, 0),
-    lambda t, x0, x1, x2: np.where((x0 > x2) | (x1 > x2), t, 0),
+    lambda t, y, x0, x1, x2: np.where(y == y, np.where((x0 >= x1) & (x0 <= x2), t, 0), math.nan),
+    lambda t, y, x0, x1, x2: np.where(y == y, np.where((x0 < x1) & (x1 <= x2), t, 0), math.nan),
+    lambda t, y, x0, x1, x2: np.where(y == y, np.where((x0 > x2) | (x1 > x2), t, 0), math.nan),
     c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
     loop=lambda dtypes, y: (y, y, y),
     write="xp.clip({0}, {1}, {2}, out={out})",
@@ -285,7 +290,7 @@ sigmoid: Elementwise = elementwise(
 )
 relu: Elementwise = elementwise(
     "relu",
-    lambda t, y: t * (y > 0),
+    lambda t, y: t * (y != 0),  # y is positive, 0 or NaN; beside NaN the derivative is not 0
     c="x0 > 0 || x0 != x0 ? x0 : 0",
     impl=lambda x: np.maximum(x, 0),
     expand=True,

@@ -1,4 +1,8 @@
-"""Gradient transformations: pairs of `init` and `update`, their chains, and how updates are applied."""
+"""Gradient transformations: pairs of `init` and `update`, their chains, and how updates are applied.
+
+Gradients and updates of float16 parameters are float32 on their way through transformations, and so is what a state holds of
+them. The parameter is rounded once, after the update is added.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -10,6 +14,9 @@ from .. import numpy as fnp
 from .. import tree as trees
 from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import describe
+from ..numpy.elementwise import cast
+from ..numpy.precision import HALF, SINGLE, narrowed, widened
+from ..ops.roots import length
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
@@ -24,7 +31,7 @@ class GradientTransformation:
     """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`, pure functions.
 
     `step` adds the updates to the params. Gradients and updates have the structure of `fd.tree.trainable(params)`: None for
-    integers and Frozen subtrees.
+    integers and Frozen subtrees. The updates of float16 parameters are float32.
     """
 
     init: Callable[[Tree], State]
@@ -54,17 +61,22 @@ class Scaling(GradientTransformation):
 
 
 def _plus(p: Any, move: Any) -> Any:
-    """p + move, written into the array of `move`, which nobody else holds."""
+    """p + move in the dtype of p, written into the array of `move`, which nobody else holds."""
     if p.__class__ is move.__class__ is np.ndarray:
         move += p
-        return move
-    return p + move
+        return move if p.dtype == move.dtype else move.astype(p.dtype)
+    return _moved(p, move)
+
+
+def _moved(p: Any, move: Any) -> Any:
+    """p + move in the dtype of p."""
+    return narrowed(widened(p) + move) if getattr(p, "dtype", None) == HALF else p + move
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
     """params + updates, leaf by leaf; a leaf whose update is None stays as it is. Raises as `step` does."""
     leaves, found, treedef = side_by_side(params, updates, "updates")
-    return trees.unflatten(treedef, [p if u is None else p + u for p, u in zip(leaves, found, strict=True)])
+    return trees.unflatten(treedef, [p if u is None else _moved(p, u) for p, u in zip(leaves, found, strict=True)])
 
 
 def side_by_side(params: Tree, others: Tree, name: str) -> tuple[list[Any], list[Any], Any]:
@@ -74,12 +86,17 @@ def side_by_side(params: Tree, others: Tree, name: str) -> tuple[list[Any], list
     if structure != treedef:
         raise trees.structure_error(trees.trainable(params), others, "params", name)
     for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
-        if other is not None and not _fits(leaf, other):
+        if other is not None and not _fits(leaf, other if name == "grads" else narrowed_like(leaf, other)):
             path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
             raise _misfit({"grads": "gradient", "updates": "update"}[name], path, leaf, other)
         if leaf.__class__ is float:
             found[i] = weak(other)  # so that their sum is a Python float again
     return leaves, found, treedef
+
+
+def narrowed_like(leaf: Any, update: Any) -> Any:
+    """`update`, in float16 if the parameter is: float32 fits as well."""
+    return narrowed(update) if getattr(leaf, "dtype", None) == HALF else update
 
 
 def _fits(leaf: Any, other: Any) -> bool:
@@ -104,22 +121,24 @@ def weak(number: Any) -> Any:
 
 
 def times(x: Any, factor: Any) -> Any:
-    """x * factor in the dtype of x."""
+    """x * factor in the dtype of x, or in float32 for float16."""
+    x = widened(x)
     return x * in_dtype_of(x, factor)
+
+
+def zeros_of(p: Any) -> Any:
+    """Zeros for a state: in the shape and dtype of the parameter, or in float32 for float16."""
+    return fnp.zeros_like(p, dtype=SINGLE if getattr(p, "dtype", None) == HALF else None)
 
 
 def in_dtype_of(x: Any, number: Any) -> Any:
     """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
-    return fnp.astype(number, x.dtype, copy=False) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
+    return cast(number, x.dtype, copy=False) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
 
 
-def squared(x: Any) -> Any:
-    """|x|^2, which is real for a complex x."""
-    return (
-        fnp.square(fnp.real(x)) + fnp.square(fnp.imag(x))
-        if getattr(x, "dtype", np.dtype(float)).kind == "c"
-        else fnp.square(x)
-    )
+def magnitude(x: Any) -> Any:
+    """|x| for a complex x, x itself for a real one: what squares are made of. float16 becomes float32."""
+    return fnp.absolute(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else widened(x)
 
 
 def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
@@ -148,14 +167,15 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 def global_norm(tree: Tree) -> Any:
     """The Euclidean norm of all leaves together, computed in float32 or wider: a tree -> a scalar.
 
-    Complex leaves count by their absolute values.
+    Complex leaves count by their absolute values. Squares that would overflow or vanish do no harm. The derivative at 0 is 0.
     """
     total: Any = np.float32(0)
     for leaf in map(fnp.asarray, trees.leaves(tree)):
-        total = total + fnp.sum(squared(fnp.astype(leaf, np.float32) if leaf.dtype == np.float16 else leaf))
-    return fnp.sqrt(total)
+        x = magnitude(leaf if leaf.dtype.kind in "fc" else cast(leaf, float))
+        total = fnp.hypot(total, length(x, axes=tuple(range(-x.ndim, 0)), keepdims=False))
+    return total
 
 
 def times_all(tree: Any, factor: Any) -> Any:
-    """Every leaf times `factor`, in the dtype of the leaf."""
+    """Every leaf times `factor`, as `times` does it."""
     return trees.map(lambda x: times(x, factor), tree)

@@ -147,4 +147,4 @@ def test_adam_descends_over_complex_numbers(dtype: Any) -> None:
     assert z.dtype == dtype
     np.testing.assert_allclose(z, 1, atol=1e-2)
     assert optim.global_norm({"a": np.array([3j, 4.0], dtype)}) == 5
-    assert state[1][0].square.dtype == np.zeros(1, dtype).real.dtype
+    assert state[1][0].root.dtype == np.zeros(1, dtype).real.dtype

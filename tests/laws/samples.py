@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import fdezero.random  # noqa: F401, declares its primitives
+import fdezero.optim
+import fdezero.random  # noqa: F401, declare primitives
 from fdezero.core import REGISTRY, Primitive
 
 from .matrices import Matrices
@@ -128,6 +129,8 @@ def _samples() -> list[Sample]:
         sample(name, both[::2].reshape(2, 3), both[1::2].reshape(2, 3))
         sample(name, between(0.5, 1.4, 3), between(1.8, 3, 2, 1))
         sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
+    sample("root_of_mean", between(0.3, 2, 2, 3), normal(2, 3), 0.9, 0.1)
+    sample("root_of_mean", between(0.3, 2, 3), normal(3), np.array(0.9), np.array(0.1))
     sample("power", between(0.5, 2, 2, 3), normal(3))
     sample("power", between(0.5, 2, 3), 3)
     sample("power", between(0.5, 2, 3), np.array([0.0, 1.0, 2.0]))
@@ -169,7 +172,7 @@ def _samples() -> list[Sample]:
     halves = (((0, 2, 1),), ((2, None, 1),))
     sample("unslice_all", normal(3, 2), normal(3, 3), indices=halves, shape=(5,), whole=True)
     sample("unslice_all", normal(3), normal(1, 3), indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))), shape=(3, 3), whole=False)
-    for name in ("sum", "max", "min", "prod", "logsumexp"):
+    for name in ("sum", "max", "min", "prod", "logsumexp", "length"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
         sample(name, x, axes=(-3, -1), keepdims=True)

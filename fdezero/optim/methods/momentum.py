@@ -2,16 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from ... import numpy as fnp
 from ... import tree as trees
 from ..gradients import descend
-from ..transformation import GradientTransformation, Rate, chain, times, weak
+from ..transformation import GradientTransformation, Rate, chain, times, weak, zeros_of
 
 __all__ = ["momentum", "velocity"]
 
 
 class Velocity(NamedTuple):
-    """The running sum of gradients, a tree like the gradients."""
+    """The running sum of gradients, a tree like the gradients; float32 for float16 parameters."""
 
     velocity: Any
 
@@ -29,7 +28,7 @@ def velocity(decay: float = 0.9, nesterov: bool = False) -> GradientTransformati
     decay = weak(decay)
 
     def init(params: Any) -> Velocity:
-        return Velocity(trees.map(fnp.zeros_like, trees.trainable(params)))
+        return Velocity(trees.map(zeros_of, trees.trainable(params)))
 
     def update(grads: Any, state: Velocity, params: Any) -> tuple[Any, Velocity]:
         v = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))

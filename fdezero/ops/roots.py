@@ -1,0 +1,91 @@
+"""Roots of sums of squares, which are right although a square in between overflows: the operations of optimisers."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core import elementwise, reduction
+from ..devices import array_module
+
+
+def _ratio(x: Any, y: Any) -> Any:
+    """x / y, and 0 where y is 0."""
+    nowhere = y == 0
+    return np.where(nowhere, 0, x / np.where(nowhere, 1, y))
+
+
+def _where_lost(total: Any, x: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """(where the squares overflowed, the root by hypot); hypot is ten times as slow, so it is called only then."""
+    return np.isinf(total), np.hypot(a**0.5 * x, b**0.5 * y)
+
+
+def _root_of_mean(x: Any, y: Any, a: Any, b: Any) -> Any:
+    if not (x.__class__ is y.__class__ is np.ndarray):
+        return array_module(x, y).hypot(a**0.5 * x, b**0.5 * y)
+    with np.errstate(over="ignore", under="ignore"):
+        total = x * x * a + y * y * b
+    if not total.size or total.max() < math.inf:
+        return np.sqrt(total)
+    lost, root = _where_lost(total, x, y, a, b)
+    return np.where(lost, root, np.sqrt(total))
+
+
+def _write_root_of_mean(out: Any, x: Any, y: Any, a: Any, b: Any) -> None:
+    total = x * x
+    total *= a
+    other = y * y
+    other *= b
+    total += other
+    if not total.size or total.max() < math.inf:
+        np.sqrt(total, out)
+        return
+    lost, root = _where_lost(total, x, y, a, b)
+    np.sqrt(total, out)
+    np.copyto(out, root, where=lost)
+
+
+root_of_mean = elementwise(
+    "root_of_mean",
+    lambda t, y, x0, x2: t * x2 * _ratio(x0, y),
+    lambda t, y, x1, x3: t * x3 * _ratio(x1, y),
+    lambda t, y, x0: t * 0.5 * _ratio(x0, y) * x0,
+    lambda t, y, x1: t * 0.5 * _ratio(x1, y) * x1,
+    # A float squared does not overflow in double precision. Unlike hypot, this makes a loop over vectors.
+    c="sizeof(x0) < 8 ? sqrt(x2 * (double)x0 * x0 + x3 * (double)x1 * x1) : hypot(sqrt(x2) * x0, sqrt(x3) * x1)",
+    loop=lambda dtypes, y: (y, y, y, y),
+    impl=_root_of_mean,
+    write=_write_root_of_mean,
+    doc="sqrt(x2 * x0 ** 2 + x3 * x1 ** 2) without overflow.",
+)
+
+
+# Sums of squares from here on have all their digits.
+LEAST = {np.dtype(kind): float(np.finfo(kind).tiny) / float(np.finfo(kind).eps) ** 2 for kind in ("f2", "f4", "f8")}
+
+
+def _length(x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    with np.errstate(over="ignore", under="ignore"):
+        return _length_under_any_errors(x, axes, keepdims)
+
+
+def _length_under_any_errors(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    total = (x * x).sum(axis=axes, keepdims=keepdims)
+    if x.__class__ is np.ndarray:  # here Python can look at the values without waiting
+        low, high = (total.min(initial=1), total.max(initial=1)) if total.ndim else (total, total)
+        if (low > LEAST[x.dtype] and high < math.inf) or not x.any():
+            return np.sqrt(total)
+    if not x.size:
+        return np.sqrt(total)
+    greatest = abs(x).max(axis=axes, keepdims=True)
+    scale = np.where((greatest > 0) & np.isfinite(greatest), greatest, 1).astype(x.dtype)
+    x = x / scale
+    return (np.sqrt((x * x).sum(axis=axes, keepdims=True)) * scale).reshape(total.shape)[()]
+
+
+def _write_length(out: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> None:
+    out[...] = _length_under_any_errors(x, axes, keepdims)
+
+
+# The Euclidean norm of real numbers over `axes`, from 0 or tiny entries up to the greatest ones.
+length = reduction("length", lambda t, y, x, axes: t * _ratio(x, y), _length, write=_write_length, fresh=True)
