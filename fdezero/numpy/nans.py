@@ -85,9 +85,7 @@ def _extreme(
     return _with_lost_lines(y, as_array(a), missing, axis, keepdims, where)
 
 
-def _with_lost_lines(
-    y: Array, a: Array, missing: Array, axis: Axis, keepdims: bool, where: Any
-) -> ArrayOrNumber:
+def _with_lost_lines(y: Array, a: Array, missing: Array, axis: Axis, keepdims: bool, where: Any) -> ArrayOrNumber:
     """`y`, but the maximum of a line of nothing but NaN: it is NaN, and its derivative is NaN as well, not 0."""
     if where is not True or a.dtype.kind != "f" or not a.size:
         return y

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import tree as trees
+from ..core import unwrap
 from .elementwise import cast
 
 HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
@@ -36,7 +37,7 @@ def in_single(function: Function) -> Function:
         else:
             if not any(getattr(x, "dtype", None) == HALF for x in kwargs.values()):
                 return function(*args, **kwargs)
-        dtypes = [x.dtype for x in (*args, *kwargs.values()) if hasattr(x, "dtype")]
+        dtypes = [x.dtype for x in map(unwrap, (*args, *kwargs.values())) if hasattr(x, "dtype")]  # numbers are weak
         y = function(*map(widened, args), **{name: widened(x) for name, x in kwargs.items()})
         return trees.map(narrowed, y) if all(d == HALF for d in dtypes if d.kind in "fc") else y
 

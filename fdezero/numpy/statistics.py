@@ -62,7 +62,8 @@ def ordered_lines(x: Any, axis: Axis, method: str = "linear") -> tuple[Array, tu
 
 def spoiled(lines: Array, where: Array) -> Array:
     """`lines` (..., n), but NaN in those that `where` (..., 1) names, and NaN as the derivative of all their entries."""
-    return elementwise.multiply(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
+    # A quotient, because its derivative stays 0 for what nothing depends on.
+    return elementwise.divide(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
 
 
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:

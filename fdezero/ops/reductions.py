@@ -24,11 +24,11 @@ sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:
-    """t, split evenly over the entries that equal the extreme; NaN for all entries where the extreme is NaN."""
+    """t, split evenly over the entries that equal the extreme; NaN for all entries where the extreme is NaN, unless t is 0."""
     known = y == y
     chosen = (x == y) | np.logical_not(known)
     share = t / chosen.sum(axis=axes, keepdims=True).astype(x.dtype)
-    return np.where(chosen, np.where(known, share, math.nan), 0)
+    return np.where(chosen, np.where(known | (t == 0), share, math.nan), 0)
 
 
 maximum_of = reduction(

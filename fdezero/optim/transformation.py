@@ -133,7 +133,7 @@ def zeros_of(p: Any) -> Any:
 
 def in_dtype_of(x: Any, number: Any) -> Any:
     """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
-    return cast(number, x.dtype, copy=False) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
+    return cast(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
 
 
 def magnitude(x: Any) -> Any:

@@ -27,7 +27,7 @@ def with_slopes(case: Case, dtype: Any) -> list[np.ndarray]:
     """The values and the gradient of their weighed sum, for arguments rounded to float16 and cast to `dtype`."""
 
     def cast(x: Any) -> Any:
-        return x.astype(np.float16).astype(dtype) if getattr(x, "dtype", None) == float else x
+        return x.astype(np.float16).astype(dtype) if getattr(x, "dtype", None) == np.float64 else x
 
     narrow = case._replace(args=fd.tree.map(cast, case.args), kwargs=fd.tree.map(cast, case.kwargs))
     values, pullback = fd.vjp(narrow.of_inputs(), *narrow.inputs)
@@ -39,7 +39,7 @@ def with_slopes(case: Case, dtype: Any) -> list[np.ndarray]:
 def test_float16_is_float64_rounded(case: Case) -> None:
     for got, exact in zip(with_slopes(case, np.float16), with_slopes(case, np.float64), strict=True):
         scale = abs(exact).max(initial=0) if case.name in ("softmax", "log_softmax") else 0  # their gradients are differences
-        assert got.dtype == np.float16
+        assert got.dtype in (np.float16, np.float64)  # the latter for a Python number
         np.testing.assert_allclose(got.astype(float), exact, rtol=HALF_ULP, atol=TINY_HALF + HALF_ULP * scale)
 
 
@@ -151,7 +151,8 @@ def test_a_nan_among_choices_gives_nan_and_leaves_other_lines_alone(name: str) -
     lost = np.isnan(value)
     assert lost[2]
     assert lost[0] != name.startswith("nan")
-    assert np.isnan(gradient[lost]).all()
+    of_two_entries = "median" in name or "quantile" in name  # the others do not count
+    assert (np.isnan(gradient[lost]).any(-1) if of_two_entries else np.isnan(gradient[lost])).all()
     assert np.isfinite(gradient[~lost]).all()
     alone = fd.grad(lambda x: EXTREMES[name](x, axis=-1))(x[1])
     assert_trees_equal(gradient[1], alone)
@@ -163,6 +164,8 @@ def test_the_greater_of_two_has_derivative_nan_where_it_is_nan(function: Callabl
     value, pullback = fd.vjp(function, x, y)
     for gradient in pullback(np.ones(4)):
         assert_trees_equal(np.isnan(gradient), np.isnan(value))
+    for gradient in pullback(np.where(np.isnan(value), 0, 1)):  # nothing depends on what is NaN
+        assert np.isfinite(gradient).all()
 
 
 def test_relu_passes_the_cotangent_of_nan() -> None:
