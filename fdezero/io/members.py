@@ -39,6 +39,7 @@ def open_archive(path: PathLike, file: IO[bytes]) -> zipfile.ZipFile:
     with naming(f"{os.fspath(path)} is no npz file, or is damaged"):
         guarded = _Guarded(file)
         archive = zipfile.ZipFile(guarded)
+        guarded.most = guarded.length  # from here on, members are read
         file.seek(-12 - len(archive.comment), os.SEEK_END)  # the number of members, which zipfile does not check
         if int.from_bytes(file.read(2), "little") != min(len(archive.filelist), 0xFFFF):
             raise ValueError("the list of its members is cut short")
@@ -49,19 +50,20 @@ def open_archive(path: PathLike, file: IO[bytes]) -> zipfile.ZipFile:
 
 
 class _Guarded(io.RawIOBase):
-    """A file that does not give more than half of its bytes at once."""
+    """A file that does not give more than half of its bytes at once, until `most` is set higher."""
 
     # zipfile reads the list of members in one piece, and makes an object of some 600 bytes of every 46. An entry of the list
     # repeats the name of its member, and has 46 bytes where the member has 30, an npy header and its data.
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.length = file, file.seek(0, os.SEEK_END)
+        self.most = max(1 << 16, self.length // 2)
         self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
 
     def seekable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        if size > max(1 << 16, self.length // 2):
+        if size > self.most:
             raise ValueError("the list of its members is longer than the members")
         return self.file.read(size)
 

@@ -355,6 +355,14 @@ def test_a_temporary_swept_before_it_was_locked_is_made_again(tmp_path: Path, mo
     assert fd.load(tmp_path / "x.npz", like=TREE)["step"] == 3
 
 
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 4_000, 8_000, 20_000, 50_000, 200_000])
+def test_a_tree_of_any_size_comes_back(tmp_path: Path, size: int, compress: bool) -> None:
+    tree = {"a": np.arange(float(size)), "b": np.array(1.0)}
+    fd.save(tmp_path / "tree.npz", tree, compress=compress)
+    fd.testing.assert_trees_equal(fd.load(tmp_path / "tree.npz"), tree)
+
+
 def test_threads_that_save_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
     failed: list[BaseException] = []
 
