@@ -158,7 +158,7 @@ def _table() -> dict[str, Operation]:
     declare("roll", lambda c: ((i := c.pick(ndim=1),), {"shift": c.integer(-2, 2), "axis": c.axis(i)}))
     declare("repeat", lambda c: ((i := c.pick(ndim=1, where=choose.is_small),), {"repeats": 2, "axis": c.axis(i)}))
     declare("pad", lambda c: ((c.pick("fi", 1, choose.is_small),), {"pad_width": c.integer(0, 2), "mode": c.among(("constant", "edge"))}))
-    declare("tile", lambda c: ((c.pick("fi", 1, choose.is_small),), {"repetitions": c.integer(1, 2)}))
+    declare("tile", lambda c: ((c.pick("fi", 1, choose.is_small),), {"reps": c.integer(1, 2)}))
     declare("mirrored", lambda c: ((c.pick("fib", 2, lambda v: v.shape == v.shape[::-1]),), {}), lambda x: fnp.add(x, fnp.transpose(x)))
     declare("folded", lambda c: ((c.pick("fib", 1),), {}), lambda x: fnp.multiply(fnp.flip(x), x))
     declare("index", choose.index, lambda x, *, index: fnp.getitem(x, choose.to_index(index)))
