@@ -22,8 +22,11 @@ from .recording.examples import example_of, identifier, of_leaves
 from .recording.record import Record, record, runs_as_written
 from .recordings import Recording, Recordings
 from .running.blocks import available_threads
+from .running.errors import without_warnings
 from .writing import loops
 
+# Python integers beyond 64 bits, for which NumPy chooses other dtypes: True for those that uint64 holds
+LARGE = {True: type("int of uint64", (), {}), False: type("int beyond 64 bits", (), {})}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -208,7 +211,9 @@ class Compiled(Generic[P, T]):
         flat, structure = of_leaves(lambda tree: call(*tree) if kwargs else call(tree, {}), treedef, leaves, places)
         names = self._paths(args, kwargs)
         called = tuple([identifier(names[i]) for i in places])
-        return record(flat, [example_of(leaves[i]) for i in places], self.name, called), places, structure[0]
+        examples = [example_of(leaves[i]) for i in places]
+        with without_warnings():
+            return record(flat, examples, self.name, called), places, structure[0]
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, constants: Any) -> Any:
         if not self.static:
@@ -249,7 +254,7 @@ class Compiled(Generic[P, T]):
                 ) from None
             return (type(leaf), leaf)
         if not hasattr(leaf, "dtype"):
-            return type(leaf)
+            return type(leaf) if type(leaf) is not int or -(2**63) <= leaf < 2**63 else LARGE[-(2**63) < leaf < 2**64]
         device = device_of_array(leaf)
         return _layout(leaf) if device == CPU.name else (*_layout(leaf), device)
 

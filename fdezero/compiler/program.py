@@ -19,11 +19,13 @@ from ..values import dtype_of, is_differentiable
 from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
 from .passes.dead import drop_dead
 from .passes.order import optimise
+from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.plan import plan
 from .recording.examples import example_of
 from .recording.record import record
 from .running.blocks import Blocks
+from .running.errors import run_quietly
 from .running.memory import Outputs
 from .running.store import MEMORY, USES, Recent
 from .writing import loops
@@ -46,7 +48,10 @@ class Options:
 class Executable:
     """The source of a graph, and its instances. Each instance has its own memory and serves one call at a time."""
 
+    rescued = 0  # how many calls of all programs failed where eager code does not; for the tests
+
     def __init__(self, graph: Graph, options: Options) -> None:
+        self.recorded = graph
         self.graph = fuse(optimise(graph), is_native=loops.is_expressible if options.native else None)
         if options.native:
             steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
@@ -75,13 +80,32 @@ class Executable:
             instance = self._built()
         self.used = next(USES)
         try:
+            outputs = run_quietly(instance, leaves)
+        except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
+            if CURRENT_DEVICE in str(error):
+                raise explain(self.graph.name, leaves, error) from None
+            return self._after(error, leaves)
+        free.append(instance)
+        return outputs if outputs is not None else self._as_recorded(leaves)
+
+    def _as_recorded(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """The results, operation by operation, in the caller's error state: slow, but with the errors of eager code."""
+        outputs, lent = evaluate(self.recorded, leaves), lent_by_inputs(self.recorded)
+        return tuple([y if given else read_only(y) for y, given in zip(outputs, lent, strict=True)])
+
+    def _after(self, error: Exception, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """What eager code does where the program failed: it explains its error, or it has a result.
+
+        It has one, for example, where the type of a Python number depends on its value: 2 ** n is an integer, or a float for n < 0.
+        """
+        try:
             with np.errstate(all="ignore"):
-                outputs = instance(*leaves)
-        except (ValueError, Warning) as error:
-            if CURRENT_DEVICE not in str(error):
-                raise
-            raise explain(self.graph.name, leaves, error) from None
-        free.append(instance)  # skipped after an error, because the traceback may hold the instance's arrays
+                outputs = self._as_recorded(leaves)
+        except Exception as eager:
+            if (type(eager), str(eager)) == (type(error), str(error)):
+                raise error from None  # the traceback shows the line of the program
+            raise eager from error
+        Executable.rescued += 1
         return outputs
 
     def _built(self) -> Callable[..., tuple[Any, ...]]:
@@ -100,6 +124,7 @@ class Executable:
     def release(self) -> None:
         """Give the memory of idle instances back."""
         self.free.clear()
+        self.free_on.clear()
         self.free_on.clear()
 
     def __del__(self) -> None:

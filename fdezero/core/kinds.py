@@ -221,8 +221,9 @@ class Nonlinear(Primitive):
         tangent: Callable[..., Any],
         adjoint: Callable[..., Any] | None = None,
         core: Core = 0,
+        **facts: Any,
     ) -> None:
-        super().__init__(name, impl, core)
+        super().__init__(name, impl, core, **facts)
         self.tangent = tangent
         self.adjoint = adjoint
         self.mask = -1

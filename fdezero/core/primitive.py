@@ -17,6 +17,7 @@ REGISTRY: dict[str, "Primitive"] = {}
 Write = str | Callable[..., None] | None
 C = str | dict[str, str]
 Loop = Callable[[tuple[Any, ...], Any], tuple[Any, ...]] | None
+Raises = bool | Callable[[Sequence[Any]], bool]
 Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
 
@@ -53,6 +54,10 @@ class Primitive:
     - `wraps`: signed integers wrap around in NumPy. C++ does not define that, so generated code computes with unsigned integers.
     - `fresh`: the result is never a view of an operand.
     - `reads_twice` is the position of an operand that is still read after the first write to the result.
+    - `raises`: the operation raises an error for some values of its operands, so compiled code runs it even if nobody reads the
+      result. It may be a function of the operands, each with `dtype`, and with `value` if it is a constant. Operands that a
+      `checked` operation made are left out.
+    - `checked`: the result is a valid index, because the operation raises an error for any other.
     - `arrays_only`: next to a number, NumPy may choose another function by the number's value. So the call has no `out`.
     """
 
@@ -81,6 +86,8 @@ class Primitive:
         fresh: bool = False,
         reads_twice: int | None = None,
         arrays_only: bool = False,
+        raises: Raises = False,
+        checked: bool = False,
     ) -> None:
         assert name not in REGISTRY, name
         self.name = self.__name__ = name
@@ -94,6 +101,8 @@ class Primitive:
         self.fresh = fresh
         self.reads_twice = reads_twice
         self.arrays_only = arrays_only
+        self.raises = raises
+        self.checked = checked
         if doc:
             self.__doc__ = (
                 f"{doc}\n\n{self._description()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."

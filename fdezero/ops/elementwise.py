@@ -39,6 +39,14 @@ def _power_slope(x: Any, exponent: Any) -> Any:
     return np.where(constant, jump.astype(slope.dtype) if hasattr(slope, "dtype") else jump, slope)
 
 
+def _may_be_negative(operands: Any) -> bool:
+    """Whether an integer power may have a negative exponent, which NumPy refuses."""
+    if any(x.dtype.kind not in "bi" for x in operands):
+        return False
+    constant = getattr(operands[-1], "value", None)
+    return constant is None or bool(np.any(np.asarray(constant) < 0))
+
+
 # Remainders of floating numbers, and of integers, for which a division by 0 gives 0. A remainder has the sign of the divisor,
 # even a remainder of 0. fmod is exact; x0 - floor(x0 / x1) * x1 is not.
 REMAINDER = {
@@ -83,6 +91,7 @@ power = elementwise(
     c={"f": "pow(x0, x1)"},
     impl=python_numbers.power,
     arrays_only=True,
+    raises=_may_be_negative,
     doc="x0 to the power x1.",
 )
 absolute = elementwise(
@@ -193,11 +202,16 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
         # Multiplying an integer by 0 or 1 chooses between zero and the integer, without a branch that is mispredicted half of the time.
         np.multiply(x.view(bits), condition.view(np.uint8), out=out.view(bits))
     elif out is x or (is_host and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):  # it may be a view of out
-        xp.copyto(out, y, where=xp.logical_not(condition))
+        xp.copyto(out, _wrapped(y, out), where=xp.logical_not(condition))
     else:
         if out is not y:
-            xp.copyto(out, y)
-        xp.copyto(out, x, where=condition)
+            xp.copyto(out, _wrapped(y, out))
+        xp.copyto(out, _wrapped(x, out), where=condition)
+
+
+def _wrapped(x: Any, out: Any) -> Any:
+    """`x`, but a Python integer in the dtype of `out`. Like np.where, take it modulo 2 ** bits if it is too large for an integer dtype."""
+    return np.asarray(x).astype(out.dtype) if type(x) is int and out.dtype.kind in "iu" else x
 
 
 BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}

@@ -91,13 +91,19 @@ def _cores(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
     return (len(args) - 1 + params["rest"], *[params["points"]] * (len(args) - 1))
 
 
-gather: Linear = linear("gather", _gather, _gather_adjoint, core=_cores)
+def _may_be_outside(operands: Any) -> bool:
+    """Whether an index may lie outside the array: one that is neither a constant nor checked."""
+    return not all(hasattr(index, "value") for index in operands[1:])
+
+
+gather: Linear = linear("gather", _gather, _gather_adjoint, core=_cores, raises=_may_be_outside)
 scatter_add: Linear = linear(
     "scatter_add",
     _scatter_add,
     lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest),
     core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
     write=_write_scatter_add,
+    raises=_may_be_outside,
 )
 
 
@@ -130,7 +136,7 @@ def _labels(x: Any, *, classes: int, of: str) -> Any:
 
 
 # x, if its entries are labels of so many classes. It is an operation, so compiled code also checks, and `debug` does on a GPU.
-labels = discrete("labels", _labels, write=_write_labels)
+labels = discrete("labels", _labels, write=_write_labels, raises=True, checked=True)
 
 winners = discrete("winners", _winners, core=1)
 
@@ -187,4 +193,5 @@ put: Linear = linear(
     _put_adjoint_of_v,
     None,
     core=1,
+    raises=lambda operands: not hasattr(operands[-1], "value"),
 )

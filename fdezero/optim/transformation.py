@@ -101,7 +101,7 @@ def narrowed_like(leaf: Any, update: Any) -> Any:
 
 def _fits(leaf: Any, other: Any) -> bool:
     try:
-        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype)
+        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype) and leaf.dtype.kind in "fc"
     except AttributeError:  # a Python number
         return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
 

@@ -71,7 +71,7 @@ def _cholesky_adjoint(t: Any, y: Any, a: Any) -> tuple[Any]:
 
 
 # The lower triangular factor of the Hermitian part.
-cholesky = nonlinear("cholesky", _cholesky, _cholesky_tangent, _cholesky_adjoint, core=2)
+cholesky = nonlinear("cholesky", _cholesky, _cholesky_tangent, _cholesky_adjoint, core=2, raises=True)
 
 
 def _completed(t: Any, q: Any) -> Any:
@@ -141,7 +141,7 @@ def _eigh_adjoint(t: Any, y: Any, a: Any) -> tuple[Any]:
 
 
 # Eigenvalues, ascending, and eigenvectors of the Hermitian part, side by side.
-eigh = nonlinear("eigh", _eigh, _eigh_tangent, _eigh_adjoint, core=2)
+eigh = nonlinear("eigh", _eigh, _eigh_tangent, _eigh_adjoint, core=2, raises=True)
 
 
 def eig_parts(y: Any, n: int) -> list[Any]:
@@ -165,7 +165,7 @@ def _eig_tangent(t: Any, y: Any, a: Any) -> Any:
 
 
 # Eigenvalues and eigenvectors of any square matrix side by side, complex.
-eig = nonlinear("eig", _eig, _eig_tangent, core=2)
+eig = nonlinear("eig", _eig, _eig_tangent, core=2, raises=True)
 
 
 def _inv_eigenvectors(v: Any) -> Any:
@@ -183,7 +183,7 @@ def _inv_eigenvectors(v: Any) -> Any:
 
 
 # The inverse of the eigenvectors, which a derivative of eig needs.
-inv_eigenvectors = nonlinear("inv_eigenvectors", _inv_eigenvectors, lambda t, y, v: -(y @ t @ y), core=2)
+inv_eigenvectors = nonlinear("inv_eigenvectors", _inv_eigenvectors, lambda t, y, v: -(y @ t @ y), core=2, raises=True)
 
 
 def svd_parts(y: Any, m: int, n: int, *, full: bool) -> list[Any]:
@@ -219,4 +219,4 @@ def _svd_tangent(t: Any, y: Any, a: Any, *, full: bool) -> Any:
 
 
 # u, the singular values, descending, and vh side by side; with `full`, u and vh are square.
-svd: Nonlinear = nonlinear("svd", _svd, _svd_tangent, core=2)
+svd: Nonlinear = nonlinear("svd", _svd, _svd_tangent, core=2, raises=True)

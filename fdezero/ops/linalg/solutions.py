@@ -39,6 +39,7 @@ inv = nonlinear(
     lambda t, y, a: -(y @ t @ y),
     lambda t, y, a: (-(transposed(y) @ t @ transposed(y)),),
     core=2,
+    raises=True,
 )
 
 
@@ -64,7 +65,7 @@ def _solve_adjoint(t: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 # a (..., n, n), b (..., n, m) -> x (..., n, m) with a @ x = b
-solve: Nonlinear = nonlinear("solve", _solve, _solve_tangent, _solve_adjoint, core=2)
+solve: Nonlinear = nonlinear("solve", _solve, _solve_tangent, _solve_adjoint, core=2, raises=True)
 
 
 def _pinv(a: Any, rcond: Any) -> Any:
@@ -80,7 +81,7 @@ def _pinv_tangent(t: Any, _: None, y: Any, a: Any, rcond: Any) -> Any:
 
 
 # a (..., m, n), rcond (...): singular values below rcond times the largest count as 0. The derivative is that at constant rank.
-pinv = nonlinear("pinv", _pinv, _pinv_tangent, core=lambda args, params: (2, 0))
+pinv = nonlinear("pinv", _pinv, _pinv_tangent, core=lambda args, params: (2, 0), raises=True)
 pinv.mask = 1  # rcond has no derivative
 
 
