@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import MissingExtraError, RangeError
+from ...errors import MissingExtraError
 from ...ops.kernels import C_TYPES
 from ..graph import Atom, Instruction, Variable, row_strides
 from ..planning import expressions
@@ -282,11 +282,9 @@ def _unload(handle: int) -> None:
 
 
 def whole(number: Any) -> int:
-    """An integer as an int of 64 bits, as C++ needs it. Raises RangeError beyond 64 bits."""
+    """An integer as an int of 64 bits, as C++ needs it. Raises OverflowError beyond 64 bits: then the call runs as recorded."""
     if not -(2**63) <= number < 2**63:
-        raise RangeError(
-            f"fd.compile(..., native=True) takes integers of up to 64 bits, got {number}. Use a float, or leave native out."
-        )
+        raise OverflowError(f"{number} has more than 64 bits")
     return int(number)
 
 
