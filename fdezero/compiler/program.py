@@ -23,7 +23,7 @@ from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.plan import plan
 from .recording.examples import example_of
-from .recording.record import record
+from .recording.record import evaluated, record, record_unrun
 from .running.blocks import Blocks
 from .running.errors import run_quietly
 from .running.memory import Outputs
@@ -190,7 +190,7 @@ class Program(Region):
         if found is not None:
             return found
         with np.errstate(all="ignore"):
-            return self._derived.keep(key, Program(record(function, examples, name, names).graph, self.options))
+            return self._derived.keep(key, Program(record_unrun(function, examples, name, names).graph, self.options))
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         out, back = self.reverse(is_traced, leaves)
@@ -233,7 +233,7 @@ class Program(Region):
             return (*outputs, *gradients)
 
         with np.errstate(all="ignore"):
-            results = self.evaluate(*examples)
+            examples, results = evaluated(self.evaluate, examples)
             is_floating = [is_differentiable(y) for y in results]
             seeds = [np.ones_like(y) for y in chosen(results, is_floating)]
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
@@ -318,4 +318,4 @@ def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
 def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
     """The program of `function`, recorded on examples."""
     with np.errstate(all="ignore"):
-        return Program(record(function, examples, name).graph)
+        return Program(record_unrun(function, examples, name).graph)

@@ -8,7 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves, ones_like
-from ..compiler.recording.record import Record, is_structured, owned, record
+from ..compiler.recording.record import Record, is_structured, owned, record_unrun
 from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
 from ..devices import CPU, backend_named
@@ -133,7 +133,7 @@ def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *opera
 
     def recorded(branch: Callable[..., Any]) -> tuple[Record, Any]:
         flat, structure = of_leaves(lambda args: branch(*args), treedef, leaves, range(len(leaves)))
-        made = record(flat, examples, name)
+        made = record_unrun(flat, examples, name)
         return made, trees.unflatten(structure[0], made.outputs)
 
     made, results = zip(*map(recorded, (yes, no)), strict=True)

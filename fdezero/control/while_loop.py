@@ -8,7 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of
-from ..compiler.recording.record import is_structured, owned, record
+from ..compiler.recording.record import is_structured, owned, record_unrun
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError
@@ -109,16 +109,21 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
 
 
 def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    check_carry(name, carry, body(carry))
     leaves, treedef = trees.flatten(carry)
     examples = [example_of(leaf) for leaf in leaves]
-    tested = record(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
-    made = record(lambda *given: trees.leaves(body(trees.unflatten(treedef, given))), examples, name)
+
+    def round_(*given: Any) -> list[Any]:
+        new = body(trees.unflatten(treedef, given))
+        check_carry(name, trees.unflatten(treedef, given), new)
+        return trees.leaves(new)
+
+    tested = record_unrun(lambda *given: (condition(trees.unflatten(treedef, given)),), examples, "condition")
+    made = record_unrun(round_, examples, name)
     # Both programs take one list of constants; each ignores the constants of the other.
     t, b, c = len(tested.captures), len(made.captures), len(leaves)
     more = [example_of(leaf) for leaf in (*tested.captures, *made.captures)]
-    whole, round_ = Program(tested.graph), Program(made.graph)
+    whole, once = Program(tested.graph), Program(made.graph)
     condition_program = program_of(lambda *g: whole(*g[: c + t]), [*examples, *more], "condition")
-    body_program = program_of(lambda *g: round_(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
+    body_program = program_of(lambda *g: once(*g[:c], *g[c + t : c + t + b]), [*examples, *more], name)
     results = While(condition_program, body_program, c)(*leaves, *tested.captures, *made.captures)
     return trees.unflatten(treedef, results)

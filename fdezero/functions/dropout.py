@@ -10,6 +10,7 @@ from .. import random
 from ..errors import KeyMissingError, RangeError
 from ..messages import describe
 from ..numpy.precision import in_single
+from ..ops.checks import checked
 
 __all__ = ["dropout"]
 
@@ -30,7 +31,7 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
         if rate == 0:
             return x
     else:  # traced: in the precision of the plain one
-        rate = fnp.astype(rate, np.float64)
+        rate = fnp.astype(checked(rate, test=_is_rate, error=lambda rate: _refused(rate, "dropout")), np.float64)
     if key is None:
         raise KeyMissingError(
             "dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
@@ -52,8 +53,16 @@ def checked_rate(rate: Any, of: str) -> float:
     """`rate` as a Python float. Raises RangeError, which says that it is a rate `of` this function or layer."""
     is_number = isinstance(rate, int | float | np.generic | np.ndarray) and np.ndim(rate) == 0
     number = float(rate) if is_number else math.nan
-    if not 0 <= number < 1:
-        raise RangeError(
-            f"{of}: the rate is the probability to drop, from 0 up to but not including 1; got {describe(rate)}."
-        )
+    if not _is_rate(number):
+        raise _refused(rate, of)
     return number
+
+
+def _is_rate(rate: Any) -> Any:
+    return (rate >= 0) & (rate < 1)
+
+
+def _refused(rate: Any, of: str) -> RangeError:
+    return RangeError(
+        f"{of}: the rate is the probability to drop, from 0 up to but not including 1; got {describe(rate)}."
+    )

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..core.tracer import is_shown
 from ..devices import CPU, array_module, backend_of, to_device
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
+from ..ops.checks import checked
 from .arguments import Array, as_array, beside
 from .elementwise import cast, nonzero
 from .shape import broadcast_arrays, broadcast_to, expand_dims, moveaxis, ravel, reshape
@@ -155,8 +155,12 @@ def logspace(
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
     """`num` numbers in geometric progression from `start` to `stop`, which must have the same sign."""
-    if any(is_shown(x) and (unwrap(x) == 0).any() for x in map(as_array, (start, stop))):
-        raise RangeError("geomspace: a geometric progression cannot include 0.")
+    for x in (start, stop):
+        checked(
+            as_array(x),
+            test=lambda x: x != 0,
+            error=lambda _: RangeError("geomspace: a geometric progression cannot include 0."),
+        )
     start, stop = start + 0 * stop, stop + 0 * start  # so that both are complex if one is
     sign = np.sign(start)
     y = sign * np.exp(linspace(np.log(start / sign), np.log(stop / sign), num, endpoint=endpoint, axis=axis))

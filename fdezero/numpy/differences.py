@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
+from ..ops.checks import checked
 from . import reductions
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from .elementwise import cast
@@ -153,8 +154,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.shape[0]:
         raise ShapeError(f"interp expects xp and fp of one shape (n,), n > 0, got {describe(xp)} and {describe(fp)}.")
     if period is not None:
-        if period == 0:
-            raise RangeError("interp: the period must not be 0.")
+        checked(
+            period, test=lambda period: period != 0, error=lambda _: RangeError("interp: the period must not be 0.")
+        )
         period = abs(period)
         x, xp = elementwise.remainder(x, period), elementwise.remainder(xp, period)
         order = reductions.argsort(xp)

@@ -7,13 +7,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..core import unwrap
-from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import ImmutableError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops import shape as shapes
+from ..ops.checks import checked
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .elementwise import cast, nonzero
 from .reductions import argsort
@@ -141,15 +140,13 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
 def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[ArrayOrNumber, ...]:
     """Convert flat indices for the shape `shape` to an index for each axis: indices (...) -> ndim arrays (...).
 
-    Raises RangeError for an index outside the shape, except under vmap and compile, where its value is not known.
+    Raises RangeError for an index outside the shape.
     """
     rest, shape = as_array(indices), (shape,) if isinstance(shape, Number) else tuple(shape)
     if order not in ("C", "F"):
         raise ValueError(f"unravel_index: order must be 'C' or 'F', got {order!r}.")
-    if is_shown(rest) and not ((unwrap(rest) >= 0) & (unwrap(rest) < math.prod(shape))).all():
-        raise RangeError(
-            f"unravel_index: indices for the shape {shape} go from 0 to {math.prod(shape) - 1}, got {indices}."
-        )
+    size, text = math.prod(shape), f"unravel_index: indices for the shape {shape} go from 0 to {math.prod(shape) - 1}"
+    checked(rest, test=lambda x: (x >= 0) & (x < size), error=lambda x: RangeError(f"{text}, got {x}."))
     places = []
     for n in shape[::-1] if order == "C" else shape:
         places.append(elementwise.remainder(rest, n))

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tracer
 from ..errors import RangeError
 from ..messages import refuse_out
 from ..ops import elementwise
 from ..values import is_complex
+from ..ops.checks import checked
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like
@@ -120,8 +120,8 @@ def _extreme_index(
 ) -> ArrayOrNumber:
     filled, missing = _filled(x, fill)
     lost = reductions.any(reductions.all(missing, axis))
-    if not isinstance(lost, Tracer) and lost:
-        raise RangeError(f"nan{argextreme.__name__}: a line along axis {axis} holds nothing but NaN.")
+    complaint = f"nan{argextreme.__name__}: a line along axis {axis} holds nothing but NaN."
+    checked(lost, test=np.logical_not, error=lambda _: RangeError(complaint))
     return argextreme(filled, axis, out, keepdims=keepdims)
 
 

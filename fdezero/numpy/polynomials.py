@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import unwrap
-from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import convolution, elementwise
+from ..ops.checks import checked
 from . import linalg
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
@@ -170,8 +169,9 @@ def roots(p: Any) -> Array:
     p = inexact(p)
     if p.ndim != 1:
         raise ShapeError(f"roots expects coefficients along one axis, got {describe(p)}.")
-    if p.size and is_shown(p) and unwrap(p)[0] == 0:
-        raise RangeError(f"roots: the first coefficient of {describe(p)} is 0. Leave it out: the degree is lower.")
+    if p.size:
+        complaint = f"roots: the first coefficient of {describe(p)} is 0. Leave it out: the degree is lower."
+        checked(getitem(p, 0), test=lambda first: first != 0, error=lambda _: RangeError(complaint))
     n = p.shape[0] - 1
     if n < 1:
         return zeros_like(p, np.result_type(p.dtype, np.complex64), shape=(0,))

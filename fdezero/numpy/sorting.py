@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import unwrap
-from ..core.tracer import is_shown
 from ..devices import array_module, to_numpy
 from ..errors import RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing, reductions
+from ..ops.checks import checked
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, plain_values, trailing_axes
 from .creation import zeros_like
 from .elementwise import cast, nonzero
@@ -192,8 +191,11 @@ def histogram(
     a, shape = ravel(a), as_array(a).shape
     if np.ndim(bins):
         edges = beside(bins, a)
-        if is_shown(edges) and (np.diff(unwrap(edges)) < 0).any():
-            raise RangeError(f"histogram: the edges must not descend, got {unwrap(edges)}.")
+        checked(
+            edges,
+            test=lambda edges: np.diff(edges) >= 0,
+            error=lambda edges: RangeError(f"histogram: the edges must not descend, got {edges}."),
+        )
     else:
         values = to_numpy(plain_values(a, "histogram without edges"))
         edges = array_module(a).asarray(np.histogram_bin_edges(values, bins, range))

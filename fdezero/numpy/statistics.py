@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tracer, unwrap
+from ..core import unwrap
 from ..core.tracer import is_shown
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
+from ..ops.checks import checked
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes, trailing_axis
 from .creation import zeros_like
 from .elementwise import cast, clip, conjugate, round
@@ -128,9 +129,12 @@ def quantile_of_lines(
 
 
 def check_shares(q: Array) -> None:
-    """Raise RangeError unless the quantiles, if their values are known, lie between 0 and 1."""
-    if not isinstance(q, Tracer) and q.size and not (float(q.min()) >= 0 and float(q.max()) <= 1):
-        raise RangeError(f"quantile: q must lie between 0 and 1, got {q}.")
+    """Raise RangeError unless the quantiles lie between 0 and 1."""
+    checked(
+        q,
+        test=lambda q: (q >= 0) & (q <= 1),
+        error=lambda q: RangeError(f"quantile: q must lie between 0 and 1, got {q}."),
+    )
 
 
 def check_booleans(a: Any, method: str) -> None:
@@ -149,8 +153,7 @@ def weighted_quantile(
     weights = weights_like(name, a, axis, weights)
     if method != "inverted_cdf":
         raise ValueError(f"{name}: weights= needs the method 'inverted_cdf', got {method!r}.")
-    if is_shown(weights) and (unwrap(weights) < 0).any():
-        raise RangeError(f"{name}: the weights must not be negative.")
+    checked(weights, test=lambda w: ~(w < 0), error=lambda _: RangeError(f"{name}: the weights must not be negative."))
     shape = mean(a, axis=axis, keepdims=True).shape if keepdims else None
     lines, weights = _lines(a, axis), cast(_lines(weights, axis), np.float64)
     missing = elementwise.isnan(lines)

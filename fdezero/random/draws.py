@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import discrete
+from ..core import discrete, unwrap
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import ArrayOrNumber
+from ..ops.checks import checked
 from ..ops.elementwise import greater, less, maximum, rint
 from ..values import broadcasts_to, shape_of
 from .philox import multiply_high
@@ -131,8 +132,14 @@ def keep_mask(key: Key, keep: Any, shape: Shape) -> tuple[Array, Any]:
 
 
 def _check_probability(p: Any, what: str) -> None:
-    if isinstance(p, int | float) and not 0 <= p <= 1:
-        raise RangeError(f"{what}: a probability lies between 0 and 1, got {p}.")
+    if not hasattr(unwrap(p), "shape"):
+        checked(
+            p, test=_is_probability, error=lambda p: RangeError(f"{what}: a probability lies between 0 and 1, got {p}.")
+        )
+
+
+def _is_probability(p: Any) -> bool:
+    return bool(0 <= p <= 1)
 
 
 def _scale(words: Array, *, low: int, span: int, dtype: np.dtype[Any]) -> Array:

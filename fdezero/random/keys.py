@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import unwrap
 from ..errors import DTypeError, RangeError
 from ..messages import describe
+from ..ops.checks import checked
 from .source import FOLD, SPLIT, UINT64, Array, Key, check_key, check_shape, random_bits
 
 
@@ -48,8 +50,15 @@ def fold_in(key: Key, data: Any) -> Array:
     whole = data.dtype.kind in "iu" if hasattr(data, "dtype") else isinstance(data, int) and not isinstance(data, bool)
     if not whole:
         raise DTypeError(f"fd.random.fold_in takes an integer or an array of integers, got {describe(data)}.")
-    if isinstance(data, int | np.integer):
-        data = int(data)
-        if not 0 <= data < 2**64:
-            raise RangeError(f"fd.random.fold_in takes a number from 0 to 2**64 - 1, got {data}.")
+    if isinstance(unwrap(data), int | np.integer):
+        data = int(data) if isinstance(data, np.integer) else data
+        checked(data, test=_is_word, error=_not_a_word)
     return random_bits(key, data, shape=(4,), dtype=UINT64, domain=FOLD)[..., :2]
+
+
+def _is_word(number: Any) -> bool:
+    return 0 <= int(number) < 2**64
+
+
+def _not_a_word(number: Any) -> RangeError:
+    return RangeError(f"fd.random.fold_in takes a number from 0 to 2**64 - 1, got {number}.")

@@ -154,6 +154,7 @@ def _samples() -> list[Sample]:
     sample("astype", normal(2, 3), dtype=np.dtype("float64"))
     sample("astype_discrete", apart(2, 3), dtype=np.dtype("int64"))
     sample("as_array", np.asarray(0.7))
+    sample("checked", np.array([0.2, 0.7]), test=lambda x: x == x, error=ValueError)
     sample("copy", normal(2, 3))
     sample("fence", normal(2, 3), normal(2), ndim=2, after=1)
     sample("reshape", normal(2, 6), ndim=1, shape=(3, 2))

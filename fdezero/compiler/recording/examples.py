@@ -56,6 +56,21 @@ def identifier(text: str) -> str:
     return word if word.isidentifier() and not keyword.iskeyword(word) else f"f_{word}"
 
 
+def harmless(value: Any) -> Any:
+    """Another example of the same kind, which few functions refuse: zeros for integers, which are valid indices; for floating numbers
+    ones, and for square matrices positive definite ones."""
+    variable = variable_of(value)
+    y = ones_like(variable)
+    if variable.kind != "array" or variable.device != CPU.name:
+        return y
+    shape = variable.shape
+    if variable.dtype.kind not in "fc":
+        y *= variable.dtype.type(0)
+    elif len(shape) > 1 and shape[-1] == shape[-2] and 0 not in variable.strides[-2:]:
+        y += shape[-1] * np.eye(shape[-1], dtype=variable.dtype)
+    return y
+
+
 def ones_like(variable: Variable) -> Any:
     """An example for a variable: ones, with the variable's memory layout."""
     if variable.kind == "number":

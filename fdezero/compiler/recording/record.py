@@ -15,7 +15,7 @@ from ...messages import describe
 from ...transforms import vmap
 from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
-from .examples import example_of, identifier, variable_of
+from .examples import example_of, harmless, identifier, variable_of
 
 
 class RecordTracer(Tracer):
@@ -60,10 +60,12 @@ class Recorder(Level):
     """The level that writes down all operations on its tracers, and the constants that they meet."""
 
     shows_values = False
-    __slots__ = ("captures", "constants", "instructions")
+    __slots__ = ("captures", "constants", "example_of", "instructions")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, example_of: Callable[[Any], Any] = example_of) -> None:
+        """`example_of` gives a plain value for a value that another level traces."""
         super().__init__(name)
+        self.example_of = example_of
         self.instructions: list[Instruction] = []
         self.constants: dict[int, Constant] = {}
         self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
@@ -116,7 +118,7 @@ class Recorder(Level):
 
     def example(self, arg: Any) -> Any:
         """The value of the first run. For a value that another level traces, a plain example of it."""
-        return arg.value if self.owns(arg) else example_of(arg)
+        return arg.value if self.owns(arg) else self.example_of(arg)
 
 
 class _Composed(Region):
@@ -209,9 +211,50 @@ class Record:
     captures: tuple[Tracer, ...] = ()
 
 
-def record(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
-    """Run `function(*leaves)`, which returns a sequence of leaves, on plain arrays and numbers, and write the program down."""
-    recorder = Recorder(name)
+def record_unrun(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
+    """Like `record`, for a program that may never run on such values, as a branch that is not taken.
+
+    Where the function refuses the examples, it is recorded on harmless ones, so only a run raises the error.
+    """
+    leaves = list(leaves)
+    try:
+        return record(function, leaves, name, names)
+    except Exception as error:
+        try:
+            with np.errstate(all="ignore"):
+                return record(function, map(harmless, leaves), name, names, _harmless_if_traced)
+        except Exception:
+            raise error from None
+
+
+def evaluated(function: Callable[..., Any], examples: list[Any]) -> tuple[list[Any], Any]:
+    """Examples and the results for them. Harmless examples take the place of those that the function refuses."""
+    try:
+        return examples, function(*examples)
+    except Exception as error:
+        examples = list(map(harmless, examples))
+        try:
+            return examples, function(*examples)
+        except Exception:
+            raise error from None
+
+
+def _harmless_if_traced(value: Any) -> Any:
+    return harmless(example_of(value)) if isinstance(value, Tracer) else value
+
+
+def record(
+    function: Callable[..., Any],
+    leaves: Iterable[Any],
+    name: str,
+    names: tuple[str, ...] = (),
+    example: Callable[[Any], Any] = example_of,
+) -> Record:
+    """Run `function(*leaves)`, which returns a sequence of leaves, on plain arrays and numbers, and write the program down.
+
+    `example` gives a plain value for a value from a closure that another level traces.
+    """
+    recorder = Recorder(name, example)
     traced = [recorder.input(leaf) for leaf in leaves]
     try:
         outputs = tuple(function(*traced))

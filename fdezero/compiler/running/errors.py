@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy._core import umath
 
-try:  # reading the variable itself takes a twentieth of the time of np.geterr
-    from numpy._core.umath import _extobj_contextvar as _state
-except ImportError:  # pragma: no cover, in a later NumPy: the slower way below does the same
-    _state = None
+# The variable that holds the state. Reading it takes a twentieth of the time of np.geterr; a NumPy without it takes the slower way.
+_state: Any = getattr(umath, "_extobj_contextvar", None)
 
 with np.errstate(all="ignore"):
     _QUIET = _state.get() if _state is not None else None
