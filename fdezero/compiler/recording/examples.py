@@ -66,7 +66,7 @@ def harmless(value: Any) -> Any:
     shape = variable.shape
     if variable.dtype.kind not in "fc":
         y *= variable.dtype.type(0)
-    elif len(shape) > 1 and shape[-1] == shape[-2] and 0 not in variable.strides[-2:]:
+    elif len(shape) > 1 and shape[-1] == shape[-2] and 0 not in y.strides[-2:]:
         y += shape[-1] * np.eye(shape[-1], dtype=variable.dtype)
     return y
 
