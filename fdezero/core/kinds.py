@@ -75,7 +75,8 @@ class Elementwise(Primitive):
         super().__init__(name, impl or getattr(np, name), c=c, **facts)
 
     def signature(self) -> inspect.Signature:
-        return positional(len(self.partials))
+        has_parameters = bool(getattr(getattr(self.impl, "__code__", None), "co_kwonlyargcount", 0))
+        return super().signature() if has_parameters else positional(len(self.partials))
 
     def _description(self) -> str:
         count = len(self.partials)
