@@ -8,8 +8,8 @@ import numpy as np
 from ..errors import RangeError
 from ..messages import refuse_out
 from ..ops import elementwise
-from ..values import is_complex
 from ..ops.checks import checked
+from ..values import is_complex
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
 from .creation import zeros_like

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core import unwrap
-from ..core.tracer import is_shown
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
@@ -261,9 +259,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         dtype = np.result_type(a.dtype, weights.dtype, *[np.float64] * (a.dtype.kind in "biu"))
         a, weights = cast(a, dtype), cast(weights, dtype)
         total = sum_of(weights, axis=axis, keepdims=keepdims)
-        plain = unwrap(total) if is_shown(total) else None
-        if isinstance(plain, np.ndarray | np.generic) and (plain == 0).any():
-            raise ZeroDivisionError("average: the weights sum to 0.")
+        checked(total, test=lambda x: x != 0, error=lambda _: ZeroDivisionError("average: the weights sum to 0."))
         y = elementwise.divide(sum_of(elementwise.multiply(a, weights), axis=axis, keepdims=keepdims), total)
     return (y, total) if returned else y
 

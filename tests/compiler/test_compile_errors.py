@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] 
     "a rate below 0, as a NumPy number": (lambda x, r: F.dropout(x, r, key=KEY, train=True), (FLOATS, np.float64(0.5)), (FLOATS, np.float64(-0.5))),
     "a negative number folded into a key": (lambda n: fd.random.fold_in(KEY, n), (3,), (-1,)),
     "a negative NumPy number folded into a key": (lambda n: fd.random.fold_in(KEY, n), (np.int64(3),), (np.int64(-1),)),
+    "weights that sum to 0": (lambda x, w: f.average(x, weights=w), (FLOATS, FLOATS), (FLOATS, np.array([1.0, -1.0, 0.0]))),
     "a quantile beyond 1": (lambda x, q: f.quantile(x, q), (FLOATS, 0.5), (FLOATS, 1.5)),
     "quantiles below 0": (lambda x, q: f.quantile(x, q), (FLOATS, np.array([0.5, 1.0])), (FLOATS, np.array([0.5, -1.0]))),
     "a line of NaN": (lambda x: f.nanargmax(x, axis=-1), (np.array([[1.0, np.nan]]),), (np.array([[np.nan, np.nan]]),)),
