@@ -14,7 +14,17 @@ from ..messages import describe
 from ..values import dtype_of, is_complex, shape_of, with_shape
 from .batching import mapped
 from .forward import pushed_forward
-from .reverse import P, as_arguments, conjugated, gradient_alone, name_of, numbers_of, pulled_back, split_aux
+from .reverse import (
+    P,
+    as_arguments,
+    check_holomorphic,
+    conjugated,
+    gradient_alone,
+    name_of,
+    numbers_of,
+    pulled_back,
+    split_aux,
+)
 
 Argnums = int | Sequence[int]
 
@@ -22,7 +32,7 @@ Argnums = int | Sequence[int]
 class _Inputs:
     """The leaves of the arguments that a function is differentiated with respect to, and the way back to trees."""
 
-    def __init__(self, name: str, args: tuple[Any, ...], argnums: Argnums) -> None:
+    def __init__(self, name: str, args: tuple[Any, ...], argnums: Argnums, holomorphic: bool) -> None:
         self.name, self.args = name, args
         self.numbers = numbers_of(name, argnums, args)
         self.single = not isinstance(argnums, Sequence)
@@ -37,6 +47,9 @@ class _Inputs:
                 f"{name}: argument {argnums} has nothing to differentiate ({named or 'no leaf'}); a derivative needs "
                 "floating numbers. Use x.astype(float), or 2.0 instead of 2."
             )
+
+        if holomorphic:
+            check_holomorphic(name, "argument", self.chosen[0] if self.single else self.chosen)
 
     def call(self, function: Callable[..., Any], leaves: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The function at other values of the leaves."""
@@ -80,14 +93,16 @@ def _spans(leaves: Sequence[Any]) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
-def _outputs(name: str, output: Any) -> list[Any]:
-    """The leaves of a function's result, which must all have a derivative."""
+def _outputs(name: str, output: Any, holomorphic: bool) -> list[Any]:
+    """The leaves of a function's result, which must all have a derivative, and with `holomorphic` be complex."""
     for path, leaf in trees.flatten_with_path(output):
         if not trees.is_differentiable(leaf):
             raise DTypeError(
                 f"{name}: the output{f' at {path!r}' if path else ''} is {describe(leaf)} and has no derivative. Return floating arrays, "
                 "and return everything else through has_aux=True."
             )
+    if holomorphic:
+        check_holomorphic(name, "output", output)
     return trees.leaves(output)
 
 
@@ -109,7 +124,7 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
         derivative = pushed_forward(
             inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, direction
         )[1]
-        _outputs(inputs.name, derivative)
+        _outputs(inputs.name, derivative, holomorphic)
         return derivative
 
     columns = mapped(inputs.name, column, _basis(inputs.leaves), {}, out_axes=-1)
@@ -129,7 +144,7 @@ def _in_columns(inputs: _Inputs, function: Callable[..., Any], kwargs: dict[str,
 
 def _in_rows(inputs: _Inputs, output: Any, pullback: Callable[..., Any], holomorphic: bool) -> Any:
     """The Jacobian by reverse mode: all rows at once."""
-    leaves, treedef = _outputs(inputs.name, output), trees.flatten(output)[1]
+    leaves, treedef = _outputs(inputs.name, output, holomorphic), trees.flatten(output)[1]
     if not holomorphic:
         _refuse_complex(inputs.name, "the output", leaves, ", or use jacfwd where the arguments are real")
 
@@ -168,7 +183,7 @@ def _by_columns(
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of(transform, function), args, argnums)
+        inputs = _Inputs(name_of(transform, function), args, argnums, holomorphic)
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
         # Aux may be anything and cannot go through the batch, so it gets its own run.
@@ -196,7 +211,7 @@ def jacobian(
     Forward mode is used if there are no more inputs than outputs, reverse mode otherwise, each in one batch. With `has_aux` you get
     `(jacobian, aux)`. Complex functions need `holomorphic=True`, unless all inputs or all outputs are real.
 
-    Raises DTypeError for arguments or outputs without floating numbers.
+    Raises DTypeError for arguments or outputs without floating numbers, and with `holomorphic` for real ones.
     """
     return _by_rows("jacobian", function, argnums, has_aux, holomorphic, by_shape=True)
 
@@ -213,7 +228,7 @@ def _by_rows(
 
     @functools.wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of(transform, function), args, argnums)
+        inputs = _Inputs(name_of(transform, function), args, argnums, holomorphic)
 
         def both(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
@@ -318,11 +333,11 @@ def elementwise_grad(
 
     @functools.wraps(function)
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of("elementwise_grad", function), args, argnums)
+        inputs = _Inputs(name_of("elementwise_grad", function), args, argnums, holomorphic)
         output, pullback = pulled_back(
             inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves
         )
-        leaves = _outputs(inputs.name, output)
+        leaves = _outputs(inputs.name, output, holomorphic)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")
         gradients = pullback(trees.map(lambda y: np.ones_like(with_shape(y)), output))

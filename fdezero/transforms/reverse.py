@@ -106,10 +106,10 @@ def value_and_grad(
     The gradient is with respect to the positional arguments `argnums`: one tree, or a tuple of trees. It has the
     structure, shapes and dtypes of the argument, with None for integers, booleans and `Frozen` subtrees. For a complex
     argument z = x + iy it is df/dx + i df/dy, so z - lr * gradient descends (PyTorch's convention; JAX returns the conjugate).
-    With `holomorphic` the value is complex, and the gradient is the complex derivative df/dz.
+    With `holomorphic` arguments and value are complex, and the gradient is the complex derivative df/dz.
 
     Raises:
-        DTypeError: an argument without floating leaves, or a complex value without `holomorphic`.
+        DTypeError: an argument without floating leaves, a complex value without `holomorphic`, a real argument or value with it.
         ShapeError: the value is not a scalar.
     """
     return with_gradient("value_and_grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
@@ -133,6 +133,8 @@ def with_gradient(
         chosen = args[numbers[0]] if single else tuple(args[n] for n in numbers)
         trace = _Trace(name, chosen)
         _check_differentiable(trace, argnums, chosen)
+        if holomorphic:
+            check_holomorphic(name, "argument", chosen)
         tape = trace.tape
         try:
             traced = trace.inputs()
@@ -158,6 +160,24 @@ def with_gradient(
         return ((plain, aux) if has_aux else plain), gradients
 
     return differentiated
+
+
+def check_holomorphic(name: str, what: str, tree: Any) -> None:
+    """Raise DTypeError for a real leaf: its cotangent is real, so half of a complex derivative would be lost."""
+    for path, leaf in trees.flatten_with_path(tree, namespace=trees.TRAINABLE):
+        if trees.is_differentiable(leaf) and not is_complex(leaf):
+            where, dtype = (
+                f" at {path!r}" if path else "",
+                np.result_type(leaf.dtype, np.complex64) if hasattr(leaf, "dtype") else None,
+            )
+            if what == "argument":
+                hint = f"Pass x.astype(np.{dtype.name})" if dtype is not None else f"Pass complex({unwrap(leaf)})"
+            else:
+                hint = "A holomorphic function returns complex numbers"
+            raise DTypeError(
+                f"{name}: holomorphic=True is for complex numbers, but the {what}{where} is {describe(leaf)}. {hint}, or leave holomorphic "
+                "out for the derivative by a real number."
+            )
 
 
 def counted(value: Any) -> str:

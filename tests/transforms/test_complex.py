@@ -168,3 +168,26 @@ def test_parts_of_real_arrays_are_what_numpy_makes_of_them() -> None:
 def test_complex_trees_go_to_files_and_back(tmp_path: Any) -> None:
     fd.save(tmp_path / "z.npz", {"z": Z, "w": Z.astype(np.complex64)})
     assert_trees_equal(fd.load(tmp_path / "z.npz", like={"z": Z, "w": Z.astype(np.complex64)}), {"z": Z, "w": Z.astype(np.complex64)})
+
+
+HOLOMORPHIC = {
+    "grad": fd.grad, "value_and_grad": fd.value_and_grad, "jacfwd": fd.jacfwd, "jacrev": fd.jacrev, "jacobian": fd.jacobian,
+    "hessian": fd.hessian, "elementwise_grad": fd.elementwise_grad,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOLOMORPHIC)
+def test_a_real_argument_or_value_is_not_holomorphic(name: str) -> None:
+    transform = HOLOMORPHIC[name]
+    for x, hint in ((1.0, r"Pass complex\(1.0\)"), (np.array(1.0), r"Pass x.astype\(np.complex128\)"), (np.float32(1), "np.complex64")):
+        with pytest.raises(DTypeError, match=rf"{name}\(<lambda>\): holomorphic=True .* the argument is float.*{hint}"):
+            transform(lambda z: (z + 1j) ** 2, holomorphic=True)(x)
+    with pytest.raises(DTypeError, match="argument at '1/w' is"):
+        transform(lambda z: z[0] * z[1]["w"], holomorphic=True)((1j, {"w": 2.0}))
+    with pytest.raises(DTypeError, match="holomorphic=True"):
+        transform(lambda z: fnp.abs(z) ** 2, holomorphic=True)(1j)
+    for real in (lambda x: (x + 1j) ** 2, lambda x: 2.0 * x):  # the sum of a real and an integer leaf is fine
+        found = transform(lambda z: real(z["z"]) * z["n"] * (1 + 0j), holomorphic=True)({"z": 1 + 0j, "n": 1})
+        assert found is not None
+    assert fd.jvp(lambda x: (x + 1j) ** 2, (1.0,), (1.0,))[1] == 2 + 2j  # a real direction of a complex function
+    assert fd.jacfwd(lambda x: (x + 1j) ** 2)(1.0) == 2 + 2j
