@@ -49,7 +49,9 @@ def matrix_power(a: Any, n: int) -> Array:
 def expm(a: Any) -> Array:
     """The matrix exponential: a (..., n, n) -> (..., n, n), by scaling and squaring of a Padé approximant.
 
-    The derivative is the exponential of a matrix of twice the size. Source: Higham 2005; Higham 2008, theorem 3.6.
+    Matrices are balanced first, and norms of their powers give the number of squarings. So large entries off the diagonal
+    cost no accuracy. The derivative is the exponential of a matrix of twice the size. Source: Higham 2005; Al-Mohy and
+    Higham 2009; Higham 2008, theorem 3.6.
     """
     return linalg.expm(squares("expm", a))
 

@@ -3,14 +3,14 @@
 `H` is the conjugate transpose. Adjoints are transposes without conjugation, as everywhere. Where a derivative is undefined
 (eigenvectors of a repeated eigenvalue, the rotation of a complement), it is 0.
 Sources: M. Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008);
-G. Golub and V. Pereyra, The differentiation of pseudo-inverses (1973), for pinv; N. Higham, The scaling and squaring method
-for the matrix exponential revisited (2005), and Functions of Matrices (2008), theorem 3.6, for expm.
+G. Golub and V. Pereyra, The differentiation of pseudo-inverses (1973), for pinv.
 """
 
 from .determinants import cofactor, det, slogdet
+from .exponential import expm
 from .factors import cholesky, eig, eig_parts, eigh, eigh_parts, inv_eigenvectors, qr, qr_parts, svd, svd_parts
 from .matrices import H, hermitian, like, pack, unpack
-from .solutions import expm, inv, pinv, solve
+from .solutions import inv, pinv, solve
 
 __all__ = [
     "H", "cholesky", "cofactor", "det", "eig", "eig_parts", "eigh", "eigh_parts", "expm", "hermitian", "inv", "inv_eigenvectors", "like",

@@ -1,4 +1,4 @@
-"""Equations and functions of matrices: inv, solve, pinv, expm."""
+"""Equations of matrices: inv, solve, pinv."""
 
 from typing import Any, NoReturn
 
@@ -10,13 +10,7 @@ from ...errors import MatrixError
 from ...messages import describe
 from ..products import transposed
 from ..shape import common_loops
-from .matrices import H, eye_like, nan_if_singular
-
-PADE = (
-    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
-    670442572800.0, 33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
-)  # fmt: skip
-PADE_RADIUS = 5.371920351148152  # the 1-norm up to which PADE is exact to double precision
+from .matrices import H, nan_if_singular
 
 
 def _refuse_singular(name: str, a: Any) -> NoReturn:
@@ -83,40 +77,3 @@ def _pinv_tangent(t: Any, _: None, y: Any, a: Any, rcond: Any) -> Any:
 # a (..., m, n), rcond (...): singular values below rcond times the largest count as 0. The derivative is that at constant rank.
 pinv = nonlinear("pinv", _pinv, _pinv_tangent, core=lambda args, params: (2, 0), raises=True)
 pinv.mask = 1  # rcond has no derivative
-
-
-def _expm(a: Any) -> Any:
-    if not a.size:
-        return a
-    norm = abs(a).sum(axis=-2).max(axis=-1)
-    squarings = np.ceil(np.log2(np.maximum(np.where(np.isfinite(norm), norm, 0) / PADE_RADIUS, 1)))
-    x = a / (2.0**squarings).astype(norm.dtype)[..., None, None]
-    eye, x2 = eye_like(a), x @ x
-    x4 = x2 @ x2
-    x6 = x4 @ x2
-
-    def half(b: int) -> Any:  # the even terms, or the odd terms over x
-        high = PADE[12 + b] * x6 + PADE[10 + b] * x4 + PADE[8 + b] * x2
-        return x6 @ high + PADE[6 + b] * x6 + PADE[4 + b] * x4 + PADE[2 + b] * x2 + PADE[b] * eye
-
-    odd, even = x @ half(1), half(0)
-    y = np.linalg.solve(even - odd, even + odd)
-    for k in range(int(squarings.max())):
-        y = np.where((squarings > k)[..., None, None], y @ y, y)
-    return y
-
-
-def _expm_derivative(t: Any, a: Any) -> Any:
-    """The derivative of expm at a in the direction t: the upper right block of the exponential of [[a, t], [0, a]]."""
-    n = a.shape[-1]
-    block = np.concatenate([np.concatenate([a, t], axis=-1), np.concatenate([np.zeros_like(a), a], axis=-1)], axis=-2)
-    return expm(block)[..., :n, n:]
-
-
-expm: Nonlinear = nonlinear(
-    "expm",
-    _expm,
-    lambda t, y, a: _expm_derivative(t, a),
-    lambda t, y, a: (_expm_derivative(t, transposed(a)),),
-    core=2,
-)
