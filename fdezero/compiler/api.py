@@ -16,7 +16,7 @@ from ..core.lines import user_line
 from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
 from ..messages import called, describe
-from .passes.views import lent_by_inputs, read_only
+from .passes.views import lent_by_inputs
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves
 from .recording.record import Record, record, runs_as_written
@@ -98,7 +98,9 @@ class Compiled(Generic[P, T]):
             recording = found
             self._last = (treedef, constants), layouts, recording
         inputs = leaves if recording.whole else [leaves[i] for i in recording.places]
-        return trees.unflatten(recording.treedef, recording.program.executable(*inputs))
+        executable = recording.program.executable
+        outputs = executable.handed_out(*inputs) if executable.shared else executable(*inputs)
+        return trees.unflatten(recording.treedef, outputs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -161,7 +163,7 @@ class Compiled(Generic[P, T]):
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
         handed = [
-            y if lent else read_only(y)
+            y.copy("K") if not lent and hasattr(y, "strides") and not isinstance(y, np.generic) else y
             for y, lent in zip(outputs, lent_by_inputs(recording.program.graph), strict=True)
         ]
         return trees.unflatten(recording.treedef, handed)
@@ -330,10 +332,10 @@ def compile(  # noqa: A001, the field's word
 
     Arrays and numbers in the arguments, in trees of any kind, are inputs. Strings, booleans, None and callables are static, and so
     are the arguments named in `static`. You get a new recording for another static value, structure, shape, dtype, layout or device.
-    Arrays in the closure are constants. Results are read-only, except inputs and their views. `max_recordings` is the largest number
-    of recordings allowed. `threads` is the number of threads for large elementwise groups (None: one for each processor). With
-    `native`, a C++ compiler turns each elementwise group into one loop: faster, equal only to rounding, and a few tenths of a second
-    longer to compile.
+    Arrays in the closure are constants, copied when the function is recorded. You may write into a result. Inputs and their views come
+    back as they are. `max_recordings` is the largest number of recordings allowed. `threads` is the number of threads for large
+    elementwise groups (None: one for each processor). With `native`, a C++ compiler turns each elementwise group into one loop:
+    faster, equal only to rounding, and a few tenths of a second longer to compile.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
     argument that cannot be hashed; StormError when a call needs more than `max_recordings`; MissingExtraError when `native` finds

@@ -9,11 +9,13 @@ from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, record
 from ..core import Region, Tracer
 from ..core.cotangents import chosen, merged
+from ..core.owners import lent
 from ..core.tape import TapeTracer
 from ..messages import called
 from ..ops.shape import fence
-from ..transforms import jvp, vjp, vmap
+from ..transforms import jvp, vmap
 from ..transforms.batching import in_axes_of
+from ..transforms.reverse import pulled_back
 
 
 class _Checkpoint(Region):
@@ -38,14 +40,14 @@ class _Checkpoint(Region):
         ]
         seed = next(t for t in cotangents if trees.is_differentiable(t))
         # The fence stops the compiler from reusing the first computation, whose values would have to be kept.
-        again = [_behind(leaf, seed) for leaf in residuals]
+        again = [_behind(lent(leaf, private=True), seed) for leaf in residuals]
 
         def of_active(*given: Any) -> tuple[Any, ...]:
             ys = self.program.evaluate(*merged(is_active, given, again))
             return tuple([y for y in ys if trees.is_differentiable(y)])
 
         given = tuple([t for t in cotangents if trees.is_differentiable(t)])
-        _, pullback = vjp(of_active, *chosen(again, is_active))
+        _, pullback = pulled_back(self.name, of_active, chosen(again, is_active))
         gradients = pullback.transposed(given)
         pullback.release()
         return tuple(merged(is_active, gradients))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .cotangents import match
+from .owners import not_shared
 from .tracer import Level, Tracer
 
 
@@ -32,7 +33,7 @@ class Forward(Level):
             any_active = any_active or is_active
         y = primitive(*values, **params)
         if not any_active:
-            return y
+            return not_shared(y, values)
         rule = y.rule(primitive) if isinstance(y, Tracer) else primitive
         tangent = rule.push(y, values, tangents, params)
         return ForwardTracer(self, y, match(tangent, y))

@@ -4,8 +4,6 @@ Cotangents on the tape are the complex conjugates of the gradients that users se
 transpose, and rules of elementwise operations are products: neither needs a conjugate. `vjp` conjugates what enters and leaves.
 """
 
-import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,13 @@ import numpy as np
 from .. import tree as trees
 from ..values import own_dtype, shape_of
 from .cotangents import fit, zeros_like
+from .owners import Guard, not_shared
 from .primitive import Primitive
 from .tracer import Level, Tracer
+
+NUMBERS = frozenset(
+    {int, float, complex, bool, np.float64, np.float32}
+)  # the usual operands that are neither arrays nor traced
 
 
 class Node:
@@ -48,14 +51,13 @@ class Tape(Level):
 
     __slots__ = ("guard", "nodes")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, guard: Guard | None = None) -> None:
         super().__init__(name)
         self.nodes: list[Node] = []
-        self.guard = Guard()
+        self.guard = guard or Guard()
 
     def input(self, value: Any) -> TapeTracer:
-        """A tracer for an input. The input's array is read-only while the tape lives."""
-        self.guard.hold(value)
+        """A tracer for an input. The input's array must not change while the tape lives: see `Guard`."""
         return TapeTracer(self, value, Node(None, (), (), {}, shape_of(value), own_dtype(value)))
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -79,8 +81,11 @@ class Tape(Level):
                 parents.append(None)
                 if kind is np.ndarray:
                     constants = True
-                else:
-                    bottom = bottom and not isinstance(arg, Tracer)
+                elif kind not in NUMBERS:
+                    if isinstance(arg, Tracer):
+                        bottom = False
+                    else:
+                        constants = True
             bit <<= 1
         if bottom:  # there is no tracer below, so no other level to hand the operation to
             try:
@@ -92,10 +97,10 @@ class Tape(Level):
             if active and isinstance(y, Tracer):
                 primitive = y.rule(primitive)
         if not active:
-            return y
+            return not_shared(y, values)
         saved = primitive.save(y, values, active, params)
         if constants:
-            self.guard.hold_saved(saved, args)
+            saved = self.guard.keep_saved(saved, args)
         try:
             node = Node(primitive, parents, saved, params, y.shape, y.dtype if bottom else own_dtype(y))
         except AttributeError:  # a Python number
@@ -106,9 +111,11 @@ class Tape(Level):
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         is_traced, values = tuple(map(self.owns, leaves)), list(map(self.below, leaves))
         outputs, residuals = region.save(is_traced, values)
-        for leaf in trees.leaves(residuals):
-            if any(leaf is value for value, traced in zip(values, is_traced, strict=True) if not traced):
-                self.guard.hold(leaf)
+        constants = [v for v, traced in zip(values, is_traced, strict=True) if not traced and isinstance(v, np.ndarray)]
+        if constants:
+            residuals = trees.map(
+                lambda leaf: self.guard.keep(leaf) if any(leaf is v for v in constants) else leaf, residuals
+            )
         parents = [leaf.node if traced else None for leaf, traced in zip(leaves, is_traced, strict=True)]
         rule: Any = _RegionRule(region, is_traced, list(outputs))
         below = next((y for y in outputs if isinstance(y, Tracer)), None)
@@ -123,6 +130,12 @@ class Tape(Level):
             self.nodes.append(node)
             results.append(TapeTracer(self, y, node))
         return tuple(results)
+
+    def close(self) -> None:
+        """Forget everything, and make the user's arrays writable again. It may be called twice."""
+        self.alive = False
+        self.guard.release()
+        self.nodes.clear()
 
     def seed(self, node: Node, cotangent: Any) -> None:
         """Give the node of an output its cotangent, which `backward` starts from."""
@@ -187,59 +200,3 @@ class _Output(Primitive):
     def pull(self, cotangent: Any, node: Any) -> Any:
         parts = tuple(cotangent if i == self.position else None for i in range(self.count))
         return [(node.parents[0], _Parts(parts))]
-
-
-class Guard:
-    """Keeps arrays read-only while a tape needs them, so that a mutation raises an error and no gradient is wrong.
-
-    If several tapes hold an array, it is writable again after the last one releases it. Holding a view also holds the array that
-    the view belongs to. CuPy arrays are not guarded, because they do not have such a flag.
-    """
-
-    __slots__ = ("held",)
-    _counts: dict[int, int] = {}
-    _waiting: list[np.ndarray] = []
-    _lock = threading.RLock()
-
-    def __init__(self) -> None:
-        self.held: list[np.ndarray] = []
-
-    def hold(self, array: Any) -> None:
-        """Make a NumPy array read-only, and the arrays that it is a view of. Other arrays stay as they are."""
-        while array.__class__ is np.ndarray:
-            if array.flags.writeable or id(array) in self._counts:
-                with self._lock:
-                    self._counts[id(array)] = self._counts.get(id(array), 0) + 1
-                    array.flags.writeable = False
-                    self.held.append(array)
-            array = array.base
-
-    def hold_saved(self, saved: Sequence[Any], args: tuple[Any, ...]) -> None:
-        """Hold those plain arrays of `args` that a rule saved."""
-        for value in saved:
-            if value.__class__ is np.ndarray and any(value is arg for arg in args):
-                self.hold(value)
-
-    def release(self) -> None:
-        """Release all arrays. They are writable again unless another tape holds them."""
-        with self._lock:
-            free = []
-            for array in self.held:
-                self._counts[id(array)] -= 1
-                if not self._counts[id(array)]:
-                    del self._counts[id(array)]
-                    free.append(array)
-            waiting = [array for array in self._waiting if id(array) not in self._counts]
-            self._waiting[:] = [array for array in self._waiting if id(array) in self._counts]
-            for array in sorted(
-                [*free, *waiting], key=lambda array: array.base is not None
-            ):  # owners before their views
-                try:
-                    array.flags.writeable = True
-                except ValueError:  # another tape still holds the owner: later, when that tape releases it
-                    self._waiting.append(array)
-            self.held.clear()
-
-    def __del__(self) -> None:
-        if self.held:
-            self.release()

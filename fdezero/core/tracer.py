@@ -6,7 +6,7 @@ library. NumPy's own functions reach those operations through `__array_ufunc__` 
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -42,6 +42,10 @@ class Level:
     def below(self, value: Any) -> Any:
         """`value` as the level below has it."""
         return value.value if isinstance(value, Tracer) and value.level is self else value
+
+    def plain(self, leaves: Sequence[Any]) -> tuple[list[Any], list[bool]]:
+        """The leaves as the level below has them, and whether each of them was traced."""
+        return list(map(self.below, leaves)), list(map(self.owns, leaves))
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Apply `primitive`. At least one argument is a tracer of this level."""

@@ -10,12 +10,13 @@ from .. import tree as trees
 from ..compiler.recording.closures import closure_converted
 from ..core import Region
 from ..core.cotangents import zeros_like
+from ..core.owners import lent, taken_back
 from ..errors import StructureError
 from ..messages import describe
 from ..numpy.arguments import as_array
 from ..transforms import jvp, stop_gradient, vjp, vmap
 from ..transforms.batching import in_axes_of, over_the_batch
-from ..transforms.reverse import conjugated
+from ..transforms.reverse import conjugated, pulled_back
 from ..values import shape_of
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
@@ -64,14 +65,19 @@ class _Solution(Region):
         _, captured = self.split(leaves)
         if not any(map(trees.is_differentiable, captured)):
             return (None,) * len(captured)
-        _, pullback = vjp(lambda captured: self.pure(captured, x), captured)
+        _, pullback = pulled_back(self.name, lambda captured: self.pure(captured, x), (captured,))
         (gradients,) = pullback(trees.map(lambda t: -t, cotangent))
         pullback.release()
         return tuple(gradients)
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        x = self(*leaves)
+        x = self.lending(leaves)
         return x, (x, tuple(leaves))
+
+    def lending(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """The solution. The solver cannot write into the leaves, and nobody can write into what is returned."""
+        views = list(map(lent, leaves))
+        return tuple(taken_back(list(self(*views)), leaves, views))
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Region:
         return _Mapped(self, is_batched)
@@ -88,19 +94,19 @@ class _LinearSolve(_Solution):
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
-        multipliers = self.transpose()(*conjugated(tuple(cotangents)), *leaves[self.count :])
+        multipliers = self.transpose().lending((*conjugated(tuple(cotangents)), *leaves[self.count :]))
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
         return conjugated((*multipliers, *self.pulled(leaves, x, cotangent)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        x = self(*leaves)  # A x = b, so A dx = db - dA x
+        x = self.lending(leaves)  # A x = b, so A dx = db - dA x
         right = [
             zeros_like(b) if t is None else t for b, t in zip(leaves[: self.count], tangents[: self.count], strict=True)
         ]
         change = self.moved(leaves, tangents, trees.unflatten(self.treedef, x))
         if change is not None:
             right = [t - c for t, c in zip(right, trees.leaves(change), strict=True)]
-        return x, self(*right, *leaves[self.count :])
+        return x, self.lending((*right, *leaves[self.count :]))
 
     def transpose(self) -> "_LinearSolve":
         """The solution of the transposed equation."""
@@ -135,16 +141,17 @@ class _Root(_Solution):
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         x, leaves = residuals
-        multipliers = self.tangents.transpose()(*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
+        given = (*conjugated(tuple(cotangents)), *x, *leaves[self.count :])
+        multipliers = self.tangents.transpose().lending(given)
         x, cotangent = trees.unflatten(self.treedef, x), trees.unflatten(self.treedef, multipliers)
         return (*[None] * self.count, *conjugated(self.pulled(leaves, x, cotangent)))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        x = self(*leaves)  # F(x, c) = 0, so dF/dx dx = -dF/dc dc
+        x = self.lending(leaves)  # F(x, c) = 0, so dF/dx dx = -dF/dc dc
         change = self.moved(leaves, tangents, trees.unflatten(self.treedef, x))
         if change is None:
             return x, (None,) * self.count
-        return x, self.tangents(*[-t for t in trees.leaves(change)], *x, *leaves[self.count :])
+        return x, self.tangents.lending((*[-t for t in trees.leaves(change)], *x, *leaves[self.count :]))
 
 
 class _Mapped(Region):

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
+from ..core.owners import own
 from ..errors import ShapeError, StructureError
 from ..messages import describe
 from ..values import shape_of, with_shape
@@ -66,7 +67,10 @@ def mapped(
         level.alive = False
     outputs, out_def = trees.flatten(result)
     places = _spread(name, out_axes, result, "out_axes", "the result")
-    return trees.unflatten(out_def, [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)])
+    mask = [level.owns(leaf) or axis is not None for leaf, axis in zip(outputs, places, strict=True)]
+    found = [_out(level, leaf, axis) for leaf, axis in zip(outputs, places, strict=True)]
+    del result, outputs
+    return trees.unflatten(out_def, own(found, mask))
 
 
 def _spread(name: str, axes: Axes, tree: Any, called: str, of: str) -> list[int | None]:

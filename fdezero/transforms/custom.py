@@ -10,6 +10,7 @@ from ..core import Region, Tracer
 from ..core.cotangents import chosen, filled, zeros_like
 from ..core.forward import ForwardTracer
 from ..core.kinds import Aval
+from ..core.owners import lent, taken_back
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
 from ..errors import ShapeError, StructureError, TraceError
@@ -224,11 +225,19 @@ class _Pulled(Region):
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # The rule's own forward run is differentiable at the levels below, so it runs there unchanged.
-        outputs, residuals = self.forward(*leaves)
-        return outputs, residuals
+        views = _lent(leaves, is_traced)
+        outputs, residuals = self.forward(*views)
+        kept, treedef = trees.flatten(residuals)
+        found, count = [*outputs, *kept], len(outputs)
+        del outputs, residuals, kept
+        found = taken_back(found, leaves, views)
+        return tuple(found[:count]), trees.unflatten(treedef, found[count:])
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        gradients: tuple[Any, ...] = conjugated(self.backward(residuals, conjugated(tuple(cotangents))))
+        given = conjugated(tuple(cotangents))
+        views = list(map(lent, given))
+        found = list(self.backward(trees.map(lent, residuals), tuple(views)))
+        gradients: tuple[Any, ...] = conjugated(tuple(taken_back(found, given, views)))
         return gradients
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -318,6 +327,11 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
         return tuple(moved)
 
 
+def _lent(leaves: Sequence[Any], is_traced: Sequence[bool]) -> list[Any]:
+    """The leaves as a rule gets them. The memory of traced ones belongs to the library."""
+    return [lent(x, private=traced) for x, traced in zip(leaves, is_traced, strict=True)]
+
+
 class _Pushed(Region):
     """A function with a forward rule: `rule(leaves, tangents) -> (results, their tangents)`. `is_active`: which leaves may have one."""
 
@@ -330,22 +344,31 @@ class _Pushed(Region):
         return self.function(*leaves)
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        outputs, moved = self.rule(tuple(leaves), tuple(tangents))
-        return outputs, moved
+        given = (*leaves, *tangents)
+        views = list(map(lent, given))
+        outputs, moved = self.rule(tuple(views[: len(leaves)]), tuple(views[len(leaves) :]))
+        found, count = [*outputs, *moved], len(outputs)
+        del outputs, moved
+        found = taken_back(found, given, views)
+        return tuple(found[:count]), tuple(found[count:])
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         active = [i for i, both in enumerate(zip(is_traced, self.is_active, strict=True)) if all(both)]
+        views = _lent(leaves, is_traced)
 
         def along(*directions: Any) -> tuple[list[Any], tuple[Any, ...]]:
             tangents: list[Any] = [None] * len(leaves)
             for i, t in zip(active, directions, strict=True):
                 tangents[i] = t
-            outputs, moved = self.rule(tuple(leaves), tuple(tangents))
+            outputs, moved = self.rule(tuple(views), tuple(tangents))
             return [t for t in moved if t is not None], outputs
 
         # The rule is linear in the tangents, so its pullback at zero is its transpose.
         at = [zeros_like(leaves[i]) for i in active]
-        _, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
+        found, pullback, outputs = pulled_back(f"the rule of {self.name}", along, at, has_aux=True)
+        results = list(outputs)
+        del found, outputs
+        outputs = tuple(taken_back(results, leaves, views))
         return outputs, (pullback, active, [trees.is_differentiable(y) for y in outputs])
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:

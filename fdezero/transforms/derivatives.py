@@ -234,7 +234,11 @@ def _by_rows(
             return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
 
         output, pullback, aux = pulled_back(
-            inputs.name, lambda *leaves: inputs.call(both, leaves, kwargs), inputs.leaves, has_aux=True
+            inputs.name,
+            lambda *leaves: inputs.call(both, leaves, kwargs),
+            inputs.leaves,
+            has_aux=True,
+            trusted=False,
         )
         if by_shape and _forward_is_better(inputs.leaves, trees.leaves(output), holomorphic):
             pullback.release()
@@ -335,7 +339,7 @@ def elementwise_grad(
     def derivative(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums, holomorphic)
         output, pullback = pulled_back(
-            inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves
+            inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, trusted=False
         )
         leaves = _outputs(inputs.name, output, holomorphic)
         if not holomorphic:

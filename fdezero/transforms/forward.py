@@ -6,6 +6,7 @@ from typing import Any
 from .. import tree as trees
 from ..core.cotangents import zeros_like
 from ..core.forward import Forward, ForwardTracer
+from ..core.owners import own
 from ..errors import ShapeError
 from ..messages import describe
 from ..values import own_dtype, shape_of
@@ -46,8 +47,14 @@ def pushed_forward(
         level.alive = False
 
     output, aux = split_aux(level.name, result) if has_aux else (result, None)
-    value = trees.map(level.below, output)
-    derivative = trees.map(lambda leaf: leaf.tangent if level.owns(leaf) else zeros_like(leaf), output)
+    leaves, output_def = trees.flatten(output)
+    extras, extras_def = trees.flatten(aux)
+    n = len(leaves)
+    plain, mask = level.plain([*leaves, *extras])
+    plain += [leaf.tangent if level.owns(leaf) else zeros_like(leaf) for leaf in leaves]
+    del result, output, aux, leaves, extras, traced
+    own(plain, [*mask, *[True] * n])
+    value, derivative = trees.unflatten(output_def, plain[:n]), trees.unflatten(output_def, plain[len(plain) - n :])
     if has_aux:
-        return value, derivative, trees.map(level.below, aux)
+        return value, derivative, trees.unflatten(extras_def, plain[n : len(plain) - n])
     return value, derivative

@@ -18,14 +18,14 @@ from .reverse import name_of, pulled_back
 def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """`(function(*primals), pushforward)`: `pushforward(*tangents)` is the derivative along the tangents, which are like the primals.
 
-    The function runs once, and you may call the pushforward any number of times. While it lives, the arrays that it keeps are
-    read-only. The pushforward is the transpose of the pullback, so the function must have a reverse mode. A tangent None holds its
+    The function runs once, and you may call the pushforward any number of times. Writes into arrays do not change its results: see
+    `vjp`. The pushforward is the transpose of the pullback, so the function must have a reverse mode. A tangent None holds its
     primal fixed.
 
     Raises StructureError or ShapeError, naming the path, if a tangent does not match its primal.
     """
     name = name_of("linearize", function)
-    output, pullback = pulled_back(name, function, primals)
+    output, pullback = pulled_back(name, function, primals, trusted=False)
     leaves, treedef = trees.flatten(output)
     floating = [i for i, y in enumerate(leaves) if trees.is_differentiable(y)]
 

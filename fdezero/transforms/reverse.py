@@ -9,6 +9,8 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer, unwrap
 from ..core.cotangents import cast, zeros_like
+from ..core.kinds import Aval
+from ..core.owners import Guard, own
 from ..core.tape import Node, Tape
 from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import called, describe
@@ -51,22 +53,38 @@ def as_arguments(name: str, what: str, given: Any) -> tuple[Any, ...]:
 
 
 class _Trace:
-    """The inputs of a function under a tape: the leaves that are differentiated, and the way back to a tree."""
+    """The inputs of a function under a tape: the leaves that are differentiated, and the way back to a tree.
 
-    def __init__(self, name: str, arguments: Any) -> None:
-        self.tape = Tape(name)
+    `holders` are the tuples of this library that hold the arguments. With None, nobody else can write into the arguments.
+    """
+
+    def __init__(
+        self, name: str, arguments: Any, holders: Sequence[Sequence[Any]] | None, guard: Guard | None = None
+    ) -> None:
+        self.tape = Tape(name, guard)
         self.leaves, self.treedef = trees.flatten_trainable(arguments)
+        self.holders = holders
         self.nodes: list[Node | None] = [None] * len(self.leaves)
 
     def inputs(self) -> Any:
-        traced = list(self.leaves)
-        for i, leaf in enumerate(self.leaves):
-            if trees.is_differentiable(leaf):
-                traced[i] = tracer = self.tape.input(leaf)
+        """The tree of traced inputs. From here on, `leaves` are the plain values that the tape sees."""
+        leaves, guard = self.leaves, self.tape.guard
+        floating = list(map(trees.is_differentiable, leaves))
+        if self.holders is not None:
+            holders = (leaves, *self.holders)
+            for i in range(len(leaves)):
+                if floating[i] and isinstance(leaves[i], np.ndarray):
+                    guard.lock(leaves, i, holders)
+                    leaves[i] = guard.keep(leaves[i])
+            self.holders = None
+        traced = list(leaves)
+        for i in range(len(leaves)):
+            if floating[i]:
+                traced[i] = tracer = self.tape.input(leaves[i])
                 self.nodes[i] = tracer.node
         return trees.unflatten(self.treedef, traced)
 
-    def gradients(self, *, conjugate: bool = True) -> Any:
+    def gradients(self, *, conjugate: bool = True, handed_out: bool = True) -> Any:
         """The gradients of the inputs: their cotangents, conjugated; zeros if none arrived; None for leaves without a gradient."""
         gradients: list[Any] = []
         for leaf, node in zip(self.leaves, self.nodes, strict=True):
@@ -80,7 +98,8 @@ class _Trace:
                 if conjugate and t.dtype.kind == "c":
                     t = np.conjugate(t)
             gradients.append(t)
-        return trees.unflatten(self.treedef, gradients)
+        t = leaf = None
+        return trees.unflatten(self.treedef, own(gradients) if handed_out else gradients)
 
 
 def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments: Any) -> None:
@@ -125,39 +144,58 @@ def with_gradient(
 ) -> Callable[..., Any]:
     """`value_and_grad`; messages use the name of the transform that the user called."""
 
+    run = _gradient_of(transform, function, argnums, has_aux, holomorphic)
+
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
+        return run(args, kwargs)
+
+    return differentiated
+
+
+def _gradient_of(
+    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, holomorphic: bool
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    """The function of `(args, kwargs)` that returns value and gradient."""
+
+    def differentiated(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = name_of(transform, function)
         single = not isinstance(argnums, Sequence)
         numbers = numbers_of(name, argnums, args)
         chosen = args[numbers[0]] if single else tuple(args[n] for n in numbers)
-        trace = _Trace(name, chosen)
+        trace = _Trace(name, chosen, (args,) if single else (args, chosen), Guard(brief=True))
         _check_differentiable(trace, argnums, chosen)
         if holomorphic:
             check_holomorphic(name, "argument", chosen)
         tape = trace.tape
         try:
-            traced = trace.inputs()
-            full = list(args)
-            for n, value in zip(numbers, (traced,) if single else traced, strict=True):
-                full[n] = value
-            result = function(*full, **kwargs)
-            value, aux = split_aux(name, result) if has_aux else (result, None)
-            _check_scalar(name, value, holomorphic)
-            plain = tape.below(value)
-            aux = trees.map(tape.below, aux)
-            tape.alive = False
-            if tape.owns(value):
-                tape.seed(value.node, _one(plain))
-                # These tracers hold nodes, which hold all other nodes. Without them, the walk frees each array after its last use.
-                del full, traced, result, value
-                tape.backward(keep=False)
-            gradients = trace.gradients(conjugate=not holomorphic)
+            try:
+                for n in range(len(args)):
+                    if n not in numbers:
+                        tape.guard.lock(args, n, (args,))
+                traced = trace.inputs()
+                full = list(args)
+                for n, value in zip(numbers, (traced,) if single else traced, strict=True):
+                    full[n] = value
+                result = function(*full, **kwargs)
+                value, aux = split_aux(name, result) if has_aux else (result, None)
+                _check_scalar(name, value, holomorphic)
+                plain = tape.below(value)
+                leaves, treedef = trees.flatten(aux)
+                leaves, mask = tape.plain(leaves)
+                tape.alive = False
+                if tape.owns(value):
+                    tape.seed(value.node, _one(plain))
+                    # These tracers hold nodes, which hold all other nodes. Without them, the walk frees each array after its last use.
+                    del full, traced, result, value, aux
+                    tape.backward(keep=False)
+                gradients = trace.gradients(conjugate=not holomorphic)
+            finally:
+                tape.close()
         finally:
-            tape.alive = False
-            tape.nodes.clear()
-            tape.guard.release()
-        return ((plain, aux) if has_aux else plain), gradients
+            tape.close()  # again, because an interrupt may have ended the first call
+        value = own([plain])[0] if isinstance(plain, np.ndarray) else plain
+        return ((plain, trees.unflatten(treedef, own(leaves, mask))) if has_aux else plain), gradients
 
     return differentiated
 
@@ -245,11 +283,11 @@ def gradient_alone(
     holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """`grad`; messages use the name of the transform that the user called."""
-    both = with_gradient(transform, function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    both = _gradient_of(transform, function, argnums, has_aux, holomorphic)
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, gradients = both(*args, **kwargs)
+        value, gradients = both(args, kwargs)
         return (gradients, value[1]) if has_aux else gradients
 
     return gradient
@@ -258,37 +296,59 @@ def gradient_alone(
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """`(function(*primals), pullback)`, where `pullback(cotangents)` is a tuple of gradients, one for each primal.
 
-    `cotangents` has the structure and shapes of the output. You may call the pullback any number of times. While it
-    lives, the arrays that it keeps are read-only. With `has_aux` you get `(output, pullback, aux)`. For complex numbers the pullback
-    is the adjoint of the derivative in the inner product Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
+    `cotangents` has the structure and shapes of the output. You may call the pullback any number of times. No write into an array
+    changes its results: what it needs of your arrays is copied, or a large array is read-only while the pullback lives. With
+    `has_aux` you get `(output, pullback, aux)`. For complex numbers the pullback is the adjoint of the derivative in the inner product
+    Re(sum(conj(a) b)), as in PyTorch: J^H applied to the cotangents.
     """
-    return pulled_back(name_of("vjp", function), function, primals, has_aux=has_aux)
+    return pulled_back(name_of("vjp", function), function, primals, has_aux=has_aux, trusted=False)
 
 
-def pulled_back(name: str, function: Callable[..., Any], primals: Sequence[Any], *, has_aux: bool = False) -> Any:
-    """`vjp`; messages use the name of the transform that the user called."""
-    trace = _Trace(name, tuple(primals))
-    tape = trace.tape
+def pulled_back(
+    name: str, function: Callable[..., Any], primals: Sequence[Any], *, has_aux: bool = False, trusted: bool = True
+) -> Any:
+    """`vjp`; messages use the name of the transform that the user called.
+
+    `trusted`: nobody but the library can write into the primals and the results.
+    """
+    primals = tuple(primals)
+    trace = _Trace(name, primals, None if trusted else (primals,))
+    tape, finished = trace.tape, False
     try:
-        result = function(*trace.inputs())
-    except BaseException:
-        tape.guard.release()
-        raise
+        try:
+            result = function(*trace.inputs())
+            tape.alive = False
+            output, aux = split_aux(tape.name, result) if has_aux else (result, None)
+            leaves, treedef = trees.flatten(output)
+            nodes = [leaf.node if tape.owns(leaf) else None for leaf in leaves]
+            leaves, mask = tape.plain(leaves)
+            extras, extras_def = trees.flatten(aux)
+            extras, extras_mask = tape.plain(extras)
+            pullback = Pullback(trace, treedef, nodes, leaves)
+            del result, output, aux
+            if not trusted:
+                own(leaves, mask)
+                own(extras, extras_mask)
+            value = trees.unflatten(treedef, leaves)
+            found = (value, pullback, trees.unflatten(extras_def, extras)) if has_aux else (value, pullback)
+            finished = True
+        finally:
+            if not finished:
+                tape.close()
     finally:
-        tape.alive = False
-    output, aux = split_aux(tape.name, result) if has_aux else (result, None)
-    pullback = Pullback(trace, output)
-    value = trees.unflatten(pullback.treedef, pullback.values)
-    return (value, pullback, trees.map(tape.below, aux)) if has_aux else (value, pullback)
+        if not finished:
+            tape.close()  # again, because an interrupt may have ended the first call
+    return found
 
 
 class Pullback:
     """The gradients of a function's primals from the cotangents of its output: `pullback(cotangents)`."""
 
-    def __init__(self, trace: _Trace, output: Any) -> None:
-        leaves, self.treedef = trees.flatten(output)
-        self.trace, self.values = trace, list(map(trace.tape.below, leaves))
-        self.nodes = [leaf.node if trace.tape.owns(leaf) else None for leaf in leaves]
+    def __init__(self, trace: _Trace, treedef: Any, nodes: list[Node | None], values: list[Any]) -> None:
+        self.trace, self.treedef, self.nodes = trace, treedef, nodes
+        # Only shapes and dtypes stay here, so that an output can be the caller's alone.
+        self.values = [Aval(y) if hasattr(y, "shape") else y for y in map(unwrap, values)]
+        self.shapes = list(map(shape_of, values))
 
     def __call__(self, cotangents: Any) -> tuple[Any, ...]:
         return self._pulled(conjugated(cotangents), conjugate=True)
@@ -307,8 +367,8 @@ class Pullback:
         if treedef != self.treedef:
             names = f"the output of {tape.name}", "the cotangent tree"
             raise trees.structure_error(trees.unflatten(self.treedef, self.values), cotangents, *names)
-        for (path, t), value in zip(trees.flatten_with_path(cotangents), self.values, strict=True):
-            if np.shape(unwrap(t)) != np.shape(unwrap(value)) and shape_of(t) != shape_of(value):
+        for (path, t), value, shape in zip(trees.flatten_with_path(cotangents), self.values, self.shapes, strict=True):
+            if np.shape(unwrap(t)) != shape_of(value) and shape_of(t) != shape:
                 at = f" at {path!r}" if path else ""
                 raise ShapeError(
                     f"{tape.name}: the cotangent{at} is {describe(t)}, but the output is {describe(value)}."
@@ -317,7 +377,7 @@ class Pullback:
             if node is not None:
                 tape.seed(node, as_dtype(t, node.dtype))
         tape.backward(keep=True)
-        gradients: tuple[Any, ...] = self.trace.gradients(conjugate=conjugate)
+        gradients: tuple[Any, ...] = self.trace.gradients(conjugate=conjugate, handed_out=conjugate)
         return gradients
 
 

@@ -47,6 +47,8 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
         for i, shape, own in zip(places, shapes, dtypes, strict=True):
             part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]
             full[i] = cast(part, own)
+            if full[i].__class__ is np.ndarray and full[i].base is not None:
+                full[i] = full[i].copy()  # so that a write into the tree does not change the vector
             start += math.prod(shape)
         return trees.unflatten(treedef, full)
 

@@ -60,8 +60,8 @@ def looks_into(leaf: Any, inputs: Sequence[Any]) -> bool:
     return np.size(leaf) == 0 or any(isinstance(v, np.ndarray) and np.may_share_memory(leaf, v) for v in inputs)
 
 
-def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a call", readonly: bool = True) -> Any:
-    """One call of each: the same bits, no input changed or locked, and results that are read-only."""
+def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a call", own: bool = True) -> Any:
+    """One call of each: the same bits, no input changed or locked, and results that are the caller's alone."""
     before = [bits(v) for v in inputs]
     expected = eager(*inputs)
     assert [bits(v) for v in inputs] == before, f"{what}: the eager run has changed an input"
@@ -72,17 +72,19 @@ def check_call(eager: Any, compiled: Any, inputs: Sequence[Any], what: str = "a 
         gc.collect()  # A dead pullback in a reference cycle still holds its arrays.
     assert writable <= writable_ones(inputs), f"{what} has left an input read-only"
     assert_same_bits(result, expected, what)
-    for i, leaf in enumerate(fd.tree.leaves(result) if readonly else ()):
-        if isinstance(leaf, np.ndarray) and not looks_into(leaf, inputs):  # An input, or a view of one, stays as the caller made it.
-            assert not leaf.flags.writeable, f"{what}: leaf {i} of the result is writable"
+    # An input, or a view of one, stays as the caller made it.
+    arrays = [y for y in fd.tree.leaves(result) if isinstance(y, np.ndarray) and y.size and not looks_into(y, inputs)] if own else []
+    for i, leaf in enumerate(arrays):
+        assert leaf.flags.writeable, f"{what}: a result is read-only: {leaf!r}"
+        assert not any(np.may_share_memory(leaf, other) for other in arrays[:i]), f"{what}: results share memory: {leaf!r}"
     return result
 
 
-def check_calls(eager: Any, compiled: Any, arguments: Sequence[Sequence[Any]], *, hold: str = "all", readonly: bool = True) -> None:
+def check_calls(eager: Any, compiled: Any, arguments: Sequence[Sequence[Any]], *, hold: str = "all", own: bool = True) -> None:
     """One call for each of `arguments`; earlier results are held: all, every other one, one leaf of each, views of them, or none."""
     ledger = Ledger()
     for number, inputs in enumerate(arguments):
-        result = fd.tree.leaves(check_call(eager, compiled, inputs, f"call {number}", readonly))
+        result = fd.tree.leaves(check_call(eager, compiled, inputs, f"call {number}", own))
         if hold == "all" or (hold == "some" and number % 2):
             ledger.hold(f"the result of call {number}", result)
         elif hold == "one":
@@ -107,16 +109,10 @@ def check_mutation(eager: Any, compiled: Any, first: Sequence[Any], second: Sequ
         ledger.verify(f"the inputs were written to, after call {number}")
 
 
-def frozen(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A correct compiler, with fresh, read-only results."""
+def owning(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A correct compiler, whose results have memory of their own."""
 
     def call(*inputs: Any) -> Any:
-        def own(y: Any) -> Any:
-            if isinstance(y, np.ndarray):
-                y = np.array(y)
-                y.flags.writeable = False
-            return y
-
-        return fd.tree.map(own, function(*inputs))
+        return fd.tree.map(lambda y: np.array(y) if isinstance(y, np.ndarray) else y, function(*inputs))
 
     return call

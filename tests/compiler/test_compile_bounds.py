@@ -17,7 +17,6 @@ from fdezero.compiler import program, recordings
 from fdezero.compiler.running import store
 from fdezero.compiler.writing import loops
 from fdezero.core import REGISTRY
-from fdezero.core.tape import Guard
 from fdezero.tree import structure
 
 
@@ -133,7 +132,6 @@ def entries() -> dict[str, int]:
     return {
         "sources": sources(),
         "operations": len(REGISTRY),
-        "arrays held by tapes": len(Guard._counts),
         "classes": max(len(structure._known), structure.MOST_CLASSES),
         "native libraries": loops._library.cache_info().currsize,
         "programs": sum(isinstance(x, program.Executable | program.Program) for x in gc.get_objects()),

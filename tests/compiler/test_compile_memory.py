@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ counts_references = pytest.mark.skipif(
     reason="reference counts do not tell who holds an array",
 )
 rng = np.random.default_rng(0)
+Y = rng.standard_normal((3, 2))
 
 
 def training(sizes: tuple[int, ...], batch: int, method: Any = None) -> tuple[Any, Any, Any]:
@@ -180,12 +182,30 @@ def test_views_alone_keep_their_result(name: str, returned: Any) -> None:
             np.testing.assert_array_equal(np.array(view), copy, err_msg=f"after call {i}")
 
 
-def test_results_are_read_only() -> None:
-    f = fd.compile(lambda x: (x * 2, (x * 3).T, fnp.sum(x, axis=0)))
+def test_results_may_be_written_and_reshaped() -> None:
+    f = fd.compile(lambda x: (x * 2, (x * 3).T, fnp.sum(x, axis=0), np.broadcast_to(x.sum(), (2, 2)), Y, Y[1:], x * 2))
+    eager, x = lambda x: (x * 2, x.T * 3, x.sum(axis=0), np.full((2, 2), 6.0), Y.copy(), Y[1:].copy(), x * 2), np.ones((2, 3))
+    held: list[Any] = []
+    for _ in range(6):
+        results, expected = f(x), eager(x)
+        assert_same_bits(results, expected, "a call")
+        assert not any(np.may_share_memory(a, b) for i, a in enumerate(results) for b in results[:i])
+        for y in results:
+            y[...] = 7
+            if y.flags.c_contiguous:
+                y.shape = (y.size,)
+                y.dtype = np.int64
+            assert y.base is None or not y.base.flags.writeable
+        held += [results[0], weakref.ref(results[1])]
+        del results, y
+        assert held[-1]() is None
+
+
+def test_a_weak_reference_dies_with_its_result() -> None:
+    f = fd.compile(lambda x: x * 2)
     for _ in range(4):
-        for y in f(np.ones((2, 3))):
-            with pytest.raises(ValueError, match="read-only"):
-                y[0] = 1
+        reference = weakref.ref(f(np.ones(3)))
+        assert reference() is None
 
 
 # Detecting whether a result is held
@@ -200,13 +220,13 @@ def test_outputs_know_who_is_held() -> None:
     outputs = memory.Outputs([((2, 3), np.dtype(np.float32), (12, 4))])
     first = outputs.take()
     assert outputs.take() is first
-    view = first.handed[0][:1]
+    view = first.written[0][:1]
     second = outputs.take()
     assert second is not first
     del view
     assert outputs.take() in (first, second)
-    held = [outputs.take().handed[0] for _ in range(10)]
-    assert len({id(y) for y in held}) == 10
+    held = [outputs.take().written[0].view() for _ in range(10)]
+    assert len({id(y.base) for y in held}) == 10
     assert len(outputs.generations) <= memory.Outputs.MOST_GENERATIONS
 
 

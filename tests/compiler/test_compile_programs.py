@@ -15,7 +15,7 @@ from fdezero.compiler.running import blocks
 from fdezero.testing import assert_trees_close
 
 from ..profiles import examples
-from .program_checks import Ledger, assert_same_bits, check_call, check_calls, check_mutation, frozen
+from .program_checks import Ledger, assert_same_bits, check_call, check_calls, check_mutation, owning
 from .program_operations import OPERATIONS
 from .programs import Program, programs
 
@@ -112,7 +112,7 @@ def check_chain(program: Program, chain: Sequence[str], seeds: Sequence[int], co
         event(f"{chain}: no eager result, {type(error).__name__}")
         assume(False)
     compiled = program.transformed(chain, compile)
-    check_calls(eager, compiled, [*arguments, *arguments[:2]], readonly=chain[-1] == "compile")
+    check_calls(eager, compiled, [*arguments, *arguments[:2]])
 
 
 @settings(patient, max_examples=examples(20, nightly=8))
@@ -184,6 +184,6 @@ def test_two_derivatives_around_a_compiled_function_agree_to_rounding(program: P
 @given(programs(), seeds)
 def test_the_checks_pass_the_eager_run_itself(program: Program, seeds: list[int]) -> None:
     """Eager runs agree with themselves, also on copies at other addresses; otherwise compiled code could not agree with them."""
-    check_calls(program.run, frozen(program.run), [program.arguments(seed) for seed in seeds])
+    check_calls(program.run, owning(program.run), [program.arguments(seed) for seed in seeds])
     again = [program.arguments(seeds[0]), program.arguments(seeds[0])]
     assert_same_bits(program.run(*again[0]), program.run(*again[1]), "a second eager run")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import numpy as fnp
+from fdezero.core.owners import SMALL
 from fdezero.errors import DTypeError, ShapeError, StructureError
 from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, pytrees
 
@@ -122,7 +123,7 @@ def test_arrays_are_writable_after_a_jacobian() -> None:
 
 
 def test_arrays_are_writable_again_when_a_pushforward_is_gone() -> None:
-    x = X.copy()
+    x = np.ones(SMALL)
     _, pushforward = fd.linearize(lambda x: x * x, x)
     assert not x.flags.writeable
     del pushforward

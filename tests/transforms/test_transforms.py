@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import numpy as fnp
+from fdezero.core.owners import SMALL
 from fdezero.errors import DTypeError, EscapedTracerError, ImmutableError, ShapeError, StructureError, TraceError
 from fdezero.testing import arrays, assert_trees_close, check_grads, pytrees
 
@@ -221,7 +222,7 @@ def test_assignment_into_a_traced_value() -> None:
 
 
 @pytest.mark.parametrize("view", [False, True])
-def test_mutation_of_what_the_tape_holds_is_refused(view: bool) -> None:
+def test_mutation_of_what_the_tape_holds_is_harmless(view: bool) -> None:
     base = np.ones(4)
     w = base[:2] if view else np.ones(2)
 
@@ -230,14 +231,13 @@ def test_mutation_of_what_the_tape_holds_is_refused(view: bool) -> None:
         (base if view else w)[...] = 0.0
         return np.sum(y)
 
-    with pytest.raises(ValueError, match="read-only"):
-        fd.grad(f)(np.full(2, 3.0))
+    assert_trees_close(fd.grad(f)(np.full(2, 3.0)), np.ones(2), 0)
     w[...] = 5.0
     base[...] = 6.0
     assert_trees_close(fd.grad(lambda x: np.sum(x * w))(np.ones(2)), w, 0)
 
 
-def test_mutation_of_residuals_of_a_custom_rule_is_refused() -> None:
+def test_mutation_of_residuals_of_a_custom_rule_is_harmless() -> None:
     product = fd.custom_vjp(lambda x, w: x * w)
     product.defvjp(lambda x, w: (x * w, w), lambda w, t: (t * w, None))
     w = np.full(2, 3.0)
@@ -247,13 +247,12 @@ def test_mutation_of_residuals_of_a_custom_rule_is_refused() -> None:
         changed[...] = 0.0
         return np.sum(y)
 
-    with pytest.raises(ValueError, match="read-only"):
-        fd.grad(f)(np.ones(2), w)
-    assert_trees_close(fd.grad(f)(np.ones(2), np.ones(2)), w, 0)
+    assert_trees_close(fd.grad(f)(np.ones(2), w), np.full(2, 3.0), 0)
+    assert_trees_close(fd.grad(f)(np.ones(2), np.ones(2)), np.zeros(2), 0)
 
 
-def test_arrays_are_writable_again_when_the_last_tape_lets_go() -> None:
-    x = np.ones(3)
+def test_a_large_array_is_writable_again_when_the_tape_lets_go() -> None:
+    x = np.ones(SMALL)
     _, pull = fd.vjp(lambda x: x * x, x)
     fd.grad(lambda x: np.sum(x * x))(x)
     assert not x.flags.writeable
@@ -276,7 +275,7 @@ def test_a_tape_keeps_what_the_rules_name_and_nothing_else() -> None:
     def product_with(factor: Any) -> Any:
         def f(x: Any) -> Any:
             h = x + 1.0
-            made.append(weakref.ref(fd.stop_gradient(h)))
+            made.append(weakref.ref(h.value))
             return h * factor(x)
 
         return fd.vjp(f, np.ones(3))

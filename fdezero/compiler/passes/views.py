@@ -33,6 +33,12 @@ def lent_by_inputs(graph: Graph) -> list[bool]:
     return [roots.get(atom, atom) in graph.inputs for atom in graph.outputs]
 
 
+def is_repeated(atom: Atom) -> bool:
+    """Whether an array shows one number of its memory at several places, as `broadcast_to` makes it."""
+    strides = getattr(atom, "strides", None) or ()
+    return any(stride == 0 and n > 1 for stride, n in zip(strides, atom.shape, strict=True))
+
+
 def roots_of(graph: Graph) -> dict[Atom, Atom]:
     """For every view, the value whose memory it finally looks into."""
     roots: dict[Atom, Atom] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from ...core import Region, Tracer
 from ...core.batch import BatchTracer
 from ...core.lines import Line, Placed, user_frame, user_line
+from ...core.owners import sealed
 from ...core.tracer import Level, tracers_of
 from ...errors import TraceError
 from ...messages import describe
@@ -67,7 +68,7 @@ class Recorder(Level):
         super().__init__(name)
         self.example_of = example_of
         self.instructions: list[Instruction] = []
-        self.constants: dict[int, Constant] = {}
+        self.constants: dict[int, tuple[Any, Constant]] = {}  # by the identity of the value, which stays alive here
         self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
 
     def input(self, value: Any) -> RecordTracer:
@@ -86,10 +87,9 @@ class Recorder(Level):
             return variable
         known = self.constants.get(id(value))
         if known is None:
-            known = self.constants[id(value)] = Constant(
-                value
-            )  # the constant keeps the value alive, so the id stays unique
-        return known
+            # Later writes into an array of the closure must not reach the program, nor a derivative that is taken now.
+            known = self.constants[id(value)] = value, Constant(sealed(value))
+        return known[1]
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         atoms = tuple([self.atom(arg) for arg in args])
@@ -161,9 +161,19 @@ class _Closed(Region):
 
 
 def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
-    """Results of a loop or a branch. Those that are views of the leaves are copied, because that memory is written again."""
-    given = {id(_owner(leaf)) for leaf in leaves if hasattr(leaf, "strides") and not isinstance(leaf, np.generic)}
-    return tuple([y.copy() if isinstance(y, np.ndarray) and id(_owner(y)) in given else y for y in results])
+    """Results of a loop or a branch, each with memory of its own.
+
+    Views of the leaves are copied, because that memory is written again, and so are constants and results that share memory.
+    """
+    taken = {id(_owner(leaf)) for leaf in leaves if hasattr(leaf, "strides") and not isinstance(leaf, np.generic)}
+    own: list[Any] = []
+    for y in results:
+        if isinstance(y, np.ndarray):
+            if id(_owner(y)) in taken or not y.flags.writeable:
+                y = y.copy("K")
+            taken.add(id(_owner(y)))
+        own.append(y)
+    return tuple(own)
 
 
 def is_recorded(leaf: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.owners import Reused
 from .store import MEMORY
 
 Shape = tuple[int, ...]
@@ -26,21 +27,21 @@ def array(slot: np.ndarray, shape: Shape, dtype: Any, strides: Shape) -> np.ndar
 
 
 class Generation:
-    """One set of outputs: `owners` own the memory, programs write to `written`, and callers get the read-only views `handed`."""
+    """One set of outputs. Programs write to `written`, and every caller gets new views, which hold the `owners` of the memory."""
 
-    __slots__ = ("handed", "owners", "written")
+    __slots__ = ("owners", "written")
 
     def __init__(self, specs: Sequence[Spec]) -> None:
         self.owners: list[np.ndarray] = []
         self.written: list[np.ndarray] = []
-        self.handed: list[np.ndarray] = []
         for spec in specs:
             self.add(spec)
 
     def add(self, spec: Spec) -> None:
         """Append a new array."""
         shape, dtype, strides = spec
-        owner = np.empty(math.prod(shape), dtype)
+        # NumPy makes this view the base of all others, because its own base has another type.
+        owner = Reused((math.prod(shape),), dtype).view(np.ndarray)
         order = (
             sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis))
             if owner.size
@@ -49,20 +50,17 @@ class Generation:
         written = owner.reshape([shape[axis] for axis in order]).transpose(
             [order.index(axis) for axis in range(len(order))]
         )
-        handed = written.view()
-        handed.flags.writeable = False
+        owner.flags.writeable = False  # so that `y.base` of a result cannot be written
         self.owners.append(owner)
         self.written.append(written)
-        self.handed.append(handed)
 
     def counts(self) -> list[int]:
-        """The reference counts of owners and views. A view of a handed-out view holds the owner, because NumPy makes the owner
-        its base."""
-        return [*map(sys.getrefcount, self.owners), *map(sys.getrefcount, self.handed)]
+        """The reference counts of the owners. Every view holds its owner."""
+        return list(map(sys.getrefcount, self.owners))
 
 
-def _calibrated() -> tuple[int, int] | None:
-    """The reference counts of an owner and of a view that nobody holds.
+def _calibrated() -> int | None:
+    """The reference count of an owner that no view holds but the one that programs write through.
 
     None if counts do not rise with each holder, as in interpreters without reference counting.
     """
@@ -70,11 +68,12 @@ def _calibrated() -> tuple[int, int] | None:
         return None
     generation = Generation([((2, 3), np.float32, (12, 4))])
     free = generation.counts()
-    part, whole = generation.handed[0][:1].T, generation.handed[0]
+    whole = generation.written[0].view()
+    part = whole[:1].T
     held = generation.counts()
-    del part, whole
-    told = held == [free[0] + 1, free[1] + 1] and generation.counts() == free
-    return (free[0], free[1]) if told else None
+    del whole, part
+    told = held == [free[0] + 2] and generation.counts() == free
+    return free[0] if told else None
 
 
 class Outputs:
@@ -90,7 +89,7 @@ class Outputs:
         self.specs = list(specs)
         self.size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype, _ in specs)  # of a set, in bytes
         self.generations: list[Generation] = []
-        self.free = [FREE[0]] * len(self.specs) + [FREE[1]] * len(self.specs) if FREE is not None else None
+        self.free = [FREE] * len(self.specs) if FREE is not None else None
 
     @property
     def nbytes(self) -> int:
@@ -114,12 +113,11 @@ class Outputs:
         return generation
 
     def _without_held(self, old: Generation) -> Generation:
-        new, counts, n = Generation([]), old.counts(), len(self.specs)
+        new, counts = Generation([]), old.counts()
         for i, spec in enumerate(self.specs):
-            if (counts[i], counts[n + i]) == FREE:
+            if counts[i] == FREE:
                 new.owners.append(old.owners[i])
                 new.written.append(old.written[i])
-                new.handed.append(old.handed[i])
             else:
                 new.add(spec)
         return new

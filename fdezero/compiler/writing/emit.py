@@ -15,7 +15,7 @@ from ...ops import python_numbers
 from ...ops import shape as shapes
 from ...ops.kernels import Own, implementation
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
-from ..passes.views import read_only
+from ..passes.views import is_repeated
 from ..planning.fuse import Fused, is_number
 from ..planning.plan import Places, Plan, Storage, is_written
 from ..running import blocks, memory
@@ -230,18 +230,12 @@ class Emitter:
             self.static.add(variable)
 
     def _returned(self, atom: Atom) -> str:
-        """The expression that is returned for an output: its read-only view, if its memory is written again."""
+        """The expression that is returned for an output: a new view, if its memory is written again."""
         root = self.plan.roots.get(atom, atom)
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
-            fresh = (
-                isinstance(atom, Variable)
-                and root not in self.graph.inputs
-                and atom.kind == "array"
-                and atom.device == CPU.name
-            )
-            return f"{self.keep('read_only', read_only, '')}({self.name(atom)})" if fresh else self.name(atom)
-        handed = f"outputs.handed[{self.outputs.index(storage)}]"
+            return self.name(atom)
+        handed = f"o{self.outputs.index(storage)}"
         chain = []
         while atom is not root:
             maker = next(i for i in self.graph.instructions if atom in i.outputs)
@@ -251,7 +245,18 @@ class Emitter:
             handed = self._call(
                 maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)]
             )
-        return handed
+        return handed if chain else f"{handed}.view()"
+
+    def shared(self) -> tuple[int, ...]:
+        """The positions of outputs that callers must get as copies: constants, and all but the last view of one array."""
+        roots = [self.plan.roots.get(atom, atom) for atom in self.graph.outputs]
+        return tuple(
+            i
+            for i, (atom, root) in enumerate(zip(self.graph.outputs, roots, strict=True))
+            if atom.kind == "array"
+            and root not in self.graph.inputs
+            and (isinstance(root, Constant) or root in roots[i + 1 :] or is_repeated(atom))
+        )
 
     def _instruction(self, instruction: Instruction) -> None:
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":

@@ -20,11 +20,16 @@ def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTr
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
-    return chain(velocity(decay, nesterov), descend(lr))
+    return chain(_velocity(decay, nesterov, alone=False), descend(lr))
 
 
 def velocity(decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
     """The direction of `momentum`: v = decay * v + g, or with `nesterov` decay * v + g for that new v."""
+    return _velocity(decay, nesterov, alone=True)
+
+
+def _velocity(decay: float, nesterov: bool, *, alone: bool) -> GradientTransformation:
+    """`velocity`. If the direction is not `alone`, it may share memory with the state."""
     decay = weak(decay)
 
     def init(params: Any) -> Velocity:
@@ -33,6 +38,8 @@ def velocity(decay: float = 0.9, nesterov: bool = False) -> GradientTransformati
     def update(grads: Any, state: Velocity, params: Any) -> tuple[Any, Velocity]:
         v = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))
         direction = trees.map(lambda g, v: times(v, decay) + g, grads, v) if nesterov else v
+        if alone and not nesterov:
+            direction = trees.map(lambda v: v.copy("K") if hasattr(v, "copy") else v, v)
         return direction, Velocity(v)
 
     return GradientTransformation(init, update)
