@@ -85,11 +85,32 @@ def _integrate(field: Field, rtol: float, atol: float, y: Any, ts: Any, paramete
         y, size = _advance(field, rtol, atol, y, size, t, end, parameters)
         return (y, size), y
 
-    slope = field(y, ts[0], parameters)
-    size = 0.01 * _norm(y, atol + rtol * abs(y)) / (_norm(slope, atol + rtol * abs(y)) + 1e-6)
-    size = fnp.clip(size, 1e-6, abs(ts[1] - ts[0]) + 1e-6).astype(ts.dtype)
+    size = _first_size(field, rtol, atol, y, ts, parameters)
     _, ys = scan(between, (y, size), (ts[:-1], ts[1:]))
     return fnp.concatenate([y[None], ys])
+
+
+def _first_size(field: Field, rtol: float, atol: float, y: Any, ts: Any, parameters: Any) -> Any:
+    """The size of the first step, from the slope at the start and the slope after a short step of Euler's.
+
+    The second slope is needed where the first one is 0. Source: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I,
+    section II.4.
+    """
+    span = ts[-1] - ts[0]
+    scale, slope = atol + rtol * abs(y), field(y, ts[0], parameters)
+    of_y, of_slope = _norm(y, scale), _norm(slope, scale)
+    short = fnp.minimum(abs(span), 1) * 1e-6
+    known = (of_y >= 1e-5) & (of_slope >= 1e-5)
+    trial = fnp.where(known, 0.01 * of_y / fnp.where(known, of_slope, 1), short)
+    trial = fnp.minimum(trial, abs(span))
+    h = fnp.copysign(fnp.where(trial > 0, trial, 1), span).astype(ts.dtype)
+    bend = _norm(field(y + h * slope, ts[0] + h, parameters) - slope, scale) / abs(h)
+    most = fnp.maximum(of_slope, bend)
+    size = fnp.where(most > 1e-15, (0.01 / fnp.where(most > 1e-15, most, 1)) ** 0.2, trial)
+    size = fnp.minimum(100 * trial, size)
+    return fnp.where(size > 0, size, fnp.where(trial > 0, trial, 1)).astype(
+        ts.dtype
+    )  # a trial may leave the field's domain: NaN
 
 
 def _advance(
@@ -98,8 +119,9 @@ def _advance(
     """y at `end` from y at t, by steps that begin with `size`; also the step size to continue with."""
 
     def unfinished(carry: Any) -> Any:
-        _, _, t, size, count = carry
-        return (t != end) & (t + size != t) & (count < MOST_STEPS)
+        _, slope, t, size, count = carry
+        moves = (size > 0) & (t + size != t)  # not if the size is NaN
+        return (t != end) & moves & (count < MOST_STEPS) & fnp.all(fnp.isfinite(slope))
 
     def step(carry: Any) -> Any:
         y, slope, t, size, count = carry

@@ -113,3 +113,62 @@ def test_complex_states() -> None:
     y, k = {"z": np.array([0.5 + 0.2j, 1j]), "x": np.array([0.3, 1.0])}, 0.7 - 0.1j
     assert_trees_close(f(y, k, TS)["z"], y["z"] * np.exp(1j * k * TS)[:, None], 1e-9)
     check_grads(f, (y, np.array(k), TS), order=1)
+
+
+def counted(field: Any) -> tuple[Any, list[int]]:
+    calls = [0]
+
+    def counting(y: Any, t: Any) -> Any:
+        calls[0] += 1
+        return field(y, t)
+
+    return counting, calls
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("field", "y0", "known", "most"),
+    [
+        (lambda y, t: y * np.nan, 1.0, 1, 40),
+        (lambda y, t: y * np.inf, 1.0, 1, 40),
+        (lambda y, t: y, np.nan, 0, 40),
+        (lambda y, t: fnp.where(t < 0.45, y, np.nan), 1.0, 5, 3000),
+        (lambda y, t: y * y, 2.0, 5, 5000),  # infinite at t = 0.5
+        (lambda y, t: fnp.sqrt(0.45 - t) + 0 * y, 1.0, 5, 3000),  # leaves its domain
+    ],
+)
+def test_a_solution_that_ends_is_nan_soon(field: Any, y0: float, known: int, most: int) -> None:
+    field, calls = counted(field)
+    y = fd.odeint(field, y0, np.linspace(0, 1, 11))
+    assert np.isfinite(y[:known]).all()
+    assert np.isnan(y[-4:]).all()
+    assert calls[0] < most
+    assert np.isnan(fd.compile(lambda y0: fd.odeint(field, y0, np.linspace(0, 1, 11)))(y0)[-1])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_gradients_of_a_solution_that_ends_are_nan_soon() -> None:
+    field, calls = counted(lambda y, t: y * np.nan)
+    assert np.isnan(fd.grad(lambda y: fd.odeint(field, y, np.linspace(0, 1, 5))[-1])(1.0))
+    assert calls[0] < 200
+
+
+@pytest.mark.parametrize("span", [1e-9, 1e-2, 1.0, 50.0])
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_a_slope_of_zero_at_the_start_says_little_about_the_first_step(span: float, start: float) -> None:
+    ts = np.array([0.0, span])
+    for sign in (1, -1):
+        y = fd.odeint(lambda y, t: 0.5 * fnp.sqrt(abs(t)) + 0 * y, start, sign * ts)
+        expected = start + sign * ts**1.5 / 3
+        assert_trees_close(y, expected, 1e-6)
+    steep = fd.odeint(lambda y, t: 5 * (t / span) ** 4 / span + 0 * y, start, ts)
+    assert_trees_close(steep, start + (ts / span) ** 5, 1e-9)
+    flat = fd.odeint(lambda y, t: 0 * y, start, ts)
+    assert_trees_close(flat, np.full(2, start), 0)
+
+
+def test_equal_times_give_equal_rows() -> None:
+    y = fd.odeint(lambda y, t: y, 1.0, np.array([0.0, 0.0, 1.0, 1.0]), **EXACT)
+    assert_trees_close(y, np.exp([0.0, 0.0, 1.0, 1.0]), 1e-8)
+
+
