@@ -10,9 +10,16 @@ from .errors import DeviceError, FdezeroError, ImmutableError, ShapeError
 
 
 def describe(value: Any) -> str:
-    """`float32[2,3]` for an array or traced value, `int 3` for a number, the name of the type for anything else."""
+    """`float32[2,3]` for an array or traced value, `int 3` for a number, the name of the type for anything else.
+
+    The type of another library's array stands before its dtype.
+    """
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+        kind = type(value)
+        of_others = hasattr(kind, "__array__") or hasattr(kind, "toarray")
+        of_others = of_others and kind.__module__.partition(".")[0] not in ("numpy", "cupy", "fdezero")
+        name = f"{kind.__name__} " if of_others else ""
+        return f"{name}{value.dtype}[{','.join(map(str, value.shape))}]"
     return (
         f"{type(value).__name__} {value!r}" if isinstance(value, bool | int | float | complex) else type(value).__name__
     )

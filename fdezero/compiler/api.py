@@ -15,6 +15,7 @@ from ..core import Tracer
 from ..core.lines import user_line
 from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
+from ..foreign import is_foreign
 from ..messages import called, describe
 from .passes.views import lent_by_inputs
 from .program import Options, Program
@@ -247,6 +248,13 @@ class Compiled(Generic[P, T]):
         """The part of a leaf that a recording depends on."""
         leaf = example_of(leaf)
         if not _is_input(leaf):
+            if is_foreign(leaf):
+                place_of = (
+                    f"{self.name}: {self._paths(args, kwargs)[place]} is {describe(leaf)}, an array of another library"
+                )
+                raise StaticError(
+                    f"{place_of}. Pass the array of numbers that it holds, such as x.to_numpy(float) or np.asarray(x)."
+                )
             try:
                 hash(leaf)
             except TypeError:

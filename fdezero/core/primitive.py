@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..foreign import PLAIN, accepted
 from ..messages import explain, refuse_out
 from .tracer import Level, Tracer
 
@@ -26,6 +27,11 @@ def positional(count: int, *others: inspect.Parameter) -> inspect.Signature:
     return inspect.Signature(
         [*[inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)], *others]
     )
+
+
+def _taken(arg: Any) -> Any:
+    """An operand as an operation takes it: lists and other libraries' arrays become NumPy arrays."""
+    return arg if isinstance(arg, Tracer) else np.asarray(arg) if isinstance(arg, list | tuple) else accepted(arg)
 
 
 class _Signature:
@@ -122,8 +128,8 @@ class Primitive:
                 level = arg.level
                 if top is None or level.serial > top.serial:
                     top = level
-            elif isinstance(arg, list | tuple):
-                return self(*[np.asarray(arg) if isinstance(arg, list | tuple) else arg for arg in args], **params)
+            elif type(arg) not in PLAIN and _taken(arg) is not arg:  # a list, or another library's array
+                return self(*map(_taken, args), **params)
         if top is not None:
             if not top.alive:
                 top.refuse_escaped(args)

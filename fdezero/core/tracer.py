@@ -161,11 +161,14 @@ class Tracer:
     def tolist(self) -> Any:
         self._refuse_number(".tolist()")
 
+    __pandas_priority__ = 1 << 20  # so that pandas leaves `series * x` to the traced value
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TraceError(
             f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced values, use "
             "fd.numpy.stack or concatenate. To write one into an array, use x = fd.at(x)[index].set(y). To index an array by one, use "
-            "fd.numpy.getitem(x, i)."
+            "fd.numpy.getitem(x, i). Of another library's array, such as a DataFrame or a sparse matrix, take the NumPy array first: "
+            "D.to_numpy() @ x, A.toarray() @ x."
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:

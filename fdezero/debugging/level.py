@@ -14,6 +14,7 @@ from ..core import Level, Tracer, unwrap
 from ..core.lines import Line, Placed, user_line
 from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
+from ..foreign import accepted
 from ..transforms.reverse import name_of
 from .checks import Dtypes, Indices, Keys, Nans
 
@@ -155,6 +156,7 @@ def debug(
         name = name_of("debug", function)
         owner, call = _opened(function)
         leaves, treedef = trees.flatten((owner, args, kwargs))
+        leaves = list(map(accepted, leaves))
         _refuse_unusable(name, leaves)
         found = Nans(infinities) if nans or every else None
         checks: list[Nans | Keys] = [found] if found else []

@@ -11,6 +11,7 @@ from numpy.lib import format as npy
 from ..core import Tracer
 from ..devices import device_of, to_device, to_numpy
 from ..errors import FileError
+from ..foreign import is_foreign
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
 from .archive import Archive
@@ -62,7 +63,7 @@ def _check(key: str, leaf: Any) -> None:
     if isinstance(leaf, Tracer):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    if isinstance(leaf, str | bytes) or hasattr(leaf, "mask") or not _keeps(dtype):
+    if isinstance(leaf, str | bytes | np.ma.MaskedArray) or is_foreign(leaf) or not _keeps(dtype):
         raise FileError(
             f"{key} is {describe(leaf)}, which npz cannot keep: "
             "convert it to an array of numbers (bfloat16: to float32), or declare the field static."

@@ -9,6 +9,7 @@ from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
 from ..errors import ShapeError, TraceError
+from ..foreign import accepted
 from ..messages import describe
 from ..ops import shape as shapes
 
@@ -23,7 +24,7 @@ def as_array(x: Any) -> Array:
     if isinstance(x, Tracer) and not hasattr(unwrap(x), "shape"):
         return shapes.as_array(x)
     if hasattr(x, "shape"):
-        return x
+        return accepted(x)
     if isinstance(x, list | tuple) and _has_tracer(x):
         return _joined([as_array(part) for part in x])
     return np.asarray(x)

@@ -10,6 +10,7 @@ from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
 from ..core.owners import own
 from ..errors import ShapeError, StructureError
+from ..foreign import accepted
 from ..messages import describe
 from ..values import shape_of, with_shape
 from .reverse import name_of
@@ -56,6 +57,9 @@ def mapped(
         axis for i, (axis, arg) in enumerate(zip(per_argument, args, strict=True))
         for axis in _spread(name, axis, arg, "in_axes", f"argument {i}")
     ]  # fmt: skip
+    taken = [leaf if axis is None else accepted(leaf) for leaf, axis in zip(leaves, axes, strict=True)]
+    if any(new is not old for new, old in zip(taken, leaves, strict=True)):
+        leaves, args = taken, trees.unflatten(treedef, taken)
     level = Batch(name, _batch_size(name, args, axes, axis_size))
     traced = [
         leaf if axis is None else BatchTracer(level, _to_front(leaf, axis))

@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import unwrap
 from ..errors import DTypeError, ShapeError, StructureError
+from ..foreign import accepted
 from ..messages import describe
 from ..values import dtype_of, is_complex, shape_of, with_shape
 from .batching import mapped
@@ -37,7 +38,8 @@ class _Inputs:
         self.numbers = numbers_of(name, argnums, args)
         self.single = not isinstance(argnums, Sequence)
         self.chosen = tuple(args[n] for n in self.numbers)
-        self.all, self.treedef = trees.flatten_trainable(self.chosen)
+        leaves, self.treedef = trees.flatten_trainable(self.chosen)
+        self.all = list(map(accepted, leaves))
         self.places = [i for i, leaf in enumerate(self.all) if trees.is_differentiable(leaf)]
         self.leaves = [self.all[i] for i in self.places]
         if not self.leaves:

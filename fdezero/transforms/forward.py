@@ -8,6 +8,7 @@ from ..core.cotangents import zeros_like
 from ..core.forward import Forward, ForwardTracer
 from ..core.owners import own
 from ..errors import ShapeError
+from ..foreign import accepted
 from ..messages import describe
 from ..values import own_dtype, shape_of
 from .reverse import as_arguments, as_dtype, name_of, split_aux
@@ -32,6 +33,7 @@ def pushed_forward(
     directions, other = trees.flatten_trainable(tangents)
     if other != treedef:
         raise trees.structure_error(primals, tangents, f"the primal tree of {level.name}", "the tangent tree")
+    leaves, directions = list(map(accepted, leaves)), list(map(accepted, directions))
     traced = list(leaves)
     for i, (leaf, t) in enumerate(zip(leaves, directions, strict=True)):
         if t is not None and trees.is_differentiable(leaf):

@@ -13,6 +13,7 @@ from ..core.kinds import Aval
 from ..core.owners import Guard, own
 from ..core.tape import Node, Tape
 from ..errors import DTypeError, ShapeError, StructureError
+from ..foreign import accepted
 from ..messages import called, describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
@@ -62,7 +63,8 @@ class _Trace:
         self, name: str, arguments: Any, holders: Sequence[Sequence[Any]] | None, guard: Guard | None = None
     ) -> None:
         self.tape = Tape(name, guard)
-        self.leaves, self.treedef = trees.flatten_trainable(arguments)
+        leaves, self.treedef = trees.flatten_trainable(arguments)
+        self.leaves = list(map(accepted, leaves))
         self.holders = holders
         self.nodes: list[Node | None] = [None] * len(self.leaves)
 
