@@ -1,7 +1,7 @@
 """Words for messages: names of values and functions, explanations of errors, and hints for names from other libraries."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,14 @@ def clashing_axis(shapes: Sequence[tuple[int, ...]]) -> int:
         if len({shape[axis] for shape in shapes if len(shape) >= -axis} - {1}) > 1:
             return axis
     return 0
+
+
+def refuse_keywords(name: str, keywords: Iterable[str]) -> None:
+    """Raise TypeError if there are any: an operation takes arrays alone, unlike NumPy's ufunc of its name."""
+    if named := ", ".join(f"{keyword}=" for keyword in sorted(keywords)):
+        raise TypeError(
+            f"{name} takes no {named}. For a dtype write x.astype(dtype); for a choice of entries, fd.numpy.where(condition, y, x)."
+        )
 
 
 def refuse_out(out: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..foreign import PLAIN, accepted
-from ..messages import explain, refuse_out
+from ..messages import explain, refuse_keywords, refuse_out
 from .tracer import Level, Tracer
 
 REGISTRY: dict[str, "Primitive"] = {}
@@ -98,6 +98,7 @@ class Primitive:
         assert name not in REGISTRY, name
         self.name = self.__name__ = name
         self.impl = impl
+        self.arrays_alone = isinstance(impl, np.ufunc)  # whose keywords (where=, dtype=) no rule knows
         self.core = core
         self.c = c
         self.write = write
@@ -120,8 +121,9 @@ class Primitive:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Hand the operation to the innermost transform among the arguments, or call the implementation if there is none."""
-        if params and params.get("out") is not None:
-            refuse_out(params["out"])
+        if params and (self.arrays_alone or params.get("out") is not None):
+            refuse_out(params.pop("out", None))
+            refuse_keywords(self.name, params)
         top: Level | None = None
         for arg in args:
             if isinstance(arg, Tracer):
