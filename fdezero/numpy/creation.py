@@ -83,7 +83,7 @@ def ones(shape: Any, dtype: Any = float, order: Any = "C", *, device: str | None
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: str | None = None) -> Array:
     """An array filled with `fill_value`, which may be traced."""
     if isinstance(fill_value, Tracer):
-        return broadcast_to(asarray(fill_value, dtype), shape)
+        return placed(broadcast_to(asarray(fill_value, dtype), shape), device)
     return placed(np.full(shape, fill_value, dtype, order), device)
 
 
@@ -147,7 +147,7 @@ def logspace(
     `start`, `stop` and `base` broadcast: (...) -> (num, ...).
     """
     if np.ndim(base):
-        start, stop, base = broadcast_arrays(start, stop, base)
+        start, stop, base = broadcast_arrays(*[beside(x, start, stop, base) for x in (start, stop, base)])
         base = expand_dims(base, axis)
     y = elementwise.power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
     return y if dtype is None else cast(y, dtype)
@@ -229,7 +229,7 @@ def full_like(
     """An array filled with `fill_value`, with the shape, dtype and device of `a`; parameters as for `zeros_like`."""
     if isinstance(fill_value, Tracer):
         a = as_array(a)
-        return broadcast_to(asarray(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
+        return placed(broadcast_to(asarray(fill_value, dtype or a.dtype), a.shape if shape is None else shape), device)
     return _like("full_like", a, fill_value, dtype=dtype, order=order, subok=subok, shape=shape, device=device)
 
 

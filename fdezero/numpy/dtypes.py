@@ -36,6 +36,7 @@ from numpy import (
 
 from ..core import Tracer
 from ..devices import gpu_available
+from ..devices.placement import parse_device
 
 __all__ = [
     "bool", "bool_", "broadcast_shapes", "can_cast", "complex64", "complex128", "e", "finfo", "float16", "float32",
@@ -65,6 +66,7 @@ class Info:
 
     def default_dtypes(self, *, device: str | None = None) -> Any:
         """The dtypes of new arrays, unless you give one."""
+        self._check(device)
         return self._numpys.default_dtypes()
 
     def devices(self) -> list[str]:
@@ -73,7 +75,12 @@ class Info:
 
     def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, np.dtype]:
         """The dtypes of `kind` (all when None), by name."""
+        self._check(device)
         return dict(self._numpys.dtypes(kind=kind))
+
+    def _check(self, device: str | None) -> None:
+        if device is not None:
+            parse_device(device)  # which raises DeviceError for an unknown name
 
 
 def __array_namespace_info__() -> Info:  # noqa: N807, the standard's name

@@ -3,6 +3,7 @@
 All are composed of three operations along one axis, slices and padding. `norm` is "backward", "ortho" or "forward".
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def _prepared(name: str, x: Any, n: int | None, axis: int) -> tuple[Array, int, 
     """(array, axis counted from the end, number of entries)."""
     x = as_array(x)
     axis = trailing_axis(axis, x.ndim)
-    n = x.shape[axis] if n is None else int(n)
+    n = x.shape[axis] if n is None else operator.index(n)
     if n < 1:
         raise ShapeError(f"{name} needs at least one entry along axis {axis}, got n = {n} for {describe(x)}.")
     return x, axis, n
@@ -223,6 +224,7 @@ def fftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None) 
 
     float64 unless you give a dtype.
     """
+    n = operator.index(n)
     whole = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
     return _spaced(array_module(d).asarray(whole), n * d, device, dtype)
 
@@ -232,4 +234,5 @@ def rfftfreq(n: int, d: Any = 1.0, device: str | None = None, dtype: Any = None)
 
     float64 unless you give a dtype.
     """
+    n = operator.index(n)
     return _spaced(array_module(d).arange(n // 2 + 1), n * d, device, dtype)

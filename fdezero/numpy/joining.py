@@ -211,6 +211,8 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 def resize(a: Any, new_shape: int | Sequence[int]) -> Array:
     """Fill an array of shape `new_shape` with the entries of `a`, repeated as often as needed."""
     new_shape = (new_shape,) if isinstance(new_shape, int | np.integer) else tuple(new_shape)
+    if any(n < 0 for n in new_shape):
+        raise ShapeError(f"resize: lengths must be 0 or more, got {new_shape}.")
     a, n = ravel(a), math.prod(new_shape)
     if not a.size:
         return zeros_like(a, shape=new_shape)

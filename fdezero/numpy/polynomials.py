@@ -157,8 +157,8 @@ def polyfit(
                 f"polyfit: cov=True needs more than {deg + 1} points, got {x.shape[0]}. Use cov='unscaled'."
             )
         share = elementwise.divide(residuals, x.shape[0] - deg - 1)
-        spread = elementwise.multiply(spread if y.ndim == 1 else expand_dims(spread, 2), share)
-    return p, spread
+        return p, elementwise.multiply(spread if y.ndim == 1 else expand_dims(spread, 2), share)
+    return p, spread if y.ndim == 1 else expand_dims(spread, 2)
 
 
 def roots(p: Any) -> Array:
@@ -194,6 +194,8 @@ def polyder(p: Any, m: int = 1) -> Array:
 def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     """The coefficients of the m-th antiderivative, with integration constants `k`: p (n,) -> (n + m,)."""
     p = as_array(p)
+    if m < 0:
+        raise RangeError(f"polyint: m must be 0 or more, got {m}. polyder differentiates.")
     constants = atleast_1d(beside([0.0] * m if k is None else k, p))
     for i in range(m):
         n = p.shape[0]
@@ -225,5 +227,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     """The Vandermonde matrix of powers of x, highest first unless `increasing`: x (n,) -> (n, N)."""
     x = as_array(x)
     n = x.shape[0] if N is None else N
+    if n < 0:
+        raise RangeError(f"vander: N must be 0 or more, got {n}.")
     powers = array_module(x).arange(n)
     return elementwise.power(expand_dims(x, -1), powers if increasing else powers[::-1])

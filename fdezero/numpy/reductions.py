@@ -68,7 +68,9 @@ def sum(
     a = _chosen(_given(a, out, dtype), where, 0)
     y = _over(reductions.sum_axes, a, axis, keepdims)
     y = y if dtype is None else cast(y, dtype)  # the reduction widens small integers, whatever `dtype` is
-    return y if type(initial) is int and initial == 0 else elementwise.add(y, _as_entry(initial, y))
+    return (
+        y if initial is None or (type(initial) is int and initial == 0) else elementwise.add(y, _as_entry(initial, y))
+    )
 
 
 def prod(
@@ -87,7 +89,11 @@ def prod(
     a = _chosen(_given(a, out, dtype), where, 1)
     y = _over(reductions.product_of, a, axis, keepdims)
     y = y if dtype is None else cast(y, dtype)
-    return y if type(initial) is int and initial == 1 else elementwise.multiply(y, _as_entry(initial, y))
+    return (
+        y
+        if initial is None or (type(initial) is int and initial == 1)
+        else elementwise.multiply(y, _as_entry(initial, y))
+    )
 
 
 def _extreme(

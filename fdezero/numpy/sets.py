@@ -23,7 +23,7 @@ __all__ = [
 def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     values = [plain_values(as_array(x), name) for x in arrays]
     backend = backend_of(*values)
-    if backend.has_set_functions or name == "unique":
+    if backend.has_set_functions or (name == "unique" and "equal_nan" not in keywords):
         return getattr(backend.module, name)(*values, **keywords)
     # The number of values needs a wait for the device anyway, so compute on the CPU.
     return trees.map(backend.from_host, getattr(np, name)(*to_numpy(values), **keywords))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer
+from ..devices import to_numpy
 from ..errors import ShapeError
 from ..messages import describe, refuse_out
 from ..ops import shape as shapes
@@ -19,6 +20,9 @@ __all__ = [
     "matrix_transpose", "moveaxis", "permute_dims", "ravel", "reshape", "roll", "split", "squeeze", "stack",
     "swapaxes", "tile", "transpose", "vstack",
 ]  # fmt: skip
+
+
+CASTING = ("no", "equiv", "safe", "same_kind", "unsafe")
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -102,7 +106,10 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
 
 
 def broadcast_to(array: Any, shape: int | Sequence[int], subok: bool = False) -> Array:
-    """Broadcast `array` to `shape` by NumPy's rule. Raises ShapeError if it does not fit."""
+    """Broadcast `array` to `shape` by NumPy's rule. Raises ShapeError if it does not fit.
+
+    `subok` is accepted as in NumPy; results are plain arrays.
+    """
     array, wanted = as_array(array), _shape(shape)
     if len(wanted) < array.ndim:
         raise ShapeError(f"broadcast_to: {describe(array)} has more axes than the shape {wanted}.")
@@ -160,6 +167,8 @@ def line_along(x: Any, axis: int | None) -> tuple[Array, int]:
 def promoted(arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind") -> list[Array]:
     """Cast the arrays to their common dtype, or to `dtype` where `casting` allows that."""
     values = [as_array(x) for x in arrays]
+    if casting not in CASTING:
+        raise ValueError(f"casting must be one of {', '.join(map(repr, CASTING))}, got {casting!r}.")
     if dtype is None:
         dtype = np.result_type(*[x.dtype for x in values])
     elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]
@@ -244,7 +253,7 @@ def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
 
 def as_parts(indices_or_sections: Any) -> int | list[int]:
     """The argument of `split`: a number of parts, or the indices at which to cut."""
-    parts = np.asarray(indices_or_sections)
+    parts = np.asarray(to_numpy(indices_or_sections))
     return [int(cut) for cut in parts] if parts.ndim else int(indices_or_sections)
 
 

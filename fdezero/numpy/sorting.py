@@ -127,7 +127,11 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         values = plain_values(x, "bincount without length=")
         if values.size and values.min() < 0:
             raise RangeError(f"bincount: x must not hold negative integers, got {values.min()}.")
+        if minlength < 0:
+            raise RangeError(f"bincount: minlength must be 0 or more, got {minlength}.")
         length = max(minlength, int(values.max()) + 1 if values.size else 0)
+    elif length < minlength:
+        raise RangeError(f"bincount: length={length} is less than minlength={minlength}.")
     weights = elementwise.add(elementwise.multiply(cast(x, np.intp), 0), 1) if weights is None else inexact(weights)
     if weights.shape != x.shape:
         raise ShapeError(f"bincount: the weights {describe(weights)} must have the shape of x, {describe(x)}.")
@@ -197,6 +201,8 @@ def histogram(
             error=lambda edges: RangeError(f"histogram: the edges must not descend, got {edges}."),
         )
     else:
+        if isinstance(bins, str) and weights is not None:
+            raise TypeError(f"histogram: bins={bins!r} cannot find a number of bins for weighted data. Give a number.")
         values = to_numpy(plain_values(a, "histogram without edges"))
         edges = array_module(a).asarray(np.histogram_bin_edges(values, bins, range))
     n = edges.shape[0] - 1

@@ -159,12 +159,17 @@ def weighted_quantile(
         weights = elementwise.where(missing, 0, weights)
     order = argsort(lines)
     lines, share = take_along_axis(lines, order), cumsum(take_along_axis(weights, order), -1)
-    share = elementwise.divide(share, getitem(share, (..., slice(-1, None))))
+    total = getitem(share, (..., slice(-1, None)))
+    lost = all_of(missing, -1, None, True) if ignores_nan else any_of(missing, -1, None, True)
+    if is_shown(total):
+        weighed = np.isfinite(unwrap(total)) & (unwrap(total) > 0)
+        if not (weighed | unwrap(lost) if ignores_nan else weighed).all():
+            raise RangeError(f"{name}: the sum of the weights must be finite and above 0.")
+    share = elementwise.divide(share, total)
     share = elementwise.where(elementwise.equal(share, 0), -1, share)  # so that q = 0 finds an entry with a weight
     loops, flat = lines.shape[:-1], reshape(cast(q, np.float64), (-1,))
     place = indexing.searchsorted(share, broadcast_to(flat, (*loops, flat.shape[0])), points=1, side="left")
     y = take_along_axis(lines, elementwise.minimum(place, lines.shape[-1] - 1))
-    lost = all_of(missing, -1, None, True) if ignores_nan else any_of(missing, -1, None, True)
     y = moveaxis(elementwise.where(lost, np.nan, y), -1, 0)
     return reshape(y, (*q.shape, *(loops if shape is None else shape)))
 

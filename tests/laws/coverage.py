@@ -13,6 +13,7 @@ from . import (
     functions_fft,
     functions_linalg,
     functions_networks,
+    functions_parameters,
     functions_shapes,
     functions_signal,
     functions_special,
@@ -20,7 +21,7 @@ from . import (
 )
 from .cases import PROPERTIES, Case
 
-TABLES = (functions_elementwise, functions_shapes, functions, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks)
+TABLES = (functions_elementwise, functions_shapes, functions, functions_parameters, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
 MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "signal": "fdezero.signal", "functions": "fdezero.functions"}

@@ -150,6 +150,8 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
     `rtol` defaults to eps * max(m, n).
     """
+    if tol is not None and rtol is not None:
+        raise ValueError("matrix_rank: tol and rtol cannot both be given.")
     A = as_array(A)
     if A.ndim < 2:
         return sum_of(max_of(elementwise.not_equal(A, 0)))

@@ -60,6 +60,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NOT_
     defaults to max(m, n) * eps if you pass None. The derivative assumes constant rank and is 0 for rcond. Source: Golub
     and Pereyra 1973.
     """
+    if rcond is not None and rtol is not NOT_GIVEN:
+        raise ValueError("pinv: rcond and rtol are two names of one number. Give one of them.")
     a = linalg.hermitian(squares("pinv", a)) if hermitian else matrices("pinv", a)
     if rcond is None:
         rcond = 1e-15 if rtol is NOT_GIVEN else _cutoff(a) if rtol is None else rtol
