@@ -161,11 +161,12 @@ def weighted_quantile(
     lines, share = take_along_axis(lines, order), cumsum(take_along_axis(weights, order), -1)
     total = getitem(share, (..., slice(-1, None)))
     lost = all_of(missing, -1, None, True) if ignores_nan else any_of(missing, -1, None, True)
-    if is_shown(total):
-        weighed = np.isfinite(unwrap(total)) & (unwrap(total) > 0)
-        if not (weighed | unwrap(lost) if ignores_nan else weighed).all():
-            raise RangeError(f"{name}: the sum of the weights must be finite and above 0.")
-    share = elementwise.divide(share, total)
+    checked(
+        elementwise.where(lost, 1.0, total) if ignores_nan else total,
+        test=lambda sums: np.isfinite(sums) & (sums > 0),
+        error=lambda _: RangeError(f"{name}: the sum of the weights must be finite and above 0."),
+    )
+    share = elementwise.divide(share, elementwise.where(elementwise.greater(total, 0), total, 1.0))
     share = elementwise.where(elementwise.equal(share, 0), -1, share)  # so that q = 0 finds an entry with a weight
     loops, flat = lines.shape[:-1], reshape(cast(q, np.float64), (-1,))
     place = indexing.searchsorted(share, broadcast_to(flat, (*loops, flat.shape[0])), points=1, side="left")
