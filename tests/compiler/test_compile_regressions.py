@@ -11,6 +11,7 @@ from fdezero import numpy as fnp
 from fdezero.compiler.planning import fuse
 from fdezero.compiler.running import blocks
 from fdezero.errors import StaticError, TraceError
+from fdezero.ops.checks import checked
 from fdezero.testing import assert_trees_equal
 
 X = np.arange(3.0)
@@ -305,3 +306,16 @@ def test_derivatives_by_a_python_number_are_added_in_the_dtype_of_what_it_meets(
         expected, compiled = derivative(0.7), fd.compile(derivative)
         for _ in range(2):
             assert_trees_equal(compiled(0.7), expected, bits=True)
+
+
+def test_a_check_of_a_view_looks_at_the_numbers_of_every_call() -> None:
+    def f(x: Any) -> Any:
+        sums = fd.numpy.cumsum(x * 2.0)
+        checked(sums[-1:], test=lambda total: total > 0, error=lambda total: ValueError(f"the total is {total}"))
+        return sums / 2.0
+
+    compiled = fd.compile(f)
+    for x in (np.ones(4), np.ones(4), np.full(4, 3.0)):
+        np.testing.assert_array_equal(compiled(x), f(x))
+    with pytest.raises(ValueError, match=r"the total is \[-8.\]"):
+        compiled(-np.ones(4))

@@ -275,8 +275,10 @@ class Emitter:
         comment = f"  # {y.shape} {y.dtype}" + (f", {instruction.line}" if instruction.line else "")
         if is_written(instruction):
             self.body.append(self._call(instruction, self.names[y], names) + comment)
-        elif instruction.alias is not None and all(
-            isinstance(a, Constant) or a in self.static for a in instruction.inputs
+        elif (
+            instruction.alias is not None
+            and not instruction.operation.raises  # a check looks at the numbers of every call
+            and all(isinstance(a, Constant) or a in self.static for a in instruction.inputs)
         ):
             self.static.add(y)
             self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
