@@ -155,8 +155,8 @@ def restyled(d: Draw, reference: Any, args: list[Any], kwargs: dict[str, Any]) -
     return args, kwargs
 
 
-def difference(ours: Outcome, theirs: Outcome, scale: float, strict: bool = False) -> str:
-    """What differs; empty if nothing does."""
+def difference(ours: Outcome, theirs: Outcome, scale: float, own_dtype: bool = False) -> str:
+    """What differs; empty if nothing does. With `own_dtype`, the expected result is rounded to the dtype of ours."""
     if theirs.error is not None:
         if ours.error is None:
             return f"gives {ours} where NumPy raises {theirs}"
@@ -166,21 +166,24 @@ def difference(ours: Outcome, theirs: Outcome, scale: float, strict: bool = Fals
         return ""
     if ours.error is not None:
         return f"raises {ours} where NumPy gives {theirs}"
-    return unlike(ours.result, theirs.result, scale)
+    return unlike(ours.result, theirs.result, scale, own_dtype)
 
 
-def unlike(y: Any, wanted: Any, scale: float) -> str:
+def unlike(y: Any, wanted: Any, scale: float, own_dtype: bool = False) -> str:
     if isinstance(wanted, list | tuple) != isinstance(y, list | tuple) or (isinstance(wanted, list | tuple) and len(y) != len(wanted)):
         return f"gives {shown(y)}, not {shown(wanted)}"
     if isinstance(wanted, list | tuple):
         if isinstance(wanted, list) != isinstance(y, list) or getattr(wanted, "_fields", 0) != getattr(y, "_fields", 0):
             return f"gives a {type(y).__name__}, not a {type(wanted).__name__}"
-        return next(filter(None, (unlike(a, b, scale) for a, b in zip(y, wanted, strict=True))), "")
+        return next(filter(None, (unlike(a, b, scale, own_dtype) for a, b in zip(y, wanted, strict=True))), "")
     if isinstance(wanted, type | np.dtype | str | None):
         return "" if y == wanted else f"gives {y!r}, not {wanted!r}"
     if not isinstance(wanted, np.ndarray | np.generic) and not isinstance(y, np.ndarray | np.generic):
         return "" if type(y) is type(wanted) and (y == wanted or y != y) else f"gives {y!r}, not {wanted!r}"
     a, b = np.asarray(y), np.asarray(wanted)
+    if own_dtype and a.dtype.kind == b.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            b = b.astype(a.dtype)
     if a.dtype != b.dtype:
         return f"gives {shown(y)}, not {shown(wanted)} (dtype)"
     if a.shape != b.shape:

@@ -334,7 +334,7 @@ def block(d: Draw) -> tuple[list[Any], dict[str, Any]]:
 
 def fill_diagonal(d: Draw) -> tuple[list[Any], dict[str, Any]]:
     x = d.array("iufc", d.pick((3, 3), (4, 2), (2, 4), (2, 2, 2), (3,), (2, 3, 2)), odd=False)
-    return [x, d.pick(5, 2.5, [1, 2], d.array("iuf", (3,)))], {"wrap": d.chance(0.5)} if d.chance(0.5) else {}
+    return [x, d.pick(5, 2.5, [1, 2], d.array("iuf", (3,)))], {"inplace": False}
 
 
 def unravel_index(d: Draw) -> tuple[list[Any], dict[str, Any]]:
@@ -468,7 +468,7 @@ SHAPES = {
     "atleast_1d atleast_2d atleast_3d": lambda d: ([A(d) for _ in range(d.integer(0, 2))], {}),
     "concatenate concat": call(same_shape(off=0), axis=one_of(0, 0, -1, None, 1, 5), dtype=dtype("fc"), casting=one_of("same_kind", "unsafe")),
     "stack": call(same_shape(), axis=one_of(0, -1, 1, 5), dtype=dtype("fc")),
-    "vstack hstack": call(same_shape(off=0), dtype=dtype("fc")),
+    "vstack hstack row_stack": call(same_shape(off=0), dtype=dtype("fc")),
     "dstack column_stack": call(same_shape()),
     "split array_split": call(A, sections, axis=axis()),
     "hsplit vsplit dsplit": call(A, sections),
@@ -533,6 +533,8 @@ PRODUCTS = {
     "isclose": call(A, beside(), rtol=number, atol=number, equal_nan=flag),
     "array_equal": call(A, one_of(like(), beside()), equal_nan=flag),
     "array_equiv": call(A, beside()),
+    "isreal iscomplex isrealobj iscomplexobj": call(A),
+    "real_if_close": call(A, tol=one_of(0.5, 1000, 1)),
 }
 CREATION = {
     "arange": arange,
@@ -552,7 +554,7 @@ CREATION = {
     "indices": call(lambda d: d.shape(), dtype=dtype("iu"), sparse=flag),
     "ix_": lambda d: ([d.pick([0, 2], [True, False], np.array([1, 0], "int8"), (), [0.5], [[1]]) for _ in range(d.integer(0, 3))], {}),
     "meshgrid": lambda d: ([d.array("iufc", d.shape(0, 1)) for _ in range(d.integer(0, 3))], {name: value for name, value in {"indexing": d.pick("xy", "ij", "x"), "sparse": d.chance(0.5), "copy": True}.items() if d.chance(0.4)}),
-    "result_type": call(A, A),
+    "result_type": call(array(odd=False), array(odd=False)),
 }  # fmt: skip
 
 TABLE: dict[str, Call] = {

@@ -1,0 +1,143 @@
+"""The law of random calls: every public function, called with odd arguments, gives what NumPy or SciPy gives.
+
+Calls are plain, under `vjp`, compiled, and under `vmap`; value, dtype, shape and the kind of error must agree, and no argument may
+change. A failure prints the call with its seed, and `RANDOM_CALLS=100000 python -m pytest tests/numpy/test_random_calls.py` draws that
+many calls. At night they are new ones.
+"""
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.signal
+import scipy.special
+import scipy.stats
+
+import fdezero as fd
+from fdezero import numpy as fnp
+from fdezero.errors import DerivativeError, TraceError
+
+from ..profiles import NIGHTLY
+from .call_checks import WAYS, Outcome, difference, outcome, restyled, shown
+from .call_decisions import decided
+from .call_table import TABLE
+from .call_table_modules import TABLES
+from .drawing import Draw
+
+EVERY = {"numpy": TABLE, **TABLES}
+FACES = {"numpy": fnp, "linalg": fnp.linalg, "fft": fnp.fft, "special": fd.special, "stats": fd.stats, "signal": fd.signal}
+THEIRS = {"numpy": np, "linalg": np.linalg, "fft": np.fft, "special": scipy.special, "stats": scipy.stats, "signal": scipy.signal}
+OWN_NAMES = {  # functions that NumPy or SciPy has under another name, or with other parameters
+    "numpy.cummax": lambda x, axis: np.maximum.accumulate(x, axis), "numpy.cummin": lambda x, axis: np.minimum.accumulate(x, axis),
+    "numpy.getitem": lambda x, index, /: np.asarray(x)[index], "numpy.empty": np.zeros, "numpy.empty_like": lambda x, /, **kwargs: np.zeros_like(x, **kwargs),
+    "numpy.logsumexp": lambda x, /, **kwargs: scipy.special.logsumexp(x, **kwargs), "linalg.expm": lambda a, /: scipy.linalg.expm(a),
+    "numpy.power": lambda x, y, /: np.asarray(x) ** y, "numpy.pow": lambda x, y, /: np.asarray(x) ** y, "numpy.row_stack": np.vstack,
+}  # fmt: skip
+# The number or the dtype of what comes out depends on values, so these are refused under compile and vmap.
+VALUES_DECIDE = set(
+    "nonzero where argwhere flatnonzero bincount histogram trim_zeros extract compress unique unique_all unique_counts unique_inverse unique_values "
+    "union1d intersect1d setdiff1d setxor1d isin real_if_close getitem insert delete repeat choose ix_ array_equal array_equiv allclose digitize roots".split()
+)
+WITHOUT = {
+    **dict.fromkeys("at".split(), "fdezero's own; test_numpy.py tests its methods"),
+    **dict.fromkeys("can_cast finfo from_dlpack iinfo isdtype issubdtype promote_types".split(), "NumPy's own, exported"),
+    **dict.fromkeys("eig eigh eigvals qr svd".split(), "vectors have a free phase, and eigenvalues any order: test_linalg.py"),
+    **dict.fromkeys("categorical dirichlet multivariate_normal".split(), "SciPy's arguments differ: test_stats.py"),
+}
+CALLS = int(os.environ.get("RANDOM_CALLS", 100_000 if NIGHTLY else 1_300))
+FIRST = int.from_bytes(os.urandom(4), "little") if NIGHTLY else 0
+LOOSE = {"special": 300, "stats": 2000, "linalg": 300, "signal": 30}  # how many places may differ, where an algorithm does
+
+
+class Call(NamedTuple):
+    """One random call: who is called, how it is drawn, and the seed."""
+
+    module: str
+    name: str
+    seed: int
+
+    @property
+    def ours(self) -> Any:
+        return _member(FACES[self.module], self.name)
+
+    @property
+    def theirs(self) -> Any:
+        own = OWN_NAMES.get(f"{self.module}.{self.name}")
+        return own or _member(THEIRS[self.module], self.name)
+
+
+def _member(face: Any, name: str) -> Any:
+    for part in name.split("."):
+        face = getattr(face, part, None)
+    return face
+
+
+def differs(call: Call, way: str = "", ours: Any = None) -> str:
+    """What is wrong with a call, with the call itself; empty if nothing is."""
+    draw = Draw(call.seed, sum(map(ord, call.name)))
+    args, kwargs = EVERY[call.module][call.name](draw)
+    args, kwargs = restyled(draw, call.theirs, args, kwargs)
+    way = way or draw.pick("plain", "plain", "vjp", "compile", "vmap")
+    text = f"{call.module}.{call.name}({', '.join([*map(shown, args), *[f'{key}={shown(value)}' for key, value in kwargs.items()]])})"
+    expected = outcome(call.theirs, *copy.deepcopy(args), **copy.deepcopy(kwargs))
+    got = outcome(WAYS[way], ours or call.ours, args, kwargs, draw.arrays)
+    after = f"{call.module}.{call.name}({', '.join([*map(shown, args), *[f'{key}={shown(value)}' for key, value in kwargs.items()]])})"
+    found = _difference(call, way, got, expected) or ("" if text == after else f"wrote into its arguments: {after}")
+    return found and f"seed {call.seed}, {way}: {text}\n    {found}"
+
+
+def _difference(call: Call, way: str, got: Outcome, expected: Outcome) -> str:
+    if isinstance(got.error, AssertionError):
+        return str(got.error)
+    if way in ("compile", "vmap") and isinstance(got.error, TraceError) and call.name in VALUES_DECIDE:
+        return ""
+    if way == "vjp" and isinstance(got.error, DerivativeError):
+        return ""  # special functions without a derivative by an argument; test_special.py lists them
+    found = difference(got, expected, LOOSE.get(call.module, 16), own_dtype=call.module in ("special", "stats"))
+    return "" if found and decided(call.name, found) else found
+
+
+FUNCTIONS = [(module, name) for module, table in EVERY.items() for name in table]
+EACH = max(1, CALLS // len(FUNCTIONS))
+
+
+@pytest.mark.parametrize(("module", "name"), FUNCTIONS, ids=".".join)
+def test_random_calls_give_what_numpy_and_scipy_give(module: str, name: str) -> None:
+    if Call(module, name, 0).theirs is None:
+        pytest.skip(f"{name} is newer than the installed NumPy or SciPy")
+    wrong = [found for seed in range(FIRST, FIRST + EACH) if (found := differs(Call(module, name, seed)))]
+    assert not wrong, f"{len(wrong)} of {EACH} calls differ:\n" + "\n".join(sorted(wrong, key=len)[:5])
+
+
+def test_every_public_function_has_an_entry_or_a_reason() -> None:
+    public = {("numpy", name) for name in fnp.__all__ if callable(getattr(fnp, name)) and not isinstance(getattr(fnp, name), type)}
+    for module in ("linalg", "fft", "special", "signal"):
+        public |= {(module, name) for name in FACES[module].__all__ if not isinstance(getattr(FACES[module], name), type)}
+    for name in fd.stats.__all__:
+        methods = [method for method in ("pdf", "logpdf", "pmf", "logpmf") if hasattr(getattr(fd.stats, name), method)]
+        public |= {("stats", f"{name}.{method}") for method in methods}
+    without = {(module, name) for module, name in public if name.partition(".")[0] in WITHOUT}
+    assert public - set(FUNCTIONS) == without
+    assert set(FUNCTIONS) <= public
+
+
+WRONG: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "the axis is ignored": ("numpy", "cumsum", lambda a, axis=None, **kwargs: fnp.cumsum(a, **kwargs)),
+    "float32 becomes float64": ("numpy", "sin", lambda x: fnp.sin(x) * np.float64(1.0)),
+    "a keyword of NumPy is missing": ("numpy", "sort", lambda a, axis=-1: fnp.sort(a, axis)),
+    "the argument is sorted in place": ("numpy", "sort", lambda a, axis=-1, **kwargs: a.sort(axis) or a if isinstance(a, np.ndarray) and a.ndim else fnp.sort(a, axis, **kwargs)),
+    "an axis out of range is taken": ("numpy", "flip", lambda m, axis=None: fnp.flip(m, axis if axis is None or np.ndim(axis) or -np.ndim(m) <= axis < np.ndim(m) else 0)),
+    "a tuple where a list comes out": ("numpy", "split", lambda *args, **kwargs: tuple(fnp.split(*args, **kwargs))),
+    "NaN is lost": ("numpy", "max", lambda *args, **kwargs: fnp.nanmax(*args, **kwargs)),
+    "one digit is lost": ("special", "erf", lambda x: fd.special.erf(x) * (1 + 1e-6)),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_the_law_finds_planted_faults(fault: str) -> None:
+    module, name, wrong = WRONG[fault]
+    assert any(differs(Call(module, name, seed), "plain", wrong) for seed in range(200))
