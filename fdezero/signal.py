@@ -12,7 +12,7 @@ import numpy as np
 from . import numpy as fnp
 from .errors import DTypeError, ShapeError
 from .messages import describe
-from .numpy.arguments import Array, Axis, inexact, trailing_axes
+from .numpy.arguments import Array, Axis, as_array, inexact, trailing_axes
 from .numpy.elementwise import cast
 from .numpy.shape import promoted, slice_axis
 from .ops import convolution
@@ -82,7 +82,7 @@ def _reversed(x: Array) -> Array:
 
 def _pair(name: str, in1: Any, in2: Any, mode: str, axes: Axis = None) -> list[Array]:
     """Both arrays in one dtype. Raises an error unless they go together in `mode`, along `axes`."""
-    in1, in2 = promoted([in1, in2])
+    in1, in2 = promoted([as_array(in1), as_array(in2)])
     if mode not in MODES:
         raise ValueError(f"{name}: mode must be 'full', 'same' or 'valid', got {mode!r}.")
     if in1.ndim != in2.ndim:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import numpy as fnp
-from .numpy.arguments import ArrayOrNumber, Axis, as_array, inexact
+from .numpy.arguments import ArrayOrNumber, Axis, as_array, beside, inexact
+from .numpy.elementwise import cast
 from .numpy.precision import in_single
 from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
@@ -54,19 +55,19 @@ def polygamma(n: Any, x: Any) -> ArrayOrNumber:
 @in_single
 def ndtr(x: Any) -> ArrayOrNumber:
     """The distribution function of the standard normal distribution: x (...) -> (...)."""
-    return 0.5 * erfc(-as_array(x) / ROOT2)
+    return 0.5 * erfc(-inexact(x) / ROOT2)
 
 
 @in_single
 def ndtri(p: Any) -> ArrayOrNumber:
     """The inverse of `ndtr`, the quantile of the standard normal distribution: p (...) in [0, 1] -> (...)."""
-    return -ROOT2 * erfcinv(2 * as_array(p))
+    return -ROOT2 * erfcinv(2 * inexact(p))
 
 
 @in_single
 def log_ndtr(x: Any) -> ArrayOrNumber:
     """log(ndtr(x)) without underflow: x (...) -> (...)."""
-    x = as_array(x)
+    x = inexact(x)
     low = x < -1
     a, b = fnp.where(low, x, -1), fnp.where(low, -1, x)
     with np.errstate(divide="ignore", over="ignore"):
@@ -76,7 +77,7 @@ def log_ndtr(x: Any) -> ArrayOrNumber:
 @in_single
 def logit(p: Any) -> ArrayOrNumber:
     """log(p / (1 - p)), the inverse of `expit`: p (...) in [0, 1] -> (...)."""
-    p = as_array(p)
+    p = inexact(p)
     middle = abs(p - 0.5) < 0.2  # where the logarithms would cancel
     centred = fnp.where(middle, p, 0.5) - 0.5
     with np.errstate(divide="ignore"):
@@ -86,7 +87,7 @@ def logit(p: Any) -> ArrayOrNumber:
 @in_single
 def log_expit(x: Any) -> ArrayOrNumber:
     """log(expit(x)) without underflow: x (...) -> (...)."""
-    return -fnp.logaddexp(-as_array(x), 0.0)
+    return -fnp.logaddexp(-inexact(x), 0.0)
 
 
 @in_single
@@ -95,10 +96,12 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
     Without `return_sign`, a negative sum gives NaN.
     """
-    a = as_array(a)
+    a = inexact(a)
     if b is None and not return_sign:
         return fnp.logsumexp(a, axis=axis, keepdims=keepdims)
-    a, b = fnp.broadcast_arrays(a, fnp.ones_like(a) * (1 if b is None else b))
+    b = fnp.ones_like(a) if b is None else beside(b, a)
+    dtype = np.result_type(a.dtype, b.dtype) if b.dtype.kind in "fc" else a.dtype
+    a, b = fnp.broadcast_arrays(cast(a, dtype), cast(b, dtype))
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
     # An entry with b = 0 may exceed `top`; its exponent is limited so that it does not overflow.

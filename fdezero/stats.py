@@ -14,6 +14,7 @@ from .core import unwrap
 from .errors import ShapeError
 from .messages import describe
 from .numpy.arguments import ArrayOrNumber, as_array
+from .numpy.elementwise import cast
 from .numpy.precision import in_single
 from .ops.elementwise import stop_gradient
 from .special import betaln, gammaln, log_softmax, xlog1py, xlogy
@@ -100,12 +101,7 @@ def _promoted(x: Any, *parameters: Any) -> list[Any]:
     values = [as_array(x), *parameters]
     floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f"]
     dtype = np.result_type(*floats) if floats else np.dtype(float)
-    return [dtype.type(v) if isinstance(v, int | float) else _as_float(v, dtype) for v in values]
-
-
-def _as_float(x: Any, dtype: Any) -> Any:
-    weak, x = not hasattr(unwrap(x), "dtype"), as_array(x)
-    return fnp.astype(x, dtype, copy=False) if weak or x.dtype.kind != "f" else x
+    return [dtype.type(v) if isinstance(v, int | float) else cast(v, dtype) for v in values]
 
 
 def _within(valid: Any, x: Any) -> Any:

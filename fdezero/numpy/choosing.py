@@ -66,7 +66,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kwar
             function = function(
                 elementwise.where(condition, x, elementwise.where(any_of(condition), own, 1)), *args, **kwargs
             )
-        y = elementwise.where(condition, function, y)
+        if x.size:  # cast one after the other, as NumPy writes them
+            y = elementwise.where(condition, cast(beside(function, x), x.dtype), y)
     return y if y.dtype == x.dtype else y.astype(x.dtype)
 
 

@@ -12,6 +12,7 @@ from ..ops import elementwise
 from ..ops import shape as shapes
 from ..ops.checks import checked
 from .arguments import Array, as_array, beside
+from .dtypes import result_type
 from .elementwise import cast, nonzero
 from .shape import broadcast_arrays, broadcast_to, expand_dims, moveaxis, ravel, reshape
 
@@ -126,7 +127,10 @@ def linspace(
     if num < 0:
         raise ValueError(f"linspace: num must be 0 or more, got {num}.")
     # Python numbers stay numbers, so that their dtype stays weak.
-    start, stop = (x if isinstance(x, int | float) else beside(x, start, stop) for x in (start, stop))
+    whole = result_type(
+        *[x if isinstance(x, int | float) or hasattr(x, "dtype") else as_array(x) for x in (start, stop)], 1.0
+    )
+    start, stop = (x if isinstance(x, int | float) else cast(beside(x, start, stop), whole) for x in (start, stop))
     parts = num - 1 if endpoint else num
     step = (stop - start) / max(parts, 1)
     index = array_module(start, stop).arange(num, dtype=step.dtype).reshape((-1,) + (1,) * step.ndim)
@@ -163,7 +167,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
         )
     start, stop = start + 0 * stop, stop + 0 * start  # so that both are complex if one is
     sign = np.sign(start)
-    y = sign * np.exp(linspace(np.log(start / sign), np.log(stop / sign), num, endpoint=endpoint, axis=axis))
+    y = moveaxis(sign * np.exp(linspace(np.log(start / sign), np.log(stop / sign), num, endpoint=endpoint)), 0, axis)
     return y if dtype is None else y.astype(dtype)
 
 

@@ -97,7 +97,11 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     if n > 2:
         a, b = slice_axis(widths, -1, 0, -1), slice_axis(widths, -1, 1, None)
         before, after = slice_axis(rises, -1, 0, -1), slice_axis(rises, -1, 1, None)
-        inner = (before * b + after * a) / (a + b)
+        if spacing.ndim:
+            inner = (before * b + after * a) / (a + b)
+        else:  # an infinite entry between two finite ones does not count
+            outer = elementwise.subtract(slice_axis(x, -1, 2, None), slice_axis(x, -1, 0, -2))
+            inner = elementwise.divide(outer, 2 * spacing)
         if edge_order == 2:
             first = first + (first - at(rises, 1)) * at(widths, 0) / (at(widths, 0) + at(widths, 1))
             last = last + (last - at(rises, -2)) * at(widths, -1) / (at(widths, -1) + at(widths, -2))

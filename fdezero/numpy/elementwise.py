@@ -314,9 +314,9 @@ def nan_to_num(
     if is_complex(x):
         return nan_to_num(real(x), copy, nan, posinf, neginf) + 1j * nan_to_num(imag(x), copy, nan, posinf, neginf)
     limits = np.finfo(x.dtype)
-    high = posinf if posinf is not None else float(limits.max)
-    low = neginf if neginf is not None else float(limits.min)
-    x = elementwise.where(elementwise.isnan(x), nan, x)
+    fills = (nan, float(limits.max) if posinf is None else posinf, float(limits.min) if neginf is None else neginf)
+    instead, high, low = (cast(fill, x.dtype) if hasattr(fill, "dtype") else fill for fill in fills)
+    x = elementwise.where(elementwise.isnan(x), instead, x)
     return elementwise.where(
         elementwise.equal(x, np.inf), high, elementwise.where(elementwise.equal(x, -np.inf), low, x)
     )

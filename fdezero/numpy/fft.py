@@ -200,7 +200,7 @@ def irfft2(
 
 def _rolled(x: Any, axes: int | Sequence[int] | None, step: Callable[[int], int]) -> Array:
     x = as_array(x)
-    chosen = range(x.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
+    chosen = range(x.ndim) if axes is None else [axes] if isinstance(axes, int | np.integer) else axes
     return roll(x, [step(x.shape[axis]) for axis in chosen], list(chosen)) if x.ndim else x
 
 

@@ -183,6 +183,8 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     """Move `axis` to the place before the axis `start`."""
     a = as_array(a)
     axis, start = trailing_axis(axis, a.ndim) + a.ndim, start + a.ndim if start < 0 else start
+    if not 0 <= start <= a.ndim:
+        raise np.exceptions.AxisError(f"rollaxis: start must lie between {-a.ndim} and {a.ndim} for {describe(a)}.")
     return moveaxis(a, axis, start - 1 if axis < start else start)
 
 

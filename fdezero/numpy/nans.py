@@ -11,12 +11,12 @@ from ..ops import elementwise
 from ..ops.checks import checked
 from ..values import is_complex
 from . import reductions, running
-from .arguments import Array, ArrayOrNumber, Axis, as_array, beside
+from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact
 from .creation import zeros_like
 from .elementwise import cast
 from .indexing import getitem
 from .shape import broadcast_to
-from .statistics import check_shares, ordered_lines, quantile_of_lines, spoiled, weighted_quantile
+from .statistics import check_booleans, check_shares, ordered_lines, quantile_of_lines, spoiled, weighted_quantile
 
 __all__ = [
     "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
@@ -191,6 +191,8 @@ def nanvar(
         if ddof:
             raise ValueError("nanvar and nanstd: ddof and correction are two names of one number. Give one of them.")
         ddof = correction
+    if as_array(a).dtype.kind not in "fc":
+        return reductions.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     whole = _filled(a, 0)[0]
     a = _floating(a, dtype)
     filled, missing = _filled(a, 0, where)
@@ -238,6 +240,7 @@ def nanquantile(
         return weighted_quantile("nanquantile", a, q, axis, method, keepdims, weights, ignores_nan=True)
     q = beside(q, a)
     check_shares(q)
+    check_booleans(a, method)
     lines, shape = ordered_lines(a, axis, method)  # NaN last
     if not lines.shape[-1]:
         return zeros_like(lines, shape=(*q.shape, *(shape if keepdims else lines.shape[:-1]))) + np.nan
@@ -266,4 +269,4 @@ def nanmedian(
     a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> ArrayOrNumber:
     """The median over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...). Nothing is overwritten."""
-    return nanquantile(a, 0.5, axis, out, keepdims=keepdims)
+    return nanquantile(inexact(a), 0.5, axis, out, keepdims=keepdims)

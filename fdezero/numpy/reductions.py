@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, reductions
 from ..values import is_complex
-from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, trailing_axes
+from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, inexact, trailing_axes
 from .elementwise import cast, imag, real
 from .precision import in_single
 from .shape import broadcast_to, flip, line_along, reshape
@@ -216,7 +216,8 @@ def var(
     whole = as_array(a)
     a = _given(a, out, dtype)
     if str(a.dtype) == "float16":
-        return cast(var(a, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
+        spread = whole if is_complex(whole) else a
+        return cast(var(spread, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
     axes = trailing_axes(axis, a.ndim)
     centre = _mean(a, axes, None, None, True, where=where) if mean is None else as_array(mean)
     # A real `dtype` is that of the mean and of the sum; as in NumPy, imaginary parts are spread all the same.
@@ -249,7 +250,11 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumbe
     """log(sum(exp(x))) over `axis` (all axes when None), without overflow: x (..., n) -> (...).
 
     The derivative is the softmax of x, computed without y. If all entries are -inf, y is -inf and every derivative is 0.
+    The sum of no entries gives -inf.
     """
+    x = inexact(x)
+    if not x.size:
+        return elementwise.add(_over(reductions.sum_axes, x, axis, keepdims), -math.inf)
     return _over(reductions.logsumexp, x, axis, keepdims)
 
 

@@ -140,7 +140,7 @@ def squeeze(a: Any, axis: Axis = None) -> Array:
     """Remove the axes of length 1 that `axis` names (all of them when None). Raises ShapeError for longer axes."""
     a = as_array(a)
     ones = tuple(i for i in range(-a.ndim, 0) if a.shape[i] == 1)
-    drop = ones if axis is None else trailing_axes(axis, a.ndim)
+    drop = ones if axis is None else trailing_axes(() if axis_of_number(axis, a.ndim) is None else axis, a.ndim)
     if not set(drop) <= set(ones):
         raise ShapeError(f"squeeze: axis {axis} of {describe(a)} does not have length 1.")
     return reshape(a, tuple(n for i, n in enumerate(a.shape, -a.ndim) if i not in drop))
@@ -170,7 +170,8 @@ def promoted(arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind
     if casting not in CASTING:
         raise ValueError(f"casting must be one of {', '.join(map(repr, CASTING))}, got {casting!r}.")
     if dtype is None:
-        dtype = np.result_type(*[x.dtype for x in values])
+        numbers = (bool, int, float, complex)  # weak, as in NumPy
+        dtype = np.result_type(*[x if type(x) in numbers else y.dtype for x, y in zip(arrays, values, strict=True)])
     elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]
         raise TypeError(
             f"cannot cast {', '.join(map(describe, values))} to {np.dtype(dtype)} by the rule casting={casting!r}."

@@ -61,8 +61,11 @@ def ordered_lines(x: Any, axis: Axis, method: str = "linear") -> tuple[Array, tu
 
 def spoiled(lines: Array, where: Array) -> Array:
     """`lines` (..., n), but NaN in those that `where` (..., 1) names, and NaN as the derivative of all their entries."""
+    if lines.dtype.kind not in "fc":
+        return lines
     # A quotient, because its derivative stays 0 for what nothing depends on.
-    return elementwise.divide(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
+    y = elementwise.divide(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
+    return y if lines.dtype.kind == "f" else elementwise.where(where, y, lines)  # a complex infinity over 1 is NaN
 
 
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
@@ -114,14 +117,17 @@ def quantile_of_lines(
     if method in PICKING:
         y = elementwise.where(elementwise.greater(weight, 0.5), b, a)
     else:
-        # As in NumPy, one quantile has the dtype of the entries, and several quantiles widen it to theirs.
-        dtype = np.result_type(a.dtype, q.dtype) if q.ndim else a.dtype
-        a, b, weight = (cast(part, dtype) for part in (a, b, weight))
         alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # inf - inf would be NaN
         gap = elementwise.subtract(*[elementwise.where(alike, 0, end) for end in (b, a)])
+        # As in NumPy, one quantile has the dtype of the entries, and several quantiles widen it to theirs.
+        weight = cast(weight, np.result_type(a.dtype, q.dtype) if q.ndim else a.dtype)
         # From the nearer end, so that the weight 1 gives b itself.
         y = elementwise.where(elementwise.less(weight, 0.5), a + gap * weight, b - gap * (1 - weight))
-        y = elementwise.where(alike, a, y)
+        # No part of an infinite gap is none of it; 0 * inf would be NaN.
+        on_first = elementwise.logical_or(
+            alike, elementwise.logical_and(elementwise.isinf(gap), elementwise.equal(weight, 0))
+        )
+        y = elementwise.where(on_first, a, y)
     y = moveaxis(y, -1, 0)
     return reshape(y, (*q.shape, *(shape if keepdims else loops)))
 

@@ -49,7 +49,7 @@ def _correlate(x: Any, w: Any, *, around: Around) -> Any:
             y[(..., *into)] += x[(..., *from_x)] * w[(..., *[slice(j, j + 1) for j in place])]
     else:  # the same sum with x and w exchanged, which gives the result in reverse order
         turned = tuple((k - 1 - before, i - j + before) for i, j, k, (before, _) in zip(n, m, count, around, strict=True))
-        return _flipped(_correlate(w, x, around=turned), ndim)
+        y = _flipped(_correlate(w, x, around=turned), ndim)
     return y if y.dtype == dtype else y.astype(dtype)
 
 

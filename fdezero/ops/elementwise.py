@@ -292,6 +292,9 @@ copysign = elementwise(
 
 
 def _sigmoid(x: Any) -> Any:
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and dtype.kind in "biu":  # whose negative may not be an integer of that dtype
+        x = x.astype(np.result_type(dtype, np.float16))
     with np.errstate(over="ignore"):
         y = np.exp(-x)
     y += 1

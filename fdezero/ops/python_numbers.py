@@ -38,6 +38,8 @@ def power(x: Any, y: Any) -> Any:
     try:
         z = x**y
     except (ZeroDivisionError, OverflowError):
+        if hasattr(x, "dtype") or hasattr(y, "dtype"):  # an array of small integers and a number that they cannot hold
+            raise
         return np.power(x * 1.0, y * 1.0).item()
     if z.__class__ is complex and x.__class__ is not complex and y.__class__ is not complex:
         return np.power(float(x), float(y)).item()

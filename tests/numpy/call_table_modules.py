@@ -138,7 +138,7 @@ SPECIAL = {
     "log_softmax softmax": call(array("f", 1, 3), axis=one_of(0, -1, None)),
     "logsumexp": call(array("f", 1, 3), axis=axes(), keepdims=flag, b=like("f", odd=False, special=False), return_sign=flag),
     "polygamma": call(integer(0, 3), P),
-    "zeta": call(lambda d: 1 + abs(d.array("f", special=False)), lambda d: 0.5 + abs(d.array("f", (), special=False))),
+    "zeta": call(lambda d: d.noted(1 + abs(d.rng.standard_normal(d.shape()))), one_of(1, 0.5, 3.0)),
 }  # fmt: skip
 LOCATION: dict[str, Drawer] = {"loc": one_of(0.5, -1, 2), "scale": one_of(0.5, 2, 1.5, 0, -1)}
 POSITIVE: Drawer = lambda d: d.pick(0.5, 2, 1.5, np.abs(d.array("f", np.shape(d.first), odd=False)), 0, -1.0)

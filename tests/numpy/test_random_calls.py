@@ -19,7 +19,7 @@ import scipy.stats
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.errors import DerivativeError, TraceError
+from fdezero.errors import DerivativeError, MatrixError, TraceError
 
 from ..profiles import NIGHTLY
 from .call_checks import WAYS, Outcome, difference, outcome, restyled, shown
@@ -36,21 +36,38 @@ OWN_NAMES = {  # functions that NumPy or SciPy has under another name, or with o
     "numpy.getitem": lambda x, index, /: np.asarray(x)[index], "numpy.empty": np.zeros, "numpy.empty_like": lambda x, /, **kwargs: np.zeros_like(x, **kwargs),
     "numpy.logsumexp": lambda x, /, **kwargs: scipy.special.logsumexp(x, **kwargs), "linalg.expm": lambda a, /: scipy.linalg.expm(a),
     "numpy.power": lambda x, y, /: np.asarray(x) ** y, "numpy.pow": lambda x, y, /: np.asarray(x) ** y, "numpy.row_stack": np.vstack,
+    "numpy.float_power": lambda x, y, /: np.asarray(x, np.result_type(np.asarray(x), np.asarray(y), np.float64)) ** np.asarray(y),
+    "numpy.fill_diagonal": lambda a, val, /, wrap=False, inplace=False: _filled_diagonal(a, val, wrap),
 }  # fmt: skip
 # The number or the dtype of what comes out depends on values, so these are refused under compile and vmap.
 VALUES_DECIDE = set(
     "nonzero where argwhere flatnonzero bincount histogram trim_zeros extract compress unique unique_all unique_counts unique_inverse unique_values "
     "union1d intersect1d setdiff1d setxor1d isin real_if_close getitem insert delete repeat choose ix_ array_equal array_equiv allclose digitize roots".split()
 )
+NO_ARRAYS = {"result_type", "broadcast_shapes", "isrealobj", "iscomplexobj"}  # come out, so there is nothing to trace
 WITHOUT = {
     **dict.fromkeys("at".split(), "fdezero's own; test_numpy.py tests its methods"),
     **dict.fromkeys("can_cast finfo from_dlpack iinfo isdtype issubdtype promote_types".split(), "NumPy's own, exported"),
     **dict.fromkeys("eig eigh eigvals qr svd".split(), "vectors have a free phase, and eigenvalues any order: test_linalg.py"),
     **dict.fromkeys("categorical dirichlet multivariate_normal".split(), "SciPy's arguments differ: test_stats.py"),
 }
+ROUNDED = ("special", "stats")  # results have the dtype of the arguments: SciPy's are computed in double precision, then rounded
+SEEN = {  # results of which only a part is promised
+    "partition": lambda y, a, kth, axis=-1, **kwargs: [np.take(y, kth, axis) if y.size else y, np.sort(y, axis)],
+    "roots": lambda y, p: np.sort_complex(y),
+}
 CALLS = int(os.environ.get("RANDOM_CALLS", 100_000 if NIGHTLY else 1_300))
 FIRST = int.from_bytes(os.urandom(4), "little") if NIGHTLY else 0
-LOOSE = {"special": 300, "stats": 2000, "linalg": 300, "signal": 30}  # how many places may differ, where an algorithm does
+LOOSE = {"special": 300, "stats": 2000, "linalg": 300, "signal": 30, "expm": 30000, "polydiv": 1e13, "polyfit": 1e10, "nanvar": 1e13, "nanstd": 1e13, "cov": 1e13, "corrcoef": 1e13}  # units in the last place, where algorithms differ
+
+
+def _doubled(tree: Any) -> Any:
+    """`tree` with its floating arrays in double precision."""
+    if isinstance(tree, dict):
+        return {name: _doubled(part) for name, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)([_doubled(part) for part in tree])
+    return tree.astype(np.float64) if isinstance(tree, np.ndarray | np.generic) and tree.dtype.kind == "f" else tree
 
 
 class Call(NamedTuple):
@@ -76,16 +93,28 @@ def _member(face: Any, name: str) -> Any:
     return face
 
 
+def _filled_diagonal(a: np.ndarray, val: Any, wrap: bool) -> np.ndarray:
+    """A copy into which NumPy's function has written."""
+    a = a.copy()
+    np.fill_diagonal(a, val, wrap)
+    return a
+
+
 def differs(call: Call, way: str = "", ours: Any = None) -> str:
     """What is wrong with a call, with the call itself; empty if nothing is."""
     draw = Draw(call.seed, sum(map(ord, call.name)))
     args, kwargs = EVERY[call.module][call.name](draw)
     args, kwargs = restyled(draw, call.theirs, args, kwargs)
-    way = way or draw.pick("plain", "plain", "vjp", "compile", "vmap")
+    way = "plain" if call.name in NO_ARRAYS else way or draw.pick("plain", "plain", "vjp", "compile", "vmap")
     text = f"{call.module}.{call.name}({', '.join([*map(shown, args), *[f'{key}={shown(value)}' for key, value in kwargs.items()]])})"
-    expected = outcome(call.theirs, *copy.deepcopy(args), **copy.deepcopy(kwargs))
+    reference = (copy.deepcopy(args), copy.deepcopy(kwargs))
+    if call.module in ROUNDED:
+        reference = _doubled(reference)
+    expected = outcome(call.theirs, *reference[0], **reference[1])
     got = outcome(WAYS[way], ours or call.ours, args, kwargs, draw.arrays)
     after = f"{call.module}.{call.name}({', '.join([*map(shown, args), *[f'{key}={shown(value)}' for key, value in kwargs.items()]])})"
+    if call.name in SEEN and expected.error is None and got.error is None:
+        got, expected = (Outcome(SEEN[call.name](y.result, *args, **kwargs)) for y in (got, expected))
     found = _difference(call, way, got, expected) or ("" if text == after else f"wrote into its arguments: {after}")
     return found and f"seed {call.seed}, {way}: {text}\n    {found}"
 
@@ -95,9 +124,9 @@ def _difference(call: Call, way: str, got: Outcome, expected: Outcome) -> str:
         return str(got.error)
     if way in ("compile", "vmap") and isinstance(got.error, TraceError) and call.name in VALUES_DECIDE:
         return ""
-    if way == "vjp" and isinstance(got.error, DerivativeError):
-        return ""  # special functions without a derivative by an argument; test_special.py lists them
-    found = difference(got, expected, LOOSE.get(call.module, 16), own_dtype=call.module in ("special", "stats"))
+    if way == "vjp" and isinstance(got.error, DerivativeError | MatrixError):
+        return ""  # a singular matrix; special functions without a derivative by an argument; test_special.py lists them
+    found = difference(got, expected, LOOSE.get(call.name, LOOSE.get(call.module, 16)), own_dtype=call.module in ROUNDED)
     return "" if found and decided(call.name, found) else found
 
 
@@ -105,7 +134,7 @@ FUNCTIONS = [(module, name) for module, table in EVERY.items() for name in table
 EACH = max(1, CALLS // len(FUNCTIONS))
 
 
-@pytest.mark.parametrize(("module", "name"), FUNCTIONS, ids=".".join)
+@pytest.mark.parametrize(("module", "name"), FUNCTIONS, ids=[".".join(function) for function in FUNCTIONS])
 def test_random_calls_give_what_numpy_and_scipy_give(module: str, name: str) -> None:
     if Call(module, name, 0).theirs is None:
         pytest.skip(f"{name} is newer than the installed NumPy or SciPy")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core import Tracer
-from ...errors import ShapeError
+from ...errors import MatrixError, ShapeError
 from ...messages import describe
 from ...ops import elementwise, linalg, slopes
 from .. import shape as shapes
@@ -84,7 +84,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
         return _length(x, axes, keepdims)
     size = absolute(x)
     if ord == math.inf:
-        return max_of(size, axis=axes, keepdims=keepdims)
+        return max_of(size, axis=axes, keepdims=keepdims, initial=None if size.size else 0)
     if ord == -math.inf:
         return min_of(size, axis=axes, keepdims=keepdims)
     if ord == 0:
@@ -126,10 +126,13 @@ def cond(x: Any, p: Order = None) -> ArrayOrNumber:
     For p None, 2 and -2 it is a ratio of singular values: x (..., m, n) need not be square, and singular matrices give
     inf. Other norms raise MatrixError for singular matrices.
     """
-    if p not in (None, 2, -2):
+    if p not in (None, 2, -2) and as_array(x).size:
         x = squares("cond", x, "Use the norm 2, or -2, for other matrices.")
         return elementwise.multiply(norm(x, p, (-2, -1)), norm(linalg.inv(x), p, (-2, -1)))
-    s = svdvals(matrices("cond", x))
+    x = matrices("cond", x)
+    if not x.size:
+        raise MatrixError(f"linalg.cond is not defined for empty matrices, got {describe(x)}.")
+    s = svdvals(x)
     most, least = s[..., 0], s[..., -1]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = elementwise.divide(least, most) if p == -2 else elementwise.divide(most, least)

@@ -11,6 +11,7 @@ from ...messages import clashing_axis, describe
 from ...ops import elementwise, linalg
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array, beside
+from ..elementwise import cast
 from ..products import matmul
 from ..reductions import squared_size
 from ..reductions import sum as sum_of
@@ -90,7 +91,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Array, Array, Arr
     s = svdvals(a)
     rest = squared_size(elementwise.subtract(right, matmul(a, x)))
     residuals = sum_of(rest if a.shape[-2] > a.shape[-1] else rest[..., :0], axis=-2)
-    return (shapes.squeeze(x, -1) if b.ndim == 1 else x), residuals, rank_of(s, cutoff), s
+    return (shapes.squeeze(x, -1) if b.ndim == 1 else x), residuals, cast(rank_of(s, cutoff), np.int32), s
 
 
 def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
