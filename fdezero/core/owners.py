@@ -5,7 +5,7 @@ the array that owns the memory. Where counts cannot be trusted, arrays are copie
 """
 
 import sys
-import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -168,17 +168,20 @@ class Guard:
     computes a gradient (`brief`), a very large array with other references is read-only all the same. Its copy would take longer
     than many a gradient. CuPy arrays do not have a read-only flag and stay as they are.
 
-    An interrupt can come between any two lines. So an array is noted before it is locked, and `release` can run twice.
-    The tape gets a view of a locked array, because shape and dtype of the array itself can still be set.
+    An interrupt can come between any two lines, also within `with lock:`. So there is no mutex: a guard claims an array in one atomic
+    step and then locks it. `release` can run twice; the next release, of any guard, unlocks what is left over. The tape gets a view
+    of a locked array, because shape and dtype of the array itself can still be set.
     """
 
-    __slots__ = ("brief", "copies", "known", "locked", "views")
-    _mutex = threading.RLock()  # an array and the arrays that it looks into are locked and released by one guard
+    __slots__ = ("__weakref__", "brief", "copies", "known", "locks", "views")
+    # By the identity of the array: the guard that has claimed it, which alone may lock it, and the array.
+    _claims: dict[int, tuple[weakref.ref[Any], np.ndarray]] = {}
+    _waiting: dict[int, np.ndarray] = {}  # the arrays to unlock; a view waits until its owner is unlocked
 
     def __init__(self, *, brief: bool = False, known: frozenset[int] = frozenset()) -> None:
+        self.locks = False  # whether anything may be locked
         self.brief = brief
         self.known = known  # the identities of arrays that nobody can write into
-        self.locked: list[np.ndarray] = []
         self.views: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the locked arrays, and what the tape gets for them
         self.copies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -186,26 +189,34 @@ class Guard:
         """Make `holder[i]` read-only if it is a large array with one reference besides those in `holders`."""
         if holder[i].__class__ is np.ndarray and holder[i].nbytes > SMALL and COUNTS is not None:
             known = sum([part is holder[i] for parts in holders for part in parts])
-            if references(holder, i) - known == COUNTS[0] and holder[i].base is None:
-                self._lock(holder[i])
+            if references(holder, i) - known == COUNTS[0]:
+                is_view = holder[i].base is not None
+                if not is_view or references_of_base(holder, i) == COUNTS[1]:  # such as np.arange(6.0).reshape(2, 3)
+                    self._lock(holder[i])
 
     def _lock(self, array: np.ndarray) -> bool:
         """Make an array read-only, and the arrays that it looks into. False if one of them is read-only or foreign."""
-        with self._mutex:
-            chain: list[Any] = [array]
-            while chain[-1].base is not None:
-                chain.append(chain[-1].base)
-                if chain[-1].__class__ is not np.ndarray:
-                    return False
-            if not chain[-1].flags.owndata or not all(part.flags.writeable for part in chain):
+        chain: list[Any] = [array]
+        while chain[-1].base is not None:
+            chain.append(chain[-1].base)
+            if chain[-1].__class__ is not np.ndarray:
                 return False
-            view = array.view()
-            view.flags.writeable = False
-            self.locked += reversed(chain)
-            for part in chain:
-                part.flags.writeable = False
-            self.views[id(array)] = array, view
-            return True
+        if COUNTS is None or not chain[-1].flags.owndata:
+            return False
+        chain.reverse()  # owners are unlocked before their views
+        mine, self.locks = weakref.ref(self), True
+        for part in chain:
+            is_mine = id(part) in self._claims and self._claims[id(part)][0] is mine
+            if not is_mine and not part.flags.writeable:
+                return False
+            if self._claims.setdefault(id(part), (mine, part))[0] is not mine:
+                return False
+        view = array.view()
+        view.flags.writeable = False
+        self.views[id(array)] = array, view
+        for part in chain:
+            part.flags.writeable = False
+        return True
 
     def keep(self, value: Any) -> Any:
         """The values of an array where nobody can write into them: its own memory if it is locked or sealed, otherwise a copy."""
@@ -235,16 +246,27 @@ class Guard:
 
     def release(self) -> None:
         """Make the locked arrays writable again."""
-        if self.locked:
-            with self._mutex:
-                for array in self.locked:  # owners come before their views
+        if self.locks:
+            mine = weakref.ref(self)
+            for number, (guard, array) in list(self._claims.items()):
+                if (
+                    guard is mine or guard() is None
+                ):  # an interrupt may have cut off the release of a guard that is gone
+                    self._waiting[number] = array
+                    self._claims.pop(number, None)
+            for number, array in list(self._waiting.items()):
+                try:
                     array.flags.writeable = True
-                self.locked = []
+                except ValueError:  # another guard has locked the owner
+                    continue
+                self._waiting.pop(number, None)
+            self.locks = False
         self.views = {}
         self.copies = {}
 
     def __del__(self) -> None:
-        self.release()
+        if getattr(self, "locks", False):
+            self.release()
 
 
 def _has_same_bits(a: np.ndarray, b: np.ndarray) -> bool:

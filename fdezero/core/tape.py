@@ -131,6 +131,11 @@ class Tape(Level):
             results.append(TapeTracer(self, y, node))
         return tuple(results)
 
+    def kept(self) -> frozenset[int]:
+        """The identities of the arrays that the rules saved, and of those that they are views of. Nobody can write into them."""
+        arrays = [leaf for node in self.nodes for leaf in trees.leaves(node.saved) if isinstance(leaf, np.ndarray)]
+        return frozenset(map(id, [*arrays, *[array.base for array in arrays if array.base is not None]]))
+
     def close(self) -> None:
         """Forget everything, and make the user's arrays writable again. It may be called twice."""
         self.alive = False

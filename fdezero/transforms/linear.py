@@ -8,6 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import Elementwise, Multilinear, Reduction, Tracer, unwrap
 from ..core.cotangents import zeros_like
+from ..core.owners import Guard
 from ..core.tape import Node, TapeTracer
 from ..errors import DTypeError, StructureError
 from ..messages import describe
@@ -35,7 +36,9 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             full[i] = t
         return trees.leaves(pullback(trees.unflatten(treedef, full)))
 
-    _, transpose = pulled_back(name, pulled, [zeros_like(leaves[i]) for i in floating])
+    # The second tape need not copy what the first one keeps.
+    guard = Guard(known=pullback.trace.tape.kept())
+    _, transpose = pulled_back(name, pulled, [zeros_like(leaves[i]) for i in floating], guard=guard)
 
     def pushforward(*tangents: Any) -> Any:
         """The derivative of the output along the tangents."""
@@ -52,6 +55,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             moved[i] = t
         return trees.unflatten(treedef, moved)
 
+    vars(pushforward)["pullback"] = pullback  # which stays alive, and so does what its tape keeps
     return output, pushforward
 
 

@@ -169,6 +169,7 @@ def _gradient_of(
         _check_differentiable(trace, argnums, chosen)
         if holomorphic:
             check_holomorphic(name, "argument", chosen)
+        del chosen  # a reference that a lock would count as the user's
         tape = trace.tape
         try:
             try:
@@ -307,14 +308,20 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
 
 
 def pulled_back(
-    name: str, function: Callable[..., Any], primals: Sequence[Any], *, has_aux: bool = False, trusted: bool = True
+    name: str,
+    function: Callable[..., Any],
+    primals: Sequence[Any],
+    *,
+    has_aux: bool = False,
+    trusted: bool = True,
+    guard: Guard | None = None,
 ) -> Any:
     """`vjp`; messages use the name of the transform that the user called.
 
     `trusted`: nobody but the library can write into the primals and the results.
     """
     primals = tuple(primals)
-    trace = _Trace(name, primals, None if trusted else (primals,))
+    trace = _Trace(name, primals, None if trusted else (primals,), guard)
     tape, finished = trace.tape, False
     try:
         try:
