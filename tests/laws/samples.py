@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
     def __str__(self) -> str:
         shapes = "-".join("x".join(map(str, np.shape(arg))) or "0d" for arg in self.args)
-        return f"{self.name}-{shapes}-{'-'.join(map(str, self.params.values()))}"
+        return f"{self.name}-{shapes}-{'-'.join(str(getattr(value, '__name__', value)) for value in self.params.values())}"  # no addresses, which differ between processes
 
 
 def between(low: float, high: float, *shape: int) -> np.ndarray:
