@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import numpy as fnp
+from .errors import RangeError
 from .numpy.arguments import ArrayOrNumber, Axis, as_array, beside, inexact
 from .numpy.elementwise import cast
 from .numpy.precision import in_single
+from .ops import bessel, incomplete
 from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
 
@@ -23,9 +25,17 @@ ROOT2 = math.sqrt(2)
 beta, betaln, digamma, entr = map(in_single, (operations.beta, operations.betaln, operations.digamma, operations.entr))
 erf, erfc, erfcinv = map(in_single, (operations.erf, operations.erfc, operations.erfcinv))
 erfcx, erfinv, expit = map(in_single, (operations.erfcx, operations.erfinv, sigmoid))
-gammainc, gammaincc, gammaln = map(in_single, (operations.gammainc, operations.gammaincc, operations.gammaln))
-i0, i0e, i1, i1e = map(in_single, (operations.i0, operations.i0e, operations.i1, operations.i1e))
+gamma, gammaln, rgamma = map(in_single, (operations.gamma, operations.gammaln, operations.rgamma))
+gammainc, gammaincinv = map(in_single, (incomplete.gammainc, incomplete.gammaincinv))
+gammaincc, gammainccinv = map(in_single, (incomplete.gammaincc, incomplete.gammainccinv))
+betainc, betaincinv = map(in_single, (incomplete.betainc, incomplete.betaincinv))
+betaincc, betainccinv = map(in_single, (incomplete.betaincc, incomplete.betainccinv))
+i0, i0e, i1, i1e = map(in_single, (bessel.i0, bessel.i0e, bessel.i1, bessel.i1e))
+iv, ive, kv, kve = map(in_single, (bessel.iv, bessel.ive, bessel.kv, bessel.kve))
+j0, j1, jv = map(in_single, (bessel.j0, bessel.j1, bessel.jv))
+y0, y1, yn, yv = map(in_single, (bessel.y0, bessel.y1, bessel.yn, bessel.yv))
 xlog1py, xlogy, hurwitz_zeta = map(in_single, (operations.xlog1py, operations.xlogy, operations.zeta))
+jn = jv
 psi = digamma
 
 
@@ -50,6 +60,19 @@ def polygamma(n: Any, x: Any) -> ArrayOrNumber:
         higher = (-1) ** (n + 1) * fnp.exp(gammaln(n + 1)) * hurwitz_zeta(fnp.maximum(n, 1) + 1, x)
         return fnp.where(n == 0, digamma(x), higher)
     return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
+
+
+@in_single
+def multigammaln(a: Any, d: int) -> ArrayOrNumber:
+    """The logarithm of the gamma function of `d` dimensions: a (...) -> (...). NaN unless a > (d - 1) / 2.
+
+    Raises RangeError unless d is a positive integer.
+    """
+    if not isinstance(d, int | np.integer) or d < 1:
+        raise RangeError(f"multigammaln: d is a number of dimensions, an integer of at least 1; got {d!r}.")
+    a = inexact(a)
+    terms = [gammaln(a - 0.5 * i) for i in range(int(d))]
+    return fnp.where(a > 0.5 * (d - 1), sum(terms) + d * (d - 1) / 4 * math.log(math.pi), math.nan)
 
 
 @in_single
@@ -147,7 +170,8 @@ def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
 
 
 __all__ = [
-    "beta", "betaln", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "expit", "gammainc", "gammaincc", "gammaln",
-    "i0", "i0e", "i1", "i1e", "log_expit", "log_ndtr", "log_softmax", "logit", "logsumexp", "ndtr", "ndtri", "polygamma", "psi",
-    "rel_entr", "softmax", "xlog1py", "xlogy", "zeta",
+    "beta", "betainc", "betaincc", "betainccinv", "betaincinv", "betaln", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv",
+    "expit", "gamma", "gammainc", "gammaincc", "gammainccinv", "gammaincinv", "gammaln", "i0", "i0e", "i1", "i1e", "iv", "ive", "j0",
+    "j1", "jn", "jv", "kv", "kve", "log_expit", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
+    "polygamma", "psi", "rel_entr", "rgamma", "softmax", "xlog1py", "xlogy", "y0", "y1", "yn", "yv", "zeta",
 ]  # fmt: skip

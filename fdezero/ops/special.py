@@ -12,14 +12,14 @@ import numpy as np
 
 from ..core import Elementwise, elementwise
 from ..devices import CPU, Backend, backend_of
-from ..errors import DerivativeError, MissingExtraError
-from .slopes import corner, quotient, slope_of_absolute
+from ..errors import DerivativeError, DeviceError, MissingExtraError
+from .slopes import corner, quotient
 
 NUMBER = np.dtype(float)  # of Python's numbers
 SLOPE_OF_ERF = 2 / math.sqrt(math.pi)
 
 
-def _module(backend: Backend) -> Any:
+def module_of(backend: Backend) -> Any:
     """The back end's module of special functions."""
     try:
         return importlib.import_module(backend.special_functions)
@@ -29,23 +29,37 @@ def _module(backend: Backend) -> Any:
         raise MissingExtraError("this function of fdezero.special needs SciPy: pip install 'fdezero[scipy]'") from error
 
 
-def _special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
+def missing_on(backend: Backend, function: str) -> NoReturn:
+    """Raise DeviceError, because the back end's module does not have `function`."""
+    raise DeviceError(
+        f"fdezero.special.{function}: {backend.special_functions} does not have this function. "
+        "Compute it on the CPU: fd.to_device(x, 'cpu')."
+    )
+
+
+def function_of(backend: Backend, name: str) -> Any:
+    """SciPy's function `name`, or the back end's. Raises DeviceError if the back end does not have it."""
+    module = module_of(backend)
+    return getattr(module, name, None) or missing_on(backend, name)
+
+
+def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
     """Declare an operation for SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
 
     def compute(*args: Any) -> Any:
         backend = backend_of(*args)
         if backend is not CPU:  # CuPy takes integers in half precision for some functions
             args = tuple([x.astype(np.float64) if getattr(x, "dtype", NUMBER).kind in "biu" else x for x in args])
-        y, dtype = getattr(_module(backend), name)(*args), backend.module.result_type(*args)
+        y, dtype = function_of(backend, name)(*args), backend.module.result_type(*args)
         return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
 
     def write(out: Any, *args: Any) -> None:
-        getattr(_module(CPU), name)(*args, out=out)
+        getattr(module_of(CPU), name)(*args, out=out)
 
     return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
 
 
-def _no_derivative(function: str, argument: str) -> NoReturn:
+def no_derivative(function: str, argument: str) -> NoReturn:
     raise DerivativeError(
         f"{function} has no derivative with respect to {argument} here. If it is a constant of your problem, pass "
         "fd.stop_gradient(...) of it; otherwise write a rule for the function with fd.custom_vjp."
@@ -53,15 +67,15 @@ def _no_derivative(function: str, argument: str) -> NoReturn:
 
 
 # The error function and related ones
-erf = _special(
+erf = special(
     "erf",
     lambda x0: SLOPE_OF_ERF * np.exp(-x0 * x0),
     c="erf(x0)",
     doc="The error function, 2 / sqrt(pi) times the integral of exp(-t ** 2) from 0 to x0.",
 )
-erfc = _special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)", doc="1 - erf(x0), accurate for large x0.")
-erfinv = _special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)", doc="The inverse of erf.")
-erfcinv = _special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)", doc="The inverse of erfc.")
+erfc = special("erfc", lambda x0: -SLOPE_OF_ERF * np.exp(-x0 * x0), c="erfc(x0)", doc="1 - erf(x0), accurate for large x0.")
+erfinv = special("erfinv", lambda y: np.exp(y * y) / SLOPE_OF_ERF, c="erfinv(x0)", doc="The inverse of erf.")
+erfcinv = special("erfcinv", lambda y: -np.exp(y * y) / SLOPE_OF_ERF, c="erfcinv(x0)", doc="The inverse of erfc.")
 
 
 def _slope_of_erfcx(y: Any, x: Any) -> Any:
@@ -75,76 +89,42 @@ def _slope_of_erfcx(y: Any, x: Any) -> Any:
     return np.where(far, -0.5 * SLOPE_OF_ERF * u * series, 2 * np.where(far, 0, x) * y - SLOPE_OF_ERF)
 
 
-erfcx = _special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)", doc="exp(x0 ** 2) * erfc(x0), without underflow.")
+erfcx = special("erfcx", lambda y, x0: _slope_of_erfcx(y, x0), c="erfcx(x0)", doc="exp(x0 ** 2) * erfc(x0), without underflow.")
 
 # The gamma function and related ones
-zeta: Elementwise = _special(
+zeta: Elementwise = special(
     "zeta",
-    lambda x0: _no_derivative("zeta", "its exponent"),
+    lambda x0: no_derivative("zeta", "its exponent"),
     lambda t, x0, x1: -t * x0 * zeta(x0 + 1, x1),
     doc="The Hurwitz zeta function, the sum of (k + x1) ** -x0 over k >= 0.",
 )
-digamma = _special("digamma", lambda x0: zeta(2, x0), doc="The derivative of gammaln.")
-gammaln = _special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)", doc="The logarithm of |gamma(x0)|.")
-betaln = _special(
+digamma = special("digamma", lambda x0: zeta(2, x0), doc="The derivative of gammaln.")
+gammaln = special("gammaln", lambda x0: digamma(x0), c="lgamma(x0)", doc="The logarithm of |gamma(x0)|.")
+gamma: Elementwise = special("gamma", lambda y, x0: y * digamma(x0), c="tgamma(x0)", doc="The gamma function, the factorial of x0 - 1.")
+
+
+def _slope_of_rgamma(x: Any) -> Any:
+    """The derivative of gamma(1 - x) sin(pi x) / pi for small x, because digamma has poles there, and 1 / gamma does not."""
+    low = x < 0.5
+    z, u = np.where(low, 0.5, x), np.where(low, x, 0.25)
+    turns = np.rint(u)
+    angle, sign = math.pi * (u - turns), 1 - 2 * np.remainder(turns, 2)
+    reflected = gamma(1 - u) * sign * (np.cos(angle) - digamma(1 - u) * np.sin(angle) / math.pi)
+    return np.where(low, reflected, -digamma(z) * rgamma(z))
+
+
+rgamma: Elementwise = special("rgamma", lambda x0: _slope_of_rgamma(x0), doc="1 / gamma(x0), which is 0 at the poles of gamma.")
+betaln = special(
     "betaln",
     lambda x0, x1: digamma(x0) - digamma(x0 + x1),
     lambda x0, x1: digamma(x1) - digamma(x0 + x1),
     doc="The logarithm of |beta(x0, x1)|.",
 )
-beta = _special(
+beta = special(
     "beta",
     lambda y, x0, x1: y * (digamma(x0) - digamma(x0 + x1)),
     lambda y, x0, x1: y * (digamma(x1) - digamma(x0 + x1)),
     doc="gamma(x0) * gamma(x1) / gamma(x0 + x1).",
-)
-
-
-def _gamma_density(a: Any, x: Any) -> Any:
-    return np.exp(xlogy(a - 1, x) - x - gammaln(a))
-
-
-gammainc = _special(
-    "gammainc",
-    lambda x0: _no_derivative("gammainc", "a"),
-    lambda x0, x1: _gamma_density(x0, x1),
-    doc="The regularised lower incomplete gamma function with shape x0, at x1; not differentiable in x0.",
-)
-gammaincc = _special(
-    "gammaincc",
-    lambda x0: _no_derivative("gammaincc", "a"),
-    lambda x0, x1: -_gamma_density(x0, x1),
-    doc="1 - gammainc(x0, x1), accurate for large x1; not differentiable in x0.",
-)
-
-
-# Modified Bessel functions; those with an e are multiplied by exp(-|x|)
-def _i1_by_x(i1: Any, x: Any, scale: Any) -> Any:
-    """i1 / x; near 0, the series of I1(x) / x times `scale`."""
-    near = abs(x) < 0.5
-    w = x * x / 4
-    series: Any = 1.0
-    for k in range(7, 0, -1):
-        series = 1 + w / (k * (k + 1)) * series
-    return np.where(near, 0.5 * scale * series, i1 / np.where(near, 1, x))
-
-
-i0 = _special(
-    "i0", lambda x0: i1(x0), called="bessel_i0", c="cyl_bessel_i0(x0)", doc="The modified Bessel function of the first kind, of order 0."
-)
-i1: Elementwise = _special(
-    "i1",
-    lambda y, x0: i0(x0) - _i1_by_x(y, x0, 1),
-    called="bessel_i1",
-    c="cyl_bessel_i1(x0)",
-    doc="The modified Bessel function of the first kind, of order 1.",
-)
-i0e = _special("i0e", lambda y, x0: i1e(x0) - slope_of_absolute(x0) * y, called="bessel_i0e", doc="exp(-|x0|) * i0(x0), without overflow.")
-i1e: Elementwise = _special(
-    "i1e",
-    lambda y, x0: i0e(x0) - _i1_by_x(y, x0, np.exp(-abs(x0))) - slope_of_absolute(x0) * y,
-    called="bessel_i1e",
-    doc="exp(-|x0|) * i1(x0), without overflow.",
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fdezero.optim
-import fdezero.random  # noqa: F401, declare primitives
+import fdezero.random
+import fdezero.special  # noqa: F401
 from fdezero.core import REGISTRY, Primitive
 
 from .matrices import Matrices
@@ -65,6 +66,7 @@ UNARY: dict[str, tuple[float, float]] = {
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
     "erf": (-2, 2), "erfc": (-2, 2), "erfinv": (-0.8, 0.8), "erfcinv": (0.3, 1.7), "erfcx": (-1, 2), "entr": (0.2, 2),
     "gammaln": (0.6, 4), "digamma": (0.6, 4), "bessel_i0": (-2, 2), "bessel_i1": (-2, 2), "bessel_i0e": (0.2, 2), "bessel_i1e": (0.2, 2),
+    "gamma": (0.6, 4), "rgamma": (-2.3, 2.4), "j0": (-3, 3), "j1": (-3, 3), "y0": (0.5, 4), "y1": (0.5, 4),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
 DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing exponent logical_not stop_gradient".split()
@@ -87,9 +89,33 @@ def _special_samples(sample: Any) -> None:
         sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
         sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
     sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
-    for name in ("zeta", "gammainc", "gammaincc"):  # integers, because there is no derivative for the first argument
+    for name in ("zeta", "jv", "yv", "yn", "iv", "ive", "kv", "kve"):  # integers, because there is no derivative for the first argument
         sample(name, 3, between(0.6, 3, 2, 3))
         sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
+    _incomplete_samples(sample)
+
+
+def _incomplete_samples(sample: Any) -> None:
+    for name in ("gammainc", "gammaincc", "log_gammainc", "log_gammaincc", "log_gamma_density"):
+        sample(name, between(0.6, 3, 2, 3), between(0.5, 4, 3))
+        sample(name, np.asarray(11.0), between(8, 15, 2, 2))
+    for name in ("betainc", "betaincc", "log_betainc", "log_betaincc", "log_beta_density"):
+        sample(name, between(0.6, 3, 2, 3), between(0.5, 4, 3), between(0.2, 0.8, 3))
+        sample(name, np.asarray(11.0), between(10, 15, 2, 2), between(0.3, 0.7, 2))
+    for name in ("gammaincinv", "gammainccinv"):
+        sample(name, between(0.8, 3, 2, 3), between(0.1, 0.9, 3))
+        sample(name, np.asarray(1.7), between(0.1, 0.9, 2, 2))
+    for name in ("betaincinv", "betainccinv"):
+        sample(name, between(0.8, 3, 2, 3), between(0.8, 3, 3), between(0.1, 0.9, 3))
+        sample(name, np.asarray(1.7), np.asarray(2.2), between(0.1, 0.9, 2, 2))
+    sample("log_gammainc", between(90, 110, 3), between(0.01, 0.02, 2, 1))  # where gammainc underflows
+    sample("log_betaincc", between(2, 3, 2), np.asarray(150.5), between(0.992, 0.996, 2, 1))
+    sample("log_betaincc", np.asarray(150.5), between(2, 3, 2), between(0.001, 0.002, 2, 1))
+    for upper in (0, 1):
+        for order in (0, 1):
+            sample("gamma_integral", order, upper, between(0.6, 3, 2, 3), between(0.5, 4, 3))
+        for orders in ((0, 0), (1, 0), (0, 1)):
+            sample("beta_integral", *orders, upper, between(0.6, 3, 2, 3), between(0.5, 3, 3), between(0.2, 0.8, 3))
 
 
 def _fourier_samples(sample: Any) -> None:
