@@ -4,8 +4,10 @@ SciPy is imported when one of them is first computed on NumPy arrays; xlogy, xlo
 has a C expression if CUDA has the function, which is the one that CuPy calls.
 """
 
+import functools
 import importlib
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,9 +39,17 @@ def missing_on(backend: Backend, function: str) -> NoReturn:
     )
 
 
+SUBSTITUTES: dict[str, Callable[..., Any]] = {  # on a back end without the function
+    "betaincc": lambda module, a, b, x: module.betainc(b, a, 1 - x),
+    "betainccinv": lambda module, a, b, q: module.betaincinv(a, b, 1 - q),
+}
+
+
 def function_of(backend: Backend, name: str) -> Any:
     """SciPy's function `name`, or the back end's. Raises DeviceError if the back end does not have it."""
     module = module_of(backend)
+    if name in SUBSTITUTES and not hasattr(module, name):
+        return functools.partial(SUBSTITUTES[name], module)
     return getattr(module, name, None) or missing_on(backend, name)
 
 

@@ -78,7 +78,10 @@ VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
 WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # These wait for a number from the device.
 FOURIER = "fft ifft rfft irfft hfft ihfft".split()
-SPECIAL = "beta betaln digamma erf erfc erfcinv erfcx erfinv gammainc gammaincc gammaln i0 i0e i1 i1e zeta".split()
+SPECIAL = (
+    "beta betainc betaincinv betaln digamma erf erfc erfcinv erfcx erfinv gamma gammainc gammaincc gammainccinv gammaincinv gammaln "
+    "i0 i0e i1 i1e j0 j1 rgamma xlog1py xlogy y0 y1 yn zeta"
+).split()
 CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
 ABSENT_UFUNCS = {"isnat", "matmul", "matvec", "spacing", "vecdot", "vecmat"}
 SCATTERS = {

@@ -22,7 +22,7 @@ class Case(NamedTuple):
     """One call: `function(*args, **kwargs)`, differentiable in the floating arrays and numbers of the arguments `argnums`.
 
     `reference` is NumPy's or SciPy's function (None: values are tested elsewhere). `shown` says that the shape of the result
-    depends on values, so that the call is not for vmap or compile. Derivatives are checked to `order`.
+    depends on values, so that the call is not for vmap or compile. Derivatives are checked to `order`. `gpu` is false where CuPy lacks the function.
     """
 
     module: str
@@ -34,6 +34,7 @@ class Case(NamedTuple):
     reference: Any
     shown: bool
     order: int
+    gpu: bool = True
 
     def __str__(self) -> str:
         shapes = "-".join("x".join(map(str, np.shape(a))) or "0d" for a in self.args if not callable(a) and not isinstance(a, list | str | tuple))
@@ -73,7 +74,8 @@ class Case(NamedTuple):
         if self.argnums:
             claimed |= {"reverse", "forward"}
         if self.places:
-            claimed |= {"GPU"} if self.shown else {"GPU", "vmap", "compiled"}
+            claimed |= {"GPU"} if self.gpu else set()
+            claimed |= set() if self.shown else {"vmap", "compiled"}
         if self.argnums and any(x.dtype.kind == "c" for x in self.inputs):
             claimed |= {"complex"}
         return claimed
@@ -90,14 +92,14 @@ def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
     `d` names the differentiable arguments (None: there are none), `numpy` a reference of another name.
     """
 
-    def case(name: str, *args: Any, d: Any = 0, numpy: Any = SAME, shown: bool = False, order: int = 2, **kwargs: Any) -> Case:
+    def case(name: str, *args: Any, d: Any = 0, numpy: Any = SAME, shown: bool = False, order: int = 2, gpu: bool = True, **kwargs: Any) -> Case:
         argnums = () if d is None else (d,) if isinstance(d, int) else tuple(d)
         function, reference = ours, getattr(theirs, name.split(".")[0], LATER.get(name))
         for part in name.split("."):
             function = getattr(function, part)
         for part in name.split(".")[1:]:
             reference = getattr(reference, part, None)
-        return Case(module, name, function, args, kwargs, argnums, reference if numpy is SAME else numpy, shown, order)
+        return Case(module, name, function, args, kwargs, argnums, reference if numpy is SAME else numpy, shown, order, gpu)
 
     return case
 

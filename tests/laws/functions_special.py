@@ -19,8 +19,8 @@ special_case, stats_case = cases_of("special", special, scipy.special), cases_of
 RNG = np.random.default_rng(5)
 REAL, POSITIVE, UNIT = RNG.standard_normal((2, 3)), RNG.uniform(0.5, 3, (2, 3)), RNG.uniform(0.1, 0.9, (2, 3))
 ON = {
-    "erf erfc erfcx i0 i1 i0e i1e expit log_expit ndtr log_ndtr softmax log_softmax logsumexp": REAL,
-    "gammaln digamma psi entr": POSITIVE, "erfinv logit ndtri": UNIT, "erfcinv": 2 * UNIT,
+    "erf erfc erfcx i0 i1 i0e i1e j0 j1 rgamma expit log_expit ndtr log_ndtr softmax log_softmax logsumexp": REAL,
+    "gamma gammaln digamma psi entr y0 y1": POSITIVE, "erfinv logit ndtri": UNIT, "erfcinv": 2 * UNIT,
 }  # fmt: skip
 
 
@@ -28,7 +28,12 @@ def _special_cases() -> list[Case]:
     case, xs = special_case, POSITIVE[0, ::-1]
     made = [case(name, x, order=3) for names, x in ON.items() for name in names.split()]
     made += [case(name, POSITIVE, xs, d=(0, 1), order=3) for name in "beta betaln xlogy xlog1py rel_entr".split()]
-    made += [case(name, 2, POSITIVE, d=1, order=3) for name in ("polygamma", "zeta", "gammainc", "gammaincc")]
+    made += [case(name, 2, POSITIVE, d=1, order=3) for name in ("polygamma", "zeta", "yn")]
+    made += [case(name, 2, POSITIVE, d=1, order=3, gpu=False) for name in ("jv", "jn", "yv", "iv", "ive", "kv", "kve")]
+    made += [case(name, POSITIVE, xs, d=(0, 1)) for name in ("gammainc", "gammaincc")]
+    made += [case(name, POSITIVE, UNIT[0], d=(0, 1)) for name in ("gammaincinv", "gammainccinv")]
+    made += [case(name, POSITIVE, xs, UNIT[1], d=(0, 1, 2)) for name in ("betainc", "betaincc", "betaincinv", "betainccinv")]
+    made += [case("multigammaln", POSITIVE + 1, 3), case("multigammaln", POSITIVE[0], 1)]
     return [
         *made, case("polygamma", np.array([[0], [3]]), POSITIVE, d=1), case("softmax", REAL, axis=-1), case("log_softmax", REAL, axis=0),
         case("logsumexp", REAL, axis=-1, keepdims=True), case("logsumexp", REAL, 0, POSITIVE, d=(0, 2)),
@@ -71,6 +76,18 @@ def _log_probability(k: Any, p: Any) -> Any:
 CASES = _special_cases() + _stats_cases()
 
 SMALL, WIDE = [-2.5, -0.7, 0.0, 1e-3, 0.4, 3.0], [-40.0, -12.5, -3.0, -1.0, -0.2, 0.0, 0.9, 5.0]
+SHAPES = [0.03, 0.7, 1.0, 2.5, 40.0]
+
+
+def _inverse(function: Any, p: Any, start: Any = 1.0) -> Any:
+    """The x at which a distribution function is p; the bounds grow until they hold it."""
+    low, high = mp.mpf(0), mp.mpf(1 if start < 1 else 1000)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) < p else (low, middle)
+    return (low + high) / 2
+
+
 REFERENCES: list[tuple[str, Callable[..., Any], Callable[..., Any], list[float]]] = [
     ("erf", special.erf, mp.erf, SMALL),
     ("erfc", special.erfc, mp.erfc, [*SMALL, 9.0, 26.0, -9.0]),
@@ -96,6 +113,33 @@ REFERENCES: list[tuple[str, Callable[..., Any], Callable[..., Any], list[float]]
     ("ndtri", special.ndtri, lambda p: mp.sqrt(2) * mp.erfinv(2 * mp.mpf(p) - 1), [1e-6, 0.2, 0.5, 0.9]),
     ("gammainc", lambda x: special.gammainc(2.5, x), lambda x: mp.gammainc(2.5, 0, x, regularized=True), [0.1, 1.0, 8.0]),
     ("gammaincc", lambda x: special.gammaincc(0.5, x), lambda x: mp.gammainc(0.5, x, regularized=True), [0.1, 1.0, 8.0]),
+    ("gammainc a", lambda a: special.gammainc(a, 1.5), lambda a: mp.gammainc(a, 0, 1.5, regularized=True), SHAPES),
+    ("gammainc small x", lambda a: special.gammainc(a, 1e-9), lambda a: mp.gammainc(a, 0, mp.mpf(1e-9), regularized=True), SHAPES[:-1]),
+    ("gammaincc a", lambda a: special.gammaincc(a, 30.0), lambda a: mp.gammainc(a, 30, regularized=True), SHAPES),
+    ("gammaincc of a large shape", lambda x: special.gammaincc(1e5, x), lambda x: mp.gammainc(1e5, x, regularized=True), [99500.0, 1e5, 100800.0]),
+    ("gammaincinv", lambda p: special.gammaincinv(2.5, p), lambda p: _inverse(lambda x: mp.gammainc(2.5, 0, x, regularized=True), p), [1e-6, 0.3, 0.9]),
+    ("gammaincinv a", lambda a: special.gammaincinv(a, 0.3), lambda a: _inverse(lambda x: mp.gammainc(a, 0, x, regularized=True), 0.3), [0.7, 2.0, 30.0]),
+    ("gammainccinv", lambda q: special.gammainccinv(2.5, q), lambda q: _inverse(lambda x: mp.gammainc(2.5, 0, x, regularized=True), 1 - q), [1e-6, 0.3, 0.9]),
+    ("betainc a", lambda a: special.betainc(a, 1.5, 0.3), lambda a: mp.betainc(a, 1.5, 0, 0.3, regularized=True), SHAPES),
+    ("betainc b", lambda b: special.betainc(2.5, b, 0.01), lambda b: mp.betainc(2.5, b, 0, 0.01, regularized=True), SHAPES),
+    ("betaincc a", lambda a: special.betaincc(a, 0.5, 0.999), lambda a: mp.betainc(a, 0.5, 0.999, 1, regularized=True), SHAPES),
+    ("betainc x", lambda x: special.betainc(2.5, 0.4, x), lambda x: mp.betainc(2.5, 0.4, 0, x, regularized=True), [1e-9, 0.2, 0.9]),
+    ("betaincc x", lambda x: special.betaincc(120.0, 80.0, x), lambda x: mp.betainc(120, 80, x, 1, regularized=True), [0.5, 0.6, 0.8]),
+    ("betaincinv", lambda p: special.betaincinv(2.5, 0.8, p), lambda p: _inverse(lambda x: mp.betainc(2.5, 0.8, 0, x, regularized=True), p, 0.6), [0.1, 0.5]),
+    ("gamma", special.gamma, mp.gamma, [-3.3, -0.5, 1e-3, 0.7, 5.0, 100.5]),
+    ("rgamma", special.rgamma, mp.rgamma, [-5.0, -4.2, -1.0, 0.0, 0.3, 0.6, 1.0, 8.0]),
+    ("multigammaln", lambda a: special.multigammaln(a, 3), lambda a: sum(mp.loggamma(a - mp.mpf(i) / 2) for i in range(3)) + 1.5 * mp.log(mp.pi), [1.1, 4.0, 50.0]),
+    ("j0", special.j0, lambda x: mp.besselj(0, x), [-9.5, *SMALL, 30.0]),
+    ("j1", special.j1, lambda x: mp.besselj(1, x), [-9.5, *SMALL, 0.49, 0.51, 30.0]),
+    ("y0", special.y0, lambda x: mp.bessely(0, x), [1e-3, 0.4, 3.0, 30.0]),
+    ("y1", special.y1, lambda x: mp.bessely(1, x), [1e-3, 0.4, 3.0, 30.0]),
+    ("jv", lambda x: special.jv(2.5, x), lambda x: mp.besselj(2.5, x), [0.1, 1.0, 12.0]),
+    ("yv", lambda x: special.yv(2.5, x), lambda x: mp.bessely(2.5, x), [0.1, 1.0, 12.0]),
+    ("yn", lambda x: special.yn(3, x), lambda x: mp.bessely(3, x), [0.1, 1.0, 12.0]),
+    ("iv", lambda x: special.iv(1.5, x), lambda x: mp.besseli(1.5, x), [0.1, 1.0, 12.0]),
+    ("ive", lambda x: special.ive(1.5, x), lambda x: mp.besseli(1.5, x) * mp.exp(-x), [0.1, 1.0, 800.0]),
+    ("kv", lambda x: special.kv(1.5, x), lambda x: mp.besselk(1.5, x), [0.1, 1.0, 12.0]),
+    ("kve", lambda x: special.kve(1.5, x), lambda x: mp.besselk(1.5, x) * mp.exp(x), [0.1, 1.0, 800.0]),
     ("xlogy", lambda x: special.xlogy(x, 3.0), lambda x: x * mp.log(3), SMALL),
     ("xlogy y", lambda y: special.xlogy(2.0, y), lambda y: 2 * mp.log(y), [0.1, 2.0]),
     ("xlog1py", lambda y: special.xlog1py(2.0, y), lambda y: 2 * mp.log1p(y), [-0.5, 1e-9, 2.0]),
