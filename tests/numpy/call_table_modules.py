@@ -132,6 +132,12 @@ FFT = {
 A, P, UNIT = array(REAL), array("iuf", **PLAIN), lambda d: abs(d.array("f", special=False)) / 7
 SPECIAL = {
     "digamma psi erf erfc erfcinv erfcx erfinv expit gammaln i0 i0e i1 i1e log_expit log_ndtr logit ndtr ndtri entr": call(A),
+    "gamma rgamma j0 j1 y0 y1": call(A),
+    "jv jn yv iv ive kv kve": call(one_of(0, 1, 3, 0.5, 2.5), P),
+    "yn": call(integer(0, 4), P),
+    "gammaincinv gammainccinv": call(P, lambda d: np.float64(d.rng.uniform())),
+    "betainc betaincc betaincinv betainccinv": call(P, one_of(0.5, 2, 3.5), lambda d: np.float64(d.rng.uniform())),
+    "multigammaln": call(lambda d: d.noted(2 + abs(d.rng.standard_normal(d.shape()))), integer(1, 4)),
     "beta betaln": call(P, beside("iuf", **PLAIN)),
     "gammainc gammaincc": call(P, beside("iuf", **PLAIN)),
     "xlog1py xlogy rel_entr": call(A, beside(REAL)),
