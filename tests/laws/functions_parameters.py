@@ -48,7 +48,7 @@ CASES = [
     # Weighted quantiles
     *[case("quantile", M, np.array([0.0, 0.13, 0.5, 0.87, 1.0]), axis=axis, weights=weights, method="inverted_cdf")
       for axis, weights in ((0, np.abs(M)), (1, SHARES), (-1, FREQUENT))], case("quantile", M, np.array([0.13, 0.5, 1.0]), weights=M > 0, method="inverted_cdf"),
-    case("percentile", A, 40, axis=(0, 2), weights=np.abs(A), method="inverted_cdf", keepdims=True),
+    case("percentile", A, 40, axis=1, weights=np.abs(A), method="inverted_cdf", keepdims=True),
     case("nanquantile", NAN, np.array([0.2, 0.7]), axis=1, weights=np.abs(A), method="inverted_cdf"), case("nanpercentile", NAN, 35, axis=0, weights=np.abs(A), method="inverted_cdf"),
     # Axes of products
     case("matmul", A, B, axes=[(0, 2), (0, 1), (1, 0)], d=(0, 1)), case("matmul", V, B, axes=[0, (0, 1), 0], d=(0, 1)), case("matmul", V, V[::-1], axes=[0, 0, ()], d=(0, 1)),
