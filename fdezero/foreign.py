@@ -8,7 +8,7 @@ import numpy as np
 from .errors import DTypeError
 from .messages import describe
 
-# Exactly these types need no question. CuPy's array joins them when it is first met.
+# Exactly these types need no question. CuPy's array and the tracers of each level join them when they are first met.
 PLAIN: set[type] = {
     np.ndarray, bool, int, float, complex, type(None),
     *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"),
@@ -27,7 +27,7 @@ def accepted(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         return _of_numpy(value)
-    if kind.__module__.partition(".")[0] == "cupy":
+    if kind.__module__.partition(".")[0] == "cupy" or hasattr(kind, "level"):
         PLAIN.add(kind)
         return value
     if hasattr(kind, "toarray") and hasattr(value, "nnz"):
@@ -37,7 +37,7 @@ def accepted(value: Any) -> Any:
         )
     if isinstance(value, fractions.Fraction):
         return float(value)
-    if not hasattr(kind, "__array__") or hasattr(value, "level"):
+    if not hasattr(kind, "__array__"):
         return value
     return _converted(value)
 
