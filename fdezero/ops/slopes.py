@@ -78,6 +78,7 @@ times_log: Elementwise = elementwise(
     c="x0 == 0 ? 0 : x0 * log(x1)",
     impl=_times_log,
     expand=True,
+    doc="x0 * log(x1), and 0 where x0 is 0.",
 )
 
 
@@ -118,6 +119,7 @@ slope_of_absolute: Elementwise = _Kinked(
     c="x0 > 0 ? 1 : x0 < 0 ? -1 : x0 == 0 ? 0 : x0",
     impl=np.sign,
     expand=True,
+    doc="The sign of x0, as the slope of |x0|: its derivative at 0 is NaN.",
 )
 
 
@@ -141,6 +143,7 @@ tie: Elementwise = _Tie(
     c="0.5",
     impl=lambda x0, x1: np.where(x0 == x1, _full(x0, 0.5), _full(x1, 0.5)),
     expand=True,
+    doc="0.5, the share of each of two equal operands.",
 )
 
 
@@ -162,6 +165,7 @@ share: Elementwise = elementwise(
     c="x1 == 0 ? x0 * 0 : x0 / x1",
     impl=_share,
     expand=True,
+    doc="x0 / x1, and 0 where the length x1 is 0.",
 )
 # The square root, with the derivative 0 at 0: lengths are roots of sums of squares.
 root: Elementwise = elementwise("root", lambda t, y: share(t * 0.5, y), c="sqrt(x0)", impl=lambda x: np.sqrt(x), expand=True)

@@ -21,7 +21,7 @@ def _cases() -> list[Case]:
         # LAPACK gives the eigenvectors other signs for an upper triangle than for a lower one.
         other = {"numpy": None} if kwargs.get("UPLO") == "U" and name == "eigh" else {"numpy": scipy.linalg.expm} if name == "expm" else {}
         d = None if discrete or name == "matrix_rank" else tuple(i for i, arg in enumerate(args) if isinstance(arg, np.ndarray | list))
-        made.append(of_linalg(name, *args, d=d, **other, **kwargs))
+        made.append(of_linalg(name, *args, **({"d": d} | other | kwargs)))
 
     square, stack, definite = draw.regular(3, 3), draw.regular(2, 2, 2), draw.positive_definite(3, 3)
     for name in ("inv", "det", "slogdet"):
@@ -99,7 +99,44 @@ def _cases() -> list[Case]:
     case("matrix_transpose", grid)
     case("tensordot", draw.normal(2, 3), draw.normal(3, 2), axes=1)
     _complex_cases(case)
+    _scipys_cases(case, Matrices(81))
+    for lower in (False, True):  # the second result is a Python number
+        factor = of_linalg("cho_factor", Matrices(82).positive_definite(2, 3, 3), d=0, lower=lower)
+        expected = lambda a, lower: np.linalg.cholesky(a) if lower else np.swapaxes(np.linalg.cholesky(a), -1, -2)
+        made.append(factor._replace(function=lambda a, lower: linalg.cho_factor(a, lower)[0], reference=expected))
     return made
+
+
+def _stacked(function: Any, signature: str) -> Any:
+    """SciPy's function of matrices for stacks of them, which older versions do not take."""
+    return lambda *args, **kwargs: np.vectorize(lambda *matrices: function(*matrices, **kwargs), signature=signature)(*args)
+
+
+def _scipys_cases(case: Any, draw: Matrices) -> None:
+    """Functions that NumPy does not have."""
+    square, stack, b = draw.regular(3, 3), draw.regular(2, 3, 3), draw.normal(3, 2)
+    for lower, trans, unit in ((False, 0, False), (True, 0, False), (False, 1, True), (True, "T", True), (True, "C", False)):
+        case("solve_triangular", square, b, numpy=scipy.linalg.solve_triangular, lower=lower, trans=trans, unit_diagonal=unit)
+    case("solve_triangular", square, draw.normal(3), numpy=scipy.linalg.solve_triangular)
+    case("solve_triangular", stack, b, numpy=_stacked(scipy.linalg.solve_triangular, "(n,n),(n,m)->(n,m)"), lower=True)
+    definite = draw.positive_definite(3, 3)
+    for lower in (False, True):
+        case("cho_solve", (np.linalg.cholesky(definite) if lower else np.linalg.cholesky(definite).T, lower), b, numpy=scipy.linalg.cho_solve, d=(0, 1))
+    case("cho_solve", (draw.regular(2, 3, 3), True), draw.normal(2, 3, 1), numpy=lambda c, b: np.linalg.solve(np.tril(c[0]) @ np.swapaxes(np.tril(c[0]), -1, -2), b), d=(0, 1))
+    case("solve_sylvester", square, draw.regular(2, 2), b, numpy=scipy.linalg.solve_sylvester)
+    case("solve_sylvester", stack, draw.regular(2, 2), b, numpy=_stacked(scipy.linalg.solve_sylvester, "(m,m),(n,n),(m,n)->(m,n)"))
+    for name in ("sqrtm", "logm"):
+        case(name, square, numpy=getattr(scipy.linalg, name))
+        case(name, stack, numpy=_stacked(getattr(scipy.linalg, name), "(n,n)->(n,n)"))
+        case(name, definite, numpy=getattr(scipy.linalg, name))
+    case("block_diag", draw.normal(2, 3), draw.normal(1, 1), draw.normal(2), numpy=scipy.linalg.block_diag)
+    case("block_diag", draw.normal(2, 3, 3), draw.normal(1, 2), numpy=_stacked(scipy.linalg.block_diag, "(a,b),(c,d)->(e,f)"))
+    square, other = draw.unit(3, 3) + 4 * np.eye(3), draw.unit(2, 2) + 4 * np.eye(2)
+    case("solve_triangular", square, draw.unit(3, 2), numpy=scipy.linalg.solve_triangular, trans="C")
+    case("cho_solve", (np.tril(square), True), draw.unit(3), numpy=scipy.linalg.cho_solve, d=(0, 1))
+    case("solve_sylvester", square, other, draw.unit(3, 2), numpy=scipy.linalg.solve_sylvester)
+    case("sqrtm", square, numpy=scipy.linalg.sqrtm)
+    case("logm", square, numpy=scipy.linalg.logm)
 
 
 def _complex_cases(case: Any) -> None:

@@ -80,7 +80,7 @@ COMPLEX_UNARY = (
     "arccosh arctanh sigmoid"
 ).split()
 BINARY = "add subtract multiply divide quotient scaled share times_log arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
-POSITIVE_DEFINITE = {"cholesky"}
+POSITIVE_DEFINITE = {"cholesky", "logm", "sqrtm"}  # or without negative eigenvalues
 W = (None, None, None)
 
 
@@ -295,6 +295,15 @@ def _linalg_samples(sample: Any) -> None:
             sample("qr", draw.spread(*shape), full=full)
     sample("eig", draw.spread(3, 3))  # The eigenvalues and vectors are real, so the phase is not free.
     sample("inv_eigenvectors", draw.regular(3, 3))
+    for lower in (False, True):
+        sample("solve_triangular", draw.regular(2, 3, 3), draw.normal(3, 2), lower=lower, unit=lower)
+        sample("solve_triangular", draw.unit(3, 3) + 3 * np.eye(3), draw.unit(3, 1), lower=lower, unit=not lower)
+    sample("sylvester", draw.regular(3, 3), draw.regular(2, 2, 2), draw.normal(3, 2))
+    sample("sylvester", draw.unit(2, 2) + 3 * np.eye(2), draw.unit(3, 3) + 3 * np.eye(3), draw.unit(2, 3))
+    for name in ("sqrtm", "logm"):
+        sample(name, draw.regular(2, 3, 3))
+        sample(name, draw.unit(3, 3) + 4 * np.eye(3))
+    sample("schur_vectors", draw.regular(2, 3, 3))
     complex_ones = draw.unit(2, 3, 3)
     for name in ("inv", "det", "cofactor", "slogdet", "expm", "inv_eigenvectors"):
         sample(name, complex_ones)

@@ -1,14 +1,16 @@
-"""Linear algebra under the names and signatures of `numpy.linalg`, batched over leading axes."""
+"""Linear algebra under the names and signatures of `numpy.linalg`, and of SciPy for a few more, batched over leading axes."""
 
 from numpy.linalg import LinAlgError
 
-from . import factors, norms, products, solutions
+from . import equations, factors, norms, products, solutions
+from .equations import *
 from .factors import *
 from .norms import *
 from .products import *
 from .solutions import *
 
 __all__ = ["LinAlgError"]
+__all__ += equations.__all__
 __all__ += factors.__all__
 __all__ += norms.__all__
 __all__ += products.__all__

@@ -12,6 +12,9 @@ from ...ops import linalg
 from .. import products
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array
+from ..creation import zeros_like
+from ..dtypes import result_type
+from ..elementwise import cast
 from ..products import matmul as matmul
 from ..products import tensordot as tensordot
 from ..products import vecdot as vecdot
@@ -20,8 +23,8 @@ from ..shape import matrix_transpose as matrix_transpose
 from .arguments import squares, squares_of_any_dtype, stack_of_matrices
 
 __all__ = [
-    "cross", "diagonal", "expm", "matmul", "matrix_power", "matrix_transpose", "multi_dot", "outer", "tensordot",
-    "trace", "vecdot",
+    "block_diag", "cross", "diagonal", "expm", "logm", "matmul", "matrix_power", "matrix_transpose", "multi_dot", "outer",
+    "sqrtm", "tensordot", "trace", "vecdot",
 ]  # fmt: skip
 
 
@@ -54,6 +57,45 @@ def expm(a: Any) -> Array:
     Higham 2009; Higham 2008, theorem 3.6.
     """
     return linalg.expm(squares("expm", a))
+
+
+def sqrtm(A: Any) -> Array:
+    """The principal square root X, with X @ X = A and eigenvalues in the right half plane: A (..., n, n) -> (..., n, n).
+
+    A real matrix has a real result; SciPy's is complex where there are negative eigenvalues. Computed on the CPU, which
+    waits for a GPU. Raises MatrixError for a real matrix with negative eigenvalues, and for a matrix without a root.
+    Differentiation raises MatrixError for singular matrices. Source: Björck and Hammarling 1983.
+    """
+    return linalg.sqrtm(squares("sqrtm", A))
+
+
+def logm(A: Any) -> Array:
+    """The principal logarithm, the inverse of `expm`: A (..., n, n) -> (..., n, n).
+
+    A real matrix has a real result; SciPy's is complex where there are negative eigenvalues. Computed on the CPU, which
+    waits for a GPU. Raises MatrixError for a real matrix with negative eigenvalues, and for singular matrices. Source:
+    Higham 2008, chapter 11.
+    """
+    return linalg.logm(squares("logm", A))
+
+
+def block_diag(*arrs: Any) -> Array:
+    """The matrix with `arrs` on its diagonal and zeros elsewhere: (..., m1, n1), (..., m2, n2), ... -> (..., m1 + m2 + ..., ...).
+
+    A number is a matrix of one entry, a vector is a row, and leading axes broadcast.
+    """
+    parts = [as_array(x) for x in arrs or ([],)]
+    parts = [shapes.reshape(x, (1, x.size)) if x.ndim < 2 else x for x in parts]
+    loops = np.broadcast_shapes(*[x.shape[:-2] for x in parts])
+    dtype = result_type(*parts)
+    columns, left, strips = sum(x.shape[-1] for x in parts), 0, []
+    for x in parts:
+        m, n = x.shape[-2:]
+        strip = shapes.broadcast_to(cast(x, dtype), (*loops, m, n))
+        sides = [zeros_like(strip, shape=(*loops, m, width)) for width in (left, columns - left - n)]
+        strips.append(shapes.concatenate([sides[0], strip, sides[1]], -1))
+        left += n
+    return shapes.concatenate(strips, -2)
 
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> ArrayOrNumber:

@@ -10,9 +10,12 @@ from .determinants import cofactor, det, slogdet
 from .exponential import expm
 from .factors import cholesky, eig, eig_parts, eigh, eigh_parts, inv_eigenvectors, qr, qr_parts, svd, svd_parts
 from .matrices import H, hermitian, like, pack, unpack
+from .roots import logm, schur_vectors, sqrtm
 from .solutions import inv, pinv, solve
+from .triangular import solve_triangular, sylvester
 
 __all__ = [
     "H", "cholesky", "cofactor", "det", "eig", "eig_parts", "eigh", "eigh_parts", "expm", "hermitian", "inv", "inv_eigenvectors", "like",
-    "pack", "pinv", "qr", "qr_parts", "slogdet", "solve", "svd", "svd_parts", "unpack",
+    "logm", "pack", "pinv", "qr", "qr_parts", "schur_vectors", "slogdet", "solve", "solve_triangular", "sqrtm", "svd", "svd_parts",
+    "sylvester", "unpack",
 ]  # fmt: skip

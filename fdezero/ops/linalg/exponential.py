@@ -6,6 +6,7 @@ for the derivative.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from ...core import Nonlinear, nonlinear
 from ..elementwise import stop_gradient
 from ..products import transposed
-from .matrices import eye_like
+from .matrices import eye_like, upper_block
 
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0,
@@ -133,16 +134,27 @@ def _expm(a: Any) -> Any:
     return y if exponents is None else _scaled(y, -exponents)
 
 
+def size_of_direction(t: Any) -> Any:
+    """A number (..., 1, 1) by which t may be divided, because a derivative is linear in its direction: it adds least to a scale."""
+    size = abs(stop_gradient(t)).max(axis=(-2, -1), keepdims=True)
+    return np.where((size > 0) & np.isfinite(size), size, 1)
+
+
+def balanced_by(a: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """A similar matrix with a smaller norm, and the function that takes results back."""
+    exponents = _balancing(a, _norm(a))
+    if exponents is None:
+        return a, lambda y: y
+    return _scaled(a, exponents), lambda y: _scaled(y, -exponents)
+
+
 def _expm_derivative(t: Any, a: Any) -> Any:
     """The derivative of expm at a in the direction t: the upper right block of the exponential of [[a, t], [0, a]]."""
     n = a.shape[-1]
     if not n:
         return t
-    # The derivative is linear in t, so t may have the size of 1, which adds least to the squarings.
-    size = abs(stop_gradient(t)).max(axis=(-2, -1), keepdims=True)
-    size = np.where((size > 0) & np.isfinite(size), size, 1)
-    block = np.concatenate([np.concatenate([a, t / size], axis=-1), np.concatenate([np.zeros_like(a), a], axis=-1)], axis=-2)
-    return expm(block)[..., :n, n:] * size
+    size = size_of_direction(t)
+    return expm(upper_block(a, t / size))[..., :n, n:] * size
 
 
 expm: Nonlinear = nonlinear(

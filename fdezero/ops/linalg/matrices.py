@@ -1,12 +1,14 @@
 """Parts of the operations of linear algebra: packing of several results, transposes, matrices like a given one."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...core import Tracer
-from ...devices import array_module, backend_of
+from ...devices import CPU, array_module, backend_of
 from ..elementwise import stop_gradient
 from ..products import transposed
 from ..shape import loop_axes
@@ -51,6 +53,30 @@ def eye_like(x: Any) -> Any:
 def tri_like(x: Any, rows: int, columns: int, k: int = 0) -> Any:
     """Ones on and below the diagonal number k, zeros above."""
     return array_module(x).tri(rows, columns, k, dtype=x.dtype)
+
+
+def loops_of(*matrices: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """The common loop axes of matrices, and the matrices broadcast to them."""
+    loops = np.broadcast_shapes(*[x.shape[:-2] for x in matrices])
+    return loops, [np.broadcast_to(x, loops + x.shape[-2:]) for x in matrices]
+
+
+def on_host(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """`compute`, written for NumPy's arrays, for those of every device. The arguments go to the CPU, and the result comes back."""
+
+    @functools.wraps(compute)
+    def anywhere(*arrays: Any) -> Any:
+        backend = backend_of(*arrays)
+        if backend is CPU:
+            return compute(*arrays)
+        return backend.from_host(compute(*[x if isinstance(x, np.ndarray) else backend.to_host(x) for x in arrays]))
+
+    return anywhere
+
+
+def upper_block(a: Any, t: Any) -> Any:
+    """The matrices [[a, t], [0, a]]."""
+    return np.concatenate([np.concatenate([a, t], axis=-1), np.concatenate([np.zeros_like(a), a], axis=-1)], axis=-2)
 
 
 def diagonal_of(x: Any) -> Any:

@@ -37,12 +37,17 @@ inv = nonlinear(
 )
 
 
-def _solve(a: Any, b: Any) -> Any:
+def solve_all(a: Any, b: Any) -> Any:
+    """NumPy's solution for stacks of matrices on every device. Raises LinAlgError for a singular matrix."""
     if not backend_of(a, b).stacks_solve:
         loops = common_loops((a, 2), (b, 2))
         a, b = (np.broadcast_to(x, loops + x.shape[-2:]) for x in (a, b))
+    return nan_if_singular(np.linalg.solve(a, b), a, b)
+
+
+def _solve(a: Any, b: Any) -> Any:
     try:
-        return nan_if_singular(np.linalg.solve(a, b), a, b)
+        return solve_all(a, b)
     except np.linalg.LinAlgError:
         _refuse_singular("solve", a)
 
