@@ -10,7 +10,7 @@ from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, owned, record
-from ..core import Region
+from ..core import Region, Tracer
 from ..core.cotangents import chosen, filled, merged, zeros_like
 from ..errors import ShapeError, StructureError
 from ..messages import describe
@@ -209,7 +209,13 @@ def scan(
     order = range(length - 1, -1, -1) if reverse else range(length)
     start, ys, y_def = carry, [], None
     for i in order:
-        new, y = _pair(name, function(carry, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
+        # The first carry is used again if the loop is recorded. So the function, which may write `carry += x`, gets an alias.
+        given = (
+            trees.map(lambda leaf: leaf.alias() if isinstance(leaf, Tracer) else leaf, carry)
+            if carry is start
+            else carry
+        )
+        new, y = _pair(name, function(given, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
         if carry is start:
             check_carry(name, start, new)
             if any(map(is_recorded, [*trees.leaves((start, new, y)), *xs_leaves])):

@@ -62,10 +62,11 @@ def own(leaves: list[Any], mask: Sequence[bool] | None = None) -> list[Any]:
     return leaves
 
 
-def _is_own(leaves: list[Any], i: int) -> bool:
+def _is_own(leaves: list[Any], i: int, times: int = 1) -> bool:
+    """Whether nothing but the list, which may hold the array several `times`, refers to `leaves[i]` or its memory."""
     if leaves[i].__class__ is not np.ndarray and not _is_array(leaves[i]):
         return True
-    if COUNTS is None or references(leaves, i) != COUNTS[0]:
+    if COUNTS is None or references(leaves, i) != COUNTS[0] + times - 1:
         return False
     if leaves[i].base is None:
         return not isinstance(leaves[i], np.ndarray) or bool(leaves[i].flags.owndata and leaves[i].flags.writeable)
@@ -93,32 +94,34 @@ def lent(value: Any, *, private: bool = False) -> Any:
     write it, no tape needs to copy the view.
     """
     if not isinstance(value, np.ndarray):
-        return value
+        return value.alias() if isinstance(value, Tracer) else value
     if value.nbytes <= SMALL:
         return copied(value)
-    view = value.view(Sealed) if private and value.__class__ is np.ndarray else value.view()
+    # A view may look into a locked array, which will be the user's again.
+    view = value.view(Sealed) if private and value.__class__ is np.ndarray and value.base is None else value.view()
     view.flags.writeable = False
     return view.view(np.ndarray) if view.__class__ is Sealed else view
 
 
 def taken_back(results: list[Any], given: Sequence[Any], lent_ones: Sequence[Any]) -> list[Any]:
-    """The results of a user's rule, none of which the user can write into. The list is emptied.
+    """The results of a user's rule, none of which the user can write into. The list is changed and returned.
 
     Where the rule returns one of its arguments, which were lent to it, the result is the array that was `given`. Other arrays are
     copied if anything but the list refers to them.
     """
-    originals = {id(view): value for view, value in zip(lent_ones, given, strict=True) if view is not value}
-    distinct: dict[int, int] = {}
-    places = [distinct.setdefault(id(y), len(distinct)) for y in results]
-    firsts = [places.index(n) for n in range(len(distinct))]
-    leaves = [results[i] for i in firsts]
-    mask = [id(results[i]) not in originals for i in firsts]
-    results.clear()
-    for i, is_new in enumerate(mask):
-        if not is_new:
-            leaves[i] = originals[id(leaves[i])]
-    own(leaves, mask)
-    return [leaves[n] for n in places]
+    places = {id(view): i for i, view in enumerate(lent_ones)}
+    for i in range(len(results)):
+        place = places.get(id(results[i]))
+        if place is not None:
+            results[i] = given[place]
+        elif not _is_own(results, i):
+            same = [k for k in range(len(results)) if results[k] is results[i]]
+            if len(same) == 1 or not _is_own(results, i, len(same)):
+                copy = results[i].copy("K")
+                for k in same:
+                    results[k] = copy
+                del copy
+    return results
 
 
 def not_shared(y: Any, values: Sequence[Any]) -> Any:

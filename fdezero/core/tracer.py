@@ -6,14 +6,16 @@ library. NumPy's own functions reach those operations through `__array_ufunc__` 
 
 import difflib
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import EscapedTracerError, ImmutableError, TraceError
+from ..errors import DTypeError, EscapedTracerError, ImmutableError, ShapeError, TraceError
 from ..messages import describe, unknown_attribute
-from ..values import dtype_of
+from ..values import dtype_of, shape_of
 
 UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
@@ -41,7 +43,11 @@ class Level:
 
     def below(self, value: Any) -> Any:
         """`value` as the level below has it."""
-        return value.value if isinstance(value, Tracer) and value.level is self else value
+        if not isinstance(value, Tracer):
+            return value
+        if value.level.__class__ is Overwritten:
+            value.level.refuse_escaped((value,))
+        return value.value if value.level is self else value
 
     def plain(self, leaves: Sequence[Any]) -> tuple[list[Any], list[bool]]:
         """The leaves as the level below has them, and whether each of them was traced."""
@@ -55,12 +61,39 @@ class Level:
         """Apply a `Region`. At least one leaf is a tracer of this level."""
         raise NotImplementedError
 
+    def overwrites(self, tracer: "Tracer", frame: FrameType) -> None:
+        """Called when `x += y` replaces a tracer of this level in the user's `frame`."""
+
     def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
         """Raise the error for a tracer that is used after its transform has returned."""
         value = next(filter(self.owns, args))
         raise EscapedTracerError(
             f"a value {describe(value)} traced by {self.name} was used after {self.name} had returned. A global, an attribute or a "
             "closure kept the value. Return it from the function instead (has_aux=True for extra results)."
+        )
+
+
+class Overwritten(Level):
+    """The level of a value that `x += y` has replaced. NumPy would have written into it, so every further use is an error.
+
+    In this way operations need no check of their own: they look for the innermost level anyway.
+    """
+
+    __slots__ = ("path", "symbol", "where")
+
+    def __init__(self, level: Level, symbol: str, frame: FrameType) -> None:
+        self.serial = sys.maxsize
+        self.alive = False
+        self.name, self.symbol = level.name, symbol
+        self.path, self.where = frame.f_code.co_filename, frame.f_lineno
+
+    def refuse_escaped(self, args: tuple[Any, ...]) -> NoReturn:
+        """Raise the error for the use of a value that has been overwritten."""
+        raise ImmutableError(
+            f"a value {describe(next(filter(self.owns, args)))} traced by {self.name} is used after `{self.symbol}` at "
+            f"{self.path}, line {self.where}. NumPy writes into the array there, so each of its names shows the new value. "
+            f"A traced value is immutable: only one name got the new value, and this is another name. Write x = x {self.symbol[:-1]} y to "
+            "keep the old value, or use the name that was assigned."
         )
 
 
@@ -97,6 +130,47 @@ class Tracer:
     def rule(self, operation: Any) -> Any:
         """The operation that a tape records for this value. A level below may put one in its place that watches the rules."""
         return self.value.rule(operation) if isinstance(self.value, Tracer) else operation
+
+    def alias(self) -> "Tracer":
+        """Another tracer for the same value, for code that may overwrite it with `x += y` as its own."""
+        other: Tracer = object.__new__(type(self))
+        for kind in type(self).__mro__:
+            for name in getattr(kind, "__slots__", ()):
+                if name != "__weakref__":
+                    setattr(other, name, getattr(self, name))
+        return other
+
+    def copied(self) -> "Tracer":
+        """What `x.copy()` returns: another tracer. Only a level that looks at memory gets a copy of the array as well."""
+        other = self.alias()
+        if isinstance(other.value, Tracer):
+            other.value = other.value.copied()
+        elif self.level.sees_all and isinstance(other.value, np.ndarray):
+            other.value = other.value.copy()
+        return other
+
+    def overwritten_by(self, y: Any, symbol: str, frame: FrameType) -> Any:
+        """What `x += ...` assigns, where `y` is x + ... : an array keeps its shape and dtype, and other names of it must not be used.
+
+        Raises ShapeError or DTypeError where NumPy cannot write `y` into the array.
+        """
+        plain = unwrap(self)
+        if not self.shape and not (isinstance(plain, np.ndarray) and plain.ndim == 0):
+            return y  # NumPy and Python do not write into numbers either
+        if shape_of(y) != self.shape:
+            raise ShapeError(
+                f"`{symbol}` cannot write {describe(y)} into {describe(self)}. Write x = x {symbol[:-1]} y."
+            )
+        if dtype_of(y) != self.dtype:
+            if not np.can_cast(dtype_of(y), self.dtype, "same_kind"):
+                raise DTypeError(
+                    f"`{symbol}` cannot write {describe(y)} into {describe(self)}. Write x = x {symbol[:-1]} y."
+                )
+            y = y.astype(self.dtype)
+        for tracer in tracers_of(self):
+            tracer.level.overwrites(tracer, frame)
+        self.level = Overwritten(self.level, symbol, frame)
+        return y
 
     def __len__(self) -> int:
         if not self.shape:

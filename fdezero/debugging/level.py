@@ -1,5 +1,6 @@
 """`debug`, the outermost transform: it runs every operation unchanged and checks the result."""
 
+import collections
 import functools
 import inspect
 import itertools
@@ -13,10 +14,13 @@ from .. import tree as trees
 from ..core import Level, Tracer, unwrap
 from ..core.lines import Line, Placed, user_line
 from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
-from ..errors import StructureError, TraceError
+from ..errors import ImmutableError, StructureError, TraceError
 from ..foreign import accepted
+from ..messages import describe
 from ..transforms.reverse import name_of
-from .checks import Dtypes, Indices, Keys, Nans
+from .checks import Dtypes, Indices, Keys, Nans, shown
+
+MOST_OVERWRITTEN = 64  # arrays that are remembered after `x += y`
 
 
 class DebugTracer(Tracer):
@@ -77,15 +81,34 @@ class Debug(Level):
     """The level of `debug`: the outermost one, so that the operations of all other levels pass through it."""
 
     sees_all = True
-    __slots__ = ("checks", "dtypes")
+    __slots__ = ("checks", "dtypes", "overwritten")
 
     def __init__(self, name: str, checks: Sequence[Nans | Keys], dtypes: Dtypes | None) -> None:
         super().__init__(name)
         self.checks, self.dtypes = checks, dtypes
+        self.overwritten: collections.deque[tuple[Any, Line]] = collections.deque(maxlen=MOST_OVERWRITTEN)
+
+    def overwrites(self, tracer: Tracer, frame: Any) -> None:
+        """Remember the memory that `x += y` would have written, for the views of it."""
+        self.overwritten.append((unwrap(tracer), Line(frame.f_code.co_filename, frame.f_lineno)))
+
+    def _refuse_stale(self, name: str, values: Sequence[Any], line: Line) -> None:
+        """Raise ImmutableError for an operand that looks into memory that NumPy would have overwritten."""
+        for array, where in self.overwritten:
+            for value in map(unwrap, values):
+                if isinstance(value, np.ndarray) and np.may_share_memory(value, array):
+                    raise ImmutableError(
+                        f"{name} uses {describe(value)}, a view of an array into which NumPy would have written before. The traced array "
+                        "got a new value instead, and the view still shows the old one. The array was overwritten (+= or the like) at"
+                        f"\n{shown(where)}\nand its view is used at\n{shown(line)}\n"
+                        "Take the view after the assignment, or write x = x + y."
+                    )
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values = list(map(self.below, args))
         line = user_line()
+        if self.overwritten and not line.rule:  # a rule may use values from before
+            self._refuse_stale(primitive.name, values, line)
         Indices.operation(primitive, values, params, line)
         y = primitive(*values, **params)
         for check in self.checks:
@@ -143,6 +166,7 @@ def debug(
     `nans` raises NanError for the first operation, forward or backward, that makes a NaN, or an infinity from finite operands
     (unless `infinities=False`). `keys` raises KeyReuseError for a random key that is used twice. `dtypes` raises RuleError for a
     rule whose derivative has the wrong dtype or a shape that does not broadcast. Without any of them, all three are checked.
+    In any case you get ImmutableError for a view of an array that was replaced by `x += y` after the view was taken.
 
     Put `debug` outside other transforms, `fd.debug(fd.grad(f))`; compiled functions inside it run as written. It sees only
     values that are computed from the arguments. Raises TraceError inside another transform, StructureError without arrays.

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tracer, unwrap
+from ..core import unwrap
 from ..devices import backend_of, to_device
 from ..errors import DTypeError, ImmutableError
 from ..messages import describe, refuse_out
@@ -127,9 +127,11 @@ def imag(val: Any) -> ArrayOrNumber:
 
 
 def conjugate(x: Any, /) -> ArrayOrNumber:
-    """The complex conjugate of `x`; real numbers are returned as they are, truth values as int8."""
+    """The complex conjugate of `x`; a copy of real numbers, and truth values as int8."""
     x = as_array(x)
-    return elementwise.conjugate(x) if is_complex(x) else cast(x, np.int8) if x.dtype == bool else x
+    if is_complex(x):
+        return elementwise.conjugate(x)
+    return cast(x, np.int8) if x.dtype == bool else elementwise.positive(x)
 
 
 conj = conjugate
@@ -259,7 +261,7 @@ def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) 
     An array of that dtype is copied unless `copy` is False. Casts to integers and booleans have no derivative.
     """
     y = cast(x if device is None else to_device(as_array(x), device), dtype)
-    return y.copy() if copy and y is x and not isinstance(y, Tracer) else y
+    return y.copy() if copy and y is x else y
 
 
 def round(a: Any, decimals: int = 0, out: None = None) -> ArrayOrNumber:

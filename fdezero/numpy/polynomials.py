@@ -115,7 +115,8 @@ def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
         product = elementwise.multiply(quotient[-1], slice_axis(v, 0, 1, None))
         head = elementwise.subtract(slice_axis(u, 0, 0, degree), product)
         u = concatenate([head, slice_axis(u, 0, degree, None)])
-    return concatenate(quotient) if quotient else zero, u if u.shape[0] else zero
+    rest = u if quotient else elementwise.positive(u)  # not an argument itself
+    return concatenate(quotient) if quotient else zero, rest if u.shape[0] else zero
 
 
 def polyfit(

@@ -17,6 +17,10 @@ BINARY = {
     "mod": "remainder", "pow": "power", "matmul": "matmul", "divmod": "divmod",
     "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
 }  # fmt: skip
+ASSIGNING = {
+    "add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "floordiv": "//=", "mod": "%=", "pow": "**=", "matmul": "@=",
+    "and": "&=", "or": "|=", "xor": "^=", "lshift": "<<=", "rshift": ">>=",
+}  # fmt: skip
 COMPARISONS = {
     "lt": "less",
     "le": "less_equal",
@@ -48,6 +52,7 @@ def _operators(face: dict[str, Any]) -> dict[str, Any]:
         **{f"__{name}__": _operator(face[function]) for name, function in (BINARY | COMPARISONS).items()},
         **{f"__r{name}__": _reflected(face[function]) for name, function in BINARY.items()},
         **{f"__{name}__": _method(face[function]) for name, function in UNARY.items()},
+        **{f"__i{name}__": _assigning(face[BINARY[name]], symbol) for name, symbol in ASSIGNING.items()},
     }
 
 
@@ -75,8 +80,8 @@ def _own_members(face: dict[str, Any]) -> dict[str, Any]:
         "compress": lambda x, condition, axis=None, out=None: face["compress"](condition, x, axis, out),
         "sort": _in_place("sort"),
         "partition": _in_place("partition"),
-        "flatten": _method(face["ravel"]),
-        "copy": lambda x, order="C": x,
+        "flatten": lambda x, order="C": face["ravel"](x, order).copied(),
+        "copy": lambda x, order="C": x.copied(),
         "T": property(_method(face["transpose"])),
         "mT": property(_method(face["matrix_transpose"])),
         "real": property(_method(face["real"])),
@@ -108,6 +113,13 @@ def _reflected(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return operate
 
 
+def _assigning(function: Callable[..., Any], symbol: str) -> Callable[[Any, Any], Any]:
+    def operate(self: Any, other: Any) -> Any:
+        return self.overwritten_by(function(self, other), symbol, sys._getframe(1))
+
+    return operate
+
+
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     # A function becomes a method of the instance; a primitive, which is an object, would not.
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +135,7 @@ def _astype(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
             raise TypeError(f"cannot cast {describe(self)} to {np.dtype(dtype)} by the rule casting={casting!r}.")
-        return function(self, dtype)
+        return function(self, dtype, copy)
 
     return astype
 

@@ -271,14 +271,14 @@ def roll(a: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
 
     Shifts and axes broadcast: one shift serves several axes, and several shifts of one axis add up.
     """
-    a = as_array(a)
+    a = given = as_array(a)
     if axis is None:
         return reshape(roll(ravel(a), shift, 0), a.shape)
     for s, place in np.broadcast(_shape(shift), _shape(axis)):  # several shifts of one axis add up
         n = a.shape[trailing_axis(place, a.ndim)]
         if n and s % n:
             a = concatenate([slice_axis(a, place, n - s % n, None), slice_axis(a, place, 0, n - s % n)], place)
-    return a
+    return a.copy() if a is given else a
 
 
 def tile(A: Any, reps: int | Sequence[int]) -> Array:

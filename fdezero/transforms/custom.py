@@ -230,13 +230,14 @@ class _Pulled(Region):
         kept, treedef = trees.flatten(residuals)
         found, count = [*outputs, *kept], len(outputs)
         del outputs, residuals, kept
-        found = taken_back(found, leaves, views)
-        return tuple(found[:count]), trees.unflatten(treedef, found[count:])
+        taken_back(found, leaves, views)
+        return tuple(found[:count]), (found[count:], treedef)
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        kept, treedef = residuals
         given = conjugated(tuple(cotangents))
         views = list(map(lent, given))
-        found = list(self.backward(trees.map(lent, residuals), tuple(views)))
+        found = list(self.backward(trees.unflatten(treedef, map(lent, kept)), tuple(views)))
         gradients: tuple[Any, ...] = conjugated(tuple(taken_back(found, given, views)))
         return gradients
 
@@ -349,7 +350,7 @@ class _Pushed(Region):
         outputs, moved = self.rule(tuple(views[: len(leaves)]), tuple(views[len(leaves) :]))
         found, count = [*outputs, *moved], len(outputs)
         del outputs, moved
-        found = taken_back(found, given, views)
+        taken_back(found, given, views)
         return tuple(found[:count]), tuple(found[count:])
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
