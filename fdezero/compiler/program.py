@@ -21,6 +21,7 @@ from .passes.dead import drop_dead
 from .passes.order import optimise
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
+from .planning.launches import launches
 from .planning.plan import plan
 from .recording.examples import example_of
 from .recording.record import evaluated, record, record_unrun
@@ -29,7 +30,7 @@ from .running.errors import run_quietly
 from .running.memory import Outputs
 from .running.store import MEMORY, USES, Recent
 from .writing import loops
-from .writing.emit import Emitter
+from .writing.emit import Emitter, backend_of_graph
 
 MOST_DERIVED = (
     64  # derived programs that a program keeps: derivatives and batched forms, for each memory layout of the leaves
@@ -52,7 +53,11 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self.recorded = graph
-        self.graph = fuse(optimise(graph), is_native=loops.is_expressible if options.native else None)
+        self.graph = optimise(graph)
+        if backend_of_graph(self.graph).fuses_into_kernels:
+            self.graph = launches(self.graph)
+        else:
+            self.graph = fuse(self.graph, is_native=loops.is_expressible if options.native else None)
         if options.native:
             steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
             self.graph = attrs.evolve(self.graph, instructions=tuple(steps))

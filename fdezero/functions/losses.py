@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import special
-from ..devices import backend_of
+from ..devices import array_module, backend_of
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..numpy.precision import in_single
@@ -15,6 +15,8 @@ from ..ops.indexing import labels as labels_of
 from .activations import softplus
 
 __all__ = ["accuracy", "binary_cross_entropy", "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+FEW = 1024  # classes
 
 
 def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
@@ -40,16 +42,26 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     labels = _checked_labels("softmax_cross_entropy", logits, labels)
     # Both terms are relative to the greatest logit: large logits that they share would leave rounding errors behind.
     below = special.below_greatest(logits, -1)
-    picked = fnp.take_along_axis(below, fnp.expand_dims(labels, -1), axis=-1)
-    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - picked.reshape(labels.shape)
+    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - _picked(below, labels)
     return fnp.mean(_nan_if_unknown(rows, labels, logits.shape[-1]))
+
+
+def _picked(x: Any, labels: Any) -> Any:
+    """The entries of x (..., n) at the labels (...).
+
+    On a GPU, labels of few classes are compared: a comparison joins the kernels around it, a gather and its adjoint do not.
+    """
+    if backend_of(labels).reads_at_once or x.shape[-1] > FEW:
+        return fnp.take_along_axis(x, fnp.expand_dims(labels, -1), axis=-1).reshape(labels.shape)
+    classes = array_module(labels).arange(x.shape[-1])
+    return fnp.sum(fnp.where(fnp.expand_dims(labels, -1) == classes, x, 0), axis=-1)
 
 
 def _nan_if_unknown(rows: Any, labels: Any, classes: int) -> Any:
     """The losses of rows, times NaN on a device that does not check labels where the label is none."""
     if backend_of(labels).reads_at_once:
         return rows
-    return rows * fnp.where((labels >= 0) & (labels < classes), 1.0, np.nan)
+    return rows * fnp.where((labels >= 0) & (labels < classes), rows.dtype.type(1), np.nan)
 
 
 def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:

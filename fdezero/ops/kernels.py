@@ -61,7 +61,8 @@ def cast(name: str, dtype: np.dtype[Any], target: np.dtype[Any], *, weak: bool =
 def substituted(c: str, operands: Sequence[str], loop: np.dtype[Any], y: np.dtype[Any]) -> str:
     """A C expression with the texts of its operands, which a loop of one dtype computes for a result of the dtype `y`."""
     if y == np.float16 and loop not in (np.float16, np.float32):
-        operands = [f"(float){operand}" for operand in operands]  # a half can only be made from a float
+        # A half is made from a float, or explicitly from a double, which is rounded once.
+        operands = [f"{'float16' if loop == np.float64 else '(float)'}({operand})" for operand in operands]
     suffix = "f" if loop.itemsize < 8 else ""
     c = re.sub(r"\d+\.\d+", lambda number: number[0] + suffix, c)
     return re.sub(r"\bx(\d)\b", lambda x: operands[int(x[1])], c)

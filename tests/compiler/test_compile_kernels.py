@@ -154,6 +154,15 @@ def test_every_cast(dtype: str, gpu: Any) -> None:
     check(lambda x: {to: x.astype(to) for to in DTYPES if to != dtype}, gpu, x)
 
 
+def test_a_double_becomes_a_half_by_one_rounding(gpu: Any) -> None:
+    x = np.random.default_rng(0).normal(size=100_000)
+    halves = x.astype("float16")
+    assert (halves != x.astype("float32").astype("float16")).any()  # where two roundings would show
+    there = gpu.asarray(x)
+    for f in (lambda x: (x.astype("float16"), x + 1), compiled := fd.compile(lambda x: (x.astype("float16"), x + 1)), compiled):
+        np.testing.assert_array_equal(f(there)[0].get(), halves)
+
+
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "bool"])
 def test_numbers_that_change_from_call_to_call(dtype: str, gpu: Any) -> None:
     def function(x: Any, rate: float, step: int) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ from .strict_cupy_array import (
     wrap,
 )
 from .strict_cupy_formulas import FORMULAS, REFUSED
-from .strict_cupy_kernel import CompileException, ElementwiseKernel
+from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
 
 COUNT = 2
 
@@ -329,7 +329,7 @@ def make_cupy() -> types.ModuleType:
     runtime = types.SimpleNamespace(getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1])
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
-        "ElementwiseKernel": ElementwiseKernel, "copyto": copyto,
+        "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,
         "cuda": types.SimpleNamespace(Device=Device, runtime=runtime, compiler=types.SimpleNamespace(CompileException=CompileException)),
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),

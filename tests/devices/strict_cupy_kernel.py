@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ struct float16 {
     float16() = default;
     __device__ float16(float v) { FLOAT_TO_HALF(bits, v); }
     explicit __device__ float16(bool v) : float16(float(v)) {}
-    explicit __device__ float16(double v) : float16(float(v)) {}
+    explicit __device__ float16(double v) { DOUBLE_TO_HALF(bits, v); }
     explicit __device__ float16(int v) : float16(float(v)) {}
     explicit __device__ float16(unsigned v) : float16(float(v)) {}
     explicit __device__ float16(long long v) : float16(float(v)) {}
@@ -128,6 +128,7 @@ _ATOMIC(int) _ATOMIC(unsigned) _ATOMIC(unsigned long long) _ATOMIC(float) _ATOMI
 inline float __int_as_float(int x) { float y; __builtin_memcpy(&y, &x, 4); return y; }
 inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y, &x, 8); return y; }
 #define HALF_TO_FLOAT(v, bits) _Float16 h; __builtin_memcpy(&h, &bits, 2); v = h
+#define DOUBLE_TO_HALF(bits, v) _Float16 h = v; __builtin_memcpy(&bits, &h, 2)
 #define FLOAT_TO_HALF(bits, v) _Float16 h = v; __builtin_memcpy(&bits, &h, 2)
 """
 
@@ -265,6 +266,78 @@ class ElementwiseKernel:
         for y, computed in zip(outputs, flat[len(spread) :], strict=True):
             if computed.ctypes.data != y.ctypes.data:
                 y[...] = computed.reshape(y.shape)
+
+
+class ReductionKernel:
+    """cupy.ReductionKernel for parameters of known dtypes: sums and extremes, which NumPy adds up in its own order."""
+
+    RULES: ClassVar = {
+        "a + b": np.add.reduce, "a > b || a != a ? a : b": np.maximum.reduce, "a < b || a != a ? a : b": np.minimum.reduce,
+    }  # fmt: skip
+
+    def __init__(
+        self, in_params: str, out_params: str, map_expr: str, reduce_expr: str, post_map_expr: str, identity: str | None,
+        name: str = "reduce_kernel", reduce_type: str | None = None, reduce_dims: bool = True, preamble: str = "",
+        options: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        if not re.fullmatch("[a-zA-Z_][a-zA-Z_0-9]*", name):
+            raise ValueError(f'Invalid kernel name: "{name}"')
+        self.in_params, self.out_params = parameters(in_params), parameters(out_params)
+        if len(self.out_params) != 1 or any(p.raw for p in self.in_params):
+            raise NotImplementedError("the stand-in's reductions have one output and no raw operands")
+        self.name, self.identity = name, identity
+        (y,) = self.out_params
+        half = FLOAT16 if INCLUDE in preamble or any(p.ctype == "float16" for p in (*self.in_params, y)) else ""
+        arrays = "".join([f"{p.ctype}* _raw_{p.name} = ({p.ctype}*)_arrays[{k}];\n" for k, p in enumerate((*self.in_params, y))])
+        kind = reduce_type or y.ctype
+        if reduce_expr not in self.RULES:
+            raise NotImplementedError(f"the stand-in's reductions know no {reduce_expr!r}")
+        self.reduce = self.RULES[reduce_expr]
+        head = f'{ON_THE_CPU}{CONSTANTS}{half}\n#line 1 "{name}.cu"\n{preamble.replace(INCLUDE, "")}\n'
+        begin = "(ptrdiff_t _size, void** _arrays) {\n" + arrays + "for (ptrdiff_t i = 0; i < _size; ++i) {\n"
+        operands = "\n".join([f"const {p.ctype} &{p.name} = _raw_{p.name}[i];" for p in self.in_params])
+        self.source = (
+            f'{head}extern "C" void {name}_map{begin}{operands}\n_raw_{y.name}[i] = {y.ctype}({kind}({map_expr}));\n}}\n}}\n'
+            f'extern "C" void {name}_post{begin}{y.ctype} &{y.name} = _raw_{y.name}[i];\n'
+            f"{kind} a = {y.name}, b = {kind}({identity}); {post_map_expr};\n}}\n}}\n"
+        )
+
+    def __call__(self, *args: Any, axis: Any = None, out: Any = None, keepdims: bool = False, stream: Any = None) -> Any:
+        if len(args) != len(self.in_params):
+            raise TypeError(f"Wrong number of arguments for {self.name!r}. It must be {len(self.in_params)}")
+        numbers = [operand(arg) for arg in args]
+        arrays = [x for x, arg in zip(numbers, args, strict=True) if isinstance(arg, ndarray)]
+        if not arrays:
+            raise ValueError("Loop size is undecided.")
+        for parameter, arg in zip(self.in_params, args, strict=True):
+            if isinstance(arg, ndarray) and arg.dtype != parameter.dtype:
+                raise TypeError(f"Type is mismatched. {parameter.name} {arg.dtype} {parameter.dtype}")
+        shape = np.broadcast_shapes(*[x.shape for x in arrays])
+        axes = tuple(range(len(shape))) if axis is None else tuple(np.atleast_1d(axis).tolist())
+        if any(not 0 <= k < len(shape) for k in axes):
+            raise np.exceptions.AxisError("Axis is out of bounds")
+        if not np.prod(shape, dtype=int) and self.identity is None:
+            raise ValueError(f"zero-size array to reduction operation {self.name} which has no identity")
+        flat = []
+        for x, parameter in zip(numbers, self.in_params, strict=True):
+            whole = np.empty(shape, parameter.dtype)
+            with np.errstate(over="ignore"):
+                whole[...] = x
+            flat.append(whole)
+        mapped = np.empty(shape, self.out_params[0].dtype)
+        self._run("map", [*flat, mapped])
+        y = np.array(self.reduce(mapped, axis=axes, keepdims=keepdims))
+        self._run("post", [*flat, y])
+        if out is not None:
+            out._numbers[...] = y
+            return out
+        return wrap(y)
+
+    def _run(self, part: str, arrays: list[np.ndarray]) -> None:
+        pointers = (ctypes.c_void_p * len(arrays))(*[x.ctypes.data for x in arrays])
+        function = build(self.source)[f"{self.name}_{part}"]
+        function.argtypes, function.restype = [ctypes.c_ssize_t, ctypes.c_void_p], None
+        function(arrays[-1].size, pointers)
 
 
 def entrywise(x: np.ndarray, y: np.ndarray) -> bool:

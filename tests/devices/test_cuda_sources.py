@@ -24,6 +24,7 @@ from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 OPTIONS = ["--gpu-architecture=compute_80", "-ftz=true", "--device-as-default-execution-space"]
 HALVES = """
 #define HALF_TO_FLOAT(v, bits) asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits))
+#define DOUBLE_TO_HALF(bits, v) asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(v))
 #define FLOAT_TO_HALF(bits, v) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v))
 """
 TYPES = {"f": ("float", "double"), "i": ("signed char", "unsigned int", "long long")}

@@ -98,7 +98,7 @@ def is_written(instruction: Instruction) -> bool:
     """Whether compiled code can write the result into given memory."""
     operation, y = instruction.operation, instruction.output
     if isinstance(operation, Fused):
-        return operation.mode != "kernel"
+        return operation.mode not in ("kernel", "reduction")
     if (
         isinstance(operation, Region)
         or y.kind != "array"

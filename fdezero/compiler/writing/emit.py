@@ -13,10 +13,11 @@ from ...core import Primitive, Region
 from ...devices import CPU, Backend, backend_named
 from ...ops import python_numbers
 from ...ops import shape as shapes
-from ...ops.kernels import Own, implementation
+from ...ops.kernels import OPTIONS, Own, implementation
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused, is_number
+from ..planning.launches import Reduced
 from ..planning.plan import Places, Plan, Storage, is_written
 from ..running import blocks, memory
 from . import kernels, loops
@@ -97,11 +98,12 @@ class Emitter:
         # A complex number has no exact text: -1j prints as (-0-1j), which evaluates to 0 - 1j and loses the sign of the zero.
         if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
             return f"({value!r})" if repr(value).startswith("-") else repr(value)
-        moved = self.current is not CPU and isinstance(value, np.ndarray)
+        # Once here, instead of a copy to the GPU in every call, and so that every instance has them on its own device.
+        moved = self.current is not CPU and hasattr(value, "strides") and not isinstance(value, np.generic)
         key = (atom.key, moved)
         if key not in self.shown:
             self.shown[key] = name = f"c{len(self.shown)}"
-            if moved:  # once here, instead of a copy to the GPU in every call
+            if moved:
                 self.build.append(f"{name} = {self.xp}.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
             else:
                 self.shown[key] = self.keep(name, value, str(atom))
@@ -259,6 +261,9 @@ class Emitter:
         )
 
     def _instruction(self, instruction: Instruction) -> None:
+        if isinstance(instruction.operation, Reduced):
+            self._reduction(instruction, instruction.operation)
+            return
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
             self._kernel(instruction, instruction.operation)
             return
@@ -362,6 +367,23 @@ class Emitter:
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _reduction(self, instruction: Instruction, reduced: Reduced) -> None:
+        operands, text = kernels.write_reduction(reduced)
+        if text not in self.kernels:
+            name = self.kernels[text] = f"kernel{len(self.kernels)}"
+            self.build += [
+                f'{name} = {self.backend.alias}.ReductionKernel({text[0]}, name="fdezero_{name}", options={OPTIONS}, preamble="""',
+                *[f"    {line}" for line in text[1:]],
+                '""")',
+            ]
+        params, ndim = reduced.reduction.params, len(reduced.shape)
+        axes = tuple([axis % ndim for axis in params["axes"]])
+        given = ", ".join(
+            [*map(self.name, operands), f"axis={axes}", *(["keepdims=True"] if params["keepdims"] else [])]
+        )
+        call = f"{self.names[instruction.output]} = {self.kernels[text]}({given})"
+        self.body.append(f"{call}  # {reduced.shape}, {instruction.line}")
 
     def _loops(self, instruction: Instruction, fused: Fused) -> None:
         name = f"fused{next(self.groups)}"

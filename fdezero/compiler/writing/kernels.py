@@ -1,5 +1,7 @@
 """Writes CUDA kernels: a group of elementwise operations on the GPU becomes the text of one `cupy.ElementwiseKernel`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...devices import backend_named
@@ -7,22 +9,78 @@ from ...ops.kernels import C_TYPES, HALVES, OPTIONS
 from ..graph import Atom, Graph, Instruction, Variable
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
+from ..planning.launches import Reduced
 
 
 def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
     """The operands of a group's kernel, and the kernel's text: its parameters, then its lines."""
     operands = operands_of(body)
     local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
+    lines = _steps(body.instructions, local)
+    # All operands are read before anything is written, because a result may share an operand's memory.
+    lines += [f"y{i} = {local[y]};" for i, y in enumerate(body.outputs)]
+    outputs = ", ".join([f"{y.dtype.name} y{i}" for i, y in enumerate(body.outputs)])
+    return operands, (f'"{_parameters(operands)}", "{outputs}"', *lines)
+
+
+def _parameters(operands: Sequence[Atom]) -> str:
+    return ", ".join([f"{atom.dtype.name} x{i}" for i, atom in enumerate(operands)])
+
+
+def _steps(steps: Sequence[Instruction], local: dict[Atom, str]) -> list[str]:
+    """A line for each operation. Its value gets the next name t0, t1, ... in `local`."""
     lines = []
-    for i, step in enumerate(body.instructions):
+    for i, step in enumerate(steps):
         names = [local.get(atom, "") for atom in step.inputs]
         lines.append(f"{C_TYPES[step.output.dtype.name]} t{i} = {expression_of(step, names)};{_comment(step)}")
         local[step.output] = f"t{i}"
-    # All operands are read before anything is written, because a result may share an operand's memory.
-    lines += [f"y{i} = {local[y]};" for i, y in enumerate(body.outputs)]
-    inputs = ", ".join([f"{atom.dtype.name} x{i}" for i, atom in enumerate(operands)])
-    outputs = ", ".join([f"{y.dtype.name} y{i}" for i, y in enumerate(body.outputs)])
-    return operands, (f'"{inputs}", "{outputs}"', *lines)
+    return lines
+
+
+# The identity of a reduction, and how it takes two values together. A NaN stays.
+RULES = {
+    "sum": ("0", "a + b"),
+    "max": ("-CUDART_INF", "a > b || a != a ? a : b"),
+    "min": ("CUDART_INF", "a < b || a != a ? a : b"),
+}
+
+
+def write_reduction(reduced: Reduced) -> tuple[list[Atom], tuple[str, ...]]:
+    """The operands of the kernel of a reduction, and its text: its arguments, then the lines of its two functions.
+
+    `taken` computes an entry of the operand, `made` the result from the reduced value.
+    """
+    body, after, reduction = reduced.body, reduced.after, reduced.reduction
+    operands = operands_of(body)
+    local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
+    lines = _steps(body.instructions, local)
+    x, y = reduction.inputs[0], (after[-1] if after else reduction).output
+    given = ", ".join([f"const {C_TYPES[atom.dtype.name]} x{i}" for i, atom in enumerate(operands)])
+    called = ", ".join([f"x{i}" for i in range(len(operands))])
+    functions = _function("taken", C_TYPES[x.dtype.name], given, [*lines, f"return {local[x]};"])
+    if after:
+        local = {reduction.output: "x"}
+        lines = _steps(after, local)
+        text = [*lines, f"return {local[y]};"]
+        functions += _function("made", C_TYPES[y.dtype.name], f"const {C_TYPES[reduction.output.dtype.name]} x", text)
+    identity, rule = RULES[reduction.name]
+    if x.dtype != np.float64:
+        identity = identity.replace("INF", "INF_F")
+    wide = ', reduce_type="float"' if x.dtype == np.float16 else ""  # as in CuPy
+    value = "made(a)" if after else "a"
+    if after and x.dtype == np.float16:
+        value = "made(float16(a))"
+    arguments = (
+        f'"{_parameters(operands)}", "{y.dtype.name} y0", "taken({called})", "{rule}", "y0 = {value}", "{identity}"'
+    )
+    is_half = any(
+        atom.dtype == np.float16 for atom in (*operands, *[step.output for step in (*body.instructions, *after)], y)
+    )
+    return operands, (arguments + wide, *([HALVES] if is_half else []), *functions)
+
+
+def _function(name: str, result: str, parameters: str, lines: Sequence[str]) -> list[str]:
+    return [f"__device__ {result} {name}({parameters}) {{", *[f"    {line}" for line in lines], "}"]
 
 
 def options_of(body: Graph) -> str:
@@ -51,7 +109,7 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
             shared.update(instruction.inputs)
     over: dict[Variable, Variable] = {}
     for number, instruction in enumerate(graph.instructions):
-        if isinstance(instruction.operation, Fused):
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
             free = [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number]
             found: dict[Variable, Variable] = {}
             for y in instruction.outputs:

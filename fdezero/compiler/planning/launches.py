@@ -1,0 +1,300 @@
+"""Fusion on a GPU, for few launches: a value is computed in the kernel that needs it, and a sum or a maximum takes its operand along.
+
+An elementwise operation does not run where it stands. It waits, as a definition, until another kind of operation or the program
+needs its value. Then one kernel computes that value from arrays that exist, together with other values of its shape that are needed
+later. Operands broadcast, so values of smaller shapes are computed inside, as often as they are needed: a launch takes longer than
+some arithmetic. A sum or a maximum over axes of such a value is a `Reduced`: its kernel computes the value entry by entry, and
+elementwise operations on the result alone follow in the same kernel.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from ...core import Primitive, Region
+from ...devices import backend_named
+from ...ops import shape as shapes
+from ...ops.reductions import maximum_of, minimum_of, sum_axes
+from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
+from . import expressions
+from .fuse import Fused
+
+MOST_REPEATED = (
+    12  # operations that are computed again in the kernel of a sum, if another kernel also needs their value
+)
+MOST_CHEAP = 2  # operations of a value that is not worth memory: a later kernel computes it again
+REDUCTIONS = (sum_axes, maximum_of, minimum_of)
+
+
+class Reduced(Fused):
+    """A reduction with the elementwise operations before it, which `body` holds, and those after it, `after`, in one kernel."""
+
+    def __init__(self, body: Graph, reduction: Instruction, after: tuple[Instruction, ...] = ()) -> None:
+        super().__init__(body, "reduction")
+        self.reduction, self.after = reduction, after
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.reduction.inputs[0].shape
+
+
+def launches(graph: Graph) -> Graph:
+    """The graph of a program on a GPU, with one instruction for each kernel."""
+    return _Launches(graph).run()
+
+
+class _Launches:
+    """One run over a graph. `waiting` are the definitions of values that do not exist yet, in the order in which they stand."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.order: list[Instruction] = []
+        self.waiting: dict[Variable, Instruction] = {}
+        self.views: dict[Variable, Instruction] = {}  # of arrays that exist, made when a kernel needs them
+        self.turned: dict[
+            tuple[Atom, tuple[int, ...]], Atom
+        ] = {}  # values in another shape, with axes of length 1 more or less
+        self.readers: dict[Atom, list[Instruction]] = {}
+        self.makers: dict[Atom, int] = {}  # the position in `order` of the sum or maximum that makes a value
+        self.wanted: set[Atom] = set(graph.outputs)
+        for instruction in graph.instructions:
+            for atom in dict.fromkeys(instruction.inputs):
+                self.readers.setdefault(atom, []).append(instruction)
+            if not (_is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction)):
+                self.wanted.update(instruction.inputs)
+
+    def run(self) -> Graph:
+        for instruction in self.graph.instructions:
+            if _is_lazy(instruction):
+                self.waiting[instruction.output] = instruction
+            elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
+                self._define_as(instruction.output, instruction)
+            elif _is_reduction(instruction) and instruction.inputs[0] in self.waiting:
+                self._reduce(instruction)
+            else:
+                self._need(instruction.inputs)
+                if _adds_axes(instruction):
+                    x, y = instruction.inputs[0], instruction.output
+                    self.turned.setdefault((x, y.shape), y)
+                    self.turned.setdefault((y, x.shape), x)
+                if _is_reduction(instruction):
+                    self.makers[instruction.output] = len(self.order)
+                self.order.append(instruction)
+        self._need(self.graph.outputs)
+        return attrs.evolve(self.graph, instructions=tuple(self.order))
+
+    def _define_as(self, y: Variable, reshape: Instruction) -> None:
+        """Define the reshaped value y of a value that waits: the same operation on reshaped operands."""
+        same = self._turned(reshape.inputs[0], reshape.inputs[0].shape, y.shape)
+        assert isinstance(same, Variable)
+        self.waiting[y] = step = attrs.evolve(self.waiting[same], outputs=(y,))
+        for x in dict.fromkeys(step.inputs):
+            self.readers.setdefault(x, []).append(step)
+        self.turned[reshape.inputs[0], y.shape] = y
+
+    def _turned(self, atom: Atom, old: tuple[int, ...], new: tuple[int, ...]) -> Atom:
+        """The operand `atom` of a value of shape `old`, for that value in the shape `new`. It waits if the operand waits."""
+        shape = _turned_shape(atom.shape, old, new)
+        if not atom.shape or shape == atom.shape:
+            return atom
+        if (known := self.turned.get((atom, shape))) is not None:
+            return known
+        if isinstance(atom, Constant):
+            turned: Atom = Constant(atom.value.reshape(shape))
+        else:
+            turned = Variable(shape, atom.dtype, row_strides(shape, atom.dtype.itemsize), atom.kind, atom.device)
+            if atom in self.waiting:
+                made = self.waiting[atom]
+                inputs = tuple([self._turned(x, atom.shape, shape) for x in made.inputs])
+                self.waiting[turned] = step = attrs.evolve(made, inputs=inputs, outputs=(turned,))
+                for x in dict.fromkeys(inputs):
+                    self.readers.setdefault(x, []).append(step)
+            else:
+                params = {"ndim": len(atom.shape), "shape": shape}
+                self.views[turned] = Instruction(shapes.reshape, (atom,), params, (turned,), None, 0)
+                self.turned[turned, atom.shape] = atom
+        self.turned[atom, shape] = turned
+        return turned
+
+    # Kernels
+
+    def _need(self, atoms: Sequence[Atom]) -> None:
+        for atom in atoms:
+            if isinstance(atom, Variable) and atom in self.waiting:
+                self._compute(atom)
+
+    def _compute(self, y: Variable) -> None:
+        """Write the kernel that computes the value y, and with it the values of its shape that are needed later."""
+        together = [
+            v for v in self.waiting if v is y or (v in self.wanted and v.shape == y.shape and v.device == y.device)
+        ]
+        steps = self._steps(together)
+        if _operands(steps) + len(together) > expressions.MOST_OPERANDS and len(steps) > 1:
+            others = [v for v in together if v is not y]
+            if others:
+                for part in (others[: len(others) // 2], [*others[len(others) // 2 :], y]):
+                    self._write(part)
+                return
+        self._write(together)
+
+    def _write(self, values: Sequence[Atom]) -> None:
+        values = [v for v in values if v in self.waiting]
+        if not values:
+            return
+        steps = self._steps(values)
+        if _operands(steps) + len(values) > expressions.MOST_OPERANDS and len(steps) > 1:
+            if len(values) > 1:
+                self._write(values[: len(values) // 2])
+                self._write(values[len(values) // 2 :])
+                return
+            # A value with many operands: those of other shapes come first, then the first half of its own operations.
+            small = [step.output for step in steps[:-1] if step.output.shape != values[0].shape]
+            self._write([small[-1]] if small else [steps[(len(steps) - 1) // 2].output])
+            self._write(values)
+            return
+        if self._follows(values, steps):
+            return
+        shape = values[0].shape
+        within = set(steps)
+        leaving = [
+            step.output
+            for step in steps
+            if step.output in values or (step.output.shape == shape and self._is_kept(step, within))
+        ]
+        self._show(steps)
+        if len(steps) == 1:
+            self.order.append(steps[0])
+        else:
+            read = _read(steps)
+            fused = Fused(Graph("fused", read, tuple(steps), tuple(leaving)), "kernel")
+            self.order.append(Instruction(fused, read, {}, tuple(leaving), steps[0].line))
+        for v in leaving:
+            del self.waiting[v]
+
+    def _is_kept(self, step: Instruction, within: set[Instruction]) -> bool:
+        """Whether a value inside a kernel is also written: another kernel needs it, and would have to repeat some operations."""
+        needed = step.output in self.wanted or any(reader not in within for reader in self.readers.get(step.output, ()))
+        return needed and len(self._steps([step.output])) > MOST_CHEAP
+
+    def _steps(self, values: Sequence[Atom]) -> list[Instruction]:
+        """The operations that compute these values from arrays that exist, in order."""
+        found: dict[Atom, Instruction] = {}
+        stack = [v for v in values if v in self.waiting]
+        while stack:
+            v = stack.pop()
+            if v not in found:
+                found[v] = step = self.waiting[v]
+                stack += [x for x in step.inputs if x in self.waiting]
+        return [step for v, step in self.waiting.items() if v in found]
+
+    def _show(self, steps: Sequence[Instruction]) -> None:
+        """Make the views that these operations read."""
+        for step in steps:
+            for x in step.inputs:
+                if isinstance(x, Variable) and x in self.views:
+                    view = self.views.pop(x)
+                    self._need(view.inputs)
+                    self.order.append(view)
+
+    # Reductions
+
+    def _reduce(self, instruction: Instruction) -> None:
+        x, y = instruction.inputs[0], instruction.output
+        steps = self._steps([x])
+        alone = len(self.readers[x]) == 1
+        fits = _operands(steps) + 1 <= expressions.MOST_OPERANDS
+        if x in self.wanted or not fits or not (alone or len(steps) <= MOST_REPEATED):
+            self._need([x])
+            self.makers[y] = len(self.order)
+            self.order.append(instruction)
+            return
+        self._show(steps)
+        read = _read(steps)
+        self.makers[y] = len(self.order)
+        self.order.append(
+            Instruction(
+                Reduced(Graph("reduced", read, tuple(steps), (x,)), instruction), read, {}, (y,), instruction.line
+            )
+        )
+
+    def _follows(self, values: Sequence[Atom], steps: Sequence[Instruction]) -> bool:
+        """Whether the operations need nothing but the result of a sum or a maximum, and join its kernel."""
+        if len(values) != 1 or not isinstance(values[0], Variable):
+            return False
+        arrays = {x for x in _read(steps) if x in self.makers}
+        if len(arrays) != 1 or _operands(steps) != 1:
+            return False
+        source = arrays.pop()
+        within = set(steps)
+        if source in self.graph.outputs or any(reader not in within for reader in self.readers[source]):
+            return False
+        if any(
+            step.output.shape != source.shape or (step.output is not values[0] and self._is_read_later(step, within))
+            for step in steps
+        ):
+            return False
+        place = self.makers.pop(source)
+        maker = self.order[place]
+        if isinstance(maker.operation, Reduced):
+            body, reduction = maker.operation.body, maker.operation.reduction
+        else:
+            body, reduction = Graph("reduced", tuple(maker.inputs), (), tuple(maker.inputs)), maker  # type: ignore[arg-type]
+        reduced = Reduced(body, reduction, tuple(steps))
+        self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
+        del self.waiting[values[0]]
+        return True
+
+    def _is_read_later(self, step: Instruction, within: set[Instruction]) -> bool:
+        return step.output in self.wanted or any(reader not in within for reader in self.readers.get(step.output, ()))
+
+
+def _is_lazy(instruction: Instruction) -> bool:
+    if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
+        return False
+    y = instruction.output
+    return (
+        y.kind == "array"
+        and instruction.alias is None
+        and backend_named(y.device).fuses_into_kernels
+        and expressions.is_expressible(instruction)
+    )
+
+
+def _is_reduction(instruction: Instruction) -> bool:
+    """Whether a kernel of ours can reduce: a sum or an extreme of floats on a GPU."""
+    if isinstance(instruction.operation, Region) or instruction.operation not in REDUCTIONS:
+        return False
+    x, y = instruction.inputs[0], instruction.output
+    if (
+        x.kind != "array"
+        or y.kind != "array"
+        or not backend_named(y.device).fuses_into_kernels
+        or 0 in (*x.shape, len(x.shape))
+    ):
+        return False
+    return y.dtype.kind == "f" and x.dtype == y.dtype and y.dtype.name in expressions.C_TYPES
+
+
+def _adds_axes(instruction: Instruction) -> bool:
+    """Whether the result is the operand with axes of length 1 added or removed."""
+    if instruction.operation is not shapes.reshape or not backend_named(instruction.output.device).fuses_into_kernels:
+        return False
+    x, y = instruction.inputs[0], instruction.output
+    return x.kind == y.kind == "array" and [n for n in x.shape if n != 1] == [n for n in y.shape if n != 1]
+
+
+def _turned_shape(shape: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an operand that broadcasts to `old`, for the same value in the shape `new`."""
+    full = (1,) * (len(old) - len(shape)) + shape
+    long = iter([n for n, whole in zip(full, old, strict=True) if whole != 1])
+    return tuple([next(long) if n != 1 else 1 for n in new])
+
+
+def _read(steps: Sequence[Instruction]) -> tuple[Variable, ...]:
+    made = {step.output for step in steps}
+    return tuple(dict.fromkeys([x for step in steps for x in step.inputs if isinstance(x, Variable) and x not in made]))
+
+
+def _operands(steps: Sequence[Instruction]) -> int:
+    """How many operands a kernel of these operations has."""
+    return len(expressions.operands_of(Graph("", _read(steps), tuple(steps), ())))
