@@ -53,6 +53,7 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self.recorded = graph
+        self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         self.graph = optimise(graph)
         if backend_of_graph(self.graph).fuses_into_kernels:
             self.graph = launches(self.graph)
@@ -64,7 +65,6 @@ class Executable:
         emitter = Emitter(self.graph, plan(self.graph), options.threads)
         self.source = emitter.write()
         self.shared = emitter.shared()
-        self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
         namespace = dict(emitter.namespace)
         exec(compile(self.source, self.filename, "exec"), namespace)

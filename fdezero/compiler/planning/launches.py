@@ -56,6 +56,7 @@ class _Launches:
         ] = {}  # values in another shape, with axes of length 1 more or less
         self.readers: dict[Atom, list[Instruction]] = {}
         self.makers: dict[Atom, int] = {}  # the position in `order` of the sum or maximum that makes a value
+        self.passed: set[Instruction] = set()  # operations that wait or stand in `order`
         self.wanted: set[Atom] = set(graph.outputs)
         for instruction in graph.instructions:
             for atom in dict.fromkeys(instruction.inputs):
@@ -65,6 +66,7 @@ class _Launches:
 
     def run(self) -> Graph:
         for instruction in self.graph.instructions:
+            self.passed.add(instruction)
             if _is_lazy(instruction):
                 self.waiting[instruction.output] = instruction
             elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
@@ -87,10 +89,15 @@ class _Launches:
         """Define the reshaped value y of a value that waits: the same operation on reshaped operands."""
         same = self._turned(reshape.inputs[0], reshape.inputs[0].shape, y.shape)
         assert isinstance(same, Variable)
-        self.waiting[y] = step = attrs.evolve(self.waiting[same], outputs=(y,))
+        self._wait(attrs.evolve(self.waiting[same], outputs=(y,)))
+        self.turned[reshape.inputs[0], y.shape] = y
+
+    def _wait(self, step: Instruction) -> None:
+        """Add a definition that does not stand in the graph."""
+        self.waiting[step.output] = step
+        self.passed.add(step)
         for x in dict.fromkeys(step.inputs):
             self.readers.setdefault(x, []).append(step)
-        self.turned[reshape.inputs[0], y.shape] = y
 
     def _turned(self, atom: Atom, old: tuple[int, ...], new: tuple[int, ...]) -> Atom:
         """The operand `atom` of a value of shape `old`, for that value in the shape `new`. It waits if the operand waits."""
@@ -106,9 +113,7 @@ class _Launches:
             if atom in self.waiting:
                 made = self.waiting[atom]
                 inputs = tuple([self._turned(x, atom.shape, shape) for x in made.inputs])
-                self.waiting[turned] = step = attrs.evolve(made, inputs=inputs, outputs=(turned,))
-                for x in dict.fromkeys(inputs):
-                    self.readers.setdefault(x, []).append(step)
+                self._wait(attrs.evolve(made, inputs=inputs, outputs=(turned,)))
             else:
                 params = {"ndim": len(atom.shape), "shape": shape}
                 self.views[turned] = Instruction(shapes.reshape, (atom,), params, (turned,), None, 0)
@@ -173,8 +178,25 @@ class _Launches:
 
     def _is_kept(self, step: Instruction, within: set[Instruction]) -> bool:
         """Whether a value inside a kernel is also written: another kernel needs it, and would have to repeat some operations."""
-        needed = step.output in self.wanted or any(reader not in within for reader in self.readers.get(step.output, ()))
-        return needed and len(self._steps([step.output])) > MOST_CHEAP
+        return self._is_needed(step.output, within) and len(self._steps([step.output])) > MOST_CHEAP
+
+    def _is_needed(self, value: Variable, within: set[Instruction]) -> bool:
+        """Whether the program, or an operation outside a kernel that may still run, reads a value that waits."""
+        seen, stack = {value}, [value]
+        while stack:
+            v = stack.pop()
+            if v in self.wanted:
+                return True
+            for reader in self.readers.get(v, ()):
+                if reader in within:
+                    continue
+                if reader not in self.passed:
+                    return True
+                y = reader.output
+                if y in self.waiting and y not in seen:
+                    seen.add(y)
+                    stack.append(y)
+        return False
 
     def _steps(self, values: Sequence[Atom]) -> list[Instruction]:
         """The operations that compute these values from arrays that exist, in order."""
@@ -191,10 +213,13 @@ class _Launches:
         """Make the views that these operations read."""
         for step in steps:
             for x in step.inputs:
-                if isinstance(x, Variable) and x in self.views:
-                    view = self.views.pop(x)
-                    self._need(view.inputs)
-                    self.order.append(view)
+                self._make(x)
+
+    def _make(self, x: Atom) -> None:
+        if isinstance(x, Variable) and x in self.views:
+            view = self.views.pop(x)
+            self._make(view.inputs[0])
+            self.order.append(view)
 
     # Reductions
 
@@ -217,6 +242,11 @@ class _Launches:
             )
         )
 
+    def _is_read(self, source: Atom, within: set[Instruction]) -> bool:
+        """Whether an operation outside a kernel reads a value that exists, or will."""
+        others = [reader for reader in self.readers.get(source, ()) if reader not in within]
+        return any(reader not in self.passed or reader.output in self.waiting for reader in others)
+
     def _follows(self, values: Sequence[Atom], steps: Sequence[Instruction]) -> bool:
         """Whether the operations need nothing but the result of a sum or a maximum, and join its kernel."""
         if len(values) != 1 or not isinstance(values[0], Variable):
@@ -226,10 +256,10 @@ class _Launches:
             return False
         source = arrays.pop()
         within = set(steps)
-        if source in self.graph.outputs or any(reader not in within for reader in self.readers[source]):
+        if source in self.graph.outputs or self._is_read(source, within):
             return False
         if any(
-            step.output.shape != source.shape or (step.output is not values[0] and self._is_read_later(step, within))
+            step.output.shape != source.shape or (step.output is not values[0] and self._is_needed(step.output, within))
             for step in steps
         ):
             return False
@@ -243,9 +273,6 @@ class _Launches:
         self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
         del self.waiting[values[0]]
         return True
-
-    def _is_read_later(self, step: Instruction, within: set[Instruction]) -> bool:
-        return step.output in self.wanted or any(reader not in within for reader in self.readers.get(step.output, ()))
 
 
 def _is_lazy(instruction: Instruction) -> bool:
