@@ -125,6 +125,9 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     b = fnp.ones_like(a) if b is None else beside(b, a)
     dtype = np.result_type(a.dtype, b.dtype) if b.dtype.kind in "fc" else a.dtype
     a, b = fnp.broadcast_arrays(cast(a, dtype), cast(b, dtype))
+    if not a.size:
+        y = fnp.logsumexp(a, axis=axis, keepdims=keepdims)
+        return (y, fnp.zeros_like(y)) if return_sign else y
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
     # An entry with b = 0 may exceed `top`; its exponent is limited so that it does not overflow.

@@ -21,6 +21,9 @@ from .shape import broadcast_arrays, expand_dims, ravel, squeeze, stack
 __all__ = ["choose", "piecewise", "select"]
 
 
+NUMBERS = (bool, int, float, complex)  # weak beside an array
+
+
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Array:
     """Take each entry from the first of `choicelist` whose condition is true there, or from `default` if none is."""
     if len(condlist) != len(choicelist) or not condlist:
@@ -28,9 +31,9 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             f"select needs one choice for each condition, and at least one, got {len(choicelist)} for {len(condlist)}."
         )
     dtype = _promoted(*choicelist, default)
-    y = default
+    y = default if type(default) in NUMBERS and dtype.kind == "f" else cast(beside(default, *choicelist), dtype)
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
-        y = where(condition, choice, y)
+        y = where(condition, choice if type(choice) in NUMBERS else cast(choice, dtype), y)
     return cast(y, dtype)
 
 

@@ -140,7 +140,7 @@ def linspace(
     y = placed(moveaxis(y, 0, axis), device)
     if dtype is not None:
         y = cast(elementwise.floor(y) if np.dtype(dtype).kind in "iu" else y, dtype)
-    return (y, step if parts else step * np.nan) if retstep else y
+    return (y, step if parts > 0 else step * np.nan if parts == 0 else np.nan) if retstep else y
 
 
 def logspace(

@@ -108,6 +108,8 @@ def block(arrays: Any) -> Array:
     The innermost lists are joined along the last axis, the next along the second last, and so on.
     """
     depth = _depth(arrays)
+    if not _leaves(arrays):
+        raise ShapeError("block: a list of blocks must not be empty.")
     if _shallowest(arrays) != depth:
         raise ShapeError("block: the nested lists differ in depth. Each innermost list must be equally deep.")
     leaves = _leaves(arrays)

@@ -215,7 +215,7 @@ def histogram(
     shares = elementwise.where(inside, weights, 0)
     counts = indexing.scatter_add(shares, elementwise.where(inside, place, 0), points=1, rest=0, shape=(n,))
     if density:
-        widths = elementwise.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1))
+        widths = cast(elementwise.subtract(slice_axis(edges, 0, 1, None), slice_axis(edges, 0, None, -1)), np.float64)
         counts = elementwise.divide(
             elementwise.divide(counts, widths), reductions.sum_axes(counts, axes=(-1,), keepdims=False)
         )

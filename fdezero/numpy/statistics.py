@@ -120,10 +120,13 @@ def quantile_of_lines(
         alike = elementwise.logical_and(elementwise.isinf(a), elementwise.equal(a, b))  # inf - inf would be NaN
         gap = elementwise.subtract(*[elementwise.where(alike, 0, end) for end in (b, a)])
         # As in NumPy, one quantile has the dtype of the entries, and several quantiles widen it to theirs.
-        weight = cast(weight, np.result_type(a.dtype, q.dtype) if q.ndim else a.dtype)
-        # From the nearer end, so that the weight 1 gives b itself.
-        y = elementwise.where(elementwise.less(weight, 0.5), a + gap * weight, b - gap * (1 - weight))
+        share, weight = weight, cast(weight, np.result_type(a.dtype, q.dtype) if q.ndim else a.dtype)
+        # From the nearer end, so that the weight 1 gives b itself, but never from an infinite one: inf - inf would be NaN.
+        near = elementwise.logical_and(elementwise.less(share, 0.5), elementwise.isfinite(a))
+        upwards = elementwise.logical_or(near, elementwise.isinf(b))
+        y = elementwise.where(upwards, a + gap * weight, b - gap * (1 - weight))
         # No part of an infinite gap is none of it; 0 * inf would be NaN.
+        y = elementwise.where(elementwise.logical_and(elementwise.isinf(gap), elementwise.equal(share, 1)), b, y)
         on_first = elementwise.logical_or(
             alike, elementwise.logical_and(elementwise.isinf(gap), elementwise.equal(weight, 0))
         )

@@ -206,7 +206,7 @@ def interp(d: Draw) -> tuple[list[Any], dict[str, Any]]:
     n = d.integer(1, 4)
     xp = np.sort(d.rng.choice(12, n, replace=False) / 2 - 2.0)
     args = [d.array(REAL), d.noted(xp), d.array("iufc", (n,))]
-    return args, {name: drawer(d) for name, drawer in {"left": number, "right": number, "period": one_of(3.0, 0.7, -2)}.items() if d.chance(0.2)}
+    return args, {name: drawer(d) for name, drawer in {"left": number, "right": number, "period": one_of(7.0, -8)}.items() if d.chance(0.2)}
 
 
 def searchsorted(d: Draw) -> tuple[list[Any], dict[str, Any]]:

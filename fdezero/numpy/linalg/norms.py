@@ -84,7 +84,7 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
         return _length(x, axes, keepdims)
     size = absolute(x)
     if ord == math.inf:
-        return max_of(size, axis=axes, keepdims=keepdims, initial=None if size.size else 0)
+        return _greatest(size, axes, keepdims)
     if ord == -math.inf:
         return min_of(size, axis=axes, keepdims=keepdims)
     if ord == 0:
@@ -94,6 +94,11 @@ def _vector_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
     if ord < 0:
         return elementwise.power(sum_of(elementwise.power(size, ord), axis=axes, keepdims=keepdims), 1 / ord)
     return _general_norm(x, ord, axes, keepdims)
+
+
+def _greatest(sizes: Array, axes: Any, keepdims: bool) -> ArrayOrNumber:
+    """The greatest size over `axes`, and 0 if there is none."""
+    return max_of(sizes, axis=axes, keepdims=keepdims, initial=None if sizes.size else 0)
 
 
 def _general_norm(x: Array, ord: Any, axes: Axes, keepdims: bool) -> ArrayOrNumber:
@@ -109,14 +114,14 @@ def _matrix_norm(x: Array, ord: Order, axes: Axes, keepdims: bool) -> ArrayOrNum
     if ord in (1, -1, math.inf, -math.inf):
         within, over = axes if ord in (1, -1) else axes[::-1]
         sums = sum_of(absolute(x), axis=within, keepdims=True)
-        y = (max_of if ord in (1, math.inf) else min_of)(sums, axis=over, keepdims=True)
+        y = _greatest(sums, over, True) if ord in (1, math.inf) else min_of(sums, axis=over, keepdims=True)
         return y if keepdims else shapes.squeeze(y, axes)
     if ord not in (2, -2, "nuc"):
         raise ValueError(
             f"linalg.norm: the order of a matrix norm must be 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf, got {ord!r}."
         )
     s = svdvals(shapes.moveaxis(numbers("norm", x), axes, (-2, -1)))
-    y = (sum_of if ord == "nuc" else max_of if ord == 2 else min_of)(s, axis=-1)
+    y = _greatest(s, -1, False) if ord == 2 else (sum_of if ord == "nuc" else min_of)(s, axis=-1)
     return shapes.expand_dims(y, [axis + x.ndim for axis in axes]) if keepdims else y
 
 
