@@ -42,7 +42,11 @@ def getitem(x: Any, index: Any) -> ArrayOrNumber:
 
 
 def _gather(x: Array, indices: list[Array], axis: int) -> ArrayOrNumber:
-    points = np.broadcast_shapes(*[index.shape for index in indices])
+    try:
+        points = np.broadcast_shapes(*[index.shape for index in indices])
+    except ValueError:
+        shapes = ", ".join(str(index.shape) for index in indices)
+        raise IndexError(f"the index arrays have shapes that do not go together: {shapes}.") from None
     indices = [broadcast_to(index, points) for index in indices]
     return indexing.gather(x, *indices, points=len(points), rest=x.ndim - axis - len(indices))
 

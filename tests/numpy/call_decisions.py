@@ -51,7 +51,7 @@ DECISIONS = tuple(
         ("roots", r"LinAlgError: Array must not contain", "a leading coefficient 0 divides by zero where it cannot be seen"),
         ("gradient", r"gradient takes numbers, got bool", "NumPy refuses truth values unless there are no axes"),
         ("fftconvolve", r"mode must be", "a wrong mode is refused for numbers also"),
-        ("logsumexp", r"too many indices for array", "SciPy fails for arrays without entries"),
+        ("logsumexp", r"too many indices for array|\[0\.0\], not .*\[-1\.0\]", "SciPy fails for arrays without entries"),
         ("log_softmax", r"nan.*not.*-inf", "a line with +inf is NaN everywhere"),
         ("union1d intersect1d setxor1d setdiff1d", r"\(dtype\)", "a Python number becomes an array"),
         ("laplace.logpdf expon.logpdf", r"-inf", "SciPy takes the logarithm of a density that is 0"),
@@ -74,7 +74,7 @@ DECISIONS = tuple(
         ("split array_split hsplit vsplit dsplit", r"\(shape\)", "NumPy splits a list along its first axis, whatever is asked"),
         ("inner dot matmul vdot", r"\(dtype\)", "an empty list is float64"),
         # Accidents of NumPy
-        ("percentile quantile nanpercentile nanquantile", r"[^n]2147483648|9223372036854775", "a difference of integers overflows in NumPy"),
+        ("percentile quantile nanpercentile nanquantile", r"2147483648|9223372036854|536870912|-128|158\.75", "a difference of integers overflows in NumPy"),
         ("cumprod nancumprod cumulative_prod", r"0\.0.*nan", "where products overflow, 0 times infinity depends on their order"),
         ("reshape", r"cannot take the shape", "NumPy takes any negative length for -1"),
         ("rfftn rfft2 fftn", r"\(shape\)|nan", "an axis named twice is cut or padded twice"),

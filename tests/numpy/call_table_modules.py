@@ -86,7 +86,36 @@ def vectors(d: Draw) -> tuple[list[Any], dict[str, Any]]:
     return [d.array(NUMBERS, shape, special=False), d.array(NUMBERS, shape, special=False)], {}
 
 
+def triangular(d: Draw) -> tuple[list[Any], dict[str, Any]]:
+    n = d.integer(1, 4)
+    a = d.noted((d.rng.standard_normal((n, n)) + 4 * np.eye(n)).astype(d.pick("float32", "float64", "complex128")))
+    options: dict[str, Drawer] = {"trans": one_of(0, 1, 2, "T"), "lower": flag, "unit_diagonal": flag}
+    return [a, d.noted(d.rng.standard_normal(d.pick((n,), (n, 2), (n + 1,))))], {name: drawer(d) for name, drawer in options.items() if d.chance(0.4)}
+
+
+def sylvester(d: Draw) -> tuple[list[Any], dict[str, Any]]:
+    m, n = d.integer(1, 3), d.integer(1, 3)
+    return [d.noted(d.rng.standard_normal((m, m)) + 4 * np.eye(m)), d.noted(d.rng.standard_normal((n, n)) + 3 * np.eye(n)), d.noted(d.rng.standard_normal((m, n)))], {}
+
+
+def positive_matrix(d: Draw) -> Any:
+    n = d.integer(1, 3)
+    x = d.rng.standard_normal((n, n))
+    return d.noted(x @ x.T + np.eye(n))
+
+
+def cho_solve(d: Draw) -> tuple[list[Any], dict[str, Any]]:
+    a, lower = positive_matrix(d), d.chance(0.5)
+    factor = d.noted(np.linalg.cholesky(a, upper=not lower))
+    return [(factor, lower), d.noted(d.rng.standard_normal(d.pick(a.shape[:1], a.shape)))], {}
+
+
 LINALG = {
+    "solve_triangular": triangular,
+    "solve_sylvester": sylvester,
+    "sqrtm logm": call(positive_matrix),
+    "cho_solve": cho_solve,
+    "block_diag": lambda d: ([d.array(NUMBERS, d.shape(2, 2), odd=False) for _ in range(d.integer(1, 3))], {}),
     "cholesky": call(widened(square("fic", positive=True)), upper=flag),
     "det inv slogdet": call(M),
     "eigvalsh": call(widened(square("fc", positive=True)), UPLO=one_of("L", "U")),
