@@ -209,10 +209,12 @@ def clip(
     a: Any, min: Any = None, max: Any = None, out: None = None, *, a_min: Any = None, a_max: Any = None
 ) -> ArrayOrNumber:
     """Limit entries to [min, max], which NumPy also calls a_min and a_max; the derivative on a bound is 1."""
-    refuse_out(out)
-    if (min is not None and a_min is not None) or (max is not None and a_max is not None):
-        raise ValueError("clip: min and a_min, or max and a_max, are two names of one bound. Give one of them.")
-    min, max = (a_min if min is None else min), (a_max if max is None else max)
+    if out is not None:
+        refuse_out(out)
+    if a_min is not None or a_max is not None:
+        if (min is not None and a_min is not None) or (max is not None and a_max is not None):
+            raise ValueError("clip: min and a_min, or max and a_max, are two names of one bound. Give one of them.")
+        min, max = (a_min if min is None else min), (a_max if max is None else max)
     if min is None and max is None:
         return elementwise.positive(as_array(a))
     if getattr(a, "dtype", np.dtype(type(a))).kind == "f":  # maximum and minimum would halve the derivative on a bound

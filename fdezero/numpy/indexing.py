@@ -68,21 +68,27 @@ class _Choice(int):
 def _complete(x: Array, index: tuple[Any, ...]) -> tuple[Array, list[Any]]:
     """(x, entries), with an entry for each axis and None for each new one: no ellipsis, and integer arrays for masks."""
     entries: list[Any] = []
+    choices = 0
     for entry in index:
+        kind = type(entry)
+        if kind is slice or kind is int:
+            entries.append(entry)
+            continue
         if isinstance(entry, list | tuple | range):
             entry = as_array(entry)
             entry = entry if entry.size else entry.astype(np.intp)  # NumPy accepts [] as integers
-        if isinstance(entry, bool | np.bool_):
-            entries.append(_Choice(entry))
+        if isinstance(entry, bool | np.bool_) or (_is_array(entry) and entry.dtype == bool and not entry.ndim):
+            entries.append(_Choice(plain_values(entry, "an index by a truth value")))
+            choices += 1
         elif _is_array(entry) and entry.dtype == bool:
-            entries += nonzero(entry) if entry.ndim else [_Choice(plain_values(entry, "an index by a truth value"))]
+            entries += nonzero(entry)
         elif isinstance(entry, BASIC) or (_is_array(entry) and entry.dtype.kind in "iu"):
             entries.append(entry)
         else:
             raise IndexError(
                 f"an index consists of integers, slices, None, ..., integer and boolean arrays, got {describe(entry)}."
             )
-    used = sum(entry is not None and entry is not Ellipsis and type(entry) is not _Choice for entry in entries)
+    used = sum(entry is not None and entry is not Ellipsis for entry in entries) - choices
     if used > x.ndim:
         raise IndexError(f"too many indices: {used} for {describe(x)}.")
     spread = [slice(None)] * (x.ndim - used)
@@ -91,9 +97,7 @@ def _complete(x: Array, index: tuple[Any, ...]) -> tuple[Array, list[Any]]:
         entries += spread
     else:
         entries[at:] = [*spread, *[entry for entry in entries[at + 1 :] if entry is not Ellipsis]]
-    if any(type(entry) is _Choice for entry in entries):
-        x, entries = _with_choices(x, entries)
-    return x, entries
+    return _with_choices(x, entries) if choices else (x, entries)
 
 
 def _with_choices(x: Array, entries: list[Any]) -> tuple[Array, list[Any]]:
@@ -117,6 +121,8 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 def places_in(indices: Any, n: int, mode: str, what: str) -> Array:
     """Integers `indices` (...) into an axis of length `n`, with those outside treated as NumPy's `mode` says."""
     indices = as_array(indices)
+    if mode == "raise" and n and indices.dtype.kind in "iu":
+        return indices
     if indices.dtype.kind not in "biu" and indices.size:
         raise TypeError(f"{what}: indices must be integers, got {describe(indices)}.")
     if mode not in ("raise", "wrap", "clip"):

@@ -167,9 +167,11 @@ def line_along(x: Any, axis: int | None) -> tuple[Array, int]:
 def promoted(arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind") -> list[Array]:
     """Cast the arrays to their common dtype, or to `dtype` where `casting` allows that."""
     values = [as_array(x) for x in arrays]
-    if casting not in CASTING:
+    if casting != "same_kind" and casting not in CASTING:
         raise ValueError(f"casting must be one of {', '.join(map(repr, CASTING))}, got {casting!r}.")
     if dtype is None:
+        if len({x.dtype for x in values}) == 1:
+            return values
         numbers = (bool, int, float, complex)  # weak, as in NumPy
         dtype = np.result_type(*[x if type(x) in numbers else y.dtype for x, y in zip(arrays, values, strict=True)])
     elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]
@@ -186,7 +188,8 @@ def concatenate(
 
     `casting` says which casts to `dtype` are allowed, as in `numpy.can_cast`; other casts are a TypeError.
     """
-    refuse_out(out)
+    if out is not None:
+        refuse_out(out)
     values = promoted(arrays, dtype, casting)
     if not values:
         raise ValueError("concatenate and stack need at least one array, got none.")
@@ -254,8 +257,13 @@ def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
 
 def as_parts(indices_or_sections: Any) -> int | list[int]:
     """The argument of `split`: a number of parts, or the indices at which to cut."""
-    parts = np.asarray(to_numpy(indices_or_sections))
-    return [int(cut) for cut in parts] if parts.ndim else int(indices_or_sections)
+    if isinstance(indices_or_sections, int | np.integer):
+        return int(indices_or_sections)
+    if not isinstance(indices_or_sections, list | tuple):
+        indices_or_sections = np.asarray(to_numpy(indices_or_sections))
+        if not indices_or_sections.ndim:
+            return int(indices_or_sections)
+    return [int(cut) for cut in indices_or_sections]
 
 
 def flip(m: Any, axis: Axis = None) -> Array:
