@@ -1,5 +1,6 @@
 """`DataLoader`: batches whose order is a function of key and epoch, so that a run can resume anywhere."""
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from .. import random
 from .. import tree as trees
-from ..devices import device_of, to_device, to_numpy
+from ..devices import CPU, backend_named, device_of, parse_device, to_device, to_numpy
 from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..values import shape_of
@@ -16,6 +17,7 @@ from ..values import shape_of
 __all__ = ["DataLoader"]
 
 STATIC = {"static": True}
+COPIES: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # of data sets on a GPU, by their loaders
 
 
 @attrs.frozen(eq=False)
@@ -25,7 +27,8 @@ class DataLoader:
     `loader.epoch(e)` iterates over the batches of epoch `e`. `loader.epoch(e, start=s)` begins at step s, with exactly
     the batches of an uninterrupted epoch. `len(loader)` is the number of steps. With `shuffle` the order is a permutation
     drawn from `fold_in(key, epoch)`. With `drop_last` examples that do not fill a batch are left out. With `device`, every
-    batch is placed there.
+    batch is placed there. A data set that takes at most half of the free memory of a GPU is copied there once, when the first
+    epoch begins, and batches are taken from that copy, which later changes of the arrays do not reach.
 
     Raises StructureError or ShapeError for arrays of different lengths, RangeError for a batch size below 1,
     KeyMissingError for `shuffle` without `key`, DeviceError for a device that this machine does not have.
@@ -93,12 +96,25 @@ class DataLoader:
         """
         if not 0 <= start <= len(self):
             raise RangeError(f"an epoch of {len(self)} steps cannot start at step {start}.")
-        order = to_device(self.order(epoch), device_of(self.dataset))
-        return (self._gather(order, step) for step in range(start, len(self)))
+        dataset = self._placed()
+        place = device_of(dataset)
+        order = to_device(self.order(epoch), place)
+        return (self._gather(dataset, place, order, step) for step in range(start, len(self)))
 
-    def _gather(self, order: Any, step: int) -> Any:
+    def _placed(self) -> Any:
+        """The data set, or its one copy on the device if it fits there."""
+        if self.device is None or (backend := backend_named(self.device)) is CPU or device_of(self.dataset) != CPU.name:
+            return self.dataset
+        if self not in COPIES:
+            free = backend.free_bytes(parse_device(self.device) or 0)
+            fits = 2 * sum(leaf.nbytes for leaf in trees.leaves(self.dataset)) <= free
+            COPIES[self] = to_device(self.dataset, self.device) if fits else self.dataset
+        return COPIES[self]
+
+    def _gather(self, dataset: Any, place: str, order: Any, step: int) -> Any:
         index = order[step * self.batch_size : (step + 1) * self.batch_size]
-        batch = trees.map(lambda array: array[index], self.dataset)
+        with backend_named(place).using(parse_device(place) or 0):
+            batch = trees.map(lambda array: array[index], dataset)
         return batch if self.device is None else to_device(batch, self.device)
 
     def __iter__(self) -> Iterator[Any]:

@@ -60,6 +60,10 @@ class Backend:
         """A context in which new arrays are made on device `index`."""
         return contextlib.nullcontext()
 
+    def free_bytes(self, index: int) -> int:
+        """The free memory of device `index`, as far as it is known."""
+        return 0
+
     def holds(self, dtype: Any) -> bool:
         """Whether a device can hold entries of this dtype."""
         return True

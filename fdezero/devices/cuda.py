@@ -99,6 +99,11 @@ class Cuda(Backend):
         context: contextlib.AbstractContextManager[Any] = self.module.cuda.Device(index)
         return context
 
+    def free_bytes(self, index: int) -> int:
+        with self.using(index):
+            free, _ = self.module.cuda.runtime.memGetInfo()
+        return int(free)
+
     def holds(self, dtype: Any) -> bool:
         return dtype.kind in "biufcV"
 

@@ -13,6 +13,8 @@ from fdezero.data import DataLoader
 from fdezero.errors import DeviceError, DTypeError, KeyMissingError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_equal, keys
 
+from ..devices.strict_cupy_array import TRANSFERS
+
 
 @given(
     key=keys(), size=st.integers(0, 40), batch_size=st.integers(1, 50), drop_last=st.booleans(), shuffle=st.booleans()
@@ -115,6 +117,30 @@ def test_a_loader_is_immutable_and_shows_what_it_holds() -> None:
     assert (loader.size, len(loader)) == (6, 2)
     with pytest.raises(TypeError):
         DataLoader(np.zeros(3), 2, fd.random.key(0))  # type: ignore[misc]
+
+
+def test_a_data_set_that_fits_is_copied_to_the_gpu_once(strict_cupy: Any) -> None:
+    dataset = {"x": np.arange(40.0).reshape(20, 2), "t": np.arange(20)}
+    loader = DataLoader(dataset, 5, key=fd.random.key(0), device="gpu")
+    expected = list(DataLoader(dataset, 5, key=fd.random.key(0)).epoch(0))
+    assert_trees_equal(fd.to_numpy(list(loader.epoch(0))), expected)
+    TRANSFERS.clear()
+    batches = loader.epoch(1)
+    assert TRANSFERS == ["upload"]  # of the order
+    list(batches)
+    loader.batch(1, 2)
+    assert TRANSFERS == ["upload", "upload"]
+    second = DataLoader(dataset, 5, key=fd.random.key(0), device="gpu:1")
+    assert all(fd.device_of(batch) == "gpu:1" for batch in second.epoch(0))
+
+
+def test_a_data_set_that_does_not_fit_stays_on_the_cpu(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = (np.arange(40.0).reshape(20, 2), np.arange(20))
+    monkeypatch.setattr(strict_cupy.cuda.runtime, "memGetInfo", lambda: (2 * (320 + 160) - 1, 1 << 30))
+    loader = DataLoader(dataset, 5, key=fd.random.key(0), device="gpu")
+    TRANSFERS.clear()
+    assert_trees_equal(fd.to_numpy(list(loader.epoch(0))), list(DataLoader(dataset, 5, key=fd.random.key(0)).epoch(0)))
+    assert TRANSFERS.count("upload") == 8  # two arrays in each of four batches
 
 
 def test_batches_are_placed_on_the_device(gpu: Any) -> None:

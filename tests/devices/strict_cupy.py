@@ -36,6 +36,7 @@ from .strict_cupy_formulas import FORMULAS, REFUSED
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
 
 COUNT = 2
+FREE = 1 << 30  # bytes of a device
 
 # CuPy's functions and the names of their arguments; those in front of the slash are required.
 FUNCTIONS = """
@@ -326,7 +327,7 @@ def spoiling(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
 def make_cupy() -> types.ModuleType:
     """The module that stands for `cupy`."""
     module = types.ModuleType("cupy")
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1])
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1], memGetInfo=lambda: (FREE, FREE))
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
         "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,
