@@ -42,7 +42,8 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     labels = _checked_labels("softmax_cross_entropy", logits, labels)
     # Both terms are relative to the greatest logit: large logits that they share would leave rounding errors behind.
     below = special.below_greatest(logits, -1)
-    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - _picked(below, labels)
+    picked = _picked(below, labels)
+    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - picked
     return fnp.mean(_nan_if_unknown(rows, labels, logits.shape[-1]))
 
 

@@ -119,8 +119,8 @@ def _kernel(
     given = [kind if there else loops[-1] for kind, there in zip(kinds, is_array, strict=True)]
     operands = [cast(f"x{i}", dtype, loops[-1], unsigned=operation.wraps) for i, dtype in enumerate(given)]
     parameters = ", ".join([f"{dtype.name} x{i}" for i, dtype in enumerate(given)])
-    text = f"y0 = {substituted(c, operands, loops[-1], y)}"
-    made = backend.module.ElementwiseKernel(parameters, f"{y.name} y0", text, f"fdezero_{operation.name}", options=OPTIONS)
+    text = f"out0 = {substituted(c, operands, loops[-1], y)}"
+    made = backend.module.ElementwiseKernel(parameters, f"{y.name} out0", text, f"fdezero_{operation.name}", options=OPTIONS)
     return made, loops[-1]
 
 

@@ -298,7 +298,7 @@ def test_results_may_be_written_and_those_held_do_not_change() -> None:
 def test_the_source_shows_the_loop() -> None:
     compiled = native(lambda x, b: np.maximum(x + b, 0) * 2)
     compiled(X, X[0])
-    assert 'extern "C" void fused0(void *x0_, void *x1_, void *y0_, long long start, long long stop) {' in compiled.source
+    assert 'extern "C" void fused0(void *x0_, void *x1_, void *out0_, long long start, long long stop) {' in compiled.source
     assert "for (long long i0 = start; i0 < stop; i0++) {" in compiled.source
     assert "test_compile_native.py:" in compiled.source
 

@@ -78,7 +78,7 @@ typedef __SIZE_TYPE__ size_t;
 #define _FLOATING_CHOICE(A, B, R) inline R max(A x, B y) { return fmax(R(x), R(y)); } inline R min(A x, B y) { return fmin(R(x), R(y)); }
 _ONE(exp) _ONE(exp2) _ONE(expm1) _ONE(log) _ONE(log2) _ONE(log10) _ONE(log1p) _ONE(sqrt) _ONE(cbrt)
 _ONE(sin) _ONE(cos) _ONE(tan) _ONE(asin) _ONE(acos) _ONE(atan) _ONE(sinh) _ONE(cosh) _ONE(tanh) _ONE(asinh) _ONE(acosh) _ONE(atanh)
-_ONE(fabs) _ONE(floor) _ONE(ceil) _ONE(trunc) _ONE(rint) _ONE(round) _ONE(nearbyint) _ONE(erf) _ONE(erfc) _ONE(lgamma) _ONE(tgamma)
+_ONE(fabs) _ONE(floor) _ONE(ceil) _ONE(trunc) _ONE(rint) _ONE(round) _ONE(nearbyint) _ONE(erf) _ONE(erfc) _ONE(lgamma) _ONE(tgamma) _ONE(j0) _ONE(j1) _ONE(y0) _ONE(y1)
 #define _MINE(F) inline float F(float x) { return F(double(x)); }
 inline double erfcx(double x) { return exp(x * x) * erfc(x); } _MINE(erfcx)
 inline double erfinv(double x) {

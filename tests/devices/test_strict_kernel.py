@@ -41,9 +41,9 @@ def test_every_expression_is_its_operation(samples: list[Sample], dtype: str, gp
         args = [np.asarray(x, None if kind in kept else dtype) for x, kind in zip(sample.args, kinds, strict=True)]
         expected.append(np.asarray(sample.primitive(*args, **sample.params)))
         expression = sample.primitive.expression({x.dtype.kind for x in args})  # type: ignore[attr-defined]
-        operations.append(f"y{number} = " + re.sub(r"\bx(\d)\b", lambda name: f"x{len(inputs) + int(name[1])}", expression))
+        operations.append(f"out{number} = " + re.sub(r"\bx(\d)\b", lambda name: f"x{len(inputs) + int(name[1])}", expression))
         inputs += args
-    parameters = [", ".join(f"{x.dtype} {letter}{i}" for i, x in enumerate(arrays)) for letter, arrays in (("x", inputs), ("y", expected))]
+    parameters = [", ".join(f"{x.dtype} {letter}{i}" for i, x in enumerate(arrays)) for letter, arrays in (("x", inputs), ("out", expected))]
     kernel = gpu.ElementwiseKernel(*parameters, "; ".join(operations), "fdezero_expressions", return_tuple=True)
     close = {"rtol": 1e-12} if dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
     for sample, y, value in zip(samples, kernel(*map(gpu.asarray, inputs)), expected, strict=True):

@@ -18,8 +18,8 @@ def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
     local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
     lines = _steps(body.instructions, local)
     # All operands are read before anything is written, because a result may share an operand's memory.
-    lines += [f"y{i} = {local[y]};" for i, y in enumerate(body.outputs)]
-    outputs = ", ".join([f"{y.dtype.name} y{i}" for i, y in enumerate(body.outputs)])
+    lines += [f"out{i} = {local[y]};" for i, y in enumerate(body.outputs)]
+    outputs = ", ".join([f"{y.dtype.name} out{i}" for i, y in enumerate(body.outputs)])
     return operands, (f'"{_parameters(operands)}", "{outputs}"', *lines)
 
 
@@ -71,7 +71,7 @@ def write_reduction(reduced: Reduced) -> tuple[list[Atom], tuple[str, ...]]:
     if after and x.dtype == np.float16:
         value = "made(float16(a))"
     arguments = (
-        f'"{_parameters(operands)}", "{y.dtype.name} y0", "taken({called})", "{rule}", "y0 = {value}", "{identity}"'
+        f'"{_parameters(operands)}", "{y.dtype.name} out0", "taken({called})", "{rule}", "out0 = {value}", "{identity}"'
     )
     is_half = any(
         atom.dtype == np.float16 for atom in (*operands, *[step.output for step in (*body.instructions, *after)], y)

@@ -107,7 +107,7 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     outputs, total = fused.body.outputs, fused.total
     named = [
         *[(f"x{i}", atom) for i, atom in enumerate(operands)],
-        *[(f"y{i}", atom) for i, atom in enumerate(outputs)],
+        *[(f"out{i}", atom) for i, atom in enumerate(outputs)],
     ]
     arrays = [atom for _, atom in named if not _passed_by_value(atom)]
     lying = [_strides(atom) if is_steady(atom) else row_strides(atom.shape, atom.dtype.itemsize) for atom in arrays]
