@@ -10,11 +10,11 @@ from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, owned, record
-from ..core import Region, Tracer
+from ..core import Region, Tracer, unwrap
 from ..core.cotangents import chosen, filled, merged, zeros_like
 from ..errors import ShapeError, StructureError
 from ..messages import describe
-from ..numpy import stack
+from ..numpy import reshape, stack
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
@@ -68,7 +68,7 @@ class Scan(Region):
             rounds.append(results[self.carries :])
         if self.reverse:
             rounds.reverse()
-        return (*carry, *[stack(column) for column in zip(*rounds, strict=True)])
+        return (*carry, *[_stacked(column) for column in zip(*rounds, strict=True)])
 
     def _loop(self, key: Any, body: Callable[..., Any], given: Parts, backwards: bool = False) -> "Scan":
         """A loop derived from this one: its rounds are `body`, recorded on first use."""
@@ -182,8 +182,20 @@ def repeated(x: Any, size: int) -> Any:
 
 
 def _column(y: Any, length: int) -> Any:
-    """An uninitialised array for `length` values like `y`."""
-    return np.empty_like(with_shape(y), shape=(length, *np.shape(y)))
+    """An uninitialised array for `length` values like `y`, in C order."""
+    return np.empty_like(with_shape(y), shape=(length, *np.shape(y)), order="C")
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    """The rows as one array in C order, as compiled loops write it. NumPy would keep the order of the rows."""
+    return stack([_in_order(row) for row in rows])
+
+
+def _in_order(row: Any) -> Any:
+    plain = unwrap(row)
+    if not isinstance(plain, np.ndarray) or plain.flags.c_contiguous:
+        return row
+    return reshape(reshape(row, (-1,)), row.shape)
 
 
 def _first_round(given: Parts) -> list[Any]:
@@ -227,7 +239,7 @@ def scan(
         raise ShapeError(f"{name}: there are no rows to loop over: the length is 0.")
     if reverse:
         ys.reverse()
-    return carry, trees.unflatten(y_def, [stack(column) for column in zip(*ys, strict=True)])
+    return carry, trees.unflatten(y_def, [_stacked(column) for column in zip(*ys, strict=True)])
 
 
 def _structured(

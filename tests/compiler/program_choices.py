@@ -219,7 +219,7 @@ def at_array(c: Choice) -> Any:
 
 # Products
 def matmul(c: Choice) -> Any:
-    i = c.pick("fi", ndim=1)
+    i = c.pick("fic", ndim=1)
     a = c.values[i]
 
     def multiplies(b: Any) -> bool:
@@ -227,7 +227,7 @@ def matmul(c: Choice) -> Any:
             return False
         return a.size // max(a.shape[-1], 1) * b.size // max(a.shape[-1], 1) < MOST and a.ndim + b.ndim < 6
 
-    return (i, c.pick("fi", ndim=1, where=multiplies)), {}
+    return (i, c.pick("fic", ndim=1, where=multiplies)), {}
 
 
 def matmul_to_array(c: Choice) -> Any:
@@ -290,6 +290,28 @@ def derived(c: Choice) -> Any:
     if not wrt:
         raise Impossible
     return operands, {"body": c.body([c.values[i] for i in operands]), "wrt": wrt}
+
+
+def small_array(c: Choice, kinds: str = "fbi", ndim: int = 0) -> int:
+    return c.pick(kinds, ndim, where=lambda v: np.size(v) < 3000 and not is_number(v))
+
+
+def scan(c: Choice) -> Any:
+    carry = small_array(c, "f")
+    xs = c.pick("fbic", ndim=1, where=lambda v: 0 < v.shape[0] < 9 and v.size < 3000)
+    operands = (carry, xs, *[small_array(c, "fbic") for _ in range(c.integer(0, 2))])
+    examples = [c.values[carry], c.values[xs][0], *[c.values[i] for i in operands[2:]]]
+    return operands, {"body": c.body(examples), "reverse": c.flag()}
+
+
+def cond(c: Choice) -> Any:
+    operands = tuple(small_array(c, "fbic") for _ in range(c.integer(1, 3)))
+    return (small_array(c, "f"), *operands), {"body": c.body([c.values[i] for i in operands])}
+
+
+def checkpoint(c: Choice) -> Any:
+    operands = tuple(small_array(c, "fbic") for _ in range(c.integer(1, 3)))
+    return operands, {"body": c.body([c.values[i] for i in operands])}
 
 
 def vmap(c: Choice) -> Any:

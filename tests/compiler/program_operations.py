@@ -104,6 +104,28 @@ def derived(kind: str, function: Callable[..., Any], wrt: tuple[int, ...]) -> Ca
     return moved
 
 
+# Loops, branches and checkpoints within a program
+def _scan(carry: Any, xs: Any, *constants: Any, body: Any, reverse: bool) -> Any:
+    def step(carry: Any, x: Any) -> Any:
+        ys = body.run(carry, x, *constants)
+        alike = [y for y in ys if getattr(y, "shape", None) == carry.shape and y.dtype == carry.dtype]
+        mixed = fnp.tanh(fnp.add(fnp.multiply(carry, 0.5), (alike or [total(ys)])[0]))
+        return fnp.astype(mixed, carry.dtype), tuple(ys)
+
+    last, ys = fd.scan(step, carry, xs, reverse=reverse)
+    return (last, *ys)
+
+
+def _cond(x: Any, *operands: Any, body: Any) -> Any:
+    yes = lambda *args: tuple(fnp.asarray(y) for y in body.run(*args))
+    no = lambda *args: tuple(fnp.astype(fnp.multiply(y, 2), y.dtype) for y in yes(*args))
+    return fd.cond(fnp.sum(x) > 0, yes, no, *operands)
+
+
+def _checkpoint(*operands: Any, body: Any) -> Any:
+    return fd.checkpoint(lambda *args: tuple(body.run(*args)))(*operands)
+
+
 def _vmap(*operands: Any, body: Any, axes: tuple[Any, ...]) -> Any:
     return fd.vmap(lambda *args: tuple(body.run(*args)), in_axes=axes)(*operands)
 
@@ -126,15 +148,21 @@ def _table() -> dict[str, Operation]:
         "positive exp exp2 expm1 sin cos sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid relu log log2 log10 log1p sqrt cbrt "
         "reciprocal arcsin arccos arctanh arccosh tan isfinite rint spacing signbit floor", choose.one("f")
     )  # fmt: skip
-    declare("negative square absolute sign isnan isinf logical_not ceil trunc stop_gradient", choose.one("fbi"))
+    declare("negative square absolute stop_gradient", choose.one("fbic"))
+    declare("sign isnan isinf logical_not ceil trunc", choose.one("fbi"))
+    declare("conjugate real imag", choose.one("fc"))
+    for name in ("exp", "sin", "tanh", "log", "sqrt", "reciprocal"):
+        declare(f"complex_{name}", choose.one("c"), getattr(fnp, name))
     declare("invert", choose.one("bi"))
     declare("add subtract multiply", choose.two("fbic"))
+    declare("complex_divide", choose.two("fc"), fnp.divide)
     declare("divide maximum minimum equal not_equal less less_equal greater greater_equal", choose.two("fbi"))
     declare("arctan2 hypot fmax fmin logaddexp logaddexp2 copysign remainder fmod floor_divide heaviside nextafter", choose.two("f"))
     declare("bitwise_and bitwise_or bitwise_xor logical_and logical_or logical_xor gcd lcm", choose.two("bi"))
     declare("power", choose.power)
     for sign, method in {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "<": "lt", ">=": "ge", "==": "eq"}.items():
         declare(sign, choose.two("fi"), getattr(operator, method))
+    declare("c*", choose.two("fc"), operator.mul)
     declare("where", choose.where)
     declare("clip", choose.clip, lambda x, *, low, high: fnp.clip(x, low, high))
     declare("clip_arrays", choose.clip_arrays, lambda x, low, high: fnp.clip(x, low, high))
@@ -142,9 +170,11 @@ def _table() -> dict[str, Operation]:
     declare("astype", lambda c: ((c.pick("fbi"),), {"dtype": c.among(("float32", "float64", "int64", "bool", "float16", "int32"))}))
     declare("np.sin", choose.one("f"), np.sin)
     declare("np.add", choose.two("fi"), np.add)
-    declare("np.sum", choose.reduced("fi"), np.sum)
-    declare("sum prod any all", choose.reduced("fbi", empty=True))
-    declare("mean var std logsumexp", choose.reduced("f"))
+    declare("np.sum", choose.reduced("fic"), np.sum)
+    declare("sum", choose.reduced("fbic", empty=True))
+    declare("prod any all", choose.reduced("fbi", empty=True))
+    declare("mean", choose.reduced("fc"))
+    declare("var std logsumexp", choose.reduced("f"))
     declare("max min", choose.reduced("fbi"))
     declare("argmax argmin argsort", choose.along("fi"))
     declare("cumsum", choose.along("fbi"))
@@ -193,6 +223,9 @@ def _table() -> dict[str, Operation]:
     declare("halved", lambda c: ((c.pick("f", where=lambda v: not choose.is_number(v)),), {}), halved)
     for kind in ("grad", "value_and_grad", "jvp", "vjp"):
         declare(f"{kind}_of", choose.derived, _derive(kind))
+    declare("scan_of", choose.scan, _scan)
+    declare("cond_of", choose.cond, _cond)
+    declare("checkpoint_of", choose.checkpoint, _checkpoint)
     declare("vmap_of", choose.vmap, _vmap)
     declare("vmap_grad_of", choose.vmap, _vmap_grad)
     return table
