@@ -35,6 +35,7 @@ from .writing.emit import Emitter, backend_of_graph
 MOST_DERIVED = (
     64  # derived programs that a program keeps: derivatives and batched forms, for each memory layout of the leaves
 )
+LARGE = 1 << 16  # bytes of a loop's memory that it gives back when it ends
 _serials = itertools.count(1)
 
 
@@ -185,6 +186,14 @@ class Program(Region):
             self._executable = Executable(self.graph, self.options)
         return self._executable
 
+    def rest(self) -> None:
+        """Give large memory back at the end of a loop. A program may have many loops, which run one after the other."""
+        derived = [part for part in list(self._derived.values()) if isinstance(part, Program)]
+        for program in (self, *derived):
+            executable = program._executable
+            if executable is not None and executable.nbytes >= LARGE:
+                executable.release()
+
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         if tuple(map(layout_of, leaves)) == self.layouts:
             return self.executable(*leaves)
@@ -284,6 +293,31 @@ class Program(Region):
             return self.derived(("batched", is_batched), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
 
         return run
+
+
+def release(graph: Graph) -> None:
+    """Give back the memory that loops and branches of a graph keep for their next run."""
+    for instruction in graph.instructions:
+        for part in vars(instruction.operation).values() if isinstance(instruction.operation, Region) else ():
+            _release(part)
+
+
+def _release(part: Any) -> None:
+    if isinstance(part, Program):
+        if part._executable is not None:
+            part._executable.release()
+            release(part._executable.graph)
+        release(part.graph)
+        _release(part._derived)
+    elif isinstance(part, Recent):
+        for derived in list(part.values()):
+            _release(derived)
+    elif isinstance(part, tuple):
+        for each in part:
+            _release(each)
+    elif isinstance(part, Region):
+        for each in vars(part).values():
+            _release(each)
 
 
 def layout_of(value: Any) -> Any:

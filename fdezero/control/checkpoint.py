@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree as trees
-from ..compiler.program import Program, program_of
+from ..compiler.program import Program, program_of, release
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, record
 from ..core import Region, Tracer
@@ -38,7 +38,8 @@ class _Checkpoint(Region):
         is_active = [
             traced and trees.is_differentiable(leaf) for traced, leaf in zip(is_traced, residuals, strict=True)
         ]
-        seed = next(t for t in cotangents if trees.is_differentiable(t))
+        given = tuple([t for t in cotangents if trees.is_differentiable(t)])
+        seed = next(filter(is_recorded, given), given[0])  # a cotangent that is missing is a plain array of zeros
         # The fence stops the compiler from reusing the first computation, whose values would have to be kept.
         again = [_behind(lent(leaf, private=True), seed) for leaf in residuals]
 
@@ -46,10 +47,10 @@ class _Checkpoint(Region):
             ys = self.program.evaluate(*merged(is_active, given, again))
             return tuple([y for y in ys if trees.is_differentiable(y)])
 
-        given = tuple([t for t in cotangents if trees.is_differentiable(t)])
         _, pullback = pulled_back(self.name, of_active, chosen(again, is_active))
         gradients = pullback.transposed(given)
         pullback.release()
+        release(self.graph)
         return tuple(merged(is_active, gradients))
 
     def push(self, leaves: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -66,7 +67,7 @@ class _Checkpoint(Region):
 
 
 def _behind(leaf: Any, seed: Any) -> Any:
-    if not (is_recorded(leaf) or is_recorded(seed)) or not hasattr(leaf, "shape") or not leaf.shape:
+    if not (is_recorded(leaf) or is_recorded(seed)) or not hasattr(leaf, "shape"):
         return leaf
     return fence(leaf, seed, ndim=len(leaf.shape), after=len(seed.shape))
 
@@ -84,6 +85,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
         made = record(flat, [example_of(leaves[i]) for i in places], called(function))
         inputs = [*[leaves[i] for i in places], *made.captures]
+        release(made.graph)  # a loop would keep its memory for another run, until the tape lets go of this region
         plain = not any(_below_a_tape(leaf) for leaf in inputs)
         return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))
 

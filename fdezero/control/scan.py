@@ -7,18 +7,21 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..compiler.program import Program, program_of
-from ..compiler.recording.examples import example_of, of_leaves
-from ..compiler.recording.record import is_recorded, owned, record
+from ..compiler.program import MOST_DERIVED, Program, program_of
+from ..compiler.graph import Constant
+from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
+from ..compiler.recording.record import is_recorded, owned, record, record_unrun
+from ..compiler.running.store import Recent
 from ..core import Region, Tracer, unwrap
 from ..core.cotangents import chosen, filled, merged, zeros_like
 from ..errors import ShapeError, StructureError
 from ..messages import describe
-from ..numpy import reshape, stack
+from ..numpy import astype, reshape, stack
+from ..numpy.arguments import as_array
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
-from ..values import with_shape
+from ..values import shape_of, with_shape
 
 
 class Parts(NamedTuple):
@@ -42,7 +45,7 @@ class Scan(Region):
     def __init__(self, body: Program, carries: int, columns: int, length: int, reverse: bool) -> None:
         self.name, self.body = "scan", body
         self.carries, self.columns, self.length, self.reverse = carries, columns, length, reverse
-        self._derived: dict[Any, Any] = {}
+        self._derived: Recent[Any, Scan] = Recent(MOST_DERIVED)
 
     def split(self, leaves: Sequence[Any]) -> Parts:
         return parts_of(leaves, self.carries, self.columns)
@@ -57,6 +60,9 @@ class Scan(Region):
                 columns = [_column(y, self.length) for y in results[self.carries :]]
             for column, y in zip(columns, results[self.carries :], strict=True):
                 column[i] = y
+        if not self.length:
+            columns = self._no_rows()
+        self.body.rest()
         return owned((*carry, *columns), leaves)
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
@@ -68,15 +74,23 @@ class Scan(Region):
             rounds.append(results[self.carries :])
         if self.reverse:
             rounds.reverse()
+        if not rounds:
+            return (*carry, *self._no_rows())
         return (*carry, *[_stacked(column) for column in zip(*rounds, strict=True)])
+
+    def _no_rows(self) -> list[Any]:
+        """The stacked ys of a loop without rounds."""
+        ys = self.body.graph.outputs[self.carries :]
+        return [_column(y.value if isinstance(y, Constant) else ones_like(y), 0) for y in ys]
 
     def _loop(self, key: Any, body: Callable[..., Any], given: Parts, backwards: bool = False) -> "Scan":
         """A loop derived from this one: its rounds are `body`, recorded on first use."""
-        if key not in self._derived:
-            carries, columns = len(given.carry), len(given.xs)
-            program = program_of(body, _first_round(given), f"scan_{key[0]}")
-            self._derived[key] = Scan(program, carries, columns, self.length, self.reverse != backwards)
-        return self._derived[key]
+        found = self._derived.find(key)
+        if found is not None:
+            return found
+        program = program_of(body, _first_round(given), f"scan_{key[0]}")
+        loop = Scan(program, len(given.carry), len(given.xs), self.length, self.reverse != backwards)
+        return self._derived.keep(key, loop)
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         # Any floating carry may come to depend on a traced leaf, so all of them count as traced.
@@ -88,14 +102,16 @@ class Scan(Region):
         # The position of each residual that is a leaf already (a row of the xs, or a constant); None for one that needs a column.
         positions = [inputs.get(variable) for variable in saved]
         positions = [None if i is not None and i < self.carries else i for i in positions]
-        if ("out", mask) not in self._derived:
+        loop = self._derived.find(("out", mask))
+        if loop is None:
             outputs = (
                 *out.graph.outputs[:count],
                 *[variable for variable, i in zip(saved, positions, strict=True) if i is None],
             )
             program = Program(attrs.evolve(out.graph, outputs=outputs), out.options)
-            self._derived["out", mask] = Scan(program, self.carries, self.columns, self.length, self.reverse)
-        results = self._derived["out", mask](*leaves)
+            loop = Scan(program, self.carries, self.columns, self.length, self.reverse)
+            self._derived.keep(("out", mask), loop)
+        results = loop(*leaves)
         columns = iter(results[count:])
         residuals = [next(columns) if i is None else leaves[i] for i in positions]
         return results[:count], (residuals, tuple(positions), rule, self.split(leaves))
@@ -201,7 +217,13 @@ def _in_order(row: Any) -> Any:
 def _first_round(given: Parts) -> list[Any]:
     """Plain values like those that one round gets."""
     carry, xs, constants = ([example_of(leaf) for leaf in part] for part in given)
-    return [*carry, *[x[0] for x in xs], *constants]
+    return [*carry, *[x[0] if len(x) else _example_of_row(x) for x in xs], *constants]
+
+
+def _example_of_row(x: Any) -> Any:
+    """A value like a row of an array that has no rows."""
+    row = harmless(np.zeros_like(x, shape=x.shape[1:]))
+    return row if row.shape else row[()]
 
 
 def scan(
@@ -209,15 +231,19 @@ def scan(
 ) -> tuple[Any, Any]:
     """Loop over the rows x of `xs` with `function(carry, x) -> (carry, y)`; return the last carry and the stacked ys.
 
-    xs: a tree of arrays (length, ...), or None together with `length`. The carry keeps its structure, shapes and dtypes. With
-    `reverse`, the loop goes from the last row to the first. Eagerly it is a Python loop. Within `fd.compile` it is one operation of
-    any length, and so are its derivatives in both modes and its batched form.
+    xs: a tree of arrays (length, ...), or None together with `length`. The carry keeps its structure, shapes and dtypes; a Python
+    number in it takes the dtype that it has after a round. The ys are stacked in C order. Without rows you get the carry itself and
+    empty ys, whose shapes come from a call of the function on ones. With `reverse`, the loop goes from the last row to the first.
+    Eagerly it is a Python loop. Within `fd.compile` it is one operation of any length, and so are its derivatives in both modes and
+    its batched form.
 
     Raises StructureError or ShapeError, naming the leaf, when lengths differ or the carry changes.
     """
     name = name_of("scan", function)
     xs_leaves, xs_def = trees.flatten(xs)
     length = _length(name, xs, length)
+    if not length:
+        return _structured(name, function, carry, xs, length, reverse)
     order = range(length - 1, -1, -1) if reverse else range(length)
     start, ys, y_def = carry, [], None
     for i in order:
@@ -229,16 +255,17 @@ def scan(
         )
         new, y = _pair(name, function(given, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
         if carry is start:
+            if (strong := promoted(start, new)) is not None:
+                return scan(function, strong, xs, length, reverse=reverse)
             check_carry(name, start, new)
             if any(map(is_recorded, [*trees.leaves((start, new, y)), *xs_leaves])):
                 return _structured(name, function, start, xs, length, reverse)
         carry = new
         y_leaves, y_def = trees.flatten(y)
         ys.append(y_leaves)
-    if y_def is None:
-        raise ShapeError(f"{name}: there are no rows to loop over: the length is 0.")
     if reverse:
         ys.reverse()
+    assert y_def is not None
     return carry, trees.unflatten(y_def, [_stacked(column) for column in zip(*ys, strict=True)])
 
 
@@ -248,7 +275,14 @@ def _structured(
     carries = len(trees.leaves(carry))
     leaves, treedef = trees.flatten((carry, xs))
     flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))
-    made = record(flat, _first_round(parts_of(leaves, carries, len(leaves) - carries)), name)
+    examples = _first_round(parts_of(leaves, carries, len(leaves) - carries))
+    made = record(flat, examples, name) if length else record_unrun(flat, examples, name)
+    if not length:
+        new, _ = _pair(name, trees.unflatten(structure[-1], made.outputs))
+        before = trees.map(example_of, carry)
+        if (strong := promoted(carry, new)) is not None:
+            return scan(function, strong, xs, length, reverse=reverse)
+        check_carry(name, before, new)
     loop = Scan(Program(made.graph), carries, len(leaves) - carries, length, reverse)
     carry, ys = trees.unflatten(structure[0], loop(*leaves, *made.captures))
     return carry, ys
@@ -271,6 +305,35 @@ def _length(name: str, xs: Any, length: int | None) -> int:
     if not found:
         raise ShapeError(f"{name}: without xs, pass the number of rounds, such as length=10.")
     return next(iter(found))
+
+
+def promoted(start: Any, new: Any) -> Any:
+    """The carry `start` with its Python numbers in the dtypes that they have after a round, or None if nothing changes.
+
+    Their dtypes are weak, so another round may give other dtypes only where this one does: two rounds find the final ones.
+    """
+    before, treedef = trees.flatten(start)
+    after, structure = trees.flatten(new)
+    if structure != treedef:
+        return None
+    leaves = [_promoted(x, y) for x, y in zip(before, after, strict=True)]
+    return None if all(x is y for x, y in zip(leaves, before, strict=True)) else trees.unflatten(treedef, leaves)
+
+
+def _promoted(x: Any, y: Any) -> Any:
+    if not is_number(x) or shape_of(y) != ():
+        return x
+    plain = unwrap(x)
+    if is_number(y):  # Python's own promotion, from int to float or complex
+        kind = type(plain + unwrap(y))
+        return x if kind in (type(plain), bool) else kind(x) if x is plain else x + kind(0)
+    dtype = np.result_type(plain, y.dtype)
+    return dtype.type(x) if x is plain else astype(as_array(x), dtype)
+
+
+def is_number(x: Any) -> bool:
+    """Whether a value is a Python number, traced or not."""
+    return isinstance(unwrap(x), int | float | complex) and not isinstance(unwrap(x), np.generic)
 
 
 def check_carry(name: str, old: Any, new: Any) -> None:

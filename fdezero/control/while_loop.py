@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..compiler.program import Program, program_of
-from ..compiler.recording.examples import example_of
+from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_structured, owned, record_unrun
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
@@ -16,7 +16,7 @@ from ..messages import describe
 from ..transforms import vmap
 from ..transforms.batching import in_axes_of
 from ..transforms.reverse import name_of
-from .scan import check_carry, repeated
+from .scan import check_carry, is_number, promoted, repeated
 
 
 class While(Region):
@@ -29,6 +29,8 @@ class While(Region):
         carry, constants = leaves[: self.carries], leaves[self.carries :]
         while self.condition.run(*carry, *constants)[0]:
             carry = self.body.run(*carry, *constants)
+        self.body.rest()
+        self.condition.rest()
         return owned(carry, leaves)
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
@@ -89,7 +91,8 @@ class While(Region):
 
 
 def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    """The carry after `while condition(carry): carry = body(carry)`. The carry keeps its structure, shapes and dtypes.
+    """The carry after `while condition(carry): carry = body(carry)`. The carry keeps its structure, shapes and dtypes; a Python
+    number in it takes the dtype that it has after a round.
 
     Within `fd.compile` the loop is one operation. It supports forward mode and vmap; reverse mode works only outside `fd.compile`,
     where it is a Python loop. Raises StructureError or ShapeError if a round changes the carry.
@@ -102,6 +105,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
         if not going:
             return carry
         following = body(carry)
+        if (strong := promoted(carry, following)) is not None:
+            carry, following = strong, body(strong)
         check_carry(name, carry, following)
         carry = following
         going = condition(carry)
@@ -111,6 +116,11 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
 def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
     leaves, treedef = trees.flatten(carry)
     examples = [example_of(leaf) for leaf in leaves]
+    if any(map(is_number, leaves)):
+        once, structure = of_leaves(body, treedef, leaves, range(len(leaves)))
+        following = record_unrun(once, examples, name).outputs
+        if (strong := promoted(carry, trees.unflatten(structure[-1], following))) is not None:
+            return _structured(name, condition, body, strong)
 
     def round_(*given: Any) -> list[Any]:
         new = body(trees.unflatten(treedef, given))

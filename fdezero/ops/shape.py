@@ -162,6 +162,8 @@ copy: Linear = linear("copy", lambda x: x.copy(), lambda t, x: t, write="xp.copy
 
 
 def _fence(x: Any, seed: Any, *, ndim: int, after: int) -> Any:
+    if not hasattr(x, "shape"):  # a Python number
+        return x
     loops = common_loops((x, ndim), (seed, after))
     return x if loops == loop_axes(x, ndim) else np.broadcast_to(x, loops + _trailing(x.shape, ndim))
 

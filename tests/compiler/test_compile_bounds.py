@@ -5,6 +5,7 @@ import functools
 import gc
 import linecache
 import pickle
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -283,3 +284,75 @@ def test_a_compiled_function_can_be_copied(name: str, way: str, called: bool) ->
 def test_a_decorated_function_pickles_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(doubled)) is doubled
     assert pickle.loads(pickle.dumps(Adder.compiled)) is Adder.compiled
+
+
+# Checkpoints around loops
+ROUNDS, SEGMENTS, STATE = 96, 8, np.linspace(-1, 1, 12_000)
+INPUTS = np.linspace(0, 1, ROUNDS)
+
+
+def _in_segments(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    block = wrap(lambda h, xs: fd.scan(lambda h, x: (np.tanh(h * 0.9 + x), None), h, xs)[0])
+
+    def loss(h: Any) -> Any:
+        for xs in np.split(INPUTS, SEGMENTS):
+            h = block(h, xs)
+        return fnp.sum(h)
+
+    return loss
+
+
+def _nested(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    block = wrap(lambda h, xs: fd.scan(lambda h, x: (np.tanh(h * 0.9 + x), None), h, xs))
+    return lambda h: fnp.sum(fd.scan(block, h, INPUTS.reshape(SEGMENTS, -1))[0])
+
+
+def _only_the_rows_count(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The last carry gets no cotangent, and the first cotangent of a checkpoint is a plain array of zeros."""
+    block = wrap(lambda h, xs: fd.scan(lambda h, x: (np.tanh(h * 0.9 + x), h.sum()), h, xs))
+
+    def loss(h: Any) -> Any:
+        total = 0.0
+        for xs in np.split(INPUTS, SEGMENTS):
+            h, sums = block(h, xs)
+            total = total + fnp.sum(sums)
+        return total
+
+    return loss
+
+
+def states(function: Callable[..., Any], *args: Any) -> float:
+    """How many states a call holds at most, with those that idle programs keep."""
+    for _ in range(2):
+        function(*args)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        function(*args)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    idle = sum(keeper.nbytes for keeper in store.MEMORY._keepers)
+    return float(peak + idle) / STATE.nbytes
+
+
+@pytest.mark.parametrize("make", [_in_segments, _nested, _only_the_rows_count])
+@pytest.mark.parametrize("way", [lambda f: f, lambda f: fd.compile(f, threads=1)], ids=["eager", "compiled"])
+def test_a_checkpoint_around_a_loop_keeps_one_segment(make: Any, way: Any) -> None:
+    gc.collect()
+    already = sum(keeper.nbytes for keeper in store.MEMORY._keepers) / STATE.nbytes
+    plain, saving = way(fd.grad(make(lambda block: block))), way(fd.grad(make(fd.checkpoint)))
+    np.testing.assert_allclose(saving(STATE), plain(STATE), rtol=1e-12)
+    most = states(saving, STATE) - already
+    assert most < 3 * (ROUNDS // SEGMENTS) + SEGMENTS + 12, "the states of one segment, and the first state of each"
+    assert states(plain, STATE) - already > ROUNDS
+
+
+def test_the_numbers_of_a_checkpointed_loop_are_computed_again() -> None:
+    loop = lambda h: fd.scan(lambda h, _: (np.sin(h) * 1.5, None), h, length=1000)[0]
+    gradient = fd.compile(fd.grad(fd.checkpoint(loop)))
+    for h in (np.float64(0.3), np.array(0.4), 0.5):
+        assert gradient(h) == fd.grad(loop)(h)
+    lines = [line for line in gradient.source.splitlines() if "scan" in line]
+    assert sum("fence" in line for line in gradient.source.splitlines()) == 1
+    assert len(lines) == 2  # the value is not needed; one loop keeps the states, and one goes back

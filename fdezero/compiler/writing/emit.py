@@ -32,6 +32,7 @@ OWN_NAMES = re.compile(
     r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp"
 )  # the program's names for memory and helpers
 SMALL = 1 << 9  # below this many entries the calls themselves take most of the time
+LARGE = 1 << 16  # bytes of a result outside the arena that is deleted after its last use
 EXACT = 1 << 11  # every floating dtype holds the integers below this number exactly
 VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
     shapes.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
@@ -150,7 +151,7 @@ class Emitter:
             for variable in instruction.outputs:
                 self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
                 counter += 1
-        dying = {} if self.backend.plans_memory else self._dying()
+        dying = self._dying()
         for number, instruction in enumerate(graph.instructions):
             computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
             self.current = backend_named(instruction.output.device) if computed else CPU
@@ -182,17 +183,25 @@ class Emitter:
         return "\n".join(lines)
 
     def _dying(self) -> dict[int, list[Variable]]:
-        """The GPU arrays that the program makes, by the number of the instruction that uses them last.
+        """The arrays to delete, by the number of the instruction that uses them last.
 
-        The program deletes them there, and CuPy's pool reuses their memory for the next results.
+        They are all arrays that the program makes on a GPU, where CuPy's pool reuses the memory for the next results. On the CPU they
+        are those outside the arena: the results of loops and branches, and large results of calls.
         """
+        from_regions = {y for i in self.graph.instructions if isinstance(i.operation, Region) for y in i.outputs}
         last: dict[Atom, int] = {}
         for number, instruction in enumerate(self.graph.instructions):
             last.update(dict.fromkeys((*instruction.inputs, *instruction.outputs), number))
         dying: dict[int, list[Variable]] = {}
         for variable, number in last.items():
             kept = variable in self.graph.inputs or variable in self.graph.outputs
-            if isinstance(variable, Variable) and not kept and variable.kind == "array":
+            if not isinstance(variable, Variable) or kept or variable.kind != "array":
+                continue
+            root = self.plan.roots.get(variable, variable)
+            planned = not isinstance(root, Variable) or root in self.plan.storages or root in self.graph.inputs
+            if not self.backend.plans_memory or (
+                not planned and (root in from_regions or root.nbytes >= LARGE)  # type: ignore[union-attr]
+            ):
                 dying.setdefault(number, []).append(variable)
         return dying
 
