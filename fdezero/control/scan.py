@@ -7,8 +7,8 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.graph import Constant
+from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
 from ..compiler.recording.record import is_recorded, owned, record, record_unrun
 from ..compiler.running.store import Recent

@@ -117,8 +117,8 @@ def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any]
     leaves, treedef = trees.flatten(carry)
     examples = [example_of(leaf) for leaf in leaves]
     if any(map(is_number, leaves)):
-        once, structure = of_leaves(body, treedef, leaves, range(len(leaves)))
-        following = record_unrun(once, examples, name).outputs
+        probe, structure = of_leaves(body, treedef, leaves, range(len(leaves)))
+        following = record_unrun(probe, examples, name).outputs
         if (strong := promoted(carry, trees.unflatten(structure[-1], following))) is not None:
             return _structured(name, condition, body, strong)
 

@@ -13,6 +13,7 @@ from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops import shape as shapes
 from ..ops.checks import checked
+from ..values import broadcasts_to
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .elementwise import cast, nonzero
 from .reductions import argsort
@@ -168,7 +169,8 @@ class at:  # noqa: N801, a function in use
     """Functional update: `at(x)[index].set(y)` returns a copy of `x` with `x[index] = y`, and is differentiable.
 
     `.add`, `.multiply`, `.min` and `.max` combine `y` with the indexed entries. If an index occurs twice, they combine
-    all its values, and `set` keeps the last.
+    all its values, and `set` keeps the last. A mask of truth values chooses entries. With a number, or a `y` that is the same for
+    all of them, the mask also works under vmap and compile.
     """
 
     __slots__ = ("x",)
@@ -176,13 +178,69 @@ class at:  # noqa: N801, a function in use
     def __init__(self, x: Any) -> None:
         self.x = as_array(x)
 
-    def __getitem__(self, index: Any) -> "_Place":
+    def __getitem__(self, index: Any) -> "_Place | _Masked":
+        mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        mask = as_array(mask) if isinstance(mask, list) and mask else mask
+        if _is_array(mask) and mask.dtype == bool and len(mask.shape):
+            return _Masked(self.x, mask)
         return _Place(self.x, index)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(
             "fd.at(x) cannot change x in place. Instead of fd.at(x)[index] = y, write x = fd.at(x)[index].set(y)."
         )
+
+
+class _Masked:
+    """The entries of `x` where a mask over its first axes is true. If all get the same `y`, an update is a choice at every entry."""
+
+    __slots__ = ("mask", "rest", "x")
+
+    def __init__(self, x: Array, mask: Any) -> None:
+        fits = len(mask.shape) <= x.ndim and tuple(mask.shape) == x.shape[: len(mask.shape)]
+        if not fits:
+            raise IndexError(
+                f"at(x)[mask]: the mask {describe(mask)} must have the shape of the first axes of {describe(x)}."
+            )
+        self.x, self.mask, self.rest = x, mask, x.shape[len(mask.shape) :]
+
+    def _update(self, name: str, y: Any, choice: Callable[[Array, Array], Array]) -> Array:
+        values = array_module(self.x).asarray(y) if isinstance(y, int | float | complex | np.generic) else as_array(y)
+        if values.ndim == len(self.rest) + 1 and values.shape[0] == 1:
+            values = reshape(values, values.shape[1:])
+        if not broadcasts_to(values.shape, self.rest):  # a value for each entry, whose number depends on the mask
+            found: Array = getattr(_Place(self.x, self.mask), name)(y)
+            return found
+        wide = reshape(self.mask, (*self.mask.shape, *[1] * len(self.rest)))
+        return choice(wide, cast(values, self.x.dtype))
+
+    def set(self, y: Any) -> Array:
+        """`x` with `y` in place of the chosen entries."""
+        return self._update("set", y, lambda mask, y: elementwise.where(mask, y, self.x))
+
+    def add(self, y: Any) -> Array:
+        """`x` with `y` added to the chosen entries."""
+        return self._combined("add", y, elementwise.add, 0)
+
+    def multiply(self, y: Any) -> Array:
+        """`x` with the chosen entries multiplied by `y`."""
+        return self._combined("multiply", y, elementwise.multiply, 1)
+
+    def min(self, y: Any) -> Array:
+        """`x` with the lesser of `y` and each chosen entry."""
+        return self._combined("min", y, elementwise.minimum, 0)
+
+    def max(self, y: Any) -> Array:
+        """`x` with the greater of `y` and each chosen entry."""
+        return self._combined("max", y, elementwise.maximum, 0)
+
+    def _combined(self, name: str, y: Any, operation: Callable[..., Array], safe: int) -> Array:
+        # A `safe` number stands in for the other entries: an infinite one, times a cotangent of 0, would make the derivative by y NaN.
+        def choice(mask: Array, y: Array) -> Array:
+            chosen = elementwise.where(mask, self.x, cast(np.asarray(safe), self.x.dtype))
+            return elementwise.where(mask, operation(chosen, y), self.x)
+
+        return self._update(name, y, choice)
 
 
 class _Place:

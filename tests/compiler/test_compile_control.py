@@ -217,8 +217,6 @@ def test_errors_of_scan(wrap: Any) -> None:
         wrap(lambda h: fd.scan(lambda h, x: (h, None), h))(H0)
     with pytest.raises(ShapeError, match="no rows"):
         wrap(lambda h, x: fd.scan(lambda h, x: (h, None), h, x))(H0, np.float64(1))
-    with pytest.raises(ShapeError, match="the length is 0"):
-        wrap(lambda h, xs: fd.scan(lambda h, x: (h, None), h, xs))(H0, XS[:0])
     with pytest.raises(StructureError, match=r"must return \(carry, y\)"):
         wrap(lambda h, xs: fd.scan(lambda h, x: h, h, xs))(H0, XS)
 
