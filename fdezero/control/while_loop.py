@@ -91,8 +91,9 @@ class While(Region):
 
 
 def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    """The carry after `while condition(carry): carry = body(carry)`. The carry keeps its structure, shapes and dtypes; a Python
-    number in it takes the dtype that it has after a round.
+    """The carry after `while condition(carry): carry = body(carry)`. The carry keeps its structure, shapes and dtypes.
+
+    A Python number in it takes the dtype that it has after a round.
 
     Within `fd.compile` the loop is one operation. It supports forward mode and vmap; reverse mode works only outside `fd.compile`,
     where it is a Python loop. Raises StructureError or ShapeError if a round changes the carry.
