@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ImmutableError
+from ..messages import describe
 from .tracer import Tracer
 
 SMALL = 1 << 14  # bytes; up to here a copy costs no more than a lock
 LARGE = 1 << 20  # bytes; from here on a copy costs more than many a gradient
+SAMPLE = 61  # entries of a very large array that are compared; a prime, so that they lie in all rows and columns
 
 
 class Reused(np.ndarray):
@@ -169,14 +172,15 @@ class Guard:
     A small array is copied. A large one becomes read-only until `release`, if nothing but one name or container refers to it;
     then no view exists that could be written instead. Every other array is copied, with one exception: while a single call
     computes a gradient (`brief`), a very large array with other references is read-only all the same. Its copy would take longer
-    than many a gradient. CuPy arrays do not have a read-only flag and stay as they are.
+    than many a gradient. `check` compares some entries, so that a write of the whole array through an older view is an error.
+    CuPy arrays do not have a read-only flag and stay as they are.
 
     An interrupt can come between any two lines, also within `with lock:`. So there is no mutex: a guard claims an array in one atomic
     step and then locks it. `release` can run twice; the next release, of any guard, unlocks what is left over. The tape gets a view
     of a locked array, because shape and dtype of the array itself can still be set.
     """
 
-    __slots__ = ("__weakref__", "brief", "copies", "known", "locks", "views")
+    __slots__ = ("__weakref__", "brief", "copies", "known", "locks", "samples", "views")
     # By the identity of the array: the guard that has claimed it, which alone may lock it, and the array.
     _claims: dict[int, tuple[weakref.ref[Any], np.ndarray]] = {}
     _waiting: dict[int, np.ndarray] = {}  # the arrays to unlock; a view waits until its owner is unlocked
@@ -187,6 +191,7 @@ class Guard:
         self.known = known  # the identities of arrays that nobody can write into
         self.views: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the locked arrays, and what the tape gets for them
         self.copies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.samples: list[tuple[np.ndarray, slice, bytes]] = []
 
     def lock(self, holder: Sequence[Any], i: int, holders: Sequence[Sequence[Any]]) -> None:
         """Make `holder[i]` read-only if it is a large array with one reference besides those in `holders`."""
@@ -234,7 +239,10 @@ class Guard:
         if is_sealed(value):
             return value
         if self.brief and value.nbytes > LARGE and self._lock(value):
-            return self.views[id(value)][1]
+            view = self.views[id(value)][1]
+            some = slice(None, None, max(1, value.size // SAMPLE))
+            self.samples.append((view, some, view.flat[some].tobytes()))
+            return view
         found = self.copies.get(id(value))
         if found is None or not _has_same_bits(value, found[1]):
             found = self.copies[id(value)] = (value, copied(value))
@@ -246,6 +254,15 @@ class Guard:
             self.keep(value) if isinstance(value, np.ndarray) and any(value is arg for arg in args) else value
             for value in saved
         ]
+
+    def check(self) -> None:
+        """Raise ImmutableError if a very large array was written through a view that existed before it was locked."""
+        for view, some, before in self.samples:
+            if view.flat[some].tobytes() != before:
+                raise ImmutableError(
+                    f"{describe(view)} was written into, through another view of its memory, while its gradient was computed. The "
+                    "gradient would be wrong. Write into a copy."
+                )
 
     def release(self) -> None:
         """Make the locked arrays writable again."""
@@ -264,8 +281,7 @@ class Guard:
                     continue
                 self._waiting.pop(number, None)
             self.locks = False
-        self.views = {}
-        self.copies = {}
+        self.views, self.copies, self.samples = {}, {}, []
 
     def __del__(self) -> None:
         if getattr(self, "locks", False):

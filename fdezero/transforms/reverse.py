@@ -187,6 +187,7 @@ def _gradient_of(
                 leaves, treedef = trees.flatten(aux)
                 leaves, mask = tape.plain(leaves)
                 tape.alive = False
+                tape.guard.check()
                 if tape.owns(value):
                     tape.seed(value.node, _one(plain))
                     # These tracers hold nodes, which hold all other nodes. Without them, the walk frees each array after its last use.

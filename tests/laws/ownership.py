@@ -101,6 +101,7 @@ KINDS: dict[str, Make] = {
     "large": lambda: (values(SMALL // 8 + 1),),
     "large with an earlier view": lambda: _with_an_earlier_view(SMALL // 8 + 1),
     "very large": lambda: (values(LARGE // 8 + 1),),
+    "very large with an earlier view": lambda: _with_an_earlier_view(LARGE // 8 + 1),
 }  # fmt: skip
 
 
@@ -175,6 +176,9 @@ WAYS: dict[str, Callable[[Any], Any]] = {
     "a new shape": _shape,
     "a new dtype": _dtype,
 }  # fmt: skip
+
+
+OF_A_FEW_ENTRIES = {"x[0] =", "put", "np.put", "flat[0] =", "np.add.at", "memoryview"}
 
 
 def _square(v: Any) -> Any:

@@ -12,11 +12,12 @@ from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.core import owners
 from fdezero.core.owners import SMALL
+from fdezero.errors import ImmutableError
 
 from ..profiles import NIGHTLY
 from .cases import Case
 from .coverage import CASES
-from .ownership import KINDS, PLACES, WAYS, expected, writer
+from .ownership import KINDS, OF_A_FEW_ENTRIES, PLACES, WAYS, expected, writer
 
 PART = 1 if NIGHTLY else 5  # of the ways, one in so many; the next kind begins with the next way
 LARGE_KINDS = [kind for kind, make in KINDS.items() if make()[0].nbytes > SMALL]
@@ -25,7 +26,10 @@ NUMPY_WRITES_ANYWAY = "np.add.at"  # NumPy's ufunc.at does not look at the read-
 
 def differs(place: str, kind: str, way: str) -> bool:
     """Whether the result of the place depends on the write."""
-    found = fd.tree.leaves(PLACES[place](KINDS[kind], writer(way)))
+    try:
+        found = fd.tree.leaves(PLACES[place](KINDS[kind], writer(way)))
+    except ImmutableError:  # the derivative is refused
+        return False
     wanted = fd.tree.leaves(expected(place, kind))
     return len(found) != len(wanted) or not all(
         np.shape(a) == np.shape(b) and np.array_equal(np.asarray(a), b, equal_nan=True)
@@ -39,6 +43,8 @@ def test_no_write_changes_another_result(place: str) -> None:
     for number, kind in enumerate(KINDS):
         for way in itertools.islice(WAYS, number % PART, None, PART):
             if kind in LARGE_KINDS and way == NUMPY_WRITES_ANYWAY:
+                continue
+            if kind == "very large with an earlier view" and way in OF_A_FEW_ENTRIES:
                 continue
             with np.errstate(all="ignore"):
                 if differs(place, kind, way):
