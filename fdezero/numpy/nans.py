@@ -184,7 +184,8 @@ def nanvar(
 ) -> ArrayOrNumber:
     """The variance over `axis` (all axes when None), ignoring NaN: a (..., n) -> (...).
 
-    The sum of |a - mean|^2, divided by the count of entries minus `ddof`. Parameters are those of `var`.
+    The sum of |a - mean|^2, divided by the count of entries minus `ddof`; NaN if `ddof` leaves no entry. Parameters
+    are those of `var`.
     """
     refuse_out(out)
     if correction is not None:
