@@ -312,20 +312,35 @@ def cov(
     if ddof is not None and ddof != int(ddof):
         raise ValueError(f"cov: ddof must be an integer, got {ddof}.")
     ddof = (0 if bias else 1) if ddof is None else int(ddof)
-    weights = None if fweights is None else as_array(fweights)
-    if aweights is not None:
-        weights = as_array(aweights) if weights is None else elementwise.multiply(weights, aweights)
+    weights = None
+    for name, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is not None:
+            given = _weights_of_observations(name, given, x)
+            weights = given if weights is None else elementwise.multiply(weights, given)
     if weights is None:
         centred = x - mean(x, axis=1, keepdims=True)
         factor, weighted = freedom_of(x.shape[1], ddof), centred
     else:
-        total = cast(sum_of(weights), np.finfo(x.dtype).dtype)
-        centred = x - cast(sum_of(x * weights, axis=1, keepdims=True) / total, x.dtype)
+        total = inexact(sum_of(weights))
+        checked(total, test=lambda sums: sums != 0, error=lambda _: ZeroDivisionError("cov: the weights sum to 0."))
+        centred = cast(x - sum_of(x * weights, axis=1, keepdims=True) / total, x.dtype)
         factor = freedom_of(total, ddof if aweights is None else ddof * sum_of(weights * aweights) / total)
         weighted = centred * weights
     other = matrix_transpose(weighted)
     products = matmul(centred, conjugate(other))
     return squeeze(elementwise.divide(products, factor))
+
+
+def _weights_of_observations(name: str, weights: Any, x: Array) -> Array:
+    weights = beside(weights, x)
+    if weights.shape != x.shape[1:]:
+        raise ShapeError(
+            f"cov: {name} {describe(weights)} must have one entry for each of the {x.shape[1]} observations."
+        )
+    checked(weights, test=lambda w: ~(w < 0), error=lambda _: RangeError(f"cov: {name} must not be negative."))
+    if name == "fweights" and weights.dtype.kind == "f":
+        checked(weights, test=lambda w: w == np.round(w), error=lambda _: TypeError("cov: fweights must be integers."))
+    return weights
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> ArrayOrNumber:
