@@ -60,18 +60,19 @@ class Compiled(Generic[P, T]):
         max_recordings: int | None,
         threads: int | None,
         native: bool,
+        graph: bool,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = called(function)
         if native:
             loops.compiler()  # a missing compiler is an error now, not in the second call
-        self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native)
+        self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native, graph)
         parameters = _parameters(function)
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.static = _static_names(self.name, parameters, static)
         self.positions = frozenset(i for i, p in enumerate(self.parameters) if p in self.static)
-        self._settings = (tuple(static), max_recordings, threads, native)
+        self._settings = (tuple(static), max_recordings, threads, native, graph)
         self.clear()
 
     def clear(self) -> None:
@@ -314,6 +315,7 @@ def compile(  # noqa: A001, the field's word
     max_recordings: int | None = None,
     threads: int | None = None,
     native: bool = False,
+    graph: bool = False,
 ) -> Compiled[..., Any]: ...
 @overload
 def compile(  # noqa: A001, the field's word
@@ -323,10 +325,16 @@ def compile(  # noqa: A001, the field's word
     max_recordings: int | None = None,
     threads: int | None = None,
     native: bool = False,
+    graph: bool = False,
 ) -> Compiled[P, T]: ...
 @overload
 def compile(  # noqa: A001, the field's word
-    *, static: Sequence[str] = (), max_recordings: int | None = None, threads: int | None = None, native: bool = False
+    *,
+    static: Sequence[str] = (),
+    max_recordings: int | None = None,
+    threads: int | None = None,
+    native: bool = False,
+    graph: bool = False,
 ) -> Callable[[Callable[P, T]], Compiled[P, T]]: ...
 def compile(  # noqa: A001, the field's word
     function: Callable[..., Any] | None = None,
@@ -335,6 +343,7 @@ def compile(  # noqa: A001, the field's word
     max_recordings: int | None = None,
     threads: int | None = None,
     native: bool = False,
+    graph: bool = False,
 ) -> Any:
     """`function`, recorded once for each kind of arguments; later calls run generated in-place source, with the same bits.
 
@@ -343,12 +352,15 @@ def compile(  # noqa: A001, the field's word
     Arrays in the closure are constants, copied when the function is recorded. You may write into a result. Inputs and their views come
     back as they are. `max_recordings` is the largest number of recordings allowed. `threads` is the number of threads for large
     elementwise groups (None: one for each processor). With `native`, a C++ compiler turns each elementwise group into one loop:
-    faster, equal only to rounding, and a few tenths of a second longer to compile.
+    faster, equal only to rounding, and a few tenths of a second longer to compile. With `graph`, a program on a GPU is captured as a
+    CUDA graph, if it can be; this has not yet run on a device.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
     argument that cannot be hashed; StormError when a call needs more than `max_recordings`; MissingExtraError when `native` finds
     no compiler.
     """
     if function is None:
-        return functools.partial(compile, static=static, max_recordings=max_recordings, threads=threads, native=native)
-    return Compiled(function, static, max_recordings, threads, native)
+        return functools.partial(
+            compile, static=static, max_recordings=max_recordings, threads=threads, native=native, graph=graph
+        )
+    return Compiled(function, static, max_recordings, threads, native, graph)

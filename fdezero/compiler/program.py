@@ -27,6 +27,7 @@ from .recording.examples import example_of
 from .recording.record import evaluated, record, record_unrun
 from .running.blocks import Blocks
 from .running.errors import run_quietly
+from .running.graphs import Captured
 from .running.memory import Outputs
 from .running.store import MEMORY, USES, Recent
 from .writing import loops
@@ -41,10 +42,11 @@ _serials = itertools.count(1)
 
 @attrs.frozen
 class Options:
-    """How a program runs: the number of threads, and whether groups become native code."""
+    """How a program runs: the number of threads, whether groups become native code, and whether a CUDA graph is captured."""
 
     threads: int = 1
     native: bool = False
+    graph: bool = False
 
 
 class Executable:
@@ -76,6 +78,7 @@ class Executable:
         # With several devices: which one is current, and the idle instances of each. An instance's constants lie on one device.
         self.current: Callable[[], int] | None = emitter.backend.current_device
         self.free_on: dict[int, list[Callable[..., tuple[Any, ...]]]] = {}
+        self.captures = options.graph and self.current is not None
         self.instances: weakref.WeakSet[Any] = weakref.WeakSet()  # also those that run now
         self.used = 0
 
@@ -127,11 +130,19 @@ class Executable:
 
     def _built(self) -> Callable[..., tuple[Any, ...]]:
         instance: Any = self.build(self.module)
-        instance.arena, instance.outputs = _memory_of(instance)
+        kept = _memory_of(instance)
+        if self.captures:
+            instance = Captured(self.module, instance)
+        instance.arena, instance.outputs = kept
         self.instances.add(instance)
         MEMORY.add(self)
         MEMORY.grow(instance.arena)
         return instance
+
+    @property
+    def why_not(self) -> str:
+        """Why an instance is not launched as a CUDA graph, although that was asked for; empty if there is no reason."""
+        return next((i.why_not for i in list(self.instances) if isinstance(i, Captured) and i.why_not), "")
 
     @property
     def nbytes(self) -> int:
@@ -193,6 +204,11 @@ class Program(Region):
             executable = program._executable
             if executable is not None and executable.nbytes >= LARGE:
                 executable.release()
+
+    @property
+    def why_not(self) -> str:
+        """Why the program does not run as a CUDA graph, although that was asked for; empty if there is no reason."""
+        return self._executable.why_not if self._executable is not None else ""
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
         if tuple(map(layout_of, leaves)) == self.layouts:

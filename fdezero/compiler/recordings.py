@@ -63,7 +63,11 @@ class Recordings:
         text = f"{name}: {self.made} recording{'s' * (self.made != 1)}"
         if len(kept) < self.made:
             text += f", of which the {len(kept)} most recently used are kept"
-        return "\n".join([text, *[f"  {r.number}. at {r.line}, {r.milliseconds:.1f} ms: {r.reason}" for r in kept]])
+        lines = [text]
+        for r in kept:
+            lines.append(f"  {r.number}. at {r.line}, {r.milliseconds:.1f} ms: {r.reason}")
+            lines += [f"     not captured as a CUDA graph: {why}" for why in [r.program.why_not] if why]
+        return "\n".join(lines)
 
     def reason(self, signature: Any, names: list[str]) -> str:
         """What has changed since the last recording."""

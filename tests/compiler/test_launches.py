@@ -65,6 +65,15 @@ def test_operations_after_a_sum_join_its_kernel(gpu: Any) -> None:
     check(lambda x, y: fnp.sum(x * x, axis=0) + y, X, X[0], count=2)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_operations_after_a_sum_may_change_its_dtype(dtype: str, gpu: Any) -> None:
+    x = (X - 5).astype(dtype)  # whose sum is negative, and no truth value or integer
+    check(lambda x: fnp.sum(x * 1, axis=0) > 0, x, count=1)
+    check(lambda x: fnp.sum(x, axis=0).astype("int32"), x, count=1)
+    check(lambda x: fnp.sum(x, axis=0).astype("float16"), x, count=1, tolerance=1e-3)
+    check(lambda x: fnp.max(x + 1, axis=0).astype("float64") * 2, x, count=1)
+
+
 def test_a_value_that_two_sums_need_is_computed_in_both(gpu: Any) -> None:
     check(lambda x: (fnp.sum(fnp.exp(x), axis=0), fnp.max(fnp.exp(x), axis=1)), X, count=2)
 

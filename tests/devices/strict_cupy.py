@@ -33,9 +33,11 @@ from .strict_cupy_array import (
     wrap,
 )
 from .strict_cupy_formulas import FORMULAS, REFUSED
+from .strict_cupy_graph import NOTED, STOPPED, MemoryPool, Stream, current_stream, noted, stopped, using_allocator
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
 
 COUNT = 2
+STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
 FREE = 1 << 30  # bytes of a device
 
 # CuPy's functions and the names of their arguments; those in front of the slash are required.
@@ -122,9 +124,14 @@ class ufunc:  # noqa: N801, CuPy's name
         if self.name in REFUSED and any(np.result_type(x).kind == "c" for x in operands):
             kinds = ", ".join([repr(np.result_type(x)) for x in operands])
             raise TypeError(f"Wrong type (({kinds})) of arguments for cupy_{self.name}")
-        results = FORMULAS.get(self.name, self.function)(
-            *operands, out=tuple([None if y is None else here(y) for y in outs]), dtype=dtype, casting=casting
-        )
+        places = tuple([None if y is None else here(y) for y in outs])
+        compute = lambda: FORMULAS.get(self.name, self.function)(*operands, out=places, dtype=dtype, casting=casting)
+        results = compute()
+        if NOTED:
+            found = results if nout > 1 else (results,)
+            results = tuple([np.asarray(result, order="C") if y is None else y for y, result in zip(places, found, strict=True)])
+            noted(results, compute)
+            results = results if nout > 1 else results[0]
         made = [wrap(np.asarray(result, order="C")) if y is None else y for y, result in zip(outs, results if nout > 1 else [results], strict=True)]
         return made[0] if nout == 1 else tuple(made)
 
@@ -199,6 +206,14 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
             **{key: take_numbers(value, kernel=kernel) for key, value in kwargs.items()},
             **({} if out is None else {"out": here(out)}),
         )
+        if NOTED and name not in VIEWS:
+            if name in {"matmul", "dot", "einsum", "tensordot"}:
+                stopped("calling cuBLAS API during stream capture is currently unsupported")
+            if name in WAITING:
+                stopped(STOPPED)
+            given = [take_numbers(arg, kernel=kernel) for arg in args], {key: take_numbers(value, kernel=kernel) for key, value in kwargs.items()}
+            result = np.asarray(result) if out is None else here(out)
+            noted((result,), lambda: numpys(*given[0], **given[1]))
         if out is not None:
             return out[...] if name in {"cumsum", "cumprod"} else out  # these return another array of the same memory
         if name in WAITING:
@@ -290,6 +305,7 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None =
     if isinstance(a, ndarray):
         same = a._device == current[-1] and not copy and dtype in {None, a.dtype}
         return a if same else wrap(np.array(a._numbers, dtype))
+    stopped(STOPPED)
     TRANSFERS.append("upload")
     return wrap(np.array(a, dtype))
 
@@ -331,7 +347,7 @@ def make_cupy() -> types.ModuleType:
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
         "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,
-        "cuda": types.SimpleNamespace(Device=Device, runtime=runtime, compiler=types.SimpleNamespace(CompileException=CompileException)),
+        "cuda": types.SimpleNamespace(**STREAMS, Device=Device, runtime=runtime, compiler=types.SimpleNamespace(CompileException=CompileException)),
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .strict_cupy_graph import STOPPED, noted, stopped
+
 PYTHON_SCALARS = (bool, int, float, complex)
 KINDS = "?bhilqBHILQefdFD"
 current = [0]
@@ -146,6 +148,7 @@ class ndarray:  # noqa: N801, CuPy's name
     imag = property(lambda self: wrap(self._numbers.imag, self._device))
 
     def _on_host(self, what: str) -> np.ndarray:
+        stopped(STOPPED)
         TRANSFERS.append(what)
         return self._numbers
 
@@ -165,7 +168,8 @@ class ndarray:  # noqa: N801, CuPy's name
             value = here(value)
         elif np.asarray(value).shape:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        here(self).fill(value)
+        if not noted((here(self),), lambda: value):
+            here(self).fill(value)
 
     def __repr__(self) -> str:
         return repr(self._numbers)

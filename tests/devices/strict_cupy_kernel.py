@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from .strict_cupy_array import ndarray, operand, spoilt, wrap
+from .strict_cupy_graph import NOTED, noted
 
 C_TYPES = {
     "complex128": "complex<double>", "complex64": "complex<float>", "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
@@ -240,7 +241,11 @@ class ElementwiseKernel:
             if y.shape != shape and not parameter.raw:
                 raise ValueError("Out shape is mismatched")
         if 0 not in shape:
-            self._launch(numbers[: self.nin], [y._numbers for y in outputs], shape)
+            inputs, places = numbers[: self.nin], [y._numbers for y in outputs]
+            if NOTED:
+                NOTED[-1].append(lambda: self._launch(inputs, places, shape))
+            else:
+                self._launch(inputs, places, shape)
         if self.no_return:
             return None
         return outputs[0] if self.nout == 1 and not self.return_tuple else tuple(outputs)
@@ -289,7 +294,10 @@ class ReductionKernel:
         (y,) = self.out_params
         half = FLOAT16 if INCLUDE in preamble or any(p.ctype == "float16" for p in (*self.in_params, y)) else ""
         arrays = "".join([f"{p.ctype}* _raw_{p.name} = ({p.ctype}*)_arrays[{k}];\n" for k, p in enumerate((*self.in_params, y))])
-        kind = reduce_type or y.ctype
+        kind = reduce_type or y.ctype  # of the values that are taken together
+        names = {ctype: name for name, ctype in C_TYPES.items()}
+        self.between = np.dtype(y.dtype if kind == "float" and y.ctype == "float16" else names[kind])  # NumPy adds halves as floats
+        between = C_TYPES[self.between.name]
         if reduce_expr not in self.RULES:
             raise NotImplementedError(f"the stand-in's reductions know no {reduce_expr!r}")
         self.reduce = self.RULES[reduce_expr]
@@ -297,9 +305,9 @@ class ReductionKernel:
         begin = "(ptrdiff_t _size, void** _arrays) {\n" + arrays + "for (ptrdiff_t i = 0; i < _size; ++i) {\n"
         operands = "\n".join([f"const {p.ctype} &{p.name} = _raw_{p.name}[i];" for p in self.in_params])
         self.source = (
-            f'{head}extern "C" void {name}_map{begin}{operands}\n_raw_{y.name}[i] = {y.ctype}({kind}({map_expr}));\n}}\n}}\n'
+            f'{head}extern "C" void {name}_map{begin}{operands}\n(({between}*)_arrays[{len(self.in_params)}])[i] = {between}({kind}({map_expr}));\n}}\n}}\n'
             f'extern "C" void {name}_post{begin}{y.ctype} &{y.name} = _raw_{y.name}[i];\n'
-            f"{kind} a = {y.name}, b = {kind}({identity}); {post_map_expr};\n}}\n}}\n"
+            f"{kind} a = (({between}*)_arrays[{len(self.in_params) + 1}])[i], b = {kind}({identity}); {post_map_expr};\n}}\n}}\n"
         )
 
     def __call__(self, *args: Any, axis: Any = None, out: Any = None, keepdims: bool = False, stream: Any = None) -> Any:
@@ -318,20 +326,26 @@ class ReductionKernel:
             raise np.exceptions.AxisError("Axis is out of bounds")
         if not np.prod(shape, dtype=int) and self.identity is None:
             raise ValueError(f"zero-size array to reduction operation {self.name} which has no identity")
+        y = self._reduced(numbers, shape, axes, keepdims)
+        noted((y,), lambda: self._reduced(numbers, shape, axes, keepdims))
+        if out is not None:
+            out._numbers[...] = y
+            return out
+        return wrap(y)
+
+    def _reduced(self, numbers: list[Any], shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
         flat = []
         for x, parameter in zip(numbers, self.in_params, strict=True):
             whole = np.empty(shape, parameter.dtype)
             with np.errstate(over="ignore"):
                 whole[...] = x
             flat.append(whole)
-        mapped = np.empty(shape, self.out_params[0].dtype)
+        mapped = np.empty(shape, self.between)
         self._run("map", [*flat, mapped])
-        y = np.array(self.reduce(mapped, axis=axes, keepdims=keepdims))
-        self._run("post", [*flat, y])
-        if out is not None:
-            out._numbers[...] = y
-            return out
-        return wrap(y)
+        total = np.array(self.reduce(mapped, axis=axes, keepdims=keepdims))
+        y = np.empty(total.shape, self.out_params[0].dtype)
+        self._run("post", [*flat, y, total])
+        return y
 
     def _run(self, part: str, arrays: list[np.ndarray]) -> None:
         pointers = (ctypes.c_void_p * len(arrays))(*[x.ctypes.data for x in arrays])

@@ -66,7 +66,9 @@ def write_reduction(reduced: Reduced) -> tuple[list[Atom], tuple[str, ...]]:
     identity, rule = RULES[reduction.name]
     if x.dtype != np.float64:
         identity = identity.replace("INF", "INF_F")
-    wide = ', reduce_type="float"' if x.dtype == np.float16 else ""  # as in CuPy
+    # A sum of halves is one of floats, as in CuPy. By default values are taken together in the type of the result.
+    wide = "float" if x.dtype == np.float16 else C_TYPES[x.dtype.name]
+    named = f', reduce_type="{wide}"' if x.dtype == np.float16 or y.dtype != x.dtype else ""
     value = "made(a)" if after else "a"
     if after and x.dtype == np.float16:
         value = "made(float16(a))"
@@ -76,7 +78,7 @@ def write_reduction(reduced: Reduced) -> tuple[list[Atom], tuple[str, ...]]:
     is_half = any(
         atom.dtype == np.float16 for atom in (*operands, *[step.output for step in (*body.instructions, *after)], y)
     )
-    return operands, (arguments + wide, *([HALVES] if is_half else []), *functions)
+    return operands, (arguments + named, *([HALVES] if is_half else []), *functions)
 
 
 def _function(name: str, result: str, parameters: str, lines: Sequence[str]) -> list[str]:
