@@ -222,14 +222,25 @@ def interrupted(run: Callable[[], object], at: int) -> int:
                 raise KeyboardInterrupt
         return trace
 
-    before = sys.gettrace()
+    raised: list[BaseException] = []
+
+    def traced() -> None:
+        sys.settrace(trace)
+        try:
+            run()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            sys.settrace(None)
+
     gc.disable()  # Python prints what a callback of the collector raises, and goes on
-    sys.settrace(trace)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-        gc.enable()
+    # A thread of its own: CPython 3.11 keeps an exception that was handled where the trace raised another one.
+    thread = threading.Thread(target=traced)
+    thread.start()
+    thread.join()
+    gc.enable()
+    if raised:
+        raise raised[0]
     return count
 
 
