@@ -1,5 +1,6 @@
 """Settings for all tests: one BLAS thread, how many processes run them, and why some were skipped."""
 
+import gc
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason=f"no CUDA GPU ({NO_GPU})"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was collected out of the garbage collector's rounds: it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import fdezero as fd
 
+from .folding import folded
+
 PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "GPU", "complex")
 SAME = object()
 LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
@@ -105,10 +107,10 @@ def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
 
 
 def law(cases: Iterable[Case], *properties: str) -> Callable[..., Any]:
-    """A test of every case that claims one of `properties`; if the test passes, the properties are proved."""
+    """A test of every case that claims one of `properties`; if it passes, the properties are proved. One report for each function."""
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [case for case in cases if case.claims & set(properties)]
-        return pytest.mark.proves(*properties)(pytest.mark.parametrize("case", chosen, ids=str)(test))
+        return pytest.mark.proves(*properties)(folded("case", chosen, lambda case: f"{case.module}-{case.name}")(test))
 
     return marked

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from . import (
+    folding,
     functions,
     functions_elementwise,
     functions_fft,
@@ -85,13 +86,21 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
         report = yield
-        mark = item.get_closest_marker("proves")
-        if mark and (report.failed or (report.when == "call" and report.passed)):
-            case: Case = item.callspec.params["case"]  # type: ignore[attr-defined]
-            # All laws run on complex numbers, so one passing law does not prove a cell that another law denies.
-            claims = {*mark.args, "complex"} & case.claims
-            (self.failed if report.failed else self.passed).update((case.module, case.name, claim) for claim in claims)
+        if mark := item.get_closest_marker("proves"):
+            outcomes = [(entry.case, entry.outcome) for entry in folding.RAN]
+            folding.RAN.clear()
+            if report.failed and report.when != "call":  # a fixture failed: no case ran, or something went wrong after them
+                outcomes = [(case, "failed") for case in item.callspec.params["case"]]  # type: ignore[attr-defined]
+            for case, outcome in outcomes:
+                self.record(case, mark.args, outcome)
         return report
+
+    def record(self, case: Case, claims: Iterable[str], outcome: str) -> None:
+        """Record what a law that proves `claims` says about one case."""
+        # All laws run on complex numbers, so one passing law does not prove a cell that another law denies.
+        cells = {(case.module, case.name, claim) for claim in {*claims, "complex"} & case.claims}
+        if outcome != "skipped":
+            (self.failed if outcome == "failed" else self.passed).update(cells)
 
     @property
     def proved(self) -> set[Cell]:

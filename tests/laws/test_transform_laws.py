@@ -18,6 +18,7 @@ from fdezero import numpy as fnp
 from fdezero.testing import assert_trees_close
 
 from ..profiles import nightly
+from .folding import folded
 
 Map = Callable[[Any], Any]
 
@@ -167,6 +168,11 @@ def composed(names: tuple[str, ...]) -> tuple[Map, Map]:
     return fast, plain
 
 
+def outer(names: tuple[str, ...]) -> str:
+    """The outermost transformation: its combinations share a report."""
+    return names[0]
+
+
 def tolerance(names: tuple[str, ...]) -> float:
     return 1e-5 if "odeint" in names else 1e-11
 
@@ -178,13 +184,13 @@ def test_each_equals_its_plain_counterpart(name: str) -> None:
     assert fast(X).dtype == np.float64
 
 
-@pytest.mark.parametrize("names", PAIRS, ids="-".join)
+@folded("names", PAIRS, outer)
 def test_each_composes_with_each(names: tuple[str, ...]) -> None:
     fast, plain = composed(names)
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
 
 
-@pytest.mark.parametrize("names", TRIPLES, ids="-".join)
+@folded("names", TRIPLES, outer)
 def test_three_compose(names: tuple[str, ...]) -> None:
     fast, plain = composed(names)
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
@@ -197,8 +203,18 @@ LONG = [names for names in OF_SOLVERS if LAWS[names[0]].order and names[0] not i
 COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or names in OF_SOLVERS]
 
 
-@pytest.mark.parametrize("names", [pytest.param(names, marks=nightly) if names in LONG else names for names in COMPILED], ids="-".join)
+@folded("names", [names for names in COMPILED if names not in LONG], outer)
 def test_compiled_they_give_the_same_bits(names: tuple[str, ...]) -> None:
+    same_bits(names)
+
+
+@nightly
+@pytest.mark.parametrize("names", LONG, ids="-".join)
+def test_compiled_derivatives_of_solvers_give_the_same_bits(names: tuple[str, ...]) -> None:
+    same_bits(names)
+
+
+def same_bits(names: tuple[str, ...]) -> None:
     fast, _ = composed(names)
     compiled, expected = fd.compile(fast), np.asarray(fast(X))
     for _ in range(2):
