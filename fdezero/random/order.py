@@ -9,7 +9,8 @@ import numpy as np
 from ..core import discrete
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
-from ..numpy.arguments import ArrayOrNumber
+from ..numpy.arguments import ArrayOrNumber, trailing_axis
+from ..numpy.shape import moveaxis
 from ..ops.indexing import gather
 from ..ops.reductions import argsort
 from ..values import shape_of, with_shape
@@ -17,25 +18,25 @@ from .draws import fraction, randint
 from .source import DRAW, UINT64, Array, Key, Shape, check_key, check_shape, random_bits
 
 
-def permutation(key: Key, x: Any) -> Array:
-    """For an integer n, the numbers 0 to n - 1 in random order: int64 (n,). For an array (n, ...), the array in such an order.
+def permutation(key: Key, x: Any, axis: int = 0) -> Array:
+    """For an integer n, the numbers 0 to n - 1 in random order: int64 (n,). For an array, the array in such an order along `axis`.
 
     The order is the stable argsort of one 64-bit word for each entry, so it is the same on every device.
     """
     what = "fd.random.permutation"
     check_key(key, what)
-    n, of_array = _population(x, what)
-    return _pick(x, of_array, _order(key, n))
+    n, of_array = _population(x, what, axis)
+    return _pick(x, of_array, _order(key, n), axis)
 
 
 def _order(key: Key, n: int) -> Array:
     return argsort(random_bits(key, 0, shape=(n,), dtype=UINT64, domain=DRAW), axis=-1)
 
 
-def _population(x: Any, what: str) -> tuple[int, bool]:
+def _population(x: Any, what: str, axis: int) -> tuple[int, bool]:
     """The size to draw from, and whether `x` is an array to draw from rather than a number."""
     if shape := shape_of(x):
-        return shape[0], True
+        return shape[trailing_axis(axis, len(shape))], True
     try:
         n = operator.index(x)
     except TypeError:
@@ -47,8 +48,12 @@ def _population(x: Any, what: str) -> tuple[int, bool]:
     return n, False
 
 
-def _pick(x: Any, of_array: bool, order: Array) -> Array:
-    return gather(x, order, points=order.ndim, rest=len(x.shape) - 1) if of_array else order
+def _pick(x: Any, of_array: bool, order: Array, axis: int) -> Array:
+    if not of_array:
+        return order
+    axis = trailing_axis(axis, len(x.shape)) + len(x.shape)
+    picked = gather(moveaxis(x, axis, 0) if axis else x, order, points=order.ndim, rest=len(x.shape) - 1)
+    return moveaxis(picked, range(order.ndim), range(axis, axis + order.ndim)) if axis else picked
 
 
 def _weighted_index(u: Array, p: Array) -> Array:
@@ -71,8 +76,8 @@ weighted_index = discrete("random_weighted_index", _weighted_index, core=1)
 weighted_order = discrete("random_weighted_order", _weighted_order, core=1)
 
 
-def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None) -> ArrayOrNumber:
-    """Draws from 0 to n - 1 for an integer n, or from the first axis of an array (n, ...): int64 `shape`, or (*shape, ...).
+def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = None, axis: int = 0) -> ArrayOrNumber:
+    """Draws from 0 to n - 1 for an integer n, or along an axis of an array: int64 `shape`, or the array with `shape` for its `axis`.
 
     `p` (n,) are weights, which need not sum to 1; an entry with weight 0 is never drawn. Without `replace` no entry is drawn
     twice. Raises RangeError if there are too few entries to draw from, ShapeError if `p` is not one weight for each entry.
@@ -81,7 +86,7 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
     what = "fd.random.choice"
     check_key(key, what)
     sizes = check_shape(shape, what)
-    n, of_array = _population(x, what)
+    n, of_array = _population(x, what, axis)
     count = math.prod(sizes)
     if p is not None:
         p = with_shape(p)
@@ -92,10 +97,10 @@ def choice(key: Key, x: Any, shape: Shape = (), replace: bool = True, p: Any = N
             f"{what} cannot draw {count} from {n}" + ("." if replace else " without replacement: say replace=True.")
         )
     if p is None and replace:
-        return _pick(x, of_array, randint(key, sizes, 0, max(n, 1)))
+        return _pick(x, of_array, randint(key, sizes, 0, max(n, 1)), axis)
     if p is None:
         order = _order(key, n)
     else:
         words = random_bits(key, 0, shape=(count if replace else n,), dtype=UINT64, domain=DRAW)
         order = (weighted_index if replace else weighted_order)(fraction(words, dtype=np.dtype(np.float64)), p)
-    return _pick(x, of_array, order[:count].reshape(sizes))
+    return _pick(x, of_array, order[:count].reshape(sizes), axis)

@@ -115,6 +115,8 @@ def _poisson_draw(u: Any, rate: Any) -> tuple[Any, Any]:
     small, fits = rate < 10, (rate >= 0) & (rate < 2.0**53)
     low = np.where(small & fits, rate, 0.0)
     inverted = _inverted(np.where(small & fits, u[:, 2], 0.0), np.exp(-low), lambda k: low / (k + 1), 200)
+    if (small | ~fits).all():
+        return np.where(fits, inverted, math.nan), np.ones_like(fits)
     high = np.where(small | ~fits, 10.0, rate)
     b = 0.931 + 2.53 * np.sqrt(high)
     a = -0.059 + 0.02483 * b
@@ -150,6 +152,8 @@ def _binomial_draw(u: Any, n: Any, p: Any) -> tuple[Any, Any]:
         lambda k: np.maximum(few - k, 0) * odds / (k + 1),
         200,
     )
+    if small.all():
+        return np.where(fits, np.where(p > 0.5, n - inverted, inverted), math.nan), np.ones_like(fits)
     q, many = np.where(small, 0.5, q), np.where(small, 40.0, n)
     spread = np.sqrt(many * q * (1 - q))
     b = 1.15 + 2.53 * spread

@@ -179,3 +179,18 @@ def test_choices_from_arrays_take_rows() -> None:
     assert fd.grad(lambda x: (random.choice(key, x, (7,)) ** 2).sum() / 2)(rows).sum() == random.choice(key, rows, (7,)).sum()
 
 
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, -2, -3])
+def test_an_axis_is_permuted_or_drawn_from_as_numpy_takes_it(axis: int) -> None:
+    key, x = random.key(19), np.arange(24).reshape(2, 4, 3)
+    order = random.permutation(key, x.shape[axis])
+    assert np.array_equal(random.permutation(key, x, axis), np.take(x, order, axis))
+    for options in ({}, {"p": np.arange(1, x.shape[axis] + 1)}):
+        for shape in ((), (5,), (2, 2)):
+            drawn = random.choice(key, x.shape[axis], shape, **options)
+            assert np.array_equal(random.choice(key, x, shape, axis=axis, **options), np.take(x, drawn, axis))
+    few = random.choice(key, x.shape[axis], (2,), replace=False)
+    assert np.array_equal(random.choice(key, x, 2, replace=False, axis=axis), np.take(x, few, axis))
+    with pytest.raises(np.exceptions.AxisError):
+        random.permutation(key, x, 3)
