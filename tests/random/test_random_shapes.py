@@ -14,7 +14,8 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero import random
 from fdezero.errors import DTypeError, KeyMissingError, KeyReuseError, MatrixError, RangeError, ShapeError
-from fdezero.random import rejection
+from fdezero.ops import incomplete
+from fdezero.random import implicit, rejection
 from fdezero.testing import assert_trees_close
 
 from .test_random_distributions import LIMIT, ks_distance
@@ -358,6 +359,19 @@ def test_the_derivatives_of_a_beta_draw_are_those_of_its_quantile(a: float, b: f
             assert by_a == pytest.approx(float(slope_of_beta(a, b, x)), rel=1e-10)
             with mpmath.workdps(50):
                 assert by_b == pytest.approx(-float(slope_of_beta(b, a, 1 - mpmath.mpf(x))), rel=1e-10)
+
+
+def test_the_derivatives_are_those_of_gammainc_and_betainc() -> None:
+    """Another implementation, by another quadrature, in the variable x."""
+    rng = np.random.default_rng(0)
+    for a in (1e-3, 0.3, 4.0, 1e4):
+        y, shape = np.maximum(rng.gamma(a, size=50), 1e-280), np.full(50, a)
+        expected = -incomplete.gamma_integral(1, 0, shape, y)
+        np.testing.assert_allclose(implicit._rate_of_gamma(np.log(y), shape), expected, rtol=1e-11)
+        for b in (1e-3, 0.7, 20.0, 1e4):
+            x, other = np.clip(rng.beta(a, b, size=50), 1e-280, 0.9), np.full(50, b)
+            expected = -incomplete.beta_integral(1, 0, 0, shape, other, x)
+            np.testing.assert_allclose(implicit._rate_of_beta(np.log(x) - np.log1p(-x), shape, other), expected, rtol=1e-8)
 
 
 def test_second_derivatives_are_those_of_the_quantile() -> None:
