@@ -1,6 +1,6 @@
 """Arrays of other libraries among NumPy's: they become NumPy arrays, or are refused by name with the way out."""
 
-import fractions
+import numbers
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def accepted(value: Any) -> Any:
             f"{describe(value)} is a sparse matrix, which has no derivatives here. Write A.toarray() for a dense array. For products "
             "with a large one, state the product and that with its transpose as the rules of a function: fd.custom_vjp."
         )
-    if isinstance(value, fractions.Fraction):
+    if isinstance(value, numbers.Rational) and not isinstance(value, numbers.Integral):
         return float(value)
     if not hasattr(kind, "__array__"):
         return value

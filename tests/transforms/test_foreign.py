@@ -1,6 +1,7 @@
 """Arrays of other libraries among traced values, as arguments and as leaves: they become NumPy arrays, or are refused by name."""
 
 import decimal
+import enum
 import fractions
 import warnings
 from collections.abc import Callable
@@ -211,7 +212,9 @@ def test_subclasses_of_numpys_arrays_and_unmasked_arrays_stay_as_they_are() -> N
     class Own(np.ndarray):
         pass
 
-    for value in (X.view(Own), np.ma.masked_array(X, False), X.view(np.recarray), np.float32(2), "text", None, [1, 2], {1}):
+    number = enum.IntEnum("number", "one two")
+    for value in (number.two, X.view(Own), np.ma.masked_array(X, False), X.view(np.recarray), np.float32(2), "text", None, [1, 2], {1}):
         assert accepted(value) is value
+    assert fd.grad(lambda x: fnp.sum(x**number.two))(X).tolist() == (2 * X).tolist()
     assert fd.grad(lambda x: fnp.sum(x * X.view(Own)))(X).tolist() == X.tolist()
     assert not hasattr(fd.tree.leaves(fd.grad(lambda x: fnp.sum(x * x))(X.view(Own)))[0], "mask")
