@@ -41,7 +41,6 @@ def missing_on(backend: Backend, function: str) -> NoReturn:
 
 SUBSTITUTES: dict[str, Callable[..., Any]] = {  # on a back end without the function
     "betaincc": lambda module, a, b, x: module.betainc(b, a, 1 - x),
-    "betainccinv": lambda module, a, b, q: module.betaincinv(a, b, 1 - q),
 }
 
 

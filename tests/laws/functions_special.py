@@ -41,22 +41,37 @@ def _special_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+OF_CONTINUOUS = "pdf logpdf cdf sf logcdf logsf ppf isf".split()
+OF_DISCRETE = "pmf logpmf cdf sf logcdf logsf ppf".split()
+
+
 def _stats_cases() -> list[Case]:
     loc, scale = np.array([0.1, 0.2, 0.3]), np.array([[1.5], [0.7]])
     made: list[Case] = []
 
-    def case(family: str, *args: Any, **kwargs: Any) -> None:
-        differentiable = kwargs.pop("d", tuple(i for i, arg in enumerate(args) if np.asarray(arg).dtype.kind == "f"))
-        for method in ("pdf", "logpdf") if hasattr(getattr(stats, family), "logpdf") else ("pmf", "logpmf"):
-            if hasattr(getattr(stats, family), method):
-                made.append(stats_case(f"{family}.{method}", *args, d=differentiable, **kwargs))
+    def case(family: str, x: Any, *args: Any, **kwargs: Any) -> None:
+        differentiable = kwargs.pop("d", tuple(i for i, arg in enumerate((x, *args)) if np.asarray(arg).dtype.kind == "f"))
+        member = getattr(stats, family)
+        for method in OF_CONTINUOUS if hasattr(member, "pdf") else OF_DISCRETE:
+            if not hasattr(member, method):
+                made.append(stats_case(f"{family}.logpdf" if hasattr(member, "logpdf") else f"{family}.logpmf", x, *args, d=differentiable, **kwargs))
+                break
+            below_last = np.minimum(x, 0 if family == "bernoulli" else 4) if method == "logsf" and hasattr(member, "pmf") else x
+            chosen = UNIT if method in ("ppf", "isf") else below_last
+            d = () if method == "ppf" and hasattr(member, "pmf") else differentiable if method not in ("ppf", "isf") else (0, *[i for i in differentiable if i])
+            made.append(stats_case(f"{family}.{method}", chosen, *args, d=d or None, **kwargs))
+        if hasattr(member, "entropy"):
+            made.append(stats_case(f"{family}.entropy", *args, d=tuple(i - 1 for i in differentiable if i) or None, **kwargs))
 
-    for family in ("norm", "laplace", "cauchy"):
+    for family in ("norm", "laplace", "cauchy", "logistic"):
         case(family, REAL, loc, scale)
     case("t", REAL, 3.5, loc, scale)
     case("uniform", UNIT, -0.5, 2.0)
     case("expon", POSITIVE, loc, scale)
     case("gamma", POSITIVE, 2.5, loc, scale)
+    case("gamma", POSITIVE, POSITIVE[0, ::-1])
+    case("chi2", POSITIVE, 3.5, loc, scale)
+    case("weibull_min", POSITIVE, 1.7, loc, scale)
     case("beta", UNIT, POSITIVE, 2.0, -0.2, 1.5)
     case("lognorm", POSITIVE, 0.8, loc=-0.1, scale=1.3)
     case("bernoulli", np.array([0, 1, 1]), UNIT)
@@ -66,6 +81,8 @@ def _stats_cases() -> list[Case]:
     case("categorical", np.array([2, 0]), POSITIVE, numpy=_log_probability)
     case("dirichlet", UNIT[0] / UNIT[0].sum(), POSITIVE[0] + 0.3, d=1)  # x must sum to 1; test_stats.py tests its derivative.
     case("multivariate_normal", REAL[0], REAL[0] * 0.5, np.eye(REAL.shape[-1]) + 0.3)
+    made.append(stats_case("entropy", POSITIVE, axis=-1))
+    made.append(stats_case("entropy", POSITIVE, UNIT, 2.0, d=(0, 1)))
     return made
 
 

@@ -179,8 +179,8 @@ LOCATION: dict[str, Drawer] = {"loc": one_of(0.5, -1, 2), "scale": one_of(0.5, 2
 POSITIVE: Drawer = lambda d: d.pick(0.5, 2, 1.5, np.abs(d.array("f", np.shape(d.first), odd=False)), 0, -1.0)
 CHANCE: Drawer = one_of(0.3, 0.5, 0, 1, 1.5)
 STATS = {
-    **{f"{name}.{method}": call(A, **LOCATION) for name in ("norm", "laplace", "cauchy", "uniform", "expon") for method in ("pdf", "logpdf")},
-    **{f"{name}.{method}": call(A, POSITIVE, **LOCATION) for name in ("t", "gamma", "lognorm") for method in ("pdf", "logpdf")},
+    **{f"{name}.{method}": call(A, **LOCATION) for name in ("norm", "laplace", "cauchy", "logistic", "uniform", "expon") for method in ("pdf", "logpdf")},
+    **{f"{name}.{method}": call(A, POSITIVE, **LOCATION) for name in ("t", "gamma", "chi2", "weibull_min", "lognorm") for method in ("pdf", "logpdf")},
     **{f"beta.{method}": call(A, POSITIVE, POSITIVE, **LOCATION) for method in ("pdf", "logpdf")},
     **{f"bernoulli.{method}": call(A, CHANCE, loc=one_of(1, -1)) for method in ("pmf", "logpmf")},
     **{f"poisson.{method}": call(A, one_of(0.5, 2, 0, -1.0), loc=one_of(1, -1)) for method in ("pmf", "logpmf")},
