@@ -18,7 +18,7 @@ OF_DRAWS = {f"random_{name}" for name in "gamma_by_shape beta_by_shape gamma_int
 OTHERS = {"checked"}  # It raises an error.
 WITHOUT = set(  # CUDA does not have these.
     "digamma zeta beta betaln rgamma gammainc gammaincc gammaincinv gammainccinv betainc betaincc betaincinv betainccinv "
-    "log_gammainc log_gammaincc log_betainc log_betaincc gamma_integral beta_integral log_gamma_density log_beta_density "
+    "log_gammainc log_gammaincc log_betainc log_betaincc log_beta gamma_integral beta_integral log_gamma_density log_beta_density "
     "bessel_i0e bessel_i1e iv ive jv yn yv kv kve".split()
 )
 CUDA_ALONE = {"erfinv", "erfcinv", "erfcx", "bessel_i0", "bessel_i1"}  # C does not have these.
