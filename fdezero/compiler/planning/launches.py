@@ -50,6 +50,10 @@ class _Launches:
         self.graph = graph
         self.order: list[Instruction] = []
         self.waiting: dict[Variable, Instruction] = {}
+        self.numbers: dict[Variable, int] = {}  # of definitions, in their order
+        self.together: dict[
+            tuple[tuple[int, ...], str], dict[Variable, None]
+        ] = {}  # wanted values that wait, by shape and device
         self.views: dict[Variable, Instruction] = {}  # of arrays that exist, made when a kernel needs them
         self.turned: dict[
             tuple[Atom, tuple[int, ...]], Atom
@@ -68,7 +72,7 @@ class _Launches:
         for instruction in self.graph.instructions:
             self.passed.add(instruction)
             if _is_lazy(instruction):
-                self.waiting[instruction.output] = instruction
+                self._wait(instruction)
             elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
                 self._define_as(instruction.output, instruction)
             elif _is_reduction(instruction) and instruction.inputs[0] in self.waiting:
@@ -89,15 +93,27 @@ class _Launches:
         """Define the reshaped value y of a value that waits: the same operation on reshaped operands."""
         same = self._turned(reshape.inputs[0], reshape.inputs[0].shape, y.shape)
         assert isinstance(same, Variable)
-        self._wait(attrs.evolve(self.waiting[same], outputs=(y,)))
+        self._add(attrs.evolve(self.waiting[same], outputs=(y,)))
         self.turned[reshape.inputs[0], y.shape] = y
 
     def _wait(self, step: Instruction) -> None:
+        y = step.output
+        self.waiting[y] = step
+        self.numbers[y] = len(self.numbers)
+        if y in self.wanted:
+            self.together.setdefault((y.shape, y.device), {})[y] = None
+
+    def _add(self, step: Instruction) -> None:
         """Add a definition that does not stand in the graph."""
-        self.waiting[step.output] = step
+        self._wait(step)
         self.passed.add(step)
         for x in dict.fromkeys(step.inputs):
             self.readers.setdefault(x, []).append(step)
+
+    def _done(self, y: Variable) -> None:
+        """A value that waited exists now."""
+        del self.waiting[y]
+        self.together.get((y.shape, y.device), {}).pop(y, None)
 
     def _turned(self, atom: Atom, old: tuple[int, ...], new: tuple[int, ...]) -> Atom:
         """The operand `atom` of a value of shape `old`, for that value in the shape `new`. It waits if the operand waits."""
@@ -113,7 +129,7 @@ class _Launches:
             if atom in self.waiting:
                 made = self.waiting[atom]
                 inputs = tuple([self._turned(x, atom.shape, shape) for x in made.inputs])
-                self._wait(attrs.evolve(made, inputs=inputs, outputs=(turned,)))
+                self._add(attrs.evolve(made, inputs=inputs, outputs=(turned,)))
             else:
                 params = {"ndim": len(atom.shape), "shape": shape}
                 self.views[turned] = Instruction(shapes.reshape, (atom,), params, (turned,), None, 0)
@@ -130,9 +146,7 @@ class _Launches:
 
     def _compute(self, y: Variable) -> None:
         """Write the kernel that computes the value y, and with it the values of its shape that are needed later."""
-        together = [
-            v for v in self.waiting if v is y or (v in self.wanted and v.shape == y.shape and v.device == y.device)
-        ]
+        together = sorted({y, *self.together.get((y.shape, y.device), {})}, key=self.numbers.__getitem__)
         steps = self._steps(together)
         if _operands(steps) + len(together) > expressions.MOST_OPERANDS and len(steps) > 1:
             others = [v for v in together if v is not y]
@@ -174,7 +188,7 @@ class _Launches:
             fused = Fused(Graph("fused", read, tuple(steps), tuple(leaving)), "kernel")
             self.order.append(Instruction(fused, read, {}, tuple(leaving), steps[0].line))
         for v in leaving:
-            del self.waiting[v]
+            self._done(v)
 
     def _is_kept(self, step: Instruction, within: set[Instruction]) -> bool:
         """Whether a value inside a kernel is also written: another kernel needs it, and would have to repeat some operations."""
@@ -200,14 +214,14 @@ class _Launches:
 
     def _steps(self, values: Sequence[Atom]) -> list[Instruction]:
         """The operations that compute these values from arrays that exist, in order."""
-        found: dict[Atom, Instruction] = {}
+        found: dict[Variable, Instruction] = {}
         stack = [v for v in values if v in self.waiting]
         while stack:
             v = stack.pop()
             if v not in found:
                 found[v] = step = self.waiting[v]
                 stack += [x for x in step.inputs if x in self.waiting]
-        return [step for v, step in self.waiting.items() if v in found]
+        return [found[v] for v in sorted(found, key=self.numbers.__getitem__)]
 
     def _show(self, steps: Sequence[Instruction]) -> None:
         """Make the views that these operations read."""
@@ -271,7 +285,7 @@ class _Launches:
             body, reduction = Graph("reduced", tuple(maker.inputs), (), tuple(maker.inputs)), maker  # type: ignore[arg-type]
         reduced = Reduced(body, reduction, tuple(steps))
         self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
-        del self.waiting[values[0]]
+        self._done(values[0])
         return True
 
 
