@@ -182,7 +182,7 @@ def sign(x: Any, /) -> ArrayOrNumber:
 def power(x1: Any, x2: Any, /) -> ArrayOrNumber:
     """x1 ** x2; x1 ** 2 is computed as x1 * x1, as in NumPy."""
     # An integer with the exponent 2.0 is a floating number, and NumPy has no square of a truth value.
-    if isinstance(x2, int | float) and x2 == 2 and dtype_of(x1).kind in ("fc" if type(x2) is float else "iufc"):
+    if x2.__class__ in (int, float) and x2 == 2 and dtype_of(x1).kind in ("iufc" if x2.__class__ is int else "fc"):
         return elementwise.square(x1) if hasattr(unwrap(x1), "shape") else elementwise.multiply(x1, x1)
     if (
         isinstance(x2, int | np.integer)

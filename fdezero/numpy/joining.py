@@ -143,9 +143,9 @@ def array_split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 
     ary, parts = as_array(ary), as_parts(indices_or_sections)
     if not isinstance(parts, int):
         return split(ary, parts, axis)
-    n = ary.shape[axis]
     if parts < 1:
         raise ShapeError(f"array_split: the number of parts must be 1 or more, got {parts}.")
+    n = ary.shape[trailing_axis(axis, ary.ndim)]
     longer = n % parts
     cuts = [i * (n // parts) + min(i, longer) for i in range(1, parts)]
     return split(ary, cuts, axis)

@@ -19,7 +19,7 @@ DECISIONS = tuple(
         # Decisions
         ("*", r"NumPy raises AttributeError: '(list|int|float|bool|complex)' object", "lists and numbers are taken wherever arrays are"),
         ("trim_zeros diff", r"not list\(", "results are arrays, not lists"),
-        ("fill_diagonal", r"ImmutableError: fill_diagonal would write", "arrays are immutable: you must say inplace=False"),
+        ("fill_diagonal", r"where NumPy raises OverflowError", "a list of floating numbers is cast as an array"),
         ("clip", r"missing 1 required positional argument", "one bound may be left out, as in the array API standard"),
         ("roots", r"gives complex.*\(dtype\)|RangeError: roots: the first coefficient", "the dtype and the shape do not depend on values"),
         ("poly", r"gives complex.*, not float", "the dtype does not depend on values"),
@@ -65,14 +65,14 @@ DECISIONS = tuple(
         ("quantile percentile nanquantile nanpercentile", r"DTypeError: quantile.*IndexError|not (number )?float\d+(\[\d*\])?.*(nan|\[\]).*\((shape|dtype)\)", "no entries: an error of another kind, or NaN for each quantile"),
         ("convolve correlate", r"mode must be|method must be", "a wrong mode or method is refused for numbers also"),
         ("fftn ifftn rfftn irfftn", r"not iterable", "axes are a tuple"),
-        ("array_split", r"\(shape\)|has no len", "NumPy splits a list along its first axis, whatever axis says"),
+        ("array_split", r"\(shape\)|has no len|AxisError", "NumPy splits a list along its first axis, whatever axis says"),
         ("poisson.pmf poisson.logpmf binom.pmf binom.logpmf bernoulli.pmf bernoulli.logpmf", r"nan", "infinitely many have the probability 0"),
         ("quantile percentile nanquantile nanpercentile median", r"inf, not .*nan|not (number )?float\d+.*nan|cannot reshape array", "no part of an infinite gap is none of it; NumPy has inf - inf or 0 * inf there"),
         ("max min amax amin sum prod nanmax nanmin concatenate concat", r"(OverflowError|cannot cast).*where NumPy raises (numpy.exceptions.)?AxisError", "two errors at once"),
         ("corrcoef cov", r"where NumPy|\[0, 0\] \[\]", "two tables that do not go together"),
         ("getitem", r"where NumPy raises IndexError: index", "an index out of range beside a mask that chooses nothing"),
         ("split array_split hsplit vsplit dsplit", r"\(shape\)", "NumPy splits a list along its first axis, whatever is asked"),
-        ("inner dot matmul vdot", r"\(dtype\)", "an empty list is float64"),
+        ("inner dot matmul vdot", r"\(dtype\)|nan", "an empty list is float64, and BLAS may leave out what is multiplied with 0"),
         ("real", r"not 1|not 0", "Python's numbers become arrays"),
         ("average pad", r"ShapeError: average.*TypeError|must be one of.*TypeError", "two errors at once"),
         ("select", r"Cannot cast", "NumPy casts a number of its own dtype to the common one, and sometimes cannot"),
@@ -80,7 +80,6 @@ DECISIONS = tuple(
         ("lognorm.logpdf lognorm.pdf", r"-283", "SciPy takes the logarithm of a density that is 0"),
         ("var std", r"float16.*nan.*not.*inf", "the mean overflows in float16"),
         # Accidents of NumPy
-        ("percentile quantile nanpercentile nanquantile", r"2147483648|9223372036854|536870912|-128|158\.75", "a difference of integers overflows in NumPy"),
         ("cumprod nancumprod cumulative_prod", r"0\.0.*nan", "where products overflow, 0 times infinity depends on their order"),
         ("reshape", r"cannot take the shape", "NumPy takes any negative length for -1"),
         ("rfftn rfft2 fftn", r"\(shape\)|nan", "an axis named twice is cut or padded twice"),
@@ -93,7 +92,7 @@ DECISIONS = tuple(
         ("polyfit", r"unsupported in linalg|gives float", "NumPy rounds y to its own dtype before it is weighted"),
         ("geomspace logspace", r"nan", "a progression from a negative to a positive number is NaN everywhere"),
         ("cumprod nancumprod cumulative_prod prod nanprod tensordot dot matmul inner kron einsum vdot outer multiply matvec vecmat vecdot gradient polymul convolve correlate", r"complex.*(inf|nan)", "products of complex infinities depend on their order"),
-        ("power pow float_power", r"gives \(|gives -?\d+,|int8.*, not int64|u?int64.*, not number float64|gives number complex64.*, not number complex128", "Python's numbers and truth values keep Python's `**`"),
+        ("power pow float_power", r"gives \(|gives -?\d+,|int8.*, not int64|u?int64.*, not number float64|gives number u?int\d+.*, not number int64|gives number complex64.*, not number complex128", "Python's numbers and truth values keep Python's `**`"),
     )
 )  # fmt: skip
 

@@ -137,6 +137,7 @@ def probabilities(scale: float) -> Callable[[Draw], Any]:
     return lambda d: d.pick(0.0, 1.0 * scale, 0.5 * scale, 0.3 * scale, [0.25 * scale, 0.75 * scale], np.array([0.1, 0.9, 0.5]) * scale, 1.5 * scale, 0, 1)
 
 
+UNLIMITED = one_of(array("biu", special=False), array("f"))  # NumPy's differences of the greatest and least integers overflow
 METHODS = one_of(
     "inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen", "weibull", "linear", "median_unbiased",
     "normal_unbiased", "lower", "higher", "midpoint", "nearest", "bogus",
@@ -420,8 +421,8 @@ REDUCTIONS = {
     "cummax cummin": lambda d: ([d.array("iuf", d.shape(1, 3))], {"axis": axis()(d)}),
     "cumulative_sum cumulative_prod": call(array(low=1), axis=axis(none=True), dtype=dtype(), include_initial=flag),
     "count_nonzero": call(A, axis=axes(), keepdims=flag),
-    "percentile nanpercentile": call(array(REAL), probabilities(100), axis=axes(), method=METHODS, keepdims=flag),
-    "quantile nanquantile": call(array(REAL), probabilities(1), axis=axes(), method=METHODS, keepdims=flag),
+    "percentile nanpercentile": call(UNLIMITED, probabilities(100), axis=axes(), method=METHODS, keepdims=flag),
+    "quantile nanquantile": call(UNLIMITED, probabilities(1), axis=axes(), method=METHODS, keepdims=flag),
     "nanargmax nanargmin": call(A, axis=axis(none=True), keepdims=flag),
     "nancumsum nancumprod": call(A, axis=axis(none=True), dtype=dtype()),
     "nanmax nanmin": call(A, axis=axes(), keepdims=flag, initial=number, where=mask),

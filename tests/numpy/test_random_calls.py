@@ -55,8 +55,8 @@ WITHOUT = {
 }
 ROUNDED = ("special", "stats")  # results have the dtype of the arguments: SciPy's are computed in double precision, then rounded
 SEEN = {  # results of which only a part is promised
-    "partition": lambda y, a, kth, axis=-1, **kwargs: [np.take(y, kth, axis) if y.size else y, np.sort(y, axis)],
-    "argsort": lambda y, a, axis=-1, **kwargs: np.take_along_axis(np.asarray(a) if axis is not None else np.ravel(a), y, -1 if axis is None else axis) if np.ndim(a) else y,
+    "partition": lambda y, a, kth, axis=-1, *rest, **kwargs: [np.take(y, kth, axis) if y.size else y, np.sort(y, axis)],
+    "argsort": lambda y, a, axis=-1, *rest, **kwargs: np.take_along_axis(np.asarray(a) if axis is not None else np.ravel(a), y, -1 if axis is None else axis) if np.ndim(a) else y,
     "roots": lambda y, p: np.sort_complex(np.round(y, 6)),
 }
 CALLS = int(os.environ.get("RANDOM_CALLS", 100_000 if NIGHTLY else 1_300))
