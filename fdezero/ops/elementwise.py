@@ -16,7 +16,7 @@ from ..devices import array_module, backend_of
 from ..values import is_complex
 from . import python_numbers
 from .kernels import own
-from .slopes import over, quotient, scaled, share, slope_of_absolute, tie, times_log
+from .slopes import corner, over, quotient, scaled, share, slope_of_absolute, tie, times_log
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
 
@@ -30,7 +30,7 @@ def _power_slope(x: Any, exponent: Any) -> Any:
         constant = (exponent == 0) & (x == 0)
         return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
     constant = (exponent == 0) & (x == 0)
-    jump = scaled(exponent, math.inf)  # 0 where it counts; the slope by the exponent is infinite
+    jump = corner(constant, exponent)  # 0 where it counts; the slope by the exponent is infinite
     if hasattr(unwrap(exponent), "shape"):
         return np.where(constant, jump, exponent * x ** np.where(constant, 1, exponent - 1))
     # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Elementwise, elementwise
+from ..values import dtype_of, shape_of
 from .python_numbers import divide
 
 
@@ -88,6 +89,15 @@ def _full(x: Any, number: float) -> Any:
     return y if y.shape else y[()]
 
 
+def _everywhere(number: float, x: Any, *others: Any) -> Any:
+    """`number` in the dtype of x, and in the shape that operands broadcast to: an array without memory of its own."""
+    shape = np.broadcast_shapes(*[shape_of(operand) for operand in (x, *others)])
+    if not shape:
+        return _full(x, number)
+    source = next(operand for operand in (x, *others) if shape_of(operand))  # x may be a number beside arrays of a GPU
+    return np.broadcast_to(np.full_like(source, number, dtype=dtype_of(x), shape=()), shape)
+
+
 def _nan_times(t: Any, at: Any, x: Any) -> Any:
     """NaN where `at` is true, 0 elsewhere, also for an infinite t."""
     return np.where(at, t * nan_where(at, x), 0)
@@ -141,7 +151,7 @@ tie: Elementwise = _Tie(
     lambda t, x0, x1: _nan_times(t, x0 == x1, x0),
     lambda t, x0, x1: _nan_times(t, x0 == x1, x1),
     c="0.5",
-    impl=lambda x0, x1: np.where(x0 == x1, _full(x0, 0.5), _full(x1, 0.5)),
+    impl=lambda x0, x1: _everywhere(0.5, x0, x1),
     expand=True,
     doc="0.5, the share of each of two equal operands.",
 )
@@ -172,7 +182,7 @@ root: Elementwise = elementwise("root", lambda t, y: share(t * 0.5, y), c="sqrt(
 
 
 def _flat(at: Any, x: Any) -> Any:
-    return np.where(at, _full(x, 0), 0)
+    return _everywhere(0, x, at)
 
 
 # 0, with the derivative 0 and no further ones: it stands for a function of x at a point where the first derivative is a convention.

@@ -109,5 +109,8 @@ def section() -> str:
         "\n## At kinks and removable points\n\n"
         "A first derivative may be a convention there. The second derivative is right, or that of one side, or NaN. A tie whose\n"
         "operands move together, or against a constant, keeps its share. `tests/laws/kinks.py` is this table.\n\n"
+        "In reverse mode an entry that nothing depends on adds 0 also where a slope is infinite; so `where(x > 0, sqrt(x), 0)` needs no\n"
+        "second `where`. This has a price: where a factor vanishes just at an infinite slope, the product counts as 0. `sqrt(x) ** 2`\n"
+        "has the derivative 0 at 0 in reverse mode, NaN in forward mode; write `x`.\n\n"
         "| function | at | first derivative | second derivative | it is |\n|---|---|---|---|---|\n" + rows
     )

@@ -48,8 +48,6 @@ def test_derivatives_at_kinks_are_those_of_the_table(kink: Kink) -> None:
             assert second == pytest.approx(kink.second, rel=1e-9, abs=1e-12), names
 
 
-# Functions whose derivatives at these points are conventions: one side of a jump, or a choice between two functions.
-CONVENTIONS = {"binary_cross_entropy", "nan_to_num"}
 POINTS = (0.0, 1.0, -1.0, 2.0)
 SCALAR = {
     **{name: getattr(fnp, name) for name in (
@@ -133,6 +131,13 @@ def test_mixed_derivatives_at_special_values_are_those_of_the_function(name: str
                 expected = float(mpmath.diff(reference, (mpmath.mpf(a), mpmath.mpf(b)), (orders.count(0), orders.count(1)), h=mpmath.mpf(10) ** -8))
             for given in ((a, b), (np.array(a), np.array(b))):  # numbers and arrays
                 assert float(ours(*given)) == pytest.approx(expected, rel=1e-7, abs=1e-7), (a, b, orders)
+
+
+def test_a_vanishing_factor_at_an_infinite_slope_is_what_the_document_says() -> None:
+    squared = lambda x: fnp.sqrt(x) ** 2
+    assert fd.grad(squared)(np.array(0.0)) == 0
+    assert np.isnan(forward(squared)(np.array(0.0)))
+    assert not np.isfinite(fd.grad(fd.grad(squared))(np.array(0.0)))
 
 
 def test_second_derivatives_at_kinks_of_two_arguments() -> None:
