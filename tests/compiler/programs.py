@@ -275,7 +275,8 @@ def programs(
     if rich:
         n = draw(st.integers(1, 4))
         shapes = st.just((n, n))
-        key += (*[Input("array", dtype, (n,) * ndim) for dtype, ndim in RICH], Input("number", "float64"))
+        more = RICH if real else [*RICH, ("complex64", 1), ("complex128", 2)]
+        key += (*[Input("array", dtype, (n,) * ndim) for dtype, ndim in more], Input("number", "float64"))
     inputs = (first, *draw(st.lists(input_specs(shapes, dtypes, fills), max_size=4)), *key)
     number = st.sampled_from((0.5, 2, 1.0, -1.5, 3, 0.0))
     held = input_specs(shapes, dtypes, fills).filter(lambda spec: spec.kind != "number")

@@ -263,3 +263,20 @@ def test_random_calls_of_operations_that_may_fail(unary: Any, binary: Any, xs: A
             assert result[0] is right[0] or not compiled.recordings, f"{args}: {result} is not {right}"
         else:
             assert_same_bits(result, right, str(args))
+
+
+def test_a_large_operation_that_is_there_for_its_errors_alone() -> None:
+    """It belongs to no group, because nothing leaves such a group."""
+    x = np.arange(200_000)
+    f = lambda x, n: (np.sin(x * 0.5), x & n)[0]
+    assert assert_alike(f, [(x, 3), (x, 2**63), (x, 3)]) == 1
+    assert assert_alike(lambda x, n: (x & n, x)[1], [(x, 3), (x, 2**63)]) == 1
+
+
+def test_a_loop_without_results_that_may_fail() -> None:
+    f = lambda x, i: (fd.scan(lambda c, j: (c, take_and_forget(x, j)), (), i), x)[1]
+    assert assert_alike(f, [(FLOATS, np.array([0, 1])), (FLOATS, np.array([0, 7])), (FLOATS, np.array([2, 2]))], texts=False) == 1
+
+
+def take_and_forget(x: Any, i: Any) -> None:
+    f.take(x, i)

@@ -131,10 +131,12 @@ def has_loops(body: Any) -> bool:
 def test_every_operation(name: str, data: Any) -> None:
     """Test each operation in short programs, alone and under `grad`."""
     names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
-    program = data.draw(programs(names=names, most=8, rich=True, real=True))
+    real = not name.startswith("complex_")
+    program = data.draw(programs(names=names, most=8, rich=True, real=real))
     assume(any(step.name == name for step in program.body.steps))
     check_calls(program.run, fd.compile(program.run), [program.arguments(seed) for seed in (0, 0, 1, 2)])
-    check_chain(program, ("value_and_grad", "compile"), (0, 1), fd.compile)
+    if real:
+        check_chain(program, ("value_and_grad", "compile"), (0, 1), fd.compile)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from ...core import Primitive, Region
 from ...devices import backend_named
 from ...ops.reductions import sum_axes
-from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
+from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of, uses
 from . import expressions
 
 LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
@@ -68,6 +68,7 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
     large = LARGE if large is None else large
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
+    read = set(uses(graph))
 
     def close(group: _Group) -> None:
         del open_groups[group.key]
@@ -79,7 +80,8 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
                 close(group)
 
     for instruction in graph.instructions:
-        key = _key_of(instruction, large, is_native)
+        # An operation whose result nobody reads is there for its errors: it stays alone, because a group needs a result.
+        key = _key_of(instruction, large, is_native) if read.intersection(instruction.outputs) else None
         group = open_groups.get(key) if key is not None else None
         if key is not None:
             flat = key[0] in ("kernel", "loops") or _lies_alike(instruction)

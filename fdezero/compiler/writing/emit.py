@@ -359,8 +359,10 @@ class Emitter:
 
     def _region(self, instruction: Instruction) -> None:
         function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
-        left = ", ".join(self.names[v] for v in instruction.outputs)
-        self.body.append(f"{left}, = {function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}")
+        left = "".join(f"{self.names[v]}, " for v in instruction.outputs)
+        self.body.append(
+            f"{left}{'= ' * bool(left)}{function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}"
+        )
 
     def _kernel(self, instruction: Instruction, fused: Fused) -> None:
         operands, text = kernels.write(fused.body)
