@@ -194,10 +194,10 @@ class Guard:
         self.samples: list[tuple[np.ndarray, slice, bytes]] = []
 
     def lock(self, holder: Sequence[Any], i: int, holders: Sequence[Sequence[Any]]) -> None:
-        """Make `holder[i]` read-only if it is a large array with one reference besides those in `holders`."""
+        """Make `holder[i]` read-only if it is a large array with at most one reference besides those in `holders`."""
         if holder[i].__class__ is np.ndarray and holder[i].nbytes > SMALL and COUNTS is not None:
             known = sum([part is holder[i] for parts in holders for part in parts])
-            if references(holder, i) - known == COUNTS[0]:
+            if references(holder, i) - known <= COUNTS[0]:
                 is_view = holder[i].base is not None
                 if not is_view or references_of_base(holder, i) == COUNTS[1]:  # such as np.arange(6.0).reshape(2, 3)
                     self._lock(holder[i])

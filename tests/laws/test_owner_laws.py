@@ -140,6 +140,20 @@ def test_what_nobody_else_refers_to_is_not_copied(monkeypatch: pytest.MonkeyPatc
     assert copies == []
     fd.vjp(np.exp, x)  # a rule keeps the result
     assert copies == [x.shape]
+    kept = []
+    monkeypatch.setattr(owners, "copied", lambda array: kept.append(array.shape) or array.copy())
+    large = np.ones(SMALL)
+    square = lambda x: (x * x).sum()
+    for differentiate in (fd.grad, fd.value_and_grad):
+        differentiate(square)(large)
+        differentiate(square)(np.ones(SMALL))
+        differentiate(lambda p: square(p["w"]))({"w": np.ones((SMALL, 2))})
+        differentiate(lambda p: square(p["w"]))({"w": np.arange(2.0 * SMALL).reshape(SMALL, 2)})
+    fd.vjp(square, large)
+    fd.vjp(square, np.ones(SMALL))
+    fd.vjp(lambda p: square(p["w"]), {"w": np.ones((SMALL, 2))})
+    fd.grad(lambda w, x: ((x @ w) ** 2).sum(), argnums=(0,))(np.ones(2), np.ones((SMALL, 2)))
+    assert [shape for shape in kept if SMALL in shape] == []
 
 
 def test_a_large_constant_is_copied_once_for_a_tape_unless_it_changes() -> None:
