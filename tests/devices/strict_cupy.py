@@ -38,6 +38,7 @@ from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKe
 
 COUNT = 2
 STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
+PLACES = {"argmax", "argmin"}
 FREE = 1 << 30  # bytes of a device
 
 # CuPy's functions and the names of their arguments; those in front of the slash are required.
@@ -236,13 +237,19 @@ def declared(table: str) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def method_of(name: str, names: list[str]) -> Callable[..., Any]:
-    return strict(name, lambda self, *args, **kwargs: getattr(self, name)(*args, **kwargs), [], names, method=True)
+    return strict(name, lambda self, *args, **kwargs: FORMULAS[name](self, *args, **kwargs) if name in PLACES else getattr(self, name)(*args, **kwargs), [], names, method=True)
 
 
 for _name, _, _names in declared(METHODS):
     setattr(ndarray, _name, method_of(_name, _names))
 def kernel(name: str) -> Callable[..., ndarray]:
-    return lambda *args: wrap(getattr(special, name)(*map(operand, args)))
+    def computed(*args: Any) -> ndarray:
+        numbers = [operand(arg) for arg in args]
+        if all(np.result_type(x).kind in "biu" for x in numbers):  # cupyx/scipy/special/_erf.py: integers in single precision
+            return wrap(np.asarray(getattr(special, name)(*[np.float32(x) for x in numbers]), np.float64))
+        return wrap(getattr(special, name)(*numbers))
+
+    return computed
 
 
 class RawKernel:

@@ -77,7 +77,38 @@ def clip(x: Any, low: Any, high: Any, out: Any = None) -> Any:
     return y
 
 
+def power(x: Any, y: Any, **options: Any) -> Any:
+    """_core/_routines_math.pyx: an integer to a negative power is 1 / x in integers, not an error."""
+    if _kinds(x, y) not in "iu" or not np.less(y, 0).any():
+        return np.power(x, y, **options)
+    sign = np.where(np.equal(x, -1) & np.not_equal(np.remainder(y, 2), 0), -1, 1)
+    below = np.where(np.equal(x, 1) | np.equal(x, -1), sign, 0)
+    return np.where(np.less(y, 0), below, np.power(x, np.maximum(y, 0))).astype(np.result_type(x, y))
+
+
+def divide(x: Any, y: Any, **options: Any) -> Any:
+    """include/cupy/complex/arithmetic.h: a complex number divided by 0 is NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        made = np.divide(x, y, **options)
+    return made if _kinds(x, y) != "c" else np.where(np.equal(y, 0), complex("nan+nanj"), made).astype(made.dtype)
+
+
+def _place_of_extreme(numpys: Any) -> Any:
+    def place(a: Any, axis: Any = None, **options: Any) -> Any:
+        """_core/_routines_statistics.pyx: of several NaN the place of any; here of the last one."""
+        found = numpys(a, axis=axis, **options)
+        nan = np.isnan(a) if a.dtype.kind in "fc" else np.zeros(a.shape, bool)
+        if not nan.any():
+            return found
+        n = a.size if axis is None else a.shape[axis]
+        last = n - 1 - np.argmax(np.flip(nan, axis) if axis is not None else nan.ravel()[::-1], axis=axis, **options)
+        return np.where(nan.any(axis=axis, **options), last, found)
+
+    return place
+
+
 FORMULAS: dict[str, Any] = {
     "remainder": remainder, "mod": remainder, "floor_divide": floor_divide, "fmod": fmod, "divmod": divmod_, "clip": clip,
-    "logical_and": logical_and, "left_shift": _shift(np.left_shift), "right_shift": _shift(np.right_shift),
+    "left_shift": _shift(np.left_shift), "right_shift": _shift(np.right_shift), "logical_and": logical_and, "power": power,
+    "divide": divide, "argmax": _place_of_extreme(np.argmax), "argmin": _place_of_extreme(np.argmin),
 }  # fmt: skip

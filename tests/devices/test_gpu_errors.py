@@ -230,6 +230,15 @@ def test_negative_powers_of_integers_are_refused(gpu: Any) -> None:
     assert fd.to_numpy(fnp.power(x, 2)).tolist() == [4, 9]
 
 
+def test_what_cupy_alone_does(gpu: Any) -> None:
+    """The differences that fdezero mends or tells of; the stand-in has them, too."""
+    x, y = there(np.array([2, 1, -1, -1]), np.array([-1, -3, -3, -2]))
+    assert (x**y).get().tolist() == [0, 1, -1, 1]
+    assert np.isnan((there(np.array([1 + 1j])) / there(np.array([0j]))).get()).all()
+    assert gpu.argmax(there(np.array([1, np.nan, 3, np.nan]))).get() in (1, 3)
+    assert gpu.remainder(there(np.array([1e8], np.float32)), np.float32(0.3)).get() == 0
+
+
 def test_counts_on_the_gpu_repeat(gpu: Any) -> None:
     x, counts = there(np.arange(3.0), np.array([1, 2, 0]))
     assert fd.to_numpy(fnp.repeat(x, counts)).tolist() == [0, 1, 1]
