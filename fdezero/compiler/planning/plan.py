@@ -96,15 +96,11 @@ class Places:
 
 def is_written(instruction: Instruction) -> bool:
     """Whether compiled code can write the result into given memory."""
-    operation, y = instruction.operation, instruction.output
-    if isinstance(operation, Fused):
-        return operation.mode not in ("kernel", "reduction")
-    if (
-        isinstance(operation, Region)
-        or y.kind != "array"
-        or instruction.alias is not None
-        or y.dtype.kind not in "biufc"
-    ):
+    operation = instruction.operation
+    if isinstance(operation, Region):  # which may have no result
+        return isinstance(operation, Fused) and operation.mode not in ("kernel", "reduction")
+    y = instruction.output
+    if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return False
     if not backend_named(y.device).plans_memory:
         return False
