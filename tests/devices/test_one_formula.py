@@ -86,8 +86,8 @@ def test_bounds(dtype: str, gpu: Any) -> None:
 X = np.array([7.0, -7.0, 1e8, np.inf])
 
 
-@pytest.mark.parametrize("y", [2, -2.5, np.float32(0.3), np.float64(0.3), True, 0, np.inf], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("y", [-2, -2.5, np.float32(0.3), True, 0], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
 def test_numbers_beside_arrays(dtype: str, y: Any, gpu: Any) -> None:
     x = X.astype(dtype) if dtype[0] == "f" else np.array([7, -7, 2**31 - 1], dtype)
     calls = {name: REGISTRY[name] for name in ("remainder", "floor_divide", "fmod")}
