@@ -128,7 +128,7 @@ def _second(y: Any) -> Any:
     return y[1]
 
 
-WAYS = {"plain": called_plainly, "vjp": called_under_vjp, "compile": called_compiled, "vmap": called_under_vmap}
+WAYS = {"plain": called_plainly, "vjp": called_under_vjp, "dispatched": called_under_vjp, "compile": called_compiled, "vmap": called_under_vmap}
 
 
 def restyled(d: Draw, reference: Any, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -19,7 +19,7 @@ DECISIONS = tuple(
         # Decisions
         ("*", r"NumPy raises AttributeError: '(list|int|float|bool|complex)' object", "lists and numbers are taken wherever arrays are"),
         ("trim_zeros diff", r"not list\(", "results are arrays, not lists"),
-        ("fill_diagonal", r"where NumPy raises OverflowError", "a list of floating numbers is cast as an array"),
+        ("fill_diagonal", r"where NumPy raises (OverflowError|ValueError: cannot convert)", "a list of floating numbers is cast as an array"),
         ("clip", r"missing 1 required positional argument", "one bound may be left out, as in the array API standard"),
         ("roots", r"gives complex.*\(dtype\)|RangeError: roots: the first coefficient", "the dtype and the shape do not depend on values"),
         ("poly", r"gives complex.*, not float", "the dtype does not depend on values"),
@@ -42,7 +42,7 @@ DECISIONS = tuple(
         ("reshape ravel copy array", r"depends on the memory layout|uint32\[4\]|not \w+\[\d+\]", "the orders A and K follow a memory layout, which a traced value does not have; NumPy takes a broadcast view for one in Fortran's order"),
         ("concat concatenate vstack hstack row_stack stack", r"cannot cast.*where NumPy raises ValueError", "two errors at once: the dtype is looked at first"),
         ("unique_all unique_counts unique_inverse unique_values", r"got some positional-only", "the array may be named, as its signature says"),
-        ("insert delete split", r"where NumPy raises (IndexError|TypeError)", "two errors at once"),
+        ("insert delete split array_split compress", r"where NumPy raises (IndexError|TypeError)", "two errors at once"),
         ("quantile percentile nanquantile nanpercentile", r"DTypeError: quantile.*AxisError|DTypeError: quantile.*ValueError", "two errors at once"),
         ("roll", r"not enough values to unpack", "no axes, no shift"),
         ("var std mean median nanvar nanstd nanmean nanmedian", r"AxisError", "axis 0 of a number is taken or refused alike, whatever where= is"),
@@ -79,6 +79,7 @@ DECISIONS = tuple(
         ("linspace", r"not nan", "the step of no parts is NaN, as an array"),
         ("lognorm.logpdf lognorm.pdf", r"-283", "SciPy takes the logarithm of a density that is 0"),
         ("var std", r"float16.*nan.*not.*inf", "the mean overflows in float16"),
+        ("compress", r"raises IndexError", "an index is also checked where there are no entries"),
         # Accidents of NumPy
         ("cumprod nancumprod cumulative_prod", r"0\.0.*nan", "where products overflow, 0 times infinity depends on their order"),
         ("reshape", r"cannot take the shape", "NumPy takes any negative length for -1"),
@@ -92,7 +93,7 @@ DECISIONS = tuple(
         ("polyfit", r"unsupported in linalg|gives float", "NumPy rounds y to its own dtype before it is weighted"),
         ("geomspace logspace", r"nan", "a progression from a negative to a positive number is NaN everywhere"),
         ("cumprod nancumprod cumulative_prod prod nanprod tensordot dot matmul inner kron einsum vdot outer multiply matvec vecmat vecdot gradient polymul convolve correlate", r"complex.*(inf|nan)", "products of complex infinities depend on their order"),
-        ("power pow float_power", r"gives \(|gives -?\d+,|int8.*, not int64|u?int64.*, not number float64|gives number u?int\d+.*, not number int64|gives number complex64.*, not number complex128", "Python's numbers and truth values keep Python's `**`"),
+        ("power pow float_power", r"Integers to negative integer powers|gives \(|gives -?\d+,|int8.*, not int64|u?int64.*, not number float64|gives number u?int\d+.*, not number int64|gives number complex64.*, not number complex128", "Python's numbers and truth values keep Python's `**`"),
     )
 )  # fmt: skip
 
