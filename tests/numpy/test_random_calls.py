@@ -1,8 +1,8 @@
 """The law of random calls: every public function, called with odd arguments, gives what NumPy or SciPy gives.
 
-Calls are plain, under `vjp` (also of NumPy's own function), compiled, and under `vmap`; value, dtype, shape and the kind of error must agree, and no argument may
-change. A failure prints the call with its seed, and `RANDOM_CALLS=100000 python -m pytest tests/numpy/test_random_calls.py` draws that
-many calls. At night they are new ones.
+Calls are plain, under `vjp` (also of NumPy's own function), compiled, and under `vmap`. Value, dtype, shape and the kind of error must
+agree, and no argument may change. A failure prints the call with its seed; RANDOM_SEED is the first seed. With RANDOM_CALLS=100000,
+this file draws that many calls. At night they are new ones.
 """
 
 import copy
