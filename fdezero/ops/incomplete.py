@@ -308,6 +308,15 @@ betaincc = special(
     lambda x0, x1, x2: -_beta_density(x0, x1, x2),
     doc="1 - betainc(x0, x1, x2), accurate for x2 near 1.",
 )
+def _tiny_beta_quantile(functions: Any, a: Any, b: Any, y: Any, p: Any) -> Any:
+    """The quantile of a tiny p near `y`, by Newton's method for the logarithms: betainc itself may underflow there."""
+    for _ in range(4):
+        side = tails.beta_side(functions, 0, 0, a, b, y, 1 - y)
+        log_cdf = tails.log_beta_density(functions, a, b, y) + np.log(y) + np.log1p(-y) + np.log(side)
+        y = y * np.exp(-(log_cdf - np.log(p)) * (1 - y) * side)
+    return y
+
+
 def _beta_quantile(name: str, upper: bool, doc: str) -> Elementwise:
     """The inverse of betainc or betaincc: SciPy's, with one step of Newton's method, because it stops some digits short."""
     sign = -1 if upper else 1
@@ -320,7 +329,11 @@ def _beta_quantile(name: str, upper: bool, doc: str) -> Elementwise:
         else:  # CuPy
             y, direct = 1 - functions.betaincinv(b, a, p), lambda a, b, x: functions.betainc(b, a, 1 - x)
         step = sign * (direct(a, b, y) - p) * np.exp(-tails.log_beta_density(functions, a, b, y))
-        return np.where(abs(step) < 1e-6 * np.minimum(y, 1 - y), y - step, y)
+        y = np.where(abs(step) < 1e-6 * np.minimum(y, 1 - y), y - step, y)
+        lost = (p > 0) & (p < 1e-200) & (y > 0) & (y < 1)
+        if upper or not lost.any():
+            return y
+        return np.where(lost, _in_chunks(lambda a, b, y, p: _tiny_beta_quantile(functions, a, b, y, p), lost, a, b, y, p), y)
 
     return numeric(
         name,

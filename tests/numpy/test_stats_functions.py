@@ -154,6 +154,13 @@ def test_in_deep_tails_derivatives_are_right() -> None:
     assert_trees_close(far, np.zeros((2, 2)), 1e-200)
 
 
+def test_the_quantile_of_a_tiny_probability_is_right_where_the_distribution_function_underflows() -> None:
+    for a, b, q in ((150.0, 30.0, 1e-300), (150.0, 30.0, 1e-250), (2.5, 0.5, 1e-300)):
+        with mp.workdps(40):
+            log_cdf = mp.log(mp.betainc(a, b, 0, mp.mpf(float(stats.beta.ppf(q, a, b))), regularized=True))
+            assert abs(log_cdf - mp.log(mp.mpf(q))) < 1e-13 * a + 1e-12
+
+
 def test_t_is_smooth_at_0() -> None:
     check_grads(lambda z, df: stats.t.cdf(z, df), (np.array([0.0, 1e-9, -1e-9]), np.array([1.0, 3.5, 40.0])), order=2)
     assert stats.t.ppf(0.5, 3.5) == pytest.approx(0, abs=1e-15)
