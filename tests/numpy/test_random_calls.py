@@ -24,8 +24,8 @@ from fdezero.errors import DerivativeError, MatrixError, TraceError
 from ..profiles import NIGHTLY
 from .call_checks import WAYS, Outcome, difference, outcome, restyled, shown
 from .call_decisions import decided
-from .call_table import TABLE
 from .call_table_modules import TABLES
+from .call_table_shapes import TABLE
 from .drawing import Draw
 
 EVERY = {"numpy": TABLE, **TABLES}
