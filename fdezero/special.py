@@ -18,6 +18,7 @@ from .numpy.precision import in_single
 from .ops import bessel, incomplete
 from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
+from .ops.slopes import flat
 
 ROOT2 = math.sqrt(2)
 
@@ -168,7 +169,8 @@ def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
     x, y = as_array(x), as_array(y)
     inside = (x > 0) & (y > 0)
     p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)
-    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * fnp.log(p / q), 0), math.inf)
+    at_zero = flat(x == 0, x)  # the second derivative is infinite
+    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * fnp.log(p / q), at_zero), math.inf)
     return fnp.where(fnp.isnan(x) | fnp.isnan(y), math.nan, value)
 
 

@@ -78,6 +78,7 @@ KINKS = [
     Kink("`special.xlogy(x, x)`", lambda x: special.xlogy(x, x), 0.0, 0.0, NAN, "the factor log(0) counts as 0"),
     Kink("`special.xlogy(x, 2)`", lambda x: special.xlogy(x, 2.0), 0.0, math.log(2), 0.0, SMOOTH),
     Kink("`special.xlogy(0, x)`, `xlog1py`", lambda x: special.xlogy(0.0, x), 0.0, 0.0, 0.0, CONSTANT),
+    Kink("`special.rel_entr(x, 2)`", lambda x: special.rel_entr(x, 2.0), 0.0, 0.0, NAN, "the factor log(0) counts as 0"),
     Kink("`special.entr`", special.entr, 0.0, INFINITE, NAN, BOUNDLESS),
     Kink("`stats.laplace.logpdf`", stats.laplace.logpdf, 0.0, 0.0, NAN, AVERAGE),
     Kink("`prod`, two entries 0", lambda x: fnp.prod(fnp.stack([x, 3 * x, 2 + x])), 0.0, 0.0, 12.0, SMOOTH),
