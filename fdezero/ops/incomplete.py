@@ -19,11 +19,11 @@ CHUNK = 4096  # integrals at a time: each has about two hundred nodes
 Numbers = Callable[..., Any]
 
 
-def numeric(name: str, compute: Numbers, *rules: Any, doc: str, bounded: bool = False) -> Elementwise:
+def numeric(name: str, compute: Numbers, *rules: Any, doc: str, bounded: bool = False, flat: bool = True) -> Elementwise:
     """Declare an operation that `compute(special, *args)` computes in double precision, from arrays of one shape (k,).
 
     The first arguments, as many as have no rule, are integers. If `bounded`, results stay well below the greatest number: what is
-    divided by one is then 0, and so are its derivatives, not inf / inf.
+    divided by one is then 0, and so are its derivatives, not inf / inf. Unless `flat`, arrays come in their own shapes.
     """
     fixed = sum(rule is None for rule in rules)
 
@@ -31,10 +31,13 @@ def numeric(name: str, compute: Numbers, *rules: Any, doc: str, bounded: bool = 
         backend, given = backend_of(*args), args[fixed:]
         xp = array_module(*given)
         dtype = np.result_type(*[x if hasattr(x, "dtype") else float(x) for x in given])
-        arrays = np.broadcast_arrays(*[xp.asarray(x, dtype=float) for x in given])
-        flat = [x.reshape(-1) for x in arrays]
+        arrays = [xp.asarray(x, dtype=float) for x in given]
+        if flat:
+            wide = np.broadcast_arrays(*arrays)
+            arrays = [x.reshape(-1) for x in wide]
         with np.errstate(all="ignore"):
-            y = compute(module_of(backend), *map(int, args[:fixed]), *flat).reshape(arrays[0].shape)
+            y = compute(module_of(backend), *map(int, args[:fixed]), *arrays)
+            y = y.reshape(wide[0].shape) if flat else xp.asarray(y)
             dtype = dtype if dtype.kind == "f" else np.dtype(float)
             y = (np.clip(y, -(great := float(np.finfo(dtype).max) ** 0.8), great) if bounded else y).astype(dtype)
         return y if y.shape or xp is not np else y[()]
@@ -66,6 +69,7 @@ log_gamma_density = numeric(
     tails.log_gamma_density,
     lambda x0, x1: np.log(x1) - digamma(x0),
     lambda t, x0, x1: t * (_quotient(x0 - 1, x1) - 1),
+    flat=False,
     doc="(x0 - 1) * log(x1) - x1 - log(gamma(x0)), the log-density of the gamma distribution.",
 )
 log_beta_density = numeric(
@@ -74,6 +78,7 @@ log_beta_density = numeric(
     lambda x0, x1, x2: np.log(x2) - digamma(x0) + digamma(x0 + x1),
     lambda x0, x1, x2: np.log1p(-x2) - digamma(x1) + digamma(x0 + x1),
     lambda t, x0, x1, x2: t * (_quotient(x0 - 1, x2) - _quotient(x1 - 1, 1 - x2)),
+    flat=False,
     doc="The log-density of the beta distribution with shapes x0 and x1 at x2.",
 )
 
@@ -83,6 +88,7 @@ log_beta = numeric(
     tails.log_beta,
     lambda x0, x1: digamma(x0) - digamma(x0 + x1),
     lambda x0, x1: digamma(x1) - digamma(x0 + x1),
+    flat=False,
     doc="The logarithm of the beta function of positive numbers, of which one may be large.",
 )
 

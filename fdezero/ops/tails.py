@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import array_module
+from .special import xlog1py, xlogy
 
 DROP = 46.0  # the integral ends where the integrand is exp(-46) of its value at the bound
 STEP, LAST = 0.075, 3.15
@@ -150,7 +151,7 @@ def _deviance(k: Any, x: Any) -> Any:
 def log_gamma_density(special: Any, a: Any, x: Any) -> Any:
     """(a - 1) log x - x - log gamma(a), without the cancellation for large a."""
     large = a - 1 >= LARGE
-    plain = special.xlogy(a - 1, x) - x - special.gammaln(a)
+    plain = xlogy(a - 1, x) - x - special.gammaln(a)
     if _sees_none(large):
         return plain
     k = np.where(large, a - 1, LARGE)
@@ -176,7 +177,7 @@ def log_beta(special: Any, a: Any, b: Any) -> Any:
 def log_beta_density(special: Any, a: Any, b: Any, x: Any) -> Any:
     """(a - 1) log x + (b - 1) log(1 - x) - log beta(a, b), without the cancellation for large shapes."""
     large = np.minimum(a, b) - 1 >= LARGE
-    plain = special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x) - log_beta(special, a, b)
+    plain = xlogy(a - 1, x) + xlog1py(b - 1, -x) - log_beta(special, a, b)
     if _sees_none(large):
         return plain
     p, q = np.where(large, a - 1, LARGE), np.where(large, b - 1, LARGE)

@@ -35,10 +35,8 @@ LOG2 = math.log(2)
 
 
 def _log1p_square(z: Any) -> Any:
-    """log(1 + z^2), also where the square overflows."""
-    far = abs(z) > 1e8
-    near = fnp.where(far, 0, z)
-    return fnp.where(far, 2 * fnp.log(abs(fnp.where(far, z, 1))), fnp.log1p(near * near))
+    """log(1 + z^2), also where the square overflows: twice the logarithm of the root, which is 1 + z^2 / (1 + root)."""
+    return 2 * fnp.log1p(z * (z / (1 + fnp.hypot(fnp.ones_like(z), z))))
 
 
 def _log_1m_exp(x: Any) -> Any:
