@@ -138,12 +138,20 @@ beta = special(
 
 
 # Products with a logarithm that are 0 where the factor is 0; they do not need SciPy
+def _floating(x: Any) -> Any:
+    """Integers as floating numbers: a negative number beside an unsigned array would become a large one."""
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is None or dtype.kind not in "biu" else x.astype(np.result_type(dtype, np.float16))
+
+
 def _xlogy(x: Any, y: Any) -> Any:
+    x = _floating(x)
     with np.errstate(divide="ignore", invalid="ignore"):
         return x * np.log(np.where((x == 0) & ~np.isnan(y), x + 1, y))
 
 
 def _xlog1py(x: Any, y: Any) -> Any:
+    x = _floating(x)
     with np.errstate(divide="ignore", invalid="ignore"):
         return x * np.log1p(np.where((x == 0) & ~np.isnan(y), x, y))
 

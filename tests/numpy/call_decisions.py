@@ -58,6 +58,7 @@ DECISIONS = tuple(
         ("t.pdf t.logpdf beta.pdf beta.logpdf gamma.pdf gamma.logpdf chi2.pdf chi2.logpdf lognorm.pdf lognorm.logpdf weibull_min.pdf weibull_min.logpdf", r"nan", "an infinite shape parameter gives NaN"),
         ("imag subtract abs absolute positive negative sign square less less_equal greater greater_equal equal not_equal", r"gives (True|False|-?\d+|\d+\.\d+)[ ,]|not 0 |'[<>]=?' not supported", "Python's numbers are computed by Python's operators"),
         ("pinv", r"\(dtype\)", "an empty integer matrix has a floating inverse, as other matrices"),
+        ("nanmedian", r"inf\+nanj", "the middle of complex infinities"),
         ("*", r"array type float16 is unsupported|linalg.eig computes in float32", "float16 is computed in float32, or refused by name"),
         ("average", r"ZeroDivisionError", "weights that sum to 0 are not seen while a value is recorded or batched"),
         ("choose", r"IndexError: index.*ValueError: invalid entry", "a compiled call finds the index out of range"),
