@@ -2,9 +2,7 @@
 
 import itertools
 import keyword
-import operator
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,126 +10,37 @@ import numpy as np
 from ...core import Primitive, Region
 from ...devices import CPU, Backend, backend_named
 from ...ops import python_numbers
-from ...ops import shape as shapes
 from ...ops.kernels import OPTIONS, Own, implementation
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused, is_number
 from ..planning.launches import Reduced
 from ..planning.plan import Places, Plan, Storage, is_written
-from ..running import blocks, memory
+from ..running import blocks
 from . import kernels, loops
+from .texts import SYMBOLS, VIEWS, Texts
 
-SYMBOLS = {
-    operator.add: "+", operator.sub: "-", operator.mul: "*", python_numbers.divide: "/", python_numbers.floor_divide: "//",
-    python_numbers.remainder: "%", python_numbers.power: "**",
-    operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
-    operator.and_: "&", operator.or_: "|", operator.xor: "^", operator.lshift: "<<", operator.rshift: ">>",
-}  # fmt: skip
-OWN_NAMES = re.compile(
-    r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp"
-)  # the program's names for memory and helpers
+# The program's names for memory and helpers.
+OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel)\d+|outputs|results|build|cp")
 SMALL = 1 << 9  # below this many entries the calls themselves take most of the time
 LARGE = 1 << 16  # bytes of a result outside the arena that is deleted after its last use
 EXACT = 1 << 11  # every floating dtype holds the integers below this number exactly
-VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
-    shapes.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
-    shapes.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
-    shapes.broadcast: lambda x, params, y: f"xp.broadcast_to({x}, {y.shape})",
-    shapes.slice_axes: lambda x, params, y: f"{x}[{_index(params['index'])}]",
-}
 
 
-def _full_order(perm: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    return (*range(ndim - len(perm)), *[axis + ndim for axis in perm])
-
-
-def _index(index: tuple[Any, ...]) -> str:
-    return ", ".join(["...", *[_entry(entry) for entry in index]])
-
-
-def _entry(entry: Any) -> str:
-    if not isinstance(entry, tuple):
-        return str(entry)
-    start, stop, step = ["" if part is None else str(part) for part in entry]
-    return f"{start}:{stop}" + (f":{step}" if step else "")
-
-
-class Emitter:
+class Emitter(Texts):
     """Writes one program. `build` are the lines that run once, `body` those that run in every call; `namespace` is what they use."""
 
     def __init__(self, graph: Graph, plan: Plan, threads: int) -> None:
+        super().__init__()
         self.graph, self.plan, self.threads = graph, plan, threads
         self.backend = backend_of_graph(graph)
-        self.current = CPU  # the back end of the current instruction
         self.over = kernels.written_over(graph) if self.backend.fuses_into_kernels else {}
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
-        self.namespace: dict[str, Any] = {
-            "np": np,
-            "memory": memory.memory,
-            "array": memory.array,
-            "Outputs": memory.Outputs,
-        }
-        self.names: dict[Atom, str] = {}
-        self.taken: set[str] = set()  # names of the user's arguments, which the inputs have
-        self.build: list[str] = []
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions
         self.groups = itertools.count()
         self.static: set[Atom] = set()  # values that exist once, before any call
         self.outputs: list[Storage] = []
-        self.shown: dict[Any, str] = {}
-
-    # Names
-
-    @property
-    def xp(self) -> str:
-        """The name of the array module that computes the current instruction."""
-        return self.current.alias
-
-    def name(self, atom: Atom) -> str:
-        if isinstance(atom, Constant):
-            return self.constant(atom)
-        return self.names[atom]
-
-    def constant(self, atom: Constant) -> str:
-        value = atom.value
-        # A complex number has no exact text: -1j prints as (-0-1j), which evaluates to 0 - 1j and loses the sign of the zero.
-        if type(value) in (int, bool, type(None), str) or (type(value) is float and np.isfinite(value)):
-            return f"({value!r})" if repr(value).startswith("-") else repr(value)
-        # Once here, instead of a copy to the GPU in every call, and so that every instance has them on its own device.
-        moved = self.current is not CPU and hasattr(value, "strides") and not isinstance(value, np.generic)
-        key = (atom.key, moved)
-        if key not in self.shown:
-            self.shown[key] = name = f"c{len(self.shown)}"
-            if moved:
-                self.build.append(f"{name} = {self.xp}.asarray({self.keep(f'{name}_host', value, '')})  # {atom}")
-            else:
-                self.shown[key] = self.keep(name, value, str(atom))
-        return self.shown[key]
-
-    def keep(self, name: str, value: Any, comment: str) -> str:
-        """A name for a value that cannot be written as text."""
-        while name in self.taken or (name in self.namespace and self.namespace[name] is not value):
-            name += "_"
-        if name not in self.namespace:
-            self.namespace[name] = value
-            if comment:
-                self.build.append(f"# {name}: {comment}")
-        return name
-
-    def literal(self, value: Any) -> str:
-        if isinstance(value, np.dtype):
-            return f"np.dtype({self.type_of(value)})"
-        if isinstance(value, tuple):
-            return f"({', '.join(map(self.literal, value))}{',' if len(value) == 1 else ''})"
-        if value is None or type(value) in (int, bool, str, float):
-            return repr(value)
-        return self.keep("parameter", value, f"{type(value).__name__}")
-
-    def type_of(self, dtype: np.dtype[Any]) -> str:
-        plain = dtype.isbuiltin and dtype.isnative and dtype.kind in "biufc"
-        return f"np.{dtype.name}" if plain else self.keep("dtype", dtype, str(dtype))
 
     # The program
 
@@ -149,7 +58,7 @@ class Emitter:
         counter = 0
         for instruction in graph.instructions:
             for variable in instruction.outputs:
-                self.names.setdefault(variable, self._fresh(f"v{counter}", taken))
+                self.names.setdefault(variable, self.fresh(f"v{counter}", taken))
                 counter += 1
         dying = self._dying()
         for number, instruction in enumerate(graph.instructions):
@@ -164,7 +73,7 @@ class Emitter:
         if self.loops:
             self.build[:0] = [f'library = {self.keep("compiled", loops.compiled, "")}("""', *self.loops, '""")']
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self._fresh(
+        called = self.fresh(
             called, {*self.namespace, CPU.alias, self.backend.alias}
         )  # a user's function named tanh may call np.tanh
         lines = [f"def build({self.backend.alias}):", *[f"    {line}" for line in self.build]]
@@ -204,11 +113,6 @@ class Emitter:
             ):
                 dying.setdefault(number, []).append(variable)
         return dying
-
-    def _fresh(self, name: str, taken: set[str]) -> str:
-        while name in taken:
-            name += "_"
-        return name
 
     def build_outputs(self, lines: list[str]) -> None:
         specs = [f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
