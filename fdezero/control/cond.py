@@ -15,8 +15,8 @@ from ..devices import CPU, backend_named
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..transforms import vmap
+from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
-from ..transforms.reverse import name_of
 from ..values import dtype_of, shape_of
 
 

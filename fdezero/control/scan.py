@@ -19,8 +19,8 @@ from ..messages import describe
 from ..numpy import astype, reshape, stack
 from ..numpy.arguments import as_array
 from ..transforms import vmap
+from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
-from ..transforms.reverse import name_of
 from ..values import shape_of, with_shape
 
 

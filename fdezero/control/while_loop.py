@@ -14,8 +14,8 @@ from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError
 from ..messages import describe
 from ..transforms import vmap
+from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
-from ..transforms.reverse import name_of
 from .scan import check_carry, is_number, promoted, repeated
 
 

@@ -17,7 +17,7 @@ from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import ImmutableError, StructureError, TraceError
 from ..foreign import accepted
 from ..messages import describe
-from ..transforms.reverse import name_of
+from ..transforms.arguments import name_of
 from .checks import Dtypes, Indices, Keys, Nans, shown
 
 MOST_OVERWRITTEN = 64  # arrays that are remembered after `x += y`

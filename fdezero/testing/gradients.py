@@ -11,7 +11,7 @@ from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError
 from ..messages import describe
 from ..transforms import jvp, vjp
-from ..transforms.reverse import as_arguments
+from ..transforms.arguments import as_arguments
 from ..values import is_complex
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace

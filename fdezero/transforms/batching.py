@@ -13,7 +13,7 @@ from ..errors import ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
 from ..values import shape_of, with_shape
-from .reverse import name_of
+from .arguments import name_of
 
 Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 

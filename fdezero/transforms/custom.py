@@ -17,8 +17,9 @@ from ..errors import ShapeError, StructureError, TraceError
 from ..messages import called, describe
 from ..numpy.arguments import as_array
 from ..values import shape_of
+from .arguments import counted
 from .batching import in_axes_of, over_the_batch, vmap
-from .reverse import conjugated, counted, pulled_back
+from .reverse import conjugated, pulled_back
 
 Flat = Callable[..., tuple[Any, ...]]
 

@@ -13,19 +13,10 @@ from ..errors import DTypeError, ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
 from ..values import dtype_of, is_complex, shape_of, with_shape
+from .arguments import as_arguments, check_holomorphic, name_of, numbers_of, split_aux
 from .batching import mapped
 from .forward import pushed_forward
-from .reverse import (
-    P,
-    as_arguments,
-    check_holomorphic,
-    conjugated,
-    gradient_alone,
-    name_of,
-    numbers_of,
-    pulled_back,
-    split_aux,
-)
+from .reverse import P, conjugated, gradient_alone, pulled_back
 
 Argnums = int | Sequence[int]
 

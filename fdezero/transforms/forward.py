@@ -11,7 +11,8 @@ from ..errors import ShapeError
 from ..foreign import accepted
 from ..messages import describe
 from ..values import own_dtype, shape_of
-from .reverse import as_arguments, as_dtype, name_of, split_aux
+from .arguments import as_arguments, name_of, split_aux
+from .reverse import as_dtype
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:

@@ -12,8 +12,9 @@ from ..core.owners import Guard
 from ..core.tape import Node, TapeTracer
 from ..errors import DTypeError, StructureError
 from ..messages import describe
+from .arguments import name_of
 from .derivatives import check_tangents
-from .reverse import name_of, pulled_back
+from .reverse import pulled_back
 
 
 def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:

@@ -308,3 +308,10 @@ def test_a_slope_of_nothing_keeps_the_second_derivative() -> None:
         assert fd.grad(np.sqrt)(0.0) == np.inf
         assert fd.grad(np.log)(0.0) == np.inf
         assert np.isnan(fd.grad(np.log)(np.nan))
+
+
+def test_a_value_that_is_an_array_of_the_closure_is_handed_out_as_a_copy() -> None:
+    constant = np.array(1.0)
+    value, _ = fd.value_and_grad(lambda x: constant)(2.0)
+    value[...] = 3.0
+    assert constant == 1.0
