@@ -15,35 +15,41 @@ def _ratio(x: Any, y: Any) -> Any:
     return np.where(nowhere, 0, x / np.where(nowhere, 1, y))
 
 
-def _where_lost(total: Any, x: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """(where the squares overflowed, the root by hypot); hypot is ten times as slow, so it is called only then."""
-    return np.isinf(total), np.hypot(a**0.5 * x, b**0.5 * y)
-
-
 def _root_of_mean(x: Any, y: Any, a: Any, b: Any) -> Any:
     if not (x.__class__ is y.__class__ is np.ndarray):
         return array_module(x, y).hypot(a**0.5 * x, b**0.5 * y)
-    with np.errstate(over="ignore", under="ignore"):
-        total = x * x * a + y * y * b
-    if not total.size or total.max() < math.inf:
-        return np.sqrt(total)
-    lost, root = _where_lost(total, x, y, a, b)
-    return np.where(lost, root, np.sqrt(total))
+    try:
+        with np.errstate(over="raise", under="ignore"):  # the processor notes an overflow, so no pass looks for one
+            return np.sqrt(x * x * a + y * y * b)
+    except FloatingPointError:
+        root = _with_overflow(x, y, a, b)
+        return root if root.ndim else root[()]
 
 
 def _write_root_of_mean(out: Any, x: Any, y: Any, a: Any, b: Any) -> None:
-    total = x * x
-    total *= a
-    other = y * y
-    other *= b
-    total += other
-    if not total.size or total.max() < math.inf:
+    try:
+        with np.errstate(over="raise"):
+            total = x * x
+            total *= a
+            other = y * y
+            other *= b
+            total += other
+    except FloatingPointError:
+        out[...] = _with_overflow(x, y, a, b)
+    else:
         np.sqrt(total, out)
-        return
-    lost, root = _where_lost(total, x, y, a, b)
-    np.sqrt(total, out)
-    np.copyto(out, root, where=lost)
 
+
+def _with_overflow(x: Any, y: Any, a: Any, b: Any) -> Any:
+    """The entries whose squares overflow by hypot, which is ten times as slow, the others by their squares."""
+    with np.errstate(over="ignore", under="ignore"):
+        total = x * x * a + y * y * b
+        return np.where(np.isinf(total), np.hypot(a**0.5 * x, b**0.5 * y), np.sqrt(total))
+
+
+GREATER, LESSER = ("(fabs(x0) > fabs(x1) ? fabs(x{}) : fabs(x{}))".format(*pair) for pair in ((0, 1), (1, 0)))
+# At most 1, and 0 for two zeros.
+QUOTIENT = f"({LESSER} / ({GREATER} + ({GREATER} == 0 ? 1 : 0)))"
 
 root_of_mean = elementwise(
     "root_of_mean",
@@ -51,8 +57,8 @@ root_of_mean = elementwise(
     lambda t, y, x1, x3: t * x3 * _ratio(x1, y),
     lambda t, y, x0: t * 0.5 * _ratio(x0, y) * x0,
     lambda t, y, x1: t * 0.5 * _ratio(x1, y) * x1,
-    # A float squared does not overflow in double precision. Unlike hypot, this makes a loop over vectors.
-    c="sizeof(x0) < 8 ? sqrt(x2 * (double)x0 * x0 + x3 * (double)x1 * x1) : hypot(sqrt(x2) * x0, sqrt(x3) * x1)",
+    # No square of a quotient overflows. Unlike hypot, this makes a loop over vectors.
+    c=f"{GREATER} * sqrt(fabs(x0) > fabs(x1) ? x2 + x3 * {QUOTIENT} * {QUOTIENT} : x3 + x2 * {QUOTIENT} * {QUOTIENT})",
     loop=lambda dtypes, y: (y, y, y, y),
     impl=_root_of_mean,
     write=_write_root_of_mean,
