@@ -156,6 +156,7 @@ def log_gamma_density(special: Any, a: Any, x: Any) -> Any:
         return plain
     k = np.where(large, a - 1, LARGE)
     far = -_deviance(k, np.where(large, x, LARGE)) - 0.5 * np.log(2 * math.pi * k) - _stirling(k)
+    far = np.where(np.isinf(a) & (x == x), -np.inf, far)
     return np.where(large, far, plain)
 
 

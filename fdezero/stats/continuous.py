@@ -26,7 +26,7 @@ from ..special import (
     ndtri,
     xlogy,
 )
-from .families import LOG_ROOT_TAU, Continuous
+from .families import LOG_ROOT_TAU, Continuous, Rule
 
 __all__ = [
     "beta", "cauchy", "chi2", "expon", "gamma", "laplace", "logistic", "lognorm", "norm", "t", "uniform", "weibull_min"
@@ -132,6 +132,50 @@ def _t_point(z: Any, df: Any) -> Any:
     return expit(2 * fnp.arcsinh(z / fnp.sqrt(df)))
 
 
+def _at_most(bound: float, df: Any) -> Any:
+    return df if isinstance(df, np.floating) and df < bound else fnp.minimum(df, bound)
+
+
+def _t_log_density(z: Any, df: Any) -> Any:
+    # Bounds stand for infinity: the limit is the normal density. The constant is exact from 1e17 on.
+    n, m = _at_most(1e300 if df.dtype.itemsize == 8 else 1e36, df), _at_most(1e17, df)
+    return -(n + 1) / 2 * _log1p_square(z / fnp.sqrt(n)) - (incomplete.log_beta(m / 2, 0.5) + 0.5 * fnp.log(m))
+
+
+MANY = 1e5  # degrees of freedom from which the point below loses digits, but the series in 1 / df does not
+
+
+def _or_normal(exact: Rule, normal: Rule) -> Rule:
+    """`exact(z, df)`, and `normal(z, 1 / df)` for many degrees of freedom, unless z is far out (an infinite df has no far)."""
+
+    def function(z: Any, df: Any) -> Any:
+        many = df > MANY
+        n = fnp.where(many, df, MANY)
+        near = many & (abs(z) < 0.05 * n**0.4)
+        y = exact(fnp.where(near, 0.25, z), fnp.where(near, 1, df))
+        return fnp.where(near, normal(fnp.where(near, z, 0.25), 1 / n), y)
+
+    return function
+
+
+def _normal_point(z: Any, u: Any) -> Any:
+    """Where the normal distribution function has the value of that of t at z, with 1 / u degrees of freedom.
+
+    Source: R. A. Fisher, Metron 5 (1926); Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 2, 28.4.
+    """
+    s = z * (z * u)  # small: higher powers of z alone could overflow
+    third = -15 * u * u * u + s * (u * u + s * (19 * u + 35 * s))
+    return z - z * ((u + s) / 4 - (3 * u * u + s * (8 * u + 13 * s)) / 96 + third / 384)
+
+
+def _student_point(z: Any, u: Any) -> Any:
+    """The inverse of `_normal_point`. Source: Abramowitz and Stegun, 26.7.5."""
+    w = z * z
+    third = -15 + w * (17 + w * (19 + 3 * w))
+    fourth = -945 + w * (-1920 + w * (1482 + w * (776 + 79 * w)))
+    return z + z * u * ((1 + w) / 4 + u * ((3 + w * (16 + 5 * w)) / 96 + u * (third / 384 + u * fourth / 92160)))
+
+
 def _t_cdf(z: Any, df: Any) -> Any:
     low, below, above = _sides(z)
     left, right = (betainc(df / 2, df / 2, _t_point(side, df)) for side in (below, -above))
@@ -146,7 +190,12 @@ def _t_log_cdf(z: Any, df: Any) -> Any:
 
 def _t_quantile(q: Any, df: Any) -> Any:
     low, below, above = _sides(q, 0.5)
-    return fnp.where(low, _t_lower_quantile(below, df), -_t_lower_quantile(1 - above, df))
+    many = df > MANY
+    few, u = fnp.where(many, 1, df), 1 / fnp.where(many, df, MANY)
+    end = (q == 0) | (q == 1)  # inf - inf in the series
+    series = fnp.where(end, ndtri(q), _student_point(ndtri(fnp.where(end, 0.5, q)), u))
+    exact = fnp.where(low, _t_lower_quantile(below, few), -_t_lower_quantile(1 - above, few))
+    return fnp.where(many, series, exact)
 
 
 def _t_lower_quantile(q: Any, df: Any) -> Any:
@@ -170,11 +219,9 @@ def _t_entropy(df: Any) -> Any:
 
 t = Continuous(
     "t",
-    lambda z, df: (
-        -(df + 1) / 2 * _log1p_square(z / fnp.sqrt(df)) - incomplete.log_beta(df / 2, 0.5) - 0.5 * fnp.log(df)
-    ),
-    cdf_of=_t_cdf,
-    log_cdf_of=_t_log_cdf,
+    _t_log_density,
+    cdf_of=_or_normal(_t_cdf, lambda z, u: ndtr(_normal_point(z, u))),
+    log_cdf_of=_or_normal(_t_log_cdf, lambda z, u: log_ndtr(_normal_point(z, u))),
     quantile=_t_quantile,
     entropy_of=_t_entropy,
     shapes=("df",),
@@ -290,6 +337,14 @@ lognorm = Continuous(
     low=0,
     open_below=True,
 )
+
+
+def _root(x: Any, c: Any) -> Any:
+    """x ** (1 / c); for an infinite c, 0 and infinity stay: they are the ends of the support."""
+    end = np.isinf(c) & ((x == 0) | (x == math.inf))
+    return fnp.where(end, x, fnp.where(end, 1, x) ** (1 / c))
+
+
 weibull_min = Continuous(
     "weibull_min",
     lambda z, c: fnp.log(c) + xlogy(c - 1, z) - z**c,
@@ -297,8 +352,8 @@ weibull_min = Continuous(
     sf_of=lambda z, c: fnp.exp(-(z**c)),
     log_cdf_of=lambda z, c: _log_1m_exp(z**c),
     log_sf_of=lambda z, c: -(z**c),
-    quantile=lambda q, c: (-_log1m(q)) ** (1 / c),
-    upper_quantile=lambda q, c: (-_log(q)) ** (1 / c),
+    quantile=lambda q, c: _root(-_log1m(q), c),
+    upper_quantile=lambda q, c: _root(-_log(q), c),
     entropy_of=lambda c: 1 + np.euler_gamma * (1 - 1 / c) - fnp.log(c),
     shapes=("c",),
     low=0,

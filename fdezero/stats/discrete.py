@@ -12,7 +12,7 @@ from ..numpy.arguments import ArrayOrNumber, inexact
 from ..numpy.elementwise import cast
 from ..numpy.precision import in_single
 from ..ops import incomplete
-from ..ops.quantiles import binom_quantile, poisson_quantile
+from ..ops.quantiles import binom_quantile, binom_upper_quantile, poisson_quantile, poisson_upper_quantile
 from ..special import betainc, betaincc, entr, gammainc, gammaincc, gammaln, rel_entr, xlog1py, xlogy
 from .families import LOG_ROOT_TAU, Discrete
 
@@ -42,6 +42,7 @@ bernoulli = Discrete(
     log_cdf_of=lambda k, p: _log1m(p) + 0 * k,
     log_sf_of=lambda k, p: _log(p) + 0 * k,
     quantile=lambda q, p: fnp.where(q == 0, -1.0, fnp.where((q <= 1 - p) & (q < 1), 0.0, 1.0)),
+    upper_quantile=lambda q, p: fnp.where(q == 1, -1.0, fnp.where((q >= p) & (q > 0), 0.0, 1.0)),
     entropy_of=lambda p: -xlogy(p, p) - xlog1py(1 - p, -p),
     shapes=("p",),
     valid=lambda p: (p >= 0) & (p <= 1),
@@ -55,6 +56,7 @@ binom = Discrete(
     log_cdf_of=lambda k, n, p: incomplete.log_betaincc(k + 1, _more(k, n), p),
     log_sf_of=lambda k, n, p: incomplete.log_betainc(k + 1, _more(k, n), p),
     quantile=binom_quantile,
+    upper_quantile=binom_upper_quantile,
     entropy_of=lambda n, p: _binom_entropy(n, p),
     shapes=("n", "p"),
     valid=lambda n, p: (n >= 0) & (np.floor(n) == n) & (p >= 0) & (p <= 1),
@@ -68,6 +70,7 @@ poisson = Discrete(
     log_cdf_of=lambda k, mu: incomplete.log_gammaincc(k + 1, mu),
     log_sf_of=lambda k, mu: incomplete.log_gammainc(k + 1, mu),
     quantile=poisson_quantile,
+    upper_quantile=poisson_upper_quantile,
     entropy_of=lambda mu: _poisson_entropy(mu),
     shapes=("mu",),
     valid=lambda mu: mu >= 0,
@@ -112,7 +115,7 @@ def _binom_entropy(n: Any, p: Any) -> Any:
     rest = 1 - p
 
     def mean_log_factorial(p: Any) -> Any:
-        lost = -fnp.expm1(fnp.expand_dims(n, -1) * fnp.log1p(-fnp.expand_dims(p, -1) * _places(p)[0]))
+        lost = -fnp.expm1(xlog1py(fnp.expand_dims(n, -1), -fnp.expand_dims(p, -1) * _places(p)[0]))
         return _mean_log_factorial(n * p, lost)
 
     factorials = mean_log_factorial(p) + mean_log_factorial(rest) - gammaln(n + 1)

@@ -1,7 +1,8 @@
 """What the distributions have in common: parameters, supports, and the methods of continuous and discrete families.
 
-Outside the support a log-density is -inf, with derivatives 0; a distribution function is 0 or 1 there. If a parameter is outside
-its range, results are NaN. `logcdf` and `logsf` have all digits in both tails.
+Outside the support a log-density is -inf, with derivatives 0; a distribution function is 0 or 1 there, whatever the parameters are
+within their range: infinite ones also. If a parameter is outside its range, results are NaN. `logcdf` and `logsf` have all digits in
+both tails.
 """
 
 import math
@@ -49,18 +50,18 @@ def in_one_dtype(values: Sequence[Any]) -> list[Any]:
 
 
 def within(valid: Any, x: Any) -> Any:
-    """`x`, but NaN where `valid` is false."""
-    if isinstance(valid, np.bool_):
+    """`x`, but NaN where `valid` is false; in their common shape."""
+    if isinstance(valid, np.bool_) and (valid or not x.shape):
         return x if valid else x.dtype.type(math.nan)
     return fnp.where(valid, x, math.nan)
 
 
-def _framed(z: Any, low: float, high: float, below: float, above: float, function: Rule, inner: float) -> Any:
-    """`function` of z between `low` and `high`, with the constants `below` and `above` beside; NaN stays."""
-    under, over = (z < low) | (z == -math.inf), (z > high) | (z == math.inf)
-    y = function(fnp.where(under | over, inner, z))
-    known = y == y
-    return fnp.where(under & known, below, fnp.where(over & known, above, y))
+def _known(shapes: list[Any]) -> Any:
+    """Whether no shape is NaN: functions may hide it (1 ** NaN is 1), and may give NaN for a shape that is infinite."""
+    known: Any = np.True_
+    for a in shapes:
+        known = known & (a == a)
+    return known
 
 
 @attrs.frozen(repr=False)
@@ -102,7 +103,14 @@ class Continuous:
     ) -> Any:
         x, shapes, loc, scale = self._standard(x, args, named)
         z = (x - loc) / scale
-        return _framed(z, self.low, self.high, below, above, lambda z: function(z, *shapes), 0.5)
+        under, over = (z < self.low) | (z == -math.inf), (z > self.high) | (z == math.inf)
+        if self.open_below:
+            under = under | (z == self.low)
+        y = function(fnp.where(under | over, 0.5, z), *shapes)
+        if self.shapes and self.high < math.inf:  # shapes that are both infinite say nothing, but the ends stay
+            lost = y != y
+            under, over = under | (lost & (z == self.low)), over | (lost & (z == self.high))
+        return within(_known(shapes), fnp.where(under, below, fnp.where(over, above, y)))
 
     @in_single
     def logpdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
@@ -113,7 +121,8 @@ class Continuous:
         if self.open_below:
             outside = outside | (z == self.low)
         inside = self.log_density(fnp.where(outside, 0.5, z), *shapes) - fnp.log(scale)
-        return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
+        beyond = within(_known(shapes), x.dtype.type(-math.inf)) if shapes else -math.inf
+        return fnp.where(outside, beyond, inside)
 
     @in_single
     def pdf(self, x: Any, *args: Any, **named: Any) -> ArrayOrNumber:
@@ -164,7 +173,7 @@ class Continuous:
         """The differential entropy, in nats: the shapes, loc and scale, which broadcast -> (...)."""
         *shapes, loc, scale = in_one_dtype(_parameters(self.name, self.shapes, {"loc": 0, "scale": 1}, args, named))
         shapes = [within(a > 0, a) for a in shapes]
-        return self.entropy_of(*shapes) + fnp.log(within(scale > 0, scale)) + 0 * loc
+        return within(loc == loc, self.entropy_of(*shapes) + fnp.log(within(scale > 0, scale)))
 
 
 @attrs.frozen(repr=False)
@@ -182,6 +191,7 @@ class Discrete:
     log_cdf_of: Rule
     log_sf_of: Rule
     quantile: Rule
+    upper_quantile: Rule
     entropy_of: Rule
     shapes: tuple[str, ...]
     valid: Rule
@@ -205,8 +215,8 @@ class Discrete:
         k, shapes, loc = self._standard(k, args, named)
         k = stop_gradient(k - loc)
         outside = (k < 0) | (k > self.last(*shapes)) | np.isinf(k) | ((k != np.floor(k)) & (k == k))
-        inside = within(self.valid(*shapes), self.log_probability(fnp.where(outside, 0, k), *shapes))
-        return fnp.where(outside & ~np.isnan(inside), -math.inf, inside)
+        inside = self.log_probability(fnp.where(outside, 0, k), *shapes)
+        return within(self.valid(*shapes), fnp.where(outside, -math.inf, inside))
 
     @in_single
     def pmf(self, k: Any, *args: Any, **named: Any) -> ArrayOrNumber:
@@ -242,19 +252,27 @@ class Discrete:
         """log(sf), without underflow; arguments as for `cdf`."""
         return self._at(k, args, named, 0, -math.inf, self.log_sf_of)
 
+    def _quantile(self, q: Any, args: tuple[Any, ...], named: dict[str, Any], function: Rule) -> Any:
+        q, shapes, loc = self._standard(q, args, named)
+        valid = (q >= 0) & (q <= 1) & self.valid(*shapes)
+        shapes = [stop_gradient(a) for a in shapes]
+        return within(valid, function(stop_gradient(q), *shapes)) + loc
+
     @in_single
     def ppf(self, q: Any, *args: Any, **named: Any) -> ArrayOrNumber:
         """The least k with cdf(k) >= q, and -1 for q = 0: q (...) in [0, 1], the parameters and loc, which broadcast -> (...).
 
         The derivative for q and the parameters is 0.
         """
-        q, shapes, loc = self._standard(q, args, named)
-        valid = (q >= 0) & (q <= 1) & self.valid(*shapes)
-        shapes = [stop_gradient(a) for a in shapes]
-        return within(valid, self.quantile(stop_gradient(q), *shapes)) + loc
+        return self._quantile(q, args, named, self.quantile)
+
+    @in_single
+    def isf(self, q: Any, *args: Any, **named: Any) -> ArrayOrNumber:
+        """The least k with sf(k) <= q, and -1 for q = 1, also for tiny q; arguments and derivatives as for `ppf`."""
+        return self._quantile(q, args, named, self.upper_quantile)
 
     @in_single
     def entropy(self, *args: Any, **named: Any) -> ArrayOrNumber:
         """The entropy, in nats: the parameters and loc, which broadcast -> (...)."""
         *shapes, loc = in_one_dtype(_parameters(self.name, self.shapes, {"loc": 0}, args, named))
-        return within(self.valid(*shapes), self.entropy_of(*shapes)) + 0 * loc
+        return within(self.valid(*shapes) & (loc == loc), self.entropy_of(*shapes))

@@ -42,7 +42,7 @@ def _special_cases() -> list[Case]:
 
 
 OF_CONTINUOUS = "pdf logpdf cdf sf logcdf logsf ppf isf".split()
-OF_DISCRETE = "pmf logpmf cdf sf logcdf logsf ppf".split()
+OF_DISCRETE = "pmf logpmf cdf sf logcdf logsf ppf isf".split()
 
 
 def _stats_cases() -> list[Case]:
@@ -58,7 +58,7 @@ def _stats_cases() -> list[Case]:
                 break
             below_last = np.minimum(x, 0 if family == "bernoulli" else 4) if method == "logsf" and hasattr(member, "pmf") else x
             chosen = UNIT if method in ("ppf", "isf") else below_last
-            d = () if method == "ppf" and hasattr(member, "pmf") else differentiable if method not in ("ppf", "isf") else (0, *[i for i in differentiable if i])
+            d = () if method in ("ppf", "isf") and hasattr(member, "pmf") else differentiable if method not in ("ppf", "isf") else (0, *[i for i in differentiable if i])
             order = 1 if method in ("sf", "logsf", "isf") and family != "gamma" else 2  # mirrors of those that are tested to order 2
             made.append(stats_case(f"{family}.{method}", chosen, *args, d=d or None, order=order, **kwargs))
         if hasattr(member, "entropy"):

@@ -112,8 +112,9 @@ def _incomplete_samples(sample: Any) -> None:
     sample("log_betaincc", between(2, 3, 2), np.asarray(150.5), between(0.992, 0.996, 2, 1))
     sample("log_betaincc", np.asarray(150.5), between(2, 3, 2), between(0.001, 0.002, 2, 1))
     sample("log_beta", between(0.6, 3, 2, 3), between(0.5, 30, 3))
-    sample("poisson_quantile", between(0.1, 0.9, 2, 3), between(2, 30, 3))
-    sample("binom_quantile", between(0.1, 0.9, 2, 3), integers(9, 3) + 1.0, np.array(0.4))
+    for upper in ("", "_upper"):
+        sample(f"poisson{upper}_quantile", between(0.1, 0.9, 2, 3), between(2, 30, 3))
+        sample(f"binom{upper}_quantile", between(0.1, 0.9, 2, 3), integers(9, 3) + 1.0, np.array(0.4))
     for upper in (0, 1):
         for order in (0, 1):
             sample("gamma_integral", order, upper, between(0.6, 3, 2, 3), between(0.5, 4, 3))

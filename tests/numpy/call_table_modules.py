@@ -176,16 +176,37 @@ SPECIAL = {
     "zeta": call(lambda d: d.noted(1 + abs(d.rng.standard_normal(d.shape()))), one_of(1, 0.5, 3.0)),
 }  # fmt: skip
 LOCATION: dict[str, Drawer] = {"loc": one_of(0.5, -1, 2), "scale": one_of(0.5, 2, 1.5, 0, -1)}
-POSITIVE: Drawer = lambda d: d.pick(0.5, 2, 1.5, np.abs(d.array("f", np.shape(d.first), odd=False)), 0, -1.0)
+POSITIVE: Drawer = lambda d: d.pick(0.5, 2, 1.5, np.abs(d.array("f", np.shape(d.first), odd=False)), 0, -1.0, np.inf)
 CHANCE: Drawer = one_of(0.3, 0.5, 0, 1, 1.5)
-STATS = {
-    **{f"{name}.{method}": call(A, **LOCATION) for name in ("norm", "laplace", "cauchy", "logistic", "uniform", "expon") for method in ("pdf", "logpdf")},
-    **{f"{name}.{method}": call(A, POSITIVE, **LOCATION) for name in ("t", "gamma", "chi2", "weibull_min", "lognorm") for method in ("pdf", "logpdf")},
-    **{f"beta.{method}": call(A, POSITIVE, POSITIVE, **LOCATION) for method in ("pdf", "logpdf")},
-    **{f"bernoulli.{method}": call(A, CHANCE, loc=one_of(1, -1)) for method in ("pmf", "logpmf")},
-    **{f"poisson.{method}": call(A, one_of(0.5, 2, 0, -1.0), loc=one_of(1, -1)) for method in ("pmf", "logpmf")},
-    **{f"binom.{method}": call(A, one_of(3, 5, 0, 2.5), CHANCE, loc=one_of(1, -1)) for method in ("pmf", "logpmf")},
+PARAMETERS: dict[str, tuple[Drawer, ...]] = {
+    **dict.fromkeys(("norm", "laplace", "cauchy", "logistic", "uniform", "expon"), ()),
+    **dict.fromkeys(("t", "gamma", "chi2", "weibull_min", "lognorm"), (POSITIVE,)), "beta": (POSITIVE, POSITIVE),
+    "bernoulli": (CHANCE,), "poisson": (one_of(0.5, 2, 0, -1.0, np.inf),), "binom": (one_of(3, 5, 0, 2.5), CHANCE),
 }  # fmt: skip
+SCATTERED: dict[str, Drawer] = {"loc": one_of(1, -1)}
+
+
+def probability(d: Draw) -> Any:
+    """Numbers in [0, 1], often its ends; sometimes others, or NaN."""
+    shape = d.shape()
+    q = np.where(d.rng.random(shape) < 0.4, d.rng.choice((0.0, 1.0, 0.5, 1e-5), shape), d.rng.random(shape))
+    if d.chance(0.2):
+        q = np.where(d.rng.random(shape) < 0.4, d.rng.choice((-0.1, 1.1, np.nan, np.inf), shape), q)
+    return d.noted(d.laid_out(np.asarray(q, d.dtype("f"))))
+
+
+def methods(name: str) -> dict[str, Call]:
+    """The methods of a distribution."""
+    density, options = ("pmf", SCATTERED) if name in ("bernoulli", "poisson", "binom") else ("pdf", LOCATION)
+    given = PARAMETERS[name]
+    return {
+        **{f"{name}.{method}": call(A, *given, **options) for method in (density, f"log{density}", "cdf", "sf", "logcdf", "logsf")},
+        **{f"{name}.{method}": call(probability, *given, **options) for method in ("ppf", "isf")},
+        f"{name}.entropy": call(*given, **options),
+    }
+
+
+STATS = {name: drawer for distribution in PARAMETERS for name, drawer in methods(distribution).items()}
 
 
 def pair(d: Draw) -> tuple[list[Any], dict[str, Any]]:

@@ -32,7 +32,7 @@ Q = np.array([0.0, 1e-10, 0.1, 0.25, 0.5, 0.7, 0.75, 0.9, 1 - 1e-12, 1.0, -0.1, 
 @pytest.mark.parametrize(("name", "parameters"), [(name, p) for name, rows in {**CONTINUOUS, **DISCRETE}.items() for p in rows], ids=str)
 def test_values_are_those_of_scipy(name: str, parameters: tuple[float, ...]) -> None:
     discrete = name in DISCRETE
-    for method in ("cdf", "sf", "ppf") if discrete else ("cdf", "sf", "ppf", "isf"):
+    for method in ("cdf", "sf", "ppf", "isf"):
         at = Q if method in ("ppf", "isf") else K if discrete else X
         with np.errstate(all="ignore"):
             got, expected = getattr(getattr(stats, name), method)(at, *parameters), getattr(getattr(scipy.stats, name), method)(at, *parameters)
@@ -140,6 +140,84 @@ def test_beside_the_support_functions_are_constants_and_disturb_no_gradient(name
         alone = fd.grad(total, argnums=arguments)(x[1:2], *shapes)
         assert_trees_equal(gradients[0][[0, 2]], np.zeros(2))
         assert_trees_close((gradients[0][1:2], *gradients[1:]), alone, 1e-14)
+
+
+@pytest.mark.parametrize("df", [1.1e5, 1e8, 1e15, np.inf])
+def test_t_of_many_degrees_of_freedom_has_all_its_digits(df: float) -> None:
+    def log_cdf(z: float) -> Any:
+        if np.isinf(df):
+            return mp.log(mp.ncdf(z))
+        n = mp.mpf(df)
+        factor = mp.exp(mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2)) / mp.sqrt(n * mp.pi)
+        return mp.log(factor * mp.quad(lambda x: mp.exp(-(n + 1) / 2 * mp.log1p(x * x / n)), [-40, -20, *[z - k for k in (9, 3, 1, 0)]]))
+
+    for z in (-0.3, -2.0, -4.9):
+        with mp.workdps(40):
+            exact = log_cdf(z)
+            cdf, log = float(mp.exp(exact)), float(exact)
+        np.testing.assert_allclose(stats.t.cdf(z, df), cdf, rtol=1e-14)
+        np.testing.assert_allclose(stats.t.sf(-z, df), cdf, rtol=1e-14)
+        np.testing.assert_allclose(stats.t.logcdf(z, df), log, rtol=1e-14)
+        np.testing.assert_allclose(stats.t.ppf(cdf, df), z, rtol=1e-14)
+        np.testing.assert_allclose(stats.t.isf(cdf, df), -z, rtol=1e-14)
+    by_z, by_df = fd.grad(lambda z, n: stats.t.logcdf(z, n), argnums=(0, 1))(-2.0, df)
+    np.testing.assert_allclose(by_z, np.exp(stats.t.logpdf(-2.0, df) - stats.t.logcdf(-2.0, df)), rtol=1e-13)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(by_df, -(8 + 2) / 4 / df**2 * by_z, rtol=1e-3)
+
+
+def test_an_infinite_number_of_degrees_of_freedom_gives_the_normal_distribution() -> None:
+    x, df = np.array([-np.inf, -40.0, -1.0, 0.0, 2.5, 1e10, np.nan, 1.0]), np.array([np.inf] * 7 + [2.0])
+    q = np.array([0.0, 1e-300, 0.1, 0.5, 0.75, 1.0, np.nan, 0.3])
+    for method in ("pdf", "logpdf", "cdf", "sf", "logcdf", "logsf", "ppf", "isf"):
+        at = q if method in ("ppf", "isf") else x
+        for t in (getattr(stats.t, method), fd.compile(getattr(stats.t, method)), fd.vmap(getattr(stats.t, method))):
+            got = t(at, df)
+            np.testing.assert_allclose(got[:7], getattr(scipy.stats.norm, method)(at[:7]), rtol=2e-14, atol=1e-15, err_msg=method)
+            np.testing.assert_allclose(got[7], getattr(scipy.stats.t, method)(at[7], 2.0), rtol=1e-13)
+        if method in ("logpdf", "logcdf"):
+            slopes = fd.grad(lambda x, df, method=method: fd.numpy.sum(getattr(stats.t, method)(x, df)), argnums=(0, 1))(x[1:6], df[1:6])
+            assert_trees_close(slopes[0], fd.grad(lambda x, method=method: fd.numpy.sum(getattr(stats.norm, method)(x)))(x[1:6]), 1e-13)
+            assert_trees_equal(slopes[1], np.zeros(5))
+    assert stats.t.logsf(np.float32(2.0**31), np.float32(np.inf)) == np.float32(-(2.0**61))  # whose powers overflow
+    assert stats.t.entropy(np.inf) == stats.norm.entropy()
+
+
+@np.errstate(all="ignore")
+def test_beside_the_support_infinite_shapes_are_in_range_and_nan_is_not() -> None:
+    x = np.array([-1.0, 1.0, 2.0])
+    for family, shapes in ((stats.gamma, 1), (stats.chi2, 1), (stats.weibull_min, 1), (stats.lognorm, 1), (stats.beta, 2)):
+        for method, value in (("pdf", 0), ("logpdf", -np.inf), ("cdf", 0), ("sf", 1), ("logcdf", -np.inf), ("logsf", 0)):
+            assert getattr(family, method)(-1.0, *[np.inf] * shapes) == value
+            for bad in (0, -1.0, np.nan):
+                got = getattr(family, method)(x, *[bad] * shapes)  # 1 ** NaN is 1
+                assert got.shape == (3,)
+                assert np.isnan(got).all(), (family, method, bad)
+                got = getattr(family, method)(x, *[np.full(3, bad)] * shapes)
+                assert np.isnan(got).all(), (family, method, bad)
+    assert_trees_equal(stats.beta.cdf(np.array([0.0, 1.0]), np.inf, np.inf), np.array([0.0, 1.0]))
+    assert_trees_equal(stats.lognorm.sf(0.0, np.inf), np.float64(1))
+    assert_trees_equal(stats.weibull_min.ppf(np.array([0.0, 0.3, 1.0]), np.inf), np.array([0.0, 1.0, np.inf]))
+    assert_trees_equal(stats.gamma.logpdf(np.array([0.5, 7.0]), np.inf), np.array([-np.inf, -np.inf]))
+    assert_trees_equal(stats.poisson.ppf(np.array([0.0, 1.0]), np.inf), np.array([-1.0, np.inf]))
+    assert_trees_equal(stats.binom.entropy(0, np.array([0.0, 0.3, 1.0])), np.zeros(3))
+    assert stats.norm.entropy(np.inf) == stats.norm.entropy()
+    assert np.isnan(stats.norm.entropy(np.nan))
+    assert stats.poisson.entropy(2.0, np.inf) == stats.poisson.entropy(2.0)
+
+
+def test_what_is_out_of_range_keeps_the_shape() -> None:
+    assert stats.gamma.ppf(1.5, np.array([1.0, 2.0])).shape == (2,)
+    assert stats.poisson.pmf(np.array([1, 2]), -1.0).shape == (2,)
+    assert stats.binom.entropy(np.array([2, 3]), 0.3, np.nan).shape == (2,)
+
+
+def test_the_upper_quantile_of_counts_is_right_for_tiny_probabilities() -> None:
+    for family, shapes in ((stats.poisson, (4.0,)), (stats.binom, (400, 0.01))):
+        for q in (1e-30, 1e-200, 1e-12, 0.3):
+            k = family.isf(q, *shapes)
+            assert family.logsf(k, *shapes) <= np.log(q) < family.logsf(k - 1, *shapes)
+    assert_trees_equal(stats.bernoulli.isf(np.array([0.0, 0.2, 0.3, 1.0]), 0.3), np.array([1.0, 1.0, 0.0, -1.0]))
 
 
 def test_in_deep_tails_derivatives_are_right() -> None:
