@@ -1,6 +1,7 @@
 """Arrays of other libraries among NumPy's: they become NumPy arrays, or are refused by name with the way out."""
 
 import numbers
+from array import array
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ PLAIN: set[type] = {
 def accepted(value: Any) -> Any:
     """A NumPy array made of an array of another library; anything else as it is.
 
-    These become arrays: what has `__array__` (a pandas Series or DataFrame, a tensor on the CPU), and fractions become floats.
-    Raises DTypeError, with the way out, for a sparse matrix, a np.matrix (its * is another one), masked entries, and arrays
-    without numbers, such as a DataFrame with a column of text.
+    These become arrays: what has `__array__` (a pandas Series or DataFrame, a tensor on the CPU) and a buffer (memoryview,
+    array.array), and fractions become floats. Raises DTypeError, with the way out, for a sparse matrix, a linear operator, a
+    np.matrix (its * is another one), masked entries, and arrays without numbers, such as a DataFrame with a column of text.
     """
     kind = type(value)
     if kind in PLAIN:
@@ -37,7 +38,14 @@ def accepted(value: Any) -> Any:
         )
     if isinstance(value, numbers.Rational) and not isinstance(value, numbers.Integral):
         return float(value)
+    if isinstance(value, memoryview | array):
+        return np.asarray(value)
     if not hasattr(kind, "__array__"):
+        if hasattr(kind, "matvec") and hasattr(kind, "dot"):
+            raise DTypeError(
+                f"{describe(value)} is a linear operator, not an array. Write A @ np.eye(n) for its matrix. For products with a large "
+                "one, state the product and that with its transpose as the rules of a function: fd.custom_vjp."
+            )
         return value
     return _converted(value)
 
@@ -68,9 +76,9 @@ def _converted(value: Any) -> np.ndarray:
     """The NumPy array that another library makes of its array."""
     ways = "Write x.astype(float), x.to_numpy(float) or x.detach().cpu().numpy() for an array of numbers."
     try:
-        array = np.asarray(value)
+        made = np.asarray(value)
     except Exception as error:
         raise DTypeError(f"{describe(value)} does not become a NumPy array: {error} {ways}") from error
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"{describe(value)} becomes an array {describe(array)}, not one of numbers. {ways}")
-    return array
+    if made.dtype.kind not in "biufc":
+        raise DTypeError(f"{describe(value)} becomes an array {describe(made)}, not one of numbers. {ways}")
+    return made

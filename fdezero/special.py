@@ -170,7 +170,10 @@ def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
     inside = (x > 0) & (y > 0)
     p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)
     at_zero = flat(x == 0, x)  # the second derivative is infinite
-    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * fnp.log(p / q), at_zero), math.inf)
+    logs = fnp.log(p) - fnp.log(q)  # near 0 they cancel, and far from it the quotient may overflow or vanish
+    far = abs(logs) > -math.log(np.finfo(logs.dtype).tiny) / 2
+    logs = fnp.where(far, logs, fnp.log(fnp.where(far, 1, p) / fnp.where(far, 1, q)))
+    value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * logs, at_zero), math.inf)
     return fnp.where(fnp.isnan(x) | fnp.isnan(y), math.nan, value)
 
 

@@ -328,7 +328,7 @@ def _promoted(x: Any, y: Any) -> Any:
         kind = type(plain + unwrap(y))
         return x if kind in (type(plain), bool) else kind(x) if x is plain else x + kind(0)
     dtype = np.result_type(plain, y.dtype)
-    return dtype.type(x) if x is plain else astype(as_array(x), dtype)
+    return dtype.type(x) if x is plain else astype(as_array(x)[()], dtype)
 
 
 def is_number(x: Any) -> bool:

@@ -215,9 +215,13 @@ def clip(
         if (min is not None and a_min is not None) or (max is not None and a_max is not None):
             raise ValueError("clip: min and a_min, or max and a_max, are two names of one bound. Give one of them.")
         min, max = (a_min if min is None else min), (a_max if max is None else max)
+    dtype = getattr(a, "dtype", np.dtype(type(a)))  # as in NumPy, a number beyond a dtype of integers can be a bound
+    if dtype.kind in "iu" and (type(min) is int or type(max) is int):
+        min = None if type(min) is int and min <= np.iinfo(dtype).min else min
+        max = None if type(max) is int and max >= np.iinfo(dtype).max else max
     if min is None and max is None:
         return elementwise.positive(as_array(a))
-    if getattr(a, "dtype", np.dtype(type(a))).kind == "f":  # maximum and minimum would halve the derivative on a bound
+    if dtype.kind == "f":  # maximum and minimum would halve the derivative on a bound
         return elementwise.clip(a, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
         return elementwise.minimum(a, max)

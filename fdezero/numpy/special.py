@@ -20,7 +20,8 @@ def sinc(x: Any) -> ArrayOrNumber:
     z = elementwise.multiply(as_array(x), np.pi)
     near = elementwise.less(elementwise.absolute(z), 0.15)  # where derivatives of the quotient would cancel
     safe = elementwise.where(near, 1, z)
-    w = elementwise.multiply(z, z)
+    small = elementwise.where(near, z, 0)  # the series of a large z would overflow, and 0 times its slope is NaN
+    w = elementwise.multiply(small, small)
     series = 1 - w / 6 * (1 - w / 20 * (1 - w / 42 * (1 - w / 72 * (1 - w / 110 * (1 - w / 156)))))
     return elementwise.where(near, series, elementwise.divide(elementwise.sin(safe), safe))
 

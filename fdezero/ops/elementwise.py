@@ -129,7 +129,7 @@ fmod = elementwise(
 # Exponentials and logarithms
 exp = elementwise("exp", lambda y: y, c="exp(x0)", doc="e to the power x0.")
 exp2 = elementwise("exp2", lambda y: y * LN2, c="exp2(x0)", doc="2 to the power x0.")
-expm1 = elementwise("expm1", lambda y: y + 1, c="expm1(x0)", doc="exp(x0) - 1, exact near 0.")
+expm1 = elementwise("expm1", lambda x0: np.exp(x0), c="expm1(x0)", doc="exp(x0) - 1, exact near 0.")
 log = elementwise("log", lambda t, x0: quotient(t, x0), c="log(x0)", doc="The natural logarithm of x0.")
 log2 = elementwise("log2", lambda t, x0: quotient(t, x0 * LN2), c="log2(x0)", doc="The logarithm of x0 to base 2.")
 log10 = elementwise("log10", lambda t, x0: quotient(t, x0 * LN10), c="log10(x0)", doc="The logarithm of x0 to base 10.")
@@ -158,21 +158,26 @@ def _difference(a: Any, b: Any) -> Any:
     return np.where(same, 0, a - np.where(same, 0, b))
 
 
+def _over_square(t: Any, length: Any) -> Any:
+    """t / length ** 2, where the square itself may overflow or vanish."""
+    return quotient(quotient(t, length), length)
+
+
 # Trigonometry
 sin = elementwise("sin", lambda x0: np.cos(x0), c="sin(x0)", doc="The sine of x0 (in radians).")
 cos = elementwise("cos", lambda t, x0: -t * np.sin(x0), c="cos(x0)", doc="The cosine of x0 (in radians).")
 tan = elementwise("tan", lambda y: 1 + y * y, c="tan(x0)", doc="The tangent of x0 (in radians).")
 arcsin = elementwise(
-    "arcsin", lambda t, x0: quotient(t, np.sqrt(1 - x0 * x0)), c="asin(x0)", doc="The angle from -pi/2 to pi/2 whose sine is x0."
+    "arcsin", lambda t, x0: quotient(t, np.sqrt((1 - x0) * (1 + x0))), c="asin(x0)", doc="The angle from -pi/2 to pi/2 whose sine is x0."
 )
 arccos = elementwise(
-    "arccos", lambda t, x0: -quotient(t, np.sqrt(1 - x0 * x0)), c="acos(x0)", doc="The angle from 0 to pi whose cosine is x0."
+    "arccos", lambda t, x0: -quotient(t, np.sqrt((1 - x0) * (1 + x0))), c="acos(x0)", doc="The angle from 0 to pi whose cosine is x0."
 )
 arctan = elementwise("arctan", lambda t, x0: t / (1 + x0 * x0), c="atan(x0)", doc="The angle from -pi/2 to pi/2 whose tangent is x0.")
 arctan2 = elementwise(
     "arctan2",
-    lambda t, x0, x1: quotient(t * x1, x0 * x0 + x1 * x1),
-    lambda t, x0, x1: -quotient(t * x0, x0 * x0 + x1 * x1),
+    lambda t, x0, x1: _over_square(t * x1, np.hypot(x0, x1)),
+    lambda t, x0, x1: -_over_square(t * x0, np.hypot(x0, x1)),
     c="atan2(x0, x1)",
     doc="The angle of the point (x1, x0) in the plane, from -pi to pi; y is the first argument.",
 )
@@ -186,11 +191,18 @@ hypot = elementwise(
 sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)", doc="The hyperbolic sine of x0.")
 cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)", doc="The hyperbolic cosine of x0.")
 tanh = elementwise("tanh", lambda y: 1 - y * y, c="tanh(x0)", doc="The hyperbolic tangent of x0.")
-arcsinh = elementwise("arcsinh", lambda t, x0: t / np.sqrt(x0 * x0 + 1), c="asinh(x0)", doc="The inverse of sinh.")
+arcsinh = elementwise(
+    "arcsinh",
+    lambda t, x0: t / (np.sqrt(x0 * x0 + 1) if is_complex(x0) else np.hypot(x0, 1)),
+    c="asinh(x0)",
+    doc="The inverse of sinh.",
+)
 arccosh = elementwise(
     "arccosh", lambda t, x0: quotient(t, np.sqrt(x0 - 1) * np.sqrt(x0 + 1)), c="acosh(x0)", doc="The inverse of cosh, for x0 >= 1."
 )
-arctanh = elementwise("arctanh", lambda t, x0: quotient(t, 1 - x0 * x0), c="atanh(x0)", doc="The inverse of tanh, for x0 between -1 and 1.")
+arctanh = elementwise(
+    "arctanh", lambda t, x0: quotient(t, (1 - x0) * (1 + x0)), c="atanh(x0)", doc="The inverse of tanh, for x0 between -1 and 1."
+)
 deg2rad = elementwise("deg2rad", lambda t: t * TURN, c="x0 * 0.017453292519943295", doc="Degrees converted to radians.")
 rad2deg = elementwise("rad2deg", lambda t: t / TURN, c="x0 * 57.29577951308232", doc="Radians converted to degrees.")
 

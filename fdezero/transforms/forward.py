@@ -19,7 +19,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     """`(function(*primals), its derivative in the direction of tangents)`; with `has_aux`, aux is third.
 
     `tangents` has the structure, shapes and dtypes of `primals`. For a primal that is not a floating array, the tangent is
-    None (or anything). Raises StructureError or ShapeError, naming the path, if a tangent does not match.
+    None (or anything). Raises StructureError or ShapeError, naming the path, if a tangent does not match, and DTypeError for a
+    complex tangent of a real primal.
     """
     return pushed_forward(name_of("jvp", function), function, primals, tangents, has_aux=has_aux)
 
@@ -43,7 +44,7 @@ def pushed_forward(
                 raise ShapeError(
                     f"{level.name}: the tangent of primal {path} is {describe(t)}, but the primal is {describe(leaf)}."
                 )
-            traced[i] = ForwardTracer(level, leaf, as_dtype(t, own_dtype(leaf)))
+            traced[i] = ForwardTracer(level, leaf, as_dtype(level.name, t, own_dtype(leaf)))
     try:
         result = function(*trees.unflatten(treedef, traced))
     finally:

@@ -304,7 +304,7 @@ class Pullback:
                 )
         for node, t in zip(self.nodes, given, strict=True):
             if node is not None:
-                tape.seed(node, as_dtype(t, node.dtype))
+                tape.seed(node, as_dtype(tape.name, t, node.dtype))
         tape.backward(keep=True)
         gradients: tuple[Any, ...] = self.trace.gradients(conjugate=conjugate, handed_out=conjugate)
         return gradients
@@ -318,8 +318,16 @@ def conjugated(tree: Any) -> Any:
     return trees.unflatten(treedef, [np.conjugate(leaf) if is_complex(leaf) else leaf for leaf in leaves])
 
 
-def as_dtype(t: Any, dtype: Any) -> Any:
-    """A tangent or cotangent in the dtype of its primal. A number becomes NumPy's scalar, which works with arrays of every device."""
+def as_dtype(name: str, t: Any, dtype: Any) -> Any:
+    """A tangent or cotangent in the dtype of its primal. A number becomes NumPy's scalar, which works with arrays of every device.
+
+    Raises DTypeError for a complex one of a real primal (a dtype of None is that of a Python float): half of it would be lost.
+    """
+    if is_complex(t) and (dtype is None or dtype.kind != "c"):
+        raise DTypeError(
+            f"{name}: {describe(t)} is no tangent or cotangent of real numbers, because half of it would be lost. Pass its real part, "
+            "fd.numpy.real(t), or make those numbers complex."
+        )
     return cast(as_array(t) if isinstance(t, Tracer) or hasattr(t, "shape") else as_array(t)[()], dtype)
 
 

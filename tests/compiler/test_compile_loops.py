@@ -42,6 +42,7 @@ def test_a_loop_without_rows(name: str, reverse: bool) -> None:
     compiled = fd.compile(run)
     for last, ys in (run(carry, xs), compiled(carry, xs), compiled(carry, xs)):
         assert_trees_close(last, fd.tree.map(lambda c, y: np.asarray(c, y.dtype), carry, one_carry), 0)
+        assert fd.tree.map(type, last) == fd.tree.map(type, run(carry, xs)[0])
         for y, one in zip(fd.tree.leaves(ys), fd.tree.leaves(one_ys), strict=True):
             assert (y.shape, y.dtype) == ((0, *one.shape[1:]), one.dtype)
 

@@ -1,5 +1,7 @@
 """Linear algebra under SciPy's names: triangular systems, Sylvester's equation, roots, logarithms, blocks."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -95,6 +97,21 @@ def test_a_root_of_a_semidefinite_matrix_has_its_rank() -> None:
     np.testing.assert_allclose(root @ root, a, atol=1e-13 * np.linalg.norm(a))
     np.testing.assert_array_equal(linalg.sqrtm(np.zeros((3, 3))), np.zeros((3, 3)))
     assert np.linalg.matrix_rank(root, tol=1e-6) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-150, 1e150, 1e200, 1e300])
+def test_roots_and_logarithms_of_matrices_of_any_size(scale: float) -> None:
+    for a in (np.array([[1.0, 2.0], [0.3, 7.0]]), np.array([[2.0, 1.0], [1.0, 3.0]]), np.diag([1.0, 1e-5])):
+        expected = linalg.logm(a) + math.log(scale) * np.eye(2)
+        np.testing.assert_allclose(linalg.logm(a * scale), expected, rtol=1e-12, atol=1e-12)
+        root = linalg.sqrtm(a * scale)
+        np.testing.assert_allclose(root / math.sqrt(scale), linalg.sqrtm(a), rtol=1e-12, atol=1e-15)
+
+
+def test_small_entries_on_a_diagonal_are_exact() -> None:
+    for a in (np.array([1.0, 1e-17]), np.array([1e200, 1e-200])):
+        np.testing.assert_allclose(linalg.sqrtm(np.diag(a)), np.diag(np.sqrt(a)), rtol=1e-15)
+        np.testing.assert_allclose(linalg.logm(np.diag(a)), np.diag(np.log(a)), rtol=1e-15)
 
 
 def test_large_equations_of_sylvester_and_their_derivatives() -> None:

@@ -1,5 +1,6 @@
 """Functions of `fdezero.numpy` beyond the laws of test_function_laws.py: order statistics, edges, ties, layouts, errors."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,50 @@ def test_values_without_axes() -> None:
     for call, needed in ((lambda: fnp.cross(x, x), "three components"), (lambda: fnp.diagonal(x), "two axes"), (lambda: fnp.trace(np.ones(3)), "two axes")):
         with pytest.raises(ShapeError, match=needed):
             call()
+
+
+def test_clip_takes_integers_beyond_the_dtype_as_no_bound() -> None:
+    x = np.array([0, 1, 250], np.uint8)
+    for low, high in ((-1, None), (None, 300), (-1, 300), (-1, 5), (3, 2**70), (-(2**70), None)):
+        expected = np.array([min(max(int(v), low or 0), 255 if high is None else high) for v in x], np.uint8)
+        for call in (lambda x: fnp.clip(x, low, high), lambda x: x.clip(low, high)):
+            for f in (call, fd.compile(call), fd.vmap(call)):
+                assert_trees_equal(f(x), expected)
+    for low, high in ((300, None), (None, -1)):
+        with pytest.raises(OverflowError, match="out of bounds for uint8"):
+            fnp.clip(x, low, high)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_slopes_whose_squares_overflow_or_vanish_or_cancel(dtype: Any) -> None:
+    large, eps = math.sqrt(float(np.finfo(dtype).max)), float(np.finfo(dtype).eps)
+    slope = lambda function, *at: [float(s) for s in fd.grad(function, tuple(range(len(at))))(*map(dtype, at))]
+    for a, b in ((1.0, 4 * large), (4 * large, 1.0), (3 * large, 4 * large), (3 / large / 16, 4 / large / 16)):
+        a, b = float(dtype(a)), float(dtype(b))
+        length = math.hypot(a, b)
+        wanted = np.array([b / length / length, -a / length / length])
+        assert np.allclose(slope(fnp.arctan2, a, b), wanted, rtol=8 * eps, atol=float(np.finfo(dtype).smallest_normal))
+    for x in (2.0, large * 1.5, -large * 1.5):
+        x = float(dtype(x))
+        assert np.allclose(slope(fnp.arcsinh, x), 1 / math.hypot(1.0, x), rtol=8 * eps)
+    x = float(dtype(1 - 8 * eps))
+    for function, wanted in (
+        (fnp.arcsin, 1 / math.sqrt((1 - x) * (1 + x))), (fnp.arccos, -1 / math.sqrt((1 - x) * (1 + x))), (fnp.arctanh, 1 / (1 - x) / (1 + x)),
+    ):  # fmt: skip
+        assert np.allclose(slope(function, x), wanted, rtol=8 * eps)
+    assert np.allclose(slope(fnp.expm1, -8.0), math.exp(-8.0), rtol=8 * eps, atol=float(np.finfo(dtype).smallest_subnormal))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_sinc_far_from_0_has_slopes(dtype: Any) -> None:
+    x = np.array([10.0, 44.0, 1000.0, *([] if dtype == np.float16 else [1e8, 1e15, 1e30])], dtype)
+    for order in (1, 2):
+        function = fnp.sinc
+        for _ in range(order):
+            function = (lambda f: lambda x: fd.grad(lambda x: f(x).sum())(x))(function)
+        for values in (function(x), fd.compile(function)(x)):
+            assert np.isfinite(values).all()
+            assert (abs(values) <= 10**order / x).all()
 
 
 def test_axes_out_of_range_are_refused() -> None:

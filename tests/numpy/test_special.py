@@ -114,6 +114,18 @@ def test_logsumexp_with_weights() -> None:
     assert special.logsumexp(REAL, axis=(0, 1), keepdims=True, return_sign=True)[0].shape == (1, 1)
 
 
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 1e300), (np.float32, 1e30), (np.float32, 1e20)])
+def test_relative_entropy_survives_a_quotient_that_overflows_or_vanishes(dtype: Any, far: float) -> None:
+    far = float(dtype(far))
+    x, y = np.array([far, 1 / far, far, 3.0], dtype), np.array([1 / far, far, far * (1 + 1e-3), 2.0], dtype)
+    expected = x.astype(np.longdouble) * (np.log(x.astype(np.longdouble)) - np.log(y.astype(np.longdouble)))
+    assert_trees_close(special.rel_entr(x, y)[:2], expected[:2].astype(dtype), 1e-6 if dtype == np.float32 else 1e-15)
+    assert_trees_close(special.rel_entr(x, y)[2:], x[2:] * np.log(x[2:] / y[2:]), 1e-6)
+    by_x, by_y = fd.grad(lambda *two: special.rel_entr(*two).sum())(x, y), fd.grad(lambda y: special.rel_entr(x[1:], y).sum())(y[1:])
+    assert_trees_close(by_x[:2], (np.log(x) - np.log(y) + 1)[:2], 1e-5)
+    assert_trees_close(by_y, -x[1:] / y[1:], 1e-5)
+
+
 def test_a_derivative_that_is_not_known_is_an_error_and_not_zero() -> None:
     for function, name in ((special.zeta, "zeta"), *((getattr(special, name), name) for name in ("jv", "yv", "iv", "ive", "kv", "kve"))):
         with pytest.raises(DerivativeError, match=name):

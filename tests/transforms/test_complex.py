@@ -151,6 +151,24 @@ def test_the_pullback_is_the_adjoint_in_the_real_inner_product() -> None:
     assert_trees_close(pullback(Z[1:])[0], a.conj().T @ Z[1:], 1e-12)
 
 
+REFUSED: dict[str, Callable[[], Any]] = {
+    "jvp": lambda: fd.jvp(np.sin, (Z.real,), (Z,)),
+    "jvp of a number": lambda: fd.jvp(np.sin, (1.0,), (1j,)),
+    "compiled jvp": lambda: fd.compile(lambda x, t: fd.jvp(np.sin, (x,), (t,)))(Z.real, Z),
+    "vjp": lambda: fd.vjp(np.sin, Z.real)[1](Z),
+    "linearize": lambda: fd.linearize(np.sin, Z.real)[1](Z),
+    "linear_transpose": lambda: fd.linear_transpose(lambda x: 2 * x, Z.real)(Z),
+    "hvp": lambda: fd.hvp(lambda x: np.sum(x**3), (Z.real,), (Z,)),
+    "vjp of a real value": lambda: fd.vjp(np.abs, Z)[1](Z),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_complex_direction_of_real_numbers_is_refused(name: str) -> None:
+    with pytest.raises(DTypeError, match=r"no tangent or cotangent of real numbers.*fd.numpy.real\(t\)"):
+        REFUSED[name]()
+
+
 def test_errors_say_what_to_do_with_a_complex_value() -> None:
     with pytest.raises(DTypeError, match=r"must return a real number, got complex128\[\]. Use fd.numpy.real"):
         fd.grad(np.sum)(Z)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.sparse.linalg import aslinearoperator
 
 import fdezero as fd
 from fdezero import functions as F
@@ -151,6 +152,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "column of text": (pandas_of("pd.DataFrame({'a': [1.0, 2.0, 3.0], 'b': list('xyz')})"), r"DataFrame becomes an array object\[3,2\].*to_numpy\(float\)"),
     **{kind: (lambda kind=kind: getattr(sparse, kind)(ROWS), rf"{kind} float64\[3,3\] is a sparse matrix.*A.toarray\(\).*fd.custom_vjp")
        for kind in ("csr_matrix", "csc_array", "coo_matrix", "dia_array", "lil_matrix", "dok_array", "bsr_array")},
+    "linear operator": (lambda: aslinearoperator(ROWS), r"float64\[3,3\] is a linear operator, not an array.*A @ np.eye\(n\).*fd.custom_vjp"),
 }  # fmt: skip
 
 
