@@ -100,10 +100,11 @@ def lent(value: Any, *, private: bool = False) -> Any:
         return value.alias() if isinstance(value, Tracer) else value
     if value.nbytes <= SMALL:
         return copied(value)
-    # A view may look into a locked array, which will be the user's again.
-    view = value.view(Sealed) if private and value.__class__ is np.ndarray and value.base is None else value.view()
+    if private and value.__class__ is np.ndarray and value.base is None:  # a view may look into a locked array
+        return seal(value)
+    view = value.view()
     view.flags.writeable = False
-    return view.view(np.ndarray) if view.__class__ is Sealed else view
+    return view
 
 
 def taken_back(results: list[Any], given: Sequence[Any], lent_ones: Sequence[Any]) -> list[Any]:
@@ -153,9 +154,25 @@ def sealed(value: Any) -> Any:
         return copied(value) if isinstance(value, np.ndarray) else value
     if is_sealed(value):
         return value
-    memory = copied(value).view(Sealed)
-    memory.flags.writeable = False
-    return memory.view(np.ndarray)
+    memory = np.empty_like(value.view(Sealed))  # it owns its memory: a view of a view has the owner as its base
+    copy = memory.view(np.ndarray)
+    if memory.strides != value.strides and value.size and not value.dtype.hasobject:
+        low, high = np.lib.array_utils.byte_bounds(value)
+        memory = np.ndarray.__new__(Sealed, high - low, np.uint8)
+        copy = np.ndarray(value.shape, value.dtype, memory, value.ctypes.data - low, value.strides)
+    copy[...] = value
+    memory.flags.writeable = copy.flags.writeable = False
+    return copy
+
+
+def seal(array: Any) -> Any:
+    """A read-only view of a NumPy array that nobody will write any more, so no tape needs to copy it."""
+    if array.__class__ is not np.ndarray:
+        return array
+    view = array.view(Sealed)
+    view.flags.writeable = False
+    # NumPy's own view of the view would have the array itself as its base.
+    return np.asarray(memoryview(view))  # type: ignore[arg-type]  # an array is a buffer
 
 
 def is_sealed(value: Any) -> bool:
@@ -163,7 +180,7 @@ def is_sealed(value: Any) -> bool:
     base = value.base
     while base.__class__ is np.ndarray:
         base = base.base
-    return base.__class__ is Sealed
+    return base.__class__ is Sealed or (isinstance(base, memoryview) and isinstance(base.obj, Sealed))
 
 
 class Guard:

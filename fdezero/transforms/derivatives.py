@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
+from ..core.owners import seal
 from ..errors import DTypeError, ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
@@ -337,7 +338,7 @@ def elementwise_grad(
         leaves = _outputs(inputs.name, output, holomorphic)
         if not holomorphic:
             _refuse_complex(inputs.name, "the output", leaves, "")
-        gradients = pullback(trees.map(lambda y: np.ones_like(with_shape(y)), output))
+        gradients = pullback(trees.map(lambda y: seal(np.ones_like(with_shape(y))), output))
         pullback.release()
         return inputs.tree(conjugated(gradients) if holomorphic else gradients)
 

@@ -182,3 +182,19 @@ def test_without_reference_counts_everything_is_copied(monkeypatch: pytest.Monke
     x[...] = 0
     y[...] = 0
     assert np.array_equal(pullback(np.ones(x.shape))[0], 2 * np.linspace(0.5, 1.5, SMALL))
+
+
+def test_sealed_memory_is_known_through_views_and_cannot_be_written() -> None:
+    for made in (owners.sealed(np.arange(6.0)), owners.sealed(np.arange(12.0).reshape(3, 4)[:, ::2]), owners.seal(np.ones(4)), owners.sealed(np.array(2.0))):
+        assert owners.is_sealed(made)
+        assert owners.is_sealed(made[...])
+        assert owners.sealed(made) is made
+        assert made.__class__ is np.ndarray
+        assert not made.flags.writeable
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            made.flags.writeable = True
+    strided = np.arange(12.0).reshape(3, 4)[:, ::2]
+    np.testing.assert_array_equal(owners.sealed(strided), strided)
+    assert owners.sealed(strided).strides == strided.strides
+    assert not owners.is_sealed(np.ones(3))
+    assert not owners.is_sealed(np.ones(3)[:])

@@ -18,6 +18,8 @@ from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
 from .examples import example_of, harmless, identifier, variable_of
 
+COMPARED = 1 << 20  # bytes; the contents of larger constants are not compared
+
 
 class RecordTracer(Tracer):
     """A value of the first run, with its name in the program."""
@@ -61,7 +63,7 @@ class Recorder(Level):
     """The level that writes down all operations on its tracers, and the constants that they meet."""
 
     shows_values = False
-    __slots__ = ("captures", "constants", "example_of", "instructions")
+    __slots__ = ("captures", "constants", "contents", "example_of", "instructions")
 
     def __init__(self, name: str, example_of: Callable[[Any], Any] = example_of) -> None:
         """`example_of` gives a plain value for a value that another level traces."""
@@ -69,6 +71,7 @@ class Recorder(Level):
         self.example_of = example_of
         self.instructions: list[Instruction] = []
         self.constants: dict[int, tuple[Any, Constant]] = {}  # by the identity of the value, which stays alive here
+        self.contents: dict[Any, Constant] = {}  # the arrays among them, by layout and bits
         self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
 
     def input(self, value: Any) -> RecordTracer:
@@ -88,8 +91,16 @@ class Recorder(Level):
         known = self.constants.get(id(value))
         if known is None:
             # Later writes into an array of the closure must not reach the program, nor a derivative that is taken now.
-            known = self.constants[id(value)] = value, Constant(sealed(value))
+            known = self.constants[id(value)] = value, self._constant(sealed(value))
         return known[1]
+
+    def _constant(self, value: Any) -> Constant:
+        """One constant for all arrays with the same bits and layout: each array less is a pass over memory less in every call."""
+        if value.__class__ is not np.ndarray or not 0 < value.nbytes <= COMPARED or value.dtype.hasobject:
+            return Constant(value)
+        bits = value.tobytes()
+        alike = self.contents.setdefault((value.shape, value.strides, value.dtype, hash(bits)), Constant(value))
+        return alike if alike.value.tobytes() == bits else Constant(value)
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         atoms = tuple([self.atom(arg) for arg in args])
