@@ -1,5 +1,7 @@
 """The exponential of matrices that are far from normal, against mpmath: no more squarings than the powers of a matrix need."""
 
+from typing import Any
+
 import mpmath
 import numpy as np
 import pytest
@@ -61,3 +63,21 @@ def test_random_matrices_far_from_normal() -> None:
         slopes = fd.jacobian(linalg.expm, holomorphic=bool(np.iscomplexobj(a)))(a).reshape(n * n, n * n)
         condition = np.linalg.norm(slopes, 2) * np.linalg.norm(a) + np.linalg.norm(expected)
         assert np.linalg.norm(got - expected) <= 4 * np.finfo(float).eps * condition, (trial, a)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("size", [10.0, 1e5, 1e8, 1e10, 1e17, 1e30])
+def test_a_large_decay_on_the_diagonal_of_a_triangular_matrix_leaves_the_others_exact(size: float, dtype: Any) -> None:
+    size = float(dtype(size).real)
+    eps = 64 * float(np.finfo(dtype).eps)
+    diagonal = np.array([-size, -1.0, -2.0, -1.0 - size])
+    lone = linalg.expm(np.diag(diagonal).astype(dtype))
+    np.testing.assert_allclose(lone, np.diag(np.exp(diagonal)), rtol=eps)
+    upper = np.array([[-size, 1.0], [0.0, -1.0]], dtype)
+    expected = np.array([[np.exp(-size), (np.exp(-1.0) - np.exp(-size)) / (size - 1)], [0.0, np.exp(-1.0)]])
+    np.testing.assert_allclose(linalg.expm(upper), expected, rtol=eps)
+    np.testing.assert_allclose(linalg.expm(upper.T), expected.T, rtol=eps)
+    stack = np.stack([upper, upper.T, np.array([[0.0, 20.0], [-20.0, 0.0]], dtype)])
+    np.testing.assert_array_equal(fd.vmap(linalg.expm)(stack)[:2], linalg.expm(stack)[:2])
+    np.testing.assert_allclose(linalg.expm(stack)[:2], np.stack([expected, expected.T]), rtol=eps)
+    np.testing.assert_allclose(linalg.expm(stack)[2], linalg.expm(stack[2]), rtol=eps)

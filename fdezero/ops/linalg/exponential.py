@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...core import Nonlinear, nonlinear
+from ...devices import array_module
 from ..elementwise import stop_gradient
 from ..products import transposed
 from .matrices import eye_like, upper_block
@@ -96,6 +97,35 @@ def _squarings(a: Any, norm: Any, a2: Any, a4: Any, a6: Any) -> Any:
     return np.where(np.isfinite(norm), np.minimum(count, bound), 0)
 
 
+def _beside_the_diagonal(a: Any, wanted: Any) -> Callable[[Any, Any], Any] | None:
+    """A function (y, scale) -> y: where a is triangular and `wanted`, the diagonal and the entries beside it become exact.
+
+    Squaring loses what a large entry on the diagonal makes small: in diag(-1e17, -1), all of exp(-1). None if no
+    matrix is triangular. Source: Al-Mohy and Higham 2009, code fragment 2.1.
+    """
+    columns = array_module(a).arange(a.shape[-1])
+    rows = columns[:, None]
+    upper = ~((a != 0) & (rows > columns)).any(axis=(-2, -1), keepdims=True)
+    lower = ~((a != 0) & (rows < columns)).any(axis=(-2, -1), keepdims=True)
+    if not (upper | lower).any():
+        return None
+    diagonal = a.diagonal(axis1=-2, axis2=-1)
+    of_rows, of_columns = diagonal[..., :, None], diagonal[..., None, :]
+    first = of_rows.real >= of_columns.real
+    high, low = np.where(first, of_rows, of_columns), np.where(first, of_columns, of_rows)
+    at = (upper | lower) & wanted[..., None, None] & (abs(rows - columns) <= 1)
+
+    def exact(y: Any, scale: Any) -> Any:
+        scale = scale.astype(abs(y[..., :1, :1]).dtype)[..., None, None]
+        with np.errstate(all="ignore"):
+            gap = (low - high) * scale  # its real part is not positive, so expm1 does not overflow
+            slope = np.where(gap == 0, 1, np.expm1(gap) / np.where(gap == 0, 1, gap))
+            value = np.exp(high * scale) * np.where(rows == columns, 1, slope * a * scale)
+        return np.where(at, value, y).astype(y.dtype)
+
+    return exact
+
+
 def _expm(a: Any) -> Any:
     if not a.size:
         return a
@@ -129,8 +159,11 @@ def _expm(a: Any) -> Any:
 
     odd, even = x @ half(1), half(0)
     y = np.linalg.solve(even - odd, even + odd)
+    exact = _beside_the_diagonal(a, squarings > 0) if squarings.any() else None
     for k in range(int(squarings.max())):
         y = np.where((squarings > k)[..., None, None], y @ y, y)
+        if exact is not None:
+            y = exact(y, 2.0 ** np.minimum(k + 1 - squarings, 0))
     return y if exponents is None else _scaled(y, -exponents)
 
 
