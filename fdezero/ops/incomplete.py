@@ -226,6 +226,11 @@ log_gammaincc = numeric(
 
 # The beta family. `beta_integral(m, n, upper, a, b, x)` is the derivative of order (m, n) by a and b of betainc, or betaincc, over
 # x (1 - x) times the density.
+def _beta_complement(functions: Any, a: Any, b: Any, x: Any) -> Any:
+    """1 - betainc; CuPy needs 1 - x for it, which a tiny x does not change."""
+    return functions.betaincc(a, b, x) if hasattr(functions, "betaincc") else functions.betainc(b, a, 1 - x)
+
+
 def _beta_integral(functions: Any, m: int, n: int, upper: int, a: Any, b: Any, x: Any) -> Any:
     valid = _inside(a) & _inside(b) & (x > 0) & (x < 1)
     a, b, x = (np.where(valid, v, 0.5) for v in (a, b, x))
@@ -244,7 +249,7 @@ def _beta_integral(functions: Any, m: int, n: int, upper: int, a: Any, b: Any, x
         value = np.where(above, -on(True), on(False))
         return -value if upper else value
     scale = np.exp(-tails.log_beta_density(functions, a, b, x)) / (x * (1 - x))
-    other = functions.betainc(b, a, 1 - x) if upper else functions.betainc(a, b, x)
+    other = _beta_complement(functions, a, b, x) if upper else functions.betainc(a, b, x)
     return np.where(above == bool(upper), on(bool(upper)), np.where(valid, other * scale, np.nan))
 
 
@@ -356,7 +361,7 @@ betainccinv = _beta_quantile("betainccinv", True, "The x with betaincc(x0, x1, x
 
 
 def _log_betainc(functions: Any, upper: bool, a: Any, b: Any, x: Any) -> Any:
-    value, rest = functions.betainc(a, b, x), functions.betainc(b, a, 1 - x)
+    value, rest = functions.betainc(a, b, x), _beta_complement(functions, a, b, x)
     value, rest = (rest, value) if upper else (value, rest)
     valid = _inside(a) & _inside(b) & (x > 0) & (x < 1)
 

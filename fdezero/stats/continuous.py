@@ -287,6 +287,28 @@ gamma = Continuous(
     shapes=("a",),
     low=0,
 )
+
+
+def _rest(u: Any, k: int) -> Any:
+    """log gamma(x) - (x - k) digamma(x) without x - (k - 1/2) log(x) and constants, in powers of u = 1 / x: Stirling's series."""
+    v = u * u
+    of_gamma = 1 / 12 - v * (1 / 360 - v * (1 / 1260 - v / 1680))
+    of_digamma = 1 / 12 - v * (1 / 120 - v * (1 / 252 - v / 240))
+    return u * (of_gamma + (1 - k * u) * of_digamma - k / 2)
+
+
+def _beta_entropy(a: Any, b: Any) -> Any:
+    less = a < b
+    small, great = fnp.where(less, a, b), fnp.where(less, b, a)
+    far = great > 50  # then the entropy is that of the gamma distribution, scaled, and a series
+    s, g = fnp.where(far, small, 1), fnp.where(far, great, 50)
+    series = _gamma_entropy(s) - fnp.log(s + g) - 0.5 * fnp.log1p(s / g) + _rest(1 / g, 1) - _rest(1 / (s + g), 2)
+    a, b = fnp.where(far, 1, a), fnp.where(far, 1, b)
+    both = digamma(a + b)
+    exact = incomplete.log_beta(a, b) - (a - 1) * (digamma(a) - both) - (b - 1) * (digamma(b) - both)
+    return fnp.where(far, series, exact)
+
+
 chi2 = Continuous(
     "chi2",
     lambda z, df: incomplete.log_gamma_density(df / 2, z / 2) - LOG2,
@@ -309,9 +331,7 @@ beta = Continuous(
     log_sf_of=lambda z, a, b: incomplete.log_betaincc(a, b, z),
     quantile=lambda q, a, b: betaincinv(a, b, q),
     upper_quantile=lambda q, a, b: betainccinv(a, b, q),
-    entropy_of=lambda a, b: (
-        incomplete.log_beta(a, b) - (a - 1) * (digamma(a) - digamma(a + b)) - (b - 1) * (digamma(b) - digamma(a + b))
-    ),
+    entropy_of=_beta_entropy,
     shapes=("a", "b"),
     low=0,
     high=1,

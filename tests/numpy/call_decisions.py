@@ -57,6 +57,7 @@ DECISIONS = tuple(
         ("gamma.pdf gamma.logpdf chi2.pdf chi2.logpdf weibull_min.pdf weibull_min.logpdf", r"not .*nan", "the limit 0 of the density where x or a shape is infinite; SciPy has inf - inf"),
         ("weibull_min.pdf", r"nan.*not .*inf", "the density at a point that has all the probability; SciPy's logarithm is NaN also"),
         ("beta.pdf beta.logpdf", r"nan", "a shape that is infinite: SciPy has a density at the ends only"),
+        ("beta.entropy", r"-inf.*not .*nan", "the limit for one infinite shape, where all the probability is at an end"),
         ("weibull_min.entropy", r"ZeroDivisionError", "the shape 0 gives NaN, as in other methods"),
         ("poisson.entropy", r"inf, not .*0\.0", "the entropy grows without bound with the mean"),
         ("imag subtract abs absolute positive negative sign square less less_equal greater greater_equal equal not_equal", r"gives (True|False|-?\d+|\d+\.\d+)[ ,]|not 0 |'[<>]=?' not supported", "Python's numbers are computed by Python's operators"),

@@ -77,6 +77,9 @@ TAILS: list[tuple[str, Any, Any]] = [  # ours, and mpmath's
     ("chi2.logsf", lambda: stats.chi2.logsf(3000.0, 5.0), lambda: mp.log(mp.gammainc(2.5, 1500, regularized=True))),
     ("beta.logcdf", lambda: stats.beta.logcdf(1e-9, 150.0, 30.0), lambda: _log_of_beta_tail(150, 30, mp.mpf(1e-9))),
     ("beta.logsf", lambda: stats.beta.logsf(1 - 2.0**-40, 2.5, 150.0), lambda: _log_of_beta_tail(150, 2.5, mp.mpf(2) ** -40)),
+    ("beta.logcdf of a tiny x", lambda: stats.beta.logcdf(1e-20, 0.01, 1e6), lambda: _log_of_beta_tail(0.01, 1e6, mp.mpf(1e-20))),
+    ("beta.logsf of a tiny x", lambda: stats.beta.logsf(1e-17, 0.01, 1e6), lambda: mp.log1p(-mp.betainc(0.01, 1e6, 0, mp.mpf(1e-17), regularized=True))),
+    *[(f"beta.entropy({a:g}, {b:g})", lambda a=a, b=b: stats.beta.entropy(a, b), lambda a=a, b=b: _beta_entropy(a, b)) for a, b in ((51.0, 0.7), (2.5, 1e7), (49.0, 3.0), (1e9, 1e9), (1e-3, 1e6), (400.0, 8e9))],
     ("lognorm.logsf", lambda: stats.lognorm.logsf(1e100, 2.0), lambda: mp.log(mp.ncdf(-mp.log(mp.mpf(1e100)) / 2))),
     ("weibull_min.logcdf", lambda: stats.weibull_min.logcdf(1e-100, 1.5), lambda: mp.mpf("1.5") * mp.log(mp.mpf(1e-100))),
     ("poisson.logsf", lambda: stats.poisson.logsf(900, 4.0), lambda: mp.log(mp.gammainc(901, 0, 4, regularized=True))),
@@ -100,6 +103,11 @@ def _t_tail(z: float, df: float) -> Any:
 def _t_entropy(df: int) -> Any:
     half = mp.mpf(df + 1) / 2
     return half * (mp.digamma(half) - mp.digamma(mp.mpf(df) / 2)) + mp.log(mp.sqrt(df) * mp.beta(mp.mpf(df) / 2, mp.mpf(1) / 2))
+
+
+def _beta_entropy(a: float, b: float) -> Any:
+    a, b = mp.mpf(a), mp.mpf(b)
+    return mp.log(mp.beta(a, b)) - (a - 1) * (mp.digamma(a) - mp.digamma(a + b)) - (b - 1) * (mp.digamma(b) - mp.digamma(a + b))
 
 
 def _entropy_of(probability: Callable[[int], Any], count: int) -> Any:
@@ -218,6 +226,10 @@ def test_the_upper_quantile_of_counts_is_right_for_tiny_probabilities() -> None:
             k = family.isf(q, *shapes)
             assert family.logsf(k, *shapes) <= np.log(q) < family.logsf(k - 1, *shapes)
     assert_trees_equal(stats.bernoulli.isf(np.array([0.0, 0.2, 0.3, 1.0]), 0.3), np.array([1.0, 1.0, 0.0, -1.0]))
+
+
+def test_the_entropy_of_beta_has_right_derivatives_on_both_sides_of_its_series() -> None:
+    check_grads(stats.beta.entropy, (np.array([60.0, 3.0, 70.0, 40.0]), np.array([2.0, 80.0, 70.0, 45.0])), order=2)
 
 
 def test_in_deep_tails_derivatives_are_right() -> None:
