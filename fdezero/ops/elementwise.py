@@ -104,7 +104,7 @@ absolute = elementwise(
 # |x| of complex numbers: t * conj(x) / |x|. Both modes then take the real part, or leave it complex, by their dtypes.
 modulus = elementwise(
     "modulus",
-    lambda t, y, x0: share(t, y) * np.conjugate(x0),
+    lambda t, y, x0: t * share(np.conjugate(x0), y),
     c="",
     impl=np.absolute,
     write="xp.absolute({0}, out={out})",

@@ -209,3 +209,11 @@ def test_a_real_argument_or_value_is_not_holomorphic(name: str) -> None:
         assert found is not None
     assert fd.jvp(lambda x: (x + 1j) ** 2, (1.0,), (1.0,))[1] == 2 + 2j  # a real direction of a complex function
     assert fd.jacfwd(lambda x: (x + 1j) ** 2)(1.0) == 2 + 2j
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_signs_and_moduli_of_any_size_have_their_slopes(scale: float) -> None:
+    z = np.complex64(3 + 4j) * np.float32(scale)
+    for f, slope in ((lambda z: np.real(fnp.sign(z)), (16 - 12j) / 125 / scale), (np.abs, (3 + 4j) / 5), (np.angle, (-4 + 3j) / 25 / scale)):
+        for gradient in (fd.grad(f)(z), fd.compile(fd.grad(f))(z)):
+            assert abs(complex(gradient) - slope) <= 1e-6 * abs(slope)
