@@ -176,15 +176,25 @@ def _student_point(z: Any, u: Any) -> Any:
     return z + z * u * ((1 + w) / 4 + u * ((3 + w * (16 + 5 * w)) / 96 + u * (third / 384 + u * fourth / 92160)))
 
 
+def _t_far(z: Any, df: Any) -> tuple[Any, Any, Any]:
+    """Where the point underflows, perhaps in float32; the point elsewhere; and the logarithm of the first term of its series."""
+    half, log_odds = df / 2, 2 * fnp.arcsinh(z / fnp.sqrt(df))
+    far = log_odds < -80
+    first = half * fnp.where(far, log_odds, -80) - fnp.log(half) - incomplete.log_beta(half, half)
+    return far, expit(fnp.where(far, -1, log_odds)), first
+
+
 def _t_cdf(z: Any, df: Any) -> Any:
     low, below, above = _sides(z)
-    left, right = (betainc(df / 2, df / 2, _t_point(side, df)) for side in (below, -above))
-    return fnp.where(low, left, 1 - right)
+    far, w, first = _t_far(below, df)
+    left = fnp.where(far, fnp.exp(first), betainc(df / 2, df / 2, w))
+    return fnp.where(low, left, 1 - betainc(df / 2, df / 2, _t_point(-above, df)))
 
 
 def _t_log_cdf(z: Any, df: Any) -> Any:
     low, below, above = _sides(z)
-    left = incomplete.log_betainc(df / 2, df / 2, _t_point(below, df))
+    far, w, first = _t_far(below, df)
+    left = fnp.where(far, first, incomplete.log_betainc(df / 2, df / 2, w))
     return fnp.where(low, left, fnp.log1p(-betainc(df / 2, df / 2, _t_point(-above, df))))
 
 

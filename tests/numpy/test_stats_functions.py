@@ -251,6 +251,18 @@ def test_the_quantile_of_a_tiny_probability_is_right_where_the_distribution_func
             assert abs(log_cdf - mp.log(mp.mpf(q))) < 1e-13 * a + 1e-12
 
 
+def test_far_tails_of_t_do_not_underflow_before_they_are_small() -> None:
+    for x in (np.float32(-2e19), np.float64(-1e200)):
+        df = x.dtype.type(0.25)
+        slope = fd.grad(lambda x, df=df: stats.t.logcdf(x, df))(x)
+        with mp.workdps(30):
+            half = mp.mpf(0.125)
+            log = half * mp.log(mp.mpf(0.25) / (4 * mp.mpf(float(x)) ** 2)) - mp.log(half) - mp.log(mp.beta(half, half))
+        np.testing.assert_allclose(stats.t.logcdf(x, df), float(log), rtol=4 * np.finfo(x.dtype).eps)
+        np.testing.assert_allclose(stats.t.cdf(x, df), float(mp.exp(log)), rtol=64 * np.finfo(x.dtype).eps)
+        np.testing.assert_allclose(slope * x, -0.25, rtol=4 * np.finfo(x.dtype).eps)
+
+
 def test_t_is_smooth_at_0() -> None:
     check_grads(lambda z, df: stats.t.cdf(z, df), (np.array([0.0, 1e-9, -1e-9]), np.array([1.0, 3.5, 40.0])), order=2)
     assert stats.t.ppf(0.5, 3.5) == pytest.approx(0, abs=1e-15)
