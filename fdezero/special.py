@@ -132,7 +132,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
     # An entry with b = 0 may exceed `top`; its exponent is limited so that it does not overflow.
-    exponent = fnp.where(b == 0, fnp.minimum(a - top, math.log(np.finfo(a.dtype).max)), a - top)
+    exponent = fnp.where(b == 0, fnp.minimum(a - top, 0.99 * math.log(np.finfo(a.dtype).max)), a - top)
     total = fnp.sum(b * fnp.exp(exponent), axis=axis, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = fnp.log(fnp.absolute(total) if return_sign else total) + top

@@ -51,7 +51,7 @@ DECISIONS = tuple(
         ("roots", r"LinAlgError: Array must not contain", "a leading coefficient 0 divides by zero where it cannot be seen"),
         ("gradient", r"gradient takes numbers, got bool", "NumPy refuses truth values unless there are no axes"),
         ("fftconvolve", r"mode must be", "a wrong mode is refused for numbers also"),
-        ("logsumexp", r"too many indices for array|\[0\.0\], not .*\[-1\.0\]", "SciPy fails for arrays without entries"),
+        ("logsumexp", r"too many indices for array|\[0\.0.*\], not .*\[-1\.0.*\]", "SciPy fails for arrays without entries"),
         ("log_softmax", r"nan.*not.*-inf", "a line with +inf is NaN everywhere"),
         ("union1d intersect1d setxor1d setdiff1d", r"\(dtype\)", "a Python number becomes an array"),
         ("gamma.pdf gamma.logpdf chi2.pdf chi2.logpdf weibull_min.pdf weibull_min.logpdf", r"not .*nan", "the limit 0 of the density where x or a shape is infinite; SciPy has inf - inf"),

@@ -109,6 +109,9 @@ def test_logsumexp_with_weights() -> None:
     assert_trees_close(special.logsumexp(a[:2], b=-b[:2], return_sign=True)[1], np.float64(-1), 0)
     assert np.isnan(special.logsumexp(a[:2], b=-b[:2]))
     assert special.logsumexp(np.array([np.inf, 0.0]), b=np.array([1.0, 2.0])) == np.inf
+    for dtype in (np.float32, np.float64):  # the limit for what a weight of 0 leaves out must not round up to infinity
+        for left_out in (np.inf, 1e4):
+            assert special.logsumexp(np.array([left_out, 3.0], dtype), b=np.array([0.0, 1.0], dtype)) == 3
     gradient = fd.grad(lambda b: special.logsumexp(np.array([0.0, 1.0]), b=b))(np.array([1.0, 0.0]))
     assert_trees_close(gradient, np.array([1.0, math.e]), 1e-15)
     assert special.logsumexp(REAL, axis=(0, 1), keepdims=True, return_sign=True)[0].shape == (1, 1)
