@@ -13,10 +13,10 @@ from ..core.kinds import Aval
 from ..core.owners import lent, taken_back
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
-from ..errors import ShapeError, StructureError, TraceError
+from ..errors import DTypeError, ShapeError, StructureError, TraceError
 from ..messages import called, describe
 from ..numpy.arguments import as_array
-from ..values import shape_of
+from ..values import is_complex, shape_of
 from .arguments import counted
 from .batching import in_axes_of, over_the_batch, vmap
 from .reverse import conjugated, pulled_back
@@ -320,8 +320,13 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
                 moved.append(None)
                 continue
             t = zeros_like(y) if t is None else as_array(t)
+            where = f" at {path!r}" if path else ""
+            if is_complex(t) and not is_complex(y):
+                raise DTypeError(
+                    f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output is {describe(y)}. If its imaginary "
+                    "part has no meaning, return fd.numpy.real(t)."
+                )
             if t.shape != shape_of(y):
-                where = f" at {path!r}" if path else ""
                 raise ShapeError(
                     f"the rule of {self.name}: the tangent{where} is {describe(t)}, but the output is {describe(y)}."
                 )

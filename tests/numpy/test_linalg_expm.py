@@ -5,6 +5,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+import scipy.linalg
 
 import fdezero as fd
 from fdezero.numpy import linalg
@@ -81,3 +82,9 @@ def test_a_large_decay_on_the_diagonal_of_a_triangular_matrix_leaves_the_others_
     np.testing.assert_array_equal(fd.vmap(linalg.expm)(stack)[:2], linalg.expm(stack)[:2])
     np.testing.assert_allclose(linalg.expm(stack)[:2], np.stack([expected, expected.T]), rtol=eps)
     np.testing.assert_allclose(linalg.expm(stack)[2], linalg.expm(stack[2]), rtol=eps)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_overflow_stays_in_its_triangle() -> None:
+    for a in (np.array([[700, 1], [0, -700]], np.float32), np.diag([1e200, 1e-200, -3.0]), np.array([[1.0, 0.0], [800.0, 800.0]])):
+        np.testing.assert_array_equal(linalg.expm(a), scipy.linalg.expm(a))

@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.errors import ShapeError, StructureError, TraceError
+from fdezero.errors import DTypeError, ShapeError, StructureError, TraceError
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 X = np.array([0.1, 0.5, -0.3])
@@ -234,3 +234,10 @@ def test_complex_rules_are_adjoints_of_each_other() -> None:
         assert_trees_close(fd.grad(loss, argnums=(0, 1))(z, w), expected, 1e-13)
         assert_trees_close(fd.grad(fd.compile(loss), argnums=(0, 1))(z, w), expected, 1e-13)
         assert_trees_close(fd.vmap(fd.grad(loss, argnums=(0, 1)))(z[:, None], w[:, None])[0][:, 0], expected[0], 1e-13)
+
+
+def test_a_complex_tangent_of_a_real_output_is_refused() -> None:
+    function = fd.custom_jvp(lambda x: x * 2)
+    function.defjvp(lambda primals, tangents: (function(*primals), tangents[0] * (2 + 1j)))
+    with pytest.raises(DTypeError, match=r"the tangent is complex128\[3\], but the output is float64\[3\]"):
+        fd.jvp(function, (X[:3],), (X[:3],))

@@ -96,13 +96,14 @@ def test_an_interrupt_leaves_nothing_behind(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(owners, "LARGE", 0)
     x, w = np.linspace(0.5, 1.5, 4), np.linspace(1.0, 2.0, 4)
     expected = fd.tree.map(np.array, works(x, w)[name]())
+    claimed = set(owners.Guard._claims)  # by values that another test keeps alive
     number = 1 + len(name) % EVERY
     while interrupted(works(x, w)[name], number):
         if not (x.flags.writeable and w.flags.writeable):
             gc.collect()  # a cycle may hold a traced value
         assert x.flags.writeable, f"line {number}"
         assert w.flags.writeable, f"line {number}"
-        assert not owners.Guard._claims
+        assert owners.Guard._claims.keys() <= claimed
         assert not owners.Guard._waiting
         number += EVERY
         assert number < MOST

@@ -114,6 +114,8 @@ def _beside_the_diagonal(a: Any, wanted: Any) -> Callable[[Any, Any], Any] | Non
     first = of_rows.real >= of_columns.real
     high, low = np.where(first, of_rows, of_columns), np.where(first, of_columns, of_rows)
     at = (upper | lower) & wanted[..., None, None] & (abs(rows - columns) <= 1)
+    # An infinity times 0 is none there.
+    zero = ((upper & (rows > columns)) | (lower & (rows < columns)) | (at & (a == 0))) & wanted[..., None, None] & (rows != columns)
 
     def exact(y: Any, scale: Any) -> Any:
         scale = scale.astype(abs(y[..., :1, :1]).dtype)[..., None, None]
@@ -121,7 +123,7 @@ def _beside_the_diagonal(a: Any, wanted: Any) -> Callable[[Any, Any], Any] | Non
             gap = (low - high) * scale  # its real part is not positive, so expm1 does not overflow
             slope = np.where(gap == 0, 1, np.expm1(gap) / np.where(gap == 0, 1, gap))
             value = np.exp(high * scale) * np.where(rows == columns, 1, slope * a * scale)
-        return np.where(at, value, y).astype(y.dtype)
+        return np.where(zero, 0, np.where(at, value, y)).astype(y.dtype)
 
     return exact
 
