@@ -11,32 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Elementwise, Linear, Tracer, discrete, elementwise, linear, unwrap
+from ..core import Elementwise, Linear, Tracer, discrete, elementwise, linear
 from ..devices import array_module, backend_of
 from ..values import is_complex
 from . import python_numbers
 from .kernels import own
-from .slopes import corner, over, quotient, scaled, share, slope_of_absolute, tie, times_log
+from .slopes import (
+    over,
+    power_slope,
+    power_slope_of_exponent,
+    quotient,
+    scaled,
+    share,
+    slope_of_absolute,
+    tie,
+)
 
 LN2, LN10, TURN = math.log(2.0), math.log(10.0), math.pi / 180.0
-
-
-def _power_slope(x: Any, exponent: Any) -> Any:
-    """exponent * x ** (exponent - 1), and 0 for 0 ** 0. No value decides that an outer transform traces."""
-    is_plain = not isinstance(exponent, Tracer)
-    if is_plain:
-        if not hasattr(exponent, "shape"):
-            return exponent * python_numbers.power(x, exponent - 1) if exponent else np.zeros_like(x)
-        constant = (exponent == 0) & (x == 0)
-        return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
-    constant = (exponent == 0) & (x == 0)
-    jump = corner(constant, exponent)  # 0 where it counts; the slope by the exponent is infinite
-    if hasattr(unwrap(exponent), "shape"):
-        return np.where(constant, jump, exponent * x ** np.where(constant, 1, exponent - 1))
-    # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = exponent * python_numbers.power(x, exponent - 1)
-    return np.where(constant, jump.astype(slope.dtype) if hasattr(slope, "dtype") else jump, slope)
 
 
 def _may_be_negative(operands: Any) -> bool:
@@ -62,12 +53,6 @@ FLOOR_DIVIDE = {
 }
 
 
-def _power_slope_of_exponent(t: Any, y: Any, x: Any) -> Any:
-    """t * y * log(x), and 0 where y is 0. A negative x has no power near an integer exponent: NaN."""
-    x = x + 0j if is_complex(y) else x
-    return times_log(scaled(y, t), x)  # a y of 0 stays 0, also for an infinite t
-
-
 # Arithmetic
 add = elementwise("add", 1, 1, c="x0 + x1", impl=operator.add, wraps=True, doc="x0 + x1.")
 subtract = elementwise("subtract", 1, -1, c="x0 - x1", impl=operator.sub, wraps=True, doc="x0 - x1.")
@@ -86,8 +71,8 @@ square = elementwise("square", lambda x0: 2 * x0, c="x0 * x0", wraps=True, doc="
 reciprocal = elementwise("reciprocal", lambda t, x0: -quotient(quotient(t, x0), x0), c={"f": "1 / x0"}, doc="1 / x0.")
 power = elementwise(
     "power",
-    lambda t, x0, x1: scaled(t, _power_slope(x0, x1)),
-    lambda t, y, x0: _power_slope_of_exponent(t, y, x0),
+    lambda t, x0, x1: scaled(t, power_slope(x0, x1)),
+    lambda t, y, x0: power_slope_of_exponent(t, y, x0),
     c={"f": "pow(x0, x1)"},
     impl=python_numbers.power,
     arrays_only=True,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Elementwise, elementwise
-from ..values import dtype_of, shape_of
-from .python_numbers import divide
+from ..core import Elementwise, Tracer, elementwise, unwrap
+from ..values import dtype_of, is_complex, shape_of
+from .python_numbers import divide, power
 
 
 # Products with slopes that may be infinite or NaN. If t is 0, nothing depends on the entry, so it adds nothing to the gradient. So
@@ -201,3 +201,27 @@ settled: Elementwise = elementwise(
     impl=lambda at, x: np.where(at, x, x),
     expand=True,
 )
+
+
+def power_slope(x: Any, exponent: Any) -> Any:
+    """exponent * x ** (exponent - 1), and 0 for 0 ** 0. No value decides that an outer transform traces."""
+    is_plain = not isinstance(exponent, Tracer)
+    if is_plain:
+        if not hasattr(exponent, "shape"):
+            return exponent * power(x, exponent - 1) if exponent else np.zeros_like(x)
+        constant = (exponent == 0) & (x == 0)
+        return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
+    constant = (exponent == 0) & (x == 0)
+    jump = corner(constant, exponent)  # 0 where it counts; the slope by the exponent is infinite
+    if hasattr(unwrap(exponent), "shape"):
+        return np.where(constant, jump, exponent * x ** np.where(constant, 1, exponent - 1))
+    # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = exponent * power(x, exponent - 1)
+    return np.where(constant, jump.astype(slope.dtype) if hasattr(slope, "dtype") else jump, slope)
+
+
+def power_slope_of_exponent(t: Any, y: Any, x: Any) -> Any:
+    """t * y * log(x), and 0 where y is 0. A negative x has no power near an integer exponent: NaN."""
+    x = x + 0j if is_complex(y) else x
+    return times_log(scaled(y, t), x)  # a y of 0 stays 0, also for an infinite t
