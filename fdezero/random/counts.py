@@ -13,10 +13,7 @@ from .inverse import counted, gumbel
 from .keys import split
 from .rejection import random_binomial, random_poisson
 from .source import (
-    DRAW,
     FLOAT64,
-    UINT64,
-    Array,
     Key,
     Shape,
     as_parameter,
@@ -24,12 +21,8 @@ from .source import (
     check_key,
     check_parameters,
     check_shape,
-    random_bits,
+    own_key,
 )
-
-
-def _own(key: Key) -> Array:
-    return random_bits(key, 0, shape=(2,), dtype=UINT64, domain=DRAW)  # so that `debug` sees the use of the key
 
 
 def poisson(key: Key, lam: Any, shape: Shape | None = None, dtype: Any = np.int64) -> ArrayOrNumber:
@@ -42,7 +35,7 @@ def poisson(key: Key, lam: Any, shape: Shape | None = None, dtype: Any = np.int6
     check_key(key, what)
     sizes, dtype = check_parameters(shape, what, lam=lam), check_dtype(dtype, "iuf", what)
     rate = stop_gradient(fnp.broadcast_to(as_parameter(lam, what, key), sizes))
-    return counted(random_poisson(_own(key), rate, shape=sizes), dtype)
+    return counted(random_poisson(own_key(key), rate, shape=sizes), dtype)
 
 
 def binomial(key: Key, n: Any, p: Any, shape: Shape | None = None, dtype: Any = np.int64) -> ArrayOrNumber:
@@ -55,7 +48,7 @@ def binomial(key: Key, n: Any, p: Any, shape: Shape | None = None, dtype: Any = 
     check_key(key, what)
     sizes, dtype = check_parameters(shape, what, n=n, p=p), check_dtype(dtype, "iuf", what)
     trials, p = (stop_gradient(fnp.broadcast_to(as_parameter(x, what, key), sizes)) for x in (n, p))
-    return counted(random_binomial(_own(key), trials, p, shape=sizes), dtype)
+    return counted(random_binomial(own_key(key), trials, p, shape=sizes), dtype)
 
 
 def multinomial(key: Key, n: Any, p: Any, shape: Shape | None = None, dtype: Any = np.int64) -> ArrayOrNumber:

@@ -17,9 +17,7 @@ from .implicit import beta_by_shape, gamma_by_shape
 from .keys import split
 from .rejection import random_log_gamma
 from .source import (
-    DRAW,
     FLOAT64,
-    UINT64,
     Key,
     Shape,
     as_parameter,
@@ -29,14 +27,13 @@ from .source import (
     check_shape,
     exponentiated,
     fitted,
-    random_bits,
+    own_key,
 )
 
 
 def _logarithm(key: Key, a: Any, sizes: tuple[int, ...]) -> Any:
     """Logarithms of gamma draws without a derivative: key (2,), a (...) -> `sizes`, float64."""
-    own = random_bits(key, 0, shape=(2,), dtype=UINT64, domain=DRAW)  # so that `debug` sees the use of the key
-    return random_log_gamma(own, stop_gradient(fnp.broadcast_to(a, sizes)), shape=sizes)
+    return random_log_gamma(own_key(key), stop_gradient(fnp.broadcast_to(a, sizes)), shape=sizes)
 
 
 def _log_gamma(key: Key, a: Any, sizes: tuple[int, ...]) -> Any:

@@ -65,6 +65,11 @@ def check_shape(shape: Any, what: str) -> tuple[int, ...]:
     return sizes
 
 
+def own_key(key: Key) -> Array:
+    """A key for draws by rejection, which count their words themselves. It is drawn, so that `debug` sees the use of `key`."""
+    return random_bits(key, 0, shape=(2,), dtype=UINT64, domain=DRAW)
+
+
 def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
     """`dtype` as a NumPy dtype whose kind is among `kinds` ("f" floating, "i" and "u" integers)."""
     asked = {
