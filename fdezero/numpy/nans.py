@@ -188,10 +188,7 @@ def nanvar(
     are those of `var`.
     """
     refuse_out(out)
-    if correction is not None:
-        if ddof:
-            raise ValueError("nanvar and nanstd: ddof and correction are two names of one number. Give one of them.")
-        ddof = correction
+    ddof = reductions.one_of("nanvar and nanstd", ddof, correction)
     if as_array(a).dtype.kind not in "fc":
         return reductions.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     whole = _filled(a, 0)[0]

@@ -159,7 +159,7 @@ def mean(
     float16 is summed in float32, and integers give float64, as in NumPy.
     """
     a = _given(a, out, dtype)
-    if str(a.dtype) == "float16":
+    if a.dtype == np.float16:
         return cast(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
     if a.dtype.kind not in "fc":  # a sum of integers could overflow
         y = mean(cast(a, np.float64), axis, None, None, keepdims, where=where)
@@ -191,6 +191,15 @@ def freedom_of(count: Any, ddof: Any) -> Any:
     return freedom
 
 
+def one_of(name: str, ddof: float, correction: float | None) -> float:
+    """The number that is taken from the count of entries, under either of its names. Raises ValueError for both."""
+    if correction is None:
+        return ddof
+    if ddof:
+        raise ValueError(f"{name}: ddof and correction are two names of one number. Give one of them.")
+    return correction
+
+
 def var(
     a: Any,
     axis: Axis = None,
@@ -209,13 +218,10 @@ def var(
     dtypes are as for `mean`. With `mean`, of a result with keepdims, the mean is not computed again. If `ddof` leaves no
     entry, you get inf or NaN and a RuntimeWarning.
     """
-    if correction is not None:
-        if ddof:
-            raise ValueError("var and std: ddof and correction are two names of one number. Give one of them.")
-        ddof = correction
+    ddof = one_of("var and std", ddof, correction)
     whole = as_array(a)
     a = _given(a, out, dtype)
-    if str(a.dtype) == "float16":
+    if a.dtype == np.float16:
         spread = whole if is_complex(whole) else a
         return cast(var(spread, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
     axes = trailing_axes(axis, a.ndim)
