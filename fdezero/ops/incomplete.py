@@ -89,7 +89,7 @@ log_beta = numeric(
     lambda x0, x1: digamma(x0) - digamma(x0 + x1),
     lambda x0, x1: digamma(x1) - digamma(x0 + x1),
     flat=False,
-    doc="The logarithm of the beta function of positive numbers, of which one may be large.",
+    doc="The logarithm of the beta function of positive numbers; one of them may be large.",
 )
 
 

@@ -185,7 +185,7 @@ def test_floating_point_errors_are_raised_where_the_caller_wants_them(name: str)
             else:  # tests turn warnings into errors: a compiled function does not warn, not even in its first call
                 assert_same_bits(compiled(x), expected, state)
     assert_same_bits(fd.compile(function)(x), expected, "the first call")
-    assert_same_bits(compiled(x), expected, "outside of any state")
+    assert_same_bits(compiled(x), expected, "without an error state")
 
 
 def test_a_state_with_other_settings_keeps_them() -> None:

@@ -183,7 +183,7 @@ def test_zipfile_reads_what_the_archive_writes(compress: bool, wide: bool) -> No
 
 
 class Skipping(io.BytesIO):
-    """A file of many gigabytes, of which only the bytes that matter are kept: `skipped` are left out at `hole`."""
+    """A file of many gigabytes that keeps only the bytes that matter: `skipped` bytes are left out at `hole`."""
 
     hole, skipped = 1 << 62, 0
 

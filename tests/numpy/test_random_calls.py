@@ -58,7 +58,7 @@ WITHOUT = {
     **dict.fromkeys("categorical dirichlet multivariate_normal".split(), "SciPy's arguments differ: test_stats.py"),
 }
 ROUNDED = ("special", "stats")  # results have the dtype of the arguments: SciPy's are computed in double precision, then rounded
-SEEN = {  # results of which only a part is promised
+SEEN = {  # only a part of these results is promised
     "partition": lambda y, a, kth, axis=-1, *rest, **kwargs: [np.take(y, kth, axis) if y.size else y, np.sort(y, axis)],
     "argsort": lambda y, a, axis=-1, *rest, **kwargs: np.take_along_axis(np.asarray(a) if axis is not None else np.ravel(a), y, -1 if axis is None else axis) if np.ndim(a) else y,
     "roots": lambda y, p: np.sort_complex(np.round(y, 6)),

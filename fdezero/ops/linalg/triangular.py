@@ -69,7 +69,7 @@ def _solve_triangular_adjoint(t: Any, y: Any, a: Any, b: Any, *, lower: bool, un
     return -_slope(pulled @ transposed(y), lower=lower, unit=unit), pulled
 
 
-# a (..., n, n), of which one triangle counts, b (..., n, m) -> x (..., n, m) with a @ x = b
+# a (..., n, n), b (..., n, m) -> x (..., n, m) with a @ x = b; only one triangle of a counts
 solve_triangular: Nonlinear = nonlinear(
     "solve_triangular", _solve_triangular, _solve_triangular_tangent, _solve_triangular_adjoint, core=2, raises=True
 )
