@@ -17,7 +17,7 @@ from ..errors import FileError
 try:
     import fcntl
 except ImportError:  # Windows, which does not remove a file that a process has open
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # None says that there are no locks
 
 PathLike: TypeAlias = str | os.PathLike[str]
 

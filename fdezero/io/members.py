@@ -57,10 +57,15 @@ class _Guarded(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.length = file, file.seek(0, os.SEEK_END)
         self.most = max(1 << 16, self.length // 2)
-        self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
 
     def seekable(self) -> bool:
         return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
 
     def read(self, size: int = -1) -> bytes:
         if size > self.most:

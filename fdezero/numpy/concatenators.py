@@ -51,7 +51,7 @@ class Concatenator:
             numbers = [int(number) for number in text.split(",")]
         except ValueError:
             raise ValueError(f"{self.__name__}: unknown directive {text!r}; it is up to three integers.") from None
-        return tuple([*numbers, *self._defaults[len(numbers) :]][:3])  # type: ignore[return-value]
+        return tuple([*numbers, *self._defaults[len(numbers) :]][:3])  # type: ignore[return-value]  # three integers
 
     def _part(self, entry: Any, ndim: int, first: int) -> Array:
         if isinstance(entry, str):

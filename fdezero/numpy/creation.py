@@ -186,7 +186,7 @@ def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
 
     With `sparse` you get a tuple of one array for each axis, of length 1 along all other axes.
     """
-    return np.indices(dimensions, dtype, bool(sparse))  # type: ignore[call-overload]
+    return np.indices(dimensions, dtype, bool(sparse))  # type: ignore[call-overload]  # it knows True and False, not bool
 
 
 def eye(

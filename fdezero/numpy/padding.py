@@ -55,9 +55,9 @@ def pad(
         return _with_zeros(array, widths)
     if mode in ("constant", "linear_ramp"):
         return _with_values(array, widths, mode, constant_values if mode == "constant" else end_values)
-    lengths = [(None, None)] * array.ndim
+    lengths: list[Any] = [(None, None)] * array.ndim
     if stat_length is not None:
-        lengths = _numbers_for_axes("stat_length", stat_length, array.ndim)  # type: ignore[assignment]
+        lengths = _numbers_for_axes("stat_length", stat_length, array.ndim)
         if mode in ("maximum", "minimum") and any(0 in pair for pair in lengths):
             raise ValueError(f"pad: a stat_length of 0 has no {mode}.")
     for axis, width in zip(range(-array.ndim, 0), widths, strict=True):
@@ -72,7 +72,7 @@ def pad(
         elif reflect_type == "odd" and array.shape[axis] > 1:
             array = _with_odd_reflections(array, axis, width, int(mode == "reflect"))
         else:
-            array = take(array, np.pad(np.arange(array.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]
+            array = take(array, np.pad(np.arange(array.shape[axis]), width, mode=mode), axis)  # type: ignore[call-overload]  # it lists modes one by one
     return array
 
 

@@ -174,7 +174,7 @@ def promoted(arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind
             return values
         numbers = (bool, int, float, complex)  # weak, as in NumPy
         dtype = np.result_type(*[x if type(x) in numbers else y.dtype for x, y in zip(arrays, values, strict=True)])
-    elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]
+    elif any(not np.can_cast(x.dtype, dtype, casting) for x in values):  # type: ignore[arg-type]  # a dtype is not None here
         raise TypeError(
             f"cannot cast {', '.join(map(describe, values))} to {np.dtype(dtype)} by the rule casting={casting!r}."
         )

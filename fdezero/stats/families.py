@@ -86,7 +86,7 @@ class Continuous:
     open_below: bool = False
 
     @property
-    def __doc__(self) -> str:  # type: ignore[override]
+    def __doc__(self) -> str:  # type: ignore[override]  # computed when `help` asks
         order = ", ".join((*self.shapes, "loc=0", "scale=1"))
         return f"The distribution {self.name} of SciPy, with the parameters {order}: pdf, cdf, sf, their logarithms, ppf, isf, entropy."
 
@@ -198,7 +198,7 @@ class Discrete:
     last: Rule
 
     @property
-    def __doc__(self) -> str:  # type: ignore[override]
+    def __doc__(self) -> str:  # type: ignore[override]  # computed when `help` asks
         order = ", ".join((*self.shapes, "loc=0"))
         return f"The distribution {self.name} of SciPy, with the parameters {order}: pmf, cdf, sf, their logarithms, ppf, isf, entropy."
 

@@ -282,7 +282,7 @@ class _Launches:
         if isinstance(maker.operation, Reduced):
             body, reduction = maker.operation.body, maker.operation.reduction
         else:
-            body, reduction = Graph("reduced", tuple(maker.inputs), (), tuple(maker.inputs)), maker  # type: ignore[arg-type]
+            body, reduction = Graph("reduced", tuple(maker.inputs), (), tuple(maker.inputs)), maker  # type: ignore[arg-type]  # a reduction's operand is a variable
         reduced = Reduced(body, reduction, tuple(steps))
         self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
         self._done(values[0])

@@ -43,4 +43,4 @@ def wants_exceptions() -> bool:
 def without_warnings() -> Any:
     """A context for a first run: like the later ones, it does not warn, but it raises where the caller wants exceptions."""
     kinds = {kind: "ignore" if way == "warn" else way for kind, way in np.geterr().items()}
-    return np.errstate(**kinds)  # type: ignore[arg-type]
+    return np.errstate(**kinds)  # type: ignore[arg-type]  # its words are any str here

@@ -109,7 +109,7 @@ class Emitter(Texts):
             root = self.plan.roots.get(variable, variable)
             planned = not isinstance(root, Variable) or root in self.plan.storages or root in self.graph.inputs
             if not self.backend.plans_memory or (
-                not planned and (root in from_regions or root.nbytes >= LARGE)  # type: ignore[union-attr]
+                not planned and (root in from_regions or root.nbytes >= LARGE)  # type: ignore[union-attr]  # not planned: a variable
             ):
                 dying.setdefault(number, []).append(variable)
         return dying
