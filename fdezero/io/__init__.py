@@ -1,6 +1,6 @@
-"""Trees in files: npz, keyed by slash-joined paths."""
+"""Trees in files: npz or safetensors, keyed by slash-joined paths."""
 
 from ..tree import flatten_to_dict, unflatten_from_dict
-from .npz import load, save
+from .trees import load, save
 
 __all__ = ["flatten_to_dict", "load", "save", "unflatten_from_dict"]

@@ -1,0 +1,190 @@
+"""`save` and `load`: a pytree as one file, checked when it is read, written whole or not at all."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import IO, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ..core import Tracer
+from ..devices import device_of, to_device
+from ..errors import FileError
+from ..foreign import is_foreign
+from ..messages import describe
+from ..tree import flatten, flatten_to_dict, unflatten
+from . import npz, safetensors
+from .files import PathLike, write_whole
+from .members import Kind
+
+Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
+NUMBERS = {
+    bool: "b",
+    int: "iu",
+    float: "f",
+    complex: "c",
+}  # kinds of dtype that each type of Python number is read from
+
+
+class Reader(Protocol):
+    """An open file: the names and entries that it lists, then kind and array of an entry. A key is a name without `suffix`."""
+
+    suffix: str
+    entries: list[tuple[str, Any]]
+
+    def kind(self, entry: Any) -> Kind: ...
+    def array(self, entry: Any) -> np.ndarray: ...
+
+
+class Format(Protocol):
+    """A module for one format of files, chosen by the ending of the path."""
+
+    NAME: str
+
+    def keeps(self, dtype: Any) -> bool: ...
+    def check_key(self, key: str) -> None: ...
+    def write(self, file: IO[bytes], leaves: Mapping[str, Any], compress: bool) -> None: ...
+    def open_reader(self, path: PathLike, file: IO[bytes]) -> Reader: ...
+
+
+def _format(path: PathLike) -> Format:
+    return safetensors if os.fspath(path).endswith(".safetensors") else npz
+
+
+def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
+    """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
+
+    A path that ends in `.safetensors` becomes a file of that format instead, which is never compressed and needs the
+    package safetensors. The file is written beside its place and renamed when complete: an interrupt or a full disk leaves
+    an older file intact. It keeps the permissions of the older file. No ending is appended to `path`. Arrays on a GPU are
+    copied to the CPU. Without `compress` you save and load faster, and files are 8 % larger.
+
+    Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, and for a key
+    that the file cannot hold. Raises MissingExtraError without safetensors. Raises OSError, such as FileNotFoundError for a
+    missing folder and PermissionError for a read-only file, if `path` cannot be written.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path."
+        )
+    leaves, form = flatten_to_dict(tree), _format(path)
+    for key, leaf in leaves.items():
+        _check(key, leaf, form)
+    write_whole(path, lambda file: form.write(file, leaves, compress))
+
+
+def _check(key: str, leaf: Any, form: Format) -> None:
+    """Raise FileError for a leaf that would come back changed from a file."""
+    if isinstance(leaf, Tracer):
+        raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    if isinstance(leaf, str | bytes | np.ma.MaskedArray) or is_foreign(leaf) or not form.keeps(dtype):
+        raise FileError(
+            f"{key} is {describe(leaf)}, which {form.NAME} cannot keep: "
+            "convert it to an array of numbers (bfloat16: to float32), or declare the field static."
+        )
+    form.check_key(key)
+
+
+def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:
+    """Read the tree in a file, with the structure, devices and Python numbers of `like`; without it, a flat dict.
+
+    A path that ends in `.safetensors` is read by the package safetensors, and its bfloat16 entries become float32.
+    Every other file is npz.
+
+    Every key, shape and dtype is checked before an array is read. With `strict=False` leaves that the file lacks are
+    taken from `like`, and keys that `like` lacks are ignored; shapes and dtypes must still agree. `rename` maps keys of
+    the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
+
+    Raises a FileError that lists all missing, unexpected and different keys, or says that the file is of another format,
+    is damaged, is encrypted or compressed by another method than deflate, or holds pickled objects. Memory is set aside
+    only for what the file holds. Raises OSError if there is no such file.
+    """
+    wanted = None if like is None else flatten_to_dict(like)
+    with open(path, "rb") as file:
+        reader = _format(path).open_reader(path, file)
+        entries = _entries(path, reader, rename)
+        if wanted is not None and not strict:
+            entries = {key: entry for key, entry in entries.items() if key in wanted}
+        kinds = {key: reader.kind(entry) for key, entry in entries.items()}
+        if wanted is not None:
+            _compare(path, kinds, wanted, strict)
+        arrays = {key: reader.array(entry) for key, entry in entries.items()}
+    if wanted is None:
+        return arrays
+    leaves = [_like(arrays.pop(key), leaf) if key in arrays else leaf for key, leaf in wanted.items()]
+    return unflatten(flatten(like)[1], leaves)
+
+
+def _entries(path: PathLike, reader: Reader, rename: Rename) -> dict[str, Any]:
+    """The entries of a file by their keys in the tree."""
+    names: dict[str, str] = {}
+    entries: dict[str, Any] = {}
+    for name, entry in reader.entries:
+        key = _rename(name.removesuffix(reader.suffix), rename)
+        if key in names:
+            if names[key] == name:
+                raise FileError(f"{os.fspath(path)} is damaged: it holds {name!r} twice.")
+            raise FileError(
+                f"{os.fspath(path)}: {names[key]!r} and {name!r} both become the key {key!r}: change rename=."
+            )
+        names[key], entries[key] = name, entry
+    return entries
+
+
+def _rename(key: str, rename: Rename) -> str:
+    if rename is None:
+        return key
+    if not isinstance(rename, Mapping):
+        return rename(key)
+    for old, new in sorted(rename.items(), key=lambda pair: -len(pair[0])):
+        if key == old:
+            return new
+        if not old or key.startswith(f"{old}/"):
+            rest = key.removeprefix(f"{old}/") if old else key
+            return f"{new}/{rest}" if new else rest
+    return key
+
+
+def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], strict: bool) -> None:
+    different = [key for key, kind in found.items() if key in wanted and not _fits(kind, wanted[key])]
+    missing = [key for key in wanted if key not in found] if strict else []
+    unexpected = [key for key in found if key not in wanted]
+    lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
+    lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
+    lines += [
+        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file"
+        for key in different
+    ]
+    if missing or unexpected:
+        lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
+    castable = [leaf for key in different if found[key][0] == getattr(leaf := wanted[key], "shape", None)]
+    if castable:
+        cast = f"fd.tree.map(lambda a: a.astype('{castable[0].dtype}'), fd.load({os.fspath(path)!r}))"
+        lines.append(f"No dtype is changed silently. Cast the file first: fd.save('cast.npz', {cast}).")
+    if lines:
+        hint = f"fd.load({os.fspath(path)!r}) shows what the file has."
+        raise FileError("\n".join([f"{os.fspath(path)} does not fit the tree:", *lines, hint]))
+
+
+def _fits(kind: Kind, leaf: Any) -> bool:
+    """Whether the value in the file fits the leaf. A Python number takes any number of its kind that is no wider."""
+    shape, dtype = kind
+    if number := _number(leaf):
+        return not shape and dtype.kind in NUMBERS[number] and dtype.itemsize <= np.dtype(number).itemsize
+    return kind == (getattr(leaf, "shape", None), getattr(leaf, "dtype", None))
+
+
+def _number(leaf: Any) -> type | None:
+    """The Python type of a number; None for anything else, NumPy scalars included."""
+    plain = not isinstance(leaf, np.generic)
+    return next((number for number in NUMBERS if plain and isinstance(leaf, number)), None)
+
+
+def _show(kind: Kind) -> str:
+    return f"{kind[1]}[{','.join(map(str, kind[0]))}]"
+
+
+def _like(array: np.ndarray, leaf: Any) -> Any:
+    if _number(leaf):
+        return type(leaf)(array[()])
+    return array[()] if isinstance(leaf, np.generic) else to_device(array, device_of(leaf))
