@@ -1,6 +1,6 @@
 """Layers: immutable pytrees of their parameters, called as `layer(x)`; layers that draw also take `key` and `train`."""
 
-from . import containers, dropout, function, linear, mlp
+from . import containers, dropout, function, initial, linear, mlp
 from .containers import *
 from .dropout import *
 from .function import *
@@ -8,7 +8,7 @@ from .linear import *
 from .mlp import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
-__all__: list[str] = []
+__all__: list[str] = ["initial"]
 __all__ += linear.__all__
 __all__ += function.__all__
 __all__ += dropout.__all__

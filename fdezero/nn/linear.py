@@ -1,17 +1,16 @@
 """The linear layer."""
 
-import math
 from typing import Any, Self
 
 import numpy as np
 
 from .. import functions as F
-from .. import numpy as fnp
 from .. import random
 from ..errors import RangeError
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module
+from . import initial
 
 __all__ = ["Linear"]
 
@@ -23,8 +22,18 @@ class Linear(Module):
     b: Array | None = None  # (out_size,)
 
     @classmethod
-    def init(cls, key: Array, in_size: int, out_size: int, *, bias: bool = True, dtype: Any = np.float32) -> Self:
-        """Draw W normal with variance 1 / in_size, on the key's device; b is zero.
+    def init(
+        cls,
+        key: Array,
+        in_size: int,
+        out_size: int,
+        *,
+        bias: bool = True,
+        weight_init: initial.Initialiser = initial.lecun_normal,
+        bias_init: initial.Initialiser = initial.zeros,
+        dtype: Any = np.float32,
+    ) -> Self:
+        """Draw W and b on the key's device; by default W is normal with variance 1 / in_size, and b is zero.
 
         Raises RangeError for a size that is not an integer of at least 1.
         Source: LeCun et al., "Efficient backprop", 1998.
@@ -32,8 +41,10 @@ class Linear(Module):
         for name, size in (("in_size", in_size), ("out_size", out_size)):
             if not isinstance(size, int | np.integer) or size < 1:
                 raise RangeError(f"Linear: {name} must be an integer of at least 1, got {describe(size)}.")
-        W = random.normal(key, (in_size, out_size), dtype) * math.sqrt(1 / in_size)
-        return cls(W, fnp.zeros_like(W[0]) if bias else None)
+        W = initial.draw(weight_init, key, (in_size, out_size), dtype, of="Linear: weight_init")
+        if not bias:
+            return cls(W)
+        return cls(W, initial.draw(bias_init, random.fold_in(key, 0), (out_size,), dtype, of="Linear: bias_init"))
 
     def __call__(self, x: Array) -> Array:
         return F.linear(x, self.W, self.b)

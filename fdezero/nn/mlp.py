@@ -10,6 +10,7 @@ from .. import random
 from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import Module, static
+from . import initial
 from .containers import run
 from .dropout import Dropout
 from .linear import Linear
@@ -32,6 +33,8 @@ class MLP(Module):
         *,
         activation: Callable[[Array], Array] = F.sigmoid,
         dropout: float = 0.0,
+        weight_init: initial.Initialiser = initial.lecun_normal,
+        bias_init: initial.Initialiser = initial.zeros,
         dtype: Any = np.float32,
     ) -> Self:
         """Draw an MLP by its sizes, input first: `MLP.init(key, (784, 1000, 10))`.
@@ -43,7 +46,10 @@ class MLP(Module):
         if not callable(activation):
             raise StructureError(f"MLP: the activation is a function such as fd.functions.relu, got {activation!r}.")
         keys = random.split(key, len(sizes) - 1)
-        layers = tuple(Linear.init(k, n, m, dtype=dtype) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True))
+        layers = tuple(
+            Linear.init(k, n, m, weight_init=weight_init, bias_init=bias_init, dtype=dtype)
+            for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        )
         return cls(layers, activation, Dropout(dropout))
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
