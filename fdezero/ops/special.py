@@ -1,7 +1,7 @@
 """Special functions of SciPy, or of CuPy. Their partial derivatives are special functions again, so all orders follow.
 
-SciPy is imported when one of them is first computed on NumPy arrays; xlogy, xlog1py and entr only need NumPy. A function
-has a C expression if CUDA has the function, which is the one that CuPy calls.
+SciPy is imported when one of them is first computed on NumPy arrays; xlogy, xlog1py and entr only need NumPy, erf and erfc
+Python. A function has a C expression if CUDA has the function, which is the one that CuPy calls.
 """
 
 import functools
@@ -39,6 +39,7 @@ def missing_on(backend: Backend, function: str) -> NoReturn:
     )
 
 
+PYTHONS = {"erf": math.erf, "erfc": math.erfc}  # without SciPy, because gelu needs one: slower, but as accurate
 SUBSTITUTES: dict[str, Callable[..., Any]] = {  # on a back end without the function
     "betaincc": lambda module, a, b, x: module.betainc(b, a, 1 - x),
 }
@@ -46,10 +47,23 @@ SUBSTITUTES: dict[str, Callable[..., Any]] = {  # on a back end without the func
 
 def function_of(backend: Backend, name: str) -> Any:
     """SciPy's function `name`, or the back end's. Raises DeviceError if the back end does not have it."""
-    module = module_of(backend)
+    try:
+        module = module_of(backend)
+    except MissingExtraError:
+        if name not in PYTHONS:
+            raise
+        return functools.partial(_one_by_one, PYTHONS[name])
     if name in SUBSTITUTES and not hasattr(module, name):
         return functools.partial(SUBSTITUTES[name], module)
     return getattr(module, name, None) or missing_on(backend, name)
+
+
+def _one_by_one(function: Callable[[float], float], x: Any, out: Any = None) -> Any:
+    """Python's function of every entry of x."""
+    x = np.asarray(x)
+    y = np.empty_like(x, dtype=x.dtype if x.dtype.kind == "f" else NUMBER) if out is None else out
+    y[...] = np.reshape([function(entry) for entry in x.ravel().tolist()], x.shape)
+    return y if y.shape else y[()]
 
 
 def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
@@ -63,7 +77,7 @@ def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> 
         return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
 
     def write(out: Any, *args: Any) -> None:
-        getattr(module_of(CPU), name)(*args, out=out)
+        function_of(CPU, name)(*args, out=out)
 
     return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
 

@@ -10,6 +10,7 @@ import pytest
 from . import (
     folding,
     functions,
+    functions_activations,
     functions_elementwise,
     functions_fft,
     functions_linalg,
@@ -22,7 +23,7 @@ from . import (
 )
 from .cases import PROPERTIES, Case
 
-TABLES = (functions_elementwise, functions_shapes, functions, functions_parameters, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks)
+TABLES = (functions_elementwise, functions_shapes, functions, functions_parameters, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks, functions_activations)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
 MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "signal": "fdezero.signal", "functions": "fdezero.functions"}

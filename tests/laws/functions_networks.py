@@ -33,7 +33,6 @@ def _dropout(x: Any, rate: float, *, key: Any, train: bool) -> Any:
 
 
 FORMULAS = SimpleNamespace(
-    gelu=lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     leaky_relu=lambda x, slope=0.2: np.where(x > 0, x, slope * x),
     log_softmax=lambda x, axis=-1: np.log(_softmax(x, axis)),
     relu=lambda x: np.maximum(x, 0),
@@ -52,7 +51,7 @@ FORMULAS = SimpleNamespace(
 case = cases_of("functions", F, FORMULAS)
 
 ACTIVATIONS: list[Case] = [
-    *(case(name, X) for name in "gelu leaky_relu log_softmax relu sigmoid softmax softplus tanh".split()),
+    *(case(name, X) for name in "leaky_relu log_softmax relu sigmoid softmax softplus tanh".split()),
     case("leaky_relu", X, 0.01), case("softmax", X, axis=0), case("log_softmax", X, 0),
 ]  # fmt: skip
 LOSSES: list[Case] = [

@@ -57,7 +57,7 @@ SCALAR = {
     **{f"special.{name}": getattr(special, name) for name in (
         "digamma entr erf erfc erfcinv erfcx erfinv expit gammaln i0 i0e i1 i1e log_expit log_ndtr logit ndtr ndtri"
     ).split()},
-    **{f"functions.{name}": getattr(F, name) for name in "gelu leaky_relu relu sigmoid softplus tanh".split()},
+    **{f"functions.{name}": getattr(F, name) for name in "celu elu gelu hard_sigmoid hard_swish hard_tanh leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu softplus softsign tanh".split()},
     **{f"x ** {p}": (lambda x, p=p: x**p) for p in (0, 1, 2, 3, -1, -2, 0.5, 1.5, 2.5)},
     **{f"{b} ** x": (lambda x, b=b: b**x) for b in (0.0, 1.0, 2.0, 0.5)},
     **{f"float_power {p}": (lambda x, p=p: fnp.float_power(x, p)) for p in (0, 1, 2)},

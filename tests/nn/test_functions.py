@@ -16,12 +16,13 @@ from fdezero.functions import activations
 from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, check_grads, keys
 
 from ..laws.cases import Case
+from ..laws.functions_activations import CASES as SMOOTH_ACTIVATIONS
 from ..laws.functions_networks import ACTIVATIONS, LOSSES
 
 X = np.random.default_rng(0).standard_normal((4, 3)) + 0.05
 LABELS = np.array([2, 0, 1, 2])
 TARGETS = np.array([[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]])
-SMOOTH = [case for case in ACTIVATIONS + LOSSES if case.argnums]
+SMOOTH = [case for case in ACTIVATIONS + SMOOTH_ACTIVATIONS + LOSSES if case.argnums]
 
 
 @pytest.mark.parametrize("case", SMOOTH, ids=str)
@@ -33,7 +34,8 @@ def test_float16_is_kept_by_values_and_gradients(case: Case) -> None:
 
 
 HUGE: dict[str, Callable[[Any], Any]] = {
-    **{name: getattr(F, name) for name in activations.__all__},
+    **{name: getattr(F, name) for name in activations.__all__ if name not in ("glu", "threshold")},
+    "glu": lambda x: F.glu(x, axis=0), "threshold": lambda x: F.threshold(x, 0.5, 2.0), "gelu by tanh": lambda x: F.gelu(x, "tanh"),
     "softmax axis 0": lambda x: F.softmax(x, axis=0),
     "log_softmax axis 0": lambda x: F.log_softmax(x, axis=0),
     "softmax_cross_entropy": lambda x: F.softmax_cross_entropy(x, LABELS),
@@ -79,7 +81,7 @@ def test_softmax_is_a_distribution_and_ignores_shifts(x: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", activations.__all__)
 def test_lists_are_taken_for_arrays(name: str) -> None:
-    function = getattr(F, name)
+    function = (lambda x: F.threshold(x, 0.0, -2.0)) if name == "threshold" else getattr(F, name)
     assert_trees_equal(function([0.5, -1.0]), function(np.array([0.5, -1.0])))
 
 

@@ -1,5 +1,6 @@
 """Special functions: values and derivatives against mpmath and by differences, edges, dtypes, a missing SciPy, the GPU."""
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -141,8 +142,17 @@ def test_without_scipy_the_error_names_the_extra_and_what_needs_no_scipy_works(m
     for name in [name for name in sys.modules if name.partition(".")[0] == "scipy"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"fdezero\[scipy\]"):
-        special.erf(0.5)
+        special.gammaln(0.5)
     x = np.array([0.2, 0.7])
+    for name, dtype in itertools.product(("erf", "erfc"), (np.float64, np.float32, np.float16)):  # Python has them, which gelu needs
+        points = np.linspace(-4, 4, 10, dtype=dtype).reshape(2, 5)
+        expected = np.vectorize(getattr(math, name))(points).astype(dtype)
+        for function in (getattr(special, name), fd.compile(getattr(special, name))):
+            assert_trees_close(function(points), expected, 1e-7 if dtype == np.float32 else 1e-3 if dtype == np.float16 else 1e-15)
+    assert special.erf(0.5) == math.erf(0.5)
+    assert special.erf(1) == math.erf(1)
+    assert special.erf(np.array([1, 2])).dtype == np.float64
+    assert np.isfinite(fd.grad(lambda x: np.sum(fd.functions.gelu(x)))(x)).all()
     for function in (special.expit, special.logit, special.log_expit, special.logsumexp, special.softmax, special.log_softmax, special.entr):
         assert np.isfinite(fd.grad(lambda x, function=function: np.sum(function(x)))(x)).all()
     for function in (special.xlogy, special.xlog1py, special.rel_entr):
