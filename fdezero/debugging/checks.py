@@ -13,7 +13,7 @@ from ..core.lines import Line
 from ..devices import backend_of, to_numpy
 from ..errors import KeyReuseError, NanError, RangeError, RuleError
 from ..messages import describe
-from ..ops.indexing import gather, labels, put, scatter_add
+from ..ops.indexing import gather, ids, labels, put, refused_ids, scatter_add
 from ..random.source import DRAW, FOLD, random_bits
 from ..values import broadcasts_to, is_differentiable
 
@@ -104,11 +104,11 @@ class Indices:
 
     @staticmethod
     def operation(operation: Any, values: Sequence[Any], params: dict[str, Any], line: Line) -> None:
-        if operation not in (gather, scatter_add, put, labels) or backend_of(*map(unwrap, values)).reads_at_once:
+        if operation not in (gather, scatter_add, put, labels, ids) or backend_of(*map(unwrap, values)).reads_at_once:
             return
         x, *indices = [*map(unwrap, values)]
-        if operation is labels:
-            indices, sizes, lowest = [x], (params["classes"],), 0
+        if operation in (labels, ids):
+            indices, sizes, lowest = [x], (params["classes" if operation is labels else "count"],), 0
         elif operation is put:
             indices, sizes, lowest = indices[1:], x.shape[-1:], -1
         else:
@@ -118,6 +118,8 @@ class Indices:
         for index, n in zip(indices, sizes, strict=True):
             if not math.prod(index.shape) or (lowest * n <= int(index.min()) and int(index.max()) < n):
                 continue
+            if operation is ids:
+                raise RangeError(f"{refused_ids(index, **params)}\nat\n{shown(line)}")
             span = f"{int(index.min())} and {int(index.max())}"
             if operation is labels:
                 said = f"{params['of']}: labels lie between {span}, but there are {n} classes"

@@ -54,7 +54,7 @@ def device_of_array(array: Any) -> str:
 
 
 def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and not isinstance(leaf, type)  # np.float32 has both names
 
 
 def why_no_gpu() -> str:

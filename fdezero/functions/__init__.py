@@ -2,9 +2,11 @@
 
 from . import activations, losses
 from . import dropout as _dropout
+from . import embedding as _embedding
 from . import linear as _linear
 from .activations import *
 from .dropout import *
+from .embedding import *
 from .linear import *
 from .losses import *
 
@@ -14,6 +16,7 @@ __all__ += activations.__all__
 __all__ += losses.__all__
 __all__ += _linear.__all__
 __all__ += _dropout.__all__
+__all__ += _embedding.__all__
 
 
 def __dir__() -> list[str]:

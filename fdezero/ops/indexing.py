@@ -166,6 +166,29 @@ def _labels(x: Any, *, classes: int, of: str) -> Any:
 # x, if its entries are labels of so many classes. It is an operation, so compiled code also checks, and `debug` does on a GPU.
 labels = discrete("labels", _labels, write=_write_labels, raises=True, checked=True)
 
+
+def _write_ids(out: Any, x: Any, *, count: int, of: str, holder: str) -> None:
+    if backend_of(x).reads_at_once and x.size and not 0 <= x.min() <= x.max() < count:
+        raise RangeError(refused_ids(x, count=count, of=of, holder=holder))
+    out[...] = x
+
+
+def refused_ids(x: Any, *, count: int, of: str, holder: str) -> str:
+    """The message for ids out of range; `holder` says what has `count` rows."""
+    return f"{of}: ids lie between {int(x.min())} and {int(x.max())}, but {holder}, so ids go from 0 to {count - 1}."
+
+
+def _ids(x: Any, *, count: int, of: str, holder: str) -> Any:
+    if not backend_of(x).reads_at_once:  # a negative id would count from the end; so it is as far outside as one too large
+        return x if x.dtype.kind == "u" else np.where(x < 0, np.int64(count), x)
+    y = np.empty_like(x)
+    _write_ids(y, x, count=count, of=of, holder=holder)
+    return y
+
+
+# x, if its entries are numbers of `count` rows: as `labels`.
+ids = discrete("ids", _ids, write=_write_ids, raises=True, checked=True)
+
 winners = discrete("winners", _winners, core=1)
 
 

@@ -123,12 +123,13 @@ def test_to_device_makes_a_new_tree_and_moves_nothing_in_place(gpu: Any) -> None
 
 
 def test_arrays_that_are_there_are_shared(gpu: Any) -> None:
-    mixed = {"here": np.ones(2), "there": gpu.asarray([1.0])}
+    mixed = {"here": np.ones(2), "there": gpu.asarray([1.0]), "dtype": np.float32}  # the class is no array
     up, down = fd.to_device(mixed, "gpu:0"), fd.to_device(mixed, "cpu")
     assert up["there"] is mixed["there"]
     assert down["here"] is mixed["here"]
     assert isinstance(up["here"], gpu.ndarray)
     assert isinstance(down["there"], np.ndarray)
+    assert up["dtype"] is np.float32
 
 
 def test_device_of_names_the_leaves_that_differ(gpu: Any) -> None:

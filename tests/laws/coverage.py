@@ -11,6 +11,7 @@ from . import (
     folding,
     functions,
     functions_activations,
+    functions_attention,
     functions_elementwise,
     functions_fft,
     functions_linalg,
@@ -23,10 +24,30 @@ from . import (
 )
 from .cases import PROPERTIES, Case
 
-TABLES = (functions_elementwise, functions_shapes, functions, functions_parameters, functions_linalg, functions_fft, functions_special, functions_signal, functions_networks, functions_activations)
+TABLES = (
+    functions_elementwise,
+    functions_shapes,
+    functions,
+    functions_parameters,
+    functions_linalg,
+    functions_fft,
+    functions_special,
+    functions_signal,
+    functions_networks,
+    functions_activations,
+    functions_attention,
+)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
-MODULES = {"numpy": "fdezero.numpy", "linalg": "fdezero.numpy.linalg", "fft": "fdezero.numpy.fft", "special": "fdezero.special", "stats": "fdezero.stats", "signal": "fdezero.signal", "functions": "fdezero.functions"}
+MODULES = {
+    "numpy": "fdezero.numpy",
+    "linalg": "fdezero.numpy.linalg",
+    "fft": "fdezero.numpy.fft",
+    "special": "fdezero.special",
+    "stats": "fdezero.stats",
+    "signal": "fdezero.signal",
+    "functions": "fdezero.functions",
+}
 Cell = tuple[str, str, str]  # module, function, property
 
 MISSING = {
@@ -72,9 +93,13 @@ def document(proved: set[Cell]) -> str:
             text += f"| `{name}` | {' | '.join(marks)} |\n"
     text += kinks.section()
     text += "\n## Not there\n\n`fdezero.numpy` does not have these functions of `jax.numpy` or `autograd.numpy`; use what stands beside them. It also lacks\n"
-    text += "the arguments `weights=` of `quantile`, `mean=` of `var` and `std`, and `full=` and `cov=` of `polyfit`.\n\n"
+    text += (
+        "the arguments `weights=` of `quantile`, `mean=` of `var` and `std`, and `full=` and `cov=` of `polyfit`.\n\n"
+    )
     text += "| function | use instead |\n|---|---|\n"
-    return text + "".join(f"| {', '.join(f'`{name}`' for name in names.split())} | {reason} |\n" for names, reason in MISSING.items())
+    return text + "".join(
+        f"| {', '.join(f'`{name}`' for name in names.split())} | {reason} |\n" for names, reason in MISSING.items()
+    )
 
 
 class Recorder:
@@ -90,7 +115,9 @@ class Recorder:
         if mark := item.get_closest_marker("proves"):
             outcomes = [(entry.case, entry.outcome) for entry in folding.RAN]
             folding.RAN.clear()
-            if report.failed and report.when != "call":  # a fixture failed: no case ran, or something went wrong after them
+            if (
+                report.failed and report.when != "call"
+            ):  # a fixture failed: no case ran, or something went wrong after them
                 outcomes = [(case, "failed") for case in item.callspec.params["case"]]  # type: ignore[attr-defined]
             for case, outcome in outcomes:
                 self.record(case, mark.args, outcome)
@@ -112,10 +139,25 @@ def main() -> int:
     """Run the laws, write the document; 1 if a cell that is claimed was not proved."""
     recorder = Recorder()
     laws = str(Path(__file__).parent / "test_function_laws.py")
-    pytest.main(["-q", "-n0", "-p", "no:cacheprovider", laws, "--deselect", "tests/laws/test_function_laws.py::test_the_document_is_what_the_tables_claim"], [recorder])
+    pytest.main(
+        [
+            "-q",
+            "-n0",
+            "-p",
+            "no:cacheprovider",
+            laws,
+            "--deselect",
+            "tests/laws/test_function_laws.py::test_the_document_is_what_the_tables_claim",
+        ],
+        [recorder],
+    )
     missing = claimed(CASES) - recorder.proved
     DOCUMENT.write_text(document(recorder.proved), encoding="utf-8", newline="\n")
-    print(f"{DOCUMENT.name}: {len(recorder.proved)} cells proved", *[f"not proved: {'.'.join(cell)}" for cell in sorted(missing)], sep="\n")
+    print(
+        f"{DOCUMENT.name}: {len(recorder.proved)} cells proved",
+        *[f"not proved: {'.'.join(cell)}" for cell in sorted(missing)],
+        sep="\n",
+    )
     return 1 if missing else 0
 
 

@@ -237,6 +237,7 @@ def _samples() -> list[Sample]:
     sample("put", normal(2, 5), normal(2, 3), np.array([4, 0, 2]))
     sample("put", normal(5), normal(4), np.array([1, 3, 1, 1]))
     sample("labels", integers(3, 2, 4), classes=3, of="loss")
+    sample("ids", integers(3, 2, 4), count=3, of="embedding", holder="W has 3 rows")
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
     _complex_samples(sample)
