@@ -1,11 +1,24 @@
 """Layers: immutable pytrees of their parameters, called as `layer(x)`; layers that draw also take `key` and `train`."""
 
-from . import containers, dropout, function, initial, linear, mlp
+from . import (
+    abstract,
+    containers,
+    dropout,
+    function,
+    initial,
+    lazy,
+    linear,
+    mlp,
+    state,
+)
+from .abstract import *
 from .containers import *
 from .dropout import *
 from .function import *
+from .lazy import *
 from .linear import *
 from .mlp import *
+from .state import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = ["initial"]
@@ -14,6 +27,9 @@ __all__ += function.__all__
 __all__ += dropout.__all__
 __all__ += containers.__all__
 __all__ += mlp.__all__
+__all__ += state.__all__
+__all__ += lazy.__all__
+__all__ += abstract.__all__
 
 
 def __dir__() -> list[str]:

@@ -17,16 +17,17 @@ from .function import Function
 __all__ = ["Sequential", "apply"]
 
 
-def apply(layer: Callable[..., Array], x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-    """`layer(x)`, with `key` and `train` if its `__call__` takes them. So a container can call any layer."""
-    names = _options_of(layer)
+def apply(layer: Callable[..., Any], x: Any, *more: Any, key: Array | None = None, train: bool = False) -> Any:
+    """`layer(x, *more)`, with `key` and `train` if its `__call__` takes them. So a container can call any layer."""
+    names = options_of(layer)
     if not names:
-        return layer(x)
+        return layer(x, *more)
     options = {"key": key, "train": train}
-    return layer(x, **{name: options[name] for name in names})
+    return layer(x, *more, **{name: options[name] for name in names})
 
 
-def _options_of(layer: Any) -> tuple[str, ...]:
+def options_of(layer: Any) -> tuple[str, ...]:
+    """The names of the options, `key` and `train`, that a layer takes."""
     while isinstance(layer, Frozen):
         layer = layer.value
     cls: Any = type(layer)
@@ -37,7 +38,12 @@ def _options_of(layer: Any) -> tuple[str, ...]:
 def _options_of_class(cls: Any) -> tuple[str, ...]:
     if not attrs.has(cls):  # a plain function, which takes x alone
         return ()
-    parameters = inspect.signature(cls.__call__).parameters
+    return options_of_function(cls.__call__)
+
+
+def options_of_function(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the options, `key` and `train`, that a function takes."""
+    parameters = inspect.signature(function).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return tuple(name for name in ("key", "train") if takes_all or name in parameters)
 

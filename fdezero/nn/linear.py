@@ -9,13 +9,13 @@ from .. import random
 from ..errors import RangeError
 from ..messages import describe
 from ..numpy.arguments import Array
-from ..tree import Module
 from . import initial
+from .lazy import Sized
 
 __all__ = ["Linear"]
 
 
-class Linear(Module):
+class Linear(Sized):
     """y = x @ W + b over the last axis: x (..., in_size) -> (..., out_size)."""
 
     W: Array  # (in_size, out_size)
@@ -45,6 +45,11 @@ class Linear(Module):
         if not bias:
             return cls(W)
         return cls(W, initial.draw(bias_init, random.fold_in(key, 0), (out_size,), dtype, of="Linear: bias_init"))
+
+    @staticmethod
+    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
+        """(in_size,) of an input."""
+        return x.shape[-1:]
 
     def __call__(self, x: Array) -> Array:
         return F.linear(x, self.W, self.b)

@@ -9,16 +9,17 @@ from .. import functions as F
 from .. import random
 from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
-from ..tree import Module, static
+from ..tree import static
 from . import initial
 from .containers import run
 from .dropout import Dropout
+from .lazy import Sized
 from .linear import Linear
 
 __all__ = ["MLP"]
 
 
-class MLP(Module):
+class MLP(Sized):
     """Linear layers, each but the last followed by an activation and dropout: x (..., sizes[0]) -> (..., sizes[-1])."""
 
     layers: tuple[Linear, ...]
@@ -51,6 +52,12 @@ class MLP(Module):
             for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
         )
         return cls(layers, activation, Dropout(dropout))
+
+    @classmethod
+    def init_for(cls, key: Any, x: Array, *args: Any, **options: Any) -> Self:
+        """The MLP for inputs like `x`; the sizes begin with that of the first layer's output."""
+        sizes, *others = args
+        return super().init_for(key, x, (x.shape[-1], *sizes), *others, **options)
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         last = len(self.layers) - 1

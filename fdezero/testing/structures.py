@@ -11,7 +11,14 @@ from ..errors import RangeError
 from ..tree import Module, static
 from .strategies import Strategy, arrays, st
 
-KINDS = tuple(name for name in nn.__all__ if isinstance(getattr(nn, name), type))
+
+def is_layer(value: Any) -> bool:
+    """Whether a name of `nn` is a layer that can be called: not a function, not a base of layers, not a description of one."""
+    bases = (nn.Lazy, nn.Sized, nn.Stateful)
+    return isinstance(value, type) and issubclass(value, Module) and value not in bases
+
+
+KINDS = tuple(name for name in nn.__all__ if is_layer(getattr(nn, name)))
 
 
 class Pair(Module):

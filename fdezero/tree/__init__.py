@@ -20,11 +20,11 @@ from .structure import (
 )
 
 if _typing.TYPE_CHECKING:
-    from .module import Frozen, Module, static
+    from .module import Frozen, Module, static, statistic
 else:
 
     def __getattr__(name: str) -> _typing.Any:
-        if name not in ("Frozen", "Module", "static"):
+        if name not in ("Frozen", "Module", "static", "statistic"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from . import module  # on first use: it loads attrs, which takes a seventh of NumPy's import time
 
@@ -47,6 +47,7 @@ __all__ = [
     "partition",
     "paths",
     "static",
+    "statistic",
     "structure_error",
     "trainable",
     "unflatten",

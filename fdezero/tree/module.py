@@ -16,7 +16,15 @@ def static(**options: Any) -> Any:
     return attrs.field(metadata={"static": True}, **options)
 
 
-@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static))
+def statistic(**options: Any) -> Any:
+    """A field that steps change, not gradients: `mean: np.ndarray = nn.statistic()`. Takes what `attrs.field` takes.
+
+    A statistic is saved, moved and mapped like every child. `grad` returns None for it, and optimisers leave it alone.
+    """
+    return attrs.field(metadata={"statistic": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, statistic))
 class Module:
     """Base of layers: a subclass is a frozen attrs class, and a pytree of its fields that are not `static`.
 

@@ -4,7 +4,7 @@ Containers are dicts (in the order of their sorted keys), lists, tuples, named t
 your own. An attrs class is registered when a tree first contains it. `None` is an empty container.
 
 A tree can be read in two ways, each a namespace of optree. In `ALL` a `Frozen` is a container of its content. In `TRAINABLE` it is
-a leaf, which `grad` and optimisers pass over.
+a leaf, which `grad` and optimisers pass over, and so is the content of a field that is declared a `statistic`.
 """
 
 import operator
@@ -26,21 +26,66 @@ MOST_CLASSES = 10_000  # of leaves that are remembered; a program that makes cla
 _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
 
 
+class Statistic:
+    """The content of a field that is declared a `statistic`, as a leaf in the namespace TRAINABLE."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def children_of(cls: type) -> tuple[str, ...]:
+    """The names of the fields of an attrs class that are children in a tree."""
+    fields = cls.__attrs_attrs__  # type: ignore[attr-defined]  # what attrs.fields returns
+    return tuple(field.name for field in fields if not field.metadata.get("static"))
+
+
+def statistics_of(cls: type) -> tuple[str, ...]:
+    """The names of the fields of an attrs class that are declared statistics."""
+    fields = cls.__attrs_attrs__  # type: ignore[attr-defined]  # what attrs.fields returns
+    return tuple(field.name for field in fields if field.metadata.get("statistic"))
+
+
 def register(cls: type) -> None:
     """Make the attrs class `cls` a container. Its children are the fields that are not declared `static`."""
     fields = cls.__attrs_attrs__  # type: ignore[attr-defined]  # what attrs.fields returns
-    children = tuple(field.name for field in fields if not field.metadata.get("static"))
+    children = children_of(cls)
     constants = tuple(field.name for field in fields if field.metadata.get("static"))
-    read, constant, unflatten_module = _reader(children), _reader(constants), _maker(cls, children, constants)
+    read, constant = _reader(children), _reader(constants)
 
     def flatten_module(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
         return read(module), constant(module), children
 
+    register_as(cls, flatten_module, _maker(cls, children, constants))
+
+
+def register_as(cls: type, flatten_module: Callable[[Any], Any], unflatten_module: Callable[[Any, Any], Any]) -> None:
+    """Make the attrs class `cls` a container by two functions: `module -> (parts, constants, names)`, `(constants, parts) -> module`."""
+    statistics, children = statistics_of(cls), children_of(cls)
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
-        optree.register_pytree_node(
-            cls, flatten_module, unflatten_module, path_entry_type=optree.GetAttrEntry, namespace=namespace
-        )
+        ways = flatten_module, unflatten_module
+        if statistics and namespace == TRAINABLE:
+            ways = _around_statistics(*ways, [name in statistics for name in children])
+        optree.register_pytree_node(cls, *ways, path_entry_type=optree.GetAttrEntry, namespace=namespace)
     _known.add(cls)
+
+
+def _around_statistics(flatten_module: Any, unflatten_module: Any, mask: list[bool]) -> tuple[Any, Any]:
+    """Both ways between a module and its children, where each statistic is a leaf."""
+
+    def flatten_trainable(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
+        parts, constants, names = flatten_module(module)
+        return (
+            [Statistic(x) if yes and x is not None else x for x, yes in zip(parts, mask, strict=True)],
+            constants,
+            names,
+        )
+
+    def unflatten_trainable(constants: Any, parts: Any) -> Any:
+        return unflatten_module(constants, [x.value if x.__class__ is Statistic else x for x in parts])
+
+    return flatten_trainable, unflatten_trainable
 
 
 def is_registered(cls: type) -> bool:

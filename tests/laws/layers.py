@@ -1,7 +1,11 @@
-"""The table of layers: how each layer of `fdezero.nn` is made, and an input that fits it. A layer needs one row or more."""
+"""The table of layers: how each layer of `fdezero.nn` is made, and an input that fits it. A layer needs one row or more.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+Files `layers_*.py` beside this one hold the rows of a family each, in a list `LAYERS`.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,25 +13,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn
 
-KEY, OTHER = fd.random.split(fd.random.key(0))
-
-
-class Row(NamedTuple):
-    """A layer by its name in `nn`, a word for its variant, `make(key, dtype)`, and the shape of an input."""
-
-    name: str
-    variant: str
-    make: Callable[[Any, Any], Any]
-    shape: tuple[int, ...] = (5, 4)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.variant}".strip()
-
-    def layer(self, key: Any = KEY, dtype: Any = np.float64) -> Any:
-        return self.make(key, dtype)
-
-    def x(self, dtype: Any = np.float64) -> np.ndarray:
-        return np.random.default_rng(0).standard_normal(self.shape).astype(dtype)
+from .layer_row import Row
 
 
 def _sequential(key: Any, dtype: Any) -> nn.Sequential:
@@ -46,3 +32,6 @@ LAYERS = [
     Row("MLP", "", lambda key, dtype: nn.MLP.init(key, (4, 6, 3), activation=F.tanh, dtype=dtype)),
     Row("MLP", "with dropout", lambda key, dtype: nn.MLP.init(key, (4, 6, 5, 3), activation=F.softplus, dropout=0.5, dtype=dtype)),
 ]  # fmt: skip
+
+for _file in sorted(Path(__file__).parent.glob("layers_*.py")):
+    LAYERS += importlib.import_module(f"{__package__}.{_file.stem}").LAYERS

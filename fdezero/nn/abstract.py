@@ -1,0 +1,74 @@
+"""Runs of a model on shapes: operations run on an empty batch of inputs, so every shape is right and nothing is computed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..devices import array_module
+from ..messages import describe
+from ..transforms import vmap
+from .containers import apply, options_of_function
+
+__all__ = ["Shape"]
+
+
+class Shape:
+    """The description of an array, which `nn.init` and `nn.summary` take in place of an input: `nn.Shape((32, 784), np.float32)`."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    def __repr__(self) -> str:
+        return f"Shape({describe(self)})"
+
+
+def run_on_shapes(model: Any, x: Any, more: tuple[Any, ...], call: Callable[..., Any] | None, key: Any = None) -> Any:
+    """Run `model(x, *more)`, or `call(model, x, *more)`, in inference, on inputs of the shapes and dtypes of the leaves.
+
+    Code that refuses an empty batch runs again on the inputs themselves, or on ones. `key` says on which device.
+    """
+    leaves, treedef = trees.flatten((x, more))
+    places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+    module = array_module(*[leaf for leaf in trees.leaves((leaves, key)) if not isinstance(leaf, Shape)])
+
+    def run(*given: Any) -> tuple[()]:
+        full = list(leaves)
+        for place, leaf in zip(places, given, strict=True):
+            full[place] = leaf
+        x, more = trees.unflatten(treedef, full)
+        called(model, x, more, call=call)
+        return ()
+
+    if places:
+        try:
+            vmap(run)(*[module.zeros((0, *leaves[i].shape), leaves[i].dtype) for i in places])
+        except Exception:  # of any kind: code that counts examples, or that looks at values
+            pass
+        else:
+            return
+    run(
+        *[
+            module.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Shape) else leaf
+            for leaf in (leaves[i] for i in places)
+        ]
+    )
+
+
+def called(
+    model: Any,
+    x: Any,
+    more: tuple[Any, ...],
+    key: Any = None,
+    train: bool = False,
+    call: Callable[..., Any] | None = None,
+) -> Any:
+    """The model's result, with `key` and `train` if it takes them."""
+    if call is None:
+        return apply(model, x, *more, key=key, train=train)
+    options = {"key": key, "train": train}
+    return call(model, x, *more, **{name: options[name] for name in options_of_function(call)})
