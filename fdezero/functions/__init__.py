@@ -1,10 +1,11 @@
 """Activations, losses, dropout: pure functions of arrays."""
 
-from . import activations, losses
+from . import activations, convolution, losses
 from . import dropout as _dropout
 from . import embedding as _embedding
 from . import linear as _linear
 from .activations import *
+from .convolution import *
 from .dropout import *
 from .embedding import *
 from .linear import *
@@ -13,6 +14,7 @@ from .losses import *
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
 __all__ += activations.__all__
+__all__ += convolution.__all__
 __all__ += losses.__all__
 __all__ += _linear.__all__
 __all__ += _dropout.__all__

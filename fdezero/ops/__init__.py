@@ -1,5 +1,19 @@
 """Every operation, declared once, by family. `fdezero.core.REGISTRY` lists them by name."""
 
-from . import convolution, elementwise, fourier, indexing, linalg, products, reductions, shape, special
+from . import (
+    convolution,
+    elementwise,
+    fourier,
+    indexing,
+    linalg,
+    products,
+    reductions,
+    shape,
+    special,
+    unfolding,
+    windows,
+)
 
-__all__ = ["convolution", "elementwise", "fourier", "indexing", "linalg", "products", "reductions", "shape", "special"]
+__all__ = [
+    "convolution", "elementwise", "fourier", "indexing", "linalg", "products", "reductions", "shape", "special", "unfolding", "windows",
+]  # fmt: skip

@@ -78,7 +78,7 @@ ravel order; repeat repeats axis; reshape * order copy; round decimals out; sear
 std axis dtype out ddof keepdims; sum axis dtype out keepdims; swapaxes axis1 axis2; take indices axis out
 trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdims; view dtype
 """
-VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split"}
+VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split", "as_strided"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
 WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # These wait for a number from the device.
 FOURIER = "fft ifft rfft irfft hfft ihfft".split()
@@ -370,6 +370,8 @@ def make_cupy() -> types.ModuleType:
         members[name] = strict(name, getattr(np, name), [], ["*", *"shape dtype order start stop step num endpoint N M k".split()])
     fourier = {name: strict(name, getattr(np.fft, name), ["a"], ["n", "axis", "norm"]) for name in FOURIER}
     members["fft"] = types.SimpleNamespace(**fourier)
+    strided = strict("as_strided", np.lib.stride_tricks.as_strided, ["x"], ["shape", "strides"])
+    members["lib"] = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=strided))
     for name in ("empty", "empty_like"):
         members[name] = spoiling(members[name])
     for name in dir(np):

@@ -12,6 +12,7 @@ from . import (
     functions,
     functions_activations,
     functions_attention,
+    functions_convolution,
     functions_elementwise,
     functions_fft,
     functions_linalg,
@@ -36,6 +37,7 @@ TABLES = (
     functions_networks,
     functions_activations,
     functions_attention,
+    functions_convolution,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"

@@ -137,6 +137,30 @@ def _fourier_samples(sample: Any) -> None:
         sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
+def _window_samples(sample: Any) -> None:
+    one, two, three = ({name: (n,) * rank for name, n in (("strides", 1), ("before", 0), ("dilation", 1))} for rank in (1, 2, 3))
+    odd = {"strides": (2, 3), "before": (1, 2), "dilation": (2, 1)}
+    for x, w, y, params in [  # shapes, and the parameters but the size
+        ((2, 2, 5), (3, 2, 2), (2, 3, 4), {**one, "groups": 1}),
+        ((2, 8, 4), (4, 2, 3), (2, 4, 3), {**one, "strides": (2,), "before": (2,), "groups": 4}),
+        ((2, 1, 4, 4), (2, 1, 3, 3), (2, 2, 4, 4), {**two, "before": (1, 1), "groups": 1}),
+        ((1, 9, 3, 2), (2, 9, 1, 1), (1, 2, 3, 2), {**two, "groups": 1}),
+        ((2, 4, 5, 6), (2, 2, 2, 3), (2, 2, 3, 2), {**odd, "groups": 2}),
+        ((2, 3, 4, 3), (6, 1, 2, 2), (2, 6, 3, 2), {**two, "groups": 3}),
+        ((1, 2, 3, 2, 2), (2, 2, 2, 1, 2), (1, 2, 2, 2, 1), {**three, "groups": 1}),
+    ]:
+        rank = len(params["strides"])
+        sample("conv", normal(*x), normal(*w), size=y[-rank:], **params)
+        sample("conv_input", normal(*w), normal(*y), size=x[-rank:], **params)
+        sample("conv_kernel", normal(*x), normal(*y), size=w[-rank:], **params)
+    shifted = {"strides": (2, 1), "before": (1, 0), "dilation": (1, 2)}
+    sample("unfold", normal(2, 4, 5), window=(2, 3), size=(2, 2), **shifted)
+    sample("unfold", normal(5), window=(2,), size=(4,), strides=(1,), before=(0,), dilation=(1,))
+    sample("fold", normal(3, 2, 3, 2, 2), shape=(4, 5), **shifted)
+    for name, shapes, size in (("conv", ((2, 2, 4), (2, 2, 2)), 3), ("conv_input", ((2, 2, 2), (2, 2, 3)), 4), ("conv_kernel", ((2, 2, 4), (2, 2, 3)), 2)):
+        sample(name, *[normal(*shape) + 1j * normal(*shape) for shape in shapes], size=(size,), **one, groups=1)
+
+
 def _samples() -> list[Sample]:
     made: list[Sample] = []
 
@@ -253,6 +277,7 @@ def _samples() -> list[Sample]:
     _random_samples(sample)
     _special_samples(sample)
     _fourier_samples(sample)
+    _window_samples(sample)
     return made
 
 

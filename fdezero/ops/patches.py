@@ -1,0 +1,206 @@
+"""The patches of images that a window sees (im2col), block by block in scratch memory that stays in the cache.
+
+Images are (L, N, *S, G, C): stacks, examples, space, groups, channels of a group. A place (l, n, r) is three slices: of the stacks, the
+examples, and the rows of the result, which are its entries along the first axis in space.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..devices import array_module
+
+Ints = tuple[int, ...]
+Place = tuple[slice, slice, slice]
+
+CACHE = 1 << 19  # bytes of patches in a block: with the images that they come from, and the result, they fit the second-level cache
+FEWEST = 256  # pixels of a block that a matrix product needs to run at full speed
+NARROW = 8  # channels; below, patches are laid out with neighbouring pixels side by side
+ELSEWHERE = 1 << 28  # bytes of a block on a GPU, where a launch costs more than memory
+KEPT = 1 << 22  # bytes of the largest scratch memory that is kept for the next call
+_idle: list[np.ndarray] = []  # scratch memory of earlier calls. Calls take an array out, so no two calls share one
+
+
+class Scratch:
+    """Memory for one call. On the CPU it comes from an earlier call: fresh memory costs a page fault for every 4 KB."""
+
+    def __init__(self) -> None:
+        self.taken: list[np.ndarray] = []
+
+    def __call__(self, like: Any, shape: Ints, dtype: Any) -> Any:
+        """An array of `shape` in C order, on the device of `like`. Its entries are arbitrary."""
+        if not isinstance(like, np.ndarray):
+            return np.empty_like(like, shape=shape, dtype=dtype, order="C")
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        try:
+            memory = _idle.pop()
+        except IndexError:
+            memory = np.empty(0, np.uint8)
+        if memory.size < size:
+            memory = np.empty(size, np.uint8)
+        self.taken.append(memory)
+        return memory[:size].view(dtype).reshape(shape)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        for memory in self.taken:
+            if memory.size <= KEPT and len(_idle) < 8:
+                _idle.append(memory)
+        self.taken.clear()
+
+
+def merged(x: Any, first: int, last: int) -> bool:
+    """Whether the axes `first` to `last`, last one excluded, can become one axis without a copy."""
+    axes = [i for i in range(first, last) if x.shape[i] != 1]
+    return all(x.strides[i] == x.strides[j] * x.shape[j] for i, j in itertools.pairwise(axes))
+
+
+@functools.lru_cache(1024)
+def places(stacks: int, examples: int, rows: int, row: int, limit: int) -> tuple[Place, ...]:
+    """The blocks, each of at most `limit` entries if it has more than one row; a row has `row` entries."""
+    if not stacks * examples * rows:
+        return ()
+    whole = slice(0, rows)
+    if rows * row > limit:
+        parts = _even(rows, max(1, limit // max(row, 1)))
+        single = itertools.product(range(stacks), range(examples))
+        return tuple((slice(i, i + 1), slice(j, j + 1), part) for i, j in single for part in parts)
+    count = max(1, limit // max(rows * row, 1))
+    if count >= 2 * examples and stacks > 1:
+        return tuple((part, slice(0, examples), whole) for part in _even(stacks, count // examples))
+    return tuple((slice(i, i + 1), part, whole) for i in range(stacks) for part in _even(examples, count))
+
+
+def _even(length: int, most: int) -> list[slice]:
+    """Parts of nearly equal length. None is longer than the first."""
+    count = -(-length // most)
+    cuts = [-(-length * i // count) for i in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(cuts)]
+
+
+def _entries(x: Any, size: Ints, window: Ints, itemsize: int) -> int:
+    """How many entries of patches a block may have."""
+    depth = math.prod(window) * math.prod(x.shape[-2:])
+    nbytes = CACHE if isinstance(x, np.ndarray) else ELSEWHERE
+    return int(max(nbytes // itemsize, FEWEST * depth))
+
+
+def patches(
+    x: Any, window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any
+) -> Iterator[tuple[Place, Any]]:
+    """Pairs of a place and its patches (l, G, pixels, *window and C in one axis), as matrices for products.
+
+    The patch of pixel o begins at o * strides - before; entries outside of x are 0. The matrices are valid until the next pair.
+    """
+    (stacks, examples), (groups, channels) = x.shape[:2], x.shape[-2:]
+    space, rank = x.shape[2:-2], len(window)
+    depth = math.prod(window) * channels
+    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(size, strides, window, dilation, strict=True)]
+    is_inside = not any(before) and all(n <= m for n, m in zip(reach, space, strict=True))
+    if depth == channels and is_inside and max(strides) == 1 and size == space and x.dtype == dtype and merged(x, 2, 2 + rank):
+        yield from _pixels(x, size)
+        return
+    is_narrow = channels < NARROW
+    blocks = places(stacks, examples, size[0], math.prod(size[1:]) * depth * groups, _entries(x, size, window, x.dtype.itemsize))
+    if not blocks:
+        return
+    scratch = Scratch()
+    try:
+        source = None
+        is_ready = is_inside and x.dtype == dtype and (x.strides[-1] == x.itemsize or is_narrow)
+        if is_ready:
+            views = _windows(x, window, size, strides, dilation)
+        else:
+            source = _Padded(x, blocks, window, size, strides, before, dilation, dtype, is_narrow, scratch)
+        # The axes of views are (L, N, *O, *window, G, C).
+        out, taps = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
+        group, channel = 2 + 2 * rank, 3 + 2 * rank
+        order = (0, group, *taps, channel, 1, *out) if is_narrow else (0, group, 1, *out, *taps, channel)
+        most = max(math.prod(s.stop - s.start for s in place) for place in blocks)
+        memory = scratch(x, (most * math.prod(size[1:]) * depth * groups,), dtype)
+        for place in blocks:
+            seen = views[place] if source is None else source.at(place)
+            stack, count, rows = seen.shape[:3]
+            pixels = count * rows * math.prod(size[1:])
+            seen = seen.transpose(order)
+            columns = memory[: stack * groups * pixels * depth].reshape(seen.shape)
+            array_module(x).copyto(columns, seen)
+            if is_narrow:
+                yield place, columns.reshape(stack, groups, depth, pixels).swapaxes(-1, -2)
+            else:
+                yield place, columns.reshape(stack, groups, pixels, depth)
+    finally:
+        scratch.free()
+
+
+def _pixels(x: Any, size: Ints) -> Iterator[tuple[Place, Any]]:
+    """The patches of a window of one entry: the images themselves, all together where they lie one after the other."""
+    (stacks, examples), (groups, channels) = x.shape[:2], x.shape[-2:]
+    rows = slice(0, size[0])
+    if merged(x, 1, x.ndim - 2):
+        if x.size:
+            yield (slice(0, stacks), slice(0, examples), rows), x.reshape(stacks, -1, groups, channels).swapaxes(1, 2)
+        return
+    for n in range(examples):
+        yield (slice(0, stacks), slice(n, n + 1), rows), x[:, n].reshape(stacks, -1, groups, channels).swapaxes(1, 2)
+
+
+def _windows(x: Any, window: Ints, size: Ints, strides: Ints, dilation: Ints) -> Any:
+    """A view (L, N, *O, *window, G, C) of x (L, N, *S, G, C)."""
+    steps = x.strides[2:-2]
+    return array_module(x).lib.stride_tricks.as_strided(
+        x, (*x.shape[:2], *size, *window, *x.shape[-2:]),
+        (*x.strides[:2], *[a * b for a, b in zip(steps, strides, strict=True)],
+         *[a * b for a, b in zip(steps, dilation, strict=True)], *x.strides[-2:]),
+    )  # fmt: skip
+
+
+class _Padded:
+    """The images of one block at a time, with zeros around them, in scratch memory."""
+
+    def __init__(
+        self, x: Any, blocks: tuple[Place, ...], window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints,
+        dtype: Any, is_narrow: bool, scratch: Scratch,
+    ) -> None:  # fmt: skip
+        most = [max(place[i].stop - place[i].start for place in blocks) for i in range(3)]
+        self.x, self.step, self.before = x, strides[0], before[0]
+        self.copyto = array_module(x).copyto
+        self.reach = (window[0] - 1) * dilation[0] + 1
+        self.is_cut = most[2] < size[0]
+        shape = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip((most[2], *size[1:]), strides, window, dilation, strict=True)]
+        groups, channels = x.shape[-2:]
+        rank = len(window)
+        if is_narrow:  # channels first, so that pixels are neighbours
+            memory = scratch(x, (most[0], most[1], groups, channels, *shape), dtype)
+            self.memory = memory.transpose(0, 1, *range(4, 4 + rank), 2, 3)
+        else:
+            self.memory = scratch(x, (most[0], most[1], *shape, groups, channels), dtype)
+        self.memory[...] = 0
+        self.views = _windows(self.memory, window, (most[2], *size[1:]), strides, dilation)
+        # Where the images lie in the padded ones, along all axes in space but the first.
+        starts = [max(0, b) for b in before]
+        stops = [min(length, n + b) for length, n, b in zip(shape, x.shape[2:-2], before, strict=True)]
+        self.into = [slice(a, max(a, b)) for a, b in zip(starts, stops, strict=True)][1:]
+        self.taken = [slice(i.start - b, i.stop - b) for i, b in zip(self.into, before[1:], strict=True)]
+
+    def at(self, place: Place) -> Any:
+        """The view of the windows of a block, filled with its images."""
+        stacks, examples, rows = place
+        first = rows.start * self.step - self.before  # the row of x that the block begins with, perhaps a row of zeros
+        length = (rows.stop - rows.start - 1) * self.step + self.reach
+        start, stop = max(0, -first), max(0, -first, min(length, self.x.shape[2] - first))
+        stack, count = stacks.stop - stacks.start, examples.stop - examples.start
+        into = self.memory[:stack, :count]
+        if self.is_cut:
+            into[:, :, :start] = 0
+            into[:, :, stop:length] = 0
+        self.copyto(
+            into[(slice(None), slice(None), slice(start, stop), *self.into)],
+            self.x[(stacks, examples, slice(first + start, first + stop), *self.taken)],
+            casting="unsafe",
+        )
+        return self.views[:stack, :count, : rows.stop - rows.start]

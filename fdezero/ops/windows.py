@@ -1,0 +1,248 @@
+"""Convolution in any number of dimensions: one form, linear in three arrays, whose derivatives by each of them are three operations.
+
+    T(x, w, y) = sum of x[n, g, c, o * stride + i * dilation - before] * w[g, k, c, i] * y[n, g, k, o]
+
+    conv (x, w) -> y        conv_input (w, y) -> x        conv_kernel (x, y) -> w
+
+x is (..., N, C, *S), w (..., K, C / groups, *I) and y (..., N, K, *O). Entries outside of x count as 0. The adjoint of each operation for
+each argument is one of the three. `size` is the shape in space of the result; `before` says how far the first window begins in front of x.
+Axes further left are loop axes. In memory the results are channels last: the strides of x are those of (..., N, *S, C).
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..core import Multilinear, multilinear
+from ..devices import array_module
+from .patches import Ints, Scratch, merged, patches
+from .shape import common_loops, stretched
+
+ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
+
+
+def _dtypes(a: Any, b: Any) -> tuple[Any, Any]:
+    """The dtype of the result, and the one to compute in: sums of float16 are float32."""
+    dtype = np.result_type(a.dtype, b.dtype)
+    return dtype, np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def _last(x: Any, rank: int) -> Any:
+    """x (..., C, *S) as (..., *S, C), a view."""
+    loops = x.ndim - rank - 1
+    return x.transpose(*range(loops), *range(loops + 1, x.ndim), loops)
+
+
+@functools.lru_cache(64)
+def _pattern(ndim: int, rank: int) -> np.ndarray:
+    """A small array (..., C, *S) that is channels last in memory."""
+    small = np.empty((2,) * ndim)
+    return small.transpose(*range(ndim - rank - 1), ndim - 1, *range(ndim - rank - 1, ndim - 1))
+
+
+def _empty(like: Any, shape: Ints, rank: int, dtype: Any) -> Any:
+    """A new array (..., C, *S), channels last in memory. It owns its memory, so a tape need not copy it."""
+    if isinstance(like, np.ndarray):
+        return np.empty_like(_pattern(len(shape), rank), shape=shape, dtype=dtype)
+    loops = len(shape) - rank - 1
+    dense = np.empty_like(like, shape=(*shape[:loops], *shape[loops + 1 :], shape[loops]), dtype=dtype, order="C")
+    return dense.transpose(*range(loops), len(shape) - 1, *range(loops, len(shape) - 1))
+
+
+def _images(x: Any, loops: Ints, stacks: int, groups: int, rank: int) -> Any:
+    """x (..., N, C, *S) as (L, N, *S, G, C / G); with one stack the loop axes are examples."""
+    x = _last(stretched(x, loops + x.shape[x.ndim - rank - 2 :]), rank)
+    space, channels = x.shape[x.ndim - rank - 1 : -1], x.shape[-1]
+    count = math.prod(loops) * x.shape[x.ndim - rank - 2] // stacks
+    return x.reshape(stacks, count, *space, groups, channels // groups)
+
+
+def _kernels(w: Any, loops: Ints, stacks: int, groups: int, rank: int) -> Any:
+    """w (..., K, C / G, *I) as (L, G, K / G, *I, C / G), in that order in memory."""
+    if stacks > 1:
+        w = stretched(w, loops + w.shape[w.ndim - rank - 2 :])
+    w = _last(w, rank)
+    k, inner = w.shape[w.ndim - rank - 2], w.shape[w.ndim - rank - 1 :]
+    return array_module(w).ascontiguousarray(w).reshape(stacks, groups, k // groups, *inner)
+
+
+def _stacks(w: Any, loops: Ints, rank: int) -> int:
+    """How many kernels are stacked. Where all loop axes share one kernel, they are examples."""
+    return 1 if math.prod(w.shape[: w.ndim - rank - 2]) == 1 else math.prod(loops)
+
+
+def _convolve(y: Any, x: Any, w: Any, *, strides: Ints, before: Ints, dilation: Ints, dtype: Any) -> None:
+    """Write y (L, N, *O, G, K) for x (L, N, *S, G, C) and w (L, G, K, *I, C); y is given in any layout."""
+    size, window = y.shape[2:-2], w.shape[3:-1]
+    groups, k = y.shape[-2:]
+    matrices = w.reshape(*w.shape[:3], -1).swapaxes(-1, -2)
+    product = array_module(x).matmul
+    scratch = Scratch()
+    try:
+        is_direct = y.dtype == dtype and merged(y, 1, y.ndim - 2)
+        memory = None
+        for place, columns in patches(x, window, size, strides, before, dilation, dtype):
+            target, w_of = y[place], matrices[place[0]]
+            if is_direct:
+                product(columns, w_of, out=target.reshape(len(target), -1, groups, k).swapaxes(1, 2))
+                continue
+            shape = (len(target), groups, columns.shape[-2], k)
+            if memory is None:
+                memory = scratch(x, (math.prod(shape),), dtype)
+            block = memory[: math.prod(shape)].reshape(shape)
+            product(columns, w_of, out=block)
+            target[...] = block.swapaxes(1, 2).reshape(target.shape)
+    finally:
+        scratch.free()
+
+
+def _write_conv(
+    out: Any, x: Any, w: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int
+) -> None:
+    rank = len(strides)
+    loops = out.shape[: out.ndim - rank - 2]
+    stacks = _stacks(w, loops, rank)
+    images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
+    _convolve(
+        images(out), images(x), _kernels(w, loops, stacks, groups, rank),
+        strides=strides, before=before, dilation=dilation, dtype=_dtypes(x, w)[1],
+    )  # fmt: skip
+
+
+def _write_input(
+    out: Any, w: Any, y: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int
+) -> None:
+    rank = len(strides)
+    loops = out.shape[: out.ndim - rank - 2]
+    stacks = _stacks(w, loops, rank)
+    images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
+    x, y, kernels = images(out), images(y), _kernels(w, loops, stacks, groups, rank).swapaxes(2, -1)  # (L, G, C, *I, K)
+    window = kernels.shape[3:-1]
+    axes = [list(_phases(*of_axis)) for of_axis in zip(size, window, strides, before, dilation, strict=True)]
+    for phases in itertools.product(*axes):
+        target = x[(slice(None), slice(None), *[phase[0] for phase in phases])]
+        taken = kernels[(slice(None), slice(None), slice(None), *[phase[1] for phase in phases])]
+        if not taken.size:
+            target[...] = 0
+            continue
+        _convolve(
+            target, y, array_module(y).ascontiguousarray(taken), strides=(1,) * rank, before=tuple(phase[2] for phase in phases),
+            dilation=tuple(phase[3] for phase in phases), dtype=_dtypes(w, y)[1],
+        )  # fmt: skip
+
+
+def _phases(n: int, k: int, stride: int, before: int, dilation: int) -> Iterator[tuple[slice, slice, int, int]]:
+    """conv_input along one axis, as convolutions of y with stride 1, one for each phase of the stride.
+
+    Each comes as the slice of x that it gives, the slice of the kernel that it takes, in reverse order, and its `before` and `dilation`.
+    """
+    step = stride // math.gcd(stride, dilation)  # entries of the kernel that serve one phase lie so far apart
+    for phase in range(min(stride, n)):
+        first = next((i for i in range(min(step, k)) if (i * dilation - phase - before) % stride == 0), None)
+        if first is None:
+            yield slice(phase, None, stride), slice(0, 0), 0, 1
+            continue
+        count = -(-(k - first) // step)
+        last = first + (count - 1) * step
+        taken = slice(last, first - 1 if first else None, -step)
+        yield slice(phase, None, stride), taken, (last * dilation - phase - before) // stride, step * dilation // stride
+
+
+def _write_kernel(
+    out: Any, x: Any, y: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int
+) -> None:
+    rank, dtype = len(strides), _dtypes(x, y)[1]
+    loops = out.shape[: out.ndim - rank - 2]
+    stacks = math.prod(loops)
+    images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
+    x, y = images(x), images(y)
+    w = _last(out, rank).reshape(stacks, groups, out.shape[-rank - 2] // groups, -1)  # (L, G, K, *I and C), a view
+    product = array_module(x).matmul
+    scratch = Scratch()
+    try:
+        total = w if w.dtype == dtype else scratch(w, w.shape, dtype)
+        done, memory = 0, None
+        for (stack, example, row), columns in patches(x, size, y.shape[2:-2], strides, before, dilation, dtype):
+            block = y[stack, example, row]
+            block = block.reshape(len(block), -1, *block.shape[-2:]).transpose(0, 2, 3, 1)  # (l, G, K, pixels)
+            block = block if block.dtype == dtype else block.astype(dtype)
+            into = total[stack]
+            if stack.stop > done:  # the first block of these stacks
+                product(block, columns, out=into)
+                done = stack.stop
+                continue
+            if memory is None:
+                memory = scratch(x, into.shape, dtype)
+            product(block, columns, out=memory[: len(into)])
+            into += memory[: len(into)]
+        if not done:
+            total[...] = 0
+        if total is not w:
+            w[...] = total
+    finally:
+        scratch.free()
+
+
+def _with_result(form: str, write: Callable[..., None]) -> Callable[..., Any]:
+    """The operation of `form` that returns a new array, written by `write`."""
+
+    def run(a: Any, b: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int) -> Any:
+        rank = len(strides)
+        loops = common_loops((a, rank + 2), (b, rank + 2))
+        if form == "y":  # (N, K), from x (N, C) and w (K, C / groups)
+            outer = a.shape[-rank - 2], b.shape[-rank - 2]
+        elif form == "x":  # (N, C), from w and y (N, K)
+            outer = b.shape[-rank - 2], a.shape[-rank - 1] * groups
+        else:  # (K, C / groups), from x and y
+            outer = b.shape[-rank - 1], a.shape[-rank - 1] // groups
+        out = _empty(a, (*loops, *outer, *size), rank, _dtypes(a, b)[0])
+        write(out, a, b, size=size, strides=strides, before=before, dilation=dilation, groups=groups)
+        return out
+
+    return run
+
+
+def _adjoint(form: str, position: int) -> Callable[..., Any]:
+    """The adjoint for one argument: the operation whose result is that argument, of the other argument and the cotangent."""
+    wanted = ARGUMENTS[form][position]
+
+    def adjoint(t: Any, a: Any, b: Any, *, size: Ints, **params: Any) -> Any:
+        given = dict(zip((*ARGUMENTS[form], form), (a, b, t), strict=True))
+        rank = len(params["strides"])
+        like = given.pop(wanted)
+        if wanted == "w" and len(like.shape) == rank + 2:
+            given = _as_examples(given, rank)
+        operands = [given[name] for name in ARGUMENTS[wanted]]
+        return OPERATIONS[wanted](*operands, size=tuple(like.shape[-rank:]), **params)
+
+    return adjoint
+
+
+def _as_examples(given: dict[str, Any], rank: int) -> dict[str, Any]:
+    """x and y with their loop axes joined to the examples, where both have the same: a kernel without loop axes is one product."""
+    loops = {z.shape[: -rank - 2] for z in given.values()}
+    if len(loops) > 1 or loops == {()}:
+        return given
+    return {name: z.reshape(-1, *z.shape[-rank - 1 :]) for name, z in given.items()}
+
+
+def _declared(name: str, form: str, write: Callable[..., None]) -> Multilinear:
+    return multilinear(
+        name,
+        _with_result(form, write),
+        _adjoint(form, 0),
+        _adjoint(form, 1),
+        core=lambda args, params: (len(params["strides"]) + 2,) * 2,
+        write=write,
+        fresh=True,
+    )
+
+
+conv = _declared("conv", "y", _write_conv)
+conv_input = _declared("conv_input", "x", _write_input)
+conv_kernel = _declared("conv_kernel", "w", _write_kernel)
+OPERATIONS = {"y": conv, "x": conv_input, "w": conv_kernel}
