@@ -11,7 +11,7 @@ from . import errors
 from .messages import unknown_name as _unknown_name
 
 if _typing.TYPE_CHECKING:
-    from . import data, functions, io, nn, numpy, optim, random, signal, special, stats, testing, tree
+    from . import data, functions, io, models, nn, numpy, optim, random, signal, special, stats, testing, tree
     from .compiler import compile  # noqa: A004, the field's word
     from .control.checkpoint import (
         checkpoint,
@@ -48,7 +48,7 @@ if _typing.TYPE_CHECKING:
     )
     from .tree import Frozen, Module, static
 
-_MODULES = "data functions io nn numpy optim random signal special stats testing tree".split()
+_MODULES = "data functions io models nn numpy optim random signal special stats testing tree".split()
 _NAMES = {
     "compiler": "compile",
     "control": "checkpoint cond scan while_loop",
@@ -79,7 +79,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
     "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
-    "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "nn", "numpy",
+    "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "models", "nn", "numpy",
     "odeint", "optim", "plot", "random", "ravel", "save", "scan", "signal", "special", "static", "stats", "stop_gradient", "testing",
     "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -10,6 +10,7 @@
     ├── StructureError    (ValueError)   trees that differ, or leaves of the wrong kind
     ├── KinkError         (AssertionError) a derivative checked at a point without one
     ├── FileError         (ValueError)   a file that does not hold what was asked for
+    ├── DownloadError     (OSError)      a file that could not be fetched
     ├── KeyMissingError   (TypeError)    a random operation without its key
     ├── KeyReuseError     (ValueError)   debug: a random key used twice
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
@@ -75,6 +76,10 @@ class KinkError(FdezeroError, AssertionError):
 
 class FileError(FdezeroError, ValueError):
     """A file does not contain what was asked for."""
+
+
+class DownloadError(FdezeroError, OSError):
+    """A file could not be fetched from the internet, or not be written to the cache folder."""
 
 
 class KeyMissingError(FdezeroError, TypeError):

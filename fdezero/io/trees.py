@@ -23,6 +23,7 @@ NUMBERS = {
     float: "f",
     complex: "c",
 }  # kinds of dtype that each type of Python number is read from
+DIFFERENT = "  different:  "
 
 
 class Reader(Protocol):
@@ -146,24 +147,33 @@ def _rename(key: str, rename: Rename) -> str:
 
 
 def _compare(path: PathLike, found: dict[str, Kind], wanted: dict[str, Any], strict: bool) -> None:
-    different = [key for key, kind in found.items() if key in wanted and not _fits(kind, wanted[key])]
-    missing = [key for key in wanted if key not in found] if strict else []
-    unexpected = [key for key in found if key not in wanted]
-    lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
-    lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
-    lines += [
-        f"  different:  {key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file"
-        for key in different
-    ]
-    if missing or unexpected:
+    lines = differences(found, wanted, strict)
+    if not lines:
+        return
+    if any(not line.startswith(DIFFERENT) for line in lines):
         lines.append("strict=False loads the keys that both have; rename={'old': 'new'} maps prefixes of keys.")
-    castable = [leaf for key in different if found[key][0] == getattr(leaf := wanted[key], "shape", None)]
+    castable = [
+        wanted[key]
+        for key in found
+        if key in wanted and not _fits(found[key], wanted[key]) and found[key][0] == getattr(wanted[key], "shape", None)
+    ]
     if castable:
         cast = f"fd.tree.map(lambda a: a.astype('{castable[0].dtype}'), fd.load({os.fspath(path)!r}))"
         lines.append(f"No dtype is changed silently. Cast the file first: fd.save('cast.npz', {cast}).")
-    if lines:
-        hint = f"fd.load({os.fspath(path)!r}) shows what the file has."
-        raise FileError("\n".join([f"{os.fspath(path)} does not fit the tree:", *lines, hint]))
+    hint = f"fd.load({os.fspath(path)!r}) shows what the file has."
+    raise FileError("\n".join([f"{os.fspath(path)} does not fit the tree:", *lines, hint]))
+
+
+def differences(found: Mapping[str, Kind], wanted: Mapping[str, Any], strict: bool) -> list[str]:
+    """A line for each key that is missing (if `strict`), unexpected, or different in shape or dtype."""
+    missing = [key for key in wanted if key not in found] if strict else []
+    unexpected = [key for key in found if key not in wanted]
+    different = [key for key, kind in found.items() if key in wanted and not _fits(kind, wanted[key])]
+    lines = [f"  missing:    {key} ({describe(wanted[key])})" for key in missing]
+    lines += [f"  unexpected: {key} ({_show(found[key])})" for key in unexpected]
+    return lines + [
+        f"{DIFFERENT}{key} is {describe(wanted[key])} in the tree, {_show(found[key])} in the file" for key in different
+    ]
 
 
 def _fits(kind: Kind, leaf: Any) -> bool:

@@ -1,0 +1,12 @@
+"""Networks that people know, their files, and images in the form that they expect."""
+
+from . import imagenet, pretrained
+from .pretrained import *
+
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = ["imagenet"]
+__all__ += pretrained.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,102 @@
+"""Images in the form that networks trained on ImageNet expect, and the names of its 1000 classes."""
+
+import ast
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, FileError, MissingExtraError, RangeError, ShapeError
+from ..io.download import downloaded
+from ..messages import describe
+
+__all__ = ["labels", "preprocess"]
+
+LABELS = (  # the file that DeZero downloads
+    "https://gist.githubusercontent.com/yrevar/942d3a0ac09ec9e5eb3a/raw/"
+    "238f720ff059c1f82f368259d1ca4ffa5dd8f9f5/imagenet1000_clsidx_to_labels.txt"
+)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green, blue in [0, 1]: torchvision's
+BGR_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red in [0, 255]: Caffe's, of the files of VGG and of He
+FORMS = ("torchvision", "dezero")
+
+
+def preprocess(image: Any, form: str = "torchvision", *, size: int = 224, dtype: Any = np.float32) -> np.ndarray:
+    """A PIL image, or an array (H, W, 3) or (H, W) of uint8 -> (1, 3, size, size), as the files of a form expect it.
+
+    - "torchvision": the shorter side becomes size * 256 / 224, the centre is cut out, red, green and blue in [0, 1] lose
+      their mean and are divided by their deviation.
+    - "dezero": the image is resized to (size, size), and blue, green and red in [0, 255] lose their mean.
+
+    Raises RangeError for another form or size, ShapeError and DTypeError for another array, MissingExtraError without Pillow.
+    Source: torchvision.transforms and dezero.models.VGG16.preprocess.
+    """
+    if form not in FORMS:
+        raise RangeError(f"preprocess: the form is 'torchvision' or 'dezero', as that of the file; got {form!r}.")
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise RangeError(f"preprocess: the size must be an integer of at least 1, got {describe(size)}.")
+    picture = _picture(image).convert("RGB")
+    if form == "dezero":
+        pixels = np.asarray(picture.resize((size, size)), dtype)[:, :, ::-1]
+        normal = pixels - np.array(BGR_MEAN, dtype)
+    else:
+        pixels = np.asarray(_centre(picture, size), dtype) / np.asarray(255, dtype)
+        normal = (pixels - np.array(MEAN, dtype)) / np.array(DEVIATION, dtype)
+    return normal.transpose(2, 0, 1)[None]
+
+
+def _picture(image: Any) -> Any:
+    """The image of Pillow."""
+    try:
+        pillow = importlib.import_module("PIL.Image")
+    except ImportError:
+        raise MissingExtraError("preprocess needs the package Pillow: pip install 'fdezero[pretrained]'") from None
+    if isinstance(image, pillow.Image):
+        return image
+    if not isinstance(image, np.ndarray):
+        raise DTypeError(f"preprocess takes an image of Pillow or an array of NumPy, got {describe(image)}.")
+    if image.dtype != np.uint8:
+        raise DTypeError(
+            f"preprocess: an image is an array of uint8, from 0 to 255, got {describe(image)}. "
+            "For fractions from 0 to 1 write np.uint8(255 * image + 0.5)."
+        )
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,), (4,)) or not image.size:
+        raise ShapeError(
+            f"preprocess: one image is (height, width, 3) or (height, width), got shape {image.shape}. "
+            "Channels are the last axis: image.transpose(1, 2, 0)."
+        )
+    return pillow.fromarray(image)
+
+
+def _centre(picture: Any, size: int) -> Any:
+    """The centre (size, size) of the picture, whose shorter side first becomes size * 256 / 224."""
+    width, height = picture.size
+    short = round(size * 256 / 224)
+    if width <= height:
+        width, height = short, short * height // width
+    else:
+        width, height = short * width // height, short
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return picture.resize((width, height), 2).crop((left, top, left + size, top + size))  # 2: bilinear
+
+
+def labels(path: str | os.PathLike[str] | None = None) -> list[str]:
+    """The names of the 1000 classes of ImageNet, in the order of the logits: labels()[0] is "tench, Tinca tinca".
+
+    The list is downloaded once into the cache folder, from the place that DeZero names; or it is read from `path`.
+    Raises FileError for a file without 1000 names, DownloadError (an OSError) without a network.
+    """
+    place = downloaded(LABELS, "imagenet1000_clsidx_to_labels.txt") if path is None else path
+    try:
+        with open(place, encoding="utf-8") as file:
+            names = ast.literal_eval(file.read())  # a dict in Python's spelling; nothing of it runs
+        listed = [names[number] for number in range(1000)]
+        if len(names) != 1000 or not all(isinstance(name, str) for name in listed):
+            raise ValueError("a name is missing")
+    except (ValueError, SyntaxError, LookupError, TypeError, MemoryError, RecursionError) as error:
+        raise FileError(
+            f"{os.fspath(place)} is not a dict of the numbers 0 to 999 and their names: {error}. "
+            "Remove it, and it is downloaded anew."
+        ) from error
+    return listed
