@@ -1,15 +1,17 @@
 """Activations, losses, dropout: pure functions of arrays."""
 
-from . import activations, convolution, losses
+from . import activations, cells, convolution, losses, recurrent
 from . import dropout as _dropout
 from . import embedding as _embedding
 from . import linear as _linear
 from .activations import *
+from .cells import *
 from .convolution import *
 from .dropout import *
 from .embedding import *
 from .linear import *
 from .losses import *
+from .recurrent import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
@@ -19,6 +21,8 @@ __all__ += losses.__all__
 __all__ += _linear.__all__
 __all__ += _dropout.__all__
 __all__ += _embedding.__all__
+__all__ += cells.__all__
+__all__ += recurrent.__all__
 
 
 def __dir__() -> list[str]:

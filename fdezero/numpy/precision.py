@@ -42,3 +42,17 @@ def in_single(function: Function) -> Function:
         return trees.map(narrowed, y) if all(d == HALF for d in dtypes if d.kind in "fc") else y
 
     return functools.update_wrapper(call, function, updated=())  # type: ignore[return-value]  # it has the same signature
+
+
+def trees_in_single(function: Function) -> Function:
+    """Like `in_single`, for a function whose arguments are trees of arrays."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        dtypes = [getattr(unwrap(leaf), "dtype", None) for leaf in trees.leaves(args)]
+        floating = [dtype for dtype in dtypes if dtype is not None and dtype.kind in "fc"]
+        if HALF not in floating:
+            return function(*args, **kwargs)
+        y = function(*trees.map(widened, args), **kwargs)
+        return trees.map(narrowed, y) if all(dtype == HALF for dtype in floating) else y
+
+    return functools.update_wrapper(call, function, updated=())  # type: ignore[return-value]  # it has the same signature

@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
-from fdezero.testing import assert_trees_close
+from fdezero.testing import assert_trees_close, assert_trees_equal
 
 from .program_checks import assert_same_bits
 
@@ -162,3 +162,28 @@ def test_products_of_single_complex_numbers(dtype: Any, shape: tuple[int, ...]) 
     for _ in range(50):
         x, y = ((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype) for _ in range(2))
         assert_same_bits(compiled(x, y), f(x, y), "a call")
+
+
+# What a round saves
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 3)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_gradient_of_a_compiled_recurrence_has_the_bits_of_eager_code(shape: tuple[int, ...], reverse: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight, start, xs, weights = (rng.standard_normal(s) for s in ((3, 3), shape, (5, *shape), (5, *shape)))
+
+    def gradients(weight: Any, start: Any, xs: Any) -> Any:
+        _, pullback = fd.vjp(lambda w, h, xs: fd.scan(lambda h, x: (np.tanh(h @ w + x),) * 2, h, xs, reverse=reverse)[1], weight, start, xs)
+        return pullback(weights)
+
+    for _ in range(20):  # rounding shows another order of a sum only now and then
+        weight = weight + 0.1
+        assert_trees_equal(fd.compile(gradients)(weight, start, xs), gradients(weight, start, xs), bits=True)
+
+
+def test_a_round_does_not_save_views_of_what_it_is_given() -> None:
+    weight, start, xs = np.eye(40), np.ones((2, 40)), np.ones((5, 2, 40))
+    f = fd.compile(fd.grad(lambda w: fnp.sum(fd.scan(lambda h, x: (np.tanh(h @ w + x), None), start, xs)[0])))
+    f(weight)
+    forward, backward = (i for i in f.graph.instructions if i.name.startswith("scan"))
+    assert [y.shape for y in forward.outputs] == [(2, 40), (5, 2, 40), (5, 2, 40)]  # and not the transposed matrix of each round
+    assert any(atom.shape == (40, 40) and atom.contiguous for atom in backward.inputs if atom in f.graph.inputs)

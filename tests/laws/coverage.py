@@ -18,6 +18,7 @@ from . import (
     functions_linalg,
     functions_networks,
     functions_parameters,
+    functions_recurrent,
     functions_shapes,
     functions_signal,
     functions_special,
@@ -38,6 +39,7 @@ TABLES = (
     functions_activations,
     functions_attention,
     functions_convolution,
+    functions_recurrent,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
