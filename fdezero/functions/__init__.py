@@ -1,9 +1,10 @@
-"""Activations, losses, dropout: pure functions of arrays."""
+"""Activations, losses, dropout, pooling: pure functions of arrays."""
 
 from . import activations, cells, convolution, losses, recurrent
 from . import dropout as _dropout
 from . import embedding as _embedding
 from . import linear as _linear
+from . import pooling as _pooling
 from .activations import *
 from .cells import *
 from .convolution import *
@@ -12,6 +13,7 @@ from .embedding import *
 from .linear import *
 from .losses import *
 from .recurrent import *
+from .pooling import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
@@ -23,6 +25,7 @@ __all__ += _dropout.__all__
 __all__ += _embedding.__all__
 __all__ += cells.__all__
 __all__ += recurrent.__all__
+__all__ += _pooling.__all__
 
 
 def __dir__() -> list[str]:

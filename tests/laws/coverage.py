@@ -19,6 +19,7 @@ from . import (
     functions_networks,
     functions_parameters,
     functions_recurrent,
+    functions_pooling,
     functions_shapes,
     functions_signal,
     functions_special,
@@ -40,6 +41,7 @@ TABLES = (
     functions_attention,
     functions_convolution,
     functions_recurrent,
+    functions_pooling,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"

@@ -70,6 +70,7 @@ KINKS = [
     Kink("`maximum(x, 0)`, `minimum`", lambda x: fnp.maximum(x, 0.0), 0.0, 0.5, 0.0, AVERAGE),
     Kink("`maximum(x, -x) ** 2`: both move", lambda x: fnp.maximum(x, -x) ** 2, 0.0, 0.0, NAN, AVERAGE),
     Kink("`max`, `min`, `ptp`, equal entries", lambda x: fnp.max(vector(0, 1)(x)), 0.0, 0.5, 0.0, AVERAGE),
+    Kink("`max_pool1d`, equal entries", lambda x: F.max_pool1d(vector(0, 1)(x)[None], 2)[0, 0], 0.0, 0.0, 0.0, ONE_SIDE),
     Kink("`sign`, `floor`, `round`, ...", lambda x: fnp.sign(x), 0.0, 0.0, 0.0, "0 wherever the derivative exists; at a jump there is none"),
     Kink("`sinc`", fnp.sinc, 0.0, 0.0, -math.pi**2 / 3, SMOOTH),
     Kink("`logaddexp(x, x)`, `softplus`", lambda x: fnp.logaddexp(2 * x, 0.0), 0.0, 1.0, 1.0, SMOOTH),

@@ -12,6 +12,7 @@ import fdezero.random
 import fdezero.stats  # noqa: F401
 from fdezero.core import REGISTRY, Primitive
 
+from . import samples_pooling
 from .matrices import Matrices
 
 RNG = np.random.default_rng(7)
@@ -278,6 +279,7 @@ def _samples() -> list[Sample]:
     _special_samples(sample)
     _fourier_samples(sample)
     _window_samples(sample)
+    samples_pooling.add(sample, between, normal)
     return made
 
 

@@ -1,0 +1,406 @@
+"""Pooling: the greatest entry and the sum of every window, with adjoints of their own.
+
+`windows` has one entry for each of the last axes: (size, kernel, stride, before, dilation). The result has `size` windows along
+the axis. Window o has the positions o * stride - before + k * dilation for k below `kernel`. Positions outside the array are
+padding, which is nothing: it is never the greatest, and adds nothing.
+
+Work goes axis by axis over strided slices, a few images at a time, so what lies between stays in the cache. Results have the
+memory order of their operand, so channels that are last in memory stay last.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..core import Linear, Primitive, discrete, linear
+from ..core.kinds import Aval
+from ..devices import backend_of
+from ..values import with_shape
+from .elementwise import BITS
+from .shape import common_loops, stretched
+
+Window = tuple[int, int, int, int, int]
+Windows = tuple[Window, ...]
+Index = tuple[Any, ...]
+
+BLOCK = 1 << 18  # bytes of an operand that are worked on at a time
+
+
+def _steps(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None]:
+    """For each k of the kernel: k, the windows whose position k is in the array, and these positions. None where no window has it."""
+    size, kernel, stride, before, dilation = window
+    for k in range(kernel):
+        at = k * dilation - before
+        low, high = max(0, -(at // stride)), min(size, (n - 1 - at) // stride + 1)
+        yield (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride)) if low < high else None
+
+
+def _part(window: Window, n: int, o: int) -> tuple[int, slice]:
+    """The first k of window number `o` that is in the array, and the positions of the window in the array."""
+    _, kernel, stride, before, dilation = window
+    start = o * stride - before
+    first = max(0, -(start // dilation))
+    return first, slice(start + first * dilation, min(n, start + (kernel - 1) * dilation + 1), dilation)
+
+
+def all_have_entries(window: Window, n: int) -> bool:
+    """Whether every window along an axis of length n has an entry of the array."""
+    return all(part.start < part.stop for _, part in [_part(window, n, o) for o in range(window[0])])
+
+
+def _along(axis: int, part: Any) -> Index:
+    """The index of `part` along the trailing axis number `axis`."""
+    return (..., part, *[slice(None)] * (-axis - 1))
+
+
+def _by_memory(x: Any, count: int) -> list[int]:
+    """The last `count` axes, the outermost in memory first. Along that one, slices are long stretches of memory."""
+    return sorted(range(-count, 0), key=lambda axis: (-abs(x.strides[axis]), axis))
+
+
+def _blocks(count: int, out: Any, *arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """`out` and `arrays`, which have the same loop axes, cut along the outermost of these, a few entries at a time."""
+    largest = max((out, *arrays), key=lambda x: x.size)
+    loops = range(largest.ndim - count)
+    outer = max(loops, key=lambda axis: abs(largest.strides[axis]), default=None)
+    if outer is None or not backend_of(out).reads_at_once or largest.nbytes <= 2 * BLOCK:
+        yield out, *arrays
+        return
+    step = max(1, BLOCK * largest.shape[outer] // largest.nbytes)
+    for start in range(0, largest.shape[outer], step):
+        index = (slice(None),) * outer + (slice(start, start + step),)
+        yield tuple([x[index] for x in (out, *arrays)])
+
+
+def _shape(x: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return (*x.shape[: x.ndim - len(sizes)], *sizes)
+
+
+def _axis_by_axis(out: Any, x: Any, order: list[int], one: Any) -> None:
+    """`one(out, x, axis)` along every axis of `order`; the results in between are as long as `out` along the axes that are done."""
+    between: dict[int, Any] = {}
+    for target, block in _blocks(len(order), out, x):
+        shape = list(block.shape)
+        for axis in order[:-1]:
+            shape[axis] = target.shape[axis]
+            room = between.get(axis)
+            if room is None or room.shape != tuple(shape):
+                room = between[axis] = np.empty_like(block, shape=tuple(shape))
+            one(room, block, axis)
+            block = room
+        one(target, block, order[-1])
+
+
+# The greatest entry
+
+
+def _least(dtype: Any) -> Any:
+    """What is never greater than an entry."""
+    return -math.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
+
+
+def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: Any) -> None:
+    """Write the windows of x along an axis into `out`, their entries combined by a ufunc; windows without an entry get `nothing`."""
+    size, kernel, *_ = window
+    n = x.shape[axis]
+    if size < kernel:
+        for o in range(size):
+            _, part = _part(window, n, o)
+            into, inside = out[_along(axis, o)], x[_along(axis, part)]
+            inside.sum(axis=axis, dtype=out.dtype, out=into) if ufunc is np.add else inside.max(axis=axis, out=into)
+        return
+    steps = [step for step in _steps(window, n) if step]
+    whole = [(k, low, part) for k, low, part in steps if low.stop - low.start == size]
+    if len(whole) > 1:  # two operands at once save a copy
+        ufunc(x[_along(axis, whole[0][2])], x[_along(axis, whole[1][2])], out=out)
+    elif whole:
+        out[...] = x[_along(axis, whole[0][2])]
+    else:
+        out.fill(nothing)
+    done = [k for k, *_ in whole[:2]]
+    for k, windows, part in steps:
+        if k not in done:
+            target = out[_along(axis, windows)]
+            ufunc(target, x[_along(axis, part)], out=target)
+
+
+def _write_greatest(out: Any, x: Any, *, windows: Windows) -> None:
+    nothing = _least(out.dtype)
+    _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
+
+
+def _greatest(x: Any, *, windows: Windows) -> Any:
+    y = np.empty_like(x, shape=_shape(x, tuple([window[0] for window in windows])))
+    _write_greatest(y, x, windows=windows)
+    return y
+
+
+def _core(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
+    return (len(params["windows"]),) * len(args)
+
+
+def _places(windows: Windows, lengths: tuple[int, ...]) -> Iterator[tuple[int, Index, Index] | None]:
+    """For each position of the kernel, in C order: its number, the index of the windows that have it, and that of their entries."""
+    steps = [list(_steps(window, n)) for window, n in zip(windows, lengths, strict=True)]
+    for number, place in enumerate(np.ndindex(*[window[1] for window in windows])):
+        chosen = [step[k] for step, k in zip(steps, place, strict=True)]
+        found = [step for step in chosen if step is not None]
+        if len(found) == len(chosen):
+            yield number, (..., *[step[1] for step in found]), (..., *[step[2] for step in found])
+        else:
+            yield None
+
+
+def _has_few(windows: Windows) -> bool:
+    """Whether there are fewer windows than entries of a window."""
+    return math.prod([window[0] for window in windows]) < math.prod([window[1] for window in windows])
+
+
+def _numbers(windows: Windows, lengths: tuple[int, ...], xp: Any) -> Iterator[tuple[Index, Index, Any]]:
+    """For each window: its index, the index of its entries in the array, and the numbers of these entries within the kernel."""
+    kernel = tuple([window[1] for window in windows])
+    numbers = xp.arange(math.prod(kernel)).reshape(kernel)
+    for place in np.ndindex(*[window[0] for window in windows]):
+        parts = [_part(window, n, o) for window, n, o in zip(windows, lengths, place, strict=True)]
+        counts = [len(range(*part.indices(n))) for (_, part), n in zip(parts, lengths, strict=True)]
+        inside = numbers[tuple([slice(first, first + count) for (first, _), count in zip(parts, counts, strict=True)])]
+        yield (..., *place), (..., *[part for _, part in parts]), inside
+
+
+def _index_dtype(windows: Windows) -> Any:
+    count = math.prod([window[1] for window in windows])
+    return np.dtype(np.uint8 if count <= 1 << 8 else np.uint16 if count <= 1 << 16 else np.int64)
+
+
+def _first_greatest(x: Any, y: Any, *, windows: Windows) -> Any:
+    x, y = _common(len(windows), x, y)
+    index = np.empty_like(y, dtype=_index_dtype(windows))
+    _write_first_greatest(index, x, y, windows=windows)
+    return index
+
+
+def _write_first_greatest(out: Any, x: Any, y: Any, *, windows: Windows) -> None:
+    count = len(windows)
+    for index, block, top in _blocks(count, out, *_common(count, x, y)):
+        lengths = block.shape[block.ndim - count :]
+        if _has_few(windows):
+            for place, entries, numbers in _numbers(windows, lengths, backend_of(out).module):
+                inside = block[entries]
+                at = inside.reshape((*inside.shape[: inside.ndim - count], -1)).argmax(axis=-1)
+                index[place] = numbers.reshape(-1)[at]
+            continue
+        _count_before(index, block, top, windows, lengths)
+        is_lost = top != top
+        if not backend_of(out).reads_at_once or is_lost.any():  # the first NaN, which is not equal to y
+            of_nan = np.empty_like(index)
+            _count_before(of_nan, np.isnan(block), np.ones_like(is_lost), windows, lengths)
+            index[...] = np.where(is_lost, of_nan, index)
+
+
+def _count_before(index: Any, x: Any, y: Any, windows: Windows, lengths: tuple[int, ...]) -> None:
+    """Count the entries of each window that stand before the first entry equal to y."""
+    index.fill(0)
+    sought = np.ones_like(y, dtype=bool)
+    differs = np.empty_like(sought)
+    *places, _ = _places(windows, lengths)
+    for place in places:
+        if place is not None:
+            _, has, entries = place
+            np.not_equal(x[entries], y[has], out=differs[has])
+            np.logical_and(sought[has], differs[has], out=sought[has])
+        np.add(index, sought, out=index, casting="unsafe") if index.dtype != np.uint8 else np.add(index, sought.view(np.uint8), out=index)
+
+
+# x (..., *n), y (..., *sizes), the greatest entries -> (..., *sizes): the number of the first of them within its window, in C order.
+first_greatest = discrete("first_greatest", _first_greatest, core=_core, write=_write_first_greatest, fresh=True)
+
+
+def _masked(t: Any, mask: Any, out: Any) -> None:
+    """Write t where `mask`, and 0 elsewhere."""
+    bits = BITS.get(t.dtype) if isinstance(t, np.ndarray) else None
+    if bits:  # a product of integers, which has no branch that is mispredicted
+        np.multiply(t.view(bits), mask.view(np.uint8), out=out.view(bits))
+    else:
+        out[...] = np.where(mask, t, t.dtype.type(0))
+
+
+def _common(count: int, *arrays: Any) -> list[Any]:
+    loops = common_loops(*[(x, count) for x in arrays])
+    return [stretched(x, loops + x.shape[x.ndim - count :]) for x in arrays]
+
+
+def _chosen(s: Any, index: Any, *, windows: Windows) -> Any:
+    s, index = _common(len(windows), s, index)
+    y = np.empty_like(index, dtype=s.dtype)
+    _write_chosen(y, s, index, windows=windows)
+    return y
+
+
+def _write_chosen(out: Any, s: Any, index: Any, *, windows: Windows) -> None:
+    count = len(windows)
+    s, index = _common(count, s, index)
+    for y, block, numbers in _blocks(count, out, s, index):
+        lengths = block.shape[block.ndim - count :]
+        y.fill(0)
+        if _has_few(windows):
+            for place, entries, inside in _numbers(windows, lengths, backend_of(out).module):
+                is_it = numbers[place].reshape((*numbers.shape[: numbers.ndim - count], *[1] * count)) == inside
+                y[place] = np.where(is_it, block[entries], y.dtype.type(0)).sum(axis=tuple(range(-count, 0)))
+            continue
+        for place in filter(None, _places(windows, lengths)):
+            number, has, entries = place
+            np.copyto(y[has], block[entries], where=numbers[has] == number)
+
+
+def _placed(t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
+    t, index = _common(len(windows), t, index)
+    like = t if 0 in index.strides else index
+    x = np.empty_like(like, shape=_shape(t, shape), dtype=t.dtype)
+    _write_placed(x, t, index, windows=windows, shape=shape)
+    return x
+
+
+def _is_apart(window: Window) -> bool:
+    """Whether no entry is in two windows."""
+    _, kernel, stride, _, dilation = window
+    return kernel == 1 or (kernel <= stride and dilation == 1)
+
+
+def _covers(window: Window, n: int) -> bool:
+    """Whether every entry is in a window, for windows that are apart."""
+    return bool(n == sum(step[1].stop - step[1].start for step in _steps(window, n) if step))
+
+
+def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
+    count = len(windows)
+    t, index = _common(count, t, index)
+    is_apart = all(map(_is_apart, windows))
+    is_whole = is_apart and all(map(_covers, windows, shape))
+    for x, block, numbers in _blocks(count, out, t, index):
+        if not is_whole:
+            x.fill(0)
+        if _has_few(windows):
+            if is_whole:
+                x.fill(0)
+            for place, entries, inside in _numbers(windows, shape, backend_of(out).module):
+                at, given = (z[place].reshape((*z.shape[: z.ndim - count], *[1] * count)) for z in (numbers, block))
+                x[entries] += np.where(at == inside, given, x.dtype.type(0))
+            continue
+        room = None if is_apart else np.empty_like(block)
+        for place in filter(None, _places(windows, shape)):
+            number, has, entries = place
+            into = x[entries] if room is None else room[has]
+            _masked(block[has], numbers[has] == number, into)
+            if room is not None:
+                target = x[entries]
+                np.add(target, into, out=target)
+
+
+# The entries of s (..., *n) that `index` names, one for each window -> (..., *sizes).
+chosen_of: Linear = linear(
+    "chosen_of",
+    _chosen,
+    lambda t, s, index, *, windows: placed_at(t, index, windows=windows, shape=s.shape[len(s.shape) - len(windows) :]),
+    None,
+    core=_core,
+    write=_write_chosen,
+    fresh=True,
+)
+# t (..., *sizes) added to the entries that `index` names, zeros elsewhere -> (..., *shape).
+placed_at: Linear = linear(
+    "placed_at",
+    _placed,
+    lambda s, t, index, *, windows, shape: chosen_of(s, index, windows=windows),
+    None,
+    core=_core,
+    write=_write_placed,
+    fresh=True,
+)
+
+
+class Greatest(Primitive):
+    """The greatest entry of each window. The derivative belongs to the first entry that is as great.
+
+    Its number within the window is all that reverse mode keeps: one byte for each window, and neither x nor y.
+    """
+
+    mask = 1
+
+    def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
+        return chosen_of(tangents[0], first_greatest(args[0], y, **params), **params)
+
+    def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
+        return (first_greatest(args[0], y, **params), Aval(with_shape(args[0])))
+
+    def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+        index, x = node.saved
+        windows = node.params["windows"]
+        yield node.parents[0], placed_at(cotangent, index, windows=windows, shape=x.shape[len(x.shape) - len(windows) :])
+
+
+# x (..., *n) -> (..., *sizes)
+greatest = Greatest("greatest", _greatest, core=_core, write=_write_greatest, fresh=True)
+
+
+# Sums
+
+
+def _write_summed(out: Any, x: Any, *, windows: Windows) -> None:
+    _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.add, 0))
+
+
+def _summed(x: Any, *, windows: Windows) -> Any:
+    y = np.empty_like(x, shape=_shape(x, tuple([window[0] for window in windows])))
+    _write_summed(y, x, windows=windows)
+    return y
+
+
+def _spread_along(out: Any, t: Any, axis: int, window: Window) -> None:
+    size, kernel, *_ = window
+    n = out.shape[axis]
+    is_apart = _is_apart(window)
+    if not (is_apart and _covers(window, n)):
+        out.fill(0)
+    if size < kernel:
+        pairs = [(slice(o, o + 1), _part(window, n, o)[1]) for o in range(size)]
+    else:
+        pairs = [(windows, part) for _, windows, part in filter(None, _steps(window, n))]
+    for windows, part in pairs:
+        target = out[_along(axis, part)]
+        if is_apart:
+            target[...] = t[_along(axis, windows)]
+        else:
+            np.add(target, t[_along(axis, windows)], out=target)
+
+
+def _write_spread(out: Any, t: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
+    # The innermost axis in memory first: the outermost one, last, writes long stretches.
+    _axis_by_axis(out, t, _by_memory(t, len(windows))[::-1], lambda x, t, axis: _spread_along(x, t, axis, windows[axis]))
+
+
+def _spread(t: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
+    x = np.empty_like(t, shape=_shape(t, shape))
+    _write_spread(x, t, windows=windows, shape=shape)
+    return x
+
+
+# x (..., *n) -> (..., *sizes): the sum of each window.
+summed: Linear = linear(
+    "summed",
+    _summed,
+    lambda t, x, *, windows: spread(t, windows=windows, shape=x.shape[len(x.shape) - len(windows) :]),
+    core=_core,
+    write=_write_summed,
+    fresh=True,
+)
+# t (..., *sizes) -> (..., *shape): each entry becomes the sum of t over the windows that have the entry.
+spread: Linear = linear(
+    "spread",
+    _spread,
+    lambda s, t, *, windows, shape: summed(s, windows=windows),
+    core=_core,
+    write=_write_spread,
+    fresh=True,
+)
