@@ -12,8 +12,8 @@ from .dropout import *
 from .embedding import *
 from .linear import *
 from .losses import *
-from .recurrent import *
 from .pooling import *
+from .recurrent import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []

@@ -141,6 +141,9 @@ def _core(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
     return (len(params["windows"]),) * len(args)
 
 
+FACTS: dict[str, Any] = {"core": _core, "fresh": True}
+
+
 def _places(windows: Windows, lengths: tuple[int, ...]) -> Iterator[tuple[int, Index, Index] | None]:
     """For each position of the kernel, in C order: its number, the index of the windows that have it, and that of their entries."""
     steps = [list(_steps(window, n)) for window, n in zip(windows, lengths, strict=True)]
@@ -214,7 +217,7 @@ def _count_before(index: Any, x: Any, y: Any, windows: Windows, lengths: tuple[i
 
 
 # x (..., *n), y (..., *sizes), the greatest entries -> (..., *sizes): the number of the first of them within its window, in C order.
-first_greatest = discrete("first_greatest", _first_greatest, core=_core, write=_write_first_greatest, fresh=True)
+first_greatest = discrete("first_greatest", _first_greatest, **FACTS, write=_write_first_greatest)
 
 
 def _masked(t: Any, mask: Any, out: Any) -> None:
@@ -298,15 +301,19 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
                 np.add(target, into, out=target)
 
 
+def _lengths(x: Any, windows: Windows) -> tuple[int, ...]:
+    shape: tuple[int, ...] = x.shape
+    return shape[len(shape) - len(windows) :]
+
+
 # The entries of s (..., *n) that `index` names, one for each window -> (..., *sizes).
 chosen_of: Linear = linear(
     "chosen_of",
     _chosen,
-    lambda t, s, index, *, windows: placed_at(t, index, windows=windows, shape=s.shape[len(s.shape) - len(windows) :]),
+    lambda t, s, index, *, windows: placed_at(t, index, windows=windows, shape=_lengths(s, windows)),
     None,
-    core=_core,
+    **FACTS,
     write=_write_chosen,
-    fresh=True,
 )
 # t (..., *sizes) added to the entries that `index` names, zeros elsewhere -> (..., *shape).
 placed_at: Linear = linear(
@@ -314,9 +321,8 @@ placed_at: Linear = linear(
     _placed,
     lambda s, t, index, *, windows, shape: chosen_of(s, index, windows=windows),
     None,
-    core=_core,
+    **FACTS,
     write=_write_placed,
-    fresh=True,
 )
 
 
@@ -337,11 +343,11 @@ class Greatest(Primitive):
     def pull(self, cotangent: Any, node: Any) -> Iterator[tuple[Any, Any]]:
         index, x = node.saved
         windows = node.params["windows"]
-        yield node.parents[0], placed_at(cotangent, index, windows=windows, shape=x.shape[len(x.shape) - len(windows) :])
+        yield node.parents[0], placed_at(cotangent, index, windows=windows, shape=_lengths(x, windows))
 
 
 # x (..., *n) -> (..., *sizes)
-greatest = Greatest("greatest", _greatest, core=_core, write=_write_greatest, fresh=True)
+greatest = Greatest("greatest", _greatest, **FACTS, write=_write_greatest)
 
 
 # Sums
@@ -388,19 +394,9 @@ def _spread(t: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
 
 # x (..., *n) -> (..., *sizes): the sum of each window.
 summed: Linear = linear(
-    "summed",
-    _summed,
-    lambda t, x, *, windows: spread(t, windows=windows, shape=x.shape[len(x.shape) - len(windows) :]),
-    core=_core,
-    write=_write_summed,
-    fresh=True,
+    "summed", _summed, lambda t, x, *, windows: spread(t, windows=windows, shape=_lengths(x, windows)), **FACTS, write=_write_summed
 )
 # t (..., *sizes) -> (..., *shape): each entry becomes the sum of t over the windows that have the entry.
 spread: Linear = linear(
-    "spread",
-    _spread,
-    lambda s, t, *, windows, shape: summed(s, windows=windows),
-    core=_core,
-    write=_write_spread,
-    fresh=True,
+    "spread", _spread, lambda s, t, *, windows, shape: summed(s, windows=windows), **FACTS, write=_write_spread
 )
