@@ -10,15 +10,12 @@ from .. import numpy as fnp
 from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import unfolding, windows
+from .window_arguments import Ints, Padding, Pairs, Sizes, convolved_size, for_each_axis, padding_pairs, whole_number
 
 __all__ = [
     "col2im", "conv1d", "conv2d", "conv3d", "conv_output_size", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "conv_transpose_output_size", "im2col",
 ]  # fmt: skip
-Ints = tuple[int, ...]
-Pairs = tuple[tuple[int, int], ...]
-Sizes = int | Sequence[int]  # one number for all axes, or one for each
-Padding = str | int | Sequence[Any]  # "same", "valid", a number, a number for each axis, or a pair for each axis
 
 
 def conv1d(
@@ -90,10 +87,13 @@ def im2col(
     """
     x = fnp.asarray(x)
     rank = _rank_of("im2col", x, x.ndim - 2)
-    kernel = _each("im2col", "kernel_size", kernel_size, rank, 1)
-    strides, gaps = _each("im2col", "stride", stride, rank, 1), _each("im2col", "dilation", dilation, rank, 1)
-    pairs = _pairs("im2col", padding, rank, x.shape[2:], kernel, strides, gaps)
-    size = _size_of("im2col", x, kernel, strides, pairs, gaps)
+    kernel = for_each_axis("im2col", "kernel_size", kernel_size, rank, 1)
+    strides, gaps = (
+        for_each_axis("im2col", "stride", stride, rank, 1),
+        for_each_axis("im2col", "dilation", dilation, rank, 1),
+    )
+    pairs = padding_pairs("im2col", padding, rank, x.shape[2:], kernel, strides, gaps)
+    size = convolved_size("im2col", x, kernel, strides, pairs, gaps)
     before = tuple([before for before, _ in pairs])
     y = unfolding.unfold(x, window=kernel, size=size, strides=strides, before=before, dilation=gaps)
     if not to_matrix:
@@ -114,10 +114,13 @@ def col2im(
     rank = len(shape) - 2
     if rank < 1:
         raise ShapeError(f"col2im: input_shape must be (N, C, *S) with at least one axis in space, got {shape}.")
-    kernel = _each("col2im", "kernel_size", kernel_size, rank, 1)
-    strides, gaps = _each("col2im", "stride", stride, rank, 1), _each("col2im", "dilation", dilation, rank, 1)
-    pairs = _pairs("col2im", padding, rank, shape[2:], kernel, strides, gaps)
-    size = _size_of("col2im", np.broadcast_to(0.0, shape), kernel, strides, pairs, gaps)
+    kernel = for_each_axis("col2im", "kernel_size", kernel_size, rank, 1)
+    strides, gaps = (
+        for_each_axis("col2im", "stride", stride, rank, 1),
+        for_each_axis("col2im", "dilation", dilation, rank, 1),
+    )
+    pairs = padding_pairs("col2im", padding, rank, shape[2:], kernel, strides, gaps)
+    size = convolved_size("col2im", np.broadcast_to(0.0, shape), kernel, strides, pairs, gaps)
     expected: Ints = (*shape[:2], *kernel, *size)
     if to_matrix:
         expected = shape[0] * math.prod(size), shape[1] * math.prod(kernel)
@@ -142,10 +145,13 @@ def conv_output_size(
     """
     name, sizes = "conv_output_size", (size,) if isinstance(size, int | np.integer) else tuple(size)
     rank = len(sizes)
-    kernel, strides = _each(name, "kernel_size", kernel_size, rank, 1), _each(name, "stride", stride, rank, 1)
-    gaps = _each(name, "dilation", dilation, rank, 1)
-    pairs = _pairs(name, padding, rank, sizes, kernel, strides, gaps)
-    result = _size_of(name, np.broadcast_to(0.0, (1, 1, *sizes)), kernel, strides, pairs, gaps)
+    kernel, strides = (
+        for_each_axis(name, "kernel_size", kernel_size, rank, 1),
+        for_each_axis(name, "stride", stride, rank, 1),
+    )
+    gaps = for_each_axis(name, "dilation", dilation, rank, 1)
+    pairs = padding_pairs(name, padding, rank, sizes, kernel, strides, gaps)
+    result = convolved_size(name, np.broadcast_to(0.0, (1, 1, *sizes)), kernel, strides, pairs, gaps)
     return result if isinstance(size, Sequence) else result[0]
 
 
@@ -160,9 +166,12 @@ def conv_transpose_output_size(
     """
     name, sizes = "conv_transpose_output_size", (size,) if isinstance(size, int | np.integer) else tuple(size)
     rank = len(sizes)
-    kernel, strides = _each(name, "kernel_size", kernel_size, rank, 1), _each(name, "stride", stride, rank, 1)
-    gaps = _each(name, "dilation", dilation, rank, 1)
-    pairs = _pairs(name, padding, rank, None, kernel, strides, gaps)
+    kernel, strides = (
+        for_each_axis(name, "kernel_size", kernel_size, rank, 1),
+        for_each_axis(name, "stride", stride, rank, 1),
+    )
+    gaps = for_each_axis(name, "dilation", dilation, rank, 1)
+    pairs = padding_pairs(name, padding, rank, None, kernel, strides, gaps)
     result = _transposed_size(name, sizes, kernel, strides, pairs, gaps, output_padding)
     return result if isinstance(size, Sequence) else result[0]
 
@@ -173,13 +182,13 @@ def _conv(
     x, W = fnp.asarray(x), fnp.asarray(W)
     _check_kernel(name, rank, W, "(out, in / groups, *kernel_size)")
     _rank_of(name, x, rank)
-    groups = _number(name, "groups", groups, 1)
+    groups = whole_number(name, "groups", groups, 1)
     channels, kernel = x.shape[-rank - 1], W.shape[2:]
     if W.shape[0] % groups or channels != W.shape[1] * groups:
         _refuse_channels(name, rank, x, W, groups)
-    strides, gaps = _each(name, "stride", stride, rank, 1), _each(name, "dilation", dilation, rank, 1)
-    pairs = _pairs(name, padding, rank, x.shape[-rank:], kernel, strides, gaps)
-    size = _size_of(name, x, kernel, strides, pairs, gaps)
+    strides, gaps = for_each_axis(name, "stride", stride, rank, 1), for_each_axis(name, "dilation", dilation, rank, 1)
+    pairs = padding_pairs(name, padding, rank, x.shape[-rank:], kernel, strides, gaps)
+    size = convolved_size(name, x, kernel, strides, pairs, gaps)
     images = x if x.ndim == rank + 2 else x[None]
     before = tuple([before for before, _ in pairs])
     y = windows.conv(images, W, size=size, strides=strides, before=before, dilation=gaps, groups=groups)
@@ -193,7 +202,7 @@ def _conv_transpose(
     x, W = fnp.asarray(x), fnp.asarray(W)
     _check_kernel(name, rank, W, "(in, out / groups, *kernel_size)")
     _rank_of(name, x, rank)
-    groups = _number(name, "groups", groups, 1)
+    groups = whole_number(name, "groups", groups, 1)
     if x.shape[-rank - 1] != W.shape[0]:
         raise ShapeError(
             f"{name}: x {describe(x)} has {x.shape[-rank - 1]} channels, but W {describe(W)} takes {W.shape[0]}. The kernel of a "
@@ -203,8 +212,8 @@ def _conv_transpose(
         raise ShapeError(
             f"{name}: the {W.shape[0]} channels of W {describe(W)} cannot be divided into {groups} groups."
         )
-    strides, gaps = _each(name, "stride", stride, rank, 1), _each(name, "dilation", dilation, rank, 1)
-    pairs = _pairs(name, padding, rank, None, W.shape[2:], strides, gaps)
+    strides, gaps = for_each_axis(name, "stride", stride, rank, 1), for_each_axis(name, "dilation", dilation, rank, 1)
+    pairs = padding_pairs(name, padding, rank, None, W.shape[2:], strides, gaps)
     size = _transposed_size(name, x.shape[-rank:], W.shape[2:], strides, pairs, gaps, output_padding)
     images = x if x.ndim == rank + 2 else x[None]
     before = tuple([before for before, _ in pairs])
@@ -221,74 +230,11 @@ def _shifted(name: str, y: Any, b: Any, W: Any, channels: int, rank: int) -> Any
     return y + b.reshape(channels, *(1,) * rank)
 
 
-# Arguments
-
-
-def _number(name: str, argument: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise RangeError(f"{name}: {argument} must be an integer of at least {least}, got {describe(value)}.")
-    return int(value)
-
-
-def _each(name: str, argument: str, value: Any, rank: int, least: int) -> Ints:
-    """One number for each axis in space."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return (_number(name, argument, value, least),) * rank
-    if len(value) != rank:
-        raise RangeError(f"{name}: {argument} must be a number or {rank} numbers, got {value!r}.")
-    return tuple([_number(name, argument, n, least) for n in value])
-
-
-def _pairs(
-    name: str, padding: Padding, rank: int, sizes: Ints | None, kernel: Ints, strides: Ints, dilation: Ints
-) -> Pairs:
-    """The padding before and after each axis. `sizes` are those of the images; without them "same" does not have a meaning."""
-    if padding == "valid":
-        return ((0, 0),) * rank
-    if padding == "same" and sizes is not None:
-        totals = [
-            max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
-            for n, k, s, d in zip(sizes, kernel, strides, dilation, strict=True)
-        ]
-        return tuple([(total // 2, total - total // 2) for total in totals])
-    if isinstance(padding, str):
-        known = '"valid" or "same"' if sizes is not None else '"valid"'
-        raise RangeError(
-            f"{name}: padding must be a number, numbers or pairs of numbers for the axes, or {known}, got {padding!r}."
-        )
-    if not isinstance(padding, Sequence):
-        padding = (padding,) * rank
-    if len(padding) != rank:
-        hint = (
-            f" Write ({tuple(padding)},) for the two ends of the only axis." if rank == 1 and len(padding) == 2 else ""
-        )
-        raise RangeError(f"{name}: padding must be a number, or {rank} numbers or pairs, got {tuple(padding)}.{hint}")
-    pairs = [tuple(p) if isinstance(p, Sequence) else (p, p) for p in padding]
-    if any(len(pair) != 2 for pair in pairs):
-        raise RangeError(f"{name}: the padding of an axis is a number or a pair (before, after), got {tuple(padding)}.")
-    return tuple([(_number(name, "padding", p, 0), _number(name, "padding", q, 0)) for p, q in pairs])
-
-
-def _size_of(name: str, x: Any, kernel: Ints, strides: Ints, pairs: Pairs, dilation: Ints) -> Ints:
-    """The size of the result of a convolution in space."""
-    rank = len(kernel)
-    padded = [n + p + q for n, (p, q) in zip(x.shape[-rank:], pairs, strict=True)]
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    if any(k > n for k, n in zip(reach, padded, strict=True)):
-        gaps = f" with dilation {dilation}" if max(dilation) > 1 else ""
-        around = f" with padding {pairs}" if any(map(any, pairs)) else ""
-        raise ShapeError(
-            f"{name}: the kernel of size {kernel}{gaps} covers {tuple(reach)} entries, but the input has only {tuple(padded)} in space"
-            f"{around}: {describe(x)}. Use a smaller kernel, or more padding (padding='same' keeps the size)."
-        )
-    return tuple([(n - k) // s + 1 for n, k, s in zip(padded, reach, strides, strict=True)])
-
-
 def _transposed_size(
     name: str, sizes: Ints, kernel: Ints, strides: Ints, pairs: Pairs, dilation: Ints, output_padding: Sizes
 ) -> Ints:
     """The size of the result of a transposed convolution in space."""
-    extra = _each(name, "output_padding", output_padding, len(kernel), 0)
+    extra = for_each_axis(name, "output_padding", output_padding, len(kernel), 0)
     if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilation, strict=True)):
         raise RangeError(
             f"{name}: output_padding must be smaller than the stride or the dilation ({strides}, {dilation}), got {extra}."
