@@ -3,6 +3,7 @@
 from . import (
     abstract,
     containers,
+    convolution,
     dropout,
     function,
     initial,
@@ -13,6 +14,7 @@ from . import (
 )
 from .abstract import *
 from .containers import *
+from .convolution import *
 from .dropout import *
 from .function import *
 from .lazy import *
@@ -24,6 +26,7 @@ from .state import *
 __all__: list[str] = ["initial"]
 __all__ += linear.__all__
 __all__ += function.__all__
+__all__ += convolution.__all__
 __all__ += dropout.__all__
 __all__ += containers.__all__
 __all__ += mlp.__all__

@@ -72,7 +72,8 @@ def layers(
         n = draw(st.integers(1, max_size))
         layer = MAKERS[getattr(nn, kind)](draw, n, options)
         batch = draw(st.sampled_from([(), (1,), (2,)]))
-        return layer, draw(arrays(dtype, (*batch, n)))
+        layer, shape = layer if isinstance(layer, tuple) else (layer, (n,))
+        return layer, draw(arrays(dtype, (*batch, *shape)))
 
     return pairs()
 
@@ -112,11 +113,30 @@ def _mlp(draw: Any, n: int, options: _Options) -> nn.MLP:
     return nn.MLP(tuple(_chain(draw, n, options)), draw(st.sampled_from(options.activations)))
 
 
-# Functions that draw a layer for inputs with n entries
+def _convolution(kind: Any) -> Callable[[Any, int, _Options], Any]:
+    """A maker of convolutions for inputs of n channels."""
+
+    def make(draw: Any, n: int, options: _Options) -> Any:
+        sizes = st.integers(1, options.max_size)
+        outputs, kernel, space = draw(sizes), draw(sizes), draw(sizes)
+        is_transposed = kind.__name__.startswith("ConvTranspose")
+        channels = (n, outputs) if is_transposed else (outputs, n)
+        W = draw(arrays(options.dtype, (*channels, *(kernel,) * kind.rank)))
+        b = draw(st.none() | arrays(options.dtype, (outputs,)))
+        stride, padding = draw(st.integers(1, 2)), 0 if is_transposed else draw(st.integers(kernel // 2, kernel))
+        space = space if is_transposed else max(space, kernel - 2 * padding)
+        return kind(W, b, stride, padding), (n, *(space,) * kind.rank)
+
+    return make
+
+
+# Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
     nn.Function: _function,
     nn.Dropout: _dropout,
     nn.Sequential: _sequential,
     nn.MLP: _mlp,
+    **{kind: _convolution(kind) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)},
+    **{kind: _convolution(kind) for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)},
 }
