@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, Protocol
 import attrs
 import optree
 
-from ..core.tracer import tracers_of
-from ..errors import TraceError
 from ..tree import Frozen
 from ..tree import structure as trees
 
@@ -210,14 +208,3 @@ def _made(kind: Any) -> type:
 
     trees.register_as(made, flatten, unflatten)
     return made
-
-
-def refuse_escaped(tree: Any, path: str, what: str, instead: str) -> None:
-    """Raise the error for values that come from within a transform that has returned."""
-    for leaf in trees.leaves(tree):
-        for tracer in tracers_of(leaf):
-            if not tracer.level.alive:
-                raise TraceError(
-                    f"{what} at {path or 'the root'} come from within {tracer.level.name}, which has returned: they belong to one "
-                    f"round, example or recording of it. {instead}"
-                )

@@ -1,8 +1,13 @@
 """State that changes in a step: layers with statistics, and `step`, which runs a model and returns its successor."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from .. import control
+from ..compiler import Compiled
+from ..compiler.recording.record import record
+from ..core.tracer import tracers_of
 from ..errors import StructureError, TraceError
 from ..numpy.arguments import Array
 from ..transforms import stop_gradient
@@ -11,7 +16,7 @@ from ..tree import structure as trees
 from . import standing
 from .abstract import called
 
-__all__ = ["Stateful", "statistic", "step"]
+__all__ = ["Checkpoint", "Stateful", "statistic", "step"]
 
 
 class Stateful(Module):
@@ -42,79 +47,151 @@ def step(
 ) -> tuple[Any, Any]:
     """`(y, successor)`: `model(x, *more)`, with `key` and `train` if the model takes them, and the model with its new statistics.
 
-    Only statistics differ in the successor. A layer that is called twice goes on from its first call. Layers within `Frozen` keep
-    their statistics and use them. `call(model, x, *more)` runs in place of `model(...)`, for a model that is a tree of layers.
+    Only statistics differ in the successor, and they are constants of every derivative. A layer that is called twice goes on from its
+    first call. Layers within `Frozen` keep their statistics and use them. `call(model, x, *more)` runs in place of `model(...)`,
+    for a model that is a tree of layers.
 
     Raises StructureError for a layer that changes more than its statistics; TraceError, with its path, for a layer that runs within
-    `fd.scan`, `fd.checkpoint`, `fd.vmap` or `fd.compile` inside of the model.
+    `fd.scan`, `fd.cond`, `fd.while_loop`, `fd.checkpoint`, `fd.compile` or `fd.vmap` inside of the model.
     """
-    recorders: dict[tuple[int, bool], _Statistics] = {}
+    run: dict[tuple[int, bool], _Statistics] = {}
 
     def replace(copy: Any, node: standing.Node) -> Any:
         if not isinstance(copy, Stateful):
             return copy
-        recorder = recorders[id(node.value), node.frozen] = _Statistics(node)
+        recorder = run[id(node.value), node.frozen] = _Statistics(node, run)
         recorder.stand = standing.stand_in(copy, recorder, node.path)
         return recorder.stand
 
     y = called(standing.rebuilt(model, replace), x, more, key, train, call)
-    return y, standing.rebuilt(
-        model, lambda copy, node: _succeeded(copy, recorders.get((id(node.value), node.frozen)))
-    ) if recorders else model
+    if not run:
+        return y, model
+    return y, standing.rebuilt(model, lambda copy, node: _succeeded(copy, run.get((id(node.value), node.frozen))))
 
 
 class _Statistics:
     """Keeps the statistics of one layer up to date in its stand-in while a model runs."""
 
-    __slots__ = ("detached", "has_changed", "is_held", "node", "outer", "stand")
+    __slots__ = ("detached", "has_changed", "is_held", "node", "outer", "run", "stand")
 
-    def __init__(self, node: standing.Node) -> None:
-        self.node, self.stand, self.has_changed = node, None, False
+    def __init__(self, node: standing.Node, run: Any) -> None:
+        self.node, self.run, self.stand, self.has_changed = node, run, None, False
         self.outer = standing.recorder_of(node.value)  # of a step that runs around this one
         self.is_held = node.frozen or standing.policy_of(node.value) is _held
         self.detached = _held if self.is_held else _lost
 
     def call(self, stand: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The layer's own step, from the statistics that its last call left."""
-        self.refuse_escaped()
-        layer = standing.original(self.stand)
+        layer = standing.original(stand, statistics_in(self.stand))
         if self.is_held:
             return layer(*args, **options | {"train": False})
+        self.refuse_escaped()
         y, successor = layer.step(*args, **options)
         if successor is not layer:
-            self.update(stop_gradient(changes_of(layer, successor, self.node.path)))
+            self.refuse_loops()
+            self.update(changes_of(layer, successor, self.node.path))
         return y
 
     def update(self, statistics: dict[str, Any]) -> None:
         """Take the statistics that the layer has now."""
+        if self.is_held:
+            return
         self.has_changed = True
         for name, value in statistics.items():
-            object.__setattr__(self.stand, name, value)
+            object.__setattr__(self.stand, name, stop_gradient(value))
         if self.outer is not None:
+            self.outer.refuse_loops()
             self.outer.update(statistics)
 
     def refuse_escaped(self) -> None:
-        """Raise the error for statistics that a transform inside of the model has left behind."""
-        if self.has_changed:
-            standing.refuse_escaped(statistics_in(self.stand), self.node.path, "the statistics", INSTEAD)
+        """Raise TraceError for statistics that a transform inside of the model has left behind."""
+        if not self.has_changed:
+            return
+        for leaf in trees.leaves(statistics_in(self.stand)):
+            for tracer in tracers_of(leaf):
+                if not tracer.level.alive:
+                    raise _misplaced(self.stand, self.node.path, f"ran within {tracer.level.name}")
+
+    def refuse_loops(self) -> None:
+        """Raise TraceError if the running code stands inside of a transform that may run it any number of times.
+
+        Eagerly a loop is a Python loop, and its rounds would change the statistics one after the other; but not if it is compiled.
+        """
+        frame: Any = sys._getframe(1)
+        found = ""
+        while frame is not None and not (frame.f_code is step.__code__ and frame.f_locals["run"] is self.run):
+            found = _RUNS_ANY_NUMBER.get(frame.f_code.co_filename, found)
+            frame = frame.f_back
+        if found:
+            raise _misplaced(self.stand, self.node.path, f"ran within {found}")
 
 
-INSTEAD = (
-    "Call the layer outside of it; or run it by nn.checkpoint(layer) or by nn.step inside, and return its successor."
-)
+# The files of transforms that may run a function once for its program, or once a round
+_RUNS_ANY_NUMBER = {
+    function.__code__.co_filename: name
+    for name, function in (
+        ("fd.scan", control.scan),
+        ("fd.cond", control.cond),
+        ("fd.while_loop", control.while_loop),
+        ("fd.checkpoint", control.checkpoint),
+        ("fd.compile", Compiled.__call__),
+        ("fd.compile", record),
+    )
+}
+
+
+def _misplaced(layer: Any, path: str, what: str) -> TraceError:
+    return TraceError(
+        f"{type(layer).__name__} at {path or 'the root'} {what} with train=True, inside of the model. nn.step takes statistics from calls "
+        "that run once: call the layer outside of the transform, with train=False, or by nn.Checkpoint(layer) in place of fd.checkpoint."
+    )
 
 
 def _lost(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if options.get("train"):
-        raise TraceError(
-            f"{type(layer).__name__} at {path or 'the root'} was given to a transform inside of the model (fd.scan, fd.vmap, "
-            f"fd.checkpoint, fd.compile, fd.tree.map), where nn.step would lose its statistics. {INSTEAD}"
-        )
+        raise _misplaced(layer, path, "is an argument of a transform, or part of a tree that was built again, and ran")
     return layer(*args, **options)
 
 
 def _held(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     return layer(*args, **options | {"train": False})
+
+
+class Checkpoint(Module):
+    """`layer`, for which reverse mode keeps only the arguments and computes the rest again on the way back (`fd.checkpoint`).
+
+    Statistics within reach the `nn.step` around it. It stands in a model, or wraps a layer for one call:
+    `nn.Checkpoint(block)(x, key=key, train=train)`.
+    """
+
+    layer: Any
+
+    def __call__(self, x: Any, *more: Any, key: Array | None = None, train: bool = False) -> Any:
+        """`layer(x, *more)`, with `key` and `train` if the layer takes them."""
+        return lifted(control.checkpoint, self.layer, (x, *more), key, train)
+
+
+def lifted(transform: Callable[..., Any], layer: Any, args: Any, key: Array | None, train: bool) -> Any:
+    """`transform` of a layer's call, through which the statistics of the layer reach the step around it."""
+    inside = [node for node in standing.layers_of(layer) if isinstance(node.value, Stateful)]
+    recorders = {node.path: standing.recorder_of(node.value) for node in inside}
+    if not train or not any(recorders.values()):
+        return transform(lambda layer, args, key: called(layer, args[0], args[1:], key, train))(layer, args, key)
+
+    def run(layer: Any, args: Any, key: Any) -> Any:
+        y, successor = step(layer, args[0], *args[1:], key=key, train=train)
+        return y, {
+            node.path: statistics_in(node.value)
+            for node in standing.layers_of(successor)
+            if isinstance(node.value, Stateful)
+        }
+
+    y, statistics = transform(run)(layer, args, key)
+    if several := sorted(statistics.keys() - recorders.keys()):
+        raise _misplaced(layer, several[0], "stands at several paths of a layer within nn.Checkpoint, and ran")
+    for path, changes in statistics.items():
+        recorders[path].update(changes)
+    return y
 
 
 def statistics_in(layer: Any) -> dict[str, Any]:

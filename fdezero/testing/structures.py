@@ -130,10 +130,15 @@ def _convolution(kind: Any) -> Callable[[Any, int, _Options], Any]:
     return make
 
 
+def _checkpoint(draw: Any, n: int, options: _Options) -> nn.Checkpoint:
+    return nn.Checkpoint(_linear(draw, n, options))
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
     nn.Function: _function,
+    nn.Checkpoint: _checkpoint,
     nn.Dropout: _dropout,
     nn.Sequential: _sequential,
     nn.MLP: _mlp,

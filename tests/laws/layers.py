@@ -29,6 +29,7 @@ LAYERS = [
     Row("Dropout", "of nothing", lambda key, dtype: nn.Dropout(0.0)),
     Row("Sequential", "", _sequential),
     Row("Sequential", "nested", lambda key, dtype: nn.Sequential([nn.Dropout(0.25), _sequential(key, dtype), fd.Frozen(_sequential(key, dtype).layers[4].replace(W=np.ones((3, 2), dtype), b=None))])),
+    Row("Checkpoint", "", lambda key, dtype: nn.Checkpoint(_sequential(key, dtype))),
     Row("MLP", "", lambda key, dtype: nn.MLP.init(key, (4, 6, 3), activation=F.tanh, dtype=dtype)),
     Row("MLP", "with dropout", lambda key, dtype: nn.MLP.init(key, (4, 6, 5, 3), activation=F.softplus, dropout=0.5, dtype=dtype)),
 ]  # fmt: skip
