@@ -2,6 +2,7 @@
 
 from . import (
     abstract,
+    cells,
     containers,
     convolution,
     dropout,
@@ -10,9 +11,11 @@ from . import (
     lazy,
     linear,
     mlp,
+    recurrent,
     state,
 )
 from .abstract import *
+from .cells import *
 from .containers import *
 from .convolution import *
 from .dropout import *
@@ -20,6 +23,7 @@ from .function import *
 from .lazy import *
 from .linear import *
 from .mlp import *
+from .recurrent import *
 from .state import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -27,6 +31,8 @@ __all__: list[str] = ["initial"]
 __all__ += linear.__all__
 __all__ += function.__all__
 __all__ += convolution.__all__
+__all__ += cells.__all__
+__all__ += recurrent.__all__
 __all__ += dropout.__all__
 __all__ += containers.__all__
 __all__ += mlp.__all__

@@ -134,6 +134,35 @@ def _checkpoint(draw: Any, n: int, options: _Options) -> nn.Checkpoint:
     return nn.Checkpoint(_linear(draw, n, options))
 
 
+def _cell(kind: Any) -> Callable[[Any, int, _Options], Any]:
+    """A maker of recurrent cells for inputs of n features."""
+
+    def make(draw: Any, n: int, options: _Options) -> Any:
+        gates, m = {nn.RNNCell: 1, nn.GRUCell: 3, nn.LSTMCell: 4}[kind], draw(st.integers(1, options.max_size))
+        biases = [(gates * m,), (m,)] if kind is nn.GRUCell else [(gates * m,)]
+        weights = [draw(arrays(options.dtype, (rows, gates * m))) for rows in (n, m)]
+        return kind(*weights, *[draw(st.none() | arrays(options.dtype, shape)) for shape in biases])
+
+    return make
+
+
+def _recurrent(kind: Any) -> Callable[[Any, int, _Options], Any]:
+    """A maker of recurrent layers for sequences of n features."""
+
+    def make(draw: Any, n: int, options: _Options) -> Any:
+        cell = _cell(kind.kind)(draw, n, options)
+        above = [_cell(kind.kind)(draw, cell.Wh.shape[0], options)] if draw(st.booleans()) else []
+        above = [layer for layer in above if layer.Wh.shape == cell.Wh.shape]
+        return kind((cell, *above), reverse=draw(st.booleans())), (draw(st.integers(1, options.max_size)), n)
+
+    return make
+
+
+def _outputs(draw: Any, n: int, options: _Options) -> Any:
+    layer, shape = _recurrent(draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM])))(draw, n, options)
+    return nn.Outputs(layer, draw(st.sampled_from(["all", "last"]))), shape
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
@@ -144,4 +173,7 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.MLP: _mlp,
     **{kind: _convolution(kind) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)},
     **{kind: _convolution(kind) for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)},
+    **{kind: _cell(kind) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)},
+    **{kind: _recurrent(kind) for kind in (nn.RNN, nn.GRU, nn.LSTM)},
+    nn.Outputs: _outputs,
 }
