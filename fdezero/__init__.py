@@ -40,6 +40,8 @@ if _typing.TYPE_CHECKING:
         jvp,
         linear_transpose,
         linearize,
+        pmean,
+        psum,
         ravel,
         stop_gradient,
         value_and_grad,
@@ -58,7 +60,7 @@ _NAMES = {
     "numpy": "at",
     "solvers": "custom_linear_solve custom_root odeint",
     "transforms": "custom_jvp custom_vjp elementwise_grad grad grad_and_aux hessian hvp jacfwd jacobian jacrev jvp linear_transpose "
-    "linearize ravel stop_gradient value_and_grad vjp vmap",
+    "linearize pmean psum ravel stop_gradient value_and_grad vjp vmap",
     "tree": "Frozen Module static",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -80,8 +82,8 @@ __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
     "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
     "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "models", "nn", "numpy",
-    "odeint", "optim", "plot", "random", "ravel", "save", "scan", "signal", "special", "static", "stats", "stop_gradient", "testing",
-    "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
+    "odeint", "optim", "plot", "pmean", "psum", "random", "ravel", "save", "scan", "signal", "special", "static", "stats",
+    "stop_gradient", "testing", "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 

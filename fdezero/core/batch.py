@@ -36,11 +36,12 @@ class Batch(Level):
     """The level of `vmap`."""
 
     shows_values = False
-    __slots__ = ("size",)
+    __slots__ = ("axis_name", "size")
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, axis_name: str | None = None) -> None:
         super().__init__(name)
         self.size = size
+        self.axis_name = axis_name  # by which `pmean` finds the axis
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         shapes = [shape_of(arg) for arg in args]

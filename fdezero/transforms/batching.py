@@ -19,7 +19,12 @@ Axes = Any  # an int, None, or a tree of them that is a prefix of the argument
 
 
 def vmap(
-    function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None
+    function: Callable[..., Any],
+    in_axes: Axes = 0,
+    out_axes: Axes = 0,
+    *,
+    axis_size: int | None = None,
+    axis_name: str | None = None,
 ) -> Callable[..., Any]:
     """Map `function` over a batch axis of its arguments. The function runs once, on batched operations.
 
@@ -27,6 +32,7 @@ def vmap(
     None (not batched), or a tree of these that is a prefix of the argument. Keyword arguments are not batched.
     `out_axes`: the position of the batch axis in the results, in the same form; None for a result without the batch axis.
     `axis_size`: the size of the batch, needed only if no argument has a batch axis.
+    `axis_name`: a name for the batch axis, for `fd.pmean` and `fd.psum` inside of the function.
 
     Raises ShapeError if there is no batch axis or if sizes differ, naming the leaves; StructureError if axes are not a prefix of
     an argument or a result.
@@ -34,7 +40,7 @@ def vmap(
 
     @functools.wraps(function)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        return mapped(name_of("vmap", function), function, args, kwargs, in_axes, out_axes, axis_size)
+        return mapped(name_of("vmap", function), function, args, kwargs, in_axes, out_axes, axis_size, axis_name)
 
     return batched
 
@@ -47,6 +53,7 @@ def mapped(
     in_axes: Axes = 0,
     out_axes: Axes = 0,
     axis_size: int | None = None,
+    axis_name: str | None = None,
 ) -> Any:
     """The results of `vmap(function)(*args, **kwargs)`; messages use the name of the transform that the user called."""
     per_argument = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
@@ -60,7 +67,7 @@ def mapped(
     taken = [leaf if axis is None else accepted(leaf) for leaf, axis in zip(leaves, axes, strict=True)]
     if any(new is not old for new, old in zip(taken, leaves, strict=True)):
         leaves, args = taken, trees.unflatten(treedef, taken)
-    level = Batch(name, _batch_size(name, args, axes, axis_size))
+    level = Batch(name, _batch_size(name, args, axes, axis_size), axis_name)
     traced = [
         leaf if axis is None else BatchTracer(level, _to_front(leaf, axis))
         for leaf, axis in zip(leaves, axes, strict=True)
