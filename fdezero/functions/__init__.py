@@ -3,16 +3,20 @@
 from . import activations, cells, convolution, losses, recurrent
 from . import dropout as _dropout
 from . import embedding as _embedding
+from . import flatten as _flatten
 from . import linear as _linear
 from . import pooling as _pooling
+from . import prelu as _prelu
 from .activations import *
 from .cells import *
 from .convolution import *
 from .dropout import *
 from .embedding import *
+from .flatten import *
 from .linear import *
 from .losses import *
 from .pooling import *
+from .prelu import *
 from .recurrent import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -26,6 +30,8 @@ __all__ += _embedding.__all__
 __all__ += cells.__all__
 __all__ += recurrent.__all__
 __all__ += _pooling.__all__
+__all__ += _flatten.__all__
+__all__ += _prelu.__all__
 
 
 def __dir__() -> list[str]:

@@ -9,18 +9,20 @@ from .. import numpy as fnp
 from .. import random
 from ..errors import KeyMissingError, RangeError
 from ..messages import describe
+from ..numpy.arguments import trailing_axes
 from ..numpy.precision import in_single
 from ..ops.checks import checked
 
 __all__ = ["dropout"]
 
 
-def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
+def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False, shared_axes: int | tuple[int, ...] = ()) -> Any:
     """Set entries of `x` to 0 with probability `rate` and divide the others by 1 - rate; with train=False, return `x` itself.
 
     x (...), rate a number or a 0-d array in [0, 1), which may change from call to call -> (...) in the dtype of x. The
     expectation is exactly that of x: the probability drawn is the multiple of 2**-16 nearest to 1 - rate, and the scale
-    is its inverse. CPU and GPU draw the same mask, bit for bit. `rate` gets no derivative.
+    is its inverse. CPU and GPU draw the same mask, bit for bit. `rate` gets no derivative. Entries along `shared_axes` are
+    dropped together: with (2, 3), or (-2, -1), whole channels of x (N, C, H, W).
     Raises KeyMissingError when a key is needed and none is given, RangeError for a rate outside [0, 1).
     Source: Srivastava et al., "Dropout", JMLR 15, 2014.
     """
@@ -37,7 +39,11 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False) -> Any:
             "dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
         )
     x = fnp.asarray(x)
-    mask, kept = random.keep_mask(key, 1 - rate, x.shape)
+    shape = x.shape
+    if shared_axes != ():
+        shared = trailing_axes(shared_axes, len(shape))
+        shape = tuple(1 if i - len(shape) in shared else n for i, n in enumerate(shape))
+    mask, kept = random.keep_mask(key, 1 - rate, shape)
     return _scaled_where(x, mask, 1 / kept)
 
 

@@ -2,29 +2,41 @@
 
 from . import (
     abstract,
+    bilinear,
     cells,
     containers,
     convolution,
     dropout,
+    flatten,
     function,
     initial,
     lazy,
     linear,
     mlp,
+    prelu,
     recurrent,
+    residual,
+    spectral_norm,
     state,
+    weight_norm,
 )
 from .abstract import *
+from .bilinear import *
 from .cells import *
 from .containers import *
 from .convolution import *
 from .dropout import *
+from .flatten import *
 from .function import *
 from .lazy import *
 from .linear import *
 from .mlp import *
+from .prelu import *
 from .recurrent import *
+from .residual import *
+from .spectral_norm import *
 from .state import *
+from .weight_norm import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = ["initial"]
@@ -39,6 +51,12 @@ __all__ += mlp.__all__
 __all__ += state.__all__
 __all__ += lazy.__all__
 __all__ += abstract.__all__
+__all__ += flatten.__all__
+__all__ += residual.__all__
+__all__ += bilinear.__all__
+__all__ += prelu.__all__
+__all__ += weight_norm.__all__
+__all__ += spectral_norm.__all__
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, SupportsIndex, overload
 
 import attrs
 
@@ -48,6 +48,15 @@ def options_of_function(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(name for name in ("key", "train") if takes_all or name in parameters)
 
 
+def apply_at(path: str, layer: Any, x: Any, *more: Any, key: Array | None = None, train: bool = False) -> Any:
+    """`apply`, with `path` in front of the path of an error."""
+    try:
+        return apply(layer, x, *more, key=key, train=train)
+    except FdezeroError as error:
+        error.under(path)
+        raise
+
+
 def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array, key: Array | None) -> Array:
     """`x` through `count` steps, `step(i, x, key)`, each with a key of its own, if there is one. An error in step i is at layers/i."""
     keys = [None] * count if key is None else random.split(key, count)
@@ -60,29 +69,80 @@ def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array,
     return x
 
 
-def _as_layers(layers: Sequence[Any]) -> tuple[Any, ...]:
+def as_layer(layer: Any, of: str = "Sequential") -> Any:
+    """A layer as it is, a plain function as a `Function`. Raises StructureError for anything that cannot be called."""
+    if isinstance(layer, type):
+        made = f"{layer.__name__}.init(key, ...)" if hasattr(layer, "init") else f"{layer.__name__}(...)"
+        raise StructureError(f"{of} takes layers and functions, got the class {layer.__name__}: write {made}.")
+    if not callable(layer):
+        hint = "" if not isinstance(layer, list | tuple) else ": write nn.Sequential([...])"
+        raise StructureError(f"{of} takes layers and functions, got {describe(layer)}{hint}.")
+    return layer if attrs.has(type(layer)) else Function(layer)
+
+
+def _as_layers(layers: Any) -> tuple[Any, ...]:
+    made = []
     for i, layer in enumerate(layers):
-        if not callable(layer) or isinstance(layer, type):
-            got = (
-                f"the class {layer.__name__}: write {layer.__name__}.init(key, ...)"
-                if isinstance(layer, type)
-                else describe(layer)
-            )
-            raise StructureError(f"Sequential takes layers and functions, got {got}.").under(f"layers/{i}")
-    return tuple(layer if attrs.has(type(layer)) else Function(layer) for layer in layers)
+        try:
+            made.append(as_layer(layer))
+        except StructureError as error:
+            error.under(f"layers/{i}")
+            raise
+    return tuple(made)
 
 
 class Sequential(Module):
-    """Layers one after the other: `Sequential([Linear.init(key, 784, 10), F.relu, Dropout(0.5)])`.
+    """Layers one after the other: `Sequential(Linear.init(key, 784, 10), F.relu, Dropout(0.5))`, or one list of them.
 
-    A plain function becomes a `Function` layer. Each layer gets a key of its own.
-    Raises StructureError for anything that cannot be called.
+    A plain function becomes a `Function` layer. Each layer gets a key of its own. `model[0]` is a layer, `model[:3]` a Sequential of
+    the first three, and `model[:-1] + head` has another last layer. Raises StructureError for anything that cannot be called.
     """
 
     layers: Sequence[Any] = attrs.field(converter=_as_layers)
+
+    def __init__(self, *layers: Any, **fields: Any) -> None:
+        if "layers" not in fields:  # as `replace` names it
+            fields["layers"] = layers[0] if len(layers) == 1 and isinstance(layers[0], list | tuple) else layers
+        elif layers:
+            raise TypeError("Sequential: pass the layers by position, or layers=[...], but not both.")
+        self.__attrs_init__(**fields)  # type: ignore[attr-defined]  # what attrs has made of the fields
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         def step(i: int, x: Array, key: Array | None) -> Array:
             return apply(self.layers[i], x, key=key, train=train)
 
         return run(step, len(self.layers), x, key if train else None)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __bool__(self) -> bool:
+        return True  # a model, also without layers
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.replace(layers=self.layers[index])
+        try:
+            return self.layers[index]
+        except IndexError:
+            raise IndexError(f"Sequential has {len(self)} layers, and none at {index}.") from None
+
+    def __add__(self, more: Any) -> Self:
+        """A new Sequential with the layers of another, of a list, or with one more layer or function, behind its own."""
+        return self.replace(layers=(*self.layers, *_several(more)))
+
+    def __radd__(self, before: Any) -> Self:
+        return self.replace(layers=(*_several(before), *self.layers))
+
+
+def _several(layers: Any) -> Sequence[Any]:
+    return (
+        layers.layers if isinstance(layers, Sequential) else layers if isinstance(layers, list | tuple) else (layers,)
+    )

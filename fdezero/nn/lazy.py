@@ -63,6 +63,14 @@ class Lazy(Module):
         )
 
 
+def made_for(layer: Any, key: Array | None, x: Array) -> Any:
+    """The layer that `layer` describes, for inputs like `x`; `layer` itself if it is not lazy."""
+    if not isinstance(layer, Lazy):
+        return layer
+    made: Any = layer.layer
+    return made.init_for(key, x, *layer.args, **dict(layer.options))
+
+
 def _short(value: Any) -> str:
     return str(value.__name__) if callable(value) and hasattr(value, "__name__") else repr(value)
 
@@ -109,7 +117,7 @@ class _Maker:
         """The result of the layer, made if this is its first call."""
         if self.layer is None:
             key = None if self.key is None else random.fold_in(self.key, number_of(self.node.path))
-            self.layer = stand.layer.init_for(key, args[0], *stand.args, **dict(stand.options))
+            self.layer = made_for(stand, key, args[0])
         layer: Any = self.layer
         names = options_of_function(type(layer).__call__)
         return layer(

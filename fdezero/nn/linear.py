@@ -38,9 +38,7 @@ class Linear(Sized):
         Raises RangeError for a size that is not an integer of at least 1.
         Source: LeCun et al., "Efficient backprop", 1998.
         """
-        for name, size in (("in_size", in_size), ("out_size", out_size)):
-            if not isinstance(size, int | np.integer) or size < 1:
-                raise RangeError(f"Linear: {name} must be an integer of at least 1, got {describe(size)}.")
+        check_sizes("Linear", in_size=in_size, out_size=out_size)
         W = initial.draw(weight_init, key, (in_size, out_size), dtype, of="Linear: weight_init")
         if not bias:
             return cls(W)
@@ -53,3 +51,10 @@ class Linear(Sized):
 
     def __call__(self, x: Array) -> Array:
         return F.linear(x, self.W, self.b)
+
+
+def check_sizes(of: str, **sizes: Any) -> None:
+    """Raise RangeError, naming the layer, unless all `sizes` are integers of at least 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise RangeError(f"{of}: {name} must be an integer of at least 1, got {describe(size)}.")

@@ -163,6 +163,43 @@ def _outputs(draw: Any, n: int, options: _Options) -> Any:
     return nn.Outputs(layer, draw(st.sampled_from(["all", "last"]))), shape
 
 
+def _square(draw: Any, n: int, options: _Options) -> nn.Linear:
+    return nn.Linear(draw(arrays(options.dtype, (n, n))))
+
+
+def _channel_dropout(kind: Any, rank: int) -> Callable[[Any, int, _Options], Any]:
+    return lambda draw, n, options: (kind(draw(st.sampled_from([0.0, 0.5]))), (n,) * (rank + 1))
+
+
+def _flatten(draw: Any, n: int, options: _Options) -> nn.Flatten:
+    return nn.Flatten(-1)
+
+
+def _residual(draw: Any, n: int, options: _Options) -> nn.Residual:
+    return nn.Residual(_square(draw, n, options), draw(st.none() | st.just(_square(draw, n, options))))
+
+
+def _bilinear(draw: Any, n: int, options: _Options) -> nn.Bilinear:
+    m = draw(st.integers(1, options.max_size))
+    return nn.Bilinear(draw(arrays(options.dtype, (n, n, m))), draw(st.none() | arrays(options.dtype, (m,))))
+
+
+def _prelu(draw: Any, n: int, options: _Options) -> nn.PReLU:
+    return nn.PReLU(draw(arrays(options.dtype, ()) | arrays(options.dtype, (n,))), axis=-1)
+
+
+def _weight_norm(draw: Any, n: int, options: _Options) -> nn.WeightNorm:
+    linear = _square(draw, n, options)
+    direction = linear.replace(W=linear.W + 200 * np.eye(n, dtype=options.dtype))  # of any length but 0
+    return nn.WeightNorm(direction, draw(arrays(options.dtype, (n,))))
+
+
+def _spectral_norm(draw: Any, n: int, options: _Options) -> nn.SpectralNorm:
+    linear = _square(draw, n, options)
+    u = np.full(n, n**-0.5, options.dtype)
+    return nn.SpectralNorm(linear.replace(W=linear.W + 1000 * np.eye(n, dtype=options.dtype)), u, u)
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
@@ -176,4 +213,13 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     **{kind: _cell(kind) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)},
     **{kind: _recurrent(kind) for kind in (nn.RNN, nn.GRU, nn.LSTM)},
     nn.Outputs: _outputs,
+    nn.Flatten: _flatten,
+    nn.Dropout1d: _channel_dropout(nn.Dropout1d, 1),
+    nn.Dropout2d: _channel_dropout(nn.Dropout2d, 2),
+    nn.Dropout3d: _channel_dropout(nn.Dropout3d, 3),
+    nn.Residual: _residual,
+    nn.Bilinear: _bilinear,
+    nn.PReLU: _prelu,
+    nn.WeightNorm: _weight_norm,
+    nn.SpectralNorm: _spectral_norm,
 }

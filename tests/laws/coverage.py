@@ -15,6 +15,7 @@ from . import (
     functions_convolution,
     functions_elementwise,
     functions_fft,
+    functions_layers,
     functions_linalg,
     functions_networks,
     functions_parameters,
@@ -42,6 +43,7 @@ TABLES = (
     functions_convolution,
     functions_recurrent,
     functions_pooling,
+    functions_layers,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"

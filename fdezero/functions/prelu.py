@@ -1,0 +1,30 @@
+"""The parametric rectifier."""
+
+from typing import Any
+
+from .. import numpy as fnp
+from ..errors import ShapeError
+from ..messages import describe
+
+__all__ = ["prelu"]
+
+
+def prelu(x: Any, slope: Any, axis: int = 1) -> Any:
+    """x where x is positive, slope * x elsewhere, with one slope for all or one for each channel along `axis`.
+
+    x (N, C, ...), slope () or (1,) or (C,) -> (N, C, ...). The derivative at 0 is the slope. For features in the last axis write
+    axis=-1. Raises ShapeError for another number of slopes.
+    Source: He et al., "Delving deep into rectifiers", ICCV 2015, equation 1.
+    """
+    x, slope = fnp.asarray(x), fnp.asarray(slope)
+    if slope.ndim and slope.shape != (1,):
+        if not -x.ndim <= axis < x.ndim or slope.shape != (x.shape[axis],):
+            raise ShapeError(
+                f"prelu: x {describe(x)} needs one slope, or one for each entry along axis {axis}; got {describe(slope)}."
+            )
+        slope = slope.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+    elif slope.ndim:
+        slope = slope.reshape(())
+    positive = x > 0
+    # An infinite x of a branch that was not chosen must not meet the zero cotangent of the slope: 0 times infinity is NaN.
+    return fnp.where(positive, x, slope * fnp.where(positive, 0, x))

@@ -1,0 +1,56 @@
+"""One array within a layer, named by its path: read it, or put another in its place."""
+
+from typing import Any
+
+import attrs
+
+from .. import numpy as fnp
+from ..errors import StructureError
+from ..messages import describe
+from ..tree import paths
+
+__all__: list[str] = []
+
+
+def field_of(layer: Any, path: str, of: str) -> Any:
+    """The array at `path` within `layer`, such as "W" or "layers/0/W". Raises StructureError, naming the wrapper, if there is none."""
+    value = layer
+    for name in path.split("/"):
+        value = _child(value, name)
+    if not hasattr(value, "shape"):
+        places = ", ".join(map(repr, paths(layer))) or "no arrays"
+        raise StructureError(f"{of}: {type(layer).__name__} has no array at {path!r}; it has {places}.")
+    return value
+
+
+def with_field(layer: Any, path: str, array: Any) -> Any:
+    """`layer` with another array at `path`. All that lies beside the path stays as it is."""
+    name, _, rest = path.partition("/")
+    value = with_field(_child(layer, name), rest, array) if rest else array
+    if isinstance(layer, dict):
+        return layer | {name: value}
+    if isinstance(layer, list | tuple):
+        return type(layer)(value if str(i) == name else part for i, part in enumerate(layer))
+    return attrs.evolve(layer, **{name: value})
+
+
+def _child(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, list | tuple):
+        return value[int(name)] if name.isdecimal() and int(name) < len(value) else None
+    return getattr(value, name, None) if attrs.has(type(value)) else None
+
+
+def rows_first(W: Any, axis: int) -> Any:
+    """W as a matrix, one row for each entry along `axis`: (..., n, ...) -> (n, m)."""
+    return fnp.moveaxis(W, axis, 0).reshape(W.shape[axis], -1)
+
+
+def output_axis(W: Any, axis: int | None, of: str) -> int:
+    """The axis of W that counts outputs: the last of a matrix, the first of a convolution's kernel, or the one that is given."""
+    if axis is None:
+        axis = -1 if W.ndim <= 2 else 0
+    if isinstance(axis, bool) or not isinstance(axis, int) or not -W.ndim <= axis < W.ndim:
+        raise StructureError(f"{of}: W {describe(W)} has no axis {axis!r}.")
+    return axis
