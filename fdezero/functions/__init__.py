@@ -1,6 +1,7 @@
 """Activations, losses, dropout, pooling: pure functions of arrays."""
 
 from . import activations, cells, convolution, losses, recurrent
+from . import attention as _attention
 from . import dropout as _dropout
 from . import embedding as _embedding
 from . import flatten as _flatten
@@ -8,6 +9,7 @@ from . import linear as _linear
 from . import pooling as _pooling
 from . import prelu as _prelu
 from .activations import *
+from .attention import *
 from .cells import *
 from .convolution import *
 from .dropout import *
@@ -32,6 +34,7 @@ __all__ += recurrent.__all__
 __all__ += _pooling.__all__
 __all__ += _flatten.__all__
 __all__ += _prelu.__all__
+__all__ += _attention.__all__
 
 
 def __dir__() -> list[str]:

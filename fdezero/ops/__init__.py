@@ -1,6 +1,7 @@
 """Every operation, declared once, by family. `fdezero.core.REGISTRY` lists them by name."""
 
 from . import (
+    attention,
     convolution,
     elementwise,
     fourier,
@@ -15,5 +16,6 @@ from . import (
 )
 
 __all__ = [
-    "convolution", "elementwise", "fourier", "indexing", "linalg", "products", "reductions", "shape", "special", "unfolding", "windows",
+    "attention", "convolution", "elementwise", "fourier", "indexing", "linalg", "products", "reductions", "shape", "special",
+    "unfolding", "windows",
 ]  # fmt: skip

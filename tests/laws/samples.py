@@ -70,7 +70,9 @@ UNARY: dict[str, tuple[float, float]] = {
     "gamma": (0.6, 4), "rgamma": (-2.3, 2.4), "j0": (-3, 3), "j1": (-3, 3), "y0": (0.5, 4), "y1": (0.5, 4),
     "arccosh": (1.3, 3), "tan": (-1, 1), "absolute": (0.3, 2), "relu": (0.3, 2),
 }  # fmt: skip
-DISCRETE_UNARY = "isnan isinf isfinite signbit sign floor ceil trunc rint spacing exponent logical_not stop_gradient".split()
+DISCRETE_UNARY = (
+    "isnan isinf isfinite signbit sign floor ceil trunc rint spacing exponent logical_not stop_gradient".split()
+)
 DISCRETE_BINARY = (
     "equal not_equal less less_equal greater greater_equal "
     "logical_and logical_or logical_xor heaviside nextafter floor_divide"
@@ -90,7 +92,16 @@ def _special_samples(sample: Any) -> None:
         sample(name, between(0.5, 3, 2, 3), between(0.5, 3, 3))
         sample(name, np.asarray(0.7), between(1.8, 3, 2, 2))
     sample("erfcx", between(11, 14, 5))  # across the switch of its derivative to a series
-    for name in ("zeta", "jv", "yv", "yn", "iv", "ive", "kv", "kve"):  # integers, because there is no derivative for the first argument
+    for name in (
+        "zeta",
+        "jv",
+        "yv",
+        "yn",
+        "iv",
+        "ive",
+        "kv",
+        "kve",
+    ):  # integers, because there is no derivative for the first argument
         sample(name, 3, between(0.6, 3, 2, 3))
         sample(name, (integers(3, 2, 1) + 2).astype(np.int8), between(0.6, 3, 3))
     _incomplete_samples(sample)
@@ -139,7 +150,9 @@ def _fourier_samples(sample: Any) -> None:
 
 
 def _window_samples(sample: Any) -> None:
-    one, two, three = ({name: (n,) * rank for name, n in (("strides", 1), ("before", 0), ("dilation", 1))} for rank in (1, 2, 3))
+    one, two, three = (
+        {name: (n,) * rank for name, n in (("strides", 1), ("before", 0), ("dilation", 1))} for rank in (1, 2, 3)
+    )
     odd = {"strides": (2, 3), "before": (1, 2), "dilation": (2, 1)}
     for x, w, y, params in [  # shapes, and the parameters but the size
         ((2, 2, 5), (3, 2, 2), (2, 3, 4), {**one, "groups": 1}),
@@ -158,7 +171,11 @@ def _window_samples(sample: Any) -> None:
     sample("unfold", normal(2, 4, 5), window=(2, 3), size=(2, 2), **shifted)
     sample("unfold", normal(5), window=(2,), size=(4,), strides=(1,), before=(0,), dilation=(1,))
     sample("fold", normal(3, 2, 3, 2, 2), shape=(4, 5), **shifted)
-    for name, shapes, size in (("conv", ((2, 2, 4), (2, 2, 2)), 3), ("conv_input", ((2, 2, 2), (2, 2, 3)), 4), ("conv_kernel", ((2, 2, 4), (2, 2, 3)), 2)):
+    for name, shapes, size in (
+        ("conv", ((2, 2, 4), (2, 2, 2)), 3),
+        ("conv_input", ((2, 2, 2), (2, 2, 3)), 4),
+        ("conv_kernel", ((2, 2, 4), (2, 2, 3)), 2),
+    ):
         sample(name, *[normal(*shape) + 1j * normal(*shape) for shape in shapes], size=(size,), **one, groups=1)
 
 
@@ -227,7 +244,14 @@ def _samples() -> list[Sample]:
     sample("unslice", normal(2, 1, 3), index=(0, None, (1, 4, None)), shape=(2, 5))
     halves = (((0, 2, 1),), ((2, None, 1),))
     sample("unslice_all", normal(3, 2), normal(3, 3), indices=halves, shape=(5,), whole=True)
-    sample("unslice_all", normal(3), normal(1, 3), indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))), shape=(3, 3), whole=False)
+    sample(
+        "unslice_all",
+        normal(3),
+        normal(1, 3),
+        indices=((1, (None, None, 1)), ((0, 1, 1), (None, None, 1))),
+        shape=(3, 3),
+        whole=False,
+    )
     for name in ("sum", "max", "min", "prod", "logsumexp", "length"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
@@ -265,6 +289,7 @@ def _samples() -> list[Sample]:
     sample("ids", integers(3, 2, 4), count=3, of="embedding", holder="W has 3 rows")
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
+    _attention_samples(sample)
     _complex_samples(sample)
     _linalg_samples(sample)
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
@@ -296,7 +321,9 @@ def _random_samples(sample: Any) -> None:
     sample("random_gamma_by_shape", between(-1, 1, 2, 3), between(0.5, 4, 3))
     sample("random_beta_by_shape", between(-1, 1, 3), between(0.5, 4, 3), between(0.5, 4, 2, 1))
     for side in (-1.0, 1.0):
-        sample("random_gamma_integral", between(2.1, 3, 4), between(0.5, 2, 4) if side < 0 else between(2, 4, 4), 0.0, side)
+        sample(
+            "random_gamma_integral", between(2.1, 3, 4), between(0.5, 2, 4) if side < 0 else between(2, 4, 4), 0.0, side
+        )
         sample("random_gamma_integral", np.array([2.5]), np.array([1.5 - side]), 2.0, side)
         sample("random_beta_integral", between(1, 3, 3), between(1, 3, 3), between(0, 1, 3) * side, 1.0, 1.0, side)
     sample("random_beta_integral", np.array([1.5]), np.array([2.5]), np.array([0.5]), 0.0, 0.0, 1.0)
@@ -344,6 +371,29 @@ def _linalg_samples(sample: Any) -> None:
     # Complex qr, svd, eigh and eig have free phases; tests/numpy/test_linalg_complex.py tests them.
     sample("expm", draw.normal(3, 3))
     sample("expm", draw.normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
+
+
+def _attention_samples(sample: Any) -> None:
+    q, k, v = normal(4, 3), normal(5, 3), normal(5, 2)
+    mask, keep = np.array([[True, True, False, True, True]]), np.tri(4, 5, 2, dtype=bool)
+    plain: Any = {"extras": (), "causal": False, "scale": 0.5, "kept": 1.0}
+    masked: Any = {"extras": ("mask", "bias", "keep"), "causal": False, "scale": 0.5, "kept": 0.75}
+    sample("attention", q, k, v, **plain)
+    sample("attention", normal(2, 5, 3), k, v, **{**plain, "causal": True})
+    sample("attention", q, k, v, mask, normal(1, 5), keep, **masked)
+    r, t, need = normal(12), normal(12), (True, True, True, False)
+    sample("attention_pull", t, r, q, k, v, **plain, needs=need)
+    sample(
+        "attention_pull",
+        normal(15),
+        normal(15),
+        normal(5, 3),
+        k,
+        v,
+        **{**plain, "causal": True},
+        needs=(False, False, True, False),
+    )
+    sample("attention_pull", t, r, q, k, v, mask, normal(1, 5), keep, **masked, needs=(True, False, True, True))
 
 
 def _complex_samples(sample: Any) -> None:
