@@ -1,6 +1,6 @@
 """Activations, losses, dropout, pooling: pure functions of arrays."""
 
-from . import activations, cells, convolution, losses, recurrent
+from . import activations, cells, classification, convolution, ctc, distances, losses, recurrent
 from . import attention as _attention
 from . import dropout as _dropout
 from . import embedding as _embedding
@@ -11,7 +11,10 @@ from . import prelu as _prelu
 from .activations import *
 from .attention import *
 from .cells import *
+from .classification import *
 from .convolution import *
+from .ctc import *
+from .distances import *
 from .dropout import *
 from .embedding import *
 from .flatten import *
@@ -26,6 +29,9 @@ __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += convolution.__all__
 __all__ += losses.__all__
+__all__ += classification.__all__
+__all__ += distances.__all__
+__all__ += ctc.__all__
 __all__ += _linear.__all__
 __all__ += _dropout.__all__
 __all__ += _embedding.__all__

@@ -1,113 +1,140 @@
-"""Losses: the mean over all examples, a scalar in the dtype of the predictions. float16 is computed in float32."""
+"""Losses of numbers: predictions and targets (...) of one shape, entry by entry -> a scalar in the dtype of the predictions.
+
+What all losses share is said here. `reduction="mean"` divides by the number of entries, "sum" adds them, "none" returns the losses
+(...). `mask` (boolean, broadcasts to the losses) is true where an entry takes part. Other entries, even NaN, count for nothing, and
+the mean divides by the number of those that do. The mean of nothing is 0, and so is its gradient. float16 is computed in float32.
+Raises ShapeError for shapes that differ, DTypeError for a mask that is not boolean, RangeError for another reduction.
+"""
 
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import numpy as fnp
-from .. import special
-from ..devices import array_module, backend_of
-from ..errors import DTypeError, ShapeError
-from ..messages import describe
-from ..numpy.precision import in_single
-from ..ops.indexing import labels as labels_of
-from .activations import softplus
+from ..errors import RangeError
+from ..ops import elementwise
+from ..ops.checks import checked
+from .reduction import broadcast_factor, first_wrong, in_dtype_of_first, paired, reduced, signs
 
-__all__ = ["accuracy", "binary_cross_entropy", "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"]
-
-FEW = 1024  # classes
+__all__ = [
+    "gaussian_nll_loss", "hinge_loss", "huber_loss", "l1_loss", "mean_squared_error", "poisson_nll_loss", "smooth_l1_loss",
+]  # fmt: skip
 
 
-def _checked_labels(name: str, logits: Any, labels: Any) -> Any:
-    if getattr(labels, "dtype", np.dtype("O")).kind not in "iu":
-        hint = "labels.argmax(axis=-1)" if getattr(labels, "shape", None) == logits.shape else "labels.astype(int)"
-        raise DTypeError(f"{name} takes integer labels, got {describe(labels)}. Use {hint}.")
-    if labels.shape != logits.shape[:-1]:
-        hint = " For one-hot labels, use labels.argmax(axis=-1)." if labels.shape == logits.shape else ""
-        raise ShapeError(
-            f"{name}: logits {describe(logits)} need labels of shape {logits.shape[:-1]}, got {describe(labels)}.{hint}"
-        )
-    return labels_of(labels, classes=logits.shape[-1], of=name)
+@in_dtype_of_first
+def mean_squared_error(x: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
+    """The mean of (x - targets)**2: (...), (...) -> a scalar. DeZero divides by len(x) instead of the number of entries."""
+    x, targets, mask = paired("mean_squared_error", x, targets, mask)
+    return reduced("mean_squared_error", fnp.square(x - targets), reduction, mask)
 
 
-@in_single
-def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
-    """The mean of -log softmax(logits)[label]: logits (..., classes), integer labels (...) -> a scalar.
+@in_dtype_of_first
+def l1_loss(x: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
+    """The mean of |x - targets|: (...), (...) -> a scalar; the derivative where they are equal is 0."""
+    x, targets, mask = paired("l1_loss", x, targets, mask)
+    return reduced("l1_loss", abs(x - targets), reduction, mask)
 
-    Raises DTypeError for labels that are not integers, ShapeError for shapes that do not fit, and RangeError for labels
-    outside the classes. On a GPU, where that check would wait, such a label makes the loss NaN, and the gradient of its row.
+
+@in_dtype_of_first
+def huber_loss(x: Any, targets: Any, *, delta: float = 1.0, mask: Any = None, reduction: str = "mean") -> Any:
+    """The mean of d**2 / 2 where |d| <= delta, of delta * (|d| - delta / 2) elsewhere, with d = x - targets.
+
+    (...), (...) -> a scalar. Raises RangeError unless delta is positive.
+
+    Source: Huber, "Robust estimation of a location parameter", 1964.
     """
-    logits, labels = fnp.asarray(logits), fnp.asarray(labels)
-    labels = _checked_labels("softmax_cross_entropy", logits, labels)
-    # Both terms are relative to the greatest logit: large logits that they share would leave rounding errors behind.
-    below = special.below_greatest(logits, -1)
-    picked = _picked(below, labels)
-    rows = fnp.log(fnp.sum(fnp.exp(below), axis=-1)) - picked
-    return fnp.mean(_nan_if_unknown(rows, labels, logits.shape[-1]))
+    if not delta > 0:
+        raise RangeError(f"huber_loss: delta must be positive, got {delta!r}. For delta = 0 use l1_loss.")
+    x, targets, mask = paired("huber_loss", x, targets, mask)
+    return reduced("huber_loss", _huber(x - targets, delta), reduction, mask)
 
 
-def _picked(x: Any, labels: Any) -> Any:
-    """The entries of x (..., n) at the labels (...).
+def _huber(d: Any, delta: float) -> Any:
+    near = fnp.clip(d, -delta, delta)
+    return near * (d - near / 2)  # no square of a large difference
 
-    On a GPU, labels of few classes are compared: a comparison joins the kernels around it, a gather and its adjoint do not.
+
+@in_dtype_of_first
+def smooth_l1_loss(x: Any, targets: Any, *, beta: float = 1.0, mask: Any = None, reduction: str = "mean") -> Any:
+    """The mean of d**2 / (2 beta) where |d| <= beta, of |d| - beta / 2 elsewhere, with d = x - targets; beta = 0 is l1_loss.
+
+    (...), (...) -> a scalar. Raises RangeError for a negative beta.
+
+    Source: Girshick, "Fast R-CNN", 2015.
     """
-    if backend_of(labels).reads_at_once or x.shape[-1] > FEW:
-        return fnp.take_along_axis(x, fnp.expand_dims(labels, -1), axis=-1).reshape(labels.shape)
-    classes = array_module(labels).arange(x.shape[-1])
-    return fnp.sum(fnp.where(fnp.expand_dims(labels, -1) == classes, x, 0), axis=-1)
+    if not beta >= 0:
+        raise RangeError(f"smooth_l1_loss: beta must not be negative, got {beta!r}.")
+    x, targets, mask = paired("smooth_l1_loss", x, targets, mask)
+    d = x - targets
+    return reduced("smooth_l1_loss", _huber(d, beta) / beta if beta else abs(d), reduction, mask)
 
 
-def _nan_if_unknown(rows: Any, labels: Any, classes: int) -> Any:
-    """The losses of rows, times NaN on a device that does not check labels where the label is none."""
-    if backend_of(labels).reads_at_once:
-        return rows
-    return rows * fnp.where((labels >= 0) & (labels < classes), rows.dtype.type(1), np.nan)
+@in_dtype_of_first
+def hinge_loss(x: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
+    """The mean of max(0, 1 - targets * x), for targets -1 and 1: (...), (...) -> a scalar; the derivative in the corner is 0.
 
-
-def _check_same_shape(name: str, x: Any, targets: Any) -> tuple[Any, Any]:
-    x, targets = fnp.asarray(x), fnp.asarray(targets)
-    if x.shape != targets.shape:
-        raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have the same shape.")
-    return x, fnp.astype(targets, x.dtype, copy=False) if x.dtype.kind == "f" else targets
-
-
-@in_single
-def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
-    """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar."""
-    logits, targets = _check_same_shape("sigmoid_cross_entropy", logits, targets)
-    # softplus(x) - t x would be the difference of large numbers for large logits. It is softplus(-x) + (1 - t) x as well.
-    positive = logits > 0
-    rest = logits * fnp.where(positive, 1 - targets, -targets)
-    return fnp.mean(softplus(fnp.where(positive, -logits, logits)) + rest)
-
-
-@in_single
-def binary_cross_entropy(probabilities: Any, targets: Any) -> Any:
-    """The mean of -t log p - (1 - t) log(1 - p): (...), (...) -> a scalar.
-
-    Logarithms are cut off at the smallest normal number of the dtype (of float32 for float16), so p = 0 and p = 1 give
-    finite values. A term that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits,
-    which is exact.
+    Raises RangeError for other targets, with their place (not on a GPU, where looking would wait).
     """
-    p, t = _check_same_shape("binary_cross_entropy", probabilities, targets)
-    tiny = float(np.finfo(p.dtype).tiny if p.dtype.kind == "f" else np.finfo(float).tiny)
-    sure = p >= 1
-    rest = fnp.where(
-        sure, math.log(tiny), fnp.log1p(-fnp.where(sure, 0, fnp.maximum(p, 0)))
-    )  # log(1 - p), also for small p
-    return -fnp.mean(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * rest)
+    x, targets, mask = paired("hinge_loss", x, targets, mask)
+    return reduced("hinge_loss", elementwise.relu(1 - signs("hinge_loss", targets, mask) * x), reduction, mask)
 
 
-@in_single
-def mean_squared_error(x: Any, targets: Any) -> Any:
-    """The mean of (x - targets)**2: (...), (...) -> a scalar."""
-    x, targets = _check_same_shape("mean_squared_error", x, targets)
-    return fnp.mean(fnp.square(x - targets))
+@in_dtype_of_first
+def poisson_nll_loss(
+    x: Any,
+    targets: Any,
+    *,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    mask: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    """The mean of exp(x) - targets * x, where x is the logarithm of a rate: (...), (...) -> a scalar.
+
+    With log_input=False, x is the rate: the mean of x - targets * log(x + eps). With `full`, Stirling's approximation of
+    log(targets!) is added for targets above 1.
+    """
+    x, targets, mask = paired("poisson_nll_loss", x, targets, mask)
+    losses = fnp.exp(x) - targets * x if log_input else x - targets * fnp.log(x + eps)
+    if full:
+        large = targets > 1
+        t = fnp.where(large, targets, 1)
+        losses = losses + fnp.where(large, t * fnp.log(t) - t + 0.5 * fnp.log(2 * math.pi * t), 0)
+    return reduced("poisson_nll_loss", losses, reduction, mask)
 
 
-def accuracy(logits: Any, labels: Any) -> Any:
-    """The fraction of examples whose largest logit is at the label, without a derivative: (..., classes), (...) -> a scalar."""
-    logits, labels = fnp.asarray(logits), fnp.asarray(labels)
-    labels = _checked_labels("accuracy", logits, labels)
-    return fnp.mean(fnp.argmax(logits, axis=-1) == labels)
+@in_dtype_of_first
+def gaussian_nll_loss(
+    mean: Any,
+    targets: Any,
+    variance: Any,
+    *,
+    full: bool = False,
+    eps: float = 1e-6,
+    mask: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    """The mean of (log(v) + (mean - targets)**2 / v) / 2: (...), (...) -> a scalar. The variance v broadcasts to the mean.
+
+    A variance below eps counts as eps, but has the derivative there, so that it can grow. With `full`, log(2 pi) / 2 is added.
+    Raises RangeError for a negative variance, with its place (not on a GPU, where looking would wait).
+
+    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994.
+    """
+    mean, targets, mask = paired("gaussian_nll_loss", mean, targets, mask)
+    variance = broadcast_factor("gaussian_nll_loss", "the variance", variance, mean)
+    if mask is not None:
+        variance = fnp.where(mask, variance, 1)
+    checked(variance, test=_is_variance, error=_not_a_variance)
+    low = variance < eps
+    variance = fnp.where(low, eps + (variance - elementwise.stop_gradient(variance)), variance)
+    losses = 0.5 * (fnp.log(variance) + fnp.square(mean - targets) / variance)
+    return reduced("gaussian_nll_loss", losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction, mask)
+
+
+def _is_variance(v: Any) -> Any:
+    return ~(v < 0)
+
+
+def _not_a_variance(v: Any) -> RangeError:
+    return RangeError(f"gaussian_nll_loss: a variance must not be negative, got {first_wrong(v, _is_variance)}.")

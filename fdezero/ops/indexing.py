@@ -151,7 +151,11 @@ def _winners(index: Any, *, size: int) -> Any:
 
 def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
     if backend_of(x).reads_at_once and x.size and not 0 <= x.min() <= x.max() < classes:
-        raise RangeError(f"{of}: labels lie between {x.min()} and {x.max()}, but the logits have {classes} classes.")
+        place = tuple(map(int, np.argwhere((x < 0) | (x >= classes))[0]))
+        first = f" The first wrong one is {x[place]}, at index {place}." if place else ""
+        raise RangeError(
+            f"{of}: labels lie between {x.min()} and {x.max()}, but the logits have {classes} classes.{first}"
+        )
     out[...] = x
 
 

@@ -15,12 +15,13 @@ from fdezero.testing import assert_trees_equal
 
 from .cases import Case
 from .functions_activations import CASES as ACTIVATIONS
+from .functions_losses import CASES as LOSSES
 from .functions_networks import CASES as NETWORKS
 from .functions_special import CASES as SPECIAL
 from .optimisers import OPTIMISERS
 
 RNG = np.random.default_rng(41)
-HALF = [case for case in (*NETWORKS, *ACTIVATIONS, *SPECIAL) if case.argnums and case.name not in ("linear", "dropout")]
+HALF = [case for case in (*NETWORKS, *ACTIVATIONS, *LOSSES, *SPECIAL) if case.argnums and case.name not in ("linear", "dropout")]
 HALF_ULP, TINY_HALF = 2.0**-10, 2.0**-23  # relative, with one ulp for the rounding of both; a few subnormal steps
 
 

@@ -17,12 +17,13 @@ from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, chec
 
 from ..laws.cases import Case
 from ..laws.functions_activations import CASES as SMOOTH_ACTIVATIONS
+from ..laws.functions_losses import CASES as OPTIONS_OF_LOSSES
 from ..laws.functions_networks import ACTIVATIONS, LOSSES
 
 X = np.random.default_rng(0).standard_normal((4, 3)) + 0.05
 LABELS = np.array([2, 0, 1, 2])
 TARGETS = np.array([[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]])
-SMOOTH = [case for case in ACTIVATIONS + SMOOTH_ACTIVATIONS + LOSSES if case.argnums]
+SMOOTH = [case for case in ACTIVATIONS + SMOOTH_ACTIVATIONS + LOSSES + OPTIONS_OF_LOSSES if case.argnums]
 
 
 @pytest.mark.parametrize("case", SMOOTH, ids=str)
