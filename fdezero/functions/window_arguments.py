@@ -25,7 +25,7 @@ def for_each_axis(name: str, argument: str, value: Any, rank: int, least: int) -
     if not isinstance(value, Sequence) or isinstance(value, str):
         return (whole_number(name, argument, value, least),) * rank
     if len(value) != rank:
-        raise RangeError(f"{name}: {argument} must be a number or {rank} numbers, got {value!r}.")
+        raise RangeError(f"{name}: {argument} must be a number, or one number for each of {rank} axes, got {value!r}.")
     return tuple([whole_number(name, argument, n, least) for n in value])
 
 
@@ -52,7 +52,9 @@ def padding_pairs(
         hint = (
             f" Write ({tuple(padding)},) for the two ends of the only axis." if rank == 1 and len(padding) == 2 else ""
         )
-        raise RangeError(f"{name}: padding must be a number, or {rank} numbers or pairs, got {tuple(padding)}.{hint}")
+        raise RangeError(
+            f"{name}: padding must be a number, or a number or a pair for each of {rank} axes, got {tuple(padding)}.{hint}"
+        )
     pairs = [tuple(p) if isinstance(p, Sequence) else (p, p) for p in padding]
     if any(len(pair) != 2 for pair in pairs):
         raise RangeError(f"{name}: the padding of an axis is a number or a pair (before, after), got {tuple(padding)}.")

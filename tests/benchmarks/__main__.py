@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from tests.benchmarks import (  # noqa: E402
     chain,
+    cnn,
     derivatives,
     dropout,
     elementwise,
@@ -30,7 +31,7 @@ from tests.benchmarks import (  # noqa: E402
 )
 
 PARTS = {
-    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "elementwise": elementwise.run, "product": derivatives.run_product,
+    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,

@@ -1,0 +1,353 @@
+"""Convolutions: DeZero's and PyTorch's values and gradients, random calls in blocks of any size, dtypes, memory order, transforms, errors."""
+
+import math
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn
+from fdezero import numpy as fnp
+from fdezero.errors import RangeError, ShapeError
+from fdezero.ops import patches
+from fdezero.testing import assert_trees_close, assert_trees_equal
+
+from ..laws import functions_convolution as loops
+from .dezero_reference import dezero
+
+RNG = np.random.default_rng(5)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape)
+
+
+def channels_last(x: np.ndarray) -> bool:
+    """Whether the entries of one pixel are neighbours in memory, and pixels follow in C order."""
+    return np.moveaxis(x, 1, -1).flags.c_contiguous
+
+
+# Other libraries
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), ((1, 2), (2, 0))], ids=str)
+def test_conv2d_and_its_gradients_are_dezeros(stride: Any, padding: Any) -> None:
+    arrays = x, W, b = normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)
+    variables = [dezero.Variable(z.copy()) for z in arrays]
+    y = dezero.functions_conv.conv2d(*variables, stride=stride, pad=padding)
+    weights = normal(*y.shape)
+    dezero.functions.sum(y * weights).backward()
+    got, pullback = fd.vjp(lambda x, W, b: F.conv2d(x, W, b, stride, padding), x, W, b)
+    assert_trees_close(got, y.data, 1e-12)
+    assert_trees_close(pullback(weights), tuple(v.grad.data for v in variables), 1e-12)
+
+
+@pytest.mark.parametrize(("stride", "padding", "more"), [(1, 0, 0), (2, 1, 0), (2, 1, 1)])
+def test_conv_transpose2d_and_its_gradients_are_those_of_dezeros_deconv2d(stride: int, padding: int, more: int) -> None:
+    arrays = x, W, b = normal(2, 3, 4, 3), normal(3, 4, 3, 3), normal(4)
+    variables = [dezero.Variable(z.copy()) for z in arrays]
+    size = F.conv_transpose_output_size((4, 3), 3, stride, padding, more)
+    y = dezero.functions_conv.deconv2d(*variables, stride=stride, pad=padding, outsize=size)
+    weights = normal(*y.shape)
+    dezero.functions.sum(y * weights).backward()
+    got, pullback = fd.vjp(lambda x, W, b: F.conv_transpose2d(x, W, b, stride, padding, more), x, W, b)
+    assert_trees_close(got, y.data, 1e-12)
+    assert_trees_close(pullback(weights), tuple(v.grad.data for v in variables), 1e-12)
+
+
+@pytest.mark.parametrize("to_matrix", [False, True])
+def test_im2col_and_col2im_are_dezeros(to_matrix: bool) -> None:
+    x, (kernel, stride, padding) = normal(2, 3, 6, 5), ((3, 2), 2, 1)
+    expected = dezero.functions_conv.im2col(x, kernel, stride, padding, to_matrix).data
+    columns = F.im2col(x, kernel, stride, padding, to_matrix=to_matrix)
+    assert_trees_equal(columns, expected)
+    back = dezero.functions_conv.col2im(columns, x.shape, kernel, stride, padding, to_matrix).data
+    assert_trees_close(F.col2im(columns, x.shape, kernel, stride, padding, to_matrix=to_matrix), back, 1e-14)
+    assert F.conv_output_size(6, 3, 2, 1) == dezero.utils.get_conv_outsize(6, 3, 2, 1)
+    assert F.conv_transpose_output_size(6, 3, 2, 1) == dezero.utils.get_deconv_outsize(6, 3, 2, 1)
+
+
+def drawn(rng: np.random.Generator, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes of x and W, and options, of a random convolution."""
+    def several(low: int, high: int) -> tuple[int, ...]:
+        return tuple(int(n) for n in rng.integers(low, high, rank))
+
+    groups = int(rng.choice([1, 1, 2, 3]))
+    inputs, outputs = int(rng.choice([1, 2, 9])), int(rng.integers(1, 4))
+    kernel, dilation, padding = several(1, 4), several(1, 3), several(0, 3)
+    space = [max(int(rng.integers(1, 7)), (k - 1) * d + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    options = {"stride": several(1, 4), "padding": padding, "dilation": dilation, "groups": groups}
+    return (int(rng.integers(0, 4)), inputs * groups, *space), (outputs * groups, inputs, *kernel), options
+
+
+@pytest.mark.parametrize("limit", [1 << 19, 1 << 9, 1], ids=["one block", "small blocks", "a row or an image at a time"])
+def test_random_convolutions_are_those_of_loops_in_blocks_of_any_size(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patches, "CACHE", limit)
+    monkeypatch.setattr(patches, "FEWEST", min(256, limit))
+    rng = np.random.default_rng(limit)
+    for number in range(40):
+        rank = number % 3 + 1
+        shape, kernel, options = drawn(rng, rank)
+        x, W = rng.standard_normal(shape), rng.standard_normal(kernel)
+        if number % 2:
+            x, W = (np.moveaxis(np.ascontiguousarray(np.moveaxis(z, 1, -1)), -1, 1) for z in (x, W))
+        y, pullback = fd.vjp(lambda x, W, rank=rank, options=options: getattr(F, f"conv{rank}d")(x, W, **options), x, W)
+        assert_trees_close(y, loops.conv(rank, x, W, **options), 1e-12)
+        # The form is linear in each of x, W and t, so two inner products decide about both adjoints.
+        t, other_x, other_W = (rng.standard_normal(z.shape) for z in (y, x, W))
+        of_x, of_W = pullback(t)
+        scale = 1 + abs(t).sum()
+        assert abs((of_x * other_x).sum() - (loops.conv(rank, other_x, W, **options) * t).sum()) < 1e-12 * scale
+        assert abs((of_W * other_W).sum() - (loops.conv(rank, x, other_W, **options) * t).sum()) < 1e-12 * scale
+
+
+def test_random_convolutions_and_their_transposes_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(11)
+    for number in range(60):
+        rank = number % 3 + 1
+        shape, kernel, options = drawn(rng, rank)
+        name = f"conv{rank}d" if number % 2 else f"conv_transpose{rank}d"
+        if name.startswith("conv_t"):
+            shape = (shape[0], kernel[0], *shape[2:])
+            options["output_padding"] = tuple(s - 1 for s in options["stride"])
+            sizes = zip(shape[2:], kernel[2:], options["stride"], options["padding"], options["dilation"], strict=True)
+            if min((n - 1) * s - 2 * p + (k - 1) * d + s for n, k, s, p, d in sizes) < 1:
+                continue
+        if shape[0] == 0:
+            continue
+        arrays = [rng.standard_normal(s) for s in (shape, kernel, (kernel[0] if number % 2 else kernel[1] * options["groups"],))]
+        tensors = [torch.tensor(z, requires_grad=True) for z in arrays]
+        expected = getattr(torch.nn.functional, name)(*tensors, **options)
+        t = rng.standard_normal(expected.shape)
+        expected.backward(torch.from_numpy(t))
+        y, pullback = fd.vjp(lambda *z, name=name, options=options: getattr(F, name)(*z, **options), *arrays)
+        assert_trees_close(y, expected.detach().numpy(), 1e-10)
+        assert_trees_close(pullback(t), tuple(z.grad.numpy() for z in tensors), 1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch copies the input where the two ends differ
+def test_same_padding_is_pytorchs_and_keeps_the_size() -> None:
+    torch = pytest.importorskip("torch")
+    for kernel, dilation in ((2, 1), (3, 2), (4, 1)):
+        x, W = normal(2, 3, 7, 6), normal(4, 3, kernel, kernel)
+        expected = torch.nn.functional.conv2d(*map(torch.from_numpy, (x, W)), padding="same", dilation=dilation)
+        y = F.conv2d(x, W, padding="same", dilation=dilation)
+        assert y.shape[2:] == x.shape[2:]
+        assert_trees_close(y, expected.numpy(), 1e-12)
+
+
+# dtypes, sizes, memory
+
+
+def test_float16_is_summed_in_float32() -> None:
+    x, W = np.full((1, 4096, 2, 2), 0.5, np.float16), np.full((1, 4096, 1, 1), 0.5, np.float16)
+    assert F.conv2d(x, W).dtype == np.float16
+    assert (F.conv2d(x, W) == 1024).all()  # a sum in float16 stops at 512: there the next number is more than 1/4 away
+    x, W = normal(2, 40, 9, 9).astype(np.float16), normal(3, 40, 3, 3).astype(np.float16)
+    exact = F.conv2d(x.astype(np.float64), W.astype(np.float64), padding=1)
+    y, pullback = fd.vjp(lambda x, W: F.conv2d(x, W, padding=1), x, W)
+    assert (abs(y - exact) <= np.spacing(abs(y)) * 0.51 + 1e-5).all()
+    t = normal(*y.shape).astype(np.float16)
+    _, exactly = fd.vjp(lambda x, W: F.conv2d(x, W, padding=1), x.astype(np.float64), W.astype(np.float64))
+    for got, expected in zip(pullback(t), exactly(t.astype(np.float64)), strict=True):
+        assert got.dtype == np.float16
+        assert (abs(got - expected) <= np.spacing(abs(got)) * 0.51 + 2e-5).all()
+
+
+def test_other_dtypes_are_those_of_matmul() -> None:
+    for left, right in ((np.int8, np.int8), (np.uint8, np.float32), (np.float32, np.float64), (np.bool_, np.bool_), (np.int64, np.complex64)):
+        x, W = (RNG.integers(0, 100, (1, 9, 4)).astype(left), RNG.integers(0, 100, (2, 9, 3)).astype(right))
+        columns = np.lib.stride_tricks.sliding_window_view(x, 3, 2).transpose(0, 2, 1, 3).reshape(2, 27)
+        expected = np.matmul(columns, W.reshape(2, 27).T).T[None]
+        assert_trees_close(F.conv1d(x, W), expected, 1e-6)
+        assert F.conv1d(x, W).dtype == expected.dtype
+
+
+def test_empty_batches_and_batches_of_one_channel_have_all_derivatives() -> None:
+    for layer, shape in ((nn.Conv2d.init(fd.random.key(0), 3, 4, 3, padding=1), (0, 3, 5, 5)), (nn.ConvTranspose1d.init(fd.random.key(0), 3, 4, 2), (0, 3, 5))):
+        x = np.ones(shape, np.float32)
+        y, pullback = fd.vjp(lambda layer, x: layer(x), layer, x)
+        assert y.shape[:2] == (0, 4)
+        of_layer, of_x = pullback(np.ones_like(y))
+        assert of_x.shape == x.shape
+        assert not of_layer.W.any()
+        assert not of_layer.b.any()
+
+
+def test_results_are_channels_last_in_memory_and_stay_so() -> None:
+    layer = nn.Conv2d.init(fd.random.key(0), 3, 8, 3, padding=1)
+    x = normal(2, 3, 6, 6).astype(np.float32)
+
+    def network(x: Any) -> Any:
+        return F.max_pool2d(F.relu(layer(x)), 2)
+
+    assert channels_last(layer.W)
+    assert channels_last(F.conv2d(x, layer.W))
+    assert channels_last(F.conv_transpose2d(x, normal(3, 4, 2, 2)))
+    for function in (network, fd.compile(network)):
+        y = function(x)
+        assert y.shape == (2, 8, 3, 3)
+        assert channels_last(y)
+        np.testing.assert_array_equal(y.ravel(), np.ascontiguousarray(y).ravel())  # C order in meaning
+    for gradient in (fd.grad(lambda layer: fnp.sum(layer(x) ** 2)), fd.compile(fd.grad(lambda layer: fnp.sum(layer(x) ** 2)))):
+        assert channels_last(gradient(layer).W)
+
+
+def test_files_are_in_c_order_and_a_loaded_network_gives_the_same_bits(tmp_path: Path) -> None:
+    layer, x = nn.Conv2d.init(fd.random.key(0), 9, 8, 3), normal(2, 9, 6, 6).astype(np.float32)
+    fd.save(tmp_path / "layer.npz", {"layer": layer, "y": layer(x)})
+    with np.load(tmp_path / "layer.npz") as stored:
+        assert stored["layer/W"].flags.c_contiguous
+        np.testing.assert_array_equal(stored["layer/W"], layer.W)
+        np.testing.assert_array_equal(stored["y"], layer(x))
+    loaded = fd.load(tmp_path / "layer.npz", like={"layer": layer, "y": layer(x)})["layer"]
+    assert_trees_equal(loaded(x), layer(x), bits=True)
+
+
+def test_scratch_memory_is_kept_within_bounds_and_never_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patches, "_idle", [])
+    W, images = normal(9, 9, 3, 3), [normal(2, 9, n, n) for n in (8, 16, 24, 32)]
+    expected = [F.conv2d(x, W, padding=1) for x in images]
+    found: list[list[Any]] = [[] for _ in images]
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            found[i] = [F.conv2d(images[i], W, padding=1)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ys, y in zip(found, expected, strict=True):
+        assert_trees_equal(ys[0], y, bits=True)
+    assert 0 < len(patches._idle) <= 8
+    assert all(memory.nbytes <= patches.KEPT for memory in patches._idle)
+    F.conv2d(normal(1, 64, 80, 80), normal(1, 64, 3, 3), padding=1)  # more scratch memory than is kept
+    assert sum(memory.nbytes for memory in patches._idle) <= 8 * patches.KEPT
+
+
+# Transforms
+
+
+class Net(fd.Module):
+    first: nn.Conv2d
+    second: nn.Conv2d
+    last: nn.Linear
+
+    def __call__(self, x: Any) -> Any:
+        x = F.max_pool2d(F.relu(self.first(x)), 2)
+        x = F.avg_pool2d(F.tanh(self.second(x)), 2)
+        return self.last(x.reshape(len(x), -1))
+
+
+def net() -> Net:
+    keys = fd.random.split(fd.random.key(3), 3)
+    return Net(
+        nn.Conv2d.init(keys[0], 1, 4, 3, padding=1, dtype=np.float64), nn.Conv2d.init(keys[1], 4, 6, 3, padding=1, groups=2, dtype=np.float64),
+        nn.Linear.init(keys[2], 24, 3, dtype=np.float64),
+    )  # fmt: skip
+
+
+IMAGES, LABELS = normal(5, 1, 8, 8), np.array([0, 2, 1, 1, 0])
+
+
+def loss(model: Net, x: Any, label: Any) -> Any:
+    return F.softmax_cross_entropy(model(x), label)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, fd.compile], ids=["eager", "compiled"])
+def test_gradients_for_each_example_of_a_network_are_a_loop(transform: Callable[..., Any]) -> None:
+    model = net()
+    each = transform(fd.vmap(fd.grad(lambda model, x, label: loss(model, x[None], label[None])), (None, 0, 0)))
+    gradients = each(model, IMAGES, LABELS)
+    for i in range(len(IMAGES)):
+        expected = fd.grad(loss)(model, IMAGES[i : i + 1], LABELS[i : i + 1])
+        assert_trees_close(fd.tree.map(lambda g, i=i: g[i], gradients), expected, 1e-12)
+    mean = fd.tree.map(lambda g: g.mean(axis=0), gradients)
+    assert_trees_close(mean, fd.grad(loss)(model, IMAGES, LABELS), 1e-12)
+
+
+def test_convolutions_run_in_scans_checkpoints_and_hessians() -> None:
+    W = 0.2 * normal(2, 2, 3, 3)
+    x = normal(1, 2, 5, 5)
+
+    def looped(W: Any, x: Any) -> Any:
+        return fd.scan(lambda h, _: (fnp.tanh(F.conv2d(h, W, padding=1)), None), x, None, length=3)[0].sum()
+
+    def unrolled(W: Any, x: Any, keep: Callable[..., Any] = lambda f: f) -> Any:
+        step = keep(lambda h: fnp.tanh(F.conv2d(h, W, padding=1)))
+        return step(step(step(x))).sum()
+
+    expected = fd.grad(unrolled, argnums=(0, 1))(W, x)
+    for function in (looped, lambda W, x: unrolled(W, x, fd.checkpoint)):
+        assert_trees_close(fd.grad(function, argnums=(0, 1))(W, x), expected, 1e-12)
+        assert_trees_close(fd.compile(fd.grad(function, argnums=(0, 1)))(W, x), expected, 1e-12)
+    direction = normal(*W.shape)
+    assert_trees_close(fd.hvp(looped, (W, x), (direction, 0 * x))[0], fd.hvp(unrolled, (W, x), (direction, 0 * x))[0], 1e-11)
+
+
+def test_layers_learn_their_channels_from_the_first_input() -> None:
+    model = nn.Sequential([nn.Conv2d.lazy(4, 3, stride=2, padding="same"), F.relu, nn.ConvTranspose2d.lazy(2, 2, stride=[2, 2])])
+    model = nn.init(model, fd.random.key(0), np.ones((1, 3, 8, 8), np.float32))
+    assert model.layers[0].W.shape == (4, 3, 3, 3)
+    assert model.layers[2].W.shape == (4, 2, 2, 2)
+    assert model(np.ones((1, 3, 8, 8), np.float32)).shape == (1, 2, 8, 8)
+
+
+def test_initial_kernels_have_dezeros_variance_in_groups_as_well() -> None:
+    for layer, entries in (
+        (nn.Conv2d.init(fd.random.key(0), 64, 96, 3, groups=4), 16 * 9), (nn.ConvTranspose2d.init(fd.random.key(0), 96, 64, 3, groups=4), 24 * 9),
+    ):  # fmt: skip
+        assert layer.W.std() == pytest.approx(math.sqrt(1 / entries), rel=0.03)
+        assert not layer.b.any()
+
+
+# Mistakes
+
+X, W = np.ones((8, 3, 32, 32), np.float32), np.ones((16, 3, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: F.conv2d(X[:, :2], W), ShapeError, "conv2d: x float32[8,2,32,32] has 2 channels, but W float32[16,3,3,3] takes 3. The axis of channels stands before those in space."),
+        (lambda: F.conv2d(X.transpose(0, 2, 3, 1), W), ShapeError, "For images with their channels last write x.transpose(0, 3, 1, 2)."),
+        (lambda: F.conv2d(X[0].transpose(1, 2, 0), W), ShapeError, "write x.transpose(2, 0, 1)."),
+        (lambda: F.conv2d(X[0, 0], W), ShapeError, "conv2d expects x of shape (N, C, H, W), got float32[32,32]"),
+        (lambda: F.conv2d(X, W[0]), ShapeError, "expects a kernel W of shape (out, in / groups, *kernel_size) with 4 axes, none of them empty, got float32[3,3,3]"),
+        (lambda: F.conv2d(X, W, np.ones(3)), ShapeError, "conv2d expects a bias of shape (16,), got float64[3] for W float32[16,3,3,3]"),
+        (lambda: F.conv2d(X[:, :, :2, :2], W), ShapeError, "conv2d: the kernel of size (3, 3) covers (3, 3) entries, but the input has only (2, 2) in space: float32[8,3,2,2]. Use a smaller kernel, or more padding"),
+        (lambda: F.conv2d(X[:, :, :4], W, padding=(0, 1), dilation=3), ShapeError, "the kernel of size (3, 3) with dilation (3, 3) covers (7, 7) entries, but the input has only (4, 34) in space with padding ((0, 0), (1, 1))"),
+        (lambda: F.conv2d(X, W, groups=2), ShapeError, "conv2d: 2 groups must divide the channels of x and those of the result, got 3 for x float32[8,3,32,32] and 16"),
+        (lambda: F.conv2d(X, W[:, :2], groups=1), ShapeError, "x float32[8,3,32,32] has 3 channels, but W float32[16,2,3,3] takes 2"),
+        (lambda: F.conv2d(X, W, stride=0), RangeError, "conv2d: stride must be an integer of at least 1, got int 0"),
+        (lambda: F.conv2d(X, W, stride=1.0), RangeError, "stride must be an integer of at least 1, got float 1.0"),
+        (lambda: F.conv2d(X, W, stride=(1, 2, 3)), RangeError, "stride must be a number, or one number for each of 2 axes, got (1, 2, 3)"),
+        (lambda: F.conv2d(X, W, padding="full"), RangeError, 'padding must be a number, numbers or pairs of numbers for the axes, or "valid" or "same", got \'full\''),
+        (lambda: F.conv2d(X, W, padding=-1), RangeError, "padding must be an integer of at least 0, got int -1"),
+        (lambda: F.conv2d(X, W, padding=((1, 2, 3), 0)), RangeError, "the padding of an axis is a number or a pair (before, after)"),
+        (lambda: F.conv1d(X[0, :, 0], W[:, :, 0], padding=(1, 2)), RangeError, "Write ((1, 2),) for the two ends of the only axis."),
+        (lambda: F.conv_transpose2d(X, W), ShapeError, "has 3 channels, but W float32[16,3,3,3] takes 16. The kernel of a transposed convolution is (in, out / groups, *kernel_size)."),
+        (lambda: F.conv_transpose2d(X, W[:3], groups=2), ShapeError, "the 3 channels of W float32[3,3,3,3] cannot be divided into 2 groups"),
+        (lambda: F.conv_transpose2d(X, W[:3], output_padding=1), RangeError, "output_padding must be smaller than the stride or the dilation ((1, 1), (1, 1)), got (1, 1)"),
+        (lambda: F.conv_transpose2d(X[:, :, :1], W[:3], padding=2), ShapeError, "the padding ((2, 2), (2, 2)) leaves nothing of the result for an input of size (1, 32)"),
+        (lambda: F.conv_transpose2d(X, W[:3], padding="same"), RangeError, 'or "valid", got \'same\''),
+        (lambda: F.im2col(X[0, 0], 3), ShapeError, "im2col expects x of shape (N, C, *S), got float32[32,32]"),
+        (lambda: F.col2im(X, (8, 3, 32, 32), 3), ShapeError, "col2im expects x of shape (7200, 27) for input_shape=(8, 3, 32, 32)"),
+        (lambda: F.col2im(X, (8, 3), 3), ShapeError, "input_shape must be (N, C, *S) with at least one axis in space, got (8, 3)"),
+        (lambda: nn.Conv2d.init(fd.random.key(0), 0, 4, 3), RangeError, "Conv2d: in_channels must be an integer of at least 1, got int 0"),
+        (lambda: nn.Conv2d.init(fd.random.key(0), 3, 4, 3, groups=2), RangeError, "Conv2d: groups must divide in_channels and out_channels, got 2 for 3 and 4"),
+        (lambda: nn.Conv1d.init(fd.random.key(0), 3, 4, (3, 3)), RangeError, "Conv1d: kernel_size must be a number, or one number for each of 1 axes, got (3, 3)"),
+    ],
+)  # fmt: skip
+def test_mistakes_have_messages(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        call()
