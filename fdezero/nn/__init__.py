@@ -7,6 +7,7 @@ from . import (
     containers,
     convolution,
     dropout,
+    embedding,
     flatten,
     function,
     initial,
@@ -26,6 +27,7 @@ from .cells import *
 from .containers import *
 from .convolution import *
 from .dropout import *
+from .embedding import *
 from .flatten import *
 from .function import *
 from .lazy import *
@@ -51,6 +53,7 @@ __all__ += mlp.__all__
 __all__ += state.__all__
 __all__ += lazy.__all__
 __all__ += abstract.__all__
+__all__ += embedding.__all__
 __all__ += flatten.__all__
 __all__ += residual.__all__
 __all__ += bilinear.__all__

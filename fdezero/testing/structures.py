@@ -73,7 +73,7 @@ def layers(
         layer = MAKERS[getattr(nn, kind)](draw, n, options)
         batch = draw(st.sampled_from([(), (1,), (2,)]))
         layer, shape = layer if isinstance(layer, tuple) else (layer, (n,))
-        return layer, draw(arrays(dtype, (*batch, *shape)))
+        return layer, draw(shape(batch) if callable(shape) else arrays(dtype, (*batch, *shape)))
 
     return pairs()
 
@@ -200,7 +200,14 @@ def _spectral_norm(draw: Any, n: int, options: _Options) -> nn.SpectralNorm:
     return nn.SpectralNorm(linear.replace(W=linear.W + 1000 * np.eye(n, dtype=options.dtype)), u, u)
 
 
-# Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis
+def _embedding(draw: Any, n: int, options: _Options) -> Any:
+    rows = draw(st.integers(1, options.max_size))
+    layer = nn.Embedding(draw(arrays(options.dtype, (rows, n))))  # no row of padding: its derivative is a convention
+    return layer, lambda batch: arrays(np.int64, (*batch, n), min_value=0, max_value=rows - 1)
+
+
+# Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis, or a layer and
+# a function of the batch axis that gives a strategy for inputs
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Linear: _linear,
     nn.Function: _function,
@@ -213,6 +220,7 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     **{kind: _cell(kind) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)},
     **{kind: _recurrent(kind) for kind in (nn.RNN, nn.GRU, nn.LSTM)},
     nn.Outputs: _outputs,
+    nn.Embedding: _embedding,
     nn.Flatten: _flatten,
     nn.Dropout1d: _channel_dropout(nn.Dropout1d, 1),
     nn.Dropout2d: _channel_dropout(nn.Dropout2d, 2),

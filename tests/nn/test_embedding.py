@@ -7,6 +7,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import functions as F
+from fdezero import nn
 from fdezero import numpy as f
 from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_equal
@@ -52,6 +53,21 @@ def test_the_row_of_the_padding_is_read_but_gets_no_gradient() -> None:
     moved = fd.jvp(lambda W: F.embedding(IDS, W, 6), (W,), (np.ones_like(W),))[1]
     assert_trees_equal(moved, np.ones((2, 3, 4)) * (IDS != 6)[..., None])
     assert not fd.hessian(lambda W: loss(W, padding_index=6))(W)[6].any()
+
+
+def test_the_layer_draws_a_table_with_zeros_for_padding() -> None:
+    layer = nn.Embedding.init(fd.random.key(0), 4000, 3, padding_index=7)
+    assert layer.W.dtype == np.float32
+    assert not layer.W[7].any()
+    assert abs(layer.W.std() - 1) < 0.02
+    assert_trees_equal(layer(np.array([7, 2])), layer.W[[7, 2]], bits=True)
+    small = nn.Embedding.init(fd.random.key(0), 5, 2, weight_init=nn.initial.constant(3.0), dtype=np.float64)
+    assert_trees_equal(small(np.array(4)), np.array([3.0, 3.0]))
+    assert_trees_equal(fd.grad(lambda layer: f.sum(layer(np.array([7, 2, 2]))))(layer).W.sum(-1)[[2, 7]], np.array([6, 0], np.float32))
+    with pytest.raises(RangeError, match="Embedding: count must be an integer of at least 1, got int 0"):
+        nn.Embedding.init(fd.random.key(0), 0, 3)
+    with pytest.raises(RangeError, match="Embedding: padding_index is the number of a row, 0 to 4, or None; got int 5"):
+        nn.Embedding.init(fd.random.key(0), 5, 3, padding_index=5)
 
 
 def test_one_hot_lines_times_a_table_are_its_rows() -> None:
