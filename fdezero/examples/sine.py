@@ -1,0 +1,151 @@
+"""Train an LSTM to foresee a noisy sine curve, by backpropagation through pieces of time; then it follows a cosine."""
+
+import argparse
+import importlib.util
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero.examples._terminal import Parser, Progress, number, output, run, saved
+
+POINTS, NOISE = 1000, 0.05
+
+
+class Forecaster(fd.Module):
+    """The next value of each sequence, after each of its steps: x (N, T, 1) -> (N, T, 1). The state comes and goes with the values."""
+
+    lstm: nn.LSTM
+    head: nn.Linear
+
+    @classmethod
+    def init(cls, key: Any, hidden: int) -> "Forecaster":
+        first, second = fd.random.split(key)
+        return cls(nn.LSTM.init(first, 1, hidden), nn.Linear.init(second, hidden, 1))
+
+    def __call__(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        y, state = self.lstm(x, state)
+        return self.head(y), state
+
+
+def curve(key: Any) -> np.ndarray:
+    """One period of a sine, with uniform noise: float32 (points,)."""
+    noise = fd.random.uniform(key, (POINTS,), -NOISE, NOISE)
+    return np.sin(np.linspace(0, 2 * math.pi, POINTS)).astype(np.float32) + noise
+
+
+def tracks(values: np.ndarray, count: int) -> np.ndarray:
+    """The curve from `count` starts, which lie evenly on it, each once around and one step more: (count, points + 1, 1)."""
+    starts = np.arange(count) * (len(values) // count)
+    return values[(starts[:, None] + np.arange(len(values) + 1)) % len(values), None]
+
+
+def loss_fn(model: Forecaster, state: Any, x: Any, t: Any) -> tuple[Any, Any]:
+    # The state goes on into the next piece, and the gradient ends here: so much for "truncated".
+    y, state = model(x, fd.stop_gradient(state))
+    return F.mean_squared_error(y, t), state
+
+
+def train(model: Forecaster, values: np.ndarray, options: argparse.Namespace) -> Forecaster:
+    """Train piece by piece, print a line per epoch, and save the parameters at the end, even after Ctrl-C."""
+    opt = optim.adam(options.lr)
+
+    @fd.compile  # optional: the same bits, faster
+    def train_step(model: Any, opt_state: Any, state: Any, x: Any, t: Any) -> tuple[Any, ...]:
+        (loss, state), grads = fd.value_and_grad(loss_fn, has_aux=True)(model, state, x, t)
+        model, opt_state = opt.step(model, grads, opt_state)
+        return model, opt_state, state, loss
+
+    x, length = tracks(values, options.batch_size), options.bptt
+    pieces = [x[:, start : start + length + 1] for start in range(0, POINTS - length + 1, length)]
+    opt_state, progress = opt.init(model), Progress()
+    try:
+        for epoch in range(options.epochs):
+            start, total = time.perf_counter(), 0.0
+            state = model.lstm.initial_state(len(x))
+            for k, piece in enumerate(pieces):
+                model, opt_state, state, loss = train_step(model, opt_state, state, piece[:, :-1], piece[:, 1:])
+                total += float(loss)
+                if progress.is_due():
+                    progress.show(
+                        f"epoch {epoch + 1} of {options.epochs}, piece {k + 1} of {len(pieces)}, loss: {total / (k + 1):.6f}"
+                    )
+            line = "epoch: {}, loss: {:.6f}, time: {:.4f}[sec], error on a cosine: {:.4f}"
+            progress.finish(line.format(epoch + 1, total / len(pieces), time.perf_counter() - start, error_of(model)))
+    finally:
+        progress.leave()
+        if options.weights:
+            fd.save(options.weights, model)
+            saved(options.weights)
+    return model
+
+
+def foreseen(model: Forecaster) -> tuple[np.ndarray, np.ndarray]:
+    """Two periods of a cosine without noise, and what the model says of each point from those before."""
+    truth = np.cos(np.linspace(0, 4 * math.pi, POINTS)).astype(np.float32)
+    return truth[1:], model(truth[None, :-1, None])[0][0, :, 0]
+
+
+def error_of(model: Forecaster) -> float:
+    """The root of the mean squared error on the cosine, which the model was not trained on."""
+    truth, found = foreseen(model)
+    return math.sqrt(float(np.mean((found - truth) ** 2)))
+
+
+def plot(path: Path, model: Forecaster) -> None:
+    """Draw the cosine and what the model foresees."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    truth, found = foreseen(model)
+    axes.plot(truth, label="cos(x)")
+    axes.plot(found, label="foreseen from the points before")
+    axes.set(xlabel="step", title="A curve that the model was not trained on")
+    axes.legend()
+    figure.savefig(path)
+    saved(path)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser("sine", __doc__)
+    add = parser.add_argument
+    add("--epochs", type=number(int, 1), default=20, help="how often every piece is seen (%(default)s)")
+    add("--batch-size", type=number(int, 1, POINTS + 1), default=30, help="sequences side by side (%(default)s)")
+    add("--bptt", type=number(int, 1, POINTS + 1), default=30, help="steps of a piece (%(default)s)")
+    add("--hidden", type=number(int, 1), default=100, help="units of the LSTM (%(default)s)")
+    add("--lr", type=number(float, 0), default=0.005, help="learning rate (%(default)s)")
+    add("--seed", type=number(int, 0), default=0, help="for parameters and noise (%(default)s)")
+    add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
+    add("--plot", type=output(".png"), metavar="FILE.png", help="draw the cosine and what is foreseen")
+    options = parser.parse_args(arguments)
+    if options.plot and not importlib.util.find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: pip install 'fdezero[plot]'")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    model_key, noise_key = fd.random.split(fd.random.key(options.seed))
+    model = Forecaster.init(model_key, options.hidden)
+    size = sum(leaf.size for leaf in fd.tree.leaves(model))
+    print(
+        f"sine: LSTM with {options.hidden} units and {size:,} parameters, {options.batch_size} sequences in pieces of ",
+        end="",
+    )
+    print(f"{options.bptt} steps, epochs: {options.epochs}", flush=True)
+    if options.weights and options.weights.exists():
+        model = fd.load(options.weights, like=model)
+        print(f"loaded {options.weights}", flush=True)
+    model = train(model, curve(noise_key), options)
+    if options.plot:
+        plot(options.plot, model)
+
+
+if __name__ == "__main__":
+    run(main)
