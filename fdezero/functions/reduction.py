@@ -52,8 +52,14 @@ def mask_of(name: str, mask: Any, shape: tuple[int, ...]) -> Any:
         )
     fits = mask.ndim <= len(shape)
     if not fits or any(m not in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1], strict=False)):
+        missing = len(shape) - mask.ndim
+        hint = (
+            f" Use mask[..., {', '.join(['None'] * missing)}]."
+            if missing > 0 and mask.shape == shape[: mask.ndim]
+            else ""
+        )
         raise ShapeError(
-            f"{name}: the mask {describe(mask)} must have the shape of the losses, {shape}, or broadcast to it."
+            f"{name}: the mask {describe(mask)} must have the shape of the losses, {shape}, or broadcast to it.{hint}"
         )
     return mask
 
