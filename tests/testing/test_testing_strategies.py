@@ -220,7 +220,7 @@ def test_every_kind_of_layer_comes_and_is_small() -> None:
     for kind in KINDS:
         layer, x = smallest(layers([kind]))
         assert type(layer).__name__ == kind
-        assert_trees_equal(x, np.zeros((1,) * x.ndim))
+        assert_trees_equal(x, np.zeros((1,) * x.ndim, x.dtype))
         assert all(max(np.shape(leaf)[:-1], default=1) <= 1 and np.size(leaf) <= 4 for leaf in fd.tree.leaves(layer))  # an LSTM has four gates
         assert kind in NOT_OF_ZERO or not any(map(np.any, fd.tree.leaves(layer)))
     assert smallest(layers(["Linear"], dtype=np.float32))[0].W.dtype == np.float32
