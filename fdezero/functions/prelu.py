@@ -16,14 +16,17 @@ def prelu(x: Any, slope: Any, axis: int = 1) -> Any:
     axis=-1. Raises ShapeError for another number of slopes.
     Source: He et al., "Delving deep into rectifiers", ICCV 2015, equation 1.
     """
-    x, slope = fnp.asarray(x), fnp.asarray(slope)
-    if slope.ndim and slope.shape != (1,):
-        if not -x.ndim <= axis < x.ndim or slope.shape != (x.shape[axis],):
+    x = fnp.asarray(x)
+    if not hasattr(slope, "shape"):  # a number, which leaves the dtype of x
+        slope = slope if isinstance(slope, int | float) else fnp.asarray(slope)
+    shape = getattr(slope, "shape", ())
+    if shape and shape != (1,):
+        if not -x.ndim <= axis < x.ndim or shape != (x.shape[axis],):
             raise ShapeError(
                 f"prelu: x {describe(x)} needs one slope, or one for each entry along axis {axis}; got {describe(slope)}."
             )
         slope = slope.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
-    elif slope.ndim:
+    elif shape:
         slope = slope.reshape(())
     positive = x > 0
     # An infinite x of a branch that was not chosen must not meet the zero cotangent of the slope: 0 times infinity is NaN.

@@ -18,8 +18,8 @@ def field_of(layer: Any, path: str, of: str) -> Any:
     for name in path.split("/"):
         value = _child(value, name)
     if not hasattr(value, "shape"):
-        places = ", ".join(map(repr, paths(layer))) or "no arrays"
-        raise StructureError(f"{of}: {type(layer).__name__} has no array at {path!r}; it has {places}.")
+        places = [*map(repr, paths(layer)[:8]), *(["..."] if len(paths(layer)) > 8 else [])] or ["no arrays"]
+        raise StructureError(f"{of}: {type(layer).__name__} has no array at {path!r}; it has {', '.join(places)}.")
     return value
 
 

@@ -10,6 +10,7 @@ from .. import random
 from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import static
+from ..tree.display import one_line
 from . import initial
 from .containers import run
 from .dropout import Dropout
@@ -43,9 +44,13 @@ class MLP(Sized):
         Raises RangeError for fewer than two sizes, or a size that is not an integer of at least 1.
         """
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
-            raise RangeError(f"MLP needs at least the sizes of its input and output, such as (784, 10); got {sizes!r}.")
+            raise RangeError(
+                f"MLP needs at least the sizes of its input and output, such as (784, 10); got {one_line(sizes, 80)}."
+            )
         if not callable(activation):
-            raise StructureError(f"MLP: the activation is a function such as fd.functions.relu, got {activation!r}.")
+            raise StructureError(
+                f"MLP: the activation is a function such as fd.functions.relu, got {one_line(activation, 80)}."
+            )
         keys = random.split(key, len(sizes) - 1)
         layers = tuple(
             Linear.init(k, n, m, weight_init=weight_init, bias_init=bias_init, dtype=dtype)

@@ -8,6 +8,7 @@ import attrs
 
 from ..errors import ImmutableError, StructureError
 from ..messages import describe
+from . import display
 from .structure import is_registered, register
 
 
@@ -50,8 +51,10 @@ class Module:
         return attrs.evolve(self, **changes)  # type: ignore[misc]  # an attrs class, by `_declare`
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in _fields(self))
-        return f"{type(self).__name__}({fields})"
+        return display.shown(self)
+
+    def _repr_html_(self) -> str:  # what notebooks show
+        return display.as_html(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: the fields, without the results that a `cached_property` keeps."""
@@ -142,14 +145,6 @@ def _refuse_assignment(self: Any, name: str, value: Any) -> None:
 
 def _fields(module: Any) -> Any:
     return attrs.fields(type(module))
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_short, value))}{',' if len(value) == 1 else ''})"
-    if callable(value) and hasattr(value, "__name__"):
-        return str(value.__name__)
-    return describe(value) if hasattr(value, "shape") else repr(value)
 
 
 _declare(Module)  # an empty tree

@@ -93,7 +93,7 @@ def is_registered(cls: type) -> bool:
     return cls in _known
 
 
-def _is_attrs(cls: type) -> bool:
+def is_attrs(cls: type) -> bool:
     """What `attrs.has` says of a class, without loading attrs for a program that has no attrs class."""
     return hasattr(cls, "__attrs_attrs__")
 
@@ -138,12 +138,12 @@ def _meets_new_classes(leaves: Iterable[Any]) -> bool:
     if not new:
         return False
     for cls in new:
-        if _is_attrs(cls):
+        if is_attrs(cls):
             register(cls)
         _known.add(cls)
     if len(_known) > MOST_CLASSES:
-        _known.difference_update([cls for cls in _known if not _is_attrs(cls)])
-    return any(_is_attrs(cls) for cls in new)
+        _known.difference_update([cls for cls in _known if not is_attrs(cls)])
+    return any(is_attrs(cls) for cls in new)
 
 
 def flatten(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> tuple[list[Any], TreeDef]:

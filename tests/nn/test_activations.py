@@ -76,20 +76,20 @@ LIMITS = {  # the value at -inf and at inf
     "celu": (-1, np.inf), "elu": (-1, np.inf), "gelu": (0, np.inf), "hard_sigmoid": (0, 1), "hard_swish": (0, np.inf), "hard_tanh": (-1, 1),
     "leaky_relu": (-np.inf, np.inf), "log_sigmoid": (-np.inf, 0), "mish": (0, np.inf), "relu": (0, np.inf), "relu6": (0, 6),
     "selu": (-1.7580993408473766, np.inf), "sigmoid": (0, 1), "silu": (0, np.inf), "softplus": (0, np.inf), "softsign": (-1, 1), "swish": (0, np.inf),
-    "tanh": (-1, 1), "threshold": (-20, np.inf), "gelu by tanh": (0, np.inf),
+    "tanh": (-1, 1), "threshold": (-20, np.inf), "gelu by tanh": (0, np.inf), "prelu": (-np.inf, np.inf),
 }  # fmt: skip
 OF_SEVERAL = {"glu", "softmax", "log_softmax"}
-RIGHT = {"celu": 1, "elu": 1, "selu": 1.0507009873554805, "log_sigmoid": 0, "leaky_relu": 1}  # slopes where the limit does not tell them
-LEFT = {"log_sigmoid": 1, "leaky_relu": 0.2}
+RIGHT = {"celu": 1, "elu": 1, "selu": 1.0507009873554805, "log_sigmoid": 0, "leaky_relu": 1, "prelu": 1}  # slopes where the limit does not tell them
+LEFT = {"log_sigmoid": 1, "leaky_relu": 0.2, "prelu": 0.25}
 
 
 def _named(name: str) -> Callable[[Any], Any]:
-    special: dict[str, Callable[[Any], Any]] = {"threshold": lambda x: F.threshold(x, 0.5, -20.0), "gelu by tanh": lambda x: F.gelu(x, "tanh")}
+    special: dict[str, Callable[[Any], Any]] = {"threshold": lambda x: F.threshold(x, 0.5, -20.0), "gelu by tanh": lambda x: F.gelu(x, "tanh"), "prelu": lambda x: F.prelu(x, 0.25)}
     return special[name] if name in special else getattr(F, name)  # type: ignore[no-any-return]  # a function of the module
 
 
 def test_every_activation_has_its_limits() -> None:
-    assert set(LIMITS) - {"gelu by tanh"} | OF_SEVERAL == set(activations.__all__)
+    assert set(LIMITS) - {"gelu by tanh"} | OF_SEVERAL == {*activations.__all__, "prelu"}
 
 
 @pytest.mark.parametrize("name", LIMITS)
