@@ -3,12 +3,14 @@
 from . import (
     abstract,
     bilinear,
+    capturing,
     cells,
     containers,
     convolution,
     dropout,
     embedding,
     flatten,
+    freezing,
     function,
     initial,
     lazy,
@@ -23,12 +25,14 @@ from . import (
 )
 from .abstract import *
 from .bilinear import *
+from .capturing import *
 from .cells import *
 from .containers import *
 from .convolution import *
 from .dropout import *
 from .embedding import *
 from .flatten import *
+from .freezing import *
 from .function import *
 from .lazy import *
 from .linear import *
@@ -60,6 +64,8 @@ __all__ += bilinear.__all__
 __all__ += prelu.__all__
 __all__ += weight_norm.__all__
 __all__ += spectral_norm.__all__
+__all__ += capturing.__all__
+__all__ += freezing.__all__
 
 
 def __dir__() -> list[str]:

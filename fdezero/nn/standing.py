@@ -55,9 +55,11 @@ def rebuilt(tree: Any, change: Callable[[Any, Node], Any]) -> Any:
         is_layer = hasattr(kind, "__attrs_attrs__")
         if is_layer and (id(value), frozen) in known:
             return known[id(value), frozen]
+        frozen = frozen or bool(trees.frozen_in(kind) & set(trees.statistics_of(kind))) if is_layer else frozen
         below = frozen or plain_class(kind) is Frozen
+        still = trees.frozen_in(kind) if is_layer else ()
         pairs = children(value)
-        parts = [visit(child, f"{path}/{name}" if path else str(name), below) for name, child in pairs]
+        parts = [visit(child, f"{path}/{name}" if path else str(name), below or name in still) for name, child in pairs]
         copy = value
         if any(part is not child for part, (_, child) in zip(parts, pairs, strict=True)):
             copy = with_children(value, parts)
@@ -124,6 +126,11 @@ def stand_in(layer: Any, recorder: Recorder, path: str) -> Any:
     return new
 
 
+def through(recorder: Any, stand: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The result of the layer that `stand` stands for, seen by the `recorder` of a run around this one, if there is one."""
+    return original(stand)(*args, **options) if recorder is None else recorder.call(stand, args, options)
+
+
 def recorder_of(layer: Any) -> Any:
     """The recorder that a stand-in calls; None for a layer and for a stand-in in a tree that was built again."""
     return getattr(layer, RECORDER, None) if STANDS_FOR in vars(type(layer)) else None
@@ -161,13 +168,20 @@ def class_of_stand_ins(kind: type) -> type:
     return made
 
 
-class _Undeclared:
+class Undeclared:
     """A base in front of the layer's class, so that no `__init_subclass__` declares the subclass anew."""
 
     __slots__ = ()
 
     def __init_subclass__(cls) -> None:
         pass
+
+
+def undeclared(kind: Any, names: dict[str, Any]) -> Any:
+    """A subclass of a layer's class that is not declared anew: it has the fields, the name and the place of `kind`."""
+    described = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    bases = (kind,) if issubclass(kind, Undeclared) else (Undeclared, kind)
+    return type(kind.__name__, bases, described | names)
 
 
 def _made(kind: Any) -> type:
@@ -184,14 +198,11 @@ def _made(kind: Any) -> type:
 
     names = {
         "__call__": call,
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
         STANDS_FOR: kind,
         RECORDER: None,
         DETACHED: None,
     }
-    made: Any = type(kind.__name__, (_Undeclared, kind), names)
+    made: Any = undeclared(kind, names)
     fields = attrs.fields(kind)
     constants = [field.name for field in fields if field.metadata.get("static")]
     below = trees.children_of(kind)

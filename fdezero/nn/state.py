@@ -34,12 +34,12 @@ class Stateful(Module):
 
     def __call__(self, x: Array, *args: Any, key: Array | None = None, train: bool = False, **options: Any) -> Any:
         """The result of `step` alone. Raises StructureError for train=True outside of `nn.step`, where statistics would be lost."""
-        if train:
+        if train and not trees.frozen_in(type(self)) & set(trees.statistics_of(type(self))):
             raise StructureError(
                 f"{type(self).__name__} with train=True changes its statistics, so its successor must be kept. Run the whole model by "
                 "nn.step: y, model = nn.step(model, x, key=key, train=True)."
             )
-        return self.step(x, *args, key=key, train=train, **options)[0]
+        return self.step(x, *args, key=key, train=False, **options)[0]
 
 
 def step(
@@ -173,7 +173,10 @@ class Checkpoint(Module):
 
 def lifted(transform: Callable[..., Any], layer: Any, args: Any, key: Array | None, train: bool) -> Any:
     """`transform` of a layer's call, through which the statistics of the layer reach the step around it."""
-    inside = [node for node in standing.layers_of(layer) if isinstance(node.value, Stateful)]
+    layers = standing.layers_of(layer)
+    if any(not isinstance(standing.recorder_of(node.value), _Statistics | None) for node in layers):
+        return called(layer, args[0], args[1:], key, train)  # other recorders must see the calls themselves
+    inside = [node for node in layers if isinstance(node.value, Stateful)]
     recorders = {node.path: standing.recorder_of(node.value) for node in inside}
     if not train or not any(recorders.values()):
         return transform(lambda layer, args, key: called(layer, args[0], args[1:], key, train))(layer, args, key)

@@ -81,6 +81,11 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
     found = [(path, leaf) for path, leaf in trees.flatten_with_path(arguments) if leaf is not None]
     path, leaf = found[0] if found else ("", None)
     hint = "Say x.astype(float)." if hasattr(leaf, "dtype") else "Give a float, an array, or a tree of these."
+    if any(trees.is_differentiable(leaf) for _, leaf in found):
+        raise DTypeError(
+            f"{trace.tape.name}: argument {argnums} has nothing to differentiate: all its floating numbers are frozen or statistics. "
+            "nn.thaw(model) makes a frozen model trainable."
+        )
     if isinstance(leaf, int) and not isinstance(leaf, bool):
         hint = f"Say {leaf}.0."
     where = f" at {path!r}" if path else ""

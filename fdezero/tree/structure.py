@@ -23,11 +23,12 @@ TreeDef: TypeAlias = optree.PyTreeSpec
 
 ALL, TRAINABLE = "fdezero", "fdezero.trainable"
 MOST_CLASSES = 10_000  # of leaves that are remembered; a program that makes classes in a loop forgets them
+_NONE: frozenset[str] = frozenset()
 _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
 
 
-class Statistic:
-    """The content of a field that is declared a `statistic`, as a leaf in the namespace TRAINABLE."""
+class Constant:
+    """The content of a field that is declared a `statistic`, or frozen, as a leaf in the namespace TRAINABLE."""
 
     __slots__ = ("value",)
 
@@ -47,6 +48,12 @@ def statistics_of(cls: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields if field.metadata.get("statistic"))
 
 
+def frozen_in(cls: type) -> frozenset[str]:
+    """The names of the fields that `nn.freeze` has frozen."""
+    found: frozenset[str] = getattr(cls, "_fdezero_frozen", _NONE)
+    return found
+
+
 def register(cls: type) -> None:
     """Make the attrs class `cls` a container. Its children are the fields that are not declared `static`."""
     fields = cls.__attrs_attrs__  # type: ignore[attr-defined]  # what attrs.fields returns
@@ -62,28 +69,29 @@ def register(cls: type) -> None:
 
 def register_as(cls: type, flatten_module: Callable[[Any], Any], unflatten_module: Callable[[Any, Any], Any]) -> None:
     """Make the attrs class `cls` a container by two functions: `module -> (parts, constants, names)`, `(constants, parts) -> module`."""
-    statistics, children = statistics_of(cls), children_of(cls)
+    children = children_of(cls)
+    constants = {*statistics_of(cls), *frozen_in(cls)}
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
         ways = flatten_module, unflatten_module
-        if statistics and namespace == TRAINABLE:
-            ways = _around_statistics(*ways, [name in statistics for name in children])
+        if constants and namespace == TRAINABLE:
+            ways = _around_constants(*ways, [name in constants for name in children])
         optree.register_pytree_node(cls, *ways, path_entry_type=optree.GetAttrEntry, namespace=namespace)
     _known.add(cls)
 
 
-def _around_statistics(flatten_module: Any, unflatten_module: Any, mask: list[bool]) -> tuple[Any, Any]:
-    """Both ways between a module and its children, where each statistic is a leaf."""
+def _around_constants(flatten_module: Any, unflatten_module: Any, mask: list[bool]) -> tuple[Any, Any]:
+    """Both ways between a module and its children, where each statistic and each frozen child is a leaf."""
 
     def flatten_trainable(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
         parts, constants, names = flatten_module(module)
         return (
-            [Statistic(x) if yes and x is not None else x for x, yes in zip(parts, mask, strict=True)],
+            [Constant(x) if yes and x is not None else x for x, yes in zip(parts, mask, strict=True)],
             constants,
             names,
         )
 
     def unflatten_trainable(constants: Any, parts: Any) -> Any:
-        return unflatten_module(constants, [x.value if x.__class__ is Statistic else x for x in parts])
+        return unflatten_module(constants, [x.value if x.__class__ is Constant else x for x in parts])
 
     return flatten_trainable, unflatten_trainable
 

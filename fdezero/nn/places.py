@@ -1,0 +1,67 @@
+"""Paths in a model: all places of its tree, and those that match a pattern such as `blocks/*/norm`."""
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import StructureError
+from .standing import children
+
+__all__: list[str] = []
+
+
+class Place(NamedTuple):
+    """What stands at a path of a tree, what holds it, and under which name."""
+
+    path: str
+    value: Any
+    holder: Any
+    name: Any
+
+
+def places(tree: Any) -> list[Place]:
+    """Every place of `tree`, the root first. An object that stands at several paths has a place at each."""
+    found: list[Place] = []
+
+    def visit(value: Any, path: str, holder: Any, name: Any) -> None:
+        found.append(Place(path, value, holder, name))
+        for below, child in children(value):
+            visit(child, f"{path}/{below}" if path else str(below), value, below)
+
+    visit(tree, "", None, None)
+    return found
+
+
+def matching(patterns: Iterable[str], known: Sequence[Place], what: str) -> list[Place]:
+    """The places among `known` whose path matches one of the patterns. `*` is one part of a path, or some of its letters; `**` is any
+    number of parts.
+
+    Raises StructureError, with the paths that are near, for a pattern that matches nothing.
+    """
+    found: dict[str, Place] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        hits = [place for place in known if _regex(pattern).fullmatch(place.path)]
+        if not hits:
+            paths = list(dict.fromkeys(place.path for place in known if place.path))
+            near = difflib.get_close_matches(pattern, paths, 5, 0.4) or paths[:5]
+            raise StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {', '.join(near) or 'none'}.")
+        found.update((place.path, place) for place in hits)
+    return list(found.values())
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path stands for several."""
+    return "*" in path or "?" in path
+
+
+@functools.lru_cache(256)
+def _regex(pattern: str) -> re.Pattern[str]:
+    *parts, last = pattern.split("/")
+    front = ["(?:.*/)?" if part == "**" else "".join(map(_letter, part)) + "/" for part in parts]
+    return re.compile("".join(front) + (".*" if last == "**" else "".join(map(_letter, last))))
+
+
+def _letter(letter: str) -> str:
+    return {"*": "[^/]*", "?": "[^/]"}.get(letter, re.escape(letter))
