@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..messages import describe
 from ..values import is_differentiable
-from .structure import Statistic, flatten, flatten_trainable, is_attrs
+from .structure import Constant, Statistic, flatten, flatten_trainable, is_attrs
 
 WIDTH, LONGEST = 100, 200  # of a line; of the text of a leaf
 
@@ -47,8 +47,14 @@ def sizes(value: Any) -> str:
     found = {"parameters": 0, "frozen": 0, "statistics": 0}
     seen: set[int] = set()  # a layer at several places has its parameters once
     for leaf in flatten_trainable(value)[0]:
-        kind = "statistics" if isinstance(leaf, Statistic) else "frozen" if _is_container(leaf) else "parameters"
-        for part in flatten(leaf.value if isinstance(leaf, Statistic) else leaf)[0]:
+        kind = (
+            "statistics"
+            if isinstance(leaf, Statistic)
+            else "frozen"
+            if _is_container(leaf) or isinstance(leaf, Constant)
+            else "parameters"
+        )
+        for part in flatten(leaf.value if isinstance(leaf, Constant) else leaf)[0]:
             if is_differentiable(part) and id(part) not in seen:
                 seen.add(id(part))
                 found[kind] += math.prod(getattr(part, "shape", ()))

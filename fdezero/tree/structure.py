@@ -28,12 +28,18 @@ _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, b
 
 
 class Constant:
-    """The content of a field that is declared a `statistic`, or frozen, as a leaf in the namespace TRAINABLE."""
+    """The content of a field that `nn.freeze` has frozen, as a leaf in the namespace TRAINABLE."""
 
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class Statistic(Constant):
+    """The content of a field that is declared a `statistic`, as a leaf in the namespace TRAINABLE."""
+
+    __slots__ = ()
 
 
 def children_of(cls: type) -> tuple[str, ...]:
@@ -70,28 +76,31 @@ def register(cls: type) -> None:
 def register_as(cls: type, flatten_module: Callable[[Any], Any], unflatten_module: Callable[[Any, Any], Any]) -> None:
     """Make the attrs class `cls` a container by two functions: `module -> (parts, constants, names)`, `(constants, parts) -> module`."""
     children = children_of(cls)
-    constants = {*statistics_of(cls), *frozen_in(cls)}
+    statistics = statistics_of(cls)
+    constants = {**dict.fromkeys(frozen_in(cls), Constant), **dict.fromkeys(statistics, Statistic)}
     for namespace in (ALL,) if getattr(cls, "passed_over", False) else (ALL, TRAINABLE):
         ways = flatten_module, unflatten_module
         if constants and namespace == TRAINABLE:
-            ways = _around_constants(*ways, [name in constants for name in children])
+            ways = _around_constants(*ways, [constants.get(name) for name in children])
         optree.register_pytree_node(cls, *ways, path_entry_type=optree.GetAttrEntry, namespace=namespace)
     _known.add(cls)
 
 
-def _around_constants(flatten_module: Any, unflatten_module: Any, mask: list[bool]) -> tuple[Any, Any]:
+def _around_constants(
+    flatten_module: Any, unflatten_module: Any, kinds: list[type[Constant] | None]
+) -> tuple[Any, Any]:
     """Both ways between a module and its children, where each statistic and each frozen child is a leaf."""
 
     def flatten_trainable(module: Any) -> tuple[Any, Any, tuple[str, ...]]:
         parts, constants, names = flatten_module(module)
         return (
-            [Constant(x) if yes and x is not None else x for x, yes in zip(parts, mask, strict=True)],
+            [kind(x) if kind and x is not None else x for x, kind in zip(parts, kinds, strict=True)],
             constants,
             names,
         )
 
     def unflatten_trainable(constants: Any, parts: Any) -> Any:
-        return unflatten_module(constants, [x.value if x.__class__ is Constant else x for x in parts])
+        return unflatten_module(constants, [x.value if isinstance(x, Constant) else x for x in parts])
 
     return flatten_trainable, unflatten_trainable
 

@@ -55,7 +55,8 @@ def test_frozen_leaves_have_no_gradient(patterns: list[str], frozen: set[str]) -
     assert fd.tree.paths(changed) == fd.tree.paths(model)
     assert all(a is b for a, b in zip(fd.tree.leaves(changed), fd.tree.leaves(model), strict=True))
     assert_trees_equal(changed(X), model(X), bits=True)
-    assert repr(changed) == repr(model)
+    assert "frozen" in repr(changed)
+    assert "frozen" not in repr(nn.thaw(changed))
     assert isinstance(changed.layers[0], nn.Linear)
     assert trained(nn.thaw(changed)) == ALL
     assert fd.tree.flatten(nn.thaw(changed))[1] == fd.tree.flatten(model)[1]
