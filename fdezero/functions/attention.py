@@ -12,9 +12,10 @@ from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.precision import in_single
 from ..ops import attention as operation
+from ..ops.checks import checked
 from .dropout import checked_rate
 
-__all__ = ["attention", "rotary", "sinusoidal_positions"]
+__all__ = ["attention", "length_mask", "rotary", "sinusoidal_positions"]
 
 
 @in_single
@@ -139,6 +140,27 @@ def _loops(q: Any, k: Any, v: Any, extras: dict[str, Any]) -> tuple[int, ...]:
         raise ShapeError(
             f"attention: all axes but the last two must broadcast, or the heads of q be a multiple of those of k and v; got {shapes}."
         ) from None
+
+
+def length_mask(lengths: Any, length: int) -> Any:
+    """True for the first entries of each sequence: integers lengths (...) -> booleans (..., length).
+
+    For attention over padded sequences: `mask = F.length_mask(lengths, S)[:, None, None, :]`. Raises DTypeError for lengths that
+    are not integers, RangeError for lengths outside 0 to `length` (on a GPU they count as the nearest of these).
+    """
+    if not isinstance(length, int | np.integer) or length < 0:
+        raise RangeError(f"length_mask: length must be an integer of at least 0, got {describe(length)}.")
+    lengths, length = fnp.asarray(lengths), int(length)
+    if lengths.dtype.kind not in "iu":
+        raise DTypeError(f"length_mask: lengths are integers, got {describe(lengths)}. Use lengths.astype(int).")
+    lengths = checked(
+        lengths,
+        test=lambda n: (n >= 0) & (n <= length),
+        error=lambda n: RangeError(
+            f"length_mask: lengths lie between {n.min()} and {n.max()}, but the sequences have {length} steps."
+        ),
+    )
+    return array_module(lengths).arange(length) < fnp.expand_dims(lengths, -1)
 
 
 @in_single

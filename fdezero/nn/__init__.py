@@ -2,6 +2,7 @@
 
 from . import (
     abstract,
+    attention,
     bilinear,
     capturing,
     cells,
@@ -24,6 +25,7 @@ from . import (
     weight_norm,
 )
 from .abstract import *
+from .attention import *
 from .bilinear import *
 from .capturing import *
 from .cells import *
@@ -58,6 +60,7 @@ __all__ += state.__all__
 __all__ += lazy.__all__
 __all__ += abstract.__all__
 __all__ += embedding.__all__
+__all__ += attention.__all__
 __all__ += flatten.__all__
 __all__ += residual.__all__
 __all__ += bilinear.__all__

@@ -15,7 +15,9 @@ from .strategies import Strategy, arrays, st
 def is_layer(value: Any) -> bool:
     """Whether a name of `nn` is a layer that can be called: not a function, not a base of layers, not a description of one."""
     bases = (nn.Lazy, nn.Sized, nn.Stateful)
-    return isinstance(value, type) and issubclass(value, Module) and value not in bases
+    if not isinstance(value, type) or not issubclass(value, Module) or value in bases:
+        return False
+    return any("__call__" in vars(base) for base in value.__mro__)
 
 
 KINDS = tuple(name for name in nn.__all__ if is_layer(getattr(nn, name)))
@@ -206,6 +208,14 @@ def _embedding(draw: Any, n: int, options: _Options) -> Any:
     return layer, lambda batch: arrays(np.int64, (*batch, n), min_value=0, max_value=rows - 1)
 
 
+def _attention(draw: Any, n: int, options: _Options) -> Any:
+    heads = draw(st.sampled_from([1, n]))
+    keys, values = (nn.Linear(draw(arrays(options.dtype, (n, n // heads)))) for _ in range(2))  # all heads share them
+    queries, output = _square(draw, n, options), _square(draw, n, options)
+    layer = nn.MultiHeadAttention(queries, keys, values, output, heads, 1, causal=draw(st.booleans()))
+    return layer, (draw(st.integers(1, options.max_size)), n)
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis, or a layer and
 # a function of the batch axis that gives a strategy for inputs
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
@@ -221,6 +231,7 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     **{kind: _recurrent(kind) for kind in (nn.RNN, nn.GRU, nn.LSTM)},
     nn.Outputs: _outputs,
     nn.Embedding: _embedding,
+    nn.MultiHeadAttention: _attention,
     nn.Flatten: _flatten,
     nn.Dropout1d: _channel_dropout(nn.Dropout1d, 1),
     nn.Dropout2d: _channel_dropout(nn.Dropout2d, 2),

@@ -61,7 +61,7 @@ def _sinusoidal(positions: Any, size: int, *, base: float = 1e4, dtype: Any = "f
 
 
 FORMULAS = SimpleNamespace(
-    embedding=_embedding, one_hot=_one_hot, attention=_attention, rotary=_rotary, sinusoidal_positions=_sinusoidal
+    embedding=_embedding, one_hot=_one_hot, attention=_attention, length_mask=lambda lengths, length: np.arange(length) < lengths[..., None], rotary=_rotary, sinusoidal_positions=_sinusoidal
 )
 case = cases_of("functions", F, FORMULAS)
 
@@ -79,6 +79,7 @@ CASES: list[Case] = [
     case("attention", Q, K, V, SEES, d=(0, 1, 2)), case("attention", Q[:, :2], K, V, SEES[::2, None][0], scale=0.3, d=(0, 1, 2)),
     case("attention", K[0, 0], Q[0, 0], Q[0, 1], causal=True, bias=BIAS[0, 0, :3], d=(0, 1, 2)), case("attention", Q, K, V, bias=BIAS, d=(0, 1, 2)),
     case("attention", Q[0, 0], K[0, 0], V[0, 0], dropout=0.5, key=fd.random.key(1), train=True, d=(0, 1, 2), numpy=None),
+    case("length_mask", IDS, 5, d=None), case("length_mask", np.array([0, 2], np.uint8), 2, d=None),
     case("rotary", Q), case("rotary", K, np.arange(5) * 1.5, base=50.0), case("rotary", Q[:, 0], POSITIONS, interleaved=True),
     case("sinusoidal_positions", 5, 4, d=None), case("sinusoidal_positions", POSITIONS, 3, base=90.0, dtype="float64", d=None),
     case("embedding", IDS, W, d=1), case("embedding", IDS[0].astype(np.uint8), W, d=1), case("embedding", np.array(4), W, d=1),
