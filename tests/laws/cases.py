@@ -10,7 +10,8 @@ import fdezero as fd
 
 from .folding import folded
 
-PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "GPU", "complex")
+PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "stand-in", "complex", "float16")
+IN_HALF = {"functions", "special"}  # modules that compute float16 in float32 and round once
 SAME = object()
 LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
     "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
@@ -76,10 +77,12 @@ class Case(NamedTuple):
         if self.argnums:
             claimed |= {"reverse", "forward"}
         if self.places:
-            claimed |= {"GPU"} if self.gpu else set()
+            claimed |= {"stand-in"} if self.gpu else set()
             claimed |= set() if self.shown else {"vmap", "compiled"}
         if self.argnums and any(x.dtype.kind == "c" for x in self.inputs):
             claimed |= {"complex"}
+        elif self.argnums and self.module in IN_HALF:
+            claimed |= {"float16"}
         return claimed
 
 

@@ -10,6 +10,7 @@ from fdezero import nn
 from fdezero.nn.standing import layers_of
 from fdezero.nn.state import statistics_in
 
+PROPERTIES = ("derivatives", "vmap", "compiled", "CPU", "stand-in", "float16", "saved", "keys")
 KEY, OTHER = fd.random.split(fd.random.key(0))
 
 
@@ -30,6 +31,11 @@ class Row(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name} {self.variant}".strip()
+
+    @property
+    def claims(self) -> set[str]:
+        """The cells of the coverage table: every law holds for every layer, but not every layer has derivatives of its inputs."""
+        return set(PROPERTIES) - (set() if self.order else {"derivatives"})
 
     def layer(self, key: Any = KEY, dtype: Any = np.float64) -> Any:
         return self.make(key, dtype)

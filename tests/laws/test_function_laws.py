@@ -17,6 +17,7 @@ from fdezero.testing.properties import compiled_is_eager, vmap_is_a_loop
 from fdezero.testing.strategies import LAYOUTS, lay_out
 
 from . import functions_elementwise as elementwise
+from . import test_precision_laws
 from .cases import LATER, Case, law
 from .coverage import CASES, DOCUMENT, MISSING, Recorder, claimed, document
 from .matrices import skip_where_signs_differ
@@ -95,7 +96,7 @@ def test_compiled_has_the_bits_of_eager_and_so_has_its_gradient(case: Case) -> N
         assert_trees_equal(compiled(*case.inputs), expected, bits=True)
 
 
-@law(CASES, "GPU")
+@law(CASES, "stand-in")
 def test_arrays_on_a_gpu_give_the_results_of_the_cpu_there(case: Case, gpu: Any) -> None:
     skip_where_signs_differ(case.name, gpu)
 
@@ -166,7 +167,8 @@ def test_what_is_said_to_be_missing_is() -> None:
 
 
 def test_every_claim_has_a_law() -> None:
-    proved = {claim for test in globals().values() for mark in getattr(test, "pytestmark", ()) if mark.name == "proves" for claim in mark.args}
+    laws = [*globals().values(), *vars(test_precision_laws).values()]
+    proved = {claim for test in laws for mark in getattr(test, "pytestmark", ()) if mark.name == "proves" for claim in mark.args}
     assert proved | {"complex"} == {claim for case in CASES for claim in case.claims}
 
 
@@ -264,3 +266,5 @@ def test_a_cell_that_one_law_denies_is_not_proved() -> None:
     recorder.failed |= {("numpy", "sin", "vmap")}
     assert recorder.proved == {("numpy", "sin", "CPU")}
     assert "| `sin` | — | — | — | — | ✓ | — | — |" in document(recorder.proved)
+    recorder.passed |= {("numpy", "sin", "forward")}
+    assert "| `sin` | — | 2 | — | — | ✓ | — | — |" in document(recorder.proved)

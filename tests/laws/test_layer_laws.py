@@ -13,15 +13,20 @@ from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 from fdezero.testing.properties import compiled_is_eager, keeps_dtype, leaves_inputs_alone, vmap_is_a_loop
 from fdezero.testing.structures import is_layer
 
-from .layer_row import KEY, OTHER, Row, called, is_stateful, stepped
+from .layer_row import KEY, OTHER, PROPERTIES, Row, called, is_stateful, stepped
 from .layers import LAYERS
 
 TRAIN = [False, True]
 
 
-def law(test: Any) -> Any:
-    """A test of every layer, in training and in inference."""
-    return pytest.mark.parametrize("train", TRAIN, ids=["inference", "training"])(pytest.mark.parametrize("row", LAYERS, ids=str)(test))
+def law(*properties: str) -> Any:
+    """A test of every layer, in training and in inference; if it passes, the properties are proved."""
+
+    def marked(test: Any) -> Any:
+        each = pytest.mark.parametrize("train", TRAIN, ids=["inference", "training"])(pytest.mark.parametrize("row", LAYERS, ids=str)(test))
+        return pytest.mark.proves(*properties)(each) if properties else each
+
+    return marked
 
 
 def draws(row: Row) -> bool:
@@ -31,17 +36,17 @@ def draws(row: Row) -> bool:
     return not all(map(np.array_equal, ours, theirs))
 
 
-@law
+@law("derivatives")
 def test_derivatives_are_differences(row: Row, train: bool) -> None:
     check_grads(called(train), (row.layer(), *row.xs()), order=row.order)
 
 
-@law
+@law("vmap")
 def test_vmap_is_a_loop_over_layers_and_over_examples(row: Row, train: bool) -> None:
     vmap_is_a_loop(stepped(train), (row.layer(), *row.xs()))
 
 
-@law
+@law("vmap")
 def test_an_ensemble_is_made_and_called_by_vmap(row: Row, train: bool) -> None:
     keys, xs = fd.random.split(OTHER, 3), row.xs()
     ensemble = fd.vmap(row.layer)(keys)
@@ -50,23 +55,23 @@ def test_an_ensemble_is_made_and_called_by_vmap(row: Row, train: bool) -> None:
     assert_trees_close(together, fd.tree.map(lambda *ys: np.stack(ys), *loop), 1e-12)
 
 
-@law
+@law("compiled")
 def test_compiled_has_the_bits_of_eager(row: Row, train: bool) -> None:
     compiled_is_eager(stepped(train), (row.layer(), *row.xs()))
 
 
-@law
+@law("float16")
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_narrow_dtypes_are_kept(row: Row, train: bool, dtype: Any) -> None:
     keeps_dtype(stepped(train), (row.layer(dtype=dtype), *row.xs(dtype)))
 
 
-@law
+@law("CPU")
 def test_inputs_are_left_alone(row: Row, train: bool) -> None:
     leaves_inputs_alone(stepped(train), (row.layer(), *row.xs()))
 
 
-@law
+@law("saved")
 def test_a_saved_layer_is_loaded_into_one_of_another_key(row: Row, train: bool, tmp_path: Path) -> None:
     layer, xs = row.layer(), row.xs()
     fd.save(tmp_path / "layer.npz", layer)
@@ -76,13 +81,13 @@ def test_a_saved_layer_is_loaded_into_one_of_another_key(row: Row, train: bool, 
     assert_trees_equal(stepped(train)(loaded, *xs), stepped(train)(layer, *xs), bits=True)
 
 
-@law
+@law("keys")
 def test_every_key_is_used_once(row: Row, train: bool) -> None:
     run = fd.debug(lambda key, layer, *xs: called(train, key)(layer, *xs), keys=True)
     assert_trees_equal(run(KEY, row.layer(), *row.xs()), called(train)(row.layer(), *row.xs()))
 
 
-@law
+@law("stand-in")
 def test_layers_run_on_the_device_of_their_arrays(row: Row, train: bool, gpu: Any) -> None:
     layer, xs, key = row.layer(), row.xs(), KEY
     expected, pullback = fd.vjp(called(train), layer, *xs)
@@ -128,6 +133,11 @@ def test_the_table_has_every_layer() -> None:
     assert {row.name for row in LAYERS} == layers
     assert all(type(row.layer()) is getattr(nn, row.name) for row in LAYERS)
     assert {row.name for row in LAYERS if draws(row)} >= {"Dropout", "Sequential", "MLP"}
+
+
+def test_every_property_of_the_document_has_a_law() -> None:
+    marks = [mark for test in globals().values() for mark in getattr(test, "pytestmark", ()) if mark.name == "proves"]
+    assert {claim for mark in marks for claim in mark.args} == set(PROPERTIES)
 
 
 # A law that cannot fail proves nothing

@@ -13,15 +13,14 @@ from fdezero import numpy as fnp
 from fdezero import optim, special
 from fdezero.testing import assert_trees_equal
 
-from .cases import Case
-from .functions_activations import CASES as ACTIVATIONS
-from .functions_losses import CASES as LOSSES
-from .functions_networks import CASES as NETWORKS
-from .functions_special import CASES as SPECIAL
+from .cases import Case, law
+from .coverage import CASES
 from .optimisers import OPTIMISERS
 
 RNG = np.random.default_rng(41)
-HALF = [case for case in (*NETWORKS, *ACTIVATIONS, *LOSSES, *SPECIAL) if case.argnums and case.name not in ("linear", "dropout")]
+# Sums of products, and functions that such sums come back through: terms cancel, so the error is relative to the largest entry.
+SUMS = {"linear", "bilinear", "im2col", "col2im", "prelu", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))}
+DIFFERENCES = {"softmax", "log_softmax"}  # so are their gradients
 HALF_ULP, TINY_HALF = 2.0**-10, 2.0**-23  # relative, with one ulp for the rounding of both; a few subnormal steps
 
 
@@ -37,12 +36,20 @@ def with_slopes(case: Case, dtype: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in (*values, *pullback(weights))]
 
 
-@pytest.mark.parametrize("case", HALF, ids=str)
+@law(CASES, "float16")
 def test_float16_is_float64_rounded(case: Case) -> None:
     for got, exact in zip(with_slopes(case, np.float16), with_slopes(case, np.float64), strict=True):
-        scale = abs(exact).max(initial=0) if case.name in ("softmax", "log_softmax") else 0  # their gradients are differences
+        scale = abs(exact).max(initial=0) if case.name in SUMS | DIFFERENCES else 0
         assert got.dtype in (np.float16, np.float64)  # the latter for a Python number
         np.testing.assert_allclose(got.astype(float), exact, rtol=HALF_ULP, atol=TINY_HALF + HALF_ULP * scale)
+
+
+def test_a_function_that_rounds_in_between_is_caught() -> None:
+    softplus = next(case for case in CASES if (case.module, case.name) == ("functions", "softplus"))
+    test_float16_is_float64_rounded(softplus)
+    for wrong in (lambda x: fnp.log(1 + fnp.exp(x)), lambda x: F.softplus(x.astype(np.float32))):
+        with pytest.raises(AssertionError):
+            test_float16_is_float64_rounded(softplus._replace(function=wrong))
 
 
 LARGE = {  # logits as they are in a net that is sure, and logits that share a great number
