@@ -17,11 +17,11 @@ from ..devices import array_module
 Ints = tuple[int, ...]
 Place = tuple[slice, slice, slice]
 
-CACHE = 1 << 19  # bytes of patches in a block: with the images that they come from, and the result, they fit the second-level cache
-FEWEST = 256  # pixels of a block that a matrix product needs to run at full speed
-NARROW = 8  # channels; below, patches are laid out with neighbouring pixels side by side
+CACHE = 1 << 19  # bytes of the patches of a block and of their products: with the images, they fit the second-level cache
+FEWEST = 512  # pixels of a block that a matrix product needs to run at full speed
+NARROW, NARROW_GROUP = 8, 32  # channels; below, patches are laid out with neighbouring pixels side by side
 ELSEWHERE = 1 << 28  # bytes of a block on a GPU, where a launch costs more than memory
-KEPT = 1 << 22  # bytes of the largest scratch memory that is kept for the next call
+KEPT = 1 << 24  # bytes of scratch memory that are kept for the next calls
 _idle: list[np.ndarray] = []  # scratch memory of earlier calls. Calls take an array out, so no two calls share one
 
 
@@ -48,7 +48,7 @@ class Scratch:
     def free(self) -> None:
         """Give the memory back."""
         for memory in self.taken:
-            if memory.size <= KEPT and len(_idle) < 8:
+            if memory.size + sum([idle.size for idle in list(_idle)]) <= KEPT:
                 _idle.append(memory)
         self.taken.clear()
 
@@ -61,7 +61,7 @@ def merged(x: Any, first: int, last: int) -> bool:
 
 @functools.lru_cache(1024)
 def places(stacks: int, examples: int, rows: int, row: int, limit: int) -> tuple[Place, ...]:
-    """The blocks, each of at most `limit` entries if it has more than one row; a row has `row` entries."""
+    """The blocks, each of at most `limit` pixels if it has more than one row; a row has `row` pixels."""
     if not stacks * examples * rows:
         return ()
     whole = slice(0, rows)
@@ -82,53 +82,65 @@ def _even(length: int, most: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
 
-def _entries(x: Any, size: Ints, window: Ints, itemsize: int) -> int:
-    """How many entries of patches a block may have."""
-    depth = math.prod(window) * math.prod(x.shape[-2:])
-    nbytes = CACHE if isinstance(x, np.ndarray) else ELSEWHERE
-    return int(max(nbytes // itemsize, FEWEST * depth))
-
-
-def patches(
-    x: Any, window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any
+def views(
+    x: Any, window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any, entries: int, is_narrow: bool = False
 ) -> Iterator[tuple[Place, Any]]:
-    """Pairs of a place and its patches (l, G, pixels, *window and C in one axis), as matrices for products.
+    """Pairs of a place and a view (l, n, *o, *window, G, C) of what the windows of its pixels see.
 
-    The patch of pixel o begins at o * strides - before; entries outside of x are 0. The matrices are valid until the next pair.
+    The window of pixel o begins at o * strides - before; entries outside of x are 0. Views are valid until the next pair. `entries`
+    is how many entries a block holds for each pixel. If `is_narrow`, padded images have neighbouring pixels side by side.
     """
-    (stacks, examples), (groups, channels) = x.shape[:2], x.shape[-2:]
-    space, rank = x.shape[2:-2], len(window)
-    depth = math.prod(window) * channels
+    space = x.shape[2:-2]
+    nbytes = CACHE if isinstance(x, np.ndarray) else ELSEWHERE
+    limit = max(nbytes // max(dtype.itemsize * entries, 1), FEWEST)
+    blocks = places(*x.shape[:2], size[0], math.prod(size[1:]), limit)
+    if not blocks:
+        return
     reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(size, strides, window, dilation, strict=True)]
     is_inside = not any(before) and all(n <= m for n, m in zip(reach, space, strict=True))
-    if depth == channels and is_inside and max(strides) == 1 and size == space and x.dtype == dtype and merged(x, 2, 2 + rank):
-        yield from _pixels(x, size)
-        return
-    is_narrow = channels < NARROW
-    blocks = places(stacks, examples, size[0], math.prod(size[1:]) * depth * groups, _entries(x, size, window, x.dtype.itemsize))
-    if not blocks:
+    if is_inside and x.dtype == dtype and (x.strides[-1] == x.itemsize or is_narrow or x.shape[-1] == 1):
+        seen = _windows(x, window, size, strides, dilation)
+        for place in blocks:
+            yield place, seen[place]
         return
     scratch = Scratch()
     try:
-        source = None
-        is_ready = is_inside and x.dtype == dtype and (x.strides[-1] == x.itemsize or is_narrow)
-        if is_ready:
-            views = _windows(x, window, size, strides, dilation)
-        else:
-            source = _Padded(x, blocks, window, size, strides, before, dilation, dtype, is_narrow, scratch)
-        # The axes of views are (L, N, *O, *window, G, C).
-        out, taps = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
-        group, channel = 2 + 2 * rank, 3 + 2 * rank
-        order = (0, group, *taps, channel, 1, *out) if is_narrow else (0, group, 1, *out, *taps, channel)
-        most = max(math.prod(s.stop - s.start for s in place) for place in blocks)
-        memory = scratch(x, (most * math.prod(size[1:]) * depth * groups,), dtype)
+        source = _Padded(x, blocks, window, size, strides, before, dilation, dtype, is_narrow, scratch)
         for place in blocks:
-            seen = views[place] if source is None else source.at(place)
-            stack, count, rows = seen.shape[:3]
-            pixels = count * rows * math.prod(size[1:])
+            yield place, source.at(place)
+    finally:
+        scratch.free()
+
+
+def patches(
+    x: Any, window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any, products: int
+) -> Iterator[tuple[Place, Any]]:
+    """Pairs of a place and its patches (l, G, pixels, *window and C in one axis), as matrices for products.
+
+    They are valid until the next pair. Every pixel has so many `products` with its patch, which a block holds as well.
+    """
+    (groups, channels), rank = x.shape[-2:], len(window)
+    depth = math.prod(window) * channels
+    is_whole = not any(before) and max(strides) == 1 and size == x.shape[2:-2]
+    if depth == channels and is_whole and x.dtype == dtype and merged(x, 2, 2 + rank):
+        yield from _pixels(x, size)
+        return
+    is_narrow = channels < NARROW or (groups > 1 and channels < NARROW_GROUP)
+    # The axes of views are (L, N, *O, *window, G, C).
+    out, taps = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
+    group, channel = 2 + 2 * rank, 3 + 2 * rank
+    order = (0, group, *taps, channel, 1, *out) if is_narrow else (0, group, 1, *out, *taps, channel)
+    memory, scratch, copyto = None, Scratch(), array_module(x).copyto
+    try:
+        for place, seen in views(
+            x, window, size, strides, before, dilation, dtype, depth * groups + products, is_narrow
+        ):
+            stack, pixels = len(seen), math.prod(seen.shape[1 : 2 + rank])
+            if memory is None:  # no later block is larger
+                memory = scratch(x, (seen.size,), dtype)
             seen = seen.transpose(order)
-            columns = memory[: stack * groups * pixels * depth].reshape(seen.shape)
-            array_module(x).copyto(columns, seen)
+            columns = memory[: seen.size].reshape(seen.shape)
+            copyto(columns, seen)
             if is_narrow:
                 yield place, columns.reshape(stack, groups, depth, pixels).swapaxes(-1, -2)
             else:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..core import Multilinear, multilinear
 from ..devices import array_module
-from .patches import Ints, Scratch, merged, patches
+from .patches import Ints, Scratch, merged, patches, views
 from .shape import common_loops, stretched
 
 ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
@@ -75,27 +75,53 @@ def _stacks(w: Any, loops: Ints, rank: int) -> int:
     return 1 if math.prod(w.shape[: w.ndim - rank - 2]) == 1 else math.prod(loops)
 
 
-def _convolve(y: Any, x: Any, w: Any, *, strides: Ints, before: Ints, dilation: Ints, dtype: Any) -> None:
-    """Write y (L, N, *O, G, K) for x (L, N, *S, G, C) and w (L, G, K, *I, C); y is given in any layout."""
-    size, window = y.shape[2:-2], w.shape[3:-1]
-    groups, k = y.shape[-2:]
-    matrices = w.reshape(*w.shape[:3], -1).swapaxes(-1, -2)
+def _convolve(
+    y: Any, x: Any, matrices: Any, window: Ints, *, strides: Ints, before: Ints, dilation: Ints, dtype: Any
+) -> None:
+    """Write y (L, N, *O, G, K) for x (L, N, *S, G, C) and the matrices (L, G, *I and C, K) of kernels of size `window` (*I)."""
+    size, (groups, k) = y.shape[2:-2], y.shape[-2:]
+    if x.shape[-1] == 1 < groups and y.dtype == dtype:
+        _convolve_channels(y, x, matrices, window, strides, before, dilation)
+        return
     product = array_module(x).matmul
     scratch = Scratch()
     try:
         is_direct = y.dtype == dtype and merged(y, 1, y.ndim - 2)
         memory = None
-        for place, columns in patches(x, window, size, strides, before, dilation, dtype):
-            target, w_of = y[place], matrices[place[0]]
+        for place, columns in patches(x, window, size, strides, before, dilation, dtype, groups * k):
+            target, factor = y[place], matrices[place[0]]
             if is_direct:
-                product(columns, w_of, out=target.reshape(len(target), -1, groups, k).swapaxes(1, 2))
+                product(columns, factor, out=target.reshape(len(target), -1, groups, k).swapaxes(1, 2))
                 continue
             shape = (len(target), groups, columns.shape[-2], k)
             if memory is None:
                 memory = scratch(x, (math.prod(shape),), dtype)
             block = memory[: math.prod(shape)].reshape(shape)
-            product(columns, w_of, out=block)
+            product(columns, factor, out=block)
             target[...] = block.swapaxes(1, 2).reshape(target.shape)
+    finally:
+        scratch.free()
+
+
+def _convolve_channels(
+    y: Any, x: Any, matrices: Any, window: Ints, strides: Ints, before: Ints, dilation: Ints
+) -> None:
+    """`_convolve` of every channel on its own, where products of matrices would be products of vectors: entry by entry of the kernels."""
+    size, multiply = y.shape[2:-2], array_module(x).multiply
+    factors = matrices.reshape(matrices.shape[0], *(1,) * (1 + len(size)), *matrices.shape[1:])  # (L, 1, ..., G, *I, K)
+    scratch = Scratch()
+    try:
+        memory = None
+        for place, seen in views(x, window, size, strides, before, dilation, y.dtype, 3 * math.prod(y.shape[-2:])):
+            into, factor = y[place], factors[place[0]]
+            if memory is None:
+                memory = scratch(x, (into.size,), y.dtype)
+            term = memory[: into.size].reshape(into.shape)
+            for number, tap in enumerate(np.ndindex(*window)):
+                given = seen[(*[slice(None)] * (2 + len(size)), *tap)]  # (l, n, *o, G, 1)
+                multiply(given, factor[..., number, :], out=term if number else into)
+                if number:
+                    into += term
     finally:
         scratch.free()
 
@@ -103,35 +129,36 @@ def _convolve(y: Any, x: Any, w: Any, *, strides: Ints, before: Ints, dilation: 
 def _write_conv(
     out: Any, x: Any, w: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int
 ) -> None:
-    rank = len(strides)
+    rank, dtype = len(strides), _dtypes(x, w)[1]
     loops = out.shape[: out.ndim - rank - 2]
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
+    kernels = _kernels(w, loops, stacks, groups, rank)
+    matrices = kernels.reshape(*kernels.shape[:3], -1).swapaxes(-1, -2)
     _convolve(
-        images(out), images(x), _kernels(w, loops, stacks, groups, rank),
-        strides=strides, before=before, dilation=dilation, dtype=_dtypes(x, w)[1],
+        images(out), images(x), matrices, kernels.shape[3:-1], strides=strides, before=before, dilation=dilation, dtype=dtype
     )  # fmt: skip
 
 
 def _write_input(
     out: Any, w: Any, y: Any, *, size: Ints, strides: Ints, before: Ints, dilation: Ints, groups: int
 ) -> None:
-    rank = len(strides)
+    rank, dtype = len(strides), _dtypes(w, y)[1]
     loops = out.shape[: out.ndim - rank - 2]
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
-    x, y, kernels = images(out), images(y), _kernels(w, loops, stacks, groups, rank).swapaxes(2, -1)  # (L, G, C, *I, K)
-    window = kernels.shape[3:-1]
-    axes = [list(_phases(*of_axis)) for of_axis in zip(size, window, strides, before, dilation, strict=True)]
+    x, y, kernels = images(out), images(y), _kernels(w, loops, stacks, groups, rank)
+    kernels = kernels.transpose(0, 1, *range(3, 3 + rank), 2, 3 + rank)  # (L, G, *I, K, C)
+    axes = [list(_phases(*each)) for each in zip(size, kernels.shape[2:-2], strides, before, dilation, strict=True)]
     for phases in itertools.product(*axes):
         target = x[(slice(None), slice(None), *[phase[0] for phase in phases])]
-        taken = kernels[(slice(None), slice(None), slice(None), *[phase[1] for phase in phases])]
+        taken = kernels[(slice(None), slice(None), *[phase[1] for phase in phases])]
         if not taken.size:
             target[...] = 0
             continue
         _convolve(
-            target, y, array_module(y).ascontiguousarray(taken), strides=(1,) * rank, before=tuple(phase[2] for phase in phases),
-            dilation=tuple(phase[3] for phase in phases), dtype=_dtypes(w, y)[1],
+            target, y, taken.reshape(stacks, groups, -1, taken.shape[-1]), taken.shape[2:-2], strides=(1,) * rank,
+            before=tuple([phase[2] for phase in phases]), dilation=tuple([phase[3] for phase in phases]), dtype=dtype,
         )  # fmt: skip
 
 
@@ -161,30 +188,58 @@ def _write_kernel(
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
     x, y = images(x), images(y)
     w = _last(out, rank).reshape(stacks, groups, out.shape[-rank - 2] // groups, -1)  # (L, G, K, *I and C), a view
-    product = array_module(x).matmul
+    of_blocks = _of_channels if x.shape[-1] == 1 < groups and dtype.kind in "fc" else _of_products
     scratch = Scratch()
     try:
         total = w if w.dtype == dtype else scratch(w, w.shape, dtype)
         done, memory = 0, None
-        for (stack, example, row), columns in patches(x, size, y.shape[2:-2], strides, before, dilation, dtype):
-            block = y[stack, example, row]
-            block = block.reshape(len(block), -1, *block.shape[-2:]).transpose(0, 2, 3, 1)  # (l, G, K, pixels)
-            block = block if block.dtype == dtype else block.astype(dtype)
+        for stack, write in of_blocks(x, y, size, strides, before, dilation, dtype):
             into = total[stack]
             if stack.stop > done:  # the first block of these stacks
-                product(block, columns, out=into)
+                write(into)
                 done = stack.stop
                 continue
             if memory is None:
-                memory = scratch(x, into.shape, dtype)
-            product(block, columns, out=memory[: len(into)])
-            into += memory[: len(into)]
+                memory = scratch(x, total.shape[1:], dtype)[None]
+            write(memory)
+            into += memory
         if not done:
             total[...] = 0
         if total is not w:
             w[...] = total
     finally:
         scratch.free()
+
+
+Written = Iterator[tuple[slice, Callable[[Any], Any]]]  # stacks, and a function that writes what a block adds to their kernels
+
+
+def _of_products(x: Any, y: Any, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any) -> Written:
+    product = array_module(x).matmul
+    entries = math.prod(y.shape[-2:])
+    for (stack, *rest), columns in patches(x, size, y.shape[2:-2], strides, before, dilation, dtype, entries):
+        block = y[(stack, *rest)]
+        block = block.reshape(len(block), -1, *block.shape[-2:]).transpose(0, 2, 3, 1)  # (l, G, K, pixels)
+        block = block if block.dtype == dtype else block.astype(dtype)
+
+        def write(out: Any, block: Any = block, columns: Any = columns) -> None:
+            product(block, columns, out=out)
+
+        yield stack, write
+
+
+def _of_channels(x: Any, y: Any, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any) -> Written:
+    """Every channel on its own, as in `_convolve_channels`."""
+    rank, entries = len(size), math.prod(y.shape[-2:])
+    for (stack, *rest), seen in views(x, size, y.shape[2:-2], strides, before, dilation, dtype, 3 * entries):
+        block = y[(stack, *rest)]
+
+        def write(out: Any, seen: Any = seen, block: Any = block) -> None:
+            for number, tap in enumerate(np.ndindex(*size)):
+                products = seen[(*[slice(None)] * (2 + rank), *tap)] * block
+                out[..., number] = products.reshape(len(block), -1, *block.shape[-2:]).sum(axis=1)
+
+        yield stack, write
 
 
 def _with_result(form: str, write: Callable[..., None]) -> Callable[..., Any]:
