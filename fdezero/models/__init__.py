@@ -1,10 +1,14 @@
 """Networks that people know, their files, and images in the form that they expect."""
 
-from . import imagenet, pretrained
+from . import imagenet, lenet, pretrained, squeezenet
+from .lenet import *
 from .pretrained import *
+from .squeezenet import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = ["imagenet"]
+__all__ += lenet.__all__
+__all__ += squeezenet.__all__
 __all__ += pretrained.__all__
 
 

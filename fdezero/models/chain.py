@@ -1,0 +1,21 @@
+"""Blocks one after the other, kept or computed again for gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import nn
+from ..errors import FdezeroError
+from ..numpy.arguments import Array
+
+
+def chain(
+    name: str, blocks: Sequence[Any], x: Array, *, train: bool, checkpoint: bool = False, first: int = 0
+) -> Array:
+    """`x` through the blocks at `name/first` and after; with `checkpoint`, a gradient keeps only what lies between them."""
+    for i, block in enumerate(blocks, first):
+        try:
+            x = nn.apply(nn.Checkpoint(block) if checkpoint else block, x, train=train)
+        except FdezeroError as error:
+            error.under(f"{name}/{i}")
+            raise
+    return x

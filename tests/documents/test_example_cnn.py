@@ -1,0 +1,57 @@
+"""The script of a convolutional network: its lines, what it learns from a few images, and its weights."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero.examples import cnn as example
+from fdezero.testing import assert_trees_equal
+
+SMALL = ["--device", "cpu", "--channels", "4", "--epochs", "1", "--images", "512", "--batch-size", "32", "--lr", "0.01"]
+EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"
+
+
+@functools.cache
+def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = fd.data.mnist(split, flatten=False)
+    return images[:1000], labels[:1000]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand images of each split, and no lines within an epoch, even on a slow machine."""
+    monkeypatch.setattr(example, "mnist", lambda split, **_: digits(split))
+    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+
+
+def test_it_learns_and_keeps_what_it_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cnn.npz"
+    example.main([*SMALL, "--weights", str(file)])
+    head, data, epoch, written = capsys.readouterr().out.splitlines()
+    assert head == "MNIST: CNN with 51,930 parameters, device: cpu"
+    assert data == "512 images to train on, 1,000 to test with"
+    assert (match := re.fullmatch(EPOCH, epoch))
+    assert float(match[1]) < 2
+    assert float(match[2]) > 0.6
+    assert written.startswith(f"saved {file} (")
+    assert fd.load(file)["conv1/W"].shape == (4, 1, 3, 3)
+    example.main([*SMALL, "--lr", "0", "--weights", str(file)])
+    _, loaded, _, again, _ = capsys.readouterr().out.splitlines()
+    assert loaded == f"loaded {file}"
+    assert re.search(r"accuracy: (.*)", again)[1] == match[2]  # type: ignore[index]  # a line of an epoch has it
+
+
+def test_the_step_has_the_bits_of_eager_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    options: Any = example.parse([*SMALL, "--images", "64"])
+    model = example.CNN.init(fd.random.key(0), 4)
+    data = [fd.tree.map(lambda a: a[:64], digits(split)) for split in ("train", "test")]
+    for compile_ in (fd.compile, lambda f: f):
+        monkeypatch.setattr(fd, "compile", compile_)
+        trained.append(example.train(model, data, options, "cpu"))
+    assert_trees_equal(trained[0], trained[1], bits=True)

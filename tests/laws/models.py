@@ -1,0 +1,36 @@
+"""The table of models: each network of `fdezero.models` in a small size. A model needs one row or more."""
+
+from typing import Any
+
+import numpy as np
+
+import fdezero as fd
+from fdezero import models
+
+from .layer_row import Row
+
+
+def _off_the_kinks(model: Any) -> Any:
+    """The model with other biases: with biases of 0, whatever relu cut off gives exactly 0 in the next layer, where relu has its kink."""
+    rng = np.random.default_rng(1)
+    return fd.tree.map(lambda a: a + rng.uniform(0.05, 0.3, a.shape).astype(a.dtype) if a.ndim == 1 else a, model)
+
+
+def _row(name: str, variant: str, shape: tuple[int, ...], **options: Any) -> Row:
+    channels = shape[1]
+    return Row(
+        name,
+        variant,
+        lambda key, dtype: _off_the_kinks(getattr(models, name).init(key, 3, channels=channels, dtype=dtype, **options)),
+        shape,
+        order=1,  # the operations have their second derivatives in their own laws
+    )
+
+
+MODELS = [
+    _row("LeNet", "", (2, 1, 12, 12), size=12),
+    _row("SqueezeNet", "1.0", (2, 1, 24, 24), version="1.0", divide=16),
+    _row("SqueezeNet", "1.1", (1, 1, 20, 24), divide=16, dropout=0.0, checkpoint=True),
+]
+WITHOUT_A_ROW: set[str] = set()
+DEEPER: dict[str, str] = {}
