@@ -22,6 +22,7 @@ from . import (
     residual,
     spectral_norm,
     state,
+    summarising,
     weight_norm,
 )
 from .abstract import *
@@ -44,6 +45,7 @@ from .recurrent import *
 from .residual import *
 from .spectral_norm import *
 from .state import *
+from .summarising import *
 from .weight_norm import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -57,6 +59,7 @@ __all__ += dropout.__all__
 __all__ += containers.__all__
 __all__ += mlp.__all__
 __all__ += state.__all__
+__all__ += summarising.__all__
 __all__ += lazy.__all__
 __all__ += abstract.__all__
 __all__ += embedding.__all__

@@ -27,8 +27,10 @@ class Shape:
         return f"Shape({describe(self)})"
 
 
-def run_on_shapes(model: Any, x: Any, more: tuple[Any, ...], call: Callable[..., Any] | None, key: Any = None) -> Any:
-    """Run `model(x, *more)`, or `call(model, x, *more)`, in inference, on inputs of the shapes and dtypes of the leaves.
+def run_on_shapes(
+    run: Callable[..., Any], x: Any, more: tuple[Any, ...], key: Any = None, around: Callable[[Any], Any] | None = None
+) -> None:
+    """`run(x, *more)` on inputs of the shapes and dtypes of the leaves; `around` is applied to each of them.
 
     Code that refuses an empty batch runs again on the inputs themselves, or on ones. `key` says on which device.
     """
@@ -36,27 +38,23 @@ def run_on_shapes(model: Any, x: Any, more: tuple[Any, ...], call: Callable[...,
     places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
     module = array_module(*[leaf for leaf in trees.leaves((leaves, key)) if not isinstance(leaf, Shape)])
 
-    def run(*given: Any) -> tuple[()]:
+    def on(*given: Any) -> tuple[()]:
         full = list(leaves)
         for place, leaf in zip(places, given, strict=True):
-            full[place] = leaf
+            full[place] = leaf if around is None else around(leaf)
         x, more = trees.unflatten(treedef, full)
-        called(model, x, more, call=call)
+        run(x, *more)
         return ()
 
-    if places:
+    given = [leaves[i] for i in places]
+    if given:
         try:
-            vmap(run)(*[module.zeros((0, *leaves[i].shape), leaves[i].dtype) for i in places])
+            vmap(on)(*[module.zeros((0, *leaf.shape), leaf.dtype) for leaf in given])
         except Exception:  # of any kind: code that counts examples, or that looks at values
             pass
         else:
             return
-    run(
-        *[
-            module.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Shape) else leaf
-            for leaf in (leaves[i] for i in places)
-        ]
-    )
+    on(*[module.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Shape) else leaf for leaf in given])
 
 
 def called(

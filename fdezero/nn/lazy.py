@@ -10,7 +10,7 @@ from ..errors import KeyMissingError, StructureError
 from ..numpy.arguments import Array
 from ..tree import Module, static
 from . import standing
-from .abstract import run_on_shapes
+from .abstract import called, run_on_shapes
 from .containers import options_of_function
 
 __all__ = ["Lazy", "Sized", "init"]
@@ -21,8 +21,8 @@ class Sized(Module):
 
     @staticmethod
     def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """The first arguments of `init` after the key, read from an input. `options` are those given to `lazy`."""
-        raise NotImplementedError("a Sized layer defines sizes_of(x) -> sizes")
+        """The first arguments of `init` after the key, read from an input; none by default. `options` are those given to `lazy`."""
+        return ()
 
     @classmethod
     def init_for(cls, key: Array | None, x: Array, *args: Any, **options: Any) -> Any:
@@ -95,7 +95,7 @@ def init(model: Any, key: Array | None, x: Any, *more: Any, call: Callable[..., 
     running = standing.rebuilt(model, replace)
     if not makers:
         return model
-    run_on_shapes(running, x, more, call, key)
+    run_on_shapes(lambda x, *more: called(running, x, more, call=call), x, more, key)
     if missing := [maker.node.path for maker in makers.values() if maker.layer is None]:
         raise StructureError(
             f"nn.init: the run did not reach the lazy layers at {', '.join(path or 'the root' for path in missing)}. Call the part of the "

@@ -42,11 +42,11 @@ class Recorder(Protocol):
         """The result of the layer that `stand` stands for."""
 
 
-def rebuilt(tree: Any, change: Callable[[Any, Node], Any]) -> Any:
+def rebuilt(tree: Any, change: Callable[[Any, Node], Any], leaf: Callable[[Any], Any] | None = None) -> Any:
     """`tree` with `change(copy, node)` in place of every layer, the inner layers first.
 
     `copy` is the layer with its inner layers changed already; it is the layer itself if nothing within has changed. A layer that
-    stands at several paths is changed once, at the first of them.
+    stands at several paths is changed once, at the first of them. `leaf(x)` takes the place of every leaf.
     """
     known: dict[tuple[int, bool], Any] = {}
 
@@ -63,6 +63,8 @@ def rebuilt(tree: Any, change: Callable[[Any, Node], Any]) -> Any:
         copy = value
         if any(part is not child for part, (_, child) in zip(parts, pairs, strict=True)):
             copy = with_children(value, parts)
+        elif leaf is not None and not pairs and not is_layer and value is not None:
+            copy = leaf(value)
         if is_layer:
             copy = known[id(value), frozen] = change(copy, Node(value, path, frozen))
         return copy
