@@ -63,6 +63,7 @@ class _Conv(_Windowed):
 
 
 class _ConvTranspose(_Windowed):
+    output_axis: ClassVar[int] = 1  # of W
     output_padding: Sizes = static(default=0)
 
     @classmethod

@@ -47,10 +47,17 @@ def rows_first(W: Any, axis: int) -> Any:
     return fnp.moveaxis(W, axis, 0).reshape(W.shape[axis], -1)
 
 
-def output_axis(W: Any, axis: int | None, of: str) -> int:
-    """The axis of W that counts outputs: the last of a matrix, the first of a convolution's kernel, or the one that is given."""
+def output_axis(layer: Any, path: str, axis: int | None, of: str) -> int:
+    """The axis of the array at `path` that counts outputs, unless one is given.
+
+    It is the last of a matrix, the first of a convolution's kernel, or what the class of its layer says by `output_axis`.
+    """
+    W = field_of(layer, path, of)
     if axis is None:
-        axis = -1 if W.ndim <= 2 else 0
+        owner, _, _ = path.rpartition("/")
+        for name in owner.split("/") if owner else ():
+            layer = _child(layer, name)
+        axis = getattr(type(layer), "output_axis", -1 if W.ndim <= 2 else 0)
     if isinstance(axis, bool) or not isinstance(axis, int) or not -W.ndim <= axis < W.ndim:
         raise StructureError(f"{of}: W {describe(W)} has no axis {axis!r}.")
     return axis

@@ -41,7 +41,8 @@ class SpectralNorm(Stateful, Sized):
     def init(cls, key: Array, layer: Any, field: str = "W", *, axis: int | None = None, iterations: int = 1) -> Self:
         """Wrap `layer` and draw u, v, which 15 iterations improve. `field` is the path of the array, such as "W" or "layers/0/W".
 
-        `axis` counts the outputs: the last axis of a matrix, and the first of a convolution's kernel, unless you say another.
+        `axis` counts the outputs: by default the last axis of a matrix, the first of a convolution's kernel, and the second of a
+        transposed convolution's.
         Raises StructureError if the layer does not have this array or axis, RangeError for fewer iterations than 1.
         """
         if isinstance(iterations, bool) or not isinstance(iterations, int | np.integer) or iterations < 1:
@@ -49,7 +50,7 @@ class SpectralNorm(Stateful, Sized):
         if isinstance(layer, Lazy):
             return cls.lazy(layer, field, axis=axis, iterations=iterations)
         W = field_of(layer, field, "SpectralNorm")
-        axis = output_axis(W, axis, "SpectralNorm")
+        axis = output_axis(layer, field, axis, "SpectralNorm")
         v = random.normal(key, (W.size // max(1, W.shape[axis]),), W.dtype)
         u, v = _iterated(stop_gradient(W), v, axis, FIRST_ITERATIONS)
         return cls(layer, u, v, field, axis, int(iterations))

@@ -33,13 +33,14 @@ class WeightNorm(Sized):
     def init(cls, layer: Any, field: str = "W", *, axis: int | None = None) -> Self:
         """Wrap `layer`, which computes the same as before. `field` is the path of the array, such as "W" or "layers/0/W".
 
-        `axis` counts the outputs: the last axis of a matrix, and the first of a convolution's kernel, unless you say another.
+        `axis` counts the outputs: by default the last axis of a matrix, the first of a convolution's kernel, and the second of a
+        transposed convolution's.
         Raises StructureError if the layer does not have this array or axis.
         """
         if isinstance(layer, Lazy):
             return cls.lazy(layer, field, axis=axis)
         W = field_of(layer, field, "WeightNorm")
-        axis = output_axis(W, axis, "WeightNorm")
+        axis = output_axis(layer, field, axis, "WeightNorm")
         g = checked(_length(W, axis).reshape(-1), test=_is_length, error=_no_direction)
         return cls(layer, g, field, axis)
 

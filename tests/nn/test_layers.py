@@ -247,6 +247,28 @@ def test_weight_norm_of_torch() -> None:
     assert_trees_close((gradient.g, gradient.layer.W), (lengths.grad.numpy()[:, 0], directions.grad.numpy().T), 1e-5)
 
 
+def test_weights_are_normalised_along_the_axis_of_outputs() -> None:
+    conv, back = nn.Conv2d.init(KEY, 3, 5, 2), nn.ConvTranspose2d.init(KEY, 3, 5, 2)
+    for layer, wrapped in ((conv, nn.WeightNorm.init(conv)), (back, nn.WeightNorm.init(nn.Sequential(back), "layers/0/W"))):
+        assert wrapped.g.shape == (5,)
+        assert_trees_close(wrapped(IMAGES), layer(IMAGES), 1e-5)
+        assert nn.SpectralNorm.init(KEY, layer).u.shape == (5,)
+
+
+def test_normalised_convolutions_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    for layer, theirs in ((nn.Conv2d.init(KEY, 3, 5, 2), torch.nn.Conv2d(3, 5, 2)), (nn.ConvTranspose2d.init(KEY, 3, 5, 2), torch.nn.ConvTranspose2d(3, 5, 2))):
+        with torch.no_grad():
+            theirs.weight.copy_(torch.tensor(np.ascontiguousarray(layer.W)))
+            theirs.bias.copy_(torch.tensor(layer.b))
+        wrapped = torch.nn.utils.parametrizations.spectral_norm(theirs)
+        vectors = wrapped.parametrizations.weight[0]
+        ours = nn.SpectralNorm.init(KEY, layer)
+        vectors._v.copy_(torch.tensor(ours.v))
+        y, _ = nn.step(ours, IMAGES, train=True)
+        assert_trees_close(y, wrapped(torch.tensor(IMAGES)).detach().numpy(), 1e-4)
+
+
 # Sequential
 
 
