@@ -7,11 +7,12 @@ refuse what a recorder would have to see. So nothing is lost in silence, and no 
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import attrs
+import numpy as np
 import optree
 
 from ..tree import Frozen
@@ -21,6 +22,7 @@ __all__: list[str] = []
 
 RECORDER, DETACHED, STANDS_FOR = "_fdezero_recorder", "_fdezero_detached", "_fdezero_stands_for"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+LEAVES = frozenset({np.ndarray, type(None), float, int, bool, str})  # the usual ones
 _classes: dict[type, type] = {}
 _lock = threading.Lock()  # two threads must not make a class twice, because a class is registered once
 
@@ -42,31 +44,72 @@ class Recorder(Protocol):
         """The result of the layer that `stand` stands for."""
 
 
-def rebuilt(tree: Any, change: Callable[[Any, Node], Any], leaf: Callable[[Any], Any] | None = None) -> Any:
+class Facts(NamedTuple):
+    """What walks over a tree must know about a class; `fields` are empty unless it is an attrs class."""
+
+    is_layer: bool
+    fields: tuple[str, ...]
+    children: tuple[str, ...]
+    statistics: tuple[str, ...]
+    frozen: frozenset[str]  # the fields that `nn.freeze` has frozen
+    holds_still: bool  # statistics of the layer do not change
+    is_frozen: bool  # the class is `Frozen`
+
+
+@functools.lru_cache(trees.MOST_CLASSES)
+def facts_of(kind: Any) -> Facts:
+    """The facts of a class."""
+    if not hasattr(kind, "__attrs_attrs__"):
+        return Facts(False, (), (), (), frozenset(), False, False)
+    statistics, frozen = trees.statistics_of(kind), trees.frozen_in(kind)
+    fields = tuple(field.name for field in attrs.fields(kind))
+    still = not frozen.isdisjoint(statistics)
+    return Facts(True, fields, trees.children_of(kind), statistics, frozen, still, plain_class(kind) is Frozen)
+
+
+def rebuilt(
+    tree: Any,
+    change: Callable[[Any, Node], Any],
+    leaf: Callable[[Any], Any] | None = None,
+    *,
+    within: Container[int] | None = None,
+    changed: set[int] | None = None,
+) -> Any:
     """`tree` with `change(copy, node)` in place of every layer, the inner layers first.
 
     `copy` is the layer with its inner layers changed already; it is the layer itself if nothing within has changed. A layer that
-    stands at several paths is changed once, at the first of them. `leaf(x)` takes the place of every leaf.
+    stands at several paths is changed once, at the first of them. `leaf(x)` takes the place of every leaf. The identities
+    of what has changed are added to `changed`, and a walk that has them as `within` enters nothing else.
     """
     known: dict[tuple[int, bool], Any] = {}
+    passed = LEAVES if leaf is None else frozenset[type]()
 
     def visit(value: Any, path: str, frozen: bool) -> Any:
-        kind = type(value)
-        is_layer = hasattr(kind, "__attrs_attrs__")
-        if is_layer and (id(value), frozen) in known:
-            return known[id(value), frozen]
-        frozen = frozen or bool(trees.frozen_in(kind) & set(trees.statistics_of(kind))) if is_layer else frozen
-        below = frozen or plain_class(kind) is Frozen
-        still = trees.frozen_in(kind) if is_layer else ()
-        pairs = children(value)
-        parts = [visit(child, f"{path}/{name}" if path else str(name), below or name in still) for name, child in pairs]
-        copy = value
-        if any(part is not child for part, (_, child) in zip(parts, pairs, strict=True)):
+        if within is not None and id(value) not in within:
+            return value
+        facts = facts_of(value.__class__)
+        if facts.is_layer:
+            frozen = frozen or facts.holds_still
+            if (id(value), frozen) in known:
+                return known[id(value), frozen]
+        below, pairs = frozen or facts.is_frozen, children(value)
+        start = f"{path}/" if path else ""
+        copy, parts = value, None
+        for i, (name, child) in enumerate(pairs):
+            if child.__class__ in passed:
+                continue
+            part = visit(child, f"{start}{name}", below or name in facts.frozen)
+            if part is not child:
+                parts = parts or [child for _, child in pairs]
+                parts[i] = part
+        if parts is not None:
             copy = with_children(value, parts)
-        elif leaf is not None and not pairs and not is_layer and value is not None:
+        elif leaf is not None and not pairs and not facts.is_layer and value is not None:
             copy = leaf(value)
-        if is_layer:
+        if facts.is_layer:
             copy = known[id(value), frozen] = change(copy, Node(value, path, frozen))
+        if changed is not None and copy is not value:
+            changed.add(id(value))
         return copy
 
     return visit(tree, "", False)
@@ -86,11 +129,14 @@ def layers_of(tree: Any) -> list[Node]:
 
 def children(value: Any) -> list[tuple[Any, Any]]:
     """The children of a container with their names in a path; none for a leaf."""
-    kind = type(value)
-    if hasattr(kind, "__attrs_attrs__"):
-        return [(name, getattr(value, name)) for name in trees.children_of(kind)]
+    kind = value.__class__
+    if kind in LEAVES:
+        return []
     if kind is tuple or kind is list:
         return list(enumerate(value))
+    facts = facts_of(kind)
+    if facts.is_layer:
+        return [(name, getattr(value, name)) for name in facts.children]
     if hasattr(value, "shape") or optree.tree_is_leaf(value, none_is_leaf=True, namespace=trees.ALL):
         return []
     parts, _, entries, _ = optree.tree_flatten_one_level(value, namespace=trees.ALL)
@@ -99,11 +145,12 @@ def children(value: Any) -> list[tuple[Any, Any]]:
 
 def with_children(value: Any, parts: list[Any]) -> Any:
     """A copy of the container `value` with other children."""
-    kind = type(value)
-    if hasattr(kind, "__attrs_attrs__"):
-        return copied(value, kind, dict(zip(trees.children_of(kind), parts, strict=True)))
+    kind = value.__class__
     if kind is tuple or kind is list:
         return kind(parts)
+    facts = facts_of(kind)
+    if facts.is_layer:
+        return copied(value, kind, dict(zip(facts.children, parts, strict=True)))
     _, constants, _, unflatten = optree.tree_flatten_one_level(value, namespace=trees.ALL)
     return unflatten(constants, parts)
 
@@ -111,12 +158,12 @@ def with_children(value: Any, parts: list[Any]) -> Any:
 def copied(layer: Any, kind: Any, changes: Mapping[str, Any] = NOTHING) -> Any:
     """A copy of `layer` as an instance of `kind`, with some fields replaced. As in `tree.map`, no converter or validator runs."""
     new = object.__new__(kind)
-    for field in attrs.fields(kind):
-        name = field.name
-        object.__setattr__(new, name, changes[name] if name in changes else getattr(layer, name))
+    put = object.__setattr__
+    for name in facts_of(kind).fields:
+        put(new, name, changes[name] if name in changes else getattr(layer, name))
     if STANDS_FOR in vars(kind) and STANDS_FOR in vars(type(layer)):
         for name in (RECORDER, DETACHED):
-            object.__setattr__(new, name, getattr(layer, name))
+            put(new, name, getattr(layer, name))
     return new
 
 

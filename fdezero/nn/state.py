@@ -34,7 +34,8 @@ class Stateful(Module):
 
     def __call__(self, x: Array, *args: Any, key: Array | None = None, train: bool = False, **options: Any) -> Any:
         """The result of `step` alone. Raises StructureError for train=True outside of `nn.step`, where statistics would be lost."""
-        if train and not trees.frozen_in(type(self)) & set(trees.statistics_of(type(self))):
+        kind: Any = type(self)
+        if train and not standing.facts_of(kind).holds_still:
             raise StructureError(
                 f"{type(self).__name__} with train=True changes its statistics, so its successor must be kept. Run the whole model by "
                 "nn.step: y, model = nn.step(model, x, key=key, train=True)."
@@ -63,10 +64,12 @@ def step(
         recorder.stand = standing.stand_in(copy, recorder, node.path)
         return recorder.stand
 
-    y = called(standing.rebuilt(model, replace), x, more, key, train, call)
-    if not run:
-        return y, model
-    return y, standing.rebuilt(model, lambda copy, node: _succeeded(copy, run.get((id(node.value), node.frozen))))
+    def succeed(copy: Any, node: standing.Node) -> Any:
+        return _succeeded(copy, run.get((id(node.value), node.frozen)))
+
+    changed: set[int] = set()
+    y = called(standing.rebuilt(model, replace, changed=changed), x, more, key, train, call)
+    return y, standing.rebuilt(model, succeed, within=changed) if run else model
 
 
 class _Statistics:
@@ -98,7 +101,7 @@ class _Statistics:
             return
         self.has_changed = True
         for name, value in statistics.items():
-            object.__setattr__(self.stand, name, stop_gradient(value))
+            object.__setattr__(self.stand, name, value if value.__class__ in standing.LEAVES else stop_gradient(value))
         if self.outer is not None:
             self.outer.refuse_loops()
             self.outer.update(statistics)
@@ -107,10 +110,11 @@ class _Statistics:
         """Raise TraceError for statistics that a transform inside of the model has left behind."""
         if not self.has_changed:
             return
-        for leaf in trees.leaves(statistics_in(self.stand)):
-            for tracer in tracers_of(leaf):
-                if not tracer.level.alive:
-                    raise _misplaced(self.stand, self.node.path, f"ran within {tracer.level.name}")
+        for value in statistics_in(self.stand).values():
+            for leaf in () if value.__class__ in standing.LEAVES else trees.leaves(value):
+                for tracer in tracers_of(leaf):
+                    if not tracer.level.alive:
+                        raise _misplaced(self.stand, self.node.path, f"ran within {tracer.level.name}")
 
     def refuse_loops(self) -> None:
         """Raise TraceError if the running code stands inside of a transform that may run it any number of times.
@@ -199,19 +203,18 @@ def lifted(transform: Callable[..., Any], layer: Any, args: Any, key: Array | No
 
 def statistics_in(layer: Any) -> dict[str, Any]:
     """The statistics of a layer by name."""
-    return {name: getattr(layer, name) for name in trees.statistics_of(type(layer))}
+    return {name: getattr(layer, name) for name in standing.facts_of(layer.__class__).statistics}
 
 
 def changes_of(layer: Any, successor: Any, path: str) -> dict[str, Any]:
     """The statistics of a successor. Raises StructureError if anything else has changed."""
-    kind = type(layer)
+    kind: Any = type(layer)
+    facts = standing.facts_of(kind)
     where = f"{kind.__name__}.step at {path or 'the root'}"
     if type(successor) is not kind:
         raise StructureError(f"{where} returned {type(successor).__name__} as its successor.")
-    statistics = trees.statistics_of(kind)
-    for field in kind.__attrs_attrs__:
-        name = field.name
-        if name not in statistics and not _same(getattr(layer, name), getattr(successor, name)):
+    for name in facts.fields:
+        if name not in facts.statistics and not _same(getattr(layer, name), getattr(successor, name)):
             raise StructureError(
                 f"{where} changed {name}, which is not a statistic. Declare it: {name}: Array = nn.statistic()."
             )
@@ -222,7 +225,9 @@ def _same(old: Any, new: Any) -> bool:
     if old is new:
         return True
     ours, theirs = trees.leaves(old), trees.leaves(new)
-    return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
+    return len(ours) == len(theirs) and all(
+        a is b or (not hasattr(a, "shape") and a == b) for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def _succeeded(copy: Any, recorder: _Statistics | None) -> Any:
