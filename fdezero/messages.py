@@ -68,7 +68,7 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
 
 
 NAMES_ELSEWHERE = {  # names of autograd, JAX, PyTorch, and of early fdezero -> what to write here
-    "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel",
+    "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel or fd.functions.flatten",
     "holomorphic_grad": "fd.grad(f, holomorphic=True)", "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient",
     "make_hvp": "fd.hvp", "make_jvp": "fd.jvp", "make_vjp": "fd.vjp", "manual_seed": "fd.random.key(seed)",
     "module": "`class Layer(fd.Module)` without a decorator", "multigrad_dict": "fd.grad, which takes any tree",

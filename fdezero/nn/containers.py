@@ -16,6 +16,8 @@ from .function import Function
 
 __all__ = ["Sequential", "apply"]
 
+AT = "in the layer at "
+
 
 def apply(layer: Callable[..., Any], x: Any, *more: Any, key: Array | None = None, train: bool = False) -> Any:
     """`layer(x, *more)`, with `key` and `train` if its `__call__` takes them. So a container can call any layer."""
@@ -52,9 +54,22 @@ def apply_at(path: str, layer: Any, x: Any, *more: Any, key: Array | None = None
     """`apply`, with `path` in front of the path of an error."""
     try:
         return apply(layer, x, *more, key=key, train=train)
-    except FdezeroError as error:
-        error.under(path)
+    except Exception as error:
+        place(error, path)
         raise
+
+
+def place(error: Exception, path: str) -> None:
+    """Put `path` in front of the path of an error. An error that is not fdezero's has its path in a note."""
+    if isinstance(error, FdezeroError):
+        error.under(path)
+        return
+    notes = getattr(error, "__notes__", [])
+    for i, note in enumerate(notes):
+        if note.startswith(AT):
+            notes[i] = f"{AT}{path}/{note.removeprefix(AT)}"
+            return
+    error.add_note(f"{AT}{path}")
 
 
 def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array, key: Array | None) -> Array:
@@ -63,8 +78,8 @@ def run(step: Callable[[int, Array, Array | None], Array], count: int, x: Array,
     for i in range(count):
         try:
             x = step(i, x, keys[i])
-        except FdezeroError as error:
-            error.under(f"layers/{i}")
+        except Exception as error:
+            place(error, f"layers/{i}")
             raise
     return x
 

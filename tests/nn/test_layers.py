@@ -401,3 +401,20 @@ def test_wrappers_of_lazy_layers() -> None:
     assert made[2].layer.W.shape == (3, 2)
     assert made[2].iterations == 2
     assert made(X).shape == (5, 2)
+
+
+# Paths of errors
+
+
+def test_errors_of_other_libraries_have_their_path_in_a_note() -> None:
+    inner = nn.Sequential(F.relu, lambda x: np.linalg.cholesky(x))
+    with pytest.raises(ValueError, match="boom") as caught:
+        nn.Sequential(F.relu, nn.Residual(nn.Sequential(lambda x: _boom())))(X)
+    assert caught.value.__notes__ == ["in the layer at layers/1/layer/layers/0"]
+    with pytest.raises(np.linalg.LinAlgError) as caught_too:
+        nn.Sequential(inner)(X)
+    assert "layers/0/layers/1" in str(caught_too.value) + "".join(getattr(caught_too.value, "__notes__", []))
+
+
+def _boom() -> Any:
+    raise ValueError("boom")
