@@ -37,8 +37,8 @@ def relu(x: Any) -> Any:
 
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
     """x where x is positive, slope * x elsewhere."""
-    x = fnp.asarray(x)
-    return fnp.where(x > 0, x, slope * x)
+    # The derivative of clip at its bound is 1, that of relu 0. A choice by a mask would be ten times as slow.
+    return elementwise.relu(x) + slope * fnp.clip(x, None, 0)
 
 
 @in_single
