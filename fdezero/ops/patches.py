@@ -130,21 +130,22 @@ def patches(
     out, taps = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
     group, channel = 2 + 2 * rank, 3 + 2 * rank
     order = (0, group, *taps, channel, 1, *out) if is_narrow else (0, group, 1, *out, *taps, channel)
-    memory, scratch, copyto = None, Scratch(), array_module(x).copyto
+    memory, last, scratch, copyto = None, None, Scratch(), array_module(x).copyto
     try:
         for place, seen in views(
             x, window, size, strides, before, dilation, dtype, depth * groups + products, is_narrow
         ):
-            stack, pixels = len(seen), math.prod(seen.shape[1 : 2 + rank])
             if memory is None:  # no later block is larger
                 memory = scratch(x, (seen.size,), dtype)
-            seen = seen.transpose(order)
-            columns = memory[: seen.size].reshape(seen.shape)
-            copyto(columns, seen)
-            if is_narrow:
-                yield place, columns.reshape(stack, groups, depth, pixels).swapaxes(-1, -2)
-            else:
-                yield place, columns.reshape(stack, groups, pixels, depth)
+            if seen is not last:
+                last, given = seen, seen.transpose(order)
+                columns = memory[: seen.size].reshape(given.shape)
+                if is_narrow:
+                    matrices = columns.reshape(len(seen), groups, depth, -1).swapaxes(-1, -2)
+                else:
+                    matrices = columns.reshape(len(seen), groups, -1, depth)
+            copyto(columns, given)
+            yield place, matrices
     finally:
         scratch.free()
 
@@ -202,17 +203,20 @@ class _Padded:
     def at(self, place: Place) -> Any:
         """The view of the windows of a block, filled with its images."""
         stacks, examples, rows = place
+        whole = slice(None)
         first = rows.start * self.step - self.before  # the row of x that the block begins with, perhaps a row of zeros
         length = (rows.stop - rows.start - 1) * self.step + self.reach
         start, stop = max(0, -first), max(0, -first, min(length, self.x.shape[2] - first))
-        stack, count = stacks.stop - stacks.start, examples.stop - examples.start
-        into = self.memory[:stack, :count]
+        is_largest = (stacks.stop - stacks.start, examples.stop - examples.start) == self.memory.shape[:2]
+        into = self.memory if is_largest else self.memory[: stacks.stop - stacks.start, : examples.stop - examples.start]
         if self.is_cut:
             into[:, :, :start] = 0
             into[:, :, stop:length] = 0
         self.copyto(
-            into[(slice(None), slice(None), slice(start, stop), *self.into)],
+            into[(whole, whole, slice(start, stop), *self.into)],
             self.x[(stacks, examples, slice(first + start, first + stop), *self.taken)],
             casting="unsafe",
         )
-        return self.views[:stack, :count, : rows.stop - rows.start]
+        if is_largest and rows.stop - rows.start == self.views.shape[2]:
+            return self.views
+        return self.views[: len(into), : into.shape[1], : rows.stop - rows.start]

@@ -291,6 +291,10 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
                 at, given = (z[place].reshape((*z.shape[: z.ndim - count], *[1] * count)) for z in (numbers, block))
                 x[entries] += np.where(at == inside, given, x.dtype.type(0))
             continue
+        if _by_memory(block, block.ndim) != _by_memory(numbers, block.ndim):  # a copy in the order of x is cheaper than strides
+            ordered = np.empty_like(numbers, dtype=block.dtype)
+            ordered[...] = block
+            block = ordered
         room = None if is_apart else np.empty_like(block)
         for place in filter(None, _places(windows, shape)):
             number, has, entries = place
