@@ -1,6 +1,8 @@
 """A convolutional network on MNIST: two convolutions with relu and max pooling, and a linear layer; steps of SGD on batches of 64."""
 
+import functools
 from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 
-from .measure import EAGER, FLOOR, JAX, TORCH, Legs, compared, compiled_ways, peer
+from .measure import EAGER, FLOOR, JAX, TORCH, Legs, agree, compiled_ways, interleaved, peer, rows_of
+from .memory import held, most_held
 from .mnist import cross_entropy
 
 BATCH, RATE, STEPS, REPETITIONS = 64, 0.01, 10, 5
@@ -200,18 +203,32 @@ def data() -> tuple[Weights, np.ndarray, np.ndarray]:
     return weights, images[chosen].reshape(STEPS, BATCH, 1, 28, 28), labels[chosen].reshape(STEPS, BATCH).astype(np.int64)
 
 
-def legs_of(weights: Weights, x: np.ndarray, t: np.ndarray) -> Legs:
-    """The training in every library that is installed."""
-    legs: Legs = {FLOOR: floor_leg(weights, x, t)}
-    for name, way in compiled_ways().items():
-        legs[name] = fdezero_leg(weights, x, t, way)
-    legs[EAGER] = fdezero_leg(weights, x, t, lambda step: step)
-    if (torch := peer("torch")) is not None:
-        legs[TORCH] = torch_leg(torch, weights, x, t)
-    if (jax := peer("jax")) is not None:
-        legs[JAX] = jax_leg(jax, weights, x, t)
-    return legs
+LEGS: dict[str, Callable[[Weights, np.ndarray, np.ndarray], Training | None]] = {
+    FLOOR: floor_leg,
+    **{name: functools.partial(fdezero_leg, transform=way) for name, way in compiled_ways().items()},
+    EAGER: functools.partial(fdezero_leg, transform=lambda step: step),
+    TORCH: lambda *data: None if (torch := peer("torch")) is None else torch_leg(torch, *data),
+    JAX: lambda *data: None if (jax := peer("jax")) is None else jax_leg(jax, *data),
+}
+
+
+def _grown(name: str, given: tuple[Any, ...]) -> float:
+    """The MB that a process needs at most for a training, beyond what it holds before."""
+    training = LEGS[name](*given)
+    assert training is not None
+    before = held()
+    training()
+    return most_held() - before
 
 
 def run() -> str:
-    return compared(f"{STEPS} steps", {"": legs_of(*data())}, REPETITIONS, unit="s", rtol=2e-3, atol=2e-4)
+    given = data()
+    made = {name: make(*given) for name, make in LEGS.items()}
+    legs: Legs = {name: leg for name, leg in made.items() if leg is not None}
+    agree(legs, rtol=2e-3, atol=2e-4)
+    times = interleaved(legs, REPETITIONS)
+    grown = {}
+    for name in legs:
+        with get_context("spawn").Pool(1) as pool:
+            grown[name] = f"{pool.apply(_grown, (name, given)):.0f}"
+    return rows_of(f"{STEPS} steps", {"": times}, extra={"peak memory, MB": grown})

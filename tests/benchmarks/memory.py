@@ -96,6 +96,15 @@ def held() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
+def most_held() -> float:
+    """The most MB that this process has held."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:  # Linux's `ru_maxrss` begins with that of the parent process
+            return next(int(line.split()[1]) * 1024 / 1e6 for line in file if line.startswith("VmHWM"))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
 def _after_shapes(sizes: Iterable[int], marks: tuple[int, ...]) -> list[float]:
     compiled, found, before = fd.compile(lambda x: np.tanh(x) * 2 + np.sin(x).sum(), threads=1), [], held()
     for number, n in enumerate(sizes, start=1):
