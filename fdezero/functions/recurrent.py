@@ -130,12 +130,12 @@ def _run(x: Any, weights: Any, state: Any, lengths: Any, *, run: Run) -> tuple[A
     if mask is not None:
         x = fnp.where(mask, x, 0)  # so that not even a NaN after the end reaches a gradient
         mask = fnp.moveaxis(mask, -2, 0)
+    x = fnp.moveaxis(x, -2, 0)
     last: list[State] = []
     for i in range(0, len(given), directions):
         ys = []
         for (Wx, Wh, b, *more), backwards in zip(given[i : i + directions], run.backwards, strict=True):
-            z = linear(x, Wx, b)  # for all steps at once; the first layer in the order of the user's x
-            z = z if i else fnp.moveaxis(z, -2, 0)
+            z = linear(x, Wx, b)  # for all steps at once
             advance = partial(_advanced, kind, Wh, *more)
             state, y = scan(advance, start[len(last)], (z,) if mask is None else (z, mask), reverse=backwards)
             last.append(state)

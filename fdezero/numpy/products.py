@@ -50,7 +50,7 @@ def matmul(x1: Any, x2: Any, /, *, axes: Sequence[Any] | None = None) -> ArrayOr
             f"matmul needs arrays with at least one axis, got {describe(x1)} and {describe(x2)}. Use * for numbers."
         )
     if x1.ndim > 1 and x2.ndim > 1:
-        return products.matmul(x1, x2)
+        return products.product(x1, x2)
     if x1.shape[-1] != x2.shape[-2 if x2.ndim > 1 else 0]:
         raise misfit_of_product(x1.shape, x2.shape)  # with the user's shapes
     left = x1 if x1.ndim > 1 else expand_dims(x1, 0)
