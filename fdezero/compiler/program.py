@@ -16,9 +16,10 @@ from ..messages import CURRENT_DEVICE, explain
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
-from .graph import Atom, Graph, Instruction, Variable, evaluate, uses
+from .graph import Atom, Graph, Instruction, Variable, evaluate
 from .passes.dead import drop_dead
 from .passes.order import optimise
+from .passes.residuals import with_fewer_residuals
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.launches import launches
@@ -349,8 +350,7 @@ def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
     """The graph of a derivative, cut in two: the part that needs no cotangent, and the rest.
 
     `joint` takes `n` leaves and then cotangents, and returns `count` results and then gradients. The first part returns the
-    results and then the residuals. The second part takes residuals and cotangents. It makes views again where that needs no more
-    residuals: a loop would copy each of them in every round, and a copy has other strides than eager code's view.
+    results and then the residuals. The second part takes residuals and cotangents.
     """
     late: set[Atom] = set(joint.inputs[n:])
     first: list[Instruction] = []
@@ -360,48 +360,18 @@ def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
         (second if waits else first).append(instruction)
         if waits:
             late.update(instruction.outputs)
+    leaves, names = joint.inputs[:n], joint.names
+    results = attrs.evolve(
+        joint, inputs=leaves, names=names[:n], instructions=tuple(first), outputs=joint.outputs[:count]
+    )
     back = drop_dead(
         attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:])
     )
-    given = set(joint.inputs[n:])
-    back = _with_views(back, first, set(joint.inputs[:n]), given)
-    residuals = _residuals(back, given)
-    leaves, names = joint.inputs[:n], joint.names
-    out = drop_dead(
-        attrs.evolve(
-            joint,
-            name=f"{joint.name}_forward",
-            inputs=leaves,
-            names=names[:n],
-            instructions=tuple(first),
-            outputs=(*joint.outputs[:count], *residuals),
-        )
-    )
+    back, residuals = with_fewer_residuals(back, results, joint.inputs[n:])
+    out = drop_dead(attrs.evolve(results, name=f"{joint.name}_forward", outputs=(*results.outputs, *residuals)))
     known: dict[Variable, str] = dict(zip(leaves, names, strict=False))
     called = tuple([known.get(v, f"saved{i}") for i, v in enumerate(residuals)])
     return out, attrs.evolve(back, inputs=(*residuals, *joint.inputs[n:]), names=(*called, *names[n:]))
-
-
-def _residuals(back: Graph, given: set[Variable]) -> tuple[Variable, ...]:
-    """What the second part reads, but neither makes nor is `given`."""
-    made = {v for instruction in back.instructions for v in instruction.outputs}
-    return tuple(dict.fromkeys(v for v in uses(back) if v not in made and v not in given))
-
-
-def _with_views(back: Graph, first: Sequence[Instruction], leaves: set[Variable], given: set[Variable]) -> Graph:
-    """The second part, with those views of the first part in it whose arrays are leaves, residuals anyway, or no larger."""
-    again: list[Instruction] = []
-    residuals = set(_residuals(back, given))
-    for instruction in reversed(first):
-        y = instruction.output
-        if y not in residuals or instruction.alias is None or len(instruction.inputs) > 1:
-            continue
-        x = instruction.inputs[instruction.alias]
-        if isinstance(x, Variable) and (x in leaves or x in residuals or x.nbytes <= y.nbytes):
-            residuals.discard(y)
-            residuals.add(x)
-            again.append(instruction)
-    return attrs.evolve(back, instructions=(*reversed(again), *back.instructions))
 
 
 def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:
