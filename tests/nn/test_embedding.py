@@ -1,4 +1,4 @@
-"""Embeddings: ids, the row of the padding, gradients against DeZero and PyTorch, errors."""
+"""Embeddings: ids, the row of the padding, gradients against PyTorch (test_dezero.py has DeZero's), errors."""
 
 from typing import Any
 
@@ -12,8 +12,6 @@ from fdezero import numpy as f
 from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_equal
 
-from .dezero_reference import dezero
-
 RNG = np.random.default_rng(3)
 W = RNG.standard_normal((7, 4))
 IDS = np.array([[3, 0, 3], [6, 6, 6]])
@@ -22,15 +20,6 @@ WEIGHTS = RNG.standard_normal((2, 3, 4))
 
 def loss(W: Any, ids: Any = IDS, **options: Any) -> Any:
     return f.sum(F.embedding(ids, W, **options) ** 2 * WEIGHTS)
-
-
-def test_values_and_gradients_are_dezeros() -> None:
-    parameter = dezero.Variable(W.copy())
-    y = dezero.functions.sum(dezero.functions.embed_id(IDS, parameter) ** 2 * WEIGHTS)
-    y.backward()
-    value, gradient = fd.value_and_grad(loss)(W)
-    np.testing.assert_allclose(value, y.data, rtol=1e-14)
-    np.testing.assert_allclose(gradient, parameter.grad.data, rtol=1e-14)
 
 
 @pytest.mark.parametrize("padding_index", [None, 0, 6])
