@@ -66,6 +66,25 @@ def test_a_value_that_would_be_in_the_way_takes_a_temporary(f: Callable[..., Any
     assert sum(temporaries(f, x)) >= 1
 
 
+IMAGES: dict[str, Callable[..., Any]] = {
+    "a bias and a slope": lambda x: np.maximum(x + a[:2, :1, None], 0),
+    "operands read again": lambda x: [z := np.tanh(x * a[:2, :1, None]), z * np.exp(z) + a[:4, :5]][1],
+    "an image that serves all": lambda x: np.exp(np.sin(x + a[:2, :20].reshape(2, 4, 5)) * 3),
+    "in both orders": lambda x: np.sin(x) + np.cos(x.reshape(-1).reshape(x.shape)) * b[:2, :1, None],
+    "a gradient": fd.grad(lambda x: fnp.sum(np.tanh(x * a[:2, :1, None] + 1) ** 2)),
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("f", IMAGES.values(), ids=IMAGES.keys())
+def test_images_with_channels_last_in_memory_are_worked_on_a_few_at_a_time(f: Callable[..., Any], count: int) -> None:
+    images = np.moveaxis(rng.standard_normal((count, 4, 5, 2)), -1, 1)
+    temporaries(f, images)
+    compiled = fd.compile(f)
+    assert np.moveaxis(compiled(images), 1, -1).flags.c_contiguous == np.moveaxis(f(images), 1, -1).flags.c_contiguous
+    assert "in blocks" in compiled.source or count == 1
+
+
 def test_no_thread_writes_any_more_when_a_call_has_failed() -> None:
     """After an exception in the caller's blocks, such as an interrupt, no block runs during the next call."""
     may_run, ended = threading.Event(), []

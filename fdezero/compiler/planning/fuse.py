@@ -165,9 +165,15 @@ def is_number(atom: Atom) -> bool:
 
 
 def _in_rows(instruction: Instruction) -> bool:
-    """Whether the result has rows in order and no operand is read backwards: for those NumPy computes a few rows with the same bits."""
+    """Whether rows of the result follow each other in memory and no operand is read backwards: NumPy computes a few with the same bits.
+
+    Within a row, entries may have another order than C's, such as images with their channels last in memory.
+    """
     y = instruction.output
-    if not y.contiguous or len(y.shape) < 2 or y.shape[0] < 2:
+    if len(y.shape) < 2 or y.shape[0] < 2 or 0 in y.shape:
+        return False
+    like = layout(y)
+    if like[0] != max(like) or sorted(s for n, s in zip(y.shape, like, strict=True) if n > 1) != _dense(y.shape, like):
         return False
     return all(is_number(atom) or min(layout(atom)) >= 0 for atom in instruction.inputs)
 

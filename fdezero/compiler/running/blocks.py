@@ -25,8 +25,8 @@ class Blocks:
 
     `function(*operands, *temporaries)` computes one block. `sliced` says which operands are cut into blocks; every block sees the
     others whole. With an axis `order`, blocks are stretches of memory: the axes are permuted so that entries are adjacent.
-    `width` is the number of bytes per entry, summed over all arrays that are cut. A group that ends in a sum returns the sum;
-    its blocks are then the pieces that NumPy's summation makes.
+    Without it, blocks are runs of rows, in which entries lie in the order of `axes`. `width` is the number of bytes per entry, summed
+    over all arrays that are cut. A group that ends in a sum returns the sum; its blocks are then the pieces that NumPy's summation makes.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Blocks:
         threads: int,
         order: Shape | None = None,
         total: bool = False,
+        axes: Shape | None = None,
     ) -> None:
         size = int(np.prod(shape, dtype=np.int64))
         self.function, self.sliced, self.order, self.total = function, tuple(sliced), order, total
@@ -50,7 +51,9 @@ class Blocks:
         cuts = [len(self.bounds) * i // count for i in range(count + 1)]
         self.parts = [self.bounds[a:b] for a, b in itertools.pairwise(cuts)]
         longest = max(stop - start for start, stop in self.bounds)
-        self.temporaries = [[np.empty((longest, *self.rest), dtype) for dtype in temporaries] for _ in self.parts]
+        self.temporaries = [
+            [_laid_out((longest, *self.rest), dtype, axes) for dtype in temporaries] for _ in self.parts
+        ]
 
     def __call__(self, *operands: Any) -> Any:
         if self.order is not None:
@@ -88,6 +91,13 @@ class Blocks:
             scratch = temporaries if stop - start == length else [t[: stop - start] for t in temporaries]
             sums.append(function(*[x[start:stop] if cut else x for x, cut in pairs], *scratch))
         return sums
+
+
+def _laid_out(shape: Shape, dtype: Any, axes: Shape | None) -> np.ndarray:
+    """A new array whose axes follow each other in memory in the order `axes`."""
+    if axes is None:
+        return np.empty(shape, dtype)
+    return np.empty([shape[axis] for axis in axes], dtype).transpose([axes.index(axis) for axis in range(len(axes))])
 
 
 def even(length: int, block: int) -> list[tuple[int, int]]:

@@ -345,7 +345,8 @@ class Emitter(Texts):
         name = f"fused{number}"
         self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
         like = body.instructions[0].output
-        order = sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)) if flat else None
+        axes = tuple(sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)))
+        order, inner = (axes, None) if flat else (None, None if like.contiguous else axes)
         group = self.keep(f"blocks{number}", blocks.Blocks, "")
         cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
         dtypes = f"[{', '.join(map(self.type_of, temporaries))}]"
@@ -353,7 +354,7 @@ class Emitter(Texts):
         width = sum(dtype.itemsize for dtype in [*distinct.values(), *temporaries])
         self.build.append(
             f"run{number} = {group}({name}, {like.shape}, {cuts}, {dtypes}, {width}, {self.threads}, "
-            f"{tuple(order) if order is not None else None}, {fused.total is not None})"
+            f"{order}, {fused.total is not None}{f', {inner}' if inner else ''})"
         )
         left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
         self.body.append(
