@@ -73,6 +73,13 @@ def test_names_in_use_for_the_same_initialiser() -> None:
 
 
 @pytest.mark.parametrize("name", SCALED)
+def test_named_initialisers_take_a_matrix_of_rows_of_inputs(name: str) -> None:
+    assert_trees_equal(getattr(initial, name)(KEY, SHAPE, np.float64), drawn(getattr(initial, name)))
+    for made in (initial.orthogonal(), initial.identity(), initial.variance_scaling(*SCALED[name])):
+        assert_trees_equal(made(KEY, (3, 2), np.float64), drawn(made, (3, 2)))
+
+
+@pytest.mark.parametrize("name", SCALED)
 def test_fans_of_a_convolution_count_the_kernel(name: str) -> None:
     scale, mode, _ = SCALED[name]
     inputs, outputs = 4 * 3 * 5, 40 * 3 * 5  # of W (40, 4, 3, 5)
