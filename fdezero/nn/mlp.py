@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import functions as F
 from .. import random
-from ..errors import RangeError, StructureError
+from ..errors import FdezeroError, RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import static
 from ..tree.display import one_line
@@ -52,11 +52,14 @@ class MLP(Sized):
                 f"MLP: the activation is a function such as fd.functions.relu, got {one_line(activation, 80)}."
             )
         keys = random.split(key, len(sizes) - 1)
-        layers = tuple(
-            Linear.init(k, n, m, weight_init=weight_init, bias_init=bias_init, dtype=dtype)
-            for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
-        )
-        return cls(layers, activation, Dropout(dropout))
+        layers = []
+        for i, (k, n, m) in enumerate(zip(keys, sizes[:-1], sizes[1:], strict=True)):
+            try:
+                layers.append(Linear.init(k, n, m, weight_init=weight_init, bias_init=bias_init, dtype=dtype))
+            except FdezeroError as error:
+                error.under(f"layers/{i}")
+                raise
+        return cls(tuple(layers), activation, Dropout(dropout))
 
     @classmethod
     def init_for(cls, key: Any, x: Array, *args: Any, **options: Any) -> Self:

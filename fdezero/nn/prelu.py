@@ -6,14 +6,15 @@ import numpy as np
 
 from .. import functions as F
 from ..numpy.arguments import Array
-from ..tree import Module, static
+from ..tree import static
 from . import initial
+from .lazy import Sized
 from .linear import check_sizes
 
 __all__ = ["PReLU"]
 
 
-class PReLU(Module):
+class PReLU(Sized):
     """x where x is positive, slope * x elsewhere, with one slope, or one for each channel along `axis`: x (N, C, ...) -> (N, C, ...).
 
     Source: He et al., "Delving deep into rectifiers", ICCV 2015, equation 1.
@@ -40,6 +41,11 @@ class PReLU(Module):
             check_sizes("PReLU", channels=channels)
         shape = () if channels is None else (channels,)
         return cls(initial.draw(weight_init, key, shape, dtype, of="PReLU: weight_init"), axis)
+
+    @staticmethod
+    def sizes_of(x: Array, axis: int = 1, **options: Any) -> tuple[int, ...]:
+        """(channels,) of an input."""
+        return (x.shape[axis],)
 
     def __call__(self, x: Array) -> Array:
         return F.prelu(x, self.slope, self.axis)

@@ -244,6 +244,11 @@ def test_a_bias_has_no_fans() -> None:
         nn.Linear.init(KEY, 4, 3, bias_init=initial.he_normal)
 
 
+def test_an_mlp_names_the_layer_that_cannot_be_drawn() -> None:
+    with pytest.raises(ShapeError, match=r"shape \(3, 2\), but gave float64\[4,3\]\. \(at layers/1\)"):
+        nn.MLP.init(KEY, (4, 3, 2), weight_init=lambda key, shape, dtype: np.ones((4, 3)))
+
+
 def test_an_array_on_another_device_is_refused(strict_cupy: Any) -> None:
     with pytest.raises(DeviceError, match=r"gave an array on cpu, but the key is on gpu:0\. Draw with a key on the CPU"):
         nn.Linear.init(fd.to_device(KEY, "gpu"), 4, 3, weight_init=lambda key, shape, dtype: np.ones(shape, dtype))
@@ -257,6 +262,7 @@ def test_a_seed_is_no_key() -> None:
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: initial.normal(-1), "normal: stddev must not be negative, got int -1"), (lambda: initial.normal("1"), "stddev must be a number, got str"),
     (lambda: initial.normal(math.nan), "stddev must be a number, got float nan"), (lambda: initial.constant(True), "constant: value must be a number, got bool True"),
+    (lambda: initial.uniform(0, "1"), "uniform: high must be a number, got str"), (lambda: initial.uniform(None, 1), "uniform: low must be a number, got NoneType"),
     (lambda: initial.uniform(1, 0), "uniform: low must not be above high, got 1.0 and 0.0"), (lambda: initial.truncated_normal(1, 0, 0), "cut must be above 0, got int 0"),
     (lambda: initial.variance_scaling(0), "variance_scaling: scale must be above 0"), (lambda: initial.variance_scaling(1, "in"), "mode must be one of 'fan_in', .*, got 'in'"),
     (lambda: initial.variance_scaling(1, "fan_in", "cauchy"), "distribution must be one of .*, got 'cauchy'"), (lambda: initial.identity(groups=0), "groups must be an integer of at least 1"),

@@ -1,5 +1,7 @@
 """Flatten, channel dropout, Residual, Bilinear, PReLU, WeightNorm, and the ways to index, slice and join a Sequential."""
 
+import functools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -390,6 +392,22 @@ def test_spectral_norm_of_torch() -> None:
     assert value > 0
 
 
+# Functions as layers
+
+
+def test_functions_with_the_same_options_are_alike() -> None:
+    first, second = (nn.Sequential(nn.Function(F.leaky_relu, slope=0.1), functools.partial(F.softmax, axis=0)) for _ in range(2))
+    assert fd.tree.flatten(first)[1] == fd.tree.flatten(second)[1]
+    assert fd.tree.flatten(first)[1] != fd.tree.flatten(nn.Sequential(nn.Function(F.leaky_relu, slope=0.2), functools.partial(F.softmax, axis=0)))[1]
+    assert_trees_equal(first(X), F.softmax(F.leaky_relu(X, 0.1), axis=0))
+    assert repr(first) == "Sequential(layers=(Function(leaky_relu(slope=0.1)), Function(softmax(axis=0))))"
+    by_place = nn.Function(functools.partial(np.add, 1.0))
+    assert_trees_equal(by_place(X), X + 1)
+    assert_trees_equal(nn.Function(functools.partial(F.leaky_relu, slope=0.1), slope=0.3)(X), F.leaky_relu(X, 0.3))
+    assert first[0].replace(function=F.elu, options=(("alpha", 2.0),))(X)[0, 1] == F.elu(X, 2.0)[0, 1]
+    assert pickle.loads(pickle.dumps(first[0])).options == (("slope", 0.1),)
+
+
 # Sizes from the first input
 
 
@@ -401,6 +419,8 @@ def test_wrappers_of_lazy_layers() -> None:
     assert made[2].layer.W.shape == (3, 2)
     assert made[2].iterations == 2
     assert made(X).shape == (5, 2)
+    assert nn.init(nn.PReLU.lazy(), KEY, IMAGES).slope.shape == (3,)
+    assert nn.init(nn.Sequential(nn.PReLU.lazy(axis=-1)), KEY, X)[0].slope.shape == (4,)
 
 
 # Paths of errors
