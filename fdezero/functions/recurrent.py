@@ -121,7 +121,7 @@ def _run(x: Any, weights: Any, state: Any, lengths: Any, *, run: Run) -> tuple[A
         raise RangeError(f"{kind.name}: bidirectional=True has the reverse direction already: leave reverse=True out.")
     if x.ndim < 2:
         raise ShapeError(
-            f"{kind.name} takes x (..., T, features), got {describe(x)}. One sequence is x[None], or x[:, None]."
+            f"{kind.name} takes x (..., T, features), got {describe(x)}. For one step call {kind.name}_cell, or write x[None]."
         )
     given = weights_of(kind, weights, directions, x)
     keys = run.keys(len(given) // directions)

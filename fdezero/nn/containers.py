@@ -124,7 +124,14 @@ class Sequential(Module):
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
         def step(i: int, x: Array, key: Array | None) -> Array:
-            return apply(self.layers[i], x, key=key, train=train)
+            layer = self.layers[i]
+            if i + 1 < len(self.layers) and getattr(type(layer), "returns_state", False):
+                name = type(layer).__name__
+                raise StructureError(
+                    f"{name} returns (y, state), but the next layer takes an array: write nn.Outputs({name}.init(...)) for the outputs "
+                    f'of all steps, nn.Outputs({name}.init(...), "last") for that of the last one.'
+                )
+            return apply(layer, x, key=key, train=train)
 
         return run(step, len(self.layers), x, key if train else None)
 

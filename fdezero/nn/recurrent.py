@@ -33,6 +33,7 @@ class Recurrent(Sized):
     """What the recurrent layers share. `cells` has one cell for each layer, or two for each, forward and backward."""
 
     kind: ClassVar[type[Cell]]
+    returns_state: ClassVar[bool] = True  # so that Sequential can say what to write
     cells: tuple[Any, ...]
     bidirectional: bool = static(default=False)
     reverse: bool = static(default=False)

@@ -86,6 +86,11 @@ def test_outputs_puts_a_layer_into_a_sequential(kind: Any, bidirectional: bool) 
     assert_trees_equal(dropped, head(layer(X, key=first, train=True)[0]), bits=True)
 
 
+def test_a_sequential_may_end_with_a_state() -> None:
+    layer = made(nn.LSTM, 4, 3)
+    assert_trees_equal(nn.Sequential([F.tanh, layer])(X), layer(np.tanh(X)), bits=True)
+
+
 def test_layers_are_described_without_the_size_of_their_input() -> None:
     model = nn.Sequential([nn.Outputs(nn.LSTM.lazy(3, num_layers=2, bidirectional=True), "last"), nn.Linear.lazy(2)])
     model = nn.init(model, KEY, X.astype(np.float32))
@@ -138,6 +143,7 @@ BAD: dict[str, tuple[Any, type[FdezeroError], str]] = {
     "a forget bias without a bias": (lambda: nn.LSTM.init(KEY, 4, 2, bias=False, forget_bias=1.0), RangeError, r"forget_bias=1\.0 needs bias=True"),
     "features that do not fit": (lambda: nn.Sequential([nn.Outputs(made(nn.LSTM, 3, 2))])(X), ShapeError, r"got x float64\[2,5,4\]\. \(at layers/0/layer\)"),
     "a layer without a state": (lambda: nn.Sequential([nn.Outputs(nn.Linear.init(KEY, 4, 2))])(X), StructureError, r"returns \(y, state\), got float64\[2,5,2\]\. \(at layers/0/layer\)"),
+    "a Sequential without Outputs": (lambda: nn.Sequential([made(nn.GRU, 4, 2), F.tanh])(X), StructureError, r"GRU returns \(y, state\).* nn\.Outputs\(GRU\.init\(\.\.\.\), \"last\"\).*\(at layers/0\)"),
     "another choice": (lambda: nn.Outputs(made(nn.LSTM, 4, 2), "first"), RangeError, 'which is "all" or "last", got \'first\''),
     "no key": (lambda: made(nn.LSTM, 4, 2, num_layers=2, dropout=0.5)(X, train=True), KeyMissingError, "lstm: dropout between layers with train=True needs a random key"),
     "a name of another library": (lambda: nn.LSTM.init(KEY, 4, 2, batch_first=True), TypeError, "batch_first"),
