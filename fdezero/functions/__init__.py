@@ -1,4 +1,4 @@
-"""Activations, losses, dropout, pooling: pure functions of arrays."""
+"""Activations, losses, dropout, pooling, normalisation: pure functions of arrays."""
 
 from . import activations, cells, classification, convolution, ctc, distances, losses, recurrent
 from . import attention as _attention
@@ -6,6 +6,7 @@ from . import dropout as _dropout
 from . import embedding as _embedding
 from . import flatten as _flatten
 from . import linear as _linear
+from . import normalisation as _normalisation
 from . import pooling as _pooling
 from . import prelu as _prelu
 from .activations import *
@@ -20,6 +21,7 @@ from .embedding import *
 from .flatten import *
 from .linear import *
 from .losses import *
+from .normalisation import *
 from .pooling import *
 from .prelu import *
 from .recurrent import *
@@ -38,6 +40,7 @@ __all__ += _embedding.__all__
 __all__ += cells.__all__
 __all__ += recurrent.__all__
 __all__ += _pooling.__all__
+__all__ += _normalisation.__all__
 __all__ += _flatten.__all__
 __all__ += _prelu.__all__
 __all__ += _attention.__all__

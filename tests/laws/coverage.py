@@ -19,6 +19,7 @@ from . import (
     functions_linalg,
     functions_losses,
     functions_networks,
+    functions_normalisation,
     functions_parameters,
     functions_pooling,
     functions_recurrent,
@@ -49,6 +50,7 @@ TABLES = (
     functions_recurrent,
     functions_pooling,
     functions_layers,
+    functions_normalisation,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"

@@ -1,4 +1,4 @@
-"""Samples of the operations of pooling, for `samples.py`."""
+"""Samples of the operations of pooling and normalisation, for `samples.py`."""
 
 from typing import Any
 
@@ -22,3 +22,11 @@ def add(sample: Any, between: Any, normal: Any) -> None:
         sample("placed_at", normal(2, *sizes), index, windows=windows, shape=lengths)
         sample("chosen_of", normal(2, *lengths), index, windows=windows)
         sample("first_greatest", between(-2, 2, *lengths).round(), between(-2, 2, *sizes).round(), windows=windows)
+    x, t, line = normal(2, 3, 4), normal(2, 3, 4), (2, 1, 4)
+    sample("moments", x, axes=(-2,), centred=True)
+    sample("moments", x, axes=(-3, -1), centred=True)
+    sample("moments", x, axes=(-1,), centred=False)
+    sample("sums", t, x, normal(*line), normal(*line), normal(*line), normal(1, 3, 4), axes=(-2,))
+    sample("sums", t, x, normal(*line), normal(*line), normal(*line), normal(1, 3, 4), axes=(-3, -1))
+    sample("shifted", x, normal(1, 4), normal(1, 4), normal(3, 1), normal(4), normal(2, 1, 1))
+    sample("mixed", t, normal(4), normal(3, 1), x, normal(1, 4), normal(2, 1, 1), normal(4))
