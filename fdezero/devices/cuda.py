@@ -108,6 +108,17 @@ class Cuda(Backend):
         return dtype.kind in "biufcV"
 
     def from_host(self, array: Any) -> Any:
+        # CuPy would put an array with another order of its axes, such as channels last, into C order.
+        if (
+            isinstance(array, np.ndarray)
+            and array.ndim > 2
+            and not array.flags.c_contiguous
+            and not array.flags.f_contiguous
+        ):
+            order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+            turned = array.transpose(order)
+            if turned.flags.c_contiguous:
+                return self.module.asarray(turned).transpose(np.argsort(order).tolist())
         return self.module.asarray(array)
 
     def to_host(self, array: Any) -> Any:

@@ -18,6 +18,7 @@ from ..core import Linear, Primitive, discrete, linear
 from ..core.kinds import Aval
 from ..devices import backend_of
 from ..values import with_shape
+from . import window_kernels as kernels
 from .elementwise import BITS
 from .shape import common_loops, stretched
 
@@ -126,6 +127,7 @@ def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: A
             ufunc(target, x[_along(axis, part)], out=target)
 
 
+@kernels.or_kernel(kernels.write_greatest)
 def _write_greatest(out: Any, x: Any, *, windows: Windows) -> None:
     nothing = _least(out.dtype)
     _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
@@ -184,6 +186,7 @@ def _first_greatest(x: Any, y: Any, *, windows: Windows) -> Any:
     return index
 
 
+@kernels.or_kernel(kernels.write_first_greatest)
 def _write_first_greatest(out: Any, x: Any, y: Any, *, windows: Windows) -> None:
     count = len(windows)
     for index, block, top in _blocks(count, out, *_common(count, x, y)):
@@ -241,6 +244,7 @@ def _chosen(s: Any, index: Any, *, windows: Windows) -> Any:
     return y
 
 
+@kernels.or_kernel(kernels.write_chosen)
 def _write_chosen(out: Any, s: Any, index: Any, *, windows: Windows) -> None:
     count = len(windows)
     s, index = _common(count, s, index)
@@ -276,6 +280,7 @@ def _covers(window: Window, n: int) -> bool:
     return bool(n == sum(step[1].stop - step[1].start for step in _steps(window, n) if step))
 
 
+@kernels.or_kernel(kernels.write_placed)
 def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
     count = len(windows)
     t, index = _common(count, t, index)
@@ -357,6 +362,7 @@ greatest = Greatest("greatest", _greatest, **FACTS, write=_write_greatest)
 # Sums
 
 
+@kernels.or_kernel(kernels.write_summed)
 def _write_summed(out: Any, x: Any, *, windows: Windows) -> None:
     _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.add, 0))
 
@@ -385,6 +391,7 @@ def _spread_along(out: Any, t: Any, axis: int, window: Window) -> None:
             np.add(target, t[_along(axis, windows)], out=target)
 
 
+@kernels.or_kernel(kernels.write_spread)
 def _write_spread(out: Any, t: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
     # The innermost axis in memory first: the outermost one, last, writes long stretches.
     _axis_by_axis(out, t, _by_memory(t, len(windows))[::-1], lambda x, t, axis: _spread_along(x, t, axis, windows[axis]))

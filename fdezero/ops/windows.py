@@ -19,6 +19,7 @@ import numpy as np
 
 from ..core import Multilinear, multilinear
 from ..devices import array_module
+from . import window_kernels, window_products
 from .patches import Ints, Scratch, merged, patches, views
 from .shape import common_loops, stretched
 
@@ -134,6 +135,10 @@ def _write_conv(
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
     kernels = _kernels(w, loops, stacks, groups, rank)
+    if window_kernels.serves(out, x, w):
+        windows = tuple(zip(size, w.shape[-rank:], strides, before, dilation, strict=True))
+        window_products.convolve(images(out), images(x), kernels, windows, dtype)
+        return
     matrices = kernels.reshape(*kernels.shape[:3], -1).swapaxes(-1, -2)
     _convolve(
         images(out), images(x), matrices, kernels.shape[3:-1], strides=strides, before=before, dilation=dilation, dtype=dtype
@@ -148,6 +153,10 @@ def _write_input(
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
     x, y, kernels = images(out), images(y), _kernels(w, loops, stacks, groups, rank)
+    if window_kernels.serves(out, w, y):
+        windows = tuple(zip(y.shape[2:-2], kernels.shape[3:-1], strides, before, dilation, strict=True))
+        window_products.adjoint_of_images(x, kernels, y, windows, dtype)
+        return
     kernels = kernels.transpose(0, 1, *range(3, 3 + rank), 2, 3 + rank)  # (L, G, *I, K, C)
     axes = [list(_phases(*each)) for each in zip(size, kernels.shape[2:-2], strides, before, dilation, strict=True)]
     for phases in itertools.product(*axes):
@@ -188,6 +197,10 @@ def _write_kernel(
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
     x, y = images(x), images(y)
     w = _last(out, rank).reshape(stacks, groups, out.shape[-rank - 2] // groups, -1)  # (L, G, K, *I and C), a view
+    if window_kernels.serves(out, x, y):
+        windows = tuple(zip(y.shape[2:-2], size, strides, before, dilation, strict=True))
+        window_products.adjoint_of_kernels(w, x, y, windows, dtype)
+        return
     of_blocks = _of_channels if x.shape[-1] == 1 < groups and dtype.kind in "fc" else _of_products
     scratch = Scratch()
     try:
