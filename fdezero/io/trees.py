@@ -87,7 +87,7 @@ def _check(key: str, leaf: Any, form: Format) -> None:
 
 
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:
-    """Read the tree in a file, with the structure, devices and Python numbers of `like`; without it, a flat dict.
+    """Read the tree in a file, with the structure, devices, memory order and Python numbers of `like`; without it, a flat dict.
 
     A path that ends in `.safetensors` is read by the package safetensors, and its bfloat16 entries become float32.
     Every other file is npz.
@@ -197,4 +197,11 @@ def _show(kind: Kind) -> str:
 def _like(array: np.ndarray, leaf: Any) -> Any:
     if _number(leaf):
         return type(leaf)(array[()])
-    return array[()] if isinstance(leaf, np.generic) else to_device(array, device_of(leaf))
+    if isinstance(leaf, np.generic):
+        return array[()]
+    if isinstance(leaf, np.ndarray) and leaf.strides != array.strides:
+        ordered = np.empty_like(leaf, subok=False)
+        if ordered.strides == leaf.strides:  # without gaps, repetitions and entries read backwards
+            ordered[...] = array
+            return ordered
+    return to_device(array, device_of(leaf))

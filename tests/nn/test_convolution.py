@@ -208,6 +208,10 @@ def test_files_are_in_c_order_and_a_loaded_network_gives_the_same_bits(tmp_path:
         np.testing.assert_array_equal(stored["layer/W"], layer.W)
         np.testing.assert_array_equal(stored["y"], layer(x))
     loaded = fd.load(tmp_path / "layer.npz", like={"layer": layer, "y": layer(x)})["layer"]
+    assert channels_last(loaded.W)
+    in_c_order = layer.replace(W=fd.load(tmp_path / "layer.npz")["layer/W"])
+    assert in_c_order.W.flags.c_contiguous
+    assert_trees_equal(in_c_order(x), layer(x), bits=True)
     assert_trees_equal(loaded(x), layer(x), bits=True)
 
 
