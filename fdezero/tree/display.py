@@ -10,7 +10,7 @@ from ..messages import describe
 from ..values import is_differentiable
 from .structure import Constant, Statistic, flatten, flatten_trainable, is_attrs
 
-WIDTH, LONGEST = 100, 200  # of a line; of the text of a leaf
+WIDTH, WIDEST, LONGEST = 100, 120, 200  # of a line; of one that holds no layers; of the text of a leaf
 
 
 class Entry(NamedTuple):
@@ -94,7 +94,8 @@ def _lines(value: Any, before: str, after: str, indent: int, comment: str = "") 
     children = _children(value)
     plain = isinstance(value, list | tuple | dict)
     line = " " * indent + before + one_line(value, LONGEST if plain else None) + after
-    if not children or (not _holds_containers(value) if plain else not comment and len(line) <= WIDTH):
+    is_flat = not _holds_containers(value)
+    if not children or (is_flat if plain else not comment and len(line) <= (WIDEST if is_flat else WIDTH)):
         yield line
         return
     left, right = _brackets(value)
@@ -134,8 +135,10 @@ def _children(value: Any) -> list[Entry] | None:
     if is_attrs(kind):
         if _says_itself(kind):
             return None
-        fields = [(field, getattr(value, field.name, None)) for field in kind.__attrs_attrs__]
-        return [Entry(field.name, child) for field, child in fields if not _is_usual(field, child)]
+        fields = kind.__attrs_attrs__
+        has_children = not all(field.metadata.get("static") for field in fields)
+        pairs = [(field, getattr(value, field.name, None)) for field in fields]
+        return [Entry(field.name, child) for field, child in pairs if not _is_usual(field, child, has_children)]
     if isinstance(value, dict):
         return [Entry(str(key), child) for key, child in value.items()]
     if isinstance(value, list | tuple):
@@ -150,9 +153,11 @@ def _says_itself(kind: type) -> bool:
     return hasattr(kind, "_repr_html_") and "_repr_html_" not in vars(owner)  # Module has both
 
 
-def _is_usual(field: Any, value: Any) -> bool:
-    """Whether a static field says nothing: it is empty, as by default."""
-    return bool(field.metadata.get("static")) and (value is None or value == ()) and field.default == value
+def _is_usual(field: Any, value: Any, has_children: bool) -> bool:
+    """Whether a static field says little: it is as by default, and empty, or a number or word beside arrays or layers."""
+    if not field.metadata.get("static") or type(value) is not type(field.default) or value != field.default:
+        return False
+    return value is None or value == () or (has_children and not callable(value))
 
 
 def _brackets(value: Any) -> tuple[str, str]:

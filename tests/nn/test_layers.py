@@ -227,6 +227,8 @@ def test_weight_norm_refuses() -> None:
         nn.WeightNorm.init(linear(4, 3), "w")
     with pytest.raises(StructureError, match=r"WeightNorm: Sequential has no array at 'layers/7/W'; it has 'layers/0/W'"):
         nn.WeightNorm.init(nn.Sequential(linear(4, 3)), "layers/7/W")
+    with pytest.raises(StructureError, match=r"it has ('layers/./.', ){8}\.\.\.\.$"):
+        nn.WeightNorm.init(nn.Sequential([linear(4, 4)] * 5), "W")
     with pytest.raises(StructureError, match=r"WeightNorm: W float32\[4,3\] has no axis 2"):
         nn.WeightNorm.init(linear(4, 3), axis=2)
     with pytest.raises(RangeError, match=r"the weights of outputs \[0, 1, 2\] are 0, so they have no direction"):
@@ -355,6 +357,10 @@ def test_spectral_norm_of_a_kernel_and_of_one_array_deep_in_a_layer() -> None:
     assert trained[0] is not None
     with pytest.raises(StructureError, match=r"nn\.step"):
         model(X, key=KEY, train=True)
+    dropping = nn.SpectralNorm.init(KEY, nn.Sequential(linear(4, 3), nn.Dropout(0.5)), "layers/0/W")
+    y, successor = nn.step(dropping, X, key=KEY, train=True)
+    assert_trees_equal(y, successor.plain()(X, key=KEY, train=True))
+    assert (y == 0).any()
 
 
 def test_spectral_norm_refuses() -> None:

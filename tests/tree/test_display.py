@@ -47,6 +47,14 @@ def test_models_are_indented_with_their_size_on_top() -> None:
     )
 
 
+def test_usual_options_are_left_out_beside_parameters() -> None:
+    assert repr(nn.PReLU.init(KEY, 3)) == "PReLU(slope=float32[3])"
+    assert repr(nn.PReLU.init(KEY, 3, axis=-1)) == "PReLU(slope=float32[3], axis=-1)"
+    assert repr(nn.Conv2d.init(KEY, 3, 8, 5, padding=2)) == "Conv2d(W=float32[8,3,5,5], b=float32[8], padding=2)"
+    assert repr(nn.Flatten()) == "Flatten(start_axis=1, end_axis=-1)"
+    assert "activation=sigmoid" in repr(nn.MLP.init(KEY, (3, 2)))
+
+
 def test_layers_that_look_alike_are_said_once() -> None:
     model = nn.Sequential([nn.Linear.init(KEY, 4, 4)] * 3 + [F.relu] + [nn.Linear.init(KEY, 4, 4)] * 2)
     lines = repr(model).splitlines()
@@ -80,7 +88,7 @@ class Users:
 
 
 def test_every_container_is_shown_without_its_numbers() -> None:
-    module = Everything({"first": Users(np.zeros((30, 40))), "second layer": None}, Point(1, np.ones(3)), [np.ones(2), "a\nb"])
+    module = Everything({"first": Users(np.zeros((30, 40))), "second layer": None}, Point(1, np.ones(3)), [np.ones(2), "a\nb"], tuple(range(300)))
     lines = repr(module).splitlines()
     assert lines[1:7] == ["  table={", "    'first': Users(W=float64[30,40]),", "    'second layer': None,", "  },", "  point=Point(x=1, y=float64[3]),", "  values=[float64[2], 'a\\nb'],"]
     assert lines[7].startswith("  many=(0, 1, 2, ")
@@ -120,6 +128,8 @@ def test_lines_are_cut_off() -> None:
     assert len(one_line("x" * 1000)) == LONGEST
     wide = type("Wide", (fd.Module,), {"__annotations__": {f"field_{i}": int for i in range(20)}})
     assert max(map(len, repr(wide(*range(20))).splitlines())) <= WIDTH
+    flat = nn.Sequential([nn.LSTMCell.init(KEY, 100, 100, dtype=np.float16)] * 2)
+    assert repr(flat).splitlines()[2] == "    0-1: 2 x LSTMCell(Wx=float16[100,400], Wh=float16[100,400], b=float16[400]),"
 
 
 # HTML
