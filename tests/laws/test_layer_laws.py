@@ -100,6 +100,27 @@ def test_layers_run_on_the_device_of_their_arrays(row: Row, train: bool, gpu: An
 
 
 @pytest.mark.parametrize("row", LAYERS, ids=str)
+def test_a_run_on_an_empty_batch_has_the_shapes(row: Row) -> None:
+    """So `nn.init` and `nn.summary` compute nothing on the input."""
+    layer, xs = row.layer(), row.xs()
+    empty = fd.tree.map(lambda x: np.zeros((0, *x.shape), x.dtype), xs)
+    shapes = fd.tree.map(lambda y: (y.shape, y.dtype), called(False)(layer, *xs))
+    assert fd.tree.map(lambda y: (y.shape[1:], y.dtype), fd.vmap(lambda *xs: called(False)(layer, *xs))(*empty)) == shapes
+
+
+@pytest.mark.parametrize("row", LAYERS, ids=str)
+def test_a_frozen_layer_is_the_layer_without_gradients(row: Row) -> None:
+    layer, xs = row.layer(), row.xs()
+    frozen = nn.freeze(layer)
+    assert fd.tree.leaves(fd.tree.trainable(frozen)) == []
+    assert_trees_equal(called(False)(frozen, *xs), called(False)(layer, *xs), bits=True)
+    assert fd.tree.flatten(nn.thaw(frozen))[1] == fd.tree.flatten(nn.thaw(layer))[1]
+    y, successor = nn.step(frozen, *xs, key=KEY)
+    assert successor is frozen
+    assert not is_stateful(layer) or fd.tree.paths(y) == fd.tree.paths(called(False)(layer, *xs))
+
+
+@pytest.mark.parametrize("row", LAYERS, ids=str)
 def test_inference_needs_no_key_and_ignores_one(row: Row) -> None:
     layer, xs = row.layer(), row.xs()
     assert_trees_equal(called(False)(layer, *xs), called(False, None)(layer, *xs), bits=True)
