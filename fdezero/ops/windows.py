@@ -96,7 +96,7 @@ def _convolve(
                 continue
             shape = (len(target), groups, columns.shape[-2], k)
             if memory is None:
-                memory = scratch(x, (math.prod(shape),), dtype)
+                memory = scratch(x, math.prod(shape), dtype)
             block = memory[: math.prod(shape)].reshape(shape)
             product(columns, factor, out=block)
             target[...] = block.swapaxes(1, 2).reshape(target.shape)
@@ -116,7 +116,7 @@ def _convolve_channels(
         for place, seen in views(x, window, size, strides, before, dilation, y.dtype, 3 * math.prod(y.shape[-2:])):
             into, factor = y[place], factors[place[0]]
             if memory is None:
-                memory = scratch(x, (into.size,), y.dtype)
+                memory = scratch(x, into.size, y.dtype)
             term = memory[: into.size].reshape(into.shape)
             for number, tap in enumerate(np.ndindex(*window)):
                 given = seen[(*[slice(None)] * (2 + len(size)), *tap)]  # (l, n, *o, G, 1)
@@ -204,7 +204,7 @@ def _write_kernel(
     of_blocks = _of_channels if x.shape[-1] == 1 < groups and dtype.kind in "fc" else _of_products
     scratch = Scratch()
     try:
-        total = w if w.dtype == dtype else scratch(w, w.shape, dtype)
+        total = w if w.dtype == dtype else scratch(w, w.size, dtype).reshape(w.shape)
         done, memory = 0, None
         for stack, write in of_blocks(x, y, size, strides, before, dilation, dtype):
             into = total[stack]
@@ -213,7 +213,7 @@ def _write_kernel(
                 done = stack.stop
                 continue
             if memory is None:
-                memory = scratch(x, total.shape[1:], dtype)[None]
+                memory = scratch(x, total[0].size, dtype).reshape(1, *total.shape[1:])
             write(memory)
             into += memory
         if not done:
