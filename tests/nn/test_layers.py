@@ -273,6 +273,30 @@ def test_normalised_convolutions_of_torch() -> None:
         assert_trees_close(y, wrapped(torch.tensor(IMAGES)).detach().numpy(), 1e-4)
 
 
+class Scale(nn.Stateful):
+    """A layer with a weight and a statistic."""
+
+    W: Any
+    calls: Any = nn.statistic()
+
+    def step(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
+        return x * self.W[:, 0], self.replace(calls=self.calls + 1) if train else self
+
+
+def test_a_wrapped_layer_is_seen_by_capture_summary_and_step() -> None:
+    model = nn.Sequential(nn.WeightNorm.init(linear(4, 3)), nn.SpectralNorm.init(KEY, nn.Sequential(F.tanh, linear(3, 2)), "layers/1/W"))
+    y, outputs = nn.capture(model, X, paths=("layers/0/layer", "layers/1/layer/layers/1"))
+    assert_trees_equal(outputs["layers/0/layer"], model[0](X))
+    assert_trees_equal(outputs["layers/1/layer/layers/1"], y)
+    rows = {row.path: row.output for row in nn.summary(model, X).rows}
+    assert rows["layers/1/layer"] == rows["layers/1/layer/layers/1"] == "float32[5,2]"
+    scale = Scale(np.full((4, 1), 3.0, np.float32), np.zeros(()))
+    inside = nn.WeightNorm.init(nn.Sequential(scale, linear(4, 3)), "layers/1/W")
+    assert nn.step(inside, X)[1].layer[0].calls == 1
+    with pytest.raises(StructureError, match=r"Scale with train=True changes its statistics.*nn\.step"):
+        nn.step(nn.WeightNorm.init(scale, axis=1), X)
+
+
 # Sequential
 
 
