@@ -1,6 +1,7 @@
 """Initialisers: their formulas, moments and bounds; the axes that count as fans; devices, transforms, and what `draw` refuses."""
 
 import functools
+import inspect
 import math
 import pickle
 from typing import Any
@@ -199,6 +200,19 @@ def test_layers_draw_as_they_are_told() -> None:
     assert nn.Linear.init(KEY, 4, 3, bias=False, bias_init=initial.ones).b is None
     model = nn.MLP.init(KEY, (5, 4, 3), weight_init=initial.ones, bias_init=initial.constant(2))
     assert {float(leaf.min()) for leaf in fd.tree.leaves(model)} == {1.0, 2.0}
+
+
+DRAWS_NO_WEIGHTS = {"SpectralNorm"}  # draws the vector where its iteration begins
+
+
+def test_every_layer_that_draws_takes_initialisers() -> None:
+    for name in nn.__all__:
+        init = getattr(getattr(nn, name), "init", None)
+        parameters = inspect.signature(init).parameters if init is not None else {}
+        if "key" in parameters and name not in DRAWS_NO_WEIGHTS:
+            hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+            assert hands_on or "weight_init" in parameters, name
+            assert hands_on or "bias_init" in parameters or "bias" not in parameters, name
 
 
 def test_weight_and_bias_are_independent() -> None:

@@ -33,6 +33,8 @@ def test_linear_takes_matrices_alone() -> None:
         F.linear(X, np.ones((2, 4, 3), np.float32))
     with pytest.raises(ShapeError, match=r"got float32\[\]\."):
         F.linear(X, np.array(1, np.float32))
+    with pytest.raises(ShapeError, match=r"a last axis of 4, got x float64\[0,2,2\]"):
+        F.linear(np.ones((0, 2, 2)), np.ones((4, 3)))
     with pytest.raises(ShapeError, match=r"a bias of shape \(3,\), got float 1\.0"):
         F.linear(X, np.ones((4, 3)), 1.0)
 
@@ -167,6 +169,7 @@ def test_prelu_has_one_slope_or_one_for_each_channel() -> None:
     for channel in range(3):
         assert_trees_equal(layer(IMAGES)[:, channel], np.where(IMAGES[:, channel] > 0, IMAGES[:, channel], layer.slope[channel] * IMAGES[:, channel]))
     assert nn.PReLU.init(KEY, 4, axis=-1, dtype=np.float16)(X).shape == X.shape
+    assert_trees_equal(nn.PReLU(layer.slope)(IMAGES), layer(IMAGES))
     with pytest.raises(ShapeError, match=r"x float32\[5,4\] needs one slope, or one for each entry along axis 1; got float32\[3\]"):
         nn.PReLU.init(KEY, 3)(X)
     with pytest.raises(ShapeError, match="along axis 2"):
