@@ -1,6 +1,5 @@
 """Recurrent functions against DeZero's layers and PyTorch's, over several steps, with gradients; their state, and their messages."""
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero.errors import DTypeError, FdezeroError, KeyMissingError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal
+
+from .dezero_reference import dezero
 
 RNG = np.random.default_rng(7)
 N, T, IN, HIDDEN = 3, 5, 4, 2
@@ -32,23 +33,16 @@ def state_of(kind: str, count: int = 1, size: int = N) -> Any:
     return parts if len(parts) > 1 else parts[0]
 
 
-@pytest.fixture
-def dezero(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(np, "int", int, raising=False)  # DeZero is written for a NumPy that had the name
-    pytest.importorskip("dezero")
-    return importlib.import_module("dezero.layers"), importlib.import_module("dezero.functions")
-
-
-def dezeros_rnn(layers: Any, weights: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
+def dezeros_rnn(weights: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
     Wx, Wh, b = weights
-    layer = layers.RNN(HIDDEN, in_size=IN)
+    layer = dezero.layers.RNN(HIDDEN, in_size=IN)
     layer.x2h.W.data, layer.h2h.W.data, layer.x2h.b.data = Wx, Wh, b
     return layer, lambda: (layer.x2h.W.grad.data, layer.h2h.W.grad.data, layer.x2h.b.grad.data)
 
 
-def dezeros_lstm(layers: Any, weights: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
+def dezeros_lstm(weights: tuple[np.ndarray, ...]) -> tuple[Any, Any]:
     """DeZero's layer has a Linear for each gate. Here they stand side by side: i, f, u (our g), o."""
-    layer = layers.LSTM(HIDDEN, in_size=IN)
+    layer = dezero.layers.LSTM(HIDDEN, in_size=IN)
     ours = [np.split(w, 4, -1) for w in weights]
     for gate, Wx, Wh, b in zip("ifuo", *ours, strict=True):
         getattr(layer, f"x2{gate}").W.data = Wx
@@ -67,12 +61,11 @@ def dezeros_lstm(layers: Any, weights: tuple[np.ndarray, ...]) -> tuple[Any, Any
 
 
 @pytest.mark.parametrize(("kind", "make"), [("rnn", dezeros_rnn), ("lstm", dezeros_lstm)])
-def test_values_and_gradients_are_dezeros(kind: str, make: Any, dezero: Any) -> None:
-    layers, functions = dezero
+def test_values_and_gradients_are_dezeros(kind: str, make: Any) -> None:
     weights = weights_of(kind)
-    layer, gradients_of = make(layers, weights[0])
+    layer, gradients_of = make(weights[0])
     outputs = [layer(X[:, t]) for t in range(T)]
-    total = sum((functions.sum(y * y * float(t + 1)) for t, y in enumerate(outputs)), start=0.0)
+    total = sum((dezero.functions.sum(y * y * float(t + 1)) for t, y in enumerate(outputs)), start=0.0)
     total.backward()
 
     def loss(weights: Any) -> Any:
@@ -86,9 +79,9 @@ def test_values_and_gradients_are_dezeros(kind: str, make: Any, dezero: Any) -> 
 
 
 @pytest.mark.parametrize(("kind", "make"), [("rnn", dezeros_rnn), ("lstm", dezeros_lstm)])
-def test_a_cell_with_its_state_as_a_value_is_dezeros_layer_that_keeps_it(kind: str, make: Any, dezero: Any) -> None:
+def test_a_cell_with_its_state_as_a_value_is_dezeros_layer_that_keeps_it(kind: str, make: Any) -> None:
     (weights,) = weights_of(kind)
-    layer, _ = make(dezero[0], weights)
+    layer, _ = make(weights)
     cell, state = getattr(F, f"{kind}_cell"), None
     for t in range(T):
         if t == 3:
