@@ -26,7 +26,7 @@ Window = tuple[int, int, int, int, int]
 Windows = tuple[Window, ...]
 Index = tuple[Any, ...]
 
-BLOCK = 1 << 18  # bytes of an operand that are worked on at a time
+BLOCK = 1 << 19  # bytes of an operand that are worked on at a time
 
 
 def _steps(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None]:
