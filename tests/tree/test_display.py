@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn
 from fdezero.errors import StructureError
+from fdezero.testing import arrays, pytrees
+from fdezero.testing.structures import Pair
 from fdezero.tree.display import LONGEST, WIDTH, one_line, sizes
 
 KEY = fd.random.key(0)
@@ -184,6 +188,20 @@ def test_html_is_escaped() -> None:
     assert "&lt;lambda&gt;" in shown
     assert read(nn.Function(F.relu)).text == ["Function(relu)"]
     assert "Linear" in "".join(read(nn.Linear.init(KEY, 4, 3)).text)
+
+
+LEAVES = arrays() | st.text(max_size=8) | st.none() | st.booleans() | st.floats() | st.functions(like=lambda: None)
+
+
+@given(pytrees(LEAVES, modules=True))
+def test_any_tree_is_shown(tree: Any) -> None:
+    module = Pair(tree, nn.Linear.init(KEY, 2, 2))
+    assert "\n" not in one_line(module)
+    lines = repr(module).splitlines()
+    assert lines[0].startswith("Pair(")
+    assert all(line.startswith("  ") for line in lines[1:-1])
+    assert "Linear(W=float32[2,2], b=float32[2])" in "".join(read(module).text)
+    assert sizes(module) == sizes([tree, module.right])
 
 
 # Messages
