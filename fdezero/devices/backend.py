@@ -79,3 +79,7 @@ class Backend:
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         """The words of Philox4x64-10 by a kernel of the back end, or None: then NumPy's operations compute them."""
         return None
+
+    def convolved(self, form: str, a: Any, b: Any, out: Any, *, strides: Any, padding: Any, dilation: Any) -> bool:
+        """Whether a library of the back end has written a convolution into `out`: y of (x, w), x of (w, y), or w of (x, y)."""
+        return False

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..messages import CURRENT_DEVICE
 from ..values import shape_of
+from . import cudnn
 from .backend import Backend
 
 # Philox4x64-10: one launch for a draw, one thread for a block of four words; the keys are read where they are.
@@ -126,6 +127,9 @@ class Cuda(Backend):
 
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         return _words(key, start, count=count, domain=domain, cupy=self.module)
+
+    def convolved(self, form: str, a: Any, b: Any, out: Any, *, strides: Any, padding: Any, dilation: Any) -> bool:
+        return cudnn.convolved(form, a, b, out, strides=strides, padding=padding, dilation=dilation)
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,9 +15,17 @@ Ints = tuple[int, ...]
 BLOCK = 1 << 28  # bytes of patches
 
 
-def windows_of(size: Ints, window: Ints, strides: Ints, before: Ints, dilation: Ints) -> kernels.Windows:
-    """The windows along each axis, as the kernels take them."""
-    return tuple(zip(size, window, strides, before, dilation, strict=True))
+def by_library(form: str, a: Any, b: Any, out: Any, windows: kernels.Windows, space: Ints) -> bool:
+    """Whether a library of the device has written one of the three forms into `out`. `space` is the shape in space of the images."""
+    rank = len(windows)
+    if any(z.ndim != rank + 2 for z in (a, b, out)):  # loop axes
+        return False
+    padding = [
+        (before, max(0, (size - 1) * stride + (kernel - 1) * gap + 1 - n - before))
+        for (size, kernel, stride, before, gap), n in zip(windows, space, strict=True)
+    ]
+    strides, dilation = (tuple([window[i] for window in windows]) for i in (2, 4))
+    return backend_of(out).convolved(form, a, b, out, strides=strides, padding=tuple(padding), dilation=dilation)
 
 
 def _blocks(examples: int, nbytes: int) -> Iterator[slice]:

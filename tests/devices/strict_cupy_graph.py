@@ -15,7 +15,7 @@ class Stream:
     """cupy.cuda.Stream. Everything has ended when a call returns; events are noted, so that tests see who waits for whom."""
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        self.null = null
+        self.null, self.ptr = null, 0 if null else id(self)
         self.waited: list[Any] = []
 
     def __enter__(self) -> "Stream":
