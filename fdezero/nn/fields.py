@@ -7,9 +7,8 @@ import attrs
 from .. import numpy as fnp
 from ..errors import StructureError
 from ..messages import describe
-from ..tree import paths
+from ..tree import Module, paths
 from . import standing
-from .state import Stateful
 
 __all__: list[str] = []
 
@@ -33,9 +32,9 @@ def with_field(layer: Any, path: str, array: Any) -> Any:
         return layer | {name: value}
     if isinstance(layer, list | tuple):
         return type(layer)(value if str(i) == name else part for i, part in enumerate(layer))
-    if isinstance(layer, Stateful):  # whose stand-in must not be copied: its statistics would be those of two layers
-        return layer.replace(**{name: value})
-    return standing.copied(layer, type(layer), {name: value})  # seen by nn.capture and nn.summary as the layer itself
+    if isinstance(layer, Module):
+        return layer.replace(**{name: value})  # seen by nn.step, nn.capture and nn.summary as the layer itself
+    return standing.copied(layer, type(layer), {name: value})
 
 
 def _child(value: Any, name: str) -> Any:

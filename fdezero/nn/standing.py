@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 import optree
 
-from ..tree import Frozen
+from ..tree import Frozen, Module
 from ..tree import structure as trees
 
 __all__: list[str] = []
@@ -240,13 +240,22 @@ def _made(kind: Any) -> type:
         if recorder is not None:
             return recorder.call(self, args, options)
         layer = original(self)
-        if getattr(self, DETACHED) is None:  # a changed copy, which `replace` made
+        if getattr(self, DETACHED) is None:  # a copy that attrs.evolve made
             return layer(*args, **options)
         path, detached = getattr(self, DETACHED)
         return detached(layer, path, args, options)
 
+    def replace(self: Any, **changes: Any) -> Any:
+        """A copy with some fields replaced. It stands for the layer as well, unless the recorder keeps one of these fields."""
+        new = kind.replace(self, **changes)
+        if changes.keys().isdisjoint(facts_of(kind).statistics):
+            for name in (RECORDER, DETACHED):
+                object.__setattr__(new, name, getattr(self, name))
+        return new
+
     names = {
         "__call__": call,
+        **({"replace": replace} if issubclass(kind, Module) else {}),
         STANDS_FOR: kind,
         RECORDER: None,
         DETACHED: None,

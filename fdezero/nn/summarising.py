@@ -189,6 +189,13 @@ def _of_correlate(shapes: Shapes, y: tuple[int, ...], params: dict[str, Any]) ->
     return math.prod(y) * math.prod(shapes[1][len(shapes[1]) - len(params["around"]) :])
 
 
+def _of_attention(shapes: Shapes, y: tuple[int, ...], params: dict[str, Any]) -> int:
+    """The scores and the sums weighted by them; a causal mask leaves out nothing here."""
+    q, k, v = shapes[:3]
+    *loops, _ = y
+    return math.prod((*loops, q[-2], k[-2], q[-1] + v[-1]))
+
+
 # By the name of the operation: from the shapes of its operands and of its result, and its parameters
 MULTIPLY_ADDS: dict[str, Callable[[Shapes, tuple[int, ...], dict[str, Any]], int]] = {
     "matmul": _of_matmul,
@@ -196,6 +203,7 @@ MULTIPLY_ADDS: dict[str, Callable[[Shapes, tuple[int, ...], dict[str, Any]], int
     "conv": _of_conv,
     "conv_input": _of_conv_input,
     "correlate": _of_correlate,
+    "attention": _of_attention,
 }
 
 

@@ -238,7 +238,7 @@ def test_training_outside_of_a_step_is_an_error_with_the_path() -> None:
     model = nn.Sequential([F.relu, nn.Sequential([Center.of()])])
     with pytest.raises(StructureError, match=r"Center with train=True .* nn\.step\(model, x.*\(at layers/1/layers/0\)"):
         model(X, train=True)
-    changed = Model(Center.of(), lambda layer, x: layer.replace(scale=np.ones(3))(x, train=True))
+    changed = Model(Center.of(), lambda layer, x: layer.replace(mean=np.ones(3))(x, train=True))
     with pytest.raises(StructureError, match=r"nn\.step"):
         nn.step(changed, X)
 
@@ -417,3 +417,15 @@ def test_gradients_of_random_trees(tree: Any) -> None:
     assert_trees_close((value, successor), ((y**2).sum(), by), 1e-9)
     expected = fd.grad(lambda x: (run_by_hand(tree, x)[0] ** 2).sum())(X)
     assert_trees_close(gradient, expected, 1e-6)
+
+
+def test_a_changed_copy_of_a_layer_stands_for_it() -> None:
+    """So wrappers that change a weight leave the layer in the eyes of `nn.step` and `nn.capture`."""
+    norm = Center.of()
+    doubled = Model(norm, lambda layer, x: layer.replace(scale=2 * layer.scale)(x, train=True))
+    y, successor = nn.step(doubled, X)
+    expected, mean = centered(2 * norm.scale, norm.mean, X)
+    assert_trees_close((y, successor.layer), (expected, norm.replace(mean=mean, count=1)), 1e-15)
+    assert successor.layer.scale is norm.scale
+    wrapped = nn.WeightNorm.init(nn.Linear.init(KEY, 3, 2, dtype=np.float64))
+    assert_trees_equal(nn.capture(wrapped, X, paths="layer")[1]["layer"], wrapped(X))

@@ -79,6 +79,10 @@ W = np.zeros((4, 5), np.float32)
         (called(lambda x: fd.scan(lambda c, x: (c, x @ W), 0.0, x)[1]), (3, 4), 60),
         (called(lambda x: x * 2), (3, 4), 0),
         (nn.LSTM.init(KEY, 4, 6), (2, 3, 4), 2 * 3 * (4 + 6) * 24),
+        (nn.MultiHeadAttention.init(KEY, 8, 2), (3, 5, 8), 3 * (4 * 5 * 8 * 8 + 2 * 5 * 5 * 8)),
+        (nn.MultiHeadAttention.init(KEY, 8, 2), (300, 8), 4 * 300 * 8 * 8 + 2 * 300 * 300 * 8),
+        (nn.WeightNorm.init(nn.Linear.init(KEY, 4, 5)), (3, 4), 60),
+        (fd.models.LeNet.init(KEY), (1, 1, 28, 28), 416_520),  # as published, with 61,706 parameters
     ],
 )  # fmt: skip
 def test_multiply_adds(model: Any, shape: tuple[int, ...], expected: int) -> None:
