@@ -3,7 +3,7 @@
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import StructureError
@@ -23,15 +23,13 @@ class Place(NamedTuple):
 
 def places(tree: Any) -> list[Place]:
     """Every place of `tree`, the root first. An object that stands at several paths has a place at each."""
-    found: list[Place] = []
+    return list(_below(Place("", tree, None, None)))
 
-    def visit(value: Any, path: str, holder: Any, name: Any) -> None:
-        found.append(Place(path, value, holder, name))
-        for below, child in children(value):
-            visit(child, f"{path}/{below}" if path else str(below), value, below)
 
-    visit(tree, "", None, None)
-    return found
+def _below(place: Place) -> Iterator[Place]:
+    yield place
+    for name, child in children(place.value):
+        yield from _below(Place(f"{place.path}/{name}" if place.path else str(name), child, place.value, name))
 
 
 def matching(patterns: Iterable[str], known: Sequence[Place], what: str) -> list[Place]:

@@ -81,38 +81,47 @@ def rebuilt(
     stands at several paths is changed once, at the first of them. `leaf(x)` takes the place of every leaf. The identities
     of what has changed are added to `changed`, and a walk that has them as `within` enters nothing else.
     """
-    known: dict[tuple[int, bool], Any] = {}
-    passed = LEAVES if leaf is None else frozenset[type]()
+    return _Walk(change, leaf, within, changed).visit(tree, "", False)
 
-    def visit(value: Any, path: str, frozen: bool) -> Any:
-        if within is not None and id(value) not in within:
+
+class _Walk:
+    """A walk of `rebuilt`. It is a class because a function that calls itself would keep all that it meets until a collection."""
+
+    __slots__ = ("change", "changed", "known", "leaf", "passed", "within")
+
+    def __init__(self, change: Any, leaf: Any, within: Container[int] | None, changed: set[int] | None) -> None:
+        self.change, self.leaf, self.within, self.changed = change, leaf, within, changed
+        self.known: dict[tuple[int, bool], Any] = {}
+        self.passed = LEAVES if leaf is None else frozenset[type]()
+
+    def visit(self, value: Any, path: str, frozen: bool) -> Any:
+        """What stands in place of `value`."""
+        if self.within is not None and id(value) not in self.within:
             return value
         facts = facts_of(value.__class__)
         if facts.is_layer:
             frozen = frozen or facts.holds_still
-            if (id(value), frozen) in known:
-                return known[id(value), frozen]
+            if (id(value), frozen) in self.known:
+                return self.known[id(value), frozen]
         below, pairs = frozen or facts.is_frozen, children(value)
         start = f"{path}/" if path else ""
         copy, parts = value, None
         for i, (name, child) in enumerate(pairs):
-            if child.__class__ in passed:
+            if child.__class__ in self.passed:
                 continue
-            part = visit(child, f"{start}{name}", below or name in facts.frozen)
+            part = self.visit(child, f"{start}{name}", below or name in facts.frozen)
             if part is not child:
                 parts = parts or [child for _, child in pairs]
                 parts[i] = part
         if parts is not None:
             copy = with_children(value, parts)
-        elif leaf is not None and not pairs and not facts.is_layer and value is not None:
-            copy = leaf(value)
+        elif self.leaf is not None and not pairs and not facts.is_layer and value is not None:
+            copy = self.leaf(value)
         if facts.is_layer:
-            copy = known[id(value), frozen] = change(copy, Node(value, path, frozen))
-        if changed is not None and copy is not value:
-            changed.add(id(value))
+            copy = self.known[id(value), frozen] = self.change(copy, Node(value, path, frozen))
+        if self.changed is not None and copy is not value:
+            self.changed.add(id(value))
         return copy
-
-    return visit(tree, "", False)
 
 
 def layers_of(tree: Any) -> list[Node]:

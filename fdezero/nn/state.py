@@ -68,8 +68,12 @@ def step(
         return _succeeded(copy, run.get((id(node.value), node.frozen)))
 
     changed: set[int] = set()
-    y = called(standing.rebuilt(model, replace, changed=changed), x, more, key, train, call)
-    return y, standing.rebuilt(model, succeed, within=changed) if run else model
+    try:
+        y = called(standing.rebuilt(model, replace, changed=changed), x, more, key, train, call)
+        return y, standing.rebuilt(model, succeed, within=changed) if run else model
+    finally:
+        for recorder in run.values():
+            recorder.close()
 
 
 class _Statistics:
@@ -85,6 +89,8 @@ class _Statistics:
 
     def call(self, stand: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The layer's own step, from the statistics that its last call left."""
+        if self.stand is None:
+            raise _misplaced(stand, self.node.path, "was kept by the model, and ran after nn.step had returned")
         layer = standing.original(stand, statistics_in(self.stand))
         if self.is_held:
             return layer(*args, **options | {"train": False})
@@ -105,6 +111,10 @@ class _Statistics:
         if self.outer is not None:
             self.outer.refuse_loops()
             self.outer.update(statistics)
+
+    def close(self) -> None:
+        """Let go of the stand-in, which refers to this recorder: no collection is needed to free the arrays of both."""
+        self.stand, self.run = None, None
 
     def refuse_escaped(self) -> None:
         """Raise TraceError for statistics that a transform inside of the model has left behind."""

@@ -1,6 +1,8 @@
 """Statistics: `nn.step` against statistics threaded by hand, through every transform, and errors where they would be lost."""
 
 import copy
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -429,3 +431,37 @@ def test_a_changed_copy_of_a_layer_stands_for_it() -> None:
     assert successor.layer.scale is norm.scale
     wrapped = nn.WeightNorm.init(nn.Linear.init(KEY, 3, 2, dtype=np.float64))
     assert_trees_equal(nn.capture(wrapped, X, paths="layer")[1]["layer"], wrapped(X))
+
+
+def test_nothing_is_kept_until_a_collection() -> None:
+    """Models are large: what a step, a capture, an init or a summary has seen goes with the last name of it."""
+    model = nn.Sequential([nn.Linear.init(KEY, 3, 3, dtype=np.float64), Center.of(), F.tanh])
+
+    def run(x: Any) -> list[weakref.ref[Any]]:
+        y, successor = nn.step(model, x)
+        _, outputs = nn.capture(model, x, paths="**")
+        made = nn.init(nn.Sequential([nn.Linear.lazy(4)]), KEY, x)
+        nn.summary(made, x)
+        nn.thaw(nn.freeze(made))
+        seen = [y, successor.layers[1].mean, *outputs.values(), made.layers[0].W]
+        return [weakref.ref(array) for array in seen]
+
+    run(X)
+    gc.collect()
+    gc.disable()
+    try:
+        assert all(ref() is None for ref in run(X + 1))
+    finally:
+        gc.enable()
+
+
+def test_a_stand_in_that_the_model_keeps_is_refused() -> None:
+    kept: list[Any] = []
+
+    def function(layer: Any, x: Any) -> Any:
+        kept.append(layer)
+        return layer(x, train=True)
+
+    nn.step(Model(Center.of(), function), X)
+    with pytest.raises(TraceError, match=r"Center at layer was kept by the model"):
+        kept[0](X, train=True)
