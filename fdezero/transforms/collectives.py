@@ -67,6 +67,11 @@ def psum(tree: Any, axis_name: str) -> Any:
     return trees.map(total, tree)
 
 
+def axis_size(x: Any, axis_name: str) -> int:
+    """How many examples the `fd.vmap` with this `axis_name` maps `x` over. Raises TraceError as `pmean` does."""
+    return _level_of(x, axis_name, "axis_size").size
+
+
 def _level_of(x: Any, axis_name: str, function: str) -> Batch:
     levels = [tracer.level for tracer in tracers_of(x)]
     for level in levels:

@@ -170,3 +170,13 @@ def test_chains_of_any_sizes(sizes: list[int], size: int) -> None:
     model = nn.Sequential([nn.Linear.lazy(n) for n in sizes])
     made = nn.init(model, KEY, nn.Shape((2, size)))
     assert [layer.W.shape for layer in made.layers] == list(itertools.pairwise([size, *sizes]))
+
+
+def test_layers_are_made_on_the_device_of_the_key(gpu: Any) -> None:
+    model = nn.Sequential([nn.Linear.lazy(4), F.relu, nn.Linear.lazy(2)])
+    made = nn.init(model, fd.to_device(KEY, "gpu"), nn.Shape((5, 3)))
+    assert {fd.device_of(leaf) for leaf in fd.tree.leaves(made)} == {"gpu:0"}
+    assert_trees_close(fd.to_numpy(made), nn.init(model, KEY, X), 1e-6)
+    assert nn.summary(made, nn.Shape((5, 3))).multiply_adds == 5 * (3 * 4 + 4 * 2)
+    _, outputs = nn.capture(nn.freeze(made), fd.to_device(X, "gpu"), paths="layers/1")
+    assert fd.device_of(outputs["layers/1"]) == "gpu:0"

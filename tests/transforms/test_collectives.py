@@ -9,6 +9,7 @@ import fdezero as fd
 from fdezero import nn
 from fdezero.errors import ShapeError, TraceError
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
+from fdezero.transforms.collectives import axis_size
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 W = np.random.default_rng(1).standard_normal((3, 2))
@@ -63,6 +64,12 @@ def test_a_gradient_within_the_batch_is_that_of_the_sum_over_the_batch() -> None
 def test_a_mean_that_all_examples_share_has_no_batch_axis() -> None:
     y, mean = fd.vmap(lambda x: (x - fd.pmean(x, "batch"), fd.pmean({"x": x}, "batch")), out_axes=(0, None), axis_name="batch")(X)
     assert_trees_close((y, mean), (X - X.mean(0), {"x": X.mean(0)}), 1e-15)
+
+
+def test_the_size_of_an_axis_is_a_plain_number() -> None:
+    sizes: list[Any] = []
+    fd.vmap(fd.vmap(lambda x: sizes.extend(axis_size(x, name) for name in "ab") or x, axis_name="b"), axis_name="a")(X)
+    assert sizes == [4, 3]
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
