@@ -126,6 +126,8 @@ class Scan(Region):
         of_carry = chosen(cotangents[: self.carries], is_floating[: self.carries])
         of_ys = chosen(cotangents[self.carries :], is_floating[self.carries :])
         sums = [zeros_like(constant) for constant in chosen(leaves.constants, active.constants)]
+        if self.length:  # -0 + t is t, also for t = -0; so the sum has the bits of the sum of the rounds alone
+            sums = [-zeros for zeros in sums]
         given = Parts([*of_carry, *sums], [*chosen(saved, has_rows), *of_ys], chosen(saved, is_fixed))
 
         def round_back(*now: Any) -> tuple[Any, ...]:

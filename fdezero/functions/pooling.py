@@ -18,6 +18,7 @@ from ..numpy.arguments import Array, Axis, inexact, trailing_axes
 from ..numpy.precision import in_single
 from ..ops import pooling as ops
 from ..ops.pooling import Windows
+from .window_arguments import Sizes, for_each_axis
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -25,20 +26,7 @@ __all__ = [
     "max_pool1d", "max_pool2d", "max_pool3d", "pooling",
 ]  # fmt: skip
 
-Sizes = int | Sequence[int]
 OutputSizes = int | None | Sequence[int | None]
-
-
-def _each(name: str, word: str, value: Any, count: int, least: int) -> tuple[int, ...]:
-    """One integer for each axis."""
-    numbers = tuple(value) if isinstance(value, Sequence) else (value,) * count
-    if len(numbers) == 1:
-        numbers *= count
-    if len(numbers) != count or not all(isinstance(n, int | np.integer) and n >= least for n in numbers):
-        raise RangeError(
-            f"{name}: {word} is an integer of at least {least}, or {count} of them, one for each axis; got {value!r}."
-        )
-    return tuple(map(int, numbers))
 
 
 def _as_images(name: str, x: Any, count: int) -> Array:
@@ -58,9 +46,12 @@ def _ordered(name: str, x: Array) -> Array:
 def _windows(
     name: str, x: Array, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, count: int
 ) -> Windows:
-    kernels = _each(name, "kernel_size", kernel_size, count, 1)
-    strides = kernels if stride is None else _each(name, "stride", stride, count, 1)
-    paddings, dilations = _each(name, "padding", padding, count, 0), _each(name, "dilation", dilation, count, 1)
+    kernels = for_each_axis(name, "kernel_size", kernel_size, count, 1)
+    strides = kernels if stride is None else for_each_axis(name, "stride", stride, count, 1)
+    paddings, dilations = (
+        for_each_axis(name, "padding", padding, count, 0),
+        for_each_axis(name, "dilation", dilation, count, 1),
+    )
     windows = []
     for axis, (n, kernel, step, pad, spread) in enumerate(
         zip(x.shape[-count:], kernels, strides, paddings, dilations, strict=True), -count
@@ -223,7 +214,7 @@ def _adaptive(name: str, x: Array, output_size: Any, count: int, *, sums: bool) 
     windows: list[Any] = []
     total: Any = np.ones((), np.int64)
     for axis, (n, size) in enumerate(
-        zip(x.shape[-count:], _each(name, "output_size", sizes, count, 1), strict=True), -count
+        zip(x.shape[-count:], for_each_axis(name, "output_size", sizes, count, 1), strict=True), -count
     ):
         if not n:
             raise ShapeError(f"{name}: x {describe(x)} has no entries along axis {axis}.")
@@ -332,7 +323,7 @@ def global_avg_pool(x: Any, axis: Axis = None) -> Array:
 
 def _padded(name: str, x: Any, kernel_size: Sizes, stride: Sizes, pad: Sizes) -> tuple[Array, Windows]:
     x = _as_images(name, x, 2)
-    pads = _each(name, "pad", pad, 2, 0)
+    pads = for_each_axis(name, "pad", pad, 2, 0)
     x = fnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(p, p) for p in pads])
     return x, _windows(name, x, kernel_size, stride, 0, 1, False, 2)
 

@@ -17,6 +17,8 @@ from . import (
     lazy,
     linear,
     mlp,
+    normalisation,
+    pooling,
     prelu,
     recurrent,
     residual,
@@ -40,6 +42,8 @@ from .function import *
 from .lazy import *
 from .linear import *
 from .mlp import *
+from .normalisation import *
+from .pooling import *
 from .prelu import *
 from .recurrent import *
 from .residual import *
@@ -54,6 +58,8 @@ __all__ += linear.__all__
 __all__ += function.__all__
 __all__ += convolution.__all__
 __all__ += cells.__all__
+__all__ += pooling.__all__
+__all__ += normalisation.__all__
 __all__ += recurrent.__all__
 __all__ += dropout.__all__
 __all__ += containers.__all__

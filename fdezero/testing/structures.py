@@ -216,6 +216,44 @@ def _attention(draw: Any, n: int, options: _Options) -> Any:
     return layer, (draw(st.integers(1, options.max_size)), n)
 
 
+def _pool(kind: Any, rank: int) -> Callable[[Any, int, _Options], Any]:
+    """A maker of pooling layers for inputs of n channels."""
+
+    def make(draw: Any, n: int, options: _Options) -> Any:
+        sizes = st.integers(1, options.max_size)
+        kernel, space = draw(sizes), draw(sizes)
+        is_adaptive = kind.__name__.startswith("Adaptive")
+        layer = kind(kernel) if is_adaptive else kind(kernel, draw(st.none() | st.integers(1, 2)), kernel // 2)
+        return layer, (n, *(space if is_adaptive else max(space, kernel),) * rank)
+
+    return make
+
+
+def _global_pool(kind: Any) -> Callable[[Any, int, _Options], Any]:
+    return lambda draw, n, options: (kind(axis=-1), (n, draw(st.integers(1, options.max_size))))
+
+
+def _normalised(kind: Any) -> Callable[[Any, int, _Options], Any]:
+    """A maker of layers that normalise inputs of n channels."""
+
+    def make(draw: Any, n: int, options: _Options) -> Any:
+        scale, shift = (draw(st.none() | arrays(options.dtype, (n,))) for _ in range(2))
+        if kind is nn.BatchNorm:
+            mean, variance = draw(arrays(options.dtype, (n,))), draw(arrays(options.dtype, (n,), min_value=0))
+            return nn.BatchNorm(scale, shift, mean, variance, axis=-1, eps=1.0), (n,)
+        if kind in (nn.GroupNorm, nn.InstanceNorm):  # with an axis of examples, and more than one number to normalise
+            layer = nn.GroupNorm(scale, shift, 1) if kind is nn.GroupNorm else nn.InstanceNorm(scale, shift)
+            shape = (1, n, draw(st.integers(2, options.max_size + 1)))
+            return layer, lambda batch: arrays(options.dtype, shape)
+        return nn.RMSNorm(scale) if kind is nn.RMSNorm else nn.LayerNorm(scale, shift), (n,)
+
+    return make
+
+
+def _local_response_norm(draw: Any, n: int, options: _Options) -> Any:
+    return nn.LocalResponseNorm(draw(st.integers(1, 3)), 0.5), (n, n)
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis, or a layer and
 # a function of the batch axis that gives a strategy for inputs
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
@@ -227,6 +265,12 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.MLP: _mlp,
     **{kind: _convolution(kind) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)},
     **{kind: _convolution(kind) for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)},
+    **{kind: _pool(kind, 1) for kind in (nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d)},
+    **{kind: _pool(kind, 2) for kind in (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)},
+    **{kind: _pool(kind, 3) for kind in (nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveMaxPool3d, nn.AdaptiveAvgPool3d)},
+    **{kind: _global_pool(kind) for kind in (nn.GlobalAvgPool, nn.GlobalMaxPool)},
+    **{kind: _normalised(kind) for kind in (nn.BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm)},
+    nn.LocalResponseNorm: _local_response_norm,
     **{kind: _cell(kind) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)},
     **{kind: _recurrent(kind) for kind in (nn.RNN, nn.GRU, nn.LSTM)},
     nn.Outputs: _outputs,

@@ -189,6 +189,16 @@ def test_the_function_of_a_compiled_loop_is_called_few_times() -> None:
     assert len(calls) <= 2
 
 
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_sums_over_rounds_keep_the_sign_of_zero(length: int) -> None:
+    def gradient(w: Any, xs: Any) -> Any:
+        return fd.grad(lambda w: -fd.scan(lambda c, x: (c + w * x, None), np.float64(0), xs)[0])(w)
+
+    xs = np.zeros(length)
+    eager, compiled = gradient(np.float64(2), xs), fd.compile(gradient)(np.float64(2), xs)
+    assert np.signbit(eager) == np.signbit(compiled) == bool(length)
+
+
 def test_scan_with_closures_over_traced_values() -> None:
     def f(a: Any, b: Any) -> Any:
         return fd.grad(lambda b: fd.scan(lambda c, x: (c * a + b * x, None), b, np.array([1.0, 2.0, 3.0]))[0])(b)

@@ -208,11 +208,12 @@ def test_layers_take_their_inputs(pair: Any) -> None:
     layer, x = pair
     first, *rest = fd.tree.leaves(layer(x))  # a recurrent layer or cell also returns its state
     assert {y.dtype for y in (first, *rest)} == {np.dtype(np.float64)}
-    fewer = isinstance(layer, fd.nn.Outputs) and layer.which == "last"
+    fewer = (isinstance(layer, fd.nn.Outputs) and layer.which == "last") or isinstance(layer, fd.nn.GlobalAvgPool | fd.nn.GlobalMaxPool)
     assert first.ndim == x.ndim - fewer + isinstance(layer, fd.nn.Embedding)
 
 
 NOT_OF_ZERO = {"WeightNorm", "SpectralNorm"}  # weights of length 0 have no direction
+NOT_OF_ONE = {"GroupNorm", "InstanceNorm"}  # one number has no variance
 
 
 def test_every_kind_of_layer_comes_and_is_small() -> None:
@@ -220,7 +221,8 @@ def test_every_kind_of_layer_comes_and_is_small() -> None:
     for kind in KINDS:
         layer, x = smallest(layers([kind]))
         assert type(layer).__name__ == kind
-        assert_trees_equal(x, np.zeros((1,) * x.ndim, x.dtype))
+        assert_trees_equal(x, np.zeros(x.shape if kind in NOT_OF_ONE else (1,) * x.ndim, x.dtype))
+        assert x.size <= 2
         assert all(max(np.shape(leaf)[:-1], default=1) <= 1 and np.size(leaf) <= 4 for leaf in fd.tree.leaves(layer))  # an LSTM has four gates
         assert kind in NOT_OF_ZERO or not any(map(np.any, fd.tree.leaves(layer)))
     assert smallest(layers(["Linear"], dtype=np.float32))[0].W.dtype == np.float32
