@@ -27,11 +27,13 @@ from tests.benchmarks import (  # noqa: E402
     mnist,
     overhead,
     saving,
+    sequences,
     transforms,
 )
 
 PARTS = {
-    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "elementwise": elementwise.run, "product": derivatives.run_product,
+    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "rows": sequences.run_rows, "attention": sequences.run_attention,
+    "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,
