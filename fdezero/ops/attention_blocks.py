@@ -63,10 +63,12 @@ class Work:
         """Memory for the scores of a block."""
         return np.empty(self.size, self.dtype)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, backwards: bool = False) -> Iterator[Block]:
+        """All blocks; `backwards`, the last rows of an entry come first, which see all columns."""
         several = [slice(start, start + self.entries) for start in range(0, self.count, max(self.entries, 1))]
         for at in several if self.is_flat else np.ndindex(self.loops):
-            for start in range(0, self.T, self.rows):
+            starts = range(0, self.T, self.rows)
+            for start in reversed(starts) if backwards else starts:
                 yield self._block(at, slice(start, min(start + self.rows, self.T)))
 
     def _block(self, at: Any, rows: slice) -> Block:
@@ -147,15 +149,19 @@ def pull(
     work = Work(loops, q, k, v, extras, causal)
     shapes = [(T, D), (S, D), (S, E), extras["bias"].shape[-2:] if "bias" in extras else (0, 0)]
     outer = (work.count,) if work.is_flat else loops
-    out[...] = 0
     flat = out.reshape(*outer, out.shape[-1])
     parts = iter(views(flat, outer, *[shape for shape, need in zip(shapes, needs, strict=True) if need]))
     dq, dk, dv, dbias = [next(parts) if need else None for need in needs]
     ty, tsum = views(_spread(t, loops, outer), outer, (T, E), (T, 1))
     y, total = views(_spread(r, loops, outer), outer, (T, E), (T, 1))
-    scratch, other = work.scratch(), work.scratch()
-    for block in work.blocks():
+    scratch, other, sums = work.scratch(), work.scratch(), np.empty(max(work.entries, 1) * S * max(D, E), work.dtype)
+    for x in (dk, dv, dbias):
+        if x is not None and (x is dbias or not T):
+            x[...] = 0
+    for block in work.blocks(backwards=True):
         if not block.stop:
+            if dq is not None:
+                block.of_rows(dq)[...] = 0
             continue
         g, rows = block.of_rows(ty), block.of_rows(work.q) * scale
         p = work.scores(block, rows, scratch)
@@ -164,7 +170,7 @@ def pull(
         keep = block.of_scores(work.extras["keep"]) if "keep" in extras else None
         if dv is not None:
             dropped = p if keep is None else p * keep * (1 / kept)
-            block.of_columns(dv)[...] += dropped.swapaxes(-1, -2) @ g
+            _sum_up(block, T, dv, dropped, g, sums)
         if not (needs[0] or needs[1] or needs[3]):
             continue
         d = other[: p.size].reshape(p.shape)
@@ -179,10 +185,21 @@ def pull(
             np.matmul(d, block.of_columns(work.k), out=result)
             result *= scale
         if dk is not None:
-            block.of_columns(dk)[...] += d.swapaxes(-1, -2) @ rows
+            _sum_up(block, T, dk, d, rows, sums)
         if dbias is not None:
             axes = tuple(axis for axis in (-2, -1) if dbias.shape[axis] == 1)
             block.of_scores(dbias)[...] += d.sum(axis=axes, keepdims=True) if axes else d
+
+
+def _sum_up(block: Block, T: int, total: Any, weights: Any, x: Any, sums: Any) -> None:
+    """Add weights^T x to the columns of `total`. The last rows come first and see all columns, so they write."""
+    columns = block.of_columns(total)
+    if block.rows.stop == T:
+        np.matmul(weights.swapaxes(-1, -2), x, out=columns)
+        return
+    product = sums[: columns.size].reshape(columns.shape)
+    np.matmul(weights.swapaxes(-1, -2), x, out=product)
+    columns += product
 
 
 def _spread(x: Any, loops: tuple[int, ...], outer: tuple[int, ...]) -> Any:
