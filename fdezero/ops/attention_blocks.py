@@ -7,10 +7,12 @@ sizes depend on shapes alone, so eager and compiled code give the same bits.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .patches import Scratch
 
 # Measured by timeit with 16 to 2048 keys, causal: fewer rows have fewer hidden scores, more rows fewer passes over the keys.
 ROWS, MORE_ROWS, MANY_KEYS = 64, 128, 1024  # of a block; more if there are many keys
@@ -58,10 +60,6 @@ class Work:
         """x (..., n, m) broadcast to the loop axes."""
         x = np.broadcast_to(x, self.loops + x.shape[-2:])
         return x.reshape(self.count, *x.shape[-2:]) if self.is_flat else x
-
-    def scratch(self) -> Any:
-        """Memory for the scores of a block."""
-        return np.empty(self.size, self.dtype)
 
     def blocks(self, backwards: bool = False) -> Iterator[Block]:
         """All blocks; `backwards`, the last rows of an entry come first, which see all columns."""
@@ -118,8 +116,15 @@ def attend(
     work = Work(loops, q, k, v, extras, causal)
     outer = (work.count,) if work.is_flat else loops
     y, total = views(out.reshape(*outer, out.shape[-1]), outer, (T, E), (T, 1))
-    scratch, ones = work.scratch(), np.ones((work.S, 1), work.dtype)
-    limits = np.finfo(work.dtype)
+    scratch = Scratch()
+    try:
+        _attend(work, y, total, scratch(q, work.size, work.dtype), scale, kept)
+    finally:
+        scratch.free()
+
+
+def _attend(work: Work, y: Any, total: Any, scratch: Any, scale: float, kept: float) -> None:
+    ones, limits = np.ones((work.S, 1), work.dtype), np.finfo(work.dtype)
     for block in work.blocks():
         result, sums = block.of_rows(y), block.of_rows(total)
         if not block.stop:  # no key is seen
@@ -132,10 +137,10 @@ def attend(
         np.exp(s, out=s)
         np.matmul(s, ones[: block.stop], out=sums)
         np.maximum(sums, limits.tiny, out=sums)
-        if "keep" in extras:
+        if "keep" in work.extras:
             s *= block.of_scores(work.extras["keep"])
         np.matmul(s, block.of_columns(work.v), out=result)
-        result /= sums * kept if "keep" in extras else sums
+        result /= sums * kept if "keep" in work.extras else sums
         np.log(sums, out=sums)
         sums += most
 
@@ -154,10 +159,23 @@ def pull(
     dq, dk, dv, dbias = [next(parts) if need else None for need in needs]
     ty, tsum = views(_spread(t, loops, outer), outer, (T, E), (T, 1))
     y, total = views(_spread(r, loops, outer), outer, (T, E), (T, 1))
-    scratch, other, sums = work.scratch(), work.scratch(), np.empty(max(work.entries, 1) * S * max(D, E), work.dtype)
     for x in (dk, dv, dbias):
         if x is not None and (x is dbias or not T):
             x[...] = 0
+    scratch = Scratch()
+    try:
+        sizes = (work.size, work.size, max(work.entries, 1) * S * max(D, E))
+        memory = [scratch(q, size, work.dtype) for size in sizes]
+        _pull(work, (ty, tsum, y, total), (dq, dk, dv, dbias), memory, scale, kept)
+    finally:
+        scratch.free()
+
+
+def _pull(
+    work: Work, rows_of: tuple[Any, ...], found: tuple[Any, ...], memory: Sequence[Any], scale: float, kept: float
+) -> None:
+    (ty, tsum, y, total), (dq, dk, dv, dbias), (scratch, other, sums) = rows_of, found, memory
+    T = work.T
     for block in work.blocks(backwards=True):
         if not block.stop:
             if dq is not None:
@@ -167,11 +185,11 @@ def pull(
         p = work.scores(block, rows, scratch)
         p -= block.of_rows(total)
         np.exp(p, out=p)
-        keep = block.of_scores(work.extras["keep"]) if "keep" in extras else None
+        keep = block.of_scores(work.extras["keep"]) if "keep" in work.extras else None
         if dv is not None:
             dropped = p if keep is None else p * keep * (1 / kept)
             _sum_up(block, T, dv, dropped, g, sums)
-        if not (needs[0] or needs[1] or needs[3]):
+        if dq is dk is dbias is None:
             continue
         d = other[: p.size].reshape(p.shape)
         np.matmul(g, block.of_columns(work.v).swapaxes(-1, -2), out=d)
