@@ -62,15 +62,28 @@ def test_conv_transpose2d_and_its_gradients_are_those_of_dezeros_deconv2d(stride
 
 
 @pytest.mark.parametrize("to_matrix", [False, True])
-def test_im2col_and_col2im_are_dezeros(to_matrix: bool) -> None:
-    x, (kernel, stride, padding) = normal(2, 3, 6, 5), ((3, 2), 2, 1)
-    expected = dezero.functions_conv.im2col(x, kernel, stride, padding, to_matrix).data
-    columns = F.im2col(x, kernel, stride, padding, to_matrix=to_matrix)
-    assert_trees_equal(columns, expected)
-    back = dezero.functions_conv.col2im(columns, x.shape, kernel, stride, padding, to_matrix).data
-    assert_trees_close(F.col2im(columns, x.shape, kernel, stride, padding, to_matrix=to_matrix), back, 1e-14)
-    assert F.conv_output_size(6, 3, 2, 1) == dezero.utils.get_conv_outsize(6, 3, 2, 1)
-    assert F.conv_transpose_output_size(6, 3, 2, 1) == dezero.utils.get_deconv_outsize(6, 3, 2, 1)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [((3, 2), 2, 1), (2, 1, 0), (3, (1, 3), (2, 0))], ids=str)
+def test_im2col_and_col2im_and_their_gradients_are_dezeros(kernel: Any, stride: Any, padding: Any, to_matrix: bool) -> None:
+    x = normal(2, 3, 6, 5)
+    variable = dezero.Variable(x.copy())
+    expected = dezero.functions_conv.im2col(variable, kernel, stride, padding, to_matrix)
+    weights = normal(*expected.shape)
+    dezero.functions.sum(expected * weights).backward()
+    columns, pullback = fd.vjp(lambda x: F.im2col(x, kernel, stride, padding, to_matrix=to_matrix), x)
+    assert_trees_equal(columns, expected.data)
+    assert_trees_close(pullback(weights)[0], variable.grad.data, 1e-13)
+    variable = dezero.Variable(weights.copy())
+    expected = dezero.functions_conv.col2im(variable, x.shape, kernel, stride, padding, to_matrix)
+    dezero.functions.sum(expected * x).backward()
+    images, pullback = fd.vjp(lambda y: F.col2im(y, x.shape, kernel, stride, padding, to_matrix=to_matrix), weights)
+    assert_trees_close(images, expected.data, 1e-13)
+    assert_trees_close(pullback(x)[0], variable.grad.data, 1e-13)
+
+
+def test_sizes_are_dezeros() -> None:
+    for size, kernel, stride, padding in ((6, 3, 2, 1), (28, 5, 1, 0), (7, 2, 3, 1)):
+        assert F.conv_output_size(size, kernel, stride, padding) == dezero.utils.get_conv_outsize(size, kernel, stride, padding)
+        assert F.conv_transpose_output_size(size, kernel, stride, padding) == dezero.utils.get_deconv_outsize(size, kernel, stride, padding)
 
 
 def drawn(rng: np.random.Generator, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
