@@ -217,7 +217,9 @@ class ndarray:  # noqa: N801, CuPy's name
             TRANSFERS.append("upload of a value")
             here(self)[parts] = np.asarray(value, self.dtype)
         else:
-            wrap(self._numbers[parts, ...] if parts is not Ellipsis else self._numbers, self._device).fill(value)
+            places = parts if isinstance(parts, tuple) else (parts,)
+            has_dots = any(part is Ellipsis for part in places)  # which keep a single entry an array
+            wrap(self._numbers[places if has_dots else (*places, ...)], self._device).fill(value)
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if "out" in kwargs:
