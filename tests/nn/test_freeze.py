@@ -133,6 +133,11 @@ def test_layers_of_other_attrs_classes() -> None:
     assert list(nn.capture(model, X, paths="layers/2")[1]) == ["layers/2"]
 
 
+def test_empty_places_are_frozen_with_the_rest() -> None:
+    model = {"none": None, "empty": [], "layer": nn.Linear.init(KEY, 3, 2, dtype=np.float64)}
+    assert fd.tree.leaves(fd.tree.trainable(nn.freeze(model))) == []
+
+
 def test_what_cannot_be_frozen_is_an_error() -> None:
     with pytest.raises(StructureError, match=r"nn\.freeze: nothing matches 'layer/0'\. Paths like it: layers/0"):
         nn.freeze(network(), "layer/0")

@@ -254,6 +254,15 @@ def test_a_step_may_change_statistics_alone() -> None:
         def step(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
             return x, Center.of()
 
+    class Renamed(Center):
+        name: str = fd.static(default="before")
+
+        def step(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
+            return x, Renamed(self.scale, self.mean + 1, self.count, "".join(["bef", "ore"]) if train else "after")
+
+    assert nn.step(Renamed.of(), X)[1].mean[0] == 1
+    with pytest.raises(StructureError, match="changed name"):
+        nn.step(Renamed.of(), X, train=False)
     with pytest.raises(StructureError, match=r"Greedy\.step at layers/1 changed scale.*scale: Array = nn\.statistic\(\)"):
         nn.step(nn.Sequential([F.relu, Greedy.of()]), X)
     with pytest.raises(StructureError, match=r"Odd\.step at the root returned Center"):
@@ -298,6 +307,13 @@ def test_a_step_inside_a_step_reaches_both() -> None:
     mean = centered(1, centered(1, np.zeros(3), X)[1], X + 1)[1]
     assert type(inner) is type(outer.layer) is Center
     assert_trees_close((inner.mean, outer.layer.mean), (mean, mean), 1e-15)
+
+
+def test_a_step_inside_a_loop_inside_a_step_is_an_error() -> None:
+    model = Model(Center.of(), lambda layer, x: fd.scan(lambda c, x: (c, nn.step(layer, x)[0]), 0.0, x[None]))
+    with pytest.raises(TraceError, match=r"Center at layer ran within fd\.scan"):
+        nn.step(model, X)
+    assert_trees_close(model(X)[1][0], nn.step(Center.of(), X)[0], 1e-15)
 
 
 def test_checkpoint_passes_statistics_on() -> None:
