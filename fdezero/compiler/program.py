@@ -4,7 +4,7 @@ import copy
 import itertools
 import linecache
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -200,8 +200,7 @@ class Program(Region):
 
     def rest(self) -> None:
         """Give large memory back at the end of a loop. A program may have many loops, which run one after the other."""
-        derived = [part for part in list(self._derived.values()) if isinstance(part, Program)]
-        for program in (self, *derived):
+        for program in _programs_of(self):
             executable = program._executable
             if executable is not None and executable.nbytes >= LARGE:
                 executable.release()
@@ -310,6 +309,16 @@ class Program(Region):
             return self.derived(("batched", is_batched), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
 
         return run
+
+
+def _programs_of(part: Any) -> Iterator[Program]:
+    """The programs in nested tuples and lists, such as those of a derivative, and all that are derived from them."""
+    if isinstance(part, Program):
+        yield part
+        yield from _programs_of(list(part._derived.values()))
+    elif isinstance(part, tuple | list):
+        for each in part:
+            yield from _programs_of(each)
 
 
 def release(graph: Graph) -> None:

@@ -50,20 +50,34 @@ class Scan(Region):
     def split(self, leaves: Sequence[Any]) -> Parts:
         return parts_of(leaves, self.carries, self.columns)
 
-    def run(self, *leaves: Any) -> tuple[Any, ...]:
+    def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)
+        given: Sequence[Any] = (
+            [None] * (len(self.body.graph.outputs) - self.carries) if into is None else into[self.carries :]
+        )
         columns: list[Any] = []
         for i in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
             results = self.body.run(*carry, *[x[i] for x in xs], *constants)
             carry = list(results[: self.carries])
             if not columns:
-                columns = [_column(y, self.length) for y in results[self.carries :]]
+                columns = [
+                    _column(y, self.length, column) for y, column in zip(results[self.carries :], given, strict=True)
+                ]
             for column, y in zip(columns, results[self.carries :], strict=True):
                 column[i] = y
         if not self.length:
             columns = self._no_rows()
         self.body.rest()
-        return owned((*carry, *columns), leaves)
+        is_given = [column is not None for column in given]
+        own = owned((*carry, *[y for y, yes in zip(columns, is_given, strict=True) if not yes]), leaves)
+        return (
+            *own[: self.carries],
+            *merged(is_given, chosen(columns, is_given), merged([not yes for yes in is_given], own[self.carries :])),
+        )
+
+    def filled(self, results: Sequence[Any]) -> tuple[int, ...]:
+        columns = enumerate(results) if self.length else ()
+        return tuple([i for i, y in columns if i >= self.carries and y.kind == "array" and y.contiguous])
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)
@@ -81,7 +95,7 @@ class Scan(Region):
     def _no_rows(self) -> list[Any]:
         """The stacked ys of a loop without rounds."""
         ys = self.body.graph.outputs[self.carries :]
-        return [_column(y.value if isinstance(y, Constant) else ones_like(y), 0) for y in ys]
+        return [_column(y.value if isinstance(y, Constant) else ones_like(y), 0, None) for y in ys]
 
     def _loop(self, key: Any, body: Callable[..., Any], given: Parts, backwards: bool = False) -> "Scan":
         """A loop derived from this one: its rounds are `body`, recorded on first use."""
@@ -89,6 +103,7 @@ class Scan(Region):
         if found is not None:
             return found
         program = program_of(body, _first_round(given), f"scan_{key[0]}")
+        self.body.rest()  # the recording has run programs of the body, which the loop does not need
         loop = Scan(program, len(given.carry), len(given.xs), self.length, self.reverse != backwards)
         return self._derived.keep(key, loop)
 
@@ -199,9 +214,13 @@ def repeated(x: Any, size: int) -> Any:
     return np.broadcast_to(x, (size, *x.shape))
 
 
-def _column(y: Any, length: int) -> Any:
-    """An uninitialised array for `length` values like `y`, in C order."""
-    return np.empty_like(with_shape(y), shape=(length, *np.shape(y)), order="C")
+def _column(y: Any, length: int, given: Any) -> Any:
+    """The array `given` for `length` values like `y`, or a new one in C order. TypeError if y does not fit, as no recording said."""
+    if given is None:
+        return np.empty_like(with_shape(y), shape=(length, *np.shape(y)), order="C")
+    if given.shape[1:] != np.shape(y) or given.dtype != with_shape(y).dtype:
+        raise TypeError(f"a round of a loop gives {describe(y)}, where {describe(given)} was to hold a row for each")
+    return given
 
 
 def _stacked(rows: Sequence[Any]) -> Any:

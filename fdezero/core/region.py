@@ -41,6 +41,13 @@ class Region:
         """The results, from plain values."""
         raise NotImplementedError
 
+    def filled(self, results: Sequence[Any]) -> tuple[int, ...]:
+        """The positions of results that `run(*leaves, into=...)` writes into given arrays, by what a program knows of its results.
+
+        `into` has an array, or None, for each result. What it returns at the positions of arrays has no meaning.
+        """
+        return ()
+
     def steps(self, *leaves: Any) -> tuple[Any, ...] | None:
         """Like `run`, but operation by operation, for levels that watch each one. None if the region cannot be opened."""
         return self.run(*leaves) if self.composed else None

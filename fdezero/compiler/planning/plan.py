@@ -112,6 +112,17 @@ def is_written(instruction: Instruction) -> bool:
     return operation.write is not None and (OUT_KEEPS_ORDER or not any(map(_is_read_backwards, instruction.inputs)))
 
 
+def written_outputs(instruction: Instruction) -> list[Variable]:
+    """The results that compiled code writes into given memory."""
+    operation, outputs = instruction.operation, instruction.outputs
+    if is_written(instruction):
+        return [y for y in outputs if y.kind == "array"]
+    if not isinstance(operation, Region):
+        return []
+    filled = [outputs[i] for i in operation.filled(outputs)]
+    return [y for y in filled if backend_named(y.device).plans_memory and y.dtype.kind in "biufc"]
+
+
 def _is_read_backwards(atom: Atom) -> bool:
     return atom.kind == "array" and min(layout(atom), default=0) < 0
 
@@ -128,11 +139,7 @@ def plan(graph: Graph) -> Plan:
     kept = {roots.get(atom, atom) for atom in graph.outputs}
     storages: dict[Variable, Storage] = {}
     for number, instruction in enumerate(graph.instructions):
-        if not is_written(instruction):
-            continue
-        for y in instruction.outputs:
-            if y.kind != "array":
-                continue
+        for y in written_outputs(instruction):
             reusable = _overwritten(graph, instruction, y, number, roots, last_use, storages)
             storage = reusable or Storage(y, number, number)
             storage.last = max(storage.last, last_use.get(y, number))

@@ -15,7 +15,7 @@ from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused, is_number
 from ..planning.launches import Reduced
-from ..planning.plan import Places, Plan, Storage, is_written
+from ..planning.plan import Places, Plan, Storage, is_written, written_outputs
 from ..running import blocks
 from . import kernels, loops
 from .texts import SYMBOLS, VIEWS, Texts
@@ -41,6 +41,7 @@ class Emitter(Texts):
         self.groups = itertools.count()
         self.static: set[Atom] = set()  # values that exist once, before any call
         self.outputs: list[Storage] = []
+        self.unused = "_"  # the name for results that are written into given memory
 
     # The program
 
@@ -54,6 +55,7 @@ class Emitter(Texts):
                 name += "_"
             taken.add(name)
             self.names[variable] = name
+        self.unused = self.fresh("_", taken)
         self._arrays()
         counter = 0
         for instruction in graph.instructions:
@@ -263,10 +265,12 @@ class Emitter(Texts):
 
     def _region(self, instruction: Instruction) -> None:
         function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
-        left = "".join(f"{self.names[v]}, " for v in instruction.outputs)
-        self.body.append(
-            f"{left}{'= ' * bool(left)}{function}({', '.join(map(self.name, instruction.inputs))})  # {instruction.line}"
-        )
+        filled = written_outputs(instruction)
+        left = "".join(f"{self.unused if v in filled else self.names[v]}, " for v in instruction.outputs)
+        given = [*map(self.name, instruction.inputs)]
+        if filled:
+            given.append(f"into=[{', '.join(self.names[v] if v in filled else 'None' for v in instruction.outputs)}]")
+        self.body.append(f"{left}{'= ' * bool(left)}{function}({', '.join(given)})  # {instruction.line}")
 
     def _kernel(self, instruction: Instruction, fused: Fused) -> None:
         operands, text = kernels.write(fused.body)
