@@ -118,7 +118,7 @@ def _fitted(name: str, word: str, value: Any, shape: tuple[int, ...], placed: tu
         return None
     value = fnp.asarray(value)
     if value.shape != shape:
-        raise ShapeError(f"{name}: {word} must have shape {shape}, got {describe(value)}.")
+        raise ShapeError(f"{name}: {word} must have shape {shape} for this x and axis, got {describe(value)}.")
     return fnp.reshape(value, placed)
 
 

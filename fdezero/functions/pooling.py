@@ -32,8 +32,10 @@ OutputSizes = int | None | Sequence[int | None]
 def _as_images(name: str, x: Any, count: int) -> Array:
     x = fnp.asarray(x)
     if x.ndim <= count:
-        axes = "DHW"[3 - count :] if count > 1 else "L"
-        raise ShapeError(f"{name} expects x of shape (N, C, {', '.join(axes)}), got {describe(x)}.")
+        axes = ", ".join("DHW"[3 - count :]) if count > 1 else "L"
+        missing = ", ".join(["None"] * (count + 2 - x.ndim))
+        hint = f" Write x[{missing}] for one example of one channel." if x.ndim == count else ""
+        raise ShapeError(f"{name} expects x of shape (N, C, {axes}), got {describe(x)}.{hint}")
     return x
 
 
@@ -60,7 +62,7 @@ def _windows(
         if 2 * pad > length:
             raise RangeError(
                 f"{name}: padding may be at most half of the window, which is {length} long along axis {axis}; "
-                f"got padding={pad}. A window must not lie in the padding alone."
+                f"got padding={pad}. A window must not lie in the padding alone; to pad more, write fd.numpy.pad(x, ...) before."
             )
         room = n + 2 * pad - length
         size = (-(-room // step) if ceil_mode else room // step) + 1
@@ -68,7 +70,7 @@ def _windows(
             size -= 1
         if room < 0 and size < 1:
             raise ShapeError(
-                f"{name}: the window is {length} long along axis {axis}, but x {describe(x)} has {n} entries there"
+                f"{name}: the window is {length} long along axis {axis}, but x {describe(x)} has only {n} there"
                 f"{f', {n + 2 * pad} with its padding' if pad else ''}. Use a smaller kernel_size, or more padding."
             )
         window = (size, kernel, step, pad, spread)

@@ -6,7 +6,6 @@ from typing import Any, Self
 import numpy as np
 
 from .. import functions as F
-from .. import numpy as fnp
 from .. import random
 from ..errors import RangeError, ShapeError
 from ..functions.window_arguments import whole_number
@@ -14,7 +13,7 @@ from ..messages import describe
 from ..numpy.arguments import Array
 from ..numpy.elementwise import cast
 from ..numpy.precision import widened
-from ..transforms.collectives import psum
+from ..transforms.collectives import axis_size
 from ..tree import Module, static, statistic
 from . import initial
 from .lazy import Sized
@@ -102,10 +101,9 @@ class BatchNorm(_Channels, Stateful):
         y, mean, variance = F.batch_norm_with_statistics(
             x, self.scale, self.shift, axis=self.axis, eps=self.eps, axis_name=self.axis_name
         )
-        count: Any = x.size // x.shape[self.axis]
+        count = x.size // x.shape[self.axis]
         if self.axis_name is not None:
-            any_entry = x.reshape(-1)[0]
-            count = count * psum(fnp.where(any_entry == any_entry, 1.0, 1.0), self.axis_name)
+            count *= axis_size(x, self.axis_name)
         return y, self.replace(
             mean=self._moved(self.mean, mean), variance=self._moved(self.variance, variance * (count / (count - 1)))
         )

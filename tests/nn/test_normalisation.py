@@ -218,7 +218,7 @@ X = np.ones((2, 4, 3, 3))
         (lambda: F.batch_norm(np.ones((1, 4))), ShapeError, r"x float64\[1,4\] has one number for each of 4 channels, so there is no variance .* Use a larger batch, or the statistics of training: train=False"),
         (lambda: F.batch_norm(np.ones((1, 4, 1, 1))), ShapeError, "one number for each of 4 channels"),
         (lambda: F.batch_norm(np.ones((0, 4))), ShapeError, r"batch_norm: x float64\[0,4\] has no entries"),
-        (lambda: F.batch_norm(X, np.ones(3)), ShapeError, r"batch_norm: scale must have shape \(4,\), got float64\[3\]"),
+        (lambda: F.batch_norm(X, np.ones(3)), ShapeError, r"batch_norm: scale must have shape \(4,\) for this x and axis, got float64\[3\]"),
         (lambda: F.batch_norm(X, np.ones(4), np.ones((4, 1))), ShapeError, "shift must have shape"),
         (lambda: F.batch_norm(X, None, None, np.ones(2), np.ones(4)), ShapeError, "mean must have shape"),
         (lambda: F.batch_norm(X, mean=np.ones(4)), StructureError, "takes mean and variance together"),

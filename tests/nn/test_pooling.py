@@ -200,11 +200,11 @@ def test_reverse_mode_keeps_one_byte_for_each_window() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: F.max_pool2d(np.ones((1, 1, 3, 8)), 4), ShapeError, r"the window is 4 long along axis -2, but x float64\[1,1,3,8\] has 3 entries there. Use a smaller kernel_size"),
-        (lambda: F.avg_pool1d(np.ones((1, 1, 3)), 9, 1, 2), ShapeError, "has 3 entries there, 7 with its padding"),
+        (lambda: F.max_pool2d(np.ones((1, 1, 3, 8)), 4), ShapeError, r"the window is 4 long along axis -2, but x float64\[1,1,3,8\] has only 3 there. Use a smaller kernel_size"),
+        (lambda: F.avg_pool1d(np.ones((1, 1, 3)), 9, 1, 2), ShapeError, "has only 3 there, 7 with its padding"),
         (lambda: F.max_pool2d(np.ones((1, 1, 8, 8)), 3, padding=2), RangeError, "padding may be at most half of the window, which is 3 long along axis -2; got padding=2"),
         (lambda: F.max_pool1d(np.ones((1, 1, 1)), 2, padding=1, dilation=2), ShapeError, "some windows lie in the padding and between the entries"),
-        (lambda: F.max_pool2d(np.ones((3, 4)), 2), ShapeError, r"max_pool2d expects x of shape \(N, C, H, W\), got float64\[3,4\]"),
+        (lambda: F.max_pool2d(np.ones((3, 4)), 2), ShapeError, r"max_pool2d expects x of shape \(N, C, H, W\), got float64\[3,4\]. Write x\[None, None\] for one example"),
         (lambda: F.max_pool1d(np.ones(3), 2), ShapeError, r"expects x of shape \(N, C, L\)"),
         (lambda: F.max_pool2d(np.ones((1, 1, 4, 4)), 0), RangeError, "max_pool2d: kernel_size must be an integer of at least 1, got int 0"),
         (lambda: F.max_pool2d(np.ones((1, 1, 4, 4)), (2, 2, 2)), RangeError, r"kernel_size must be a number, or one number for each of 2 axes, got \(2, 2, 2\)"),
