@@ -1,13 +1,17 @@
 """Networks that people know, their files, and images in the form that they expect."""
 
-from . import imagenet, lenet, pretrained, squeezenet
+from . import imagenet, lenet, pretrained, resnet, squeezenet, vgg
 from .lenet import *
 from .pretrained import *
+from .resnet import *
 from .squeezenet import *
+from .vgg import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = ["imagenet"]
 __all__ += lenet.__all__
+__all__ += vgg.__all__
+__all__ += resnet.__all__
 __all__ += squeezenet.__all__
 __all__ += pretrained.__all__
 

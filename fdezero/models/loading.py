@@ -61,16 +61,19 @@ def load_model(
     keys = form.keys(arrays)
     dtypes = {array.dtype for array in arrays.values() if array.dtype.kind == "f"}
     if dtype is None and form.name == "DeZero" and len(dtypes) > 1:
-        dtype = np.dtype(
-            np.float32
-        )  # as DeZero means it: with NumPy 2, its weights become float64, and its biases do not
+        # As DeZero means it. With NumPy 2 its weights become float64, but its biases stay float32.
+        dtype = np.dtype(np.float32)
     found: Arrays = {}
     for name in [*arrays]:
         array = arrays.pop(name)  # so that a large matrix is held twice only for a moment
-        key = keys.get(name, name)
+        if (key := keys.get(name, name)) in found:
+            raise FileError(f"{os.fspath(path)} holds the array {key!r} under several names, {name!r} among them.")
         found[key] = _laid_out(key, array if dtype is None else array.astype(dtype, copy=False), form.turned)
     like = _like(cls, path, dict(options(form.name, found)), dtype or min(dtypes, key=str, default=np.float32))
     wanted = flatten_to_dict(like)
+    for key in found.keys() & wanted.keys():
+        if key.endswith(("/mean", "/variance")) and found[key].dtype.kind == "f":  # statistics, which are float32 beside parameters of float16
+            found[key] = found[key].astype(wanted[key].dtype, copy=False)
     lines = differences({key: (array.shape, array.dtype) for key, array in found.items()}, wanted, True)
     if lines:
         rest = [f"  and {len(lines) - LINES} more"] if len(lines) > LINES else []

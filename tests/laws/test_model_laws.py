@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import models, nn
-from fdezero.testing import assert_trees_close
+from fdezero.testing import assert_trees_close, check_grads
 from fdezero.testing.structures import is_layer
 
 from . import test_layer_laws as laws
@@ -22,7 +22,7 @@ train = pytest.mark.parametrize("train", [False, True], ids=["inference", "train
 @row
 @train
 def test_derivatives_are_differences(row: Row, train: bool) -> None:
-    laws.test_derivatives_are_differences(row, train)
+    check_grads(called(train), (row.layer(), *row.xs()), order=row.order, at_kinks="skip")  # a deep network has thousands of them
 
 
 @row

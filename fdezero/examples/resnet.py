@@ -1,0 +1,111 @@
+"""Train a ResNet-18 on MNIST resized to 32 x 32 to 98 % in a minute and a half: batch norm by nn.step, a compiled step."""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn, optim
+from fdezero.data import DataLoader, mnist
+from fdezero.examples._terminal import Parser, Progress, devices, folder, number, output, run, saved
+from fdezero.models import ResNet18
+
+
+def loss_fn(model: ResNet18, x: Any, t: Any) -> tuple[Any, ResNet18]:
+    """The loss, and the model with the new statistics of its norms."""
+    y, model = nn.step(model, x, train=True)
+    return F.softmax_cross_entropy(y, t), model
+
+
+def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) -> ResNet18:
+    """Train on one device and print a line per epoch."""
+    training, test = data
+    loader = DataLoader(training, options.batch_size, key=fd.random.key(options.seed + 1), device=device)
+    steps = options.epochs * len(loader)
+    opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
+
+    @fd.compile  # optional: the same bits, faster
+    def train_step(model: ResNet18, state: Any, x: Any, t: Any) -> tuple[ResNet18, Any, Any]:
+        (loss, successor), grads = fd.value_and_grad(loss_fn, has_aux=True)(model, x, t)
+        model, state = opt.step(successor, grads, state)
+        return model, state, loss
+
+    model = fd.to_device(model, device)
+    state = opt.init(model)
+    progress = Progress()
+    try:
+        for epoch in range(options.epochs):
+            start, losses = time.perf_counter(), []
+            for step, (x, t) in enumerate(loader.epoch(epoch)):
+                model, state, loss = train_step(model, state, x, t)
+                losses.append(loss)
+                if progress.is_due():
+                    progress.show(f"epoch {epoch + 1}, step {step + 1} of {len(loader)}, loss: {float(loss):.4f}")
+            mean, seconds = sum(map(float, losses)) / len(losses), time.perf_counter() - start
+            right = f"test accuracy: {accuracy(model, test):.4f}"
+            progress.finish(f"epoch: {epoch + 1}, loss: {mean:.4f}, time: {seconds:.1f}[sec], {right}")
+    finally:
+        progress.leave()
+        if options.weights:
+            fd.save(options.weights, model)
+            saved(options.weights)
+            print(f"to load it: model = fd.models.ResNet18.load({str(options.weights)!r})", flush=True)
+    return model
+
+
+def accuracy(model: ResNet18, data: Any) -> float:
+    """The fraction of a data set that the model gets right, with the statistics of training."""
+    predict = fd.compile(lambda model, x: model(x))
+    batches = DataLoader(data, 200, shuffle=False, device=fd.device_of(model))
+    return sum(float(F.accuracy(predict(model, x), t)) * len(x) for x, t in batches) / batches.size
+
+
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """Images (N, 1, 28, 28) -> (N, 1, size, size), by linear interpolation along both axes."""
+    before = images.shape[-1]
+    places = np.clip((np.arange(size) + 0.5) * before / size - 0.5, 0, before - 1)
+    matrix = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(before))).astype(images.dtype)
+    return matrix @ images @ matrix.T
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser("resnet", __doc__)
+    add = parser.add_argument
+    add("--epochs", type=number(int, 1), default=1, help="how often every image is seen (%(default)s)")
+    add("--batch-size", type=number(int, 2), default=64, help="images in a step (%(default)s)")
+    add("--width", type=number(int, 1), default=32, help="channels of the first stage; the paper has 64 (%(default)s)")
+    add("--size", type=number(int, 1), default=32, help="height and width of the images (%(default)s)")
+    add("--images", type=number(int, 2), default=30000, help="train on the first images alone (%(default)s)")
+    add("--lr", type=number(float, 0), default=0.001, help="learning rate of Adam (%(default)s)")
+    add("--seed", type=number(int, 0), default=0, help="for parameters and order (%(default)s)")
+    add("--device", type=devices, default="auto", help="cpu, gpu, both, or auto: the GPU if it works")
+    add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
+    add("--data-dir", type=folder, metavar="DIR", help="read the idx files from here")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    model = ResNet18.init(fd.random.key(options.seed), classes=10, channels=1, width=options.width)
+    size = sum(leaf.size for leaf in fd.tree.leaves(model))
+    print(f"MNIST: ResNet18 with {size:,} numbers, device: {' and '.join(options.device)}", flush=True)
+    if options.weights and options.weights.exists():
+        model = fd.load(options.weights, like=model)
+        print(f"loaded {options.weights}", flush=True)
+    pairs = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
+    training, test = (
+        (resized(x[:count], options.size), t[:count])
+        for (x, t), count in zip(pairs, (options.images, None), strict=True)
+    )
+    print(
+        f"{len(training[0]):,} images to train on, {len(test[0]):,} to test with, {test[0].shape[1:]} each", flush=True
+    )
+    for device in options.device:
+        train(model, (training, test), options, device)
+
+
+if __name__ == "__main__":
+    run(main)
