@@ -149,12 +149,12 @@ class _Maker:
     def block(self, inputs: int, middle: int, outputs: int, stride: int, bottleneck: bool) -> Block:
         if bottleneck:
             first, second = (stride, 1) if self.form == "dezero" else (1, stride)
-            convs = (
+            convs: tuple[nn.Conv2d, ...] = (
                 self.conv(inputs, middle, 1, first),
                 self.conv(middle, middle, 3, second),
                 self.conv(middle, outputs, 1, 1),
             )
-            norms = (self.norm(middle), self.norm(middle), self.norm(outputs))
+            norms: tuple[nn.BatchNorm, ...] = (self.norm(middle), self.norm(middle), self.norm(outputs))
         else:
             convs = (self.conv(inputs, outputs, 3, stride), self.conv(outputs, outputs, 3, 1))
             norms = (self.norm(outputs), self.norm(outputs))
