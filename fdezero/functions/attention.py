@@ -1,12 +1,14 @@
 """Attention, and positions for it."""
 
+import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from .. import numpy as fnp
-from .. import random
+from .. import random, special
 from ..devices import array_module
 from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError
 from ..messages import describe
@@ -16,6 +18,10 @@ from ..ops.checks import checked
 from .dropout import checked_rate
 
 __all__ = ["attention", "length_mask", "rotary", "sinusoidal_positions"]
+
+# Up to so many keys whole arrays are faster: compiled, with gradients, 1.7 times for 16 keys and 1.2 times for 32 (timeit). For 64
+# they are faster compiled, but slower eagerly, for 128 slower in both.
+FEW_KEYS = 32
 
 
 @in_single
@@ -68,11 +74,35 @@ def attention(
                 "attention with dropout and train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
             )
         extras["keep"], kept = random.keep_mask(key, 1 - rate, (*loops, T, S))
-    r = operation.attention(
-        q, k, v, *extras.values(), extras=tuple(extras), causal=bool(causal), scale=factor, kept=float(kept)
-    )
-    y = fnp.reshape(r[..., : T * E], (*loops, T, E))
+    if 0 < S <= FEW_KEYS:
+        y = _plain(q, k, v, extras, bool(causal), factor, float(kept))
+    else:
+        r = operation.attention(
+            q, k, v, *extras.values(), extras=tuple(extras), causal=bool(causal), scale=factor, kept=float(kept)
+        )
+        y = fnp.reshape(r[..., : T * E], (*loops, T, E))
     return fnp.reshape(y, (*loops[:-2], loops[-2] * loops[-1], T, E)) if groups else y
+
+
+def _plain(q: Any, k: Any, v: Any, extras: dict[str, Any], causal: bool, scale: float, kept: float) -> Any:
+    """Whole arrays of scores, whose weights are kept for the way back."""
+    s = fnp.matmul(q * scale, fnp.swapaxes(k, -1, -2))
+    seen = [extras["mask"]] if "mask" in extras else []
+    if "bias" in extras:
+        s = s + extras["bias"]
+        seen.append(extras["bias"] > -np.inf)
+    T, S = s.shape[-2:]
+    if causal:
+        seen.append(array_module(q).asarray(np.tri(T, S, S - T, dtype=bool)))
+    if not seen:
+        p = special.softmax(s, -1)
+    else:
+        sees = functools.reduce(operator.and_, seen)
+        p = special.softmax(fnp.where(sees, s, float(np.finfo(s.dtype).min)), -1)
+        p = p if len(seen) == causal and T <= S else fnp.where(sees, p, 0)  # a query may see no key
+    if "keep" in extras:
+        p = fnp.where(extras["keep"], p * (1 / kept), 0)
+    return fnp.matmul(p, v)
 
 
 def _in_one_dtype(*arrays: Any) -> tuple[Any, ...]:

@@ -1,8 +1,7 @@
 """Attention on the CPU, block by block: a block's scores stay in the cache, and no array of all scores is made.
 
 A block is some rows, of one loop entry or of several, with all the columns that they see: a row's scores fit the cache, so no
-running maximum is needed. Blocks are faster than whole arrays at every length, because short ones take several entries. Their
-sizes depend on shapes alone, so eager and compiled code give the same bits.
+running maximum is needed. The sizes depend on shapes alone, so eager and compiled code give the same bits.
 """
 
 import functools

@@ -71,6 +71,7 @@ Q, K, V = (
     RNG.standard_normal((2, 2, 5, 3)),
 )  # 4 heads and 2
 SEES = np.array([[True, False, True, True, False], [False] * 5, [True] * 5])  # the second query sees nothing
+LONG = RNG.standard_normal((40, 2))  # more keys than whole arrays take
 BIAS = RNG.standard_normal((4, 1, 5))
 POSITIONS = np.array([[7, 2, 0], [1, 1, 30]])
 
@@ -78,6 +79,7 @@ CASES: list[Case] = [
     case("attention", Q[0, 0], K[0, 0], V[0, 0], d=(0, 1, 2)), case("attention", Q[:, :2], K, V, causal=True, d=(0, 1, 2)),
     case("attention", Q, K, V, SEES, d=(0, 1, 2)), case("attention", Q[:, :2], K, V, SEES[::2, None][0], scale=0.3, d=(0, 1, 2)),
     case("attention", K[0, 0], Q[0, 0], Q[0, 1], causal=True, bias=BIAS[0, 0, :3], d=(0, 1, 2)), case("attention", Q, K, V, bias=BIAS, d=(0, 1, 2)),
+    case("attention", Q[0, 0], LONG, LONG[:, :1], np.arange(40) % 3 > 0, causal=True, d=(0, 1, 2)), case("attention", Q[0, 0], LONG, LONG, bias=LONG[:3, :1], d=(0, 1, 2)),
     case("attention", Q[0, 0], K[0, 0], V[0, 0], dropout=0.5, key=fd.random.key(1), train=True, d=(0, 1, 2), numpy=None),
     case("length_mask", IDS, 5, d=None), case("length_mask", np.array([0, 2], np.uint8), 2, d=None),
     case("rotary", Q), case("rotary", K, np.arange(5) * 1.5, base=50.0), case("rotary", Q[:, 0], POSITIONS, interleaved=True),

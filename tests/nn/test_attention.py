@@ -1,5 +1,6 @@
 """Attention and positions: blocks of every shape, other libraries, rows that see nothing, memory, errors."""
 
+import sys
 import tracemalloc
 from typing import Any
 
@@ -14,6 +15,12 @@ from fdezero.ops import attention_blocks
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(params=[32, 0], ids=["plain", "blocks"], autouse=True)
+def few_keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with both ways for few keys."""
+    monkeypatch.setattr(sys.modules["fdezero.functions.attention"], "FEW_KEYS", request.param)
 
 
 def normal(*shape: int, dtype: Any = np.float64) -> np.ndarray:
