@@ -105,7 +105,8 @@ def test_modules_are_immutable_and_replaced() -> None:
     with pytest.raises(ImmutableError, match=r"W cannot be assigned.*replace\(W="):
         layer.W = 2.0
     assert (layer.replace(W=2.0).W, layer.W) == (2.0, 1.0)
-    assert repr(Layer(np.ones((2, 3)))) == "Layer(W=float64[2,3], name='layer', b=None)"
+    assert repr(Layer(np.ones((2, 3)))) == "Layer(W=float64[2,3], b=None)"  # without the usual name
+    assert repr(Layer(np.ones((2, 3)), name="first")) == "Layer(W=float64[2,3], name='first', b=None)"
 
 
 def test_frozen_is_a_leaf_to_gradients_alone() -> None:
