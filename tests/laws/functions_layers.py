@@ -17,11 +17,8 @@ A, B, W = RNG.standard_normal((4, 3)), RNG.standard_normal((4, 2)), RNG.standard
 
 
 def _flatten(x: Any, start_axis: int = 1, end_axis: int = -1) -> Any:
-    y = x
-    for _ in range((end_axis % x.ndim) - (start_axis % x.ndim)):
-        start = start_axis % x.ndim
-        y = np.stack([row for part in np.moveaxis(y, start, 0) for row in np.moveaxis(part, start, 0)], axis=start)
-    return y
+    start, end = start_axis % x.ndim, end_axis % x.ndim
+    return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
 
 
 def _prelu(x: Any, slope: Any, axis: int = 1) -> Any:

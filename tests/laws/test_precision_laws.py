@@ -22,6 +22,7 @@ RNG = np.random.default_rng(41)
 SUMS = {"linear", "bilinear", "im2col", "col2im", "prelu", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))}
 WIDE = {"batch_norm_with_statistics"}  # running statistics are float32
 DIFFERENCES = {"softmax", "log_softmax"}  # so are their gradients
+WIDE = {"batch_norm_with_statistics"}  # statistics of float16 are float32
 HALF_ULP, TINY_HALF = 2.0**-10, 2.0**-23  # relative, with one ulp for the rounding of both; a few subnormal steps
 
 
