@@ -1,7 +1,7 @@
 """The patches of images that a window sees (im2col), block by block in scratch memory that stays in the cache.
 
-Images are (L, N, *S, G, C): stacks, examples, space, groups, channels of a group. A place (l, n, r) is three slices: of the stacks, the
-examples, and the rows of the result, which are its entries along the first axis in space.
+Images are (L, N, *S, G, C): stacks, examples, space, groups, channels of a group. A place (l, n, *o) has a slice for each
+of the axes of the result but the last two: of the stacks, the examples, and the pixels.
 """
 
 import functools
@@ -15,7 +15,7 @@ import numpy as np
 from ..devices import array_module
 
 Ints = tuple[int, ...]
-Place = tuple[slice, slice, slice]
+Place = tuple[slice, ...]
 
 CACHE = 1 << 19  # bytes of the patches of a block and of their products: with the images, they fit the second-level cache
 FEWEST = 512  # pixels of a block that a matrix product needs to run at full speed
@@ -59,19 +59,24 @@ def merged(x: Any, first: int, last: int) -> bool:
     return all(x.strides[i] == x.strides[j] * x.shape[j] for i, j in itertools.pairwise(axes))
 
 
-def places(stacks: int, examples: int, rows: int, row: int, limit: int) -> tuple[Place, ...]:
-    """The blocks, each of at most `limit` pixels if it has more than one row; a row has `row` pixels."""
-    if not stacks * examples * rows:
+def places(stacks: int, examples: int, size: Ints, limit: int) -> tuple[Place, ...]:
+    """The blocks, each of at most `limit` pixels, or of one: several images, or a part of one, which is cut along its first axes."""
+    pixels = math.prod(size)
+    if not stacks * examples * pixels:
         return ()
-    whole = slice(0, rows)
-    if rows * row > limit:
-        parts = _even(rows, max(1, limit // max(row, 1)))
-        single = itertools.product(range(stacks), range(examples))
-        return tuple((slice(i, i + 1), slice(j, j + 1), part) for i, j in single for part in parts)
-    count = max(1, limit // max(rows * row, 1))
+    whole = tuple([slice(0, n) for n in size])
+    if pixels > limit:
+        cuts = []
+        for axis, n in enumerate(size):
+            inner = math.prod(size[axis + 1 :])
+            is_whole = n * inner <= limit  # the axes in front are cut into single entries
+            cuts.append([slice(0, n)] if is_whole else _even(n, max(1, limit // inner)))
+        single = ([slice(i, i + 1) for i in range(count)] for count in (stacks, examples))
+        return tuple(itertools.product(*single, *cuts))
+    count = max(1, limit // pixels)
     if count >= 2 * examples and stacks > 1:
-        return tuple((part, slice(0, examples), whole) for part in _even(stacks, count // examples))
-    return tuple((slice(i, i + 1), part, whole) for i in range(stacks) for part in _even(examples, count))
+        return tuple([(part, slice(0, examples), *whole) for part in _even(stacks, count // examples)])
+    return tuple([(slice(i, i + 1), part, *whole) for i in range(stacks) for part in _even(examples, count)])
 
 
 def _even(length: int, most: int) -> list[slice]:
@@ -116,14 +121,13 @@ def _padded(x: Any, seen: "_Seen", dtype: Any, scratch: Scratch) -> Iterator[tup
     memory.fill(0)
     images, every = strided(memory, *seen.images), strided(memory, *seen.views)
     copyto, inner = array_module(x).copyto, (slice(None), slice(None))
-    for place, shape, rows in zip(seen.blocks, seen.shapes, seen.rows, strict=True):
-        is_largest = shape == every.shape[:3]
+    for place, shape, (filled, taken, zeros) in zip(seen.blocks, seen.shapes, seen.parts, strict=True):
+        is_largest = shape == every.shape[: len(shape)]
         into = images if is_largest else images[: shape[0], : shape[1]]
-        filled, taken, zeros = rows
         for part in zeros:
-            into[(*inner, part)] = 0
-        copyto(into[(*inner, filled, *seen.filled)], x[(*place[:2], taken, *seen.taken)], casting="unsafe")
-        yield place, every if is_largest else every[: shape[0], : shape[1], : shape[2]]
+            into[(*inner, *part)] = 0
+        copyto(into[(*inner, *filled)], x[(*place[:2], *taken)], casting="unsafe")
+        yield place, every if is_largest else every[tuple([slice(0, n) for n in shape])]
 
 
 def strided(memory: Any, shape: Ints, steps: Ints) -> Any:
@@ -141,11 +145,11 @@ class _Seen:
         self, shape: Ints, window: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints, limit: int, is_narrow: bool
     ) -> None:
         space, channels = shape[2:-2], shape[-2:]
-        self.blocks = places(shape[0], shape[1], size[0], math.prod(size[1:]), limit)
+        self.blocks = places(shape[0], shape[1], size, limit)
         self.all_views = (*shape[:2], *size, *window, *channels)
         self.shapes = [tuple([part.stop - part.start for part in place]) for place in self.blocks]
-        most = tuple([max(lengths) for lengths in zip(*self.shapes, strict=True)]) or (0, 0, 0)
-        largest = (most[2], *size[1:])
+        most = tuple([max(lengths) for lengths in zip(*self.shapes, strict=True)]) or (0,) * (2 + len(size))
+        largest = most[2:]
         reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(size, strides, window, dilation, strict=True)]
         self.is_inside = not any(before) and all(n <= m for n, m in zip(reach, space, strict=True))
         # Padded images: (L, N, *S, G, C), in memory channels first if pixels are to be neighbours.
@@ -160,18 +164,19 @@ class _Seen:
         moves = [a * b for a, b in zip(steps[2:-2], strides, strict=True)]
         taps = [a * b for a, b in zip(steps[2:-2], dilation, strict=True)]
         self.views = (*most[:2], *largest, *window, *channels), (*steps[:2], *moves, *taps, *steps[-2:])
-        # Where images lie in the padded ones: along the first axis in space for each block, along the others for all.
-        starts = [max(0, b) for b in before[1:]]
-        stops = [min(n, m + b) for n, m, b in zip(padded[1:], space[1:], before[1:], strict=True)]
-        self.filled = [slice(a, max(a, b)) for a, b in zip(starts, stops, strict=True)]
-        self.taken = [slice(i.start - b, i.stop - b) for i, b in zip(self.filled, before[1:], strict=True)]
-        self.rows = []
-        for place, (*_, count) in zip(self.blocks, self.shapes, strict=True):
-            first = place[2].start * strides[0] - before[0]  # the row of x that the block begins with, perhaps a row of zeros
-            length = (count - 1) * strides[0] + (window[0] - 1) * dilation[0] + 1
-            start, stop = max(0, -first), max(0, -first, min(length, space[0] - first))
-            zeros = (slice(0, start), slice(stop, length)) if most[2] < size[0] else ()
-            self.rows.append((slice(start, stop), slice(first + start, first + stop), zeros))
+        # For each block: where its images lie in the padded ones, where they come from, and what an earlier block may have filled.
+        self.parts = []
+        for place, lengths in zip(self.blocks, self.shapes, strict=True):
+            filled, taken, zeros = [], [], []
+            for axis in range(rank):
+                first = place[2 + axis].start * strides[axis] - before[axis]  # in the images, or in front of them
+                length = (lengths[2 + axis] - 1) * strides[axis] + (window[axis] - 1) * dilation[axis] + 1
+                start, stop = max(0, -first), max(0, -first, min(length, space[axis] - first))
+                filled.append(slice(start, stop))
+                taken.append(slice(first + start, first + stop))
+                if largest[axis] < size[axis]:
+                    zeros += [(*[slice(None)] * axis, part) for part in (slice(0, start), slice(stop, length))]
+            self.parts.append((filled, taken, zeros))
 
 
 _seen = functools.lru_cache(256)(_Seen)
@@ -218,10 +223,10 @@ def patches(
 def _pixels(x: Any, size: Ints) -> Iterator[tuple[Place, Any]]:
     """The patches of a window of one entry: the images themselves, all together where they lie one after the other."""
     (stacks, examples), (groups, channels) = x.shape[:2], x.shape[-2:]
-    rows = slice(0, size[0])
+    whole = [slice(0, n) for n in size]
     if merged(x, 1, x.ndim - 2):
         if x.size:
-            yield (slice(0, stacks), slice(0, examples), rows), x.reshape(stacks, -1, groups, channels).swapaxes(1, 2)
+            yield (slice(0, stacks), slice(0, examples), *whole), x.reshape(stacks, -1, groups, channels).swapaxes(1, 2)
         return
     for n in range(examples):
-        yield (slice(0, stacks), slice(n, n + 1), rows), x[:, n].reshape(stacks, -1, groups, channels).swapaxes(1, 2)
+        yield (slice(0, stacks), slice(n, n + 1), *whole), x[:, n].reshape(stacks, -1, groups, channels).swapaxes(1, 2)
