@@ -17,7 +17,7 @@ from ..messages import describe
 from ..numpy.arguments import Array, Axis, inexact, trailing_axes
 from ..numpy.precision import in_single
 from ..ops import pooling as ops
-from ..ops.pooling import Windows
+from ..ops.window_steps import Windows, all_have_entries
 from .window_arguments import Sizes, for_each_axis
 
 __all__ = [
@@ -74,7 +74,7 @@ def _windows(
                 f"{f', {n + 2 * pad} with its padding' if pad else ''}. Use a smaller kernel_size, or more padding."
             )
         window = (size, kernel, step, pad, spread)
-        if not ops.all_have_entries(window, n):
+        if not all_have_entries(window, n):
             raise ShapeError(
                 f"{name}: some windows lie in the padding and between the entries of x {describe(x)} along axis {axis}, "
                 f"with kernel_size={kernel}, dilation={spread}, padding={pad}. Use less padding or dilation."

@@ -21,78 +21,18 @@ from ..values import with_shape
 from . import window_kernels as kernels
 from .elementwise import BITS
 from .shape import common_loops, stretched
-
-Window = tuple[int, int, int, int, int]
-Windows = tuple[Window, ...]
-Index = tuple[Any, ...]
-
-BLOCK = 1 << 19  # bytes of an operand that are worked on at a time
-
-
-def _steps(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None]:
-    """For each k of the kernel: k, the windows whose position k is in the array, and these positions. None where no window has it."""
-    size, kernel, stride, before, dilation = window
-    for k in range(kernel):
-        at = k * dilation - before
-        low, high = max(0, -(at // stride)), min(size, (n - 1 - at) // stride + 1)
-        yield (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride)) if low < high else None
-
-
-def _part(window: Window, n: int, o: int) -> tuple[int, slice]:
-    """The first k of window number `o` that is in the array, and the positions of the window in the array."""
-    _, kernel, stride, before, dilation = window
-    start = o * stride - before
-    first = max(0, -(start // dilation))
-    return first, slice(start + first * dilation, min(n, start + (kernel - 1) * dilation + 1), dilation)
-
-
-def all_have_entries(window: Window, n: int) -> bool:
-    """Whether every window along an axis of length n has an entry of the array."""
-    return all(part.start < part.stop for _, part in [_part(window, n, o) for o in range(window[0])])
-
-
-def _along(axis: int, part: Any) -> Index:
-    """The index of `part` along the trailing axis number `axis`."""
-    return (..., part, *[slice(None)] * (-axis - 1))
-
-
-def _by_memory(x: Any, count: int) -> list[int]:
-    """The last `count` axes, the outermost in memory first. Along that one, slices are long stretches of memory."""
-    return sorted(range(-count, 0), key=lambda axis: (-abs(x.strides[axis]), axis))
-
-
-def _blocks(count: int, out: Any, *arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """`out` and `arrays`, which have the same loop axes, cut along the outermost of these, a few entries at a time."""
-    largest = max((out, *arrays), key=lambda x: x.size)
-    loops = range(largest.ndim - count)
-    outer = max(loops, key=lambda axis: abs(largest.strides[axis]), default=None)
-    if outer is None or not backend_of(out).reads_at_once or largest.nbytes <= 2 * BLOCK:
-        yield out, *arrays
-        return
-    step = max(1, BLOCK * largest.shape[outer] // largest.nbytes)
-    for start in range(0, largest.shape[outer], step):
-        index = (slice(None),) * outer + (slice(start, start + step),)
-        yield tuple([x[index] for x in (out, *arrays)])
-
-
-def _shape(x: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    return (*x.shape[: x.ndim - len(sizes)], *sizes)
-
-
-def _axis_by_axis(out: Any, x: Any, order: list[int], one: Any) -> None:
-    """`one(out, x, axis)` along every axis of `order`; the results in between are as long as `out` along the axes that are done."""
-    between: dict[int, Any] = {}
-    for target, block in _blocks(len(order), out, x):
-        shape = list(block.shape)
-        for axis in order[:-1]:
-            shape[axis] = target.shape[axis]
-            room = between.get(axis)
-            if room is None or room.shape != tuple(shape):
-                room = between[axis] = np.empty_like(block, shape=tuple(shape))
-            one(room, block, axis)
-            block = room
-        one(target, block, order[-1])
-
+from .window_steps import (
+    Index,
+    Window,
+    Windows,
+    along,
+    axis_by_axis,
+    blocks,
+    by_memory,
+    part_of,
+    result_shape,
+    steps_of,
+)
 
 # The greatest entry
 
@@ -108,33 +48,33 @@ def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: A
     n = x.shape[axis]
     if size < kernel:
         for o in range(size):
-            _, part = _part(window, n, o)
-            into, inside = out[_along(axis, o)], x[_along(axis, part)]
+            _, part = part_of(window, n, o)
+            into, inside = out[along(axis, o)], x[along(axis, part)]
             inside.sum(axis=axis, dtype=out.dtype, out=into) if ufunc is np.add else inside.max(axis=axis, out=into)
         return
-    steps = [step for step in _steps(window, n) if step]
+    steps = [step for step in steps_of(window, n) if step]
     whole = [(k, low, part) for k, low, part in steps if low.stop - low.start == size]
     if len(whole) > 1:  # two operands at once save a copy
-        ufunc(x[_along(axis, whole[0][2])], x[_along(axis, whole[1][2])], out=out)
+        ufunc(x[along(axis, whole[0][2])], x[along(axis, whole[1][2])], out=out)
     elif whole:
-        out[...] = x[_along(axis, whole[0][2])]
+        out[...] = x[along(axis, whole[0][2])]
     else:
         out.fill(nothing)
     done = [k for k, *_ in whole[:2]]
     for k, windows, part in steps:
         if k not in done:
-            target = out[_along(axis, windows)]
-            ufunc(target, x[_along(axis, part)], out=target)
+            target = out[along(axis, windows)]
+            ufunc(target, x[along(axis, part)], out=target)
 
 
 @kernels.or_kernel(kernels.write_greatest)
 def _write_greatest(out: Any, x: Any, *, windows: Windows) -> None:
     nothing = _least(out.dtype)
-    _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
+    axis_by_axis(out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
 
 
 def _greatest(x: Any, *, windows: Windows) -> Any:
-    y = np.empty_like(x, shape=_shape(x, tuple([window[0] for window in windows])))
+    y = np.empty_like(x, shape=result_shape(x, tuple([window[0] for window in windows])))
     _write_greatest(y, x, windows=windows)
     return y
 
@@ -148,7 +88,7 @@ FACTS: dict[str, Any] = {"core": _core, "fresh": True}
 
 def _places(windows: Windows, lengths: tuple[int, ...]) -> Iterator[tuple[int, Index, Index] | None]:
     """For each position of the kernel, in C order: its number, the index of the windows that have it, and that of their entries."""
-    steps = [list(_steps(window, n)) for window, n in zip(windows, lengths, strict=True)]
+    steps = [list(steps_of(window, n)) for window, n in zip(windows, lengths, strict=True)]
     for number, place in enumerate(np.ndindex(*[window[1] for window in windows])):
         chosen = [step[k] for step, k in zip(steps, place, strict=True)]
         found = [step for step in chosen if step is not None]
@@ -168,7 +108,7 @@ def _numbers(windows: Windows, lengths: tuple[int, ...], xp: Any) -> Iterator[tu
     kernel = tuple([window[1] for window in windows])
     numbers = xp.arange(math.prod(kernel)).reshape(kernel)
     for place in np.ndindex(*[window[0] for window in windows]):
-        parts = [_part(window, n, o) for window, n, o in zip(windows, lengths, place, strict=True)]
+        parts = [part_of(window, n, o) for window, n, o in zip(windows, lengths, place, strict=True)]
         counts = [len(range(*part.indices(n))) for (_, part), n in zip(parts, lengths, strict=True)]
         inside = numbers[tuple([slice(first, first + count) for (first, _), count in zip(parts, counts, strict=True)])]
         yield (..., *place), (..., *[part for _, part in parts]), inside
@@ -189,7 +129,7 @@ def _first_greatest(x: Any, y: Any, *, windows: Windows) -> Any:
 @kernels.or_kernel(kernels.write_first_greatest)
 def _write_first_greatest(out: Any, x: Any, y: Any, *, windows: Windows) -> None:
     count = len(windows)
-    for index, block, top in _blocks(count, out, *_common(count, x, y)):
+    for index, block, top in blocks(count, out, *_common(count, x, y)):
         lengths = block.shape[block.ndim - count :]
         if _has_few(windows):
             for place, entries, numbers in _numbers(windows, lengths, backend_of(out).module):
@@ -248,7 +188,7 @@ def _chosen(s: Any, index: Any, *, windows: Windows) -> Any:
 def _write_chosen(out: Any, s: Any, index: Any, *, windows: Windows) -> None:
     count = len(windows)
     s, index = _common(count, s, index)
-    for y, block, numbers in _blocks(count, out, s, index):
+    for y, block, numbers in blocks(count, out, s, index):
         lengths = block.shape[block.ndim - count :]
         y.fill(0)
         if _has_few(windows):
@@ -264,7 +204,7 @@ def _write_chosen(out: Any, s: Any, index: Any, *, windows: Windows) -> None:
 def _placed(t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
     t, index = _common(len(windows), t, index)
     like = t if 0 in index.strides else index
-    x = np.empty_like(like, shape=_shape(t, shape), dtype=t.dtype)
+    x = np.empty_like(like, shape=result_shape(t, shape), dtype=t.dtype)
     _write_placed(x, t, index, windows=windows, shape=shape)
     return x
 
@@ -277,7 +217,7 @@ def _is_apart(window: Window) -> bool:
 
 def _covers(window: Window, n: int) -> bool:
     """Whether every entry is in a window, for windows that are apart."""
-    return bool(n == sum(step[1].stop - step[1].start for step in _steps(window, n) if step))
+    return bool(n == sum(step[1].stop - step[1].start for step in steps_of(window, n) if step))
 
 
 @kernels.or_kernel(kernels.write_placed)
@@ -286,7 +226,7 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
     t, index = _common(count, t, index)
     is_apart = all(map(_is_apart, windows))
     is_whole = is_apart and all(map(_covers, windows, shape))
-    for x, block, numbers in _blocks(count, out, t, index):
+    for x, block, numbers in blocks(count, out, t, index):
         if not is_whole:
             x.fill(0)
         if _has_few(windows):
@@ -296,7 +236,7 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
                 at, given = (z[place].reshape((*z.shape[: z.ndim - count], *[1] * count)) for z in (numbers, block))
                 x[entries] += np.where(at == inside, given, x.dtype.type(0))
             continue
-        if _by_memory(block, block.ndim) != _by_memory(numbers, block.ndim):  # a copy in the order of x is cheaper than strides
+        if by_memory(block, block.ndim) != by_memory(numbers, block.ndim):  # a copy in the order of x is cheaper than strides
             ordered = np.empty_like(numbers, dtype=block.dtype)
             ordered[...] = block
             block = ordered
@@ -364,11 +304,11 @@ greatest = Greatest("greatest", _greatest, **FACTS, write=_write_greatest)
 
 @kernels.or_kernel(kernels.write_summed)
 def _write_summed(out: Any, x: Any, *, windows: Windows) -> None:
-    _axis_by_axis(out, x, _by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.add, 0))
+    axis_by_axis(out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.add, 0))
 
 
 def _summed(x: Any, *, windows: Windows) -> Any:
-    y = np.empty_like(x, shape=_shape(x, tuple([window[0] for window in windows])))
+    y = np.empty_like(x, shape=result_shape(x, tuple([window[0] for window in windows])))
     _write_summed(y, x, windows=windows)
     return y
 
@@ -380,25 +320,25 @@ def _spread_along(out: Any, t: Any, axis: int, window: Window) -> None:
     if not (is_apart and _covers(window, n)):
         out.fill(0)
     if size < kernel:
-        pairs = [(slice(o, o + 1), _part(window, n, o)[1]) for o in range(size)]
+        pairs = [(slice(o, o + 1), part_of(window, n, o)[1]) for o in range(size)]
     else:
-        pairs = [(windows, part) for _, windows, part in filter(None, _steps(window, n))]
+        pairs = [(windows, part) for _, windows, part in filter(None, steps_of(window, n))]
     for windows, part in pairs:
-        target = out[_along(axis, part)]
+        target = out[along(axis, part)]
         if is_apart:
-            target[...] = t[_along(axis, windows)]
+            target[...] = t[along(axis, windows)]
         else:
-            np.add(target, t[_along(axis, windows)], out=target)
+            np.add(target, t[along(axis, windows)], out=target)
 
 
 @kernels.or_kernel(kernels.write_spread)
 def _write_spread(out: Any, t: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
     # The innermost axis in memory first: the outermost one, last, writes long stretches.
-    _axis_by_axis(out, t, _by_memory(t, len(windows))[::-1], lambda x, t, axis: _spread_along(x, t, axis, windows[axis]))
+    axis_by_axis(out, t, by_memory(t, len(windows))[::-1], lambda x, t, axis: _spread_along(x, t, axis, windows[axis]))
 
 
 def _spread(t: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
-    x = np.empty_like(t, shape=_shape(t, shape))
+    x = np.empty_like(t, shape=result_shape(t, shape))
     _write_spread(x, t, windows=windows, shape=shape)
     return x
 
