@@ -1,6 +1,5 @@
 """The laws of layers over the table of models, in training and in inference."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +39,6 @@ def test_an_ensemble_is_made_and_called_by_vmap(row: Row) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_narrow_dtypes_are_kept(row: Row, dtype: Any) -> None:
     laws.test_narrow_dtypes_are_kept(row, True, dtype)
-
-
-@row
-def test_a_saved_model_is_loaded_into_one_of_another_key(row: Row, tmp_path: Path) -> None:
-    laws.test_a_saved_layer_is_loaded_into_one_of_another_key(row, False, tmp_path)
 
 
 @row

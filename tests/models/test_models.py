@@ -100,7 +100,7 @@ def test_any_size_of_images_gives_logits(size: int) -> None:
 
 
 def test_a_checkpointed_gradient_keeps_less() -> None:
-    peaks, images = [], np.concatenate([X] * 8)
+    peaks, images = [], np.concatenate([X] * 6)
     for switch in (False, True):
         model = models.ResNet50.init(KEY, 5, width=4, checkpoint=switch)
         gradient = fd.grad(lambda model: nn.step(model, images)[0].sum())
