@@ -1,10 +1,11 @@
 """Networks that people know, their files, and images in the form that they expect."""
 
-from . import imagenet, lenet, pretrained, resnet, squeezenet, vgg
+from . import imagenet, lenet, pretrained, resnet, squeezenet, transformer, vgg
 from .lenet import *
 from .pretrained import *
 from .resnet import *
 from .squeezenet import *
+from .transformer import *
 from .vgg import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -14,6 +15,7 @@ __all__ += vgg.__all__
 __all__ += resnet.__all__
 __all__ += squeezenet.__all__
 __all__ += pretrained.__all__
+__all__ += transformer.__all__
 
 
 def __dir__() -> list[str]:

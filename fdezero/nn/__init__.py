@@ -25,6 +25,7 @@ from . import (
     spectral_norm,
     state,
     summarising,
+    transformer,
     weight_norm,
 )
 from .abstract import *
@@ -50,6 +51,7 @@ from .residual import *
 from .spectral_norm import *
 from .state import *
 from .summarising import *
+from .transformer import *
 from .weight_norm import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -70,6 +72,7 @@ __all__ += lazy.__all__
 __all__ += abstract.__all__
 __all__ += embedding.__all__
 __all__ += attention.__all__
+__all__ += transformer.__all__
 __all__ += flatten.__all__
 __all__ += residual.__all__
 __all__ += bilinear.__all__

@@ -1,5 +1,6 @@
 """Hypothesis strategies for pytrees and modules, and for layers with matching inputs."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,12 @@ def is_layer(value: Any) -> bool:
     return any("__call__" in vars(base) for base in value.__mro__)
 
 
-KINDS = tuple(name for name in nn.__all__ if is_layer(getattr(nn, name)))
+def _takes_one_input(layer: Any) -> bool:
+    parameters = list(inspect.signature(layer.__call__).parameters.values())[2:]
+    return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+KINDS = tuple(name for name in nn.__all__ if is_layer(getattr(nn, name)) and _takes_one_input(getattr(nn, name)))
 
 
 class Pair(Module):
@@ -254,6 +260,17 @@ def _local_response_norm(draw: Any, n: int, options: _Options) -> Any:
     return nn.LocalResponseNorm(draw(st.integers(1, 3)), 0.5), (n, n)
 
 
+def _encoder(draw: Any, n: int, options: _Options) -> Any:
+    norm = nn.LayerNorm.init(n, eps=1.0, dtype=options.dtype)  # so large that a line of equal entries is no steep place
+    norms = [norm.replace(**{name: draw(arrays(options.dtype, (n,))) for name in ("scale", "shift")}) for _ in range(2)]
+    queries, keys, values, joined, hidden, output = [_square(draw, n, options) for _ in range(6)]
+    layer = nn.TransformerEncoderLayer(
+        nn.MultiHeadAttention(queries, keys, values, joined, 1, 1), norms[0], hidden, output, norms[1],
+        draw(st.sampled_from(options.activations)), draw(st.booleans()),
+    )  # fmt: skip
+    return layer, (draw(st.integers(1, options.max_size)), n)
+
+
 # Functions that draw a layer for inputs with n entries, or a layer and the shape of an input without its batch axis, or a layer and
 # a function of the batch axis that gives a strategy for inputs
 MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
@@ -276,6 +293,7 @@ MAKERS: dict[type, Callable[[Any, int, _Options], Any]] = {
     nn.Outputs: _outputs,
     nn.Embedding: _embedding,
     nn.MultiHeadAttention: _attention,
+    nn.TransformerEncoderLayer: _encoder,
     nn.Flatten: _flatten,
     nn.Dropout1d: _channel_dropout(nn.Dropout1d, 1),
     nn.Dropout2d: _channel_dropout(nn.Dropout2d, 2),
