@@ -1,5 +1,6 @@
 """A small causal Transformer over symbols: a model of characters or tokens that also generates them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from ..tree import Module, static
 
 __all__ = ["Transformer"]
 
+GELU = functools.partial(F.gelu, approximate="tanh")  # as in its source, and twice as fast as the exact one
 POSITIONS = ("learned", "sinusoidal", "rotary")
 
 
@@ -61,7 +63,7 @@ class Transformer(Module):
         key_heads: int | None = None,
         positions: str = "learned",
         tied: bool = True,
-        activation: Callable[[Array], Array] = F.gelu,
+        activation: Callable[[Array], Array] = GELU,
         dropout: float = 0.0,
         weight_init: initial.Initialiser = initial.normal(0.02),
         dtype: Any = np.float32,
