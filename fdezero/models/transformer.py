@@ -75,7 +75,7 @@ class Transformer(Module):
         check_sizes("Transformer", vocabulary=vocabulary, size=size, heads=heads, layers=layers, length=length)
         if positions not in POSITIONS:
             raise RangeError(f"Transformer: positions are {', '.join(map(repr, POSITIONS))}, got {positions!r}.")
-        first, second, third, *keys = random.split(key, 3 + layers)
+        first, second, third, fourth, *keys = random.split(key, 4 + layers)
         options: Any = {"weight_init": weight_init, "dtype": dtype}
         blocks = [
             TransformerEncoderLayer.init(
@@ -88,7 +88,7 @@ class Transformer(Module):
             Embedding.init(first, vocabulary, size, **options),
             Embedding.init(second, length, size, **options) if positions == "learned" else None,
             tuple(blocks),
-            LayerNorm.init(size, dtype=dtype),
+            LayerNorm.init(fourth, size, dtype=dtype),
             None if tied else Linear.init(third, size, vocabulary, bias=False, **options),
             int(length),
             positions == "sinusoidal",

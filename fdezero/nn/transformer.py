@@ -132,12 +132,12 @@ class TransformerEncoderLayer(_Sublayers):
         """
         options: Any = {"bias": bias, "weight_init": weight_init, "bias_init": bias_init, "dtype": dtype}
         between = _checked_sizes("TransformerEncoderLayer", size, hidden_size, activation)
-        first, second, third = random.split(key, 3)
+        first, second, third, *others = random.split(key, 5)
         attention = MultiHeadAttention.init(
             first, size, heads, key_heads=key_heads, causal=causal, rotary=rotary, dropout=dropout, **options
         )
         hidden, output = Linear.init(second, size, between, **options), Linear.init(third, between, size, **options)
-        norms = [LayerNorm.init(size, eps=eps, dtype=dtype) for _ in range(2)]
+        norms = [LayerNorm.init(own, size, eps=eps, dtype=dtype) for own in others]
         return cls(attention, norms[0], hidden, output, norms[1], activation, bool(norm_first), dropout)
 
     def __call__(
@@ -207,12 +207,12 @@ class TransformerDecoderLayer(_Sublayers):
         """
         options: Any = {"bias": bias, "weight_init": weight_init, "bias_init": bias_init, "dtype": dtype}
         between = _checked_sizes("TransformerDecoderLayer", size, hidden_size, activation)
-        first, second, third, fourth = random.split(key, 4)
+        first, second, third, fourth, *others = random.split(key, 7)
         shared: Any = {"key_heads": key_heads, "dropout": dropout, **options}
         attention = MultiHeadAttention.init(first, size, heads, causal=causal, rotary=rotary, **shared)
         cross = MultiHeadAttention.init(second, size, heads, context_size=context_size, **shared)
         hidden, output = Linear.init(third, size, between, **options), Linear.init(fourth, between, size, **options)
-        norms = [LayerNorm.init(size, eps=eps, dtype=dtype) for _ in range(3)]
+        norms = [LayerNorm.init(own, size, eps=eps, dtype=dtype) for own in others]
         return cls(
             attention, norms[0], cross, norms[1], hidden, output, norms[2], activation, bool(norm_first), dropout
         )

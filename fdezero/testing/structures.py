@@ -261,8 +261,8 @@ def _local_response_norm(draw: Any, n: int, options: _Options) -> Any:
 
 
 def _encoder(draw: Any, n: int, options: _Options) -> Any:
-    norm = nn.LayerNorm.init(n, eps=1.0, dtype=options.dtype)  # so large that a line of equal entries is no steep place
-    norms = [norm.replace(**{name: draw(arrays(options.dtype, (n,))) for name in ("scale", "shift")}) for _ in range(2)]
+    # eps is so large that a line of nearly equal entries is no steep place.
+    norms = [nn.LayerNorm(*[draw(arrays(options.dtype, (n,))) for _ in range(2)], eps=1.0) for _ in range(2)]
     queries, keys, values, joined, hidden, output = [_square(draw, n, options) for _ in range(6)]
     layer = nn.TransformerEncoderLayer(
         nn.MultiHeadAttention(queries, keys, values, joined, 1, 1), norms[0], hidden, output, norms[1],
