@@ -262,7 +262,8 @@ def _local_response_norm(draw: Any, n: int, options: _Options) -> Any:
 
 def _encoder(draw: Any, n: int, options: _Options) -> Any:
     # eps is so large that a line of nearly equal entries is no steep place.
-    norms = [nn.LayerNorm(*[draw(arrays(options.dtype, (n,))) for _ in range(2)], eps=1.0) for _ in range(2)]
+    line = arrays(options.dtype, (n,))
+    norms = [nn.LayerNorm(draw(line), draw(line), eps=1.0) for _ in range(2)]
     queries, keys, values, joined, hidden, output = [_square(draw, n, options) for _ in range(6)]
     layer = nn.TransformerEncoderLayer(
         nn.MultiHeadAttention(queries, keys, values, joined, 1, 1), norms[0], hidden, output, norms[1],
