@@ -93,7 +93,7 @@ def im2col(
         for_each_axis("im2col", "dilation", dilation, rank, 1),
     )
     pairs = padding_pairs("im2col", padding, rank, x.shape[2:], kernel, strides, gaps)
-    size = convolved_size("im2col", x, kernel, strides, pairs, gaps)
+    size = convolved_size("im2col", x.shape[2:], kernel, strides, pairs, gaps, x)
     before = tuple([before for before, _ in pairs])
     y = unfolding.unfold(x, window=kernel, size=size, strides=strides, before=before, dilation=gaps)
     if not to_matrix:
@@ -120,7 +120,7 @@ def col2im(
         for_each_axis("col2im", "dilation", dilation, rank, 1),
     )
     pairs = padding_pairs("col2im", padding, rank, shape[2:], kernel, strides, gaps)
-    size = convolved_size("col2im", np.broadcast_to(0.0, shape), kernel, strides, pairs, gaps)
+    size = convolved_size("col2im", shape[2:], kernel, strides, pairs, gaps)
     expected: Ints = (*shape[:2], *kernel, *size)
     if to_matrix:
         expected = shape[0] * math.prod(size), shape[1] * math.prod(kernel)
@@ -151,7 +151,7 @@ def conv_output_size(
     )
     gaps = for_each_axis(name, "dilation", dilation, rank, 1)
     pairs = padding_pairs(name, padding, rank, sizes, kernel, strides, gaps)
-    result = convolved_size(name, np.broadcast_to(0.0, (1, 1, *sizes)), kernel, strides, pairs, gaps)
+    result = convolved_size(name, sizes, kernel, strides, pairs, gaps)
     return result if isinstance(size, Sequence) else result[0]
 
 
@@ -188,7 +188,7 @@ def _conv(
         _refuse_channels(name, rank, x, W, groups)
     strides, gaps = for_each_axis(name, "stride", stride, rank, 1), for_each_axis(name, "dilation", dilation, rank, 1)
     pairs = padding_pairs(name, padding, rank, x.shape[-rank:], kernel, strides, gaps)
-    size = convolved_size(name, x, kernel, strides, pairs, gaps)
+    size = convolved_size(name, x.shape[-rank:], kernel, strides, pairs, gaps, x)
     images = x if x.ndim == rank + 2 else x[None]
     before = tuple([before for before, _ in pairs])
     y = windows.conv(images, W, size=size, strides=strides, before=before, dilation=gaps, groups=groups)

@@ -61,16 +61,17 @@ def padding_pairs(
     return tuple([(whole_number(name, "padding", p, 0), whole_number(name, "padding", q, 0)) for p, q in pairs])
 
 
-def convolved_size(name: str, x: Any, kernel: Ints, strides: Ints, pairs: Pairs, dilation: Ints) -> Ints:
-    """The size of the result of a convolution in space."""
-    rank = len(kernel)
-    padded = [n + p + q for n, (p, q) in zip(x.shape[-rank:], pairs, strict=True)]
+def convolved_size(
+    name: str, sizes: Ints, kernel: Ints, strides: Ints, pairs: Pairs, dilation: Ints, x: Any = None
+) -> Ints:
+    """The size of the result of a convolution in space, for images of `sizes` in space. An error shows the images x, if given."""
+    padded = [n + p + q for n, (p, q) in zip(sizes, pairs, strict=True)]
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     if any(k > n for k, n in zip(reach, padded, strict=True)):
         gaps = f" with dilation {dilation}" if max(dilation) > 1 else ""
         around = f" with padding {pairs}" if any(map(any, pairs)) else ""
         raise ShapeError(
             f"{name}: the kernel of size {kernel}{gaps} covers {tuple(reach)} entries, but the input has only {tuple(padded)} in space"
-            f"{around}: {describe(x)}. Use a smaller kernel, or more padding (padding='same' keeps the size)."
+            f"{around}{'' if x is None else f': {describe(x)}'}. Use a smaller kernel, or more padding (padding='same' keeps the size)."
         )
     return tuple([(n - k) // s + 1 for n, k, s in zip(padded, reach, strides, strict=True)])

@@ -194,23 +194,38 @@ def test_empty_batches_and_batches_of_one_channel_have_all_derivatives() -> None
         assert not of_layer.b.any()
 
 
-def test_results_are_channels_last_in_memory_and_stay_so() -> None:
-    layer = nn.Conv2d.init(fd.random.key(0), 3, 8, 3, padding=1)
+class Normalised(fd.Module):
+    conv: nn.Conv2d
+    norm: nn.BatchNorm
+
+    def __call__(self, x: Any, *, train: bool = False) -> Any:
+        return F.max_pool2d(F.relu(self.norm(self.conv(x), train=train)), 2)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, fd.compile], ids=["eager", "compiled"])
+def test_results_are_channels_last_in_memory_and_stay_so(transform: Callable[..., Any]) -> None:
+    model = Normalised(nn.Conv2d.init(fd.random.key(0), 3, 8, 3, padding=1), nn.BatchNorm.init(fd.random.key(0), 8))
     x = normal(2, 3, 6, 6).astype(np.float32)
-
-    def network(x: Any) -> Any:
-        return F.max_pool2d(F.relu(layer(x)), 2)
-
-    assert channels_last(layer.W)
-    assert channels_last(F.conv2d(x, layer.W))
-    assert channels_last(F.conv_transpose2d(x, normal(3, 4, 2, 2)))
-    for function in (network, fd.compile(network)):
-        y = function(x)
-        assert y.shape == (2, 8, 3, 3)
+    assert channels_last(model.conv.W)
+    assert channels_last(transform(F.conv2d)(x, model.conv.W))
+    assert channels_last(transform(F.conv_transpose2d)(x, normal(3, 4, 2, 2)))
+    for y in (
+        transform(lambda model, x: model.conv(x))(model, x),
+        transform(lambda model, x: F.avg_pool2d(F.tanh(model.conv(x)), 2))(model, x),
+        transform(lambda model, x: model(x))(model, x),
+        transform(lambda model, x: nn.step(model, x, train=True)[0])(model, x),
+    ):
         assert channels_last(y)
         np.testing.assert_array_equal(y.ravel(), np.ascontiguousarray(y).ravel())  # C order in meaning
-    for gradient in (fd.grad(lambda layer: fnp.sum(layer(x) ** 2)), fd.compile(fd.grad(lambda layer: fnp.sum(layer(x) ** 2)))):
-        assert channels_last(gradient(layer).W)
+        np.testing.assert_array_equal(y.ravel(order="K"), np.moveaxis(y, 1, -1).ravel())
+
+    def loss(model: Any, x: Any) -> Any:
+        y, successor = nn.step(model, x, train=True)
+        return fnp.sum(y**2), successor
+
+    of_model, of_x = transform(fd.grad(lambda model, x: loss(model, x)[0], argnums=(0, 1)))(model, x)
+    assert channels_last(of_model.conv.W)
+    assert channels_last(of_x)
 
 
 def test_files_are_in_c_order_and_a_loaded_network_gives_the_same_bits(tmp_path: Path) -> None:
