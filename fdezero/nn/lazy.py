@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from .. import random
 from ..errors import KeyMissingError, StructureError
@@ -51,7 +51,6 @@ class Lazy(Module):
     layer: type = static()
     args: tuple[Any, ...] = static(default=())
     options: tuple[tuple[str, Any], ...] = static(default=())
-    is_lazy: ClassVar[bool] = True
 
     def __repr__(self) -> str:
         given = [*map(_short, self.args), *[f"{name}={_short(value)}" for name, value in self.options]]

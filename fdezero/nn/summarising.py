@@ -13,12 +13,13 @@ from ..messages import called as called_name
 from ..messages import describe
 from ..tree import structure as trees
 from ..tree.display import sizes
-from ..values import shape_of
+from ..values import is_differentiable, shape_of
 from . import standing
 from .abstract import called, run_on_shapes
 from .capturing import is_layer
 from .function import Function
 from .places import places
+from .state import statistics_in
 
 __all__ = ["Summary", "summary"]
 
@@ -43,7 +44,8 @@ class Row:
 class Summary:
     """The table of a model: `print(nn.summary(model, x))`, or HTML in a notebook. `rows` has the layers, the model first.
 
-    `parameters` and `nbytes` count all arrays once, statistics and frozen ones too; `multiply_adds` counts one call of the model.
+    `parameters` counts frozen ones as well, but no statistics; `nbytes` counts all arrays, each once; `multiply_adds` one call of the
+    model.
     """
 
     def __init__(self, rows: list[Row], sizes: str, depth: int | None) -> None:
@@ -269,10 +271,14 @@ def is_array(leaf: Any) -> bool:
 
 
 def counted(tree: Any) -> tuple[int, int]:
-    """The entries and bytes of all arrays in a tree, each array once."""
+    """The entries of all parameters in a tree, and the bytes of all arrays, each array once."""
     arrays = {id(leaf): leaf for leaf in trees.leaves(tree) if is_array(leaf)}
-    entries = [(math.prod(leaf.shape), leaf.dtype.itemsize) for leaf in arrays.values()]
-    return sum(n for n, _ in entries), sum(n * size for n, size in entries)
+    layers = [node.value for node in standing.layers_of(tree)]
+    kept = [statistics_in(layer) for layer in layers]
+    statistics = {id(leaf) for leaf in trees.leaves(kept)}
+    entries = {name: math.prod(leaf.shape) for name, leaf in arrays.items()}
+    parameters = sum(n for name, n in entries.items() if name not in statistics and is_differentiable(arrays[name]))
+    return parameters, sum(n * arrays[name].dtype.itemsize for name, n in entries.items())
 
 
 def in_units(nbytes: int) -> str:

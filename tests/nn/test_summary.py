@@ -90,6 +90,10 @@ def test_multiply_adds(model: Any, shape: tuple[int, ...], expected: int) -> Non
     assert macs(model, np.ones(shape, np.float32)) == expected
 
 
+def test_parameters_are_counted_as_published() -> None:
+    assert nn.summary(fd.models.LeNet.init(KEY), nn.Shape((1, 1, 28, 28))).parameters == 61_706
+
+
 def test_nothing_is_computed_on_the_input() -> None:
     huge = nn.Shape((2**20, 2**20, 4))
     assert nn.summary(nn.Linear.init(KEY, 4, 5), huge).rows[0].output == "float32[1048576,1048576,5]"
@@ -99,6 +103,7 @@ def test_statistics_frozen_parts_and_what_is_not_called() -> None:
     model = {"a": nn.freeze(nn.Linear.init(KEY, 3, 3)), "b": [Center.of(), nn.Dropout(0.5), nn.Linear.init(KEY, 3, 2)]}
     summary = nn.summary(model, np.ones((4, 3)), call=lambda model, x: model["b"][1](model["b"][0](model["a"](x))))
     assert [row.output for row in summary.rows] == ["float64[4,3]"] * 4 + [""]
+    assert [row.parameters for row in summary.rows] == [23, 12, 3, 0, 8]
     assert "not called" in str(summary)
     assert str(summary).endswith("11 parameters, 12 frozen, 3 statistics; 128 B; 36 multiply-adds")
 
