@@ -35,8 +35,8 @@ def test_it_learns_and_says_how_to_load_what_it_learned(tmp_path: Path, capsys: 
     assert re.fullmatch(r"MNIST: ResNet18 with 17\d,\d{3} numbers, device: cpu", head)
     assert data == "480 images to train on, 480 to test with, (1, 24, 24) each"
     assert (match := re.fullmatch(EPOCH, epoch))
-    assert float(match[1]) < 2.1
-    assert float(match[2]) > 0.25
+    assert float(match[1]) < 2.3
+    assert float(match[2]) > 0.2
     assert written.startswith(f"saved {file} (")
     names = {"fd": fd}
     exec(how.removeprefix("to load it: "), names)

@@ -16,11 +16,12 @@ from fdezero.nn.state import statistics_in
 KEY = fd.random.key(0)
 X = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
 
-# Trainable numbers, as torchvision's documentation gives them for 1000 classes
-PARAMETERS = {
-    "VGG11": 132_863_336, "VGG13": 133_047_848, "VGG16": 138_357_544, "VGG19": 143_667_240,
-    "ResNet18": 11_689_512, "ResNet34": 21_797_672, "ResNet50": 25_557_032, "ResNet101": 44_549_160, "ResNet152": 60_192_808,
-    "SqueezeNet 1.0": 1_248_424, "SqueezeNet 1.1": 1_235_496,
+# Trainable numbers, and thousand millions of multiply-adds for an image of 224 x 224, as torchvision's documentation gives them
+PUBLISHED = {
+    "VGG11": (132_863_336, 7.61), "VGG13": (133_047_848, 11.31), "VGG16": (138_357_544, 15.47), "VGG19": (143_667_240, 19.63),
+    "ResNet18": (11_689_512, 1.81), "ResNet34": (21_797_672, 3.66), "ResNet50": (25_557_032, 4.09),
+    "ResNet101": (44_549_160, 7.80), "ResNet152": (60_192_808, 11.51),
+    "SqueezeNet 1.0": (1_248_424, 0.82), "SqueezeNet 1.1": (1_235_496, 0.35),
 }  # fmt: skip
 
 
@@ -29,12 +30,14 @@ def empty(key: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_numbers_of_parameters_are_the_published_ones(name: str) -> None:
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_numbers_of_parameters_and_products_are_the_published_ones(name: str) -> None:
     cls, _, version = name.partition(" ")
     model = getattr(models, cls).init(KEY, weight_init=empty, **({"version": version} if version else {}))
     held = {id(leaf) for node in nn.standing.layers_of(model) if isinstance(node.value, nn.Stateful) for leaf in statistics_in(node.value).values()}
-    assert sum(leaf.size for leaf in fd.tree.leaves(model) if id(leaf) not in held) == PARAMETERS[name]
+    assert sum(leaf.size for leaf in fd.tree.leaves(model) if id(leaf) not in held) == PUBLISHED[name][0]
+    products = nn.summary(model, nn.Shape((1, 3, 224, 224), np.float32)).multiply_adds
+    assert round(products / 1e9, 2) == PUBLISHED[name][1]
 
 
 SMALL: dict[str, Callable[..., Any]] = {
