@@ -32,10 +32,17 @@ class FdezeroError(Exception):
     """Base of every error that fdezero raises on purpose. `path` is the place in a tree, such as `layers/0`."""
 
     path: Any = ""  # ImportError also has an attribute of this name
+    has_whole_path = False
 
     def under(self, prefix: str) -> Self:
-        """The same error, with `prefix` in front of its path."""
-        self.path = f"{prefix}/{self.path}" if self.path else prefix
+        """The same error, with `prefix` in front of its path, unless that is whole already."""
+        if prefix and not self.has_whole_path:
+            self.path = f"{prefix}/{self.path}" if self.path else prefix
+        return self
+
+    def within(self, path: str) -> Self:
+        """The same error in what stands at `path`, which begins at the root of the tree: the containers around it add nothing."""
+        self.under(path).has_whole_path = True
         return self
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from .. import control
 from ..compiler import Compiled
 from ..compiler.recording.record import record
 from ..core.tracer import tracers_of
-from ..errors import StructureError, TraceError
+from ..errors import FdezeroError, StructureError, TraceError
 from ..numpy.arguments import Array
 from ..transforms import stop_gradient
 from ..tree import Module, statistic
@@ -95,7 +95,11 @@ class _Statistics:
         if self.is_held:
             return layer(*args, **options | {"train": False})
         self.refuse_escaped()
-        y, successor = layer.step(*args, **options)
+        try:
+            y, successor = layer.step(*args, **options)
+        except FdezeroError as error:  # also within a model of a user's own, which adds no paths
+            error.within(self.node.path)
+            raise
         if successor is not layer:
             self.refuse_loops()
             self.update(changes_of(layer, successor, self.node.path))

@@ -27,14 +27,14 @@ def _write_moments(out: Any, x: Any, *, axes: Axes, centred: bool) -> None:
     count = math.prod([x.shape[a] for a in axes])
     if is_whole(x):
         out.fill(0)
-        rest = x
+        rest, far = x, 0.0
         if centred:
             mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
             out[..., 0] = mean
-            out[..., 1] = mean - out[..., 0]
+            far = mean - out[..., 0]
+            out[..., 1] = far
             rest = x - out[..., 0]
-        out[..., 2] = np.square(rest).mean(axis=axes, keepdims=True, dtype=np.float64)
-        out[..., 2] -= np.square(out[..., 1])
+        out[..., 2] = np.square(rest).mean(axis=axes, keepdims=True, dtype=np.float64) - far * far
         return
     laid = Laid(axes, x)
     (v,), reduced = laid.arrays, laid.reduced

@@ -138,6 +138,14 @@ def test_examples_of_a_vmap_share_statistics_by_the_name_of_its_axis() -> None:
         assert_trees_close((ours.mean, ours.variance), (theirs.mean, theirs.variance), 1e-12)
 
 
+@pytest.mark.parametrize(("wrap", "path"), [(lambda model: model, "norm"), (lambda model: nn.Sequential([F.tanh, nn.Sequential([model])]), "layers/1/layers/0/norm")])
+def test_an_error_in_training_has_the_whole_path_also_in_a_model_of_a_users_own(wrap: Any, path: str) -> None:
+    model = wrap(Block(nn.Conv2d.init(KEY, 1, 4, 3), nn.BatchNorm.init(KEY, 4), nn.Linear.init(KEY, 4, 2)))
+    with pytest.raises(ShapeError, match="one number for each of 4 channels") as found:
+        nn.step(model, np.ones((1, 1, 3, 3), np.float32))
+    assert found.value.path == path
+
+
 def test_sizes_come_from_the_first_input() -> None:
     x = BATCHES[0].astype(np.float32)
     model = nn.Sequential([nn.BatchNorm.lazy(momentum=0.5), nn.GroupNorm.lazy(3), nn.InstanceNorm.lazy(shift=False), nn.MaxPool2d(2), nn.LayerNorm.lazy(), nn.RMSNorm.lazy()])

@@ -10,6 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
 from fdezero.errors import DTypeError, RangeError, ShapeError
+from fdezero.ops import pooling as ops
 from fdezero.testing import assert_trees_equal
 
 RNG = np.random.default_rng(5)
@@ -192,6 +193,17 @@ def test_reverse_mode_keeps_one_byte_for_each_window() -> None:
     fd.grad(compiled)(x)
     _, (back, _, _) = compiled.recordings[-1].program.reverse((True,), [x])
     assert [(v.dtype, v.shape) for v in back.graph.inputs if v.shape] == [(np.uint8, (2, 3, 4, 4))]
+
+
+@pytest.mark.parametrize(("entries", "dtype"), [(256, np.uint8), (257, np.uint16), (1 << 16, np.uint16), ((1 << 16) + 1, np.int64)])
+def test_the_number_of_an_entry_fits_its_dtype(entries: int, dtype: Any) -> None:
+    x = np.zeros((1, entries))
+    x[0, -1] = 1
+    windows = ((1, entries, 1, 0, 1),)
+    index = ops.first_greatest(x, ops.greatest(x, windows=windows), windows=windows)
+    assert index.dtype == dtype
+    assert index == entries - 1
+    assert_trees_equal(fd.grad(lambda x: fnp.sum(F.global_max_pool(x[None])))(x), x)
 
 
 # Refusals
