@@ -60,6 +60,9 @@ def _lstm(z: Any, state: State, Wh: Any) -> State:
 
 
 def rnn_kind(name: str, activation: Callable[[Any], Any]) -> Kind:
+    """Raises StructureError for an activation that is not a function."""
+    if isinstance(activation, type) or not callable(activation):
+        raise StructureError(f"{name}: the activation is a function such as fd.functions.relu, got {activation!r}.")
     return Kind(name, 1, ("h",), ("Wx", "Wh", "b"), partial(_rnn, activation=activation))
 
 

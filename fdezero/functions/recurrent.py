@@ -35,7 +35,10 @@ def rnn(
     key: Any = None,
     train: bool = False,
 ) -> tuple[Any, Any]:
-    """Sequences through layers of `rnn_cell`: x (..., T, n) -> (y (..., T, m), h (layers, ..., m)). See `lstm` for the arguments."""
+    """Sequences through layers of `rnn_cell`: x (..., T, n) -> (y (..., T, m), h (layers, ..., m)).
+
+    See `lstm` for the arguments and what is raised.
+    """
     run = Run(rnn_kind("rnn", activation), reverse, bidirectional, dropout, key, train)
     return _run(x, weights, state, lengths, run=run)
 
@@ -52,9 +55,9 @@ def gru(
     key: Any = None,
     train: bool = False,
 ) -> tuple[Any, Any]:
-    """Sequences through layers of `gru_cell`: x (..., T, n) -> (y (..., T, m), h (layers, ..., m)). See `lstm` for the arguments.
+    """Sequences through layers of `gru_cell`: x (..., T, n) -> (y (..., T, m), h (layers, ..., m)). Arguments are those of `lstm`.
 
-    The weights of a layer are (Wx, Wh), (Wx, Wh, b) or (Wx, Wh, b, bh).
+    The weights of a layer are (Wx, Wh), (Wx, Wh, b) or (Wx, Wh, b, bh). See `lstm` for what is raised.
     """
     return _run(x, weights, state, lengths, run=Run(gru_kind("gru"), reverse, bidirectional, dropout, key, train))
 

@@ -8,7 +8,7 @@ import numpy as np
 from .. import functions as F
 from .. import numpy as fnp
 from .. import random
-from ..errors import RangeError
+from ..errors import RangeError, StructureError
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import static
@@ -77,10 +77,16 @@ def _bias(of: str, key: Array, number: int, size: int, bias_init: Initialiser, d
     return initial.draw(bias_init, random.fold_in(key, number), (size,), dtype, of=f"{of}: bias_init")
 
 
+def _as_activation(activation: Any) -> Any:
+    if isinstance(activation, type) or not callable(activation):
+        raise StructureError(f"RNNCell: the activation is a function such as fd.functions.relu, got {activation!r}.")
+    return activation
+
+
 class RNNCell(Cell):
     """One step of a simple recurrent network: x (..., in_size), state (..., hidden_size) or None -> the next state. See `rnn_cell`."""
 
-    activation: Callable[[Array], Array] = static(default=F.tanh)
+    activation: Callable[[Array], Array] = static(default=F.tanh, converter=_as_activation)
 
     @classmethod
     def init(

@@ -46,7 +46,7 @@ def one_sequence(cell: Any, x: Any, weights: Any, states: Any, directions: Any) 
             for row in x[::-1] if backwards else x:
                 state = cell(row, state, *weights[place])
                 ys.append(state[0] if isinstance(state, tuple) else state)
-            columns.append(np.array(ys[::-1] if backwards else ys).reshape(len(x), -1))
+            columns.append(np.array(ys[::-1] if backwards else ys).reshape(len(x), weights[place][1].shape[0]))
             ends.append(state)
         x = np.concatenate(columns, -1)
     return x, ends

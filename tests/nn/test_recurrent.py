@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import functions as F
 from fdezero.errors import DTypeError, FdezeroError, KeyMissingError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from ..laws.functions_recurrent import FORMULAS
 from .dezero_reference import dezero
 
 RNG = np.random.default_rng(7)
@@ -18,13 +21,13 @@ KINDS = {"rnn": (1, 1, F.rnn), "gru": (3, 1, F.gru), "lstm": (4, 2, F.lstm)}  # 
 X = RNG.standard_normal((N, T, IN))
 
 
-def weights_of(kind: str, layers: int = 1, directions: int = 1, inputs: int = IN) -> list[tuple[np.ndarray, ...]]:
+def weights_of(kind: str, layers: int = 1, directions: int = 1, inputs: int = IN, rng: Any = RNG) -> list[tuple[np.ndarray, ...]]:
     gates = KINDS[kind][0]
     found = []
     for i in range(layers * directions):
         rows = inputs if i < directions else directions * HIDDEN
         shapes = [(rows, gates * HIDDEN), (HIDDEN, gates * HIDDEN), (gates * HIDDEN,), *[(HIDDEN,)] * (kind == "gru")]
-        found.append(tuple(RNG.standard_normal(shape) for shape in shapes))
+        found.append(tuple(rng.standard_normal(shape) for shape in shapes))
     return found
 
 
@@ -141,6 +144,28 @@ def test_values_and_gradients_are_pytorchs(kind: str, layers: int, directions: i
         assert not bh or np.allclose(bh[0], theirs["bias_hh"][2 * HIDDEN :], 1e-11)
 
 
+@st.composite
+def calls(draw: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """A kind, and the arguments and options of a call, with normal numbers."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    kind, options = draw(st.sampled_from(list(KINDS))), draw(st.sampled_from([{}, {"reverse": True}, {"bidirectional": True}]))
+    loops, steps = draw(st.sampled_from([(), (1,), (3,), (2, 2)])), draw(st.integers(1, 4))
+    weights = weights_of(kind, draw(st.integers(1, 3)), 1 + ("bidirectional" in options), inputs := draw(st.integers(1, 3)), rng)
+    weights = [item[: draw(st.integers(2, len(item)))] for item in weights]
+    parts = tuple(rng.standard_normal((len(weights), *loops, HIDDEN)) for _ in range(KINDS[kind][1]))
+    state = draw(st.sampled_from([None, parts if len(parts) > 1 else parts[0]]))
+    if draw(st.booleans()):
+        options = options | {"lengths": np.array(rng.integers(0, steps + 1, loops))}
+    return kind, (rng.standard_normal((*loops, steps, inputs)), weights, state), options
+
+
+@given(calls())
+def test_any_call_is_a_loop_over_sequences_and_steps(call: tuple[str, tuple[Any, ...], dict[str, Any]]) -> None:
+    kind, args, options = call
+    found = KINDS[kind][2](*args, **options)
+    assert_trees_close(found, getattr(FORMULAS, kind)(*args, **options), 1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_in_two_pieces_is_the_whole(kind: str) -> None:
     run, weights = KINDS[kind][2], weights_of(kind, 2)
@@ -251,6 +276,7 @@ BAD: dict[str, tuple[Any, type[FdezeroError], str]] = {
     "half a state of a cell": (lambda: F.lstm_cell(X[:, 0], np.ones((3, 2)), WX, WH, B), StructureError, r"a pair \(h, c\), got float64\[3,2\]"),
     "a state of a cell": (lambda: F.rnn_cell(X[:, 0], np.ones((3, 3)), np.ones((4, 2)), np.ones((2, 2))), ShapeError, r"last axis of 2 .* got float64\[3,3\]"),
     "a number to a cell": (lambda: F.rnn_cell(1.0, None, np.ones((4, 2)), np.ones((2, 2))), ShapeError, r"rnn_cell takes x \(..., features\)"),
+    "a name of an activation": (lambda: F.rnn(X, [(np.ones((4, 2)), np.ones((2, 2)))], activation="relu"), StructureError, "a function such as fd.functions.relu"),
     "no key": (lambda: F.lstm(X, [(WX, WH, B), (np.ones((2, 8)), WH, B)], dropout=0.5, train=True), KeyMissingError, "key=fd.random.fold_in"),
     "a rate of 1": (lambda: F.lstm(X, [(WX, WH, B)], dropout=1.0), RangeError, "lstm: the rate is the probability to drop"),
 }  # fmt: skip

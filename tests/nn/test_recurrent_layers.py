@@ -144,6 +144,7 @@ BAD: dict[str, tuple[Any, type[FdezeroError], str]] = {
     "features that do not fit": (lambda: nn.Sequential([nn.Outputs(made(nn.LSTM, 3, 2))])(X), ShapeError, r"got x float64\[2,5,4\]\. \(at layers/0/layer\)"),
     "a layer without a state": (lambda: nn.Sequential([nn.Outputs(nn.Linear.init(KEY, 4, 2))])(X), StructureError, r"returns \(y, state\), got float64\[2,5,2\]\. \(at layers/0/layer\)"),
     "a Sequential without Outputs": (lambda: nn.Sequential([made(nn.GRU, 4, 2), F.tanh])(X), StructureError, r"GRU returns \(y, state\).* nn\.Outputs\(GRU\.init\(\.\.\.\), \"last\"\).*\(at layers/0\)"),
+    "a name of an activation": (lambda: nn.RNN.init(KEY, 4, 2, activation="relu"), StructureError, r"a function such as fd\.functions\.relu, got 'relu'"),
     "another choice": (lambda: nn.Outputs(made(nn.LSTM, 4, 2), "first"), RangeError, 'which is "all" or "last", got \'first\''),
     "no key": (lambda: made(nn.LSTM, 4, 2, num_layers=2, dropout=0.5)(X, train=True), KeyMissingError, "lstm: dropout between layers with train=True needs a random key"),
     "a name of another library": (lambda: nn.LSTM.init(KEY, 4, 2, batch_first=True), TypeError, "batch_first"),
