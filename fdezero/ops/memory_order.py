@@ -11,7 +11,7 @@ from .shape import stretched
 
 Axes = tuple[int, ...]
 SMALL = 1 << 16  # bytes of an operand that is worked on as a whole
-BLOCK = 1 << 18  # bytes of an operand that are worked on at a time
+BLOCK = 1 << 19  # bytes of an operand that are worked on at a time
 LONG = 1 << 12  # entries of a line for which NumPy's own work for each line no longer counts
 FEW = 16  # an operand may be repeated until it has one in so many of the entries
 

@@ -10,6 +10,7 @@ from fdezero import functions as F
 from fdezero import numpy as fnp
 from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
 from fdezero.ops import memory_order
+from fdezero.ops import normalisation as ops
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
 RNG = np.random.default_rng(9)
@@ -174,6 +175,25 @@ def test_compiled_blocks_have_the_bits_of_eager_ones(layout: Any) -> None:
         for _ in range(3):
             assert_trees_equal(compiled(x, scale, shift), expected, bits=True)
         assert expected[0].strides == x.strides
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+def test_without_a_mean_to_subtract_there_are_zeros_and_the_mean_square(monkeypatch: pytest.MonkeyPatch, small: int) -> None:
+    monkeypatch.setattr(memory_order, "SMALL", small)
+    monkeypatch.setattr(memory_order, "BLOCK", 300)
+    x = RNG.normal(3, 1, (6, 5, 4))
+    for axes in ((-1,), (-3, -1), (-3, -2, -1)):
+        found = ops.moments(x, axes=axes, centred=False)
+        assert_trees_equal(found[..., :2], np.zeros_like(found[..., :2]))
+        np.testing.assert_allclose(found[..., 2], (x**2).mean(axes, keepdims=True), rtol=1e-13)
+
+
+def test_statistics_of_another_dtype_widen_the_result_of_large_arrays_as_of_small_ones() -> None:
+    x, mean, variance = RNG.normal(size=(400, 64)).astype(np.float32), RNG.normal(size=64), RNG.uniform(1, 2, 64)
+    for given in (x, x[:2]):
+        y = F.batch_norm(given, None, None, mean, variance)
+        assert y.dtype == np.float64
+        np.testing.assert_allclose(y, (given - mean) / np.sqrt(variance + 1e-5), rtol=1e-12)
 
 
 def test_a_result_may_be_written_over_an_operand_that_is_read_late() -> None:
