@@ -9,8 +9,8 @@ import numpy as np
 
 from ..devices import Backend, backend_of
 from .kernels import C_TYPES, HALVES, OPTIONS
+from .raw_kernels import serves
 from .shape import stretched
-from .window_kernels import serves
 
 Axes = tuple[int, ...]
 

@@ -7,7 +7,8 @@ import numpy as np
 from .. import values
 from ..core import Linear, linear
 from ..core.cotangents import cast
-from ..devices import array_module
+from ..devices import array_module, backend_of
+from .joining_kernels import joined
 
 Index = tuple[Any, ...]
 
@@ -67,11 +68,21 @@ astype: Linear = linear(
 )
 
 
+def _replaced(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The shape with length 1 along a trailing axis."""
+    return (*shape[: len(shape) + axis], 1, *shape[len(shape) + axis + 1 :])
+
+
 def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
     loops = {x.shape[:axis] for x in arrays}
     if len(loops) > 1:  # some are batched, others are not
         loop = np.broadcast_shapes(*loops)
         arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
+    if not backend_of(*arrays).reads_at_once and len({x.dtype for x in arrays}) == 1:
+        shape = (*arrays[0].shape[:axis], sum(x.shape[axis] for x in arrays), *arrays[0].shape[arrays[0].ndim + axis + 1 :])
+        y = np.empty_like(arrays[0], shape=shape, order="C") if out is None else out
+        if all(_replaced(x.shape, axis) == _replaced(shape, axis) for x in arrays) and joined(y, arrays, axis):
+            return y
     return np.concatenate(arrays, axis=axis, out=out)
 
 
@@ -136,10 +147,27 @@ def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], w
 
 
 def _write_unslice_all(out: Any, *xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> None:
+    if whole and not backend_of(out).reads_at_once and (order := _side_by_side(indices)) is not None:
+        axis, places = order
+        if joined(out, [xs[i] for i in places], axis, plus_zero=True):
+            return
     if not whole:
         out.fill(0)
     for x, index in zip(xs, indices, strict=True):
         np.add(x, 0, out=out[index_of(index)])  # like the sum, in which -0 becomes 0
+
+
+def _side_by_side(indices: tuple[Index, ...]) -> tuple[int, list[int]] | None:
+    """The one trailing axis along which these slices lie side by side, and their order; None if they do not."""
+    whole = (None, None, None)
+    if any(not isinstance(entry, tuple) or entry[2] not in (None, 1) for index in indices for entry in index):
+        return None
+    axes = {k - len(index) for index in indices for k, entry in enumerate(index) if entry != whole}
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    starts = [index[axis][0] or 0 for index in indices]
+    return (axis, sorted(range(len(indices)), key=starts.__getitem__)) if min(starts) == 0 else None
 
 
 def _kept(index: Index) -> int:

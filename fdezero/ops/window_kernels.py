@@ -11,20 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import Backend, backend_of
-from .kernels import C_TYPES, HALVES, OPTIONS
+from ..devices import backend_of
+from .kernels import C_TYPES
+from .raw_kernels import launch, serves
 from .shape import common_loops, stretched
 
 Window = tuple[int, int, int, int, int]  # size, kernel, stride, before, dilation along one axis
 Windows = tuple[Window, ...]
-
-
-def serves(*arrays: Any) -> bool:
-    """Whether the arrays are on a device with kernels, of dtypes that kernels have."""
-    backend = backend_of(*arrays)
-    return backend.fuses_into_kernels and all(
-        x.dtype.name in C_TYPES and isinstance(x, backend.module.ndarray) for x in arrays
-    )
 
 
 def or_kernel(kernel: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -76,29 +69,6 @@ def _line(x: Any, order: list[int]) -> Any:
             return None
         step *= x.shape[axis]
     return x.transpose(order).reshape(-1)
-
-
-@functools.lru_cache(256)
-def _kernel(
-    backend: Backend, name: str, inputs: tuple[tuple[str, str], ...], numbers: tuple[str, ...], out: str, text: str
-) -> Any:
-    parameters = [f"raw {dtype} {x}" for x, dtype in inputs] + [f"int64 {number}" for number in numbers]
-    half = any(dtype == "float16" for _, dtype in (*inputs, ("", out)))
-    return backend.module.ElementwiseKernel(
-        ", ".join(parameters),
-        f"{out} result",
-        text,
-        f"fdezero_{name}",
-        preamble=HALVES if half else "",
-        options=OPTIONS,
-    )
-
-
-def _launch(name: str, arrays: dict[str, Any], numbers: dict[str, int], out: Any, text: str) -> None:
-    kernel = _kernel(
-        backend_of(out), name, tuple((x, a.dtype.name) for x, a in arrays.items()), tuple(numbers), out.dtype.name, text
-    )
-    kernel(*arrays.values(), *[np.int64(number) for number in numbers.values()], out)
 
 
 def _compute(dtype: Any) -> str:
@@ -183,10 +153,10 @@ def _pooled(name: str, out: Any, arrays: dict[str, Any], windows: Windows, whole
     numbers = _numbers_of(windows, whole.shape[whole.ndim - rank :], math.prod([out.shape[axis] for axis in inner]))
     result = _line(out, order)
     if result is not None:
-        _launch(f"{name}{rank}", lines, numbers, result, text)
+        launch(f"{name}{rank}", lines, numbers, result, text)
         return
     between = xp.empty([out.shape[axis] for axis in order], out.dtype)
-    _launch(f"{name}{rank}", lines, numbers, between.reshape(-1), text)
+    launch(f"{name}{rank}", lines, numbers, between.reshape(-1), text)
     out.transpose(order)[...] = between
 
 
@@ -290,7 +260,7 @@ def write_columns(columns: Any, x: Any, windows: Windows) -> None:
         **_numbers_of(windows, x.shape[2:-2], 1),
     }
     names = ["step_l", "step_m", *[f"step{k}" for k in range(rank)], "step_g", "step_c"]
-    _launch(f"columns{rank}", {"x": line}, numbers | dict(zip(names, steps, strict=True)), columns, text)
+    launch(f"columns{rank}", {"x": line}, numbers | dict(zip(names, steps, strict=True)), columns, text)
 
 
 def write_folded(out: Any, columns: Any, windows: Windows) -> None:
@@ -320,4 +290,4 @@ def write_folded(out: Any, columns: Any, windows: Windows) -> None:
         "channels": out.shape[-1],
         **_numbers_of(windows, out.shape[2:-2], 1),
     }
-    _launch(f"folded{rank}", {"columns": columns}, numbers, out, text)
+    launch(f"folded{rank}", {"columns": columns}, numbers, out, text)

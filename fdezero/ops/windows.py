@@ -19,8 +19,9 @@ import numpy as np
 
 from ..core import Multilinear, multilinear
 from ..devices import array_module
-from . import window_kernels, window_products
+from . import window_products
 from .patches import Ints, Scratch, merged, patches, views
+from .raw_kernels import serves
 from .shape import common_loops, stretched
 
 ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
@@ -135,7 +136,7 @@ def _write_conv(
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
     kernels = _kernels(w, loops, stacks, groups, rank)
-    if window_kernels.serves(out, x, w):
+    if serves(out, x, w):
         windows = tuple(zip(size, w.shape[-rank:], strides, before, dilation, strict=True))
         if window_products.by_library("y", x, w, out, windows, x.shape[-rank:]):
             return
@@ -154,12 +155,12 @@ def _write_input(
     loops = out.shape[: out.ndim - rank - 2]
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
-    if window_kernels.serves(out, w, y):
+    if serves(out, w, y):
         windows = tuple(zip(y.shape[-rank:], w.shape[-rank:], strides, before, dilation, strict=True))
         if window_products.by_library("x", w, y, out, windows, size):
             return
     x, y, kernels = images(out), images(y), _kernels(w, loops, stacks, groups, rank)
-    if window_kernels.serves(out, w, y):
+    if serves(out, w, y):
         window_products.adjoint_of_images(x, kernels, y, windows, dtype)
         return
     kernels = kernels.transpose(0, 1, *range(3, 3 + rank), 2, 3 + rank)  # (L, G, *I, K, C)
@@ -200,13 +201,13 @@ def _write_kernel(
     loops = out.shape[: out.ndim - rank - 2]
     stacks = math.prod(loops)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
-    if window_kernels.serves(out, x, y):
+    if serves(out, x, y):
         windows = tuple(zip(y.shape[-rank:], size, strides, before, dilation, strict=True))
         if window_products.by_library("w", x, y, out, windows, x.shape[-rank:]):
             return
     x, y = images(x), images(y)
     w = _last(out, rank).reshape(stacks, groups, out.shape[-rank - 2] // groups, -1)  # (L, G, K, *I and C), a view
-    if window_kernels.serves(out, x, y):
+    if serves(out, x, y):
         window_products.adjoint_of_kernels(w, x, y, windows, dtype)
         return
     of_blocks = _of_channels if x.shape[-1] == 1 < groups and dtype.kind in "fc" else _of_products

@@ -108,6 +108,29 @@ def test_axes_of_length_one_do_not_part_kernels(function: Callable[[Any], Any], 
     check(fd.grad(lambda x: fnp.sum(function(x) ** 2)), X)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, b: fnp.tanh((x * 2 + b)[..., :2]) * fnp.exp((x * 2 + b)[..., 1:]),
+        lambda x, b: (x + b)[1:, ::2] * 2 + (x - b)[:-1, ::2],
+        lambda x, b: fnp.sin(x[:, :1] + b)[:, 0] + (x + b)[:, 2],  # an axis of length 1, and an integer
+        lambda x, b: fnp.sin(fnp.sin(fnp.sin(x + b)[1:])[..., :2])[:, 1:],
+        lambda x, b: ((y := fnp.cos(x * b)), y[1:] * 3, fnp.sum(y[..., :1])),  # whose whole is a result
+    ],
+)
+def test_slices_of_a_value_are_computed_from_slices(function: Callable[..., Any], gpu: Any) -> None:
+    b = np.linspace(0.5, 1.5, 3)
+    check(function, X, b)
+    check(fd.grad(lambda x, b: sum(fnp.sum(leaf * leaf) for leaf in fd.tree.leaves(function(x, b))), (0, 1)), X, b)
+
+
+def test_a_cell_of_a_recurrent_network_is_one_kernel_beside_its_products(gpu: Any) -> None:
+    x, h, c = X[:, 0], X[:, 1], X[:, 2]
+    lstm = [np.cos(np.arange(36.0) + k).reshape(3, 12) for k in range(2)]
+    check(lambda x, h, c, Wx, Wh, b: F.lstm_cell(x, (h, c), Wx, Wh, b), x, h, c, *lstm, lstm[0][0], count=3)
+    check(lambda x, h, Wx, Wh, b: F.gru_cell(x, h, Wx, Wh, b), x, h, *[w[:, :9] for w in lstm], lstm[0][0, :9], count=3)
+
+
 def test_smaller_shapes_are_computed_inside(gpu: Any) -> None:
     check(lambda x, m, b: fnp.exp(x - fnp.where(fnp.isfinite(m), m, 0)) * (b + 1), X, X[:, :1, :1], X[0, 0], count=1)
 

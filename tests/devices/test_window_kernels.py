@@ -9,7 +9,8 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
-from fdezero.ops import pooling, window_kernels, window_products, windows
+from fdezero.errors import ShapeError
+from fdezero.ops import joining_kernels, pooling, window_kernels, window_products, windows
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
 RNG = np.random.default_rng(7)
@@ -35,8 +36,8 @@ SIX: dict[str, Callable[[Any, Any], Any]] = {
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels that run."""
     names: list[str] = []
-    launch = window_kernels._launch
-    monkeypatch.setattr(window_kernels, "_launch", lambda name, *args: names.append(name) or launch(name, *args))
+    launch = window_kernels.launch
+    monkeypatch.setattr(window_kernels, "launch", lambda name, *args: names.append(name) or launch(name, *args))
     return names
 
 
@@ -125,3 +126,39 @@ def test_stacks_of_images_and_kernels_are_one_product(gpu: Any, launched: list[s
         function = fd.vmap(lambda x, w: windows.conv(x, w, size=(4, 3), strides=(1, 1), before=(0, 0), dilation=(1, 1), groups=1), axes)
         assert_trees_close(fd.to_numpy(function(*map(gpu.asarray, args))), function(*args), 1e-12)
     assert launched == ["columns2"] * 3
+
+
+# Arrays side by side
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int32", "bool"])
+def test_arrays_are_joined_by_one_kernel(dtype: str, axis: int, gpu: Any, launched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining_kernels, "launch", window_kernels.launch)
+    pieces = [(10 * RNG.standard_normal((2, 3, 4))).astype(dtype) for _ in range(3)]
+    pieces[1] = np.concatenate([pieces[1]] * 2, axis=axis)
+    there = [gpu.asarray(piece) for piece in pieces]
+    assert_trees_equal(fd.to_numpy(fnp.concatenate(there, axis=axis)), np.concatenate(pieces, axis=axis))
+    assert launched == ["joined3"]
+    whole = gpu.asarray(np.concatenate(pieces, axis=axis))
+    parts = lambda x: fnp.split(x, 4, axis=axis)[::-1]
+    if np.dtype(dtype).kind == "f":
+        weights = [k + 1.0 for k in range(4)]
+        gradient = fd.compile(fd.grad(lambda x: sum(w * fnp.sum(p * p) for w, p in zip(weights, parts(x), strict=True))))
+        for _ in range(2):
+            got = fd.to_numpy(gradient(whole))
+        expected = fd.grad(lambda x: sum(w * fnp.sum(p * p) for w, p in zip(weights, parts(x), strict=True)))(np.concatenate(pieces, axis=axis))
+        assert_trees_close(got, expected, 1e-3 if dtype == "float16" else 1e-6)
+        assert launched.count("joined4") >= 1
+
+
+def test_what_cannot_be_joined_by_a_kernel_is_joined_by_cupy(gpu: Any, launched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining_kernels, "launch", window_kernels.launch)
+    many = [np.ones((2, 1)) * k for k in range(30)]
+    for pieces in (many, [np.ones((2, 1)) * 1j, np.ones((2, 3)) * 2j]):
+        assert_trees_equal(fd.to_numpy(fnp.concatenate([gpu.asarray(x) for x in pieces], axis=1)), np.concatenate(pieces, axis=1))
+    assert launched == []
+    empty = [np.ones((2, 0)), np.ones((2, 3)), np.ones((2, 0))]
+    assert_trees_equal(fd.to_numpy(fnp.concatenate([gpu.asarray(x) for x in empty], axis=1)), np.ones((2, 3)))
+    with pytest.raises(ShapeError):
+        fnp.concatenate([gpu.asarray(np.ones((2, 3))), gpu.asarray(np.ones((3, 3)))], axis=1)

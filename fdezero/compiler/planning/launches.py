@@ -8,8 +8,10 @@ elementwise operations on the result alone follow in the same kernel.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
+import numpy as np
 
 from ...core import Primitive, Region
 from ...devices import backend_named
@@ -19,10 +21,10 @@ from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
 from . import expressions
 from .fuse import Fused
 
-MOST_REPEATED = (
-    12  # operations that are computed again in the kernel of a sum, if another kernel also needs their value
-)
+MOST_REPEATED = 12  # operations that are computed again, if another kernel also needs their value
 MOST_CHEAP = 2  # operations of a value that is not worth memory: a later kernel computes it again
+Slices = tuple[tuple[int | None, int | None, int | None], ...]  # of trailing axes
+WHOLE = (None, None, None)
 REDUCTIONS = (sum_axes, maximum_of, minimum_of)
 
 
@@ -51,13 +53,12 @@ class _Launches:
         self.order: list[Instruction] = []
         self.waiting: dict[Variable, Instruction] = {}
         self.numbers: dict[Variable, int] = {}  # of definitions, in their order
-        self.together: dict[
-            tuple[tuple[int, ...], str], dict[Variable, None]
-        ] = {}  # wanted values that wait, by shape and device
+        # Wanted values that wait, by shape and device
+        self.together: dict[tuple[tuple[int, ...], str], dict[Variable, None]] = {}
         self.views: dict[Variable, Instruction] = {}  # of arrays that exist, made when a kernel needs them
-        self.turned: dict[
-            tuple[Atom, tuple[int, ...]], Atom
-        ] = {}  # values in another shape, with axes of length 1 more or less
+        # Values in another shape, with axes of length 1 more or less
+        self.turned: dict[tuple[Atom, tuple[int, ...]], Atom] = {}
+        self.parts: dict[tuple[Atom, Slices], Atom] = {}  # slices of values
         self.readers: dict[Atom, list[Instruction]] = {}
         self.makers: dict[Atom, int] = {}  # the position in `order` of the sum or maximum that makes a value
         self.passed: set[Instruction] = set()  # operations that wait or stand in `order`
@@ -65,7 +66,9 @@ class _Launches:
         for instruction in graph.instructions:
             for atom in dict.fromkeys(instruction.inputs):
                 self.readers.setdefault(atom, []).append(instruction)
-            if not (_is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction)):
+            if not (
+                _is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction) or _is_slice(instruction)
+            ):
                 self.wanted.update(instruction.inputs)
 
     def run(self) -> Graph:
@@ -75,6 +78,8 @@ class _Launches:
                 self._wait(instruction)
             elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
                 self._define_as(instruction.output, instruction)
+            elif _is_slice(instruction) and self._is_worth_slicing(instruction.inputs[0]):
+                self._define_part(instruction)
             elif _is_reduction(instruction) and instruction.inputs[0] in self.waiting:
                 self._reduce(instruction)
             else:
@@ -95,6 +100,45 @@ class _Launches:
         assert isinstance(same, Variable)
         self._add(attrs.evolve(self.waiting[same], outputs=(y,)))
         self.turned[reshape.inputs[0], y.shape] = y
+
+    def _is_worth_slicing(self, x: Atom) -> bool:
+        """Whether slices of a value that waits are made of slices of its operands: nobody needs all of it, or it is cheap."""
+        if x not in self.waiting or x in self.wanted:
+            return False
+        alone = all(_is_slice(reader) for reader in self.readers[x])
+        return alone or len(self._steps([x])) <= MOST_REPEATED
+
+    def _define_part(self, step: Instruction) -> None:
+        """Define a slice of a value that waits: the same operation on slices of its operands."""
+        x, y = step.inputs[0], step.output
+        same = self._part(x, step.params["index"])
+        assert isinstance(same, Variable)
+        self._add(attrs.evolve(self.waiting[same], outputs=(y,)))
+
+    def _part(self, atom: Atom, index: Slices) -> Atom:
+        """The slices of an operand that broadcasts, for a value whose trailing axes are sliced. It waits if the operand waits."""
+        index = index[max(0, len(index) - len(atom.shape)) :]
+        lengths = atom.shape[len(atom.shape) - len(index) :]
+        index = tuple([WHOLE if n == 1 else part for part, n in zip(index, lengths, strict=True)])
+        if all(part == WHOLE for part in index):
+            return atom
+        if (known := self.parts.get((atom, index))) is not None:
+            return known
+        place: Any = (..., *[slice(*part) for part in index])
+        if isinstance(atom, Constant):
+            part: Atom = Constant(atom.value[place])
+        else:
+            shape = np.broadcast_to(0, atom.shape)[place].shape
+            part = Variable(shape, atom.dtype, row_strides(shape, atom.dtype.itemsize), atom.kind, atom.device)
+            if atom in self.waiting:
+                made = self.waiting[atom]
+                self._add(
+                    attrs.evolve(made, inputs=tuple([self._part(x, index) for x in made.inputs]), outputs=(part,))
+                )
+            else:
+                self.views[part] = Instruction(shapes.slice_axes, (atom,), {"index": index}, (part,), None, 0)
+        self.parts[atom, index] = part
+        return part
 
     def _wait(self, step: Instruction) -> None:
         y = step.output
@@ -322,6 +366,21 @@ def _adds_axes(instruction: Instruction) -> bool:
         return False
     x, y = instruction.inputs[0], instruction.output
     return x.kind == y.kind == "array" and [n for n in x.shape if n != 1] == [n for n in y.shape if n != 1]
+
+
+def _is_slice(instruction: Instruction) -> bool:
+    """Whether the result is a part of the operand that is not empty, and is sliced along axes longer than 1 only."""
+    if (
+        instruction.operation is not shapes.slice_axes
+        or not backend_named(instruction.output.device).fuses_into_kernels
+    ):
+        return False
+    x, y, index = instruction.inputs[0], instruction.output, instruction.params["index"]
+    if x.kind != "array" or y.kind != "array" or 0 in y.shape:
+        return False
+    if not all(isinstance(part, tuple) for part in index):  # an integer, or a new axis
+        return False
+    return all(n > 1 or part == WHOLE for part, n in zip(index, x.shape[len(x.shape) - len(index) :], strict=True))
 
 
 def _turned_shape(shape: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
