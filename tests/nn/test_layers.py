@@ -2,6 +2,8 @@
 
 import functools
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.errors import KeyMissingError, RangeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
+from fdezero.testing.structures import is_layer
 
 KEY, OTHER = fd.random.split(fd.random.key(0))
 RNG = np.random.default_rng(0)
@@ -472,3 +475,14 @@ def test_errors_of_other_libraries_have_their_path_in_a_note() -> None:
 
 def _boom() -> Any:
     raise ValueError("boom")
+
+
+# The guide
+
+
+def test_the_guide_names_every_layer_and_initialiser() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "networks.md").read_text(encoding="utf-8")
+    named = {name for line in guide.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", line)}
+    assert {name for name in nn.__all__ if is_layer(getattr(nn, name))} <= named
+    aliases = {name for name in nn.initial.__all__ if name.startswith(("xavier", "kaiming"))}
+    assert set(nn.initial.__all__) - {"draw"} - aliases <= named
