@@ -35,6 +35,13 @@ MODELS = [
     _row("ResNet50", "of DeZero's form", (2, 1, 33, 33), width=1, form="dezero"),
     _row("SqueezeNet", "1.0", (2, 1, 24, 24), version="1.0", divide=16),
     _row("SqueezeNet", "1.1 checkpointed", (2, 1, 20, 24), divide=16, dropout=0.0, checkpoint=True),
+    Row(
+        "Transformer",
+        "",
+        lambda key, dtype: models.Transformer.init(key, 7, size=4, heads=2, layers=2, length=6, dropout=0.25, dtype=dtype),
+        input=lambda dtype: np.random.default_rng(0).integers(0, 7, (2, 5)),
+        order=1,
+    ),
 ]
 WITHOUT_A_ROW = {"VGG", "ResNet"}  # bases, which cannot be made
 DEEPER = {"VGG13": "VGG11", "VGG16": "VGG11", "VGG19": "VGG11", "ResNet34": "ResNet18", "ResNet101": "ResNet50", "ResNet152": "ResNet50"}  # the same code with more blocks
