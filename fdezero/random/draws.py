@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import discrete, unwrap
+from ..devices import backend_of
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import ArrayOrNumber
@@ -18,7 +19,7 @@ from ..ops.checks import checked
 from ..ops.elementwise import greater, less, maximum, rint
 from ..values import broadcasts_to, shape_of
 from .philox import multiply_high
-from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits
+from .source import DRAW, UINT64, Array, Key, Shape, check_dtype, check_key, check_shape, random_bits, refuse_dtypes
 
 
 def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> ArrayOrNumber:
@@ -32,6 +33,7 @@ def bits(key: Key, shape: Shape = (), dtype: Any = np.uint64) -> ArrayOrNumber:
     return random_bits(key, 0, shape=check_shape(shape, what), dtype=check_dtype(dtype, "u", what), domain=DRAW)
 
 
+_IN_CACHE = 1 << 14  # words at a time: their normal numbers take 128 KB
 # The unsigned integers for each floating dtype, and the number of bits in its significand.
 _LANES = {2: (np.uint16, 11), 4: (np.uint32, 24), 8: (np.uint64, 53)}
 
@@ -64,18 +66,31 @@ def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype:
 
 
 def _check_fits(shape: tuple[int, ...], what: str, **given: Any) -> None:
+    refuse_dtypes(what, given)
     for name, array in given.items():
         if not broadcasts_to(shape_of(array), shape):
             raise ShapeError(f"{what}: {name} {describe(array)} does not broadcast to the shape {shape} of the result.")
 
 
 def _box_muller(words: Array, *, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    count = math.prod(shape)
+    step = count + count % 2 if backend_of(words).fuses_into_kernels else _IN_CACHE
+    if step >= count:
+        flat = _normal_pairs(words)[..., :count].astype(dtype)
+    else:  # large arrays in float64 in between would take eight times the memory of the result, and page faults
+        flat = np.empty_like(words, dtype=dtype, shape=(*words.shape[:-1], count))
+        for start in range(0, count, step):
+            part = flat[..., start : start + step]
+            part[...] = _normal_pairs(words[..., start : start + step])[..., : part.shape[-1]]
+    return flat.reshape(words.shape[:-1] + shape)
+
+
+def _normal_pairs(words: Array) -> Array:
+    """Two normal numbers from each two words: (..., 2 n) -> (..., 2 n), float64."""
     pairs = words.reshape(*words.shape[:-1], words.shape[-1] // 2, 2)
     radius = np.sqrt(-2 * np.log(((pairs[..., 0] >> 11) + 1).astype(np.float64) * 2.0**-53))  # the + 1 avoids log(0)
     angle = (pairs[..., 1] >> 11).astype(np.float64) * (math.tau * 2.0**-53)
-    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    flat = both.reshape(words.shape)[..., : math.prod(shape)]
-    return flat.reshape(words.shape[:-1] + shape).astype(dtype)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(words.shape)
 
 
 # words (..., 2 n) -> (..., *shape)
@@ -104,6 +119,7 @@ def bernoulli(key: Key, p: Any = 0.5, shape: Shape | None = None) -> ArrayOrNumb
     """
     what = "fd.random.bernoulli"
     check_key(key, what)
+    refuse_dtypes(what, {"p": p})
     sizes = check_shape(shape_of(p) if shape is None else shape, what)
     _check_fits(sizes, what, p=p)
     _check_probability(p, what)

@@ -91,6 +91,7 @@ def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
 
 def check_parameters(shape: Any, what: str, **parameters: Any) -> tuple[int, ...]:
     """The shape of a draw: `shape`, or if it is None that of its parameters, which must broadcast to it."""
+    refuse_dtypes(what, parameters)
     shapes = {name: tuple(shape_of(with_shape(parameter))) for name, parameter in parameters.items()}
     if shape is None:
         try:
@@ -104,6 +105,16 @@ def check_parameters(shape: Any, what: str, **parameters: Any) -> tuple[int, ...
             given = describe(with_shape(parameters[name]))
             raise ShapeError(f"{what}: {name} {given} does not broadcast to the shape {sizes} of the result.")
     return sizes
+
+
+def refuse_dtypes(what: str, parameters: dict[str, Any]) -> None:
+    """Raise DTypeError for a dtype that was given by position, where a parameter stands."""
+    for name, value in parameters.items():
+        if isinstance(value, type | np.dtype):
+            kind = np.dtype(value).name
+            raise DTypeError(
+                f"{what}: {name} is a number or an array, got the dtype {kind}. Pass it by name: dtype={kind!r}."
+            )
 
 
 def as_parameter(value: Any, what: str, key: Key) -> Any:

@@ -196,6 +196,9 @@ def test_invalid_keys_are_refused(draw: Any, key: Any, error: type[Exception], s
         (lambda key: random.bits(key, 2, "int8"), DTypeError, "needs an unsigned dtype such as 'uint32', got int8"),
         (lambda key: random.normal(key, 3, 4), DTypeError, r"got 4\. Several sizes make one tuple"),
         (lambda key: random.uniform(key, 3, dtype="int32"), DTypeError, "needs a floating dtype"),
+        (lambda key: random.uniform(key, 3, np.float32), DTypeError, r"low is a number or an array, got the dtype float32\. Pass it by name: dtype='float32'"),
+        (lambda key: random.bernoulli(key, np.dtype("f8")), DTypeError, "p is a number or an array, got the dtype float64"),
+        (lambda key: random.gamma(key, np.float32), DTypeError, "is a number or an array, got the dtype float32"),
         (lambda key: random.normal(key, 3, np.longdouble), DTypeError, "needs a floating dtype"),
         (lambda key: random.uniform(key, (), np.zeros(3)), ShapeError, r"low float64\[3\] does not broadcast to the shape \(\)"),
         (lambda key: random.bernoulli(key, 1.5), RangeError, "between 0 and 1, got 1.5"),
@@ -345,3 +348,15 @@ def test_one_launch_a_draw(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(strict_cupy.RawKernel, "__call__", lambda self, *args: (launches.append(args[:2]), plain(self, *args)))
     random.bits(fd.to_device(random.key(0), "gpu"), 5000, "uint16")
     assert launches == [((math.ceil(5000 / 4 / 4 / 256),), (256,))]
+
+
+@pytest.mark.parametrize("count", [2**14 - 1, 2**14, 2**14 + 3, 5 * 2**14 + 1])
+def test_normal_numbers_are_the_same_in_pieces(count: int) -> None:
+    """Large draws are computed a piece at a time."""
+    key = random.key(3)
+    words = random.bits(key, (count + 1) // 2 * 2).reshape(-1, 2) >> 11
+    radius, angle = np.sqrt(-2 * np.log((words[:, 0] + 1) / 2**53)), words[:, 1] / 2**53 * 2 * np.pi
+    expected = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count]
+    np.testing.assert_allclose(random.normal(key, count, np.float64), expected, rtol=1e-12, atol=1e-15)
+    keys = random.split(key, 2)
+    assert np.array_equal(fd.vmap(lambda k: random.normal(k, count))(keys), [random.normal(k, count) for k in keys])
