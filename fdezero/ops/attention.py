@@ -42,7 +42,8 @@ def _scores(q: Any, k: Any, extras: dict[str, Any], causal: bool, scale: float) 
         s = np.where(extras["mask"], s, -np.inf)
     if causal:
         T, S = s.shape[-2:]
-        sees = array_module(q).asarray(np.tri(T, S, S - T, dtype=bool))
+        xp = array_module(q)
+        sees = xp.arange(S) <= xp.expand_dims(xp.arange(S - T, S), -1)  # made on the device, not sent to it
         s = np.where(sees, s, -np.inf)
     return s
 

@@ -95,7 +95,6 @@ ROWS: dict[str, list[Row]] = {
     "functions_conv.col2im": [Row(lambda x: conv("col2im")(x, (1, 1, 5, 4), (3, 3), 1, 0), lambda x: F.col2im(x, (1, 1, 5, 4), (3, 3)), (RNG.standard_normal((6, 9)),))],
 }  # fmt: skip
 # Names without a gradient to compare, and parts of others
-LATER = {"F.batch_norm", "nn.BatchNorm", *(f"fd.models.{name}" for name in ("VGG16", "ResNet50", "ResNet101", "ResNet152", "SqueezeNet", "download"))}
 ELSEWHERE = {
     "functions.mean": "only in some releases", "functions.average": "only in some releases",
     "functions.accuracy": "test_accuracy", "functions.dropout": "test_dropout_keeps_what_it_keeps_at_dezeros_scale",
@@ -105,8 +104,6 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_values_and_gradients_are_dezeros(name: str) -> None:
-    if name == "functions.batch_nrom" and not hasattr(F, "batch_norm"):
-        pytest.skip("not there yet")
     for theirs, ours, arrays, factor in ROWS[name]:
         variables = [dezero.Variable(x.copy()) for x in arrays]
         y = theirs(*variables)
@@ -201,8 +198,6 @@ LAYERS: dict[str, Callable[[], None]] = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_with_dezeros_parameters_are_dezeros(name: str) -> None:
-    if name == "BatchNorm" and not hasattr(F, "batch_norm"):
-        pytest.skip("not there yet")
     LAYERS[name]()
 
 
@@ -236,7 +231,7 @@ def _resolve(name: str) -> Any:
     root, *path = name.split(".") if " " not in name and "." in name else ("", "")
     roots = {"fd": fd, "F": F, "nn": nn, "optim": optim, "np": np}
     value: Any = roots.get(root, name)
-    for part in path if root in roots and name not in LATER else ():
+    for part in path if root in roots else ():
         value = getattr(value, part)
     return value
 
