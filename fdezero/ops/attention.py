@@ -5,6 +5,7 @@ the truth values `keep` of dropout -> (..., T * E + T): the rows of the result, 
 sees no key gives 0. The rules make whole arrays of scores; only the operations themselves work in blocks.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..devices import array_module
 from . import attention_blocks
 from .products import transposed
 from .shape import common_loops
+
+ELSEWHERE = 1 << 26  # scores of a block on a GPU: a quarter of a gigabyte in float32
 
 
 def _named(others: Sequence[Any], extras: tuple[str, ...]) -> dict[str, Any]:
@@ -58,12 +61,39 @@ def _attention(
         _write(out, q, k, v, *others, extras=extras, causal=causal, scale=scale, kept=kept)
         return out
     named, limits = _named(others, extras), np.finfo(q.dtype)
+    if blocks := _blocks(math.prod(loops), T, k.shape[-2], causal):
+        y, total = np.zeros_like(q, shape=(*loops, T, E)), np.zeros_like(q, shape=(*loops, T, 1))
+        total[...] = limits.min
+        for rows, columns in blocks:
+            parts = _of_block(rows, columns, named)
+            given = q[..., rows, :], k[..., columns, :], v[..., columns, :]
+            r = _attention(*given, *parts.values(), extras=extras, causal=causal, scale=scale, kept=kept)
+            y[..., rows, :], total[..., rows, :] = _parts(r, v)
+        return _joined(loops, y, total)
     s = _scores(q, k, named, causal, scale)
     most = np.maximum(s.max(axis=-1, keepdims=True), limits.min)
     s = np.exp(s - most)
     sums = np.maximum(s.sum(axis=-1, keepdims=True), limits.tiny)
     s = s * (named["keep"] / q.dtype.type(kept)) if "keep" in named else s
     return _joined(loops, s @ v / sums, np.log(sums) + most)
+
+
+def _blocks(count: int, T: int, S: int, causal: bool) -> list[tuple[slice, slice]]:
+    """The rows of blocks on a GPU, and the columns that they see; none if one block is enough, or rows without columns."""
+    rows = max(ELSEWHERE // max(count * S, 1), 1)
+    if rows >= T:
+        return []
+    stops = [(start, min(start + rows, T)) for start in range(0, T, rows)]
+    # The last query sees all keys. So do the last rows of a block with those columns that they see.
+    return [(slice(a, b), slice(0, S - T + b if causal else S)) for a, b in stops if not causal or S - T + b > 0]
+
+
+def _of_block(rows: slice, columns: slice, named: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a mask, a bias, truth values of dropout."""
+    return {
+        name: x[..., rows if x.shape[-2] > 1 else slice(None), columns if x.shape[-1] > 1 else slice(None)]
+        for name, x in named.items()
+    }
 
 
 def _write(
@@ -154,11 +184,39 @@ def _pull(
         _write_pull(out, t, r, q, k, v, *others, **params)
         return out
     (ty, tsum), (y, total) = _parts(t, v), _parts(r, v)
+    if blocks := _blocks(math.prod(loops), q.shape[-2], k.shape[-2], causal):
+        return _pull_in_blocks(blocks, loops, (ty, tsum, y, total), (q, k, v), named, params)
     p, dropped = _weights(q, k, total, named, causal, scale, kept)
     ds = _pulled_scores(p, dropped, (ty, tsum), y, v)
     found = (ds @ k * scale, transposed(ds) @ q * scale, transposed(p * dropped) @ ty, ds)
     parts = [x for x, need in zip(found, needs, strict=True) if need]
     return _joined(loops, *[_fitted(x, shape) for x, shape in zip(parts, shapes, strict=True)])
+
+
+def _pull_in_blocks(
+    blocks: Any, loops: tuple[int, ...], rows_of: Any, arrays: Any, named: dict[str, Any], params: dict[str, Any]
+) -> Any:
+    """`_pull` in blocks of rows. Columns get a term from each block that sees them."""
+    values = dict(zip(("q", "k", "v"), arrays, strict=True)) | {"bias": named.get("bias")}
+    sums = {
+        name: np.zeros_like(arrays[0], shape=(*loops, *x.shape[-2:]))
+        for (name, x), need in zip(values.items(), params["needs"], strict=True)
+        if need
+    }
+    for rows, columns in blocks:
+        ty, tsum, y, total = [x[..., rows, :] for x in rows_of]
+        parts = _of_block(rows, columns, named)
+        given = arrays[0][..., rows, :], arrays[1][..., columns, :], arrays[2][..., columns, :]
+        joined = _joined(ty.shape[:-2], ty, tsum), _joined(y.shape[:-2], y, total)
+        flat, start = _pull(*joined, *given, *parts.values(), **params), 0
+        for name, total_of in sums.items():
+            into = total_of[..., rows if name == "q" else columns, :]
+            if name == "bias":
+                into = _of_block(rows, columns, {"bias": total_of})["bias"]
+            n, m = into.shape[-2:]
+            into += flat[..., start : start + n * m].reshape(*loops, n, m)
+            start += n * m
+    return _joined(loops, *sums.values())
 
 
 def _needed_shapes(q: Any, k: Any, v: Any, named: dict[str, Any], needs: tuple[bool, ...]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as f
 from fdezero.errors import DTypeError, KeyMissingError, RangeError, ShapeError
-from fdezero.ops import attention_blocks
+from fdezero.ops import attention, attention_blocks
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 RNG = np.random.default_rng(7)
@@ -56,6 +56,25 @@ def test_blocks_of_every_shape_give_the_values_and_gradients_of_whole_arrays(
     )(q, k, v, bias)
     assert_trees_close(ours(q, k, v, bias), expected, 1e-12)
     assert_trees_equal(fd.compile(ours)(q, k, v, bias), ours(q, k, v, bias), bits=True)
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (3, 8), (7, 4)], ids=str)
+@pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
+def test_blocks_on_a_gpu_give_what_the_cpu_gives(causal: bool, shape: tuple[int, int], gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    T, S = shape
+    arrays = normal(2, 3, T, 4), normal(2, 3, S, 4), normal(3, S, 2), normal(3, 1, S), normal(T, S)
+    mask, weights = RNG.random((2, 1, T, S)) < 0.8, normal(2, 3, T, 2)
+
+    def gradients(q: Any, k: Any, v: Any, bias: Any, other: Any, mask: Any, weights: Any) -> Any:
+        call = lambda q, k, v, bias, other: F.attention(q, k, v, mask, bias=bias + other, causal=causal)
+        y, pullback = fd.vjp(call, q, k, v, bias, other)
+        return y, pullback(weights), F.attention(q, k, v, bias=bias, causal=causal)
+
+    expected = gradients(*arrays, mask, weights)
+    monkeypatch.setattr(attention, "ELSEWHERE", 2 * 6 * S)  # two rows at a time
+    assert len(attention._blocks(6, T, S, False)) == (T + 1) // 2
+    there = gradients(*fd.to_device((*arrays, mask, weights), "gpu"))
+    assert_trees_close(fd.to_numpy(there), expected, 1e-12)
 
 
 def test_long_sequences_have_the_gradients_of_whole_arrays() -> None:
