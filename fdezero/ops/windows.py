@@ -24,6 +24,7 @@ from .patches import Ints, Scratch, merged, patches, views
 from .raw_kernels import serves
 from .shape import common_loops, stretched
 
+MANY = 64  # groups of one channel, from which einsum's multiplication with addition is faster than two passes
 ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
 
 
@@ -109,23 +110,35 @@ def _convolve_channels(
     y: Any, x: Any, matrices: Any, window: Ints, strides: Ints, before: Ints, dilation: Ints
 ) -> None:
     """`_convolve` of every channel on its own, where products of matrices would be products of vectors: entry by entry of the kernels."""
-    size, multiply = y.shape[2:-2], array_module(x).multiply
-    factors = matrices.reshape(matrices.shape[0], *(1,) * (1 + len(size)), *matrices.shape[1:])  # (L, 1, ..., G, *I, K)
+    size, (groups, k) = y.shape[2:-2], y.shape[-2:]
+    kernels = matrices.reshape(*matrices.shape[:2], *window, k)
+    seen_axes, kernel_axes, result_axes = _axes_of_channels(len(size))
     scratch = Scratch()
     try:
         memory = None
-        for place, seen in views(x, window, size, strides, before, dilation, y.dtype, 3 * math.prod(y.shape[-2:])):
-            into, factor = y[place], factors[place[0]]
+        for place, seen in views(x, window, size, strides, before, dilation, y.dtype, 3 * groups * k):
+            into, kernel = y[place], kernels[place[0]]
+            if isinstance(x, np.ndarray) and k == 1 and groups >= MANY:
+                neighbours = np.ascontiguousarray(np.moveaxis(kernel[..., 0], 1, -1))
+                np.einsum(seen[..., 0], seen_axes, neighbours, kernel_axes, result_axes, out=into[..., 0])
+                continue
             if memory is None:
                 memory = scratch(x, into.size, y.dtype)
             term = memory[: into.size].reshape(into.shape)
             for number, tap in enumerate(np.ndindex(*window)):
                 given = seen[(*[slice(None)] * (2 + len(size)), *tap)]  # (l, n, *o, G, 1)
-                multiply(given, factor[..., number, :], out=term if number else into)
+                factor = kernel[(slice(None), slice(None), *tap)].reshape(-1, *(1,) * (1 + len(size)), groups, k)
+                array_module(x).multiply(given, factor, out=term if number else into)
                 if number:
                     into += term
     finally:
         scratch.free()
+
+
+def _axes_of_channels(rank: int) -> tuple[list[int], list[int], list[int]]:
+    """Numbers of the axes, for einsum: of views (l, n, *o, *I, G), of kernels (l, *I, G), and of results (l, n, *o, G)."""
+    pixels, taps, group = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank), 2 + 2 * rank
+    return [0, 1, *pixels, *taps, group], [0, *taps, group], [0, 1, *pixels, group]
 
 
 def _write_conv(
@@ -252,14 +265,19 @@ def _of_products(x: Any, y: Any, size: Ints, strides: Ints, before: Ints, dilati
 
 def _of_channels(x: Any, y: Any, size: Ints, strides: Ints, before: Ints, dilation: Ints, dtype: Any) -> Written:
     """Every channel on its own, as in `_convolve_channels`."""
-    rank, entries = len(size), math.prod(y.shape[-2:])
-    for (stack, *rest), seen in views(x, size, y.shape[2:-2], strides, before, dilation, dtype, 3 * entries):
+    rank, (groups, k) = len(size), y.shape[-2:]
+    seen_axes, kernel_axes, result_axes = _axes_of_channels(rank)
+    for (stack, *rest), seen in views(x, size, y.shape[2:-2], strides, before, dilation, dtype, 3 * groups * k):
         block = y[(stack, *rest)]
 
         def write(out: Any, seen: Any = seen, block: Any = block) -> None:
+            if isinstance(x, np.ndarray) and k == 1:
+                kernel = np.einsum(seen[..., 0], seen_axes, block[..., 0], result_axes, kernel_axes)
+                out[:, :, 0] = np.moveaxis(kernel.reshape(len(out), -1, groups), 1, 2)
+                return
             for number, tap in enumerate(np.ndindex(*size)):
                 products = seen[(*[slice(None)] * (2 + rank), *tap)] * block
-                out[..., number] = products.reshape(len(block), -1, *block.shape[-2:]).sum(axis=1)
+                out[..., number] = products.reshape(len(block), -1, groups, k).sum(axis=1)
 
         yield stack, write
 
