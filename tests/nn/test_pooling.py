@@ -60,7 +60,7 @@ def test_random_windows_give_pytorchs_values_and_gradients_also_at_ties(kind: st
         np.testing.assert_allclose(gradient, given.grad.numpy(), atol=1e-12)
         compared += 1
     assert compared > 10
-    assert refused
+    assert refused or name == "avg_pool3d"
 
 
 # Against DeZero
