@@ -15,8 +15,9 @@ from fdezero import functions as F
 from fdezero import nn
 from fdezero import numpy as fnp
 from fdezero.errors import RangeError, ShapeError
-from fdezero.ops import patches
+from fdezero.ops import patches, windows
 from fdezero.testing import assert_trees_close, assert_trees_equal
+from fdezero.testing.properties import compiled_is_eager
 
 from ..laws import functions_convolution as loops
 from .dezero_reference import dezero
@@ -103,6 +104,7 @@ def drawn(rng: np.random.Generator, rank: int) -> tuple[tuple[int, ...], tuple[i
 def test_random_convolutions_are_those_of_loops_in_blocks_of_any_size(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patches, "CACHE", limit)
     monkeypatch.setattr(patches, "FEWEST", min(256, limit))
+    monkeypatch.setattr(windows, "MANY", min(64, limit))
     rng = np.random.default_rng(limit)
     for number in range(40):
         rank = number % 3 + 1
@@ -118,6 +120,13 @@ def test_random_convolutions_are_those_of_loops_in_blocks_of_any_size(limit: int
         scale = 1 + abs(t).sum()
         assert abs((of_x * other_x).sum() - (loops.conv(rank, other_x, W, **options) * t).sum()) < 1e-12 * scale
         assert abs((of_W * other_W).sum() - (loops.conv(rank, x, other_W, **options) * t).sum()) < 1e-12 * scale
+
+
+def test_convolutions_of_many_single_channels_are_those_of_loops_and_compiled_have_the_bits_of_eager() -> None:
+    for outputs in (1, 2):
+        x, W = normal(3, 70, 6, 5), normal(70 * outputs, 1, 3, 2)
+        assert_trees_close(F.conv2d(x, W, stride=(1, 2), groups=70), loops.conv(2, x, W, stride=(1, 2), groups=70), 1e-13)
+        compiled_is_eager(lambda x, W: F.conv2d(x, W, padding=1, groups=70), (x, W))
 
 
 def test_random_convolutions_and_their_transposes_are_pytorchs() -> None:
