@@ -1,4 +1,4 @@
-"""Train a convolutional network on MNIST to 98.7 % in about a minute: a model of your own, a compiled step, a loop."""
+"""Train a convolutional network on MNIST to 98.9 % in about a minute: a model of your own, a compiled step, a loop."""
 
 import argparse
 import time
@@ -44,7 +44,10 @@ def loss_fn(model: CNN, x: Any, t: Any, key: Any) -> Any:
 def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CNN:
     """Train on one device and print a line per epoch."""
     training, test = data
-    opt = optim.adam(options.lr)
+    order_key, dropout_key = fd.random.split(fd.random.key(options.seed + 1))
+    loader = DataLoader(training, options.batch_size, key=order_key, device=device)
+    steps = options.epochs * len(loader)
+    opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
 
     @fd.compile  # optional: the same bits, faster
     def train_step(model: CNN, state: Any, x: Any, t: Any, key: Any) -> tuple[CNN, Any, Any]:
@@ -52,8 +55,6 @@ def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CN
         model, state = opt.step(model, grads, state)
         return model, state, loss
 
-    order_key, dropout_key = fd.random.split(fd.random.key(options.seed + 1))
-    loader = DataLoader(training, options.batch_size, key=order_key, device=device)
     model, dropout_key = fd.to_device((model, dropout_key), device)
     state = opt.init(model)
     progress = Progress()
