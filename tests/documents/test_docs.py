@@ -71,7 +71,11 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
     mistakes = list(MISTAKE.finditer(read(ERRORS)))
     silent = [match["code"] for match in mistakes if match["message"] is None]
     assert len(mistakes) > 10
+    assert "NameError" not in read(ERRORS), "a block uses a name that no block before it defines"
     assert len(silent) == 1, "only the first block, which sets the scene, raises nothing"
+    assert len(mistakes) == read(ERRORS).count("```python"), "a block of code stands apart from its message"
+    alone = len(re.findall("^```text", read(ERRORS), re.MULTILINE)) - len(mistakes) + len(silent)
+    assert alone == 0, "a message stands apart from its block of code"
     for match in mistakes:
         assert message_of(match["code"], names) == (match["message"] or ""), match["code"]
 
