@@ -64,11 +64,9 @@ def test_vmap_over_images_is_the_batch(row: Row) -> None:
     assert_trees_close(one, called(False)(model, x), 1e-12)
 
 
-@row
+@pytest.mark.parametrize("row", [row for row in MODELS if hasattr(row.layer(), "checkpoint")], ids=str)
 def test_a_checkpointed_model_has_the_same_gradients_and_statistics(row: Row) -> None:
     model, (x,) = row.layer(), row.xs()
-    if not hasattr(model, "checkpoint"):
-        pytest.skip("it is too small for a switch")
 
     def loss(model: Any) -> Any:
         y, successor = nn.step(model, x, key=KEY, train=True)
