@@ -83,7 +83,13 @@ def _gather_adjoint(t: Any, x: Any, *indices: Any, points: int, rest: int) -> An
 
 def _scatter_add(x: Any, *indices: Any, points: int, rest: int, shape: tuple[int, ...]) -> Any:
     loops = common_loops((x, points + rest), *[(index, points) for index in indices])
-    y = np.empty_like(x, shape=loops + shape + x.shape[x.ndim - rest :], order="C")
+    whole = loops + shape + x.shape[x.ndim - rest :]
+    x = stretched(x, loops + x.shape[x.ndim - points - rest :])
+    if isinstance(x, np.ndarray) and scattering.takes(x, x, indices):
+        y = np.zeros(whole, x.dtype)  # the system's zeros: no pass over them
+        scattering.scattered(y, x, indices, loops, points, rest, zeroed=True)
+        return y
+    y = np.empty_like(x, shape=whole, order="C")
     _write_scatter_add(y, x, *indices, points=points, rest=rest, shape=shape)
     return y
 

@@ -20,17 +20,20 @@ def takes(out: Any, x: Any, indices: Sequence[Any]) -> bool:
     return x.size > TINY and bool(indices) and not is_line
 
 
-def scattered(out: Any, x: Any, indices: Sequence[Any], loops: tuple[int, ...], points: int, rest: int) -> None:
+def scattered(
+    out: Any, x: Any, indices: Sequence[Any], loops: tuple[int, ...], points: int, rest: int, *, zeroed: bool = False
+) -> None:
     """Write the sums of x (*loops, *points, *rest) at k indices (..., *points) to out (*loops, n1..nk, *rest).
 
-    float16 is summed in float32 and rounded once. Raises IndexError for an index out of range.
+    `zeroed`: out is zero already. float16 is summed in float32 and rounded once. Raises IndexError for an index out of range.
     """
     sizes = out.shape[len(loops) : out.ndim - rest]
     rows, width = math.prod(loops) * math.prod(sizes), math.prod(out.shape[out.ndim - rest :])
     wide = np.dtype(np.float32) if out.dtype == np.float16 else out.dtype
     direct = out.dtype == wide and out.flags.c_contiguous
     sums = out.reshape(rows, width) if direct else np.empty((rows, width), wide)
-    sums.fill(0)
+    if not (zeroed and direct):
+        sums.fill(0)
     if x.size:
         body = x.shape[: x.ndim - rest]
         places = np.broadcast_to(_places(indices, sizes, loops, points), body).reshape(-1)
