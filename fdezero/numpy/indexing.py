@@ -228,19 +228,28 @@ class _Masked:
 
     def min(self, y: Any) -> Array:
         """`x` with the lesser of `y` and each chosen entry."""
-        return self._combined("min", y, elementwise.minimum, 0)
+        return self._combined("min", y, elementwise.minimum, _end(self.x.dtype, greatest=True))
 
     def max(self, y: Any) -> Array:
         """`x` with the greater of `y` and each chosen entry."""
-        return self._combined("max", y, elementwise.maximum, 0)
+        return self._combined("max", y, elementwise.maximum, _end(self.x.dtype, greatest=False))
 
-    def _combined(self, name: str, y: Any, operation: Callable[..., Array], safe: int) -> Array:
-        # A `safe` number stands in for the other entries: an infinite one, times a cotangent of 0, would make the derivative by y NaN.
+    def _combined(self, name: str, y: Any, operation: Callable[..., Array], safe: Any) -> Array:
+        # A `safe` number stands in for the other entries. Infinite entries, times a cotangent of 0, would make the derivative of a
+        # product NaN, and so would ties in a second derivative of min and max.
         def choice(mask: Array, y: Array) -> Array:
             chosen = elementwise.where(mask, self.x, cast(np.asarray(safe), self.x.dtype))
             return elementwise.where(mask, operation(chosen, y), self.x)
 
         return self._update(name, y, choice)
+
+
+def _end(dtype: np.dtype[Any], greatest: bool) -> Any:
+    """The greatest or the least number of a dtype."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return limits.max if greatest else limits.min
+    return greatest if dtype.kind == "b" else math.inf if greatest else -math.inf
 
 
 class _Place:
@@ -275,17 +284,17 @@ class _Place:
 
     def multiply(self, y: Any) -> Array:
         """`x` with the indexed entries multiplied by `y`."""
-        return self._combine(elementwise.multiply, y)
+        return self._combine(elementwise.multiply, y, 1)
 
     def min(self, y: Any) -> Array:
         """`x` with the lesser of `y` and each indexed entry."""
-        return self._combine(elementwise.minimum, y)
+        return self._combine(elementwise.minimum, y, _end(self.x.dtype, greatest=True))
 
     def max(self, y: Any) -> Array:
         """`x` with the greater of `y` and each indexed entry."""
-        return self._combine(elementwise.maximum, y)
+        return self._combine(elementwise.maximum, y, _end(self.x.dtype, greatest=False))
 
-    def _combine(self, operation: Callable[..., Array], y: Any) -> Array:
+    def _combine(self, operation: Callable[..., Array], y: Any, safe: Any) -> Array:
         # Sorting by position brings the values of one position together. A scan in doubling steps combines each run
         # into its last value, and `put` keeps the last value of each position.
         values = self._values(y)
@@ -295,6 +304,8 @@ class _Place:
         while step < n:
             same = elementwise.equal(slice_axis(positions, 0, step, None), slice_axis(positions, 0, 0, n - step))
             later, earlier = slice_axis(values, 0, step, None), slice_axis(values, 0, 0, n - step)
+            # A `safe` number stands in for values of other positions, with which there could be ties.
+            earlier = elementwise.where(same, earlier, cast(np.asarray(safe), values.dtype))
             combined = elementwise.where(same, operation(later, earlier), later)
             values = concatenate([slice_axis(values, 0, 0, step), combined], 0)
             step *= 2

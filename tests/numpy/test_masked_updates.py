@@ -85,3 +85,20 @@ def test_masks_of_another_shape() -> None:
     for mask in (np.ones(3, bool), np.ones((2, 2), bool), np.ones((2, 3, 1), bool)):
         with pytest.raises(IndexError, match="must have the shape of the first axes of float64"):
             fd.at(X)[mask].set(1.0)
+
+
+@pytest.mark.parametrize("method", ["min", "max", "multiply"])
+@pytest.mark.parametrize("index", [0, slice(None), ([0, 1], [1, 0]), np.array([[True, False], [False, True]]), np.array([False, True])], ids=str)
+@pytest.mark.parametrize("y", [0.0, 0.5])
+def test_second_derivatives_know_no_ties_of_other_entries(method: str, index: object, y: float) -> None:
+    """Each entry meets its own value alone: not that of its neighbour, and not the numbers that stand in for entries beside a mask."""
+    x = np.array([[0.25, -1.0], [2.0, -3.0]])
+
+    def slopes(x: object, y: object) -> object:
+        by_x, by_y = fd.grad(lambda x, y: fnp.sum(getattr(fd.at(x)[index], method)(y) ** 2), (0, 1))(x, y)
+        return fnp.sum(by_x) + by_y
+
+    step = 1e-4
+    values = [float(slopes(x, y + h)) for h in (-step, step)]
+    assert np.isclose(fd.grad(slopes, 1)(x, y), (values[1] - values[0]) / (2 * step), atol=1e-6)
+    assert np.isfinite(fd.grad(slopes)(x, y)).all()
