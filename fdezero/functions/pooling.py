@@ -50,10 +50,8 @@ def _windows(
 ) -> Windows:
     kernels = for_each_axis(name, "kernel_size", kernel_size, count, 1)
     strides = kernels if stride is None else for_each_axis(name, "stride", stride, count, 1)
-    paddings, dilations = (
-        for_each_axis(name, "padding", padding, count, 0),
-        for_each_axis(name, "dilation", dilation, count, 1),
-    )
+    paddings = for_each_axis(name, "padding", padding, count, 0)
+    dilations = for_each_axis(name, "dilation", dilation, count, 1)
     windows = []
     for axis, (n, kernel, step, pad, spread) in enumerate(
         zip(x.shape[-count:], kernels, strides, paddings, dilations, strict=True), -count

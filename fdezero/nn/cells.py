@@ -9,22 +9,15 @@ from .. import functions as F
 from .. import numpy as fnp
 from .. import random
 from ..errors import RangeError, StructureError
-from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import static
 from . import initial
 from .lazy import Sized
+from .linear import check_sizes
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 Initialiser: TypeAlias = initial.Initialiser
-
-
-def positive(of: str, **sizes: Any) -> None:
-    """Raise RangeError for a size that is not an integer of at least 1."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise RangeError(f"{of}: {name} must be an integer of at least 1, got {describe(size)}.")
 
 
 class Cell(Sized):
@@ -44,8 +37,8 @@ class Cell(Sized):
         """Wx, Wh and the biases, as `fd.functions` takes them."""
         return self.Wx, self.Wh, self.b
 
-    def zeros(self, *loops: int) -> Array:
-        """Zeros (*loops, hidden_size), in the dtype and on the device of the cell."""
+    def initial_state(self, *loops: int) -> Any:
+        """Zeros (*loops, hidden_size), in the dtype and on the device of the cell: `initial_state(32)` begins 32 sequences."""
         return fnp.zeros_like(self.Wh, shape=(*loops, self.Wh.shape[0]))
 
 
@@ -61,7 +54,7 @@ def _drawn(
     dtype: Any,
 ) -> tuple[Array, Array, Array | None]:
     """Wx, Wh and b. The initialisers draw the matrix of each gate on its own, so that they see its sizes."""
-    positive(of, in_size=sizes[0], hidden_size=sizes[1])
+    check_sizes(of, in_size=sizes[0], hidden_size=sizes[1])
     matrices = []
     plan = zip(random.split(key), sizes, (weight_init, recurrent_init), ("weight_init", "recurrent_init"), strict=True)
     for own, rows, initialiser, name in plan:
@@ -110,10 +103,6 @@ class RNNCell(Cell):
         drawn = _drawn("RNNCell", 1, key, sizes, bias, weight_init, recurrent_init, bias_init, dtype)
         return cls(*drawn, activation)
 
-    def initial_state(self, *loops: int) -> Array:
-        """Zeros (*loops, hidden_size): `initial_state(32)` begins 32 sequences."""
-        return self.zeros(*loops)
-
     def __call__(self, x: Array, state: Array | None = None) -> Array:
         return F.rnn_cell(x, state, self.Wx, self.Wh, self.b, activation=self.activation)
 
@@ -149,10 +138,6 @@ class GRUCell(Cell):
     def weights(self) -> tuple[Array | None, ...]:
         """Wx, Wh and the biases, as `fd.functions` takes them."""
         return self.Wx, self.Wh, self.b, self.bh
-
-    def initial_state(self, *loops: int) -> Array:
-        """Zeros (*loops, hidden_size): `initial_state(32)` begins 32 sequences."""
-        return self.zeros(*loops)
 
     def __call__(self, x: Array, state: Array | None = None) -> Array:
         return F.gru_cell(x, state, self.Wx, self.Wh, self.b, self.bh)
@@ -193,7 +178,7 @@ class LSTMCell(Cell):
 
     def initial_state(self, *loops: int) -> tuple[Array, Array]:
         """Zeros h and c (*loops, hidden_size): `initial_state(32)` begins 32 sequences."""
-        return self.zeros(*loops), self.zeros(*loops)
+        return super().initial_state(*loops), super().initial_state(*loops)
 
     def __call__(self, x: Array, state: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         return F.lstm_cell(x, state, self.Wx, self.Wh, self.b)

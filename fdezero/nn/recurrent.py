@@ -1,6 +1,7 @@
 """Recurrent layers, which run whole sequences: RNN, GRU, LSTM; and `Outputs`, which puts them into a Sequential."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from .. import functions as F
@@ -11,9 +12,10 @@ from ..functions.dropout import checked_rate
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Frozen, Module, static
-from .cells import Cell, GRUCell, LSTMCell, RNNCell, positive
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import apply
 from .lazy import Sized
+from .linear import check_sizes
 
 __all__ = ["GRU", "LSTM", "RNN", "Outputs"]
 
@@ -57,7 +59,7 @@ class Recurrent(Sized):
         bidirectional: each layer also has a cell that runs from the end to the start. reverse: only so. dropout: the rate between
         layers. Raises RangeError for a size or number that is not an integer of at least 1, or both ways together with reverse.
         """
-        positive(cls.__name__, in_size=in_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_sizes(cls.__name__, in_size=in_size, hidden_size=hidden_size, num_layers=num_layers)
         if bidirectional and reverse:
             raise RangeError(
                 f"{cls.__name__}: bidirectional=True has the reverse direction already: leave reverse=True out."
@@ -80,8 +82,20 @@ class Recurrent(Sized):
         """Zeros, as a call takes and returns them: `initial_state(32)` begins 32 sequences."""
         return _thawed(self.cells[0]).initial_state(len(self.cells), *loops)
 
-    def _run(self, function: Callable[..., Any], x: Array, state: Any, lengths: Any, key: Any, train: bool) -> Any:
-        return function(
+    def _function(self) -> Callable[..., Any]:
+        """The function of `fd.functions` that runs the cells."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        x: Array,
+        state: Any = None,
+        lengths: Array | None = None,
+        *,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Array, Any]:
+        return self._function()(
             x,
             [_thawed(cell).weights for cell in self.cells],
             state,
@@ -103,19 +117,8 @@ class RNN(Recurrent):
 
     kind = RNNCell
 
-    def __call__(
-        self,
-        x: Array,
-        state: Array | None = None,
-        lengths: Array | None = None,
-        *,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> tuple[Array, Array]:
-        def run(*args: Any, **options: Any) -> Any:
-            return F.rnn(*args, activation=_thawed(self.cells[0]).activation, **options)
-
-        return self._run(run, x, state, lengths, key, train)
+    def _function(self) -> Callable[..., Any]:
+        return partial(F.rnn, activation=_thawed(self.cells[0]).activation)
 
 
 class GRU(Recurrent):
@@ -127,16 +130,8 @@ class GRU(Recurrent):
 
     kind = GRUCell
 
-    def __call__(
-        self,
-        x: Array,
-        state: Array | None = None,
-        lengths: Array | None = None,
-        *,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> tuple[Array, Array]:
-        return self._run(F.gru, x, state, lengths, key, train)
+    def _function(self) -> Callable[..., Any]:
+        return F.gru
 
 
 class LSTM(Recurrent):
@@ -148,16 +143,8 @@ class LSTM(Recurrent):
 
     kind = LSTMCell
 
-    def __call__(
-        self,
-        x: Array,
-        state: tuple[Array, Array] | None = None,
-        lengths: Array | None = None,
-        *,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> tuple[Array, tuple[Array, Array]]:
-        return self._run(F.lstm, x, state, lengths, key, train)
+    def _function(self) -> Callable[..., Any]:
+        return F.lstm
 
 
 def _as_choice(which: Any) -> str:

@@ -12,7 +12,7 @@ import fdezero.random
 import fdezero.stats  # noqa: F401
 from fdezero.core import REGISTRY, Primitive
 
-from . import samples_pooling
+from . import samples_networks
 from .matrices import Matrices
 
 RNG = np.random.default_rng(7)
@@ -149,36 +149,6 @@ def _fourier_samples(sample: Any) -> None:
         sample("from_half", half.T, axis=-2, sign=1, norm="forward", size=n)
 
 
-def _window_samples(sample: Any) -> None:
-    one, two, three = (
-        {name: (n,) * rank for name, n in (("strides", 1), ("before", 0), ("dilation", 1))} for rank in (1, 2, 3)
-    )
-    odd = {"strides": (2, 3), "before": (1, 2), "dilation": (2, 1)}
-    for x, w, y, params in [  # shapes, and the parameters but the size
-        ((2, 2, 5), (3, 2, 2), (2, 3, 4), {**one, "groups": 1}),
-        ((2, 8, 4), (4, 2, 3), (2, 4, 3), {**one, "strides": (2,), "before": (2,), "groups": 4}),
-        ((2, 1, 4, 4), (2, 1, 3, 3), (2, 2, 4, 4), {**two, "before": (1, 1), "groups": 1}),
-        ((1, 9, 3, 2), (2, 9, 1, 1), (1, 2, 3, 2), {**two, "groups": 1}),
-        ((2, 4, 5, 6), (2, 2, 2, 3), (2, 2, 3, 2), {**odd, "groups": 2}),
-        ((2, 3, 4, 3), (6, 1, 2, 2), (2, 6, 3, 2), {**two, "groups": 3}),
-        ((1, 2, 3, 2, 2), (2, 2, 2, 1, 2), (1, 2, 2, 2, 1), {**three, "groups": 1}),
-    ]:
-        rank = len(params["strides"])
-        sample("conv", normal(*x), normal(*w), size=y[-rank:], **params)
-        sample("conv_input", normal(*w), normal(*y), size=x[-rank:], **params)
-        sample("conv_kernel", normal(*x), normal(*y), size=w[-rank:], **params)
-    shifted = {"strides": (2, 1), "before": (1, 0), "dilation": (1, 2)}
-    sample("unfold", normal(2, 4, 5), window=(2, 3), size=(2, 2), **shifted)
-    sample("unfold", normal(5), window=(2,), size=(4,), strides=(1,), before=(0,), dilation=(1,))
-    sample("fold", normal(3, 2, 3, 2, 2), shape=(4, 5), **shifted)
-    for name, shapes, size in (
-        ("conv", ((2, 2, 4), (2, 2, 2)), 3),
-        ("conv_input", ((2, 2, 2), (2, 2, 3)), 4),
-        ("conv_kernel", ((2, 2, 4), (2, 2, 3)), 2),
-    ):
-        sample(name, *[normal(*shape) + 1j * normal(*shape) for shape in shapes], size=(size,), **one, groups=1)
-
-
 def _samples() -> list[Sample]:
     made: list[Sample] = []
 
@@ -289,7 +259,7 @@ def _samples() -> list[Sample]:
     sample("ids", integers(3, 2, 4), count=3, of="embedding", holder="W has 3 rows")
     sample("winners", np.array([1, 3, 1, 1]), size=5)
     sample("winners", integers(3, 2, 4), size=3)
-    _attention_samples(sample)
+    samples_networks.add_attention(sample, normal)
     _complex_samples(sample)
     _linalg_samples(sample)
     key, words = np.array([3, 5], np.uint64), np.arange(1, 7, dtype=np.uint64) * 0x0123456789ABCDEF
@@ -303,8 +273,8 @@ def _samples() -> list[Sample]:
     _random_samples(sample)
     _special_samples(sample)
     _fourier_samples(sample)
-    _window_samples(sample)
-    samples_pooling.add(sample, between, normal)
+    samples_networks.add_windows(sample, normal)
+    samples_networks.add_pooling_and_norms(sample, between, normal)
     return made
 
 
@@ -371,29 +341,6 @@ def _linalg_samples(sample: Any) -> None:
     # Complex qr, svd, eigh and eig have free phases; tests/numpy/test_linalg_complex.py tests them.
     sample("expm", draw.normal(3, 3))
     sample("expm", draw.normal(2, 2, 2) * np.array([0.1, 5.0])[:, None, None])
-
-
-def _attention_samples(sample: Any) -> None:
-    q, k, v = normal(4, 3), normal(5, 3), normal(5, 2)
-    mask, keep = np.array([[True, True, False, True, True]]), np.tri(4, 5, 2, dtype=bool)
-    plain: Any = {"extras": (), "causal": False, "scale": 0.5, "kept": 1.0}
-    masked: Any = {"extras": ("mask", "bias", "keep"), "causal": False, "scale": 0.5, "kept": 0.75}
-    sample("attention", q, k, v, **plain)
-    sample("attention", normal(2, 5, 3), k, v, **{**plain, "causal": True})
-    sample("attention", q, k, v, mask, normal(1, 5), keep, **masked)
-    r, t, need = normal(12), normal(12), (True, True, True, False)
-    sample("attention_pull", t, r, q, k, v, **plain, needs=need)
-    sample(
-        "attention_pull",
-        normal(15),
-        normal(15),
-        normal(5, 3),
-        k,
-        v,
-        **{**plain, "causal": True},
-        needs=(False, False, True, False),
-    )
-    sample("attention_pull", t, r, q, k, v, mask, normal(1, 5), keep, **masked, needs=(True, False, True, True))
 
 
 def _complex_samples(sample: Any) -> None:
