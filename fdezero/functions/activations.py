@@ -50,7 +50,9 @@ def tanh(x: Any) -> Any:
 @in_single
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)), without overflow."""
-    return fnp.logaddexp(x, fnp.zeros_like(x))
+    x = fnp.asarray(x)
+    # Above 40 it is x, as far as floating numbers can tell. log1p and exp have vector loops, which logaddexp does not have.
+    return fnp.where(x > 40, x, fnp.log1p(fnp.exp(fnp.clip(x, None, 40.0))))
 
 
 @in_single
@@ -67,7 +69,7 @@ def softsign(x: Any) -> Any:
 @in_single
 def log_sigmoid(x: Any) -> Any:
     """log(1 / (1 + exp(-x))), without underflow."""
-    return special.log_expit(x)
+    return -softplus(-fnp.asarray(x))
 
 
 # Smooth gates: x times a factor that goes from 0 to 1

@@ -17,7 +17,6 @@ from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from ..ops.indexing import labels as labels_of
-from .activations import softplus
 from .reduction import broadcast_factor, in_dtype_of_first, mask_of, paired, reduced
 
 __all__ = [
@@ -190,9 +189,9 @@ def sigmoid_cross_entropy(
 def _terms_of_logits(logits: Any, targets: Any, pos_weight: Any = None) -> Any:
     # softplus(x) - t x would be the difference of large numbers for large logits. It is softplus(-x) + (1 - t) x as well.
     positive = logits > 0
-    curved = softplus(fnp.where(positive, -logits, logits))
-    if pos_weight is None:
-        return curved + logits * fnp.where(positive, 1 - targets, -targets)
+    curved = fnp.log1p(fnp.exp(fnp.where(positive, -logits, logits)))
+    if pos_weight is None:  # 1 - t or -t without a choice, whose branch is mispredicted half of the time
+        return curved + logits * (fnp.astype(positive, curved.dtype) - targets)
     p = broadcast_factor("sigmoid_cross_entropy", "pos_weight", pos_weight, logits)
     return (1 + (p - 1) * targets) * curved + logits * fnp.where(positive, 1 - targets, -p * targets)
 
