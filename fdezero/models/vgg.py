@@ -60,7 +60,7 @@ class VGG(Module):
         channels: int = 3,
         size: int = 224,
         width: int = 64,
-        hidden: int = 4096,
+        hidden_size: int = 4096,
         dropout: float = 0.5,
         norm: bool = False,
         checkpoint: bool = False,
@@ -69,7 +69,7 @@ class VGG(Module):
     ) -> Self:
         """Draw the network for images of `size` x `size`; images of other sizes are averaged to the same grid.
 
-        `width` counts the channels of the first block, `hidden` the units of the head. `norm` puts a BatchNorm behind each
+        `width` counts the channels of the first block, `hidden_size` the units of the head. `norm` puts a BatchNorm behind each
         convolution. With `checkpoint`, gradients compute the blocks again instead of keeping what lies within.
         Raises RangeError for a size that is not an integer of at least 1 (`size`: 32, because it is halved five times).
         """
@@ -90,7 +90,7 @@ class VGG(Module):
             norms = tuple(nn.BatchNorm.init(next(keys), inputs, dtype=dtype) for _ in range(depth)) if norm else ()
             blocks.append(Block(tuple(convs), norms))
         grid = int(size) // 32
-        sizes = (inputs * grid * grid, hidden, hidden, classes)
+        sizes = (inputs * grid * grid, hidden_size, hidden_size, classes)
         head = nn.MLP.init(next(keys), sizes, activation=F.relu, dropout=dropout, weight_init=weight_init, dtype=dtype)
         return cls(tuple(blocks), head, grid, checkpoint=checkpoint)
 
@@ -202,6 +202,6 @@ def _options(form: str, arrays: Arrays) -> Mapping[str, Any]:
         "channels": size_of(arrays, "blocks/0/convs/0/W", 1, 3),
         "size": 32 * math.isqrt(max(1, inputs // (8 * width))),
         "width": width,
-        "hidden": size_of(arrays, "head/layers/0/b", 0, 4096),
+        "hidden_size": size_of(arrays, "head/layers/0/b", 0, 4096),
         "norm": "blocks/0/norms/0/scale" in arrays,
     }

@@ -29,8 +29,8 @@ def _row(name: str, variant: str, shape: tuple[int, ...], **options: Any) -> Row
 
 MODELS = [
     _row("LeNet", "", (2, 1, 12, 12), size=12),
-    _row("VGG11", "checkpointed", (2, 1, 48, 40), size=32, width=1, hidden=4, checkpoint=True),
-    _row("VGG11", "with norms", (2, 1, 64, 64), size=64, width=1, hidden=4, norm=True),
+    _row("VGG11", "checkpointed", (2, 1, 48, 40), size=32, width=1, hidden_size=4, checkpoint=True),
+    _row("VGG11", "with norms", (2, 1, 64, 64), size=64, width=1, hidden_size=4, norm=True),
     _row("ResNet18", "checkpointed", (2, 1, 33, 33), width=2, checkpoint=True),
     _row("ResNet50", "of DeZero's form", (2, 1, 33, 33), width=1, form="dezero"),
     _row("SqueezeNet", "1.0", (2, 1, 24, 24), version="1.0", divide=16),

@@ -41,7 +41,7 @@ def test_numbers_of_parameters_and_products_are_the_published_ones(name: str) ->
 
 
 SMALL: dict[str, Callable[..., Any]] = {
-    "VGG16": lambda **options: models.VGG16.init(KEY, 5, width=2, hidden=8, size=64, **options),
+    "VGG16": lambda **options: models.VGG16.init(KEY, 5, width=2, hidden_size=8, size=64, **options),
     "ResNet18": lambda **options: models.ResNet18.init(KEY, 5, width=2, **options),
     "ResNet50": lambda **options: models.ResNet50.init(KEY, 5, width=2, **options),
     "SqueezeNet": lambda **options: models.SqueezeNet.init(KEY, 5, divide=8, **options),

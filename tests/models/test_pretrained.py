@@ -125,12 +125,12 @@ def test_vgg_of_timm_has_the_linear_layers_as_convolutions(tmp_path: Path) -> No
 # --- fdezero ---------------------------------------------------------------------------------------------------------
 
 OWN = {
-    "VGG": lambda: models.VGG11.init(fd.random.key(0), 5, channels=1, size=64, width=3, hidden=6, norm=True),
+    "VGG": lambda: models.VGG11.init(fd.random.key(0), 5, channels=1, size=64, width=3, hidden_size=6, norm=True),
     "ResNet": lambda: models.ResNet18.init(fd.random.key(0), 5, channels=1, width=2),
     "ResNet of DeZero's form": lambda: models.ResNet50.init(fd.random.key(0), 5, width=2, form="dezero"),
     "SqueezeNet": lambda: models.SqueezeNet.init(fd.random.key(0), 5, version="1.0", divide=8),
     "LeNet": lambda: models.LeNet.init(fd.random.key(0), size=32),
-    "float16": lambda: models.VGG11.init(fd.random.key(0), 5, width=2, hidden=4, norm=True, dtype=np.float16),
+    "float16": lambda: models.VGG11.init(fd.random.key(0), 5, width=2, hidden_size=4, norm=True, dtype=np.float16),
 }
 
 
@@ -152,7 +152,7 @@ def test_another_file_is_explained(tmp_path: Path) -> None:
     fd.save(path, {"encoder": {"W": np.ones(3)}})
     with pytest.raises(FileError, match=r"x\.npz is not a file of ResNet18: its keys \(encoder/W, \.\.\.\) are not those of fd\.save or DeZero or torchvision"):
         models.ResNet18.load(path)
-    fd.save(path, models.VGG11.init(fd.random.key(0), 5, size=32, width=2, hidden=4))
+    fd.save(path, models.VGG11.init(fd.random.key(0), 5, size=32, width=2, hidden_size=4))
     with pytest.raises(FileError, match=r"does not fit VGG16:\n  missing:    blocks/0/convs/1/W \(float32\[2,2,3,3\]\)"):
         models.VGG16.load(path)
     with pytest.raises(FileNotFoundError):
