@@ -104,7 +104,7 @@ def test_every_key_of_torchvision_finds_its_place(tmp_path: Path, name: str) -> 
 
 def options_of(name: str) -> dict[str, Any]:
     if name.startswith("VGG"):
-        return {"width": 4, "hidden": 24, "norm": "norms" in name}
+        return {"width": 4, "hidden_size": 24, "norm": "norms" in name}
     return {"width": 4} if name.startswith("ResNet") else {"divide": 4, "version": name[-3:]}
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn
+from fdezero import models, nn
 from fdezero.errors import KeyMissingError, RangeError, ShapeError, StructureError
+from fdezero.functions import activations, classification, ctc, distances, losses
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from fdezero.testing.structures import is_layer
 
@@ -282,12 +283,21 @@ def _boom() -> Any:
     raise ValueError("boom")
 
 
-# The guide
+# The guides
 
 
-def test_the_guide_names_every_layer_and_initialiser() -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "guides" / "networks.md").read_text(encoding="utf-8")
-    named = {name for line in guide.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", line)}
-    assert {name for name in nn.__all__ if is_layer(getattr(nn, name))} <= named
+def tables(*names: str) -> set[str]:
+    """The names in code that stand in the tables of guides."""
+    texts = [(Path(__file__).parents[2] / "docs" / "guides" / name).read_text(encoding="utf-8") for name in names]
+    rows = "\n".join(line for text in texts for line in text.splitlines() if line.startswith("|"))
+    return {word for code in re.findall(r"`([^`]+)`", rows) for word in re.findall(r"\w+", re.sub(r"\(.*", "", code))}
+
+
+def test_the_guides_name_every_layer_initialiser_activation_and_loss() -> None:
     aliases = {name for name in nn.initial.__all__ if name.startswith(("xavier", "kaiming"))}
-    assert set(nn.initial.__all__) - {"draw"} - aliases <= named
+    assert {name for name in nn.__all__ if is_layer(getattr(nn, name))} <= tables("networks.md")
+    assert set(nn.initial.__all__) - {"draw"} - aliases <= tables("networks.md")
+    functions = {*activations.__all__, *losses.__all__, *classification.__all__, *distances.__all__, *ctc.__all__, "prelu"}
+    assert functions - {"accuracy", "cosine_similarity"} <= tables("losses.md")
+    named = {name for name in models.__all__ if is_layer(getattr(models, name))}
+    assert named - {"VGG", "ResNet"} <= tables("pretrained.md", "networks.md")
