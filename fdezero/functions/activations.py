@@ -222,9 +222,9 @@ def hard_swish(x: Any) -> Any:
 
 @in_single
 def threshold(x: Any, threshold: float, value: float) -> Any:
-    """x where x is above `threshold`, `value` elsewhere; the derivative at the threshold is 0."""
+    """x where x is above `threshold`, `value` elsewhere; the derivative at the threshold is 0. NaN stays NaN."""
     x = fnp.asarray(x)
-    return fnp.where(x > threshold, x, value)
+    return fnp.where(x <= threshold, value, x)
 
 
 # Distributions over an axis

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..devices import array_module
+from ..errors import StructureError
 from ..messages import describe
 from ..transforms import vmap
 from .containers import apply, options_of_function
@@ -36,6 +37,10 @@ def run_on_shapes(
     """
     leaves, treedef = trees.flatten((x, more))
     places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+    if isinstance(x, tuple | list) and x and all(isinstance(n, int) for n in x):
+        raise StructureError(
+            f"an input is an array or its description, got {x!r}. For the shape write nn.Shape({tuple(x)})."
+        )
     module = array_module(*[leaf for leaf in trees.leaves((leaves, key)) if not isinstance(leaf, Shape)])
 
     def on(*given: Any) -> tuple[()]:
@@ -57,6 +62,17 @@ def run_on_shapes(
     on(*[module.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Shape) else leaf for leaf in given])
 
 
+def check_model(model: Any) -> None:
+    """Raise StructureError for a class in place of its instance, and for what cannot be called."""
+    if isinstance(model, type):
+        make = f"{model.__name__}.init(key, ...)" if hasattr(model, "init") else f"{model.__name__}(...)"
+        raise StructureError(f"a model is expected, got the class {model.__name__}: write {make}.")
+    if not callable(model):
+        raise StructureError(
+            f"a model is expected, got {describe(model)}, which cannot be called. The model comes first."
+        )
+
+
 def called(
     model: Any,
     x: Any,
@@ -65,8 +81,9 @@ def called(
     train: bool = False,
     call: Callable[..., Any] | None = None,
 ) -> Any:
-    """The model's result, with `key` and `train` if it takes them."""
+    """The model's result, with `key` and `train` if it takes them. Raises StructureError for what is no model."""
     if call is None:
+        check_model(model)
         return apply(model, x, *more, key=key, train=train)
     options = {"key": key, "train": train}
     return call(model, x, *more, **{name: options[name] for name in options_of_function(call)})

@@ -119,6 +119,11 @@ class MultiHeadAttention(Sized):
             q, k = F.rotary(q), F.rotary(k)
         mask = None if mask is None else _with_heads(mask, x.ndim)
         if lengths is not None:
+            shape = fnp.asarray(lengths).shape
+            if shape not in (x.shape[:-2], context.shape[:-2]):
+                raise ShapeError(
+                    f"MultiHeadAttention: lengths have a number for each sequence, shape {context.shape[:-2]}, got {describe(lengths)}."
+                )
             within = F.length_mask(lengths, context.shape[-2])[..., None, None, :]
             mask = within if mask is None else mask & within
         y = F.attention(q, k, v, mask, causal=self.causal, dropout=self.dropout, key=key, train=train)

@@ -10,7 +10,7 @@ from ..errors import KeyMissingError, StructureError
 from ..numpy.arguments import Array
 from ..tree import Module, static
 from . import standing
-from .abstract import called, run_on_shapes
+from .abstract import called, check_model, run_on_shapes
 from .containers import options_of_function
 
 __all__ = ["Lazy", "Sized", "init"]
@@ -83,6 +83,8 @@ def init(model: Any, key: Array | None, x: Any, *more: Any, call: Callable[..., 
 
     Raises StructureError, with the path, for a lazy layer that the run does not reach.
     """
+    if call is None:
+        check_model(model)
     makers: dict[int, _Maker] = {}
 
     def replace(copy: Any, node: standing.Node) -> Any:

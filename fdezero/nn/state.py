@@ -26,6 +26,14 @@ class Stateful(Module):
     successor that differs in statistics alone. Users call the layer as any other.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        if cls.__call__ is not Stateful.__call__:
+            raise StructureError(
+                f"{cls.__name__} defines __call__, but nn.step runs step: put this code into step(self, x, *, key=None, train=False) "
+                "-> (y, successor). A call gives the y of step."
+            )
+        super().__init_subclass__(**options)
+
     def step(self, x: Array, *args: Any, key: Array | None = None, train: bool = False) -> tuple[Any, Any]:
         """`(y, successor)`. With train=False, the successor is the layer itself."""
         raise NotImplementedError(
@@ -62,6 +70,7 @@ def step(
             return copy
         recorder = run[id(node.value), node.frozen] = _Statistics(node, run)
         recorder.stand = standing.stand_in(copy, recorder, node.path)
+        object.__setattr__(recorder.stand, "step", recorder.step)
         return recorder.stand
 
     def succeed(copy: Any, node: standing.Node) -> Any:
@@ -104,6 +113,15 @@ class _Statistics:
             self.refuse_loops()
             self.update(changes_of(layer, successor, self.node.path))
         return y
+
+    def step(self, *args: Any, **options: Any) -> Any:
+        """The layer's own `step`, which a model calls only by mistake: the step around it would not see the successor."""
+        if options.get("train") and not self.is_held:
+            raise StructureError(
+                f"the step of {type(self.stand).__name__} at {self.node.path or 'the root'} was called within nn.step, "
+                "so its successor would be lost. Call the layer: y = layer(x, train=train)."
+            )
+        return standing.original(self.stand, statistics_in(self.stand)).step(*args, **options | {"train": False})
 
     def update(self, statistics: dict[str, Any]) -> None:
         """Take the statistics that the layer has now."""

@@ -46,7 +46,7 @@ FORMULAS = SimpleNamespace(
     silu=lambda x: x / (1 + np.exp(-x)),
     softsign=lambda x: x / (1 + abs(x)),
     swish=lambda x: x / (1 + np.exp(-x)),
-    threshold=lambda x, threshold, value: np.where(x > threshold, x, value),
+    threshold=lambda x, threshold, value: np.where(x <= threshold, value, x),
 )
 case = cases_of("functions", F, FORMULAS)
 CASES: list[Case] = [

@@ -106,7 +106,7 @@ def test_infinities_have_the_limit_and_its_slopes_in_every_mode_and_order(name: 
             np.testing.assert_allclose(first(function)(x).astype(float), expected, rtol=1e-3 if dtype == np.float16 else 1e-6, atol=1e-7)
             for second in (_forward, _reverse):
                 np.testing.assert_allclose(second(first(function))(x).astype(float), 0, atol=1e-6)
-        assert np.isnan(function(np.array([np.nan], dtype))).all() == (name != "threshold")  # NaN is not above a threshold
+        assert np.isnan(function(np.array([np.nan], dtype))).all()
 
 
 def test_corners_are_those_of_pytorch() -> None:

@@ -151,3 +151,9 @@ def test_float16_stays_and_dropout_needs_a_key() -> None:
     assert half(x).dtype == np.float16
     assert_trees_equal(half(x, key=KEY), half(x), bits=True)
     assert not np.array_equal(half(x, key=KEY, train=True), half(x))
+
+
+def test_lengths_of_another_shape_are_refused() -> None:
+    layer = nn.MultiHeadAttention.init(fd.random.key(0), 8, 2)
+    with pytest.raises(ShapeError, match=r"lengths have a number for each sequence, shape \(2,\), got int64\[2,1\]"):
+        layer(np.ones((2, 3, 8), np.float32), lengths=np.array([[1], [2]]))
