@@ -14,7 +14,7 @@ from ..ops import elementwise, indexing
 from ..ops import shape as shapes
 from ..ops.checks import checked
 from ..values import broadcasts_to
-from .arguments import Array, ArrayOrNumber, as_array, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, beside, plain_values
 from .elementwise import cast, nonzero
 from .reductions import argsort
 from .shape import broadcast_to, concatenate, expand_dims, line_along, line_of, moveaxis, ravel, reshape, slice_axis
@@ -238,7 +238,7 @@ class _Masked:
         # A `safe` number stands in for the other entries. Infinite entries, times a cotangent of 0, would make the derivative of a
         # product NaN, and so would ties in a second derivative of min and max.
         def choice(mask: Array, y: Array) -> Array:
-            chosen = elementwise.where(mask, self.x, cast(np.asarray(safe), self.x.dtype))
+            chosen = elementwise.where(mask, self.x, cast(beside(safe, self.x), self.x.dtype))
             return elementwise.where(mask, operation(chosen, y), self.x)
 
         return self._update(name, y, choice)
@@ -305,7 +305,7 @@ class _Place:
             same = elementwise.equal(slice_axis(positions, 0, step, None), slice_axis(positions, 0, 0, n - step))
             later, earlier = slice_axis(values, 0, step, None), slice_axis(values, 0, 0, n - step)
             # A `safe` number stands in for values of other positions, with which there could be ties.
-            earlier = elementwise.where(same, earlier, cast(np.asarray(safe), values.dtype))
+            earlier = elementwise.where(same, earlier, cast(beside(safe, values), values.dtype))
             combined = elementwise.where(same, operation(later, earlier), later)
             values = concatenate([slice_axis(values, 0, 0, step), combined], 0)
             step *= 2
