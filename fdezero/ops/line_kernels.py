@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import Backend, backend_of
+from ..devices import backend_of
 from .kernels import C_TYPES, HALVES, OPTIONS
 from .raw_kernels import serves
 from .shape import stretched
@@ -31,9 +31,9 @@ def or_reductions(kernel: Callable[..., None]) -> Callable[[Callable[..., None]]
 
 
 @functools.lru_cache(256)
-def _reduction(backend: Backend, name: str, inputs: tuple[str, ...], out: str, text: str, after: str) -> Any:
+def _reduction(cupy: Any, name: str, inputs: tuple[str, ...], out: str, text: str, after: str) -> Any:
     parameters = ", ".join(f"{dtype} x{i}" for i, dtype in enumerate(inputs))
-    return backend.module.ReductionKernel(
+    return cupy.ReductionKernel(
         parameters, f"{out} result", text, "a + b", f"result = {after}", "0", f"fdezero_{name}", reduce_type="double",
         preamble=HALVES if "float16" in (*inputs, out) else "", options=OPTIONS,
     )  # fmt: skip
@@ -45,16 +45,16 @@ def _total(name: str, operands: list[Any], text: str, out: Any, axes: Axes, coun
     after = f"a / {count}.0" if count > 1 else "a"
     if out.dtype.itemsize < 8:
         after = f"(float)({after})"
-    kernel = _reduction(backend_of(out), name, tuple(x.dtype.name for x in operands), out.dtype.name, text, after)
+    kernel = _reduction(backend_of(out).module, name, tuple(x.dtype.name for x in operands), out.dtype.name, text, after)
     kernel(*operands, axis=tuple([axis % ndim for axis in axes]), out=out, keepdims=True)
 
 
 @functools.lru_cache(16)
-def _parts_kernel(backend: Backend, dtype: str) -> Any:
+def _parts_kernel(cupy: Any, dtype: str) -> Any:
     kind = "float" if dtype == "float16" else C_TYPES[dtype]
     text = f"{kind} near = ({kind})mean; first = near; second = ({kind})(mean - (double)near)"
     preamble = HALVES if dtype == "float16" else ""
-    return backend.module.ElementwiseKernel(
+    return cupy.ElementwiseKernel(
         "float64 mean", f"{dtype} first, {dtype} second", text, "fdezero_parts", preamble=preamble, options=OPTIONS
     )
 
@@ -69,7 +69,7 @@ def write_moments(out: Any, x: Any, *, axes: Axes, centred: bool) -> None:
     mean = backend_of(x).module.empty(out.shape[:-1], "float64")
     _total("mean", [x], "(double)x0", mean, axes, count)
     _total("variance", [x, mean], "((double)x0 - x1) * ((double)x0 - x1)", out[..., 2], axes, count)
-    _parts_kernel(backend_of(x), out.dtype.name)(mean, out[..., 0], out[..., 1])
+    _parts_kernel(backend_of(x).module, out.dtype.name)(mean, out[..., 0], out[..., 1])
 
 
 def write_sums(out: Any, t: Any, x: Any, c: Any, a: Any, e: Any, w: Any, *, axes: Axes) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import Backend, backend_of
+from ..devices import backend_of
 from .kernels import C_TYPES, HALVES, OPTIONS
 
 
@@ -19,11 +19,11 @@ def serves(*arrays: Any) -> bool:
 
 @functools.lru_cache(256)
 def _kernel(
-    backend: Backend, name: str, inputs: tuple[tuple[str, str], ...], numbers: tuple[str, ...], out: str, text: str
+    cupy: Any, name: str, inputs: tuple[tuple[str, str], ...], numbers: tuple[str, ...], out: str, text: str
 ) -> Any:
     parameters = [f"raw {dtype} {x}" for x, dtype in inputs] + [f"int64 {number}" for number in numbers]
     half = any(dtype == "float16" for _, dtype in (*inputs, ("", out)))
-    return backend.module.ElementwiseKernel(
+    return cupy.ElementwiseKernel(
         ", ".join(parameters),
         f"{out} result",
         text,
@@ -36,6 +36,6 @@ def _kernel(
 def launch(name: str, arrays: dict[str, Any], numbers: dict[str, int], out: Any, text: str) -> None:
     """Run `text` for every entry i of `out`, which it assigns to `result`; arrays are one line each, numbers are integers."""
     kernel = _kernel(
-        backend_of(out), name, tuple((x, a.dtype.name) for x, a in arrays.items()), tuple(numbers), out.dtype.name, text
+        backend_of(out).module, name, tuple((x, a.dtype.name) for x, a in arrays.items()), tuple(numbers), out.dtype.name, text
     )
     kernel(*arrays.values(), *[np.int64(number) for number in numbers.values()], out)
