@@ -179,8 +179,8 @@ def sigmoid_cross_entropy(
 ) -> Any:
     """The mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), without overflow: (...), (...) -> a scalar.
 
-    `weight` multiplies the losses, `pos_weight` the terms of t; both broadcast, and the mean divides by the number of entries also with
-    them, as in PyTorch. DeZero divides by len(logits).
+    `weight` multiplies the losses, `pos_weight` the terms of t; both broadcast. Also with weights the mean divides by the number of
+    entries, as in PyTorch. DeZero divides by len(logits).
     """
     logits, targets, mask = paired("sigmoid_cross_entropy", logits, targets, mask)
     return _binary("sigmoid_cross_entropy", _terms_of_logits(logits, targets, pos_weight), weight, mask, reduction)
@@ -270,7 +270,7 @@ def kl_divergence(
     """The mean of sum(targets * (log(targets) - log_predictions)) over the classes along `axis`: (..., classes) twice -> a scalar.
 
     Targets are probabilities, or their logarithms with `log_target`; a target of probability 0 adds 0. The mean divides by the number of
-    distributions, which PyTorch calls "batchmean"; its "mean" also divides by the classes. `mask` and "none" count distributions, too.
+    distributions, which PyTorch calls "batchmean"; its "mean" also divides by the classes. `mask` and "none" also count distributions.
 
     Source: Kullback and Leibler, "On information and sufficiency", 1951.
     """

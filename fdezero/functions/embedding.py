@@ -18,7 +18,7 @@ def embedding(ids: Any, W: Any, padding_index: int | None = None) -> Any:
     """The rows of W at `ids`: integers ids (...), W (count, size) -> (..., size) in the dtype of W.
 
     The row at `padding_index` is read like any other, but gets no gradient. DeZero's `embed_id` is this function. A negative id
-    does not count from the end: it is an error, because it is mostly a mistake, such as a label "unknown" of -1.
+    does not count from the end. You get an error, because such an id is mostly a mistake, such as a label "unknown" of -1.
     Raises DTypeError for ids that are not integers, RangeError for ids outside 0 to count - 1. On a GPU, where that check would
     wait, the row of such an id is NaN.
     """

@@ -76,12 +76,13 @@ def lstm(
 ) -> tuple[Any, tuple[Any, Any]]:
     """Sequences through layers of `lstm_cell`: x (..., T, n) -> (y (..., T, m), (h, c)), h and c (layers, ..., m).
 
-    weights: a list with (Wx, Wh) or (Wx, Wh, b) for each layer; with `bidirectional`, for each layer one forward and one backward,
-    whose outputs stand side by side in y (..., T, 2 m). state: where each of them begins, None for zeros; the last state comes back,
-    so that a long sequence can go on in pieces. lengths: integers (...) from 0 to T. After its end a sequence keeps its state,
-    y is 0, and x does not matter; backwards it begins at its end. reverse: from the last step to the first. dropout: the rate
-    between layers, if train=True. Raises ShapeError, StructureError, DTypeError or RangeError for what does not fit (on a GPU,
-    lengths are not compared with T), KeyMissingError for dropout without a key.
+    weights: a list with (Wx, Wh) or (Wx, Wh, b) for each layer. With `bidirectional` each layer has two, forward and backward,
+    whose outputs stand side by side in y (..., T, 2 m). state: where each of them begins, None for zeros. The last state comes
+    back, so that a long sequence can go on in pieces. lengths: integers (...) from 0 to T. After its end a sequence keeps its
+    state, y is 0, and x does not matter. Backwards a sequence begins at its end. reverse: from the last step to the first.
+    dropout: the rate between layers, if train=True.
+    Raises ShapeError, StructureError, DTypeError or RangeError for arguments that do not fit (on a GPU, lengths are not compared
+    with T), KeyMissingError for dropout without a key.
     """
     return _run(x, weights, state, lengths, run=Run(lstm_kind("lstm"), reverse, bidirectional, dropout, key, train))
 

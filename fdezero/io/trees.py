@@ -96,8 +96,8 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     taken from `like`, and keys that `like` lacks are ignored; shapes and dtypes must still agree. `rename` maps keys of
     the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
 
-    Raises a FileError that lists all missing, unexpected and different keys, or says that the file is of another format,
-    is damaged, is encrypted or compressed by another method than deflate, or holds pickled objects. Memory is set aside
+    Raises a FileError that lists all missing, unexpected and different keys. Raises one for a file that is of another format,
+    damaged, encrypted, compressed by another method than deflate, or holds pickled objects. Memory is set aside
     only for what the file holds. Raises OSError if there is no such file.
     """
     wanted = None if like is None else flatten_to_dict(like)

@@ -25,8 +25,8 @@ FORMS = ("torchvision", "dezero")
 def preprocess(image: Any, form: str = "torchvision", *, size: int = 224, dtype: Any = np.float32) -> np.ndarray:
     """A PIL image, or an array (H, W, 3) or (H, W) of uint8 -> (1, 3, size, size), as the files of a form expect it.
 
-    - "torchvision": the shorter side becomes size * 256 / 224, the centre is cut out, red, green and blue in [0, 1] lose
-      their mean and are divided by their deviation.
+    - "torchvision": the shorter side becomes size * 256 / 224, and the centre is cut out. Red, green and blue in [0, 1]
+      lose their mean and are divided by their deviation.
     - "dezero": the image is resized to (size, size), and blue, green and red in [0, 255] lose their mean.
 
     Raises RangeError for another form or size, ShapeError and DTypeError for another array, MissingExtraError without Pillow.

@@ -26,12 +26,12 @@ def capture(
 ) -> tuple[Any, dict[str, Any]]:
     """`(y, {path: output})`: `model(x, *more)` and the outputs of the layers at `paths`, such as "blocks/4" or "blocks/*".
 
-    A second call of the layer at "norm" is at "norm#2". `replace` puts a value in place of an output, so `y` can be differentiated by
-    it: `fd.grad(lambda a: nn.capture(model, x, replace={path: a})[0][0, 3])(a)`. A function there gets the output: `lambda a: a + noise`.
-    `call(model, x, *more)` runs in place of `model(...)`.
+    A second call of the layer at "norm" is at "norm#2". `replace` puts a value in place of an output, to differentiate `y` by the
+    value: `fd.grad(lambda a: nn.capture(model, x, replace={path: a})[0][0, 3])(a)`. A function in `replace` gets the output, such as
+    `lambda a: a + noise`. `call(model, x, *more)` runs in place of `model(...)`.
 
-    Raises StructureError for a path without a layer, with the paths that are near, and for a layer that is not called; TraceError for
-    one that runs within `fd.scan`, `fd.vmap`, ... inside of the model.
+    Raises StructureError for a path without a layer, with the paths that are near, and for a layer that is not called. Raises
+    TraceError for a layer that runs within `fd.scan`, `fd.vmap`, ... inside of the model.
     """
     replace = dict(replace or {})
     wanted = [paths] if isinstance(paths, str) else list(paths)

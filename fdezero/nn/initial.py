@@ -2,8 +2,8 @@
 
 `zeros`, `ones`, and the names of variance scaling, such as `he_normal`, are initialisers. The others get their options first:
 `nn.Linear.init(key, 784, 10, weight_init=nn.initial.normal(0.02), bias_init=nn.initial.constant(1.0))`. A function of your own
-is an initialiser as well. If it has the parameters `in_axis` and `out_axis`, it is told which axes of the shape count inputs and
-outputs; all other axes are the receptive field.
+is an initialiser as well. Its parameters `in_axis` and `out_axis`, if there are any, get the axes of the shape that count inputs
+and outputs. All other axes are the receptive field.
 """
 
 import dataclasses

@@ -55,11 +55,11 @@ class _Channels(Sized):
 class BatchNorm(_Channels, Stateful):
     """x normalised within each channel, by the statistics of the batch in training: x (N, C, ...) -> (N, C, ...).
 
-    In inference by running statistics, which a training step moves towards those of its batch by `momentum`: the new mean is
+    In inference running statistics take their place. A training step moves them by `momentum`: the new mean is
     (1 - momentum) * mean + momentum * (mean of the batch). The running variance is unbiased. Both are PyTorch's conventions;
     DeZero's `decay` is 1 - momentum, and its eps 2e-5. Training runs by `nn.step`, which returns the new statistics.
 
-    `axis` is that of the channels. With `axis_name`, the name of an `fd.vmap` over examples, a batch is all its examples.
+    The channels are at `axis`. With `axis_name`, the name of an `fd.vmap` over examples, a batch is all its examples.
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
     """
 

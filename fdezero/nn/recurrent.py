@@ -157,7 +157,7 @@ class Outputs(Module):
     """A recurrent layer that returns an array, as a Sequential needs it: `Outputs(LSTM.init(key, 8, 32), "last")`.
 
     "all": the outputs of all steps, x (..., T, in_size) -> (..., T, hidden_size). "last": the state h of the last layer at the end
-    of the sequence, (..., hidden_size); with both directions, that of each side by side, where each has seen the whole sequence.
+    of the sequence, (..., hidden_size). With both directions, the states of both side by side, each after the whole sequence.
     """
 
     layer: Any

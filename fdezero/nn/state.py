@@ -22,7 +22,7 @@ __all__ = ["Checkpoint", "Stateful", "statistic", "step"]
 class Stateful(Module):
     """Base of layers with statistics, which `nn.step` changes.
 
-    A subclass declares its statistics, `mean: np.ndarray = nn.statistic()`, and defines `step`, which returns the result and a
+    A subclass declares its statistics, `mean: np.ndarray = nn.statistic()`, and defines `step`. It returns the result and a
     successor that differs in statistics alone. Users call the layer as any other.
     """
 
