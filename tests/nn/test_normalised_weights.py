@@ -21,6 +21,15 @@ def linear(n: int, m: int) -> nn.Linear:
     return nn.Linear.init(KEY, n, m)
 
 
+def copied(theirs: Any, W: Any, b: Any) -> Any:
+    """The layer of PyTorch with these parameters."""
+    torch = pytest.importorskip("torch")
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(np.ascontiguousarray(W)))
+        theirs.bias.copy_(torch.tensor(b))
+    return theirs
+
+
 # WeightNorm
 
 
@@ -66,10 +75,7 @@ def test_weight_norm_refuses() -> None:
 def test_weight_norm_of_torch() -> None:
     torch = pytest.importorskip("torch")
     layer = linear(4, 3)
-    theirs = torch.nn.Linear(4, 3)
-    with torch.no_grad():
-        theirs.weight.copy_(torch.tensor(layer.W.T))
-        theirs.bias.copy_(torch.tensor(layer.b))
+    theirs = copied(torch.nn.Linear(4, 3), layer.W.T, layer.b)
     theirs = torch.nn.utils.parametrizations.weight_norm(theirs)
     (theirs(torch.tensor(X)) ** 2).sum().backward()
     ours = nn.WeightNorm.init(layer)
@@ -90,10 +96,7 @@ def test_weights_are_normalised_along_the_axis_of_outputs() -> None:
 def test_normalised_convolutions_of_torch() -> None:
     torch = pytest.importorskip("torch")
     for layer, theirs in ((nn.Conv2d.init(KEY, 3, 5, 2), torch.nn.Conv2d(3, 5, 2)), (nn.ConvTranspose2d.init(KEY, 3, 5, 2), torch.nn.ConvTranspose2d(3, 5, 2))):
-        with torch.no_grad():
-            theirs.weight.copy_(torch.tensor(np.ascontiguousarray(layer.W)))
-            theirs.bias.copy_(torch.tensor(layer.b))
-        wrapped = torch.nn.utils.parametrizations.spectral_norm(theirs)
+        wrapped = torch.nn.utils.parametrizations.spectral_norm(copied(theirs, layer.W, layer.b))
         vectors = wrapped.parametrizations.weight[0]
         ours = nn.SpectralNorm.init(KEY, layer)
         vectors._v.copy_(torch.tensor(ours.v))
@@ -183,10 +186,7 @@ def test_spectral_norm_refuses() -> None:
 def test_spectral_norm_of_torch() -> None:
     torch = pytest.importorskip("torch")
     layer = linear(4, 3)
-    theirs = torch.nn.Linear(4, 3)
-    with torch.no_grad():
-        theirs.weight.copy_(torch.tensor(layer.W.T))
-        theirs.bias.copy_(torch.tensor(layer.b))
+    theirs = copied(torch.nn.Linear(4, 3), layer.W.T, layer.b)
     theirs = torch.nn.utils.parametrizations.spectral_norm(theirs)
     vectors = theirs.parametrizations.weight[0]
     v = np.array([0.6, -0.8, 0.0, 0.0], np.float32)
