@@ -16,8 +16,9 @@ from ..devices import array_module, backend_of
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
+from ..ops.checks import checked
 from ..ops.indexing import labels as labels_of
-from .reduction import broadcast_factor, in_dtype_of_first, mask_of, paired, reduced
+from .reduction import broadcast_factor, first_wrong, in_dtype_of_first, mask_of, paired, reduced
 
 __all__ = [
     "accuracy", "binary_cross_entropy", "kl_divergence", "multi_margin_loss", "nll_loss", "sigmoid_cross_entropy", "sigmoid_focal_loss",
@@ -211,8 +212,10 @@ def binary_cross_entropy(
     Logarithms are cut off at the smallest normal number of the dtype (of float32 for float16), so p = 0 and p = 1 give
     finite values. A term that is cut off has derivative 0. If p is a sigmoid, use sigmoid_cross_entropy of its logits,
     which is exact. `weight` multiplies the losses, and the mean divides by the number of entries also then. DeZero divides by len(p).
+    Raises RangeError for p outside 0 to 1, with its place (not on a GPU, where looking would wait).
     """
     p, t, mask = paired("binary_cross_entropy", probabilities, targets, mask, filler=0.5)
+    checked(p, test=_is_probability, error=_not_a_probability)
     tiny = float(np.finfo(p.dtype).tiny if p.dtype.kind == "f" else np.finfo(float).tiny)
     sure = p >= 1
     rest = fnp.where(
@@ -220,6 +223,17 @@ def binary_cross_entropy(
     )  # log(1 - p), also for small p
     return _binary(
         "binary_cross_entropy", -(t * fnp.log(fnp.clip(p, tiny, 1.0)) + (1 - t) * rest), weight, mask, reduction
+    )
+
+
+def _is_probability(p: Any) -> Any:
+    return ~((p < 0) | (p > 1))  # NaN passes, and shows in the loss
+
+
+def _not_a_probability(p: Any) -> RangeError:
+    return RangeError(
+        f"binary_cross_entropy: probabilities lie between 0 and 1, got {first_wrong(p, _is_probability)}. For logits use "
+        "sigmoid_cross_entropy."
     )
 
 

@@ -263,6 +263,11 @@ def _check_kernel(name: str, rank: int, W: Any, form: str) -> None:
     if W.ndim != rank + 2 or 0 in W.shape:
         raise ShapeError(
             f"{name} expects a kernel W of shape {form} with {rank + 2} axes, none of them empty, got {describe(W)}."
+            + (
+                ""
+                if W.ndim
+                else f" nn.{''.join(map(str.capitalize, name.split('_')))}.init(key, in_channels, out_channels, kernel_size) draws one."
+            )
         )
 
 

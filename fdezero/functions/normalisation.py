@@ -105,7 +105,11 @@ normalised.defvjp(_forward, _backward)
 # Arguments
 
 
-def _as_lines(name: str, x: Any) -> Array:
+def _as_lines(name: str, x: Any, *affine: Any) -> Array:
+    """x as real floating numbers; integers get the dtype that they have in a product with scale and shift."""
+    x = fnp.asarray(x)
+    if x.dtype.kind in "iub" and (kinds := [value.dtype for value in affine if hasattr(value, "dtype")]):
+        x = fnp.astype(x, np.result_type(x.dtype, *kinds))
     x = inexact(x)
     if x.dtype.kind != "f":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}. Normalise x.real and x.imag.")
@@ -118,7 +122,12 @@ def _fitted(name: str, word: str, value: Any, shape: tuple[int, ...], placed: tu
         return None
     value = fnp.asarray(value)
     if value.shape != shape:
-        raise ShapeError(f"{name}: {word} must have shape {shape} for this x and axis, got {describe(value)}.")
+        hint = "" if name != "batch_norm" else " Channels stand along axis 1; for another place of theirs, say axis=."
+        layer = name.title().replace("_", "").replace("Rms", "RMS")
+        raise ShapeError(
+            f"{name}: {word} must have shape {shape} for this x and axis, got {describe(value)}."
+            + (hint if value.ndim else f" nn.{layer}.init(key, ...) makes one.")
+        )
     return fnp.reshape(value, placed)
 
 
@@ -168,7 +177,7 @@ def batch_norm(
 
 
 def _by_statistics(x: Any, scale: Any, shift: Any, mean: Any, variance: Any, axis: int, eps: float) -> Array:
-    x = _as_lines("batch_norm", x)
+    x = _as_lines("batch_norm", x, scale, shift)
     channels, placed = _channels("batch_norm", x, axis)
     given = {"scale": scale, "shift": shift, "mean": mean, "variance": variance}
     arrays = [_fitted("batch_norm", name, value, (channels,), placed) for name, value in given.items()]
@@ -195,7 +204,7 @@ def batch_norm_with_statistics(
     Raises as `batch_norm` does.
     """
     name = "batch_norm"
-    x = _as_lines(name, x)
+    x = _as_lines(name, x, scale, shift)
     eps = _checked_eps(name, eps)
     channels, placed = _channels(name, x, axis)
     if axis_name is None and x.size == channels:
@@ -239,7 +248,7 @@ def _synchronised(x: Any, scale: Any, shift: Any, axes: Axes, eps: float, axis_n
 
 @in_single
 def _each_normalised(name: str, x: Any, scale: Any, shift: Any, axis: Axis, eps: float, centred: bool) -> Array:
-    x = _as_lines(name, x)
+    x = _as_lines(name, x, scale, shift)
     if not x.ndim:
         raise ShapeError(f"{name} normalises along an axis, but x {describe(x)} has none.")
     axes = trailing_axes(axis, x.ndim)
@@ -277,7 +286,7 @@ def group_norm(x: Any, num_groups: int, scale: Any = None, shift: Any = None, *,
     Each example is normalised alone. Raises RangeError if C is no multiple of `num_groups`, ShapeError for shapes that do not fit.
     Source: Wu and He, "Group normalization", 2018.
     """
-    x = _as_lines("group_norm", x)
+    x = _as_lines("group_norm", x, scale, shift)
     if x.ndim < 2:
         raise ShapeError(f"group_norm expects x of shape (N, C, ...), got {describe(x)}.")
     channels = x.shape[1]
@@ -304,7 +313,7 @@ def instance_norm(x: Any, scale: Any = None, shift: Any = None, *, eps: float = 
     Raises ShapeError for shapes that do not fit, and for one number in each channel.
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance normalization", 2016.
     """
-    x = _as_lines("instance_norm", x)
+    x = _as_lines("instance_norm", x, scale, shift)
     if x.ndim < 3:
         raise ShapeError(
             f"instance_norm expects x of shape (N, C, ...) with axes behind the channels, got {describe(x)}."

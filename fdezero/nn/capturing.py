@@ -34,7 +34,7 @@ def capture(
     TraceError for a layer that runs within `fd.scan`, `fd.vmap`, ... inside of the model.
     """
     replace = dict(replace or {})
-    wanted = [paths] if isinstance(paths, str) else list(paths)
+    wanted = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
     layers = [place for place in places(model) if is_layer(place.value)]
     recorders: dict[int, _Outputs] = {}
     outputs: dict[str, Any] = {}

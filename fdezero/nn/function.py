@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import StructureError
+from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, static
 from ..tree.display import one_line
@@ -22,6 +24,11 @@ class Function(Module):
     options: tuple[tuple[str, Any], ...] = static(default=())
 
     def __init__(self, function: Callable[..., Array], options: tuple[tuple[str, Any], ...] = (), **named: Any) -> None:
+        if not callable(function) or not isinstance(options, tuple):
+            given = function if not callable(function) else options
+            raise StructureError(
+                f"Function takes a function, and its options by name: Function(F.leaky_relu, slope=0.1); got {describe(given)}."
+            )
         if isinstance(function, functools.partial) and not function.args:
             options, function = (*function.keywords.items(), *options), function.func
         self.__attrs_init__(function, (*options, *named.items()))  # type: ignore[attr-defined]  # what attrs has made of the fields

@@ -40,6 +40,9 @@ def matching(patterns: Iterable[str], known: Sequence[Place], what: str) -> list
     """
     found: dict[str, Place] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if not isinstance(pattern, str):
+            several = " Pass several one by one: *paths." if isinstance(pattern, tuple | list) else ""
+            raise StructureError(f"{what}: a path is a text such as 'layers/0', got {pattern!r}.{several}")
         hits = [place for place in known if _regex(pattern).fullmatch(place.path)]
         if not hits:
             paths = list(dict.fromkeys(place.path for place in known if place.path))

@@ -1,0 +1,115 @@
+"""Mistakes with models that would pass in silence, or end in an error of Python: each is refused, with the way out."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn
+from fdezero.errors import RangeError, ShapeError, StructureError
+from fdezero.testing import assert_trees_close
+
+KEY = fd.random.key(0)
+X = np.random.default_rng(0).standard_normal((5, 3))
+
+
+class Center(nn.Stateful):
+    """x minus its mean over the batch; in inference, minus the mean of the means seen in training."""
+
+    mean: Any = nn.statistic()
+
+    def step(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
+        if not train:
+            return x - self.mean, self
+        return x - x.mean(axis=0), self.replace(mean=0.5 * self.mean + 0.5 * x.mean(axis=0))
+
+
+def test_a_layer_with_statistics_that_defines_its_call_is_refused() -> None:
+    """Training runs step, so code in `__call__` would run in inference alone."""
+    with pytest.raises(StructureError, match=r"Shifted defines __call__, but nn.step runs step"):
+
+        class Shifted(Center):
+            def __call__(self, x: Any, *, key: Any = None, train: bool = False) -> Any:
+                return super().__call__(x + 1, key=key, train=train)
+
+
+class Direct(fd.Module):
+    """A model that calls the step of a layer, and drops the successor."""
+
+    norm: Any
+
+    def __call__(self, x: Any, *, train: bool = False) -> Any:
+        return self.norm.step(x, train=train)[0]
+
+
+def test_a_successor_that_a_model_drops_is_not_lost_in_silence() -> None:
+    model = Direct(Center(np.ones(3)))
+    with pytest.raises(StructureError, match="the step of Center at norm was called within nn.step"):
+        nn.step(model, X)
+    y, same = nn.step(model, X, train=False)
+    assert_trees_close(y, model.norm(X))
+    assert same.norm.mean is model.norm.mean
+    frozen = Direct(nn.freeze(Center(np.ones(3))))
+    assert_trees_close(nn.step(frozen, X)[0], model.norm(X))
+
+
+@pytest.mark.parametrize("run", [nn.step, nn.capture, nn.summary, lambda model, x: nn.init(model, KEY, x)])
+def test_what_is_no_model_is_refused(run: Any) -> None:
+    with pytest.raises(StructureError, match=r"a model is expected, got the class Linear: write Linear.init\(key, ...\)"):
+        run(nn.Linear, X)
+    with pytest.raises(StructureError, match=r"a model is expected, got float64\[5,3\], which cannot be called"):
+        run(X, X)
+
+
+def test_a_shape_in_place_of_an_input_is_refused() -> None:
+    for run in (lambda x: nn.init(nn.Linear.lazy(3), KEY, x), lambda x: nn.summary(nn.Linear.init(KEY, 3, 2), x)):
+        with pytest.raises(StructureError, match=r"For the shape write nn.Shape\(\(5, 3\)\)"):
+            run((5, 3))
+
+
+IMAGES = np.ones((2, 3, 8, 8), np.float32)
+SIZES: dict[str, tuple[Any, str]] = {
+    "Conv2d": (lambda: nn.Conv2d(3, 16, 3)(IMAGES), r"nn\.Conv2d\.init\(key, in_channels, out_channels, kernel_size\) draws one"),  # type: ignore[arg-type]  # the mistake
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 16)(IMAGES), r"nn\.ConvTranspose2d\.init\(key, "),  # type: ignore[arg-type]  # the mistake
+    "LayerNorm": (lambda: nn.LayerNorm(8)(IMAGES), r"nn\.LayerNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
+    "RMSNorm": (lambda: nn.RMSNorm(8)(IMAGES), r"nn\.RMSNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
+    "LSTM": (lambda: nn.LSTM(3, 8)(X), r"LSTM holds its cells, got int 3: nn\.LSTM\.init\(key, in_size, hidden_size\) draws them"),  # type: ignore[arg-type]  # the mistake
+    "MLP": (lambda: nn.MLP((1000, 10))(X), r"MLP holds its layers, got \(1000, 10\): nn\.MLP\.init"),  # type: ignore[arg-type]  # the mistake
+    "MLP of one size": (lambda: nn.MLP(10)(X), r"MLP holds its layers, got 10: "),  # type: ignore[arg-type]  # the mistake
+    "Function by name": (lambda: nn.Function("relu"), "Function takes a function, and its options by name: .* got str"),  # type: ignore[arg-type]  # the mistake
+    "Function by position": (lambda: nn.Function(F.leaky_relu, 0.1), "Function takes a function, .* got float 0.1"),  # type: ignore[arg-type]  # the mistake
+    "list of paths": (lambda: nn.freeze(nn.Linear.init(KEY, 3, 2), ["W", "b"]), r"a path is a text such as 'layers/0', got \['W', 'b'\]. Pass several one by one"),  # type: ignore[arg-type]  # the mistake
+    "number for a path": (lambda: nn.capture(nn.Sequential(F.relu), X, paths=0), "a path is a text such as 'layers/0', got 0."),  # type: ignore[arg-type]  # the mistake
+    "channels last": (lambda: nn.BatchNorm.init(KEY, 3)(np.ones((2, 8, 8, 3))), "Channels stand along axis 1; for another place of theirs, say axis="),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_forms_of_other_libraries_are_answered(name: str) -> None:
+    mistake, message = SIZES[name]
+    with pytest.raises((StructureError, ShapeError), match=message):
+        mistake()
+
+
+def test_probabilities_outside_0_to_1_are_refused() -> None:
+    with pytest.raises(RangeError, match=r"probabilities lie between 0 and 1, got 1.5 at index \(0,\). For logits use sigmoid_cross_entropy"):
+        F.binary_cross_entropy(np.array([1.5, 0.2]), np.array([1.0, 0.0]))
+    assert np.isnan(F.binary_cross_entropy(np.array([np.nan, 0.2]), np.array([1.0, 0.0])))
+    masked = F.binary_cross_entropy(np.array([7.0, 0.25]), np.array([1.0, 0.0]), mask=np.array([False, True]))
+    assert_trees_close(masked, -np.log(0.75))
+
+
+NORMS = {
+    "BatchNorm": nn.BatchNorm.init(KEY, 3), "LayerNorm": nn.LayerNorm.init(KEY, 8), "RMSNorm": nn.RMSNorm.init(KEY, 8),
+    "GroupNorm": nn.GroupNorm.init(KEY, 3, 3), "InstanceNorm": nn.InstanceNorm.init(KEY, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_images_of_integers_get_the_dtype_of_the_layer(name: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), np.uint8)
+    y, _ = nn.step(NORMS[name], images)
+    assert y.dtype == np.float32
+    assert_trees_close(y, nn.step(NORMS[name], images.astype(np.float32))[0])
