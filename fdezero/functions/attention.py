@@ -12,6 +12,7 @@ from .. import random, special
 from ..devices import array_module
 from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError
 from ..messages import describe
+from ..numpy.arguments import whole_number
 from ..numpy.precision import in_single
 from ..ops import attention as operation
 from ..ops.checks import checked
@@ -178,9 +179,7 @@ def length_mask(lengths: Any, length: int) -> Any:
     For attention over padded sequences: `mask = F.length_mask(lengths, S)[:, None, None, :]`. Raises DTypeError for lengths that
     are not integers, RangeError for lengths outside 0 to `length` (on a GPU they count as the nearest of these).
     """
-    if not isinstance(length, int | np.integer) or length < 0:
-        raise RangeError(f"length_mask: length must be an integer of at least 0, got {describe(length)}.")
-    lengths, length = fnp.asarray(lengths), int(length)
+    lengths, length = fnp.asarray(lengths), whole_number("length_mask", "length", length, 0)
     if lengths.dtype.kind not in "iu":
         raise DTypeError(f"length_mask: lengths are integers, got {describe(lengths)}. Use lengths.astype(int).")
     lengths = checked(
@@ -222,12 +221,11 @@ def sinusoidal_positions(positions: Any, size: int, *, base: float = 10000.0, dt
     Entry 2 i is sin(position * base ** (-2 i / size)), entry 2 i + 1 the cosine. Raises RangeError for a size below 1.
     Source: Vaswani et al., "Attention is all you need", 2017, section 3.5.
     """
-    if not isinstance(size, int | np.integer) or size < 1:
-        raise RangeError(f"sinusoidal_positions: size must be an integer of at least 1, got {describe(size)}.")
-    count = (int(size) + 1) // 2
-    angles = _angles("sinusoidal_positions", positions, positions, count, base, size=int(size))
+    size = whole_number("sinusoidal_positions", "size", size)
+    count = (size + 1) // 2
+    angles = _angles("sinusoidal_positions", positions, positions, count, base, size=size)
     pairs = fnp.stack([fnp.sin(angles), fnp.cos(angles)], axis=-1)
-    return fnp.astype(fnp.reshape(pairs, (*angles.shape[:-1], 2 * count))[..., : int(size)], dtype)
+    return fnp.astype(fnp.reshape(pairs, (*angles.shape[:-1], 2 * count))[..., :size], dtype)
 
 
 def _angles(name: str, positions: Any, beside: Any, count: int, base: float, size: int | None = None) -> Any:

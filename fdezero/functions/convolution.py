@@ -9,8 +9,9 @@ import numpy as np
 from .. import numpy as fnp
 from ..errors import RangeError, ShapeError
 from ..messages import describe
+from ..numpy.arguments import whole_number
 from ..ops import unfolding, windows
-from .window_arguments import Ints, Padding, Pairs, Sizes, convolved_size, for_each_axis, padding_pairs, whole_number
+from .window_arguments import Ints, Padding, Pairs, Sizes, convolved_size, for_each_axis, padding_pairs
 
 __all__ = [
     "col2im", "conv1d", "conv2d", "conv3d", "conv_output_size", "conv_transpose1d", "conv_transpose2d",

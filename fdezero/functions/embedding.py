@@ -8,6 +8,7 @@ from .. import numpy as fnp
 from ..devices import array_module
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
+from ..numpy.arguments import whole_number
 from ..ops import indexing
 from ..transforms.reverse import stop_gradient
 
@@ -42,10 +43,9 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
 
     Raises DTypeError for ids that are not integers, RangeError for ids outside 0 to count - 1 (on a GPU such a line is zeros).
     """
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise RangeError(f"one_hot: count must be an integer of at least 1, got {describe(count)}.")
-    ids = _checked_ids("one_hot", ids, int(count), f"count is {count}")
-    return fnp.astype(fnp.expand_dims(ids, -1) == array_module(ids).arange(int(count)), dtype)
+    count = whole_number("one_hot", "count", count)
+    ids = _checked_ids("one_hot", ids, count, f"count is {count}")
+    return fnp.astype(fnp.expand_dims(ids, -1) == array_module(ids).arange(count), dtype)
 
 
 def check_padding_index(index: Any, count: int, of: str) -> None:

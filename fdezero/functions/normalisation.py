@@ -13,7 +13,7 @@ import numpy as np
 from .. import numpy as fnp
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
-from ..numpy.arguments import Array, Axis, inexact, trailing_axes
+from ..numpy.arguments import Array, Axis, inexact, trailing_axes, whole_number
 from ..numpy.precision import HALF, in_single, narrowed, widened
 from ..ops import normalisation as ops
 from ..ops import pooling
@@ -344,8 +344,7 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     x = _as_lines("local_response_norm", x)
     if x.ndim < 2:
         raise ShapeError(f"local_response_norm expects x of shape (N, C, ...), got {describe(x)}.")
-    if not isinstance(size, int | np.integer) or size < 1:
-        raise RangeError(f"local_response_norm: size is a number of channels, an integer of at least 1; got {size!r}.")
+    size = whole_number("local_response_norm", "size", size)
     last = fnp.moveaxis(fnp.square(x), 1, -1)
-    totals = pooling.summed(last, windows=((x.shape[1], int(size), 1, int(size) // 2, 1),))
+    totals = pooling.summed(last, windows=((x.shape[1], size, 1, size // 2, 1),))
     return x / (k + fnp.moveaxis(totals, -1, 1) * (alpha / size)) ** beta

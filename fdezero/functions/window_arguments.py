@@ -3,21 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import RangeError, ShapeError
 from ..messages import describe
+from ..numpy.arguments import whole_number
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 Sizes = int | Sequence[int]  # one number for all axes, or one for each
 Padding = str | int | Sequence[Any]  # "same", "valid", a number, a number for each axis, or a pair for each axis
-
-
-def whole_number(name: str, argument: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise RangeError(f"{name}: {argument} must be an integer of at least {least}, got {describe(value)}.")
-    return int(value)
 
 
 def for_each_axis(name: str, argument: str, value: Any, rank: int, least: int) -> Ints:

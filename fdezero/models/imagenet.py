@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DTypeError, FileError, MissingExtraError, RangeError, ShapeError
 from ..io.download import downloaded
 from ..messages import describe
+from ..numpy.arguments import whole_number
 
 __all__ = ["labels", "preprocess"]
 
@@ -34,8 +35,7 @@ def preprocess(image: Any, form: str = "torchvision", *, size: int = 224, dtype:
     """
     if form not in FORMS:
         raise RangeError(f"preprocess: the form is 'torchvision' or 'dezero', as that of the file; got {form!r}.")
-    if not isinstance(size, int | np.integer) or size < 1:
-        raise RangeError(f"preprocess: the size must be an integer of at least 1, got {describe(size)}.")
+    size = whole_number("preprocess", "size", size)
     picture = _picture(image).convert("RGB")
     if form == "dezero":
         pixels = np.asarray(picture.resize((size, size)), dtype)[:, :, ::-1]

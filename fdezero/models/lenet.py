@@ -7,11 +7,9 @@ import numpy as np
 
 from .. import functions as F
 from .. import nn, random
-from ..errors import RangeError
 from ..io.files import PathLike
-from ..messages import describe
 from ..nn import initial
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, whole_number
 from ..tree import Module, static
 from .loading import Arrays, Form, as_they_are, load_model, size_of
 
@@ -45,8 +43,7 @@ class LeNet(Module):
 
         Raises RangeError for a size that is not an integer of at least 1 (`size`: 12, the least that leaves something).
         """
-        if not isinstance(size, int | np.integer) or size < 12:
-            raise RangeError(f"LeNet: size must be an integer of at least 12, got {describe(size)}.")
+        whole_number("LeNet", "size", size, 12)
         first, second, third = random.split(key, 3)
         options: dict[str, Any] = {"weight_init": weight_init, "dtype": dtype}
         convs = (

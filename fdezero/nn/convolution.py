@@ -9,8 +9,8 @@ from .. import functions as F
 from .. import numpy as fnp
 from .. import random
 from ..errors import RangeError
-from ..functions.window_arguments import Padding, Sizes, for_each_axis, whole_number
-from ..numpy.arguments import Array
+from ..functions.window_arguments import Padding, Sizes, for_each_axis
+from ..numpy.arguments import Array, whole_number
 from ..tree import static
 from . import initial
 from .lazy import Sized

@@ -19,7 +19,7 @@ from .. import random
 from ..devices import array_module, device_of_array
 from ..errors import DeviceError, DTypeError, FdezeroError, RangeError, ShapeError, StructureError
 from ..messages import called, describe
-from ..numpy.arguments import Array, beside
+from ..numpy.arguments import Array, beside, whole_number
 from ..random.source import check_dtype, check_key, check_shape
 
 __all__ = [
@@ -337,9 +337,8 @@ def identity(gain: float = 1.0, groups: int = 1) -> Initialiser:
     Outputs or inputs without a partner have zeros. With `groups`, as in a convolution, each group has its own identity.
     Raises RangeError for groups that do not divide the outputs.
     """
-    if not isinstance(groups, int | np.integer) or groups < 1:
-        raise RangeError(f"identity: groups must be an integer of at least 1, got {describe(groups)}.")
-    return WithOptions("identity", _identity, (_number("identity", "gain", gain), int(groups)))
+    options = _number("identity", "gain", gain), whole_number("identity", "groups", groups)
+    return WithOptions("identity", _identity, options)
 
 
 def _identity(

@@ -6,9 +6,7 @@ import numpy as np
 
 from .. import functions as F
 from .. import random
-from ..errors import RangeError
-from ..messages import describe
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, whole_number
 from . import initial
 from .lazy import Sized
 
@@ -56,5 +54,4 @@ class Linear(Sized):
 def check_sizes(of: str, **sizes: Any) -> None:
     """Raise RangeError, naming the layer, unless all `sizes` are integers of at least 1."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise RangeError(f"{of}: {name} must be an integer of at least 1, got {describe(size)}.")
+        whole_number(of, name, size)

@@ -8,9 +8,8 @@ import numpy as np
 from .. import functions as F
 from .. import random
 from ..errors import RangeError, ShapeError
-from ..functions.window_arguments import whole_number
 from ..messages import describe
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, whole_number
 from ..numpy.elementwise import cast
 from ..numpy.precision import widened
 from ..transforms.collectives import axis_size

@@ -2,13 +2,9 @@
 
 from typing import Any, Self
 
-import numpy as np
-
 from .. import numpy as fnp
 from .. import random
-from ..errors import RangeError
-from ..messages import describe
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, whole_number
 from ..numpy.precision import in_single
 from ..transforms import stop_gradient
 from ..tree import static, statistic
@@ -45,15 +41,14 @@ class SpectralNorm(Stateful, Sized):
         transposed convolution's.
         Raises StructureError if the layer does not have this array or axis, RangeError for fewer iterations than 1.
         """
-        if isinstance(iterations, bool) or not isinstance(iterations, int | np.integer) or iterations < 1:
-            raise RangeError(f"SpectralNorm: iterations must be an integer of at least 1, got {describe(iterations)}.")
+        iterations = whole_number("SpectralNorm", "iterations", iterations)
         if isinstance(layer, Lazy):
             return cls.lazy(layer, field, axis=axis, iterations=iterations)
         W = field_of(layer, field, "SpectralNorm")
         axis = output_axis(layer, field, axis, "SpectralNorm")
         v = random.normal(key, (W.size // max(1, W.shape[axis]),), W.dtype)
         u, v = _iterated(stop_gradient(W), v, axis, FIRST_ITERATIONS)
-        return cls(layer, u, v, field, axis, int(iterations))
+        return cls(layer, u, v, field, axis, iterations)
 
     @classmethod
     def init_for(cls, key: Array | None, x: Array, *args: Any, **options: Any) -> Self:

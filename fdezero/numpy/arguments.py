@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import ShapeError, TraceError
+from ..errors import RangeError, ShapeError, TraceError
 from ..foreign import accepted
 from ..messages import describe
 from ..ops import shape as shapes
@@ -94,3 +94,10 @@ def trailing_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ValueError(f"axis={axis} names an axis twice.")
     return found
+
+
+def whole_number(of: str, name: str, value: Any, least: int = 1) -> int:
+    """The size or number `value` as a Python integer. Raises RangeError, naming the function or layer `of`, if it is less than `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise RangeError(f"{of}: {name} must be an integer of at least {least}, got {describe(value)}.")
+    return int(value)

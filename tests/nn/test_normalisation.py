@@ -255,7 +255,7 @@ X = np.ones((2, 4, 3, 3))
         (lambda: F.group_norm(np.ones((2, 4)), 4), ShapeError, "one number in each group of an example"),
         (lambda: F.instance_norm(np.ones((2, 4, 1))), ShapeError, "one number in each channel of an example"),
         (lambda: F.instance_norm(np.ones((2, 4))), ShapeError, "with axes behind the channels"),
-        (lambda: F.local_response_norm(X, 0), RangeError, "size is a number of channels"),
+        (lambda: F.local_response_norm(X, 0), RangeError, "local_response_norm: size must be an integer of at least 1, got int 0"),
         (lambda: F.local_response_norm(np.ones(3), 2), ShapeError, "local_response_norm expects x"),
     ],
 )  # fmt: skip
