@@ -7,6 +7,7 @@ from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import whole_number
 
+__all__: list[str] = []  # helpers of convolution and pooling
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 Sizes = int | Sequence[int]  # one number for all axes, or one for each

@@ -1,22 +1,13 @@
 """Blocks one after the other, kept or computed again for gradients."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from .. import nn
-from ..errors import FdezeroError
+from ..nn.containers import at
 from ..numpy.arguments import Array
 
-
-@contextmanager
-def at(path: str) -> Iterator[None]:
-    """An error within is one at `path`."""
-    try:
-        yield
-    except FdezeroError as error:
-        error.under(path)
-        raise
+__all__: list[str] = []  # a helper of the models
 
 
 def chain(

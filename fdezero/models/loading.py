@@ -13,6 +13,7 @@ from ..io.files import PathLike
 from ..io.trees import differences
 from ..tree import Module, flatten, flatten_to_dict, unflatten
 
+__all__: list[str] = []  # helpers of the models
 Arrays: TypeAlias = dict[str, np.ndarray]
 Model = TypeVar("Model", bound=Module)
 LINES = 12  # of a message: a file of another network differs in hundreds of keys

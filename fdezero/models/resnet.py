@@ -11,9 +11,10 @@ from .. import nn, random
 from ..errors import RangeError
 from ..io.files import PathLike
 from ..nn import initial
+from ..nn.containers import at
 from ..numpy.arguments import Array
 from ..tree import Module, static
-from .chain import at, chain
+from .chain import chain
 from .loading import Arrays, Form, as_they_are, load_model, size_of
 
 __all__ = ["ResNet", "ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152"]

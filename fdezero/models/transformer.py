@@ -11,11 +11,12 @@ from .. import numpy as fnp
 from .. import random
 from ..compiler import compile as compiled
 from ..devices import array_module
-from ..errors import FdezeroError, KeyMissingError, RangeError, ShapeError
+from ..errors import KeyMissingError, RangeError, ShapeError
 from ..functions.dropout import checked_rate
 from ..messages import describe
 from ..nn import initial
 from ..nn.attention import AttentionCache
+from ..nn.containers import at
 from ..nn.embedding import Embedding
 from ..nn.linear import Linear, check_sizes
 from ..nn.normalisation import LayerNorm
@@ -25,7 +26,7 @@ from ..tree import Module, static
 
 __all__ = ["Transformer"]
 
-GELU = functools.partial(F.gelu, approximate="tanh")  # as in its source, and twice as fast as the exact one
+GELU = functools.partial(F.gelu, approximate="tanh")  # as in its source, and faster than the exact one
 POSITIONS = ("learned", "sinusoidal", "rotary")
 
 
@@ -104,11 +105,8 @@ class Transformer(Module):
         keys = [None] * (len(self.layers) + 1) if key is None or not train else random.split(key, len(self.layers) + 1)
         x = F.dropout(self._embedded(ids, 0), self.dropout, key=keys[0], train=train)
         for i, layer in enumerate(self.layers):
-            try:
+            with at(f"layers/{i}"):
                 x = layer(x, key=keys[i + 1], train=train)
-            except FdezeroError as error:
-                error.under(f"layers/{i}")
-                raise
         return self._logits(x)
 
     def _embedded(self, ids: Array, start: Any) -> Array:

@@ -8,13 +8,14 @@ from .. import functions as F
 from .. import numpy as fnp
 from .. import random
 from ..devices import array_module
-from ..errors import FdezeroError, RangeError, ShapeError, StructureError
+from ..errors import RangeError, ShapeError, StructureError
 from ..functions.dropout import checked_rate
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..ops.checks import checked
 from ..tree import Module, static
 from . import initial
+from .containers import at
 from .lazy import Sized
 from .linear import Linear, check_sizes
 
@@ -132,11 +133,8 @@ class MultiHeadAttention(Sized):
     def _projected(self, name: str, x: Array) -> Array:
         """x (..., T, n) through the linear map of this name, cut into heads: (..., heads, T, head_size)."""
         layer: Any = getattr(self, name)
-        try:
+        with at(name):
             y = layer(x)
-        except FdezeroError as error:
-            error.under(name)
-            raise
         heads = self.heads if name == "queries" else self.key_heads
         return fnp.swapaxes(fnp.reshape(y, (*y.shape[:-1], heads, y.shape[-1] // heads)), -2, -3)
 

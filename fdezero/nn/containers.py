@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, SupportsIndex, overload
 
 import attrs
@@ -59,6 +60,16 @@ def apply_at(path: str, layer: Any, x: Any, *more: Any, key: Array | None = None
         raise
 
 
+@contextmanager
+def at(path: str) -> Iterator[None]:
+    """An error within has `path` in front of its path."""
+    try:
+        yield
+    except Exception as error:
+        place(error, path)
+        raise
+
+
 def place(error: Exception, path: str) -> None:
     """Put `path` in front of the path of an error. An error that is not fdezero's has its path in a note."""
     if isinstance(error, FdezeroError):
@@ -98,11 +109,8 @@ def as_layer(layer: Any, of: str = "Sequential") -> Any:
 def _as_layers(layers: Any) -> tuple[Any, ...]:
     made = []
     for i, layer in enumerate(layers):
-        try:
+        with at(f"layers/{i}"):
             made.append(as_layer(layer))
-        except StructureError as error:
-            error.under(f"layers/{i}")
-            raise
     return tuple(made)
 
 

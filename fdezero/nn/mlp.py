@@ -7,12 +7,12 @@ import numpy as np
 
 from .. import functions as F
 from .. import random
-from ..errors import FdezeroError, RangeError, StructureError
+from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import static
 from ..tree.display import one_line
 from . import initial
-from .containers import run
+from .containers import at, run
 from .dropout import Dropout
 from .lazy import Sized
 from .linear import Linear
@@ -54,11 +54,8 @@ class MLP(Sized):
         keys = random.split(key, len(sizes) - 1)
         layers = []
         for i, (k, n, m) in enumerate(zip(keys, sizes[:-1], sizes[1:], strict=True)):
-            try:
+            with at(f"layers/{i}"):
                 layers.append(Linear.init(k, n, m, weight_init=weight_init, bias_init=bias_init, dtype=dtype))
-            except FdezeroError as error:
-                error.under(f"layers/{i}")
-                raise
         return cls(tuple(layers), activation, Dropout(dropout))
 
     @classmethod

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self
 from .. import functions as F
 from .. import numpy as fnp
 from .. import random
-from ..errors import FdezeroError, RangeError, StructureError
+from ..errors import RangeError, StructureError
 from ..functions.dropout import checked_rate
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Frozen, Module, static
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
-from .containers import apply
+from .containers import apply_at
 from .lazy import Sized
 from .linear import check_sizes
 
@@ -169,11 +169,7 @@ class Outputs(Module):
     which: str = static(default="all", converter=_as_choice)
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-        try:
-            result = apply(self.layer, x, key=key, train=train)
-        except FdezeroError as error:
-            error.under("layer")
-            raise
+        result = apply_at("layer", self.layer, x, key=key, train=train)
         if not isinstance(result, tuple) or len(result) != 2:
             raise StructureError(f"Outputs takes a layer that returns (y, state), got {describe(result)}.").under(
                 "layer"

@@ -8,13 +8,14 @@ import numpy as np
 from .. import functions as F
 from .. import numpy as fnp
 from .. import random
-from ..errors import FdezeroError, StructureError
+from ..errors import StructureError
 from ..functions.dropout import checked_rate
 from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import static
 from . import initial
 from .attention import AttentionCache, MultiHeadAttention
+from .containers import at
 from .lazy import Sized
 from .linear import Linear, check_sizes
 from .normalisation import LayerNorm
@@ -50,11 +51,8 @@ class _Sublayers(Sized):
     def _around(self: Any, name: str, x: Array, keys: Any, train: bool, function: Callable[..., Array]) -> Array:
         """x + function(x), normalised before or after, with dropout. The function and the dropout have a key each."""
         norm: Any = getattr(self, f"{name}_norm")
-        try:
+        with at(name):
             y = function(norm(x) if self.norm_first else x, keys[0])
-        except FdezeroError as error:
-            error.under(name)
-            raise
         y = x + F.dropout(y, self.dropout, key=keys[1], train=train)
         normalised: Array = y if self.norm_first else norm(y)
         return normalised
