@@ -16,7 +16,7 @@ from ..ops.checks import checked
 from ..tree import Module, static
 from . import initial
 from .containers import at
-from .lazy import Sized
+from .lazy import SizedByFeatures
 from .linear import Linear, check_sizes
 
 __all__ = ["AttentionCache", "MultiHeadAttention"]
@@ -34,7 +34,7 @@ def _as_rate(rate: Any) -> float:
     return checked_rate(rate, of="MultiHeadAttention")
 
 
-class MultiHeadAttention(Sized):
+class MultiHeadAttention(SizedByFeatures):
     """Attention of x (..., T, size) to itself, or to a context (..., S, context_size) -> (..., T, size).
 
     Queries, keys and values are linear maps of the inputs, cut into heads; another linear map joins the heads. `mask` is
@@ -94,11 +94,6 @@ class MultiHeadAttention(Sized):
         layers = [Linear.init(k, n, m, **options) for k, (n, m) in zip(random.split(key, 4), shapes, strict=True)]
         queries, keys, values, output = layers
         return cls(queries, keys, values, output, heads, key_heads, bool(causal), bool(rotary), dropout)
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(size,) of an input."""
-        return x.shape[-1:]
 
     def __call__(
         self,

@@ -12,7 +12,7 @@ from ..errors import RangeError, StructureError
 from ..numpy.arguments import Array
 from ..tree import static
 from . import initial
-from .lazy import Sized
+from .lazy import SizedByFeatures
 from .linear import check_sizes
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
@@ -20,17 +20,12 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 Initialiser: TypeAlias = initial.Initialiser
 
 
-class Cell(Sized):
+class Cell(SizedByFeatures):
     """What the cells share: how weights are drawn, and the first state."""
 
     Wx: Array  # (in_size, gates * hidden_size)
     Wh: Array  # (hidden_size, gates * hidden_size)
     b: Array | None = None  # (gates * hidden_size,)
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(in_size,) of an input."""
-        return x.shape[-1:]
 
     @property
     def weights(self) -> tuple[Array | None, ...]:

@@ -35,6 +35,15 @@ class Sized(Module):
         return Lazy(cls, args, tuple(options.items()))
 
 
+class SizedByFeatures(Sized):
+    """Base of layers whose first size is that of the last axis of their input: x (..., size)."""
+
+    @staticmethod
+    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
+        """(size,) of an input."""
+        return x.shape[-1:]
+
+
 def _initialised(cls: Any, key: Array | None, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if "key" not in inspect.signature(cls.init).parameters:
         return cls.init(*args, **options)

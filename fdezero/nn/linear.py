@@ -8,12 +8,12 @@ from .. import functions as F
 from .. import random
 from ..numpy.arguments import Array, whole_number
 from . import initial
-from .lazy import Sized
+from .lazy import SizedByFeatures
 
 __all__ = ["Linear"]
 
 
-class Linear(Sized):
+class Linear(SizedByFeatures):
     """y = x @ W + b over the last axis: x (..., in_size) -> (..., out_size)."""
 
     W: Array  # (in_size, out_size)
@@ -41,11 +41,6 @@ class Linear(Sized):
         if not bias:
             return cls(W)
         return cls(W, initial.draw(bias_init, random.fold_in(key, 0), (out_size,), dtype, of="Linear: bias_init"))
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(in_size,) of an input."""
-        return x.shape[-1:]
 
     def __call__(self, x: Array) -> Array:
         return F.linear(x, self.W, self.b)

@@ -15,7 +15,7 @@ from ..numpy.precision import widened
 from ..transforms.collectives import axis_size
 from ..tree import Module, static, statistic
 from . import initial
-from .lazy import Sized
+from .lazy import Sized, SizedByFeatures
 from .linear import check_sizes
 from .state import Stateful
 
@@ -112,7 +112,7 @@ class BatchNorm(_Channels, Stateful):
         return cast((1 - self.momentum) * widened(old) + self.momentum * new, old.dtype)
 
 
-class LayerNorm(Sized):
+class LayerNorm(SizedByFeatures):
     """x normalised along its last axis or axes: x (..., n) -> (..., n).
 
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
@@ -136,16 +136,11 @@ class LayerNorm(Sized):
         shape, axis = _last_axes("LayerNorm", size)
         return cls(*_affine(cls, key, shape, scale, shift, weight_init, bias_init, dtype), axis, eps)
 
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(n,) of an input."""
-        return x.shape[-1:]
-
     def __call__(self, x: Array) -> Array:
         return F.layer_norm(x, self.scale, self.shift, axis=self.axis, eps=self.eps)
 
 
-class RMSNorm(Sized):
+class RMSNorm(SizedByFeatures):
     """x divided by the root of its mean square along its last axis or axes: x (..., n) -> (..., n).
 
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
@@ -166,11 +161,6 @@ class RMSNorm(Sized):
         """
         shape, axis = _last_axes("RMSNorm", size)
         return cls(_affine(cls, key, shape, scale, False, weight_init, initial.zeros, dtype)[0], axis, eps)
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(n,) of an input."""
-        return x.shape[-1:]
 
     def __call__(self, x: Array) -> Array:
         return F.rms_norm(x, self.scale, axis=self.axis, eps=self.eps)

@@ -14,7 +14,7 @@ from ..numpy.arguments import Array
 from ..tree import Frozen, Module, static
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import apply_at
-from .lazy import Sized
+from .lazy import SizedByFeatures
 from .linear import check_sizes
 
 __all__ = ["GRU", "LSTM", "RNN", "Outputs"]
@@ -31,7 +31,7 @@ def _thawed(cell: Any) -> Any:
     return cell
 
 
-class Recurrent(Sized):
+class Recurrent(SizedByFeatures):
     """What the recurrent layers share. `cells` has one cell for each layer, or two for each, forward and backward."""
 
     kind: ClassVar[type[Cell]]
@@ -72,11 +72,6 @@ class Recurrent(Sized):
             for i in range(num_layers * directions)
         ]
         return cls(tuple(cells), bool(bidirectional), bool(reverse), dropout)
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(in_size,) of an input."""
-        return x.shape[-1:]
 
     def initial_state(self, *loops: int) -> Any:
         """Zeros, as a call takes and returns them: `initial_state(32)` begins 32 sequences."""

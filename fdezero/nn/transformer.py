@@ -16,7 +16,7 @@ from ..tree import static
 from . import initial
 from .attention import AttentionCache, MultiHeadAttention
 from .containers import at
-from .lazy import Sized
+from .lazy import SizedByFeatures
 from .linear import Linear, check_sizes
 from .normalisation import LayerNorm
 
@@ -40,13 +40,8 @@ def _checked_sizes(of: str, size: int, hidden_size: int | None, activation: Any)
     return hidden_size
 
 
-class _Sublayers(Sized):
+class _Sublayers(SizedByFeatures):
     """What both layers share: a sublayer with its shortcut, its normalisation and dropout. Each layer lists its own fields."""
-
-    @staticmethod
-    def sizes_of(x: Array, **options: Any) -> tuple[int, ...]:
-        """(size,) of an input."""
-        return x.shape[-1:]
 
     def _around(self: Any, name: str, x: Array, keys: Any, train: bool, function: Callable[..., Array]) -> Array:
         """x + function(x), normalised before or after, with dropout. The function and the dropout have a key each."""

@@ -1,4 +1,4 @@
-"""scatter_add on the CPU: NumPy's `add.at` is fast for single entries, but ten times too slow for rows. Each entry gets its terms
+"""scatter_add on the CPU: NumPy's `add.at` is fast for single entries, but several times too slow for rows. Each entry gets its terms
 in the order of the index, as `add.at` adds them, so all ways here give the same bits."""
 
 import math

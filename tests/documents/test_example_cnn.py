@@ -1,32 +1,24 @@
 """The script of a convolutional network: its lines, what it learns from a few images, and its weights."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import fdezero as fd
 from fdezero.examples import cnn as example
 from fdezero.testing import assert_trees_equal
 
+from .few_images import digits, put_in_place
+
 SMALL = ["--device", "cpu", "--channels", "4", "--epochs", "1", "--images", "512", "--batch-size", "32", "--lr", "0.01"]
 EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"
 
 
-@functools.cache
-def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = fd.data.mnist(split, flatten=False)
-    return images[:1000], labels[:1000]
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand images of each split, and no lines within an epoch, even on a slow machine."""
-    monkeypatch.setattr(example, "mnist", lambda split, **_: digits(split))
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+    put_in_place(example, 1000, monkeypatch)
 
 
 def test_it_learns_and_keeps_what_it_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +42,7 @@ def test_the_step_has_the_bits_of_eager_code(monkeypatch: pytest.MonkeyPatch) ->
     trained = []
     options: Any = example.parse([*SMALL, "--images", "64"])
     model = example.CNN.init(fd.random.key(0), 4)
-    data = [fd.tree.map(lambda a: a[:64], digits(split)) for split in ("train", "test")]
+    data = [fd.tree.map(lambda a: a[:64], digits(split, 1000)) for split in ("train", "test")]
     for compile_ in (fd.compile, lambda f: f):
         monkeypatch.setattr(fd, "compile", compile_)
         trained.append(example.train(model, data, options, "cpu"))

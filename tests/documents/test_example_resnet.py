@@ -1,6 +1,5 @@
 """The script of a ResNet-18: its lines, resized images, what it learns from a few of them, and its file."""
 
-import functools
 import re
 from pathlib import Path
 
@@ -11,21 +10,15 @@ import fdezero as fd
 from fdezero import models
 from fdezero.examples import resnet as example
 
+from .few_images import digits, put_in_place
+
 SMALL = ["--device", "cpu", "--width", "8", "--images", "480", "--batch-size", "20", "--lr", "0.005", "--size", "24"]
 EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"
 
 
-@functools.cache
-def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = fd.data.mnist(split, flatten=False)
-    return images[:480], labels[:480]
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few images of each split, and no lines within an epoch, even on a slow machine."""
-    monkeypatch.setattr(example, "mnist", lambda split, **_: digits(split))
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+    put_in_place(example, 480, monkeypatch)
 
 
 def test_it_learns_and_says_how_to_load_what_it_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,8 +36,8 @@ def test_it_learns_and_says_how_to_load_what_it_learned(tmp_path: Path, capsys: 
     model = names["model"]
     assert isinstance(model, models.ResNet18)
     assert model.norm.mean.any()  # the statistics of training came along
-    images = example.resized(digits("test")[0], 24)
-    assert np.mean(np.argmax(model(images), -1) == digits("test")[1]) == pytest.approx(float(match[2]), abs=0.0051)
+    images = example.resized(digits("test", 480)[0], 24)
+    assert np.mean(np.argmax(model(images), -1) == digits("test", 480)[1]) == pytest.approx(float(match[2]), abs=0.0051)
 
 
 def test_resizing_keeps_lines_and_means() -> None:
@@ -54,5 +47,5 @@ def test_resizing_keeps_lines_and_means() -> None:
     assert found.shape == (1, 1, 56, 56)
     np.testing.assert_allclose(found[0, 0, 5, 1:-1], np.arange(54) / 2 + 0.25, atol=1e-12)
     np.testing.assert_allclose(example.resized(np.ones((2, 1, 28, 28)), 32), 1)
-    images = digits("test")[0][:3]
+    images = digits("test", 480)[0][:3]
     np.testing.assert_array_equal(example.resized(images, 28), images)

@@ -1,0 +1,22 @@
+"""A few images of MNIST in place of all, for the tests of scripts."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+
+
+@functools.cache
+def digits(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images (count, 1, 28, 28) and labels of a split."""
+    images, labels = fd.data.mnist(split, flatten=False)
+    return images[:count], labels[:count]
+
+
+def put_in_place(example: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a script see so many images of each split, and write no lines within an epoch, even on a slow machine."""
+    monkeypatch.setattr(example, "mnist", lambda split, **_: digits(split, count))
+    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
