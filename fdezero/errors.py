@@ -46,7 +46,48 @@ class FdezeroError(Exception):
         return self
 
     def __str__(self) -> str:
-        return super().__str__() + (f" (at {self.path})" if self.path else "")
+        path = self.path if self.has_whole_path else _path_of_call(self.__traceback__, self.path)
+        return super().__str__() + (f" (at {path})" if path else "")
+
+
+def _path_of_call(traceback: Any, path: str) -> str:
+    """The path of the layer that was running, from the outermost model that ran; `path` if that says something else.
+
+    So an error within a model of a user's own has its place, and calls pay nothing for that.
+    """
+    running, places = None, list[str]()
+    while traceback is not None:
+        frame = traceback.tb_frame
+        layer = frame.f_locals.get("self") if frame.f_code.co_name in ("__call__", "call") else None
+        if hasattr(type(layer), "__attrs_attrs__"):
+            place = None if running is None else _path_to(layer, running)
+            if place is not None:
+                places.append(place)
+            if place is not None or not places:
+                running = layer
+        traceback = traceback.tb_next
+    found = "/".join(places)
+    return found if f"/{path}/" in f"/{found}/" or not path else path
+
+
+def _path_to(layer: Any, model: Any) -> str | None:
+    """The path of a layer in a model; None if the model does not hold the layer itself."""
+    nodes = [("", model)]
+    for start, node in nodes:
+        for name, child in _children(node):
+            if child is layer:
+                return f"{start}{name}"
+            nodes.append((f"{start}{name}/", child))
+    return None
+
+
+def _children(node: Any) -> Any:
+    if isinstance(node, dict):
+        return node.items()
+    if isinstance(node, tuple | list):
+        return enumerate(node)
+    fields = getattr(type(node), "__attrs_attrs__", ())
+    return [(field.name, getattr(node, field.name)) for field in fields if not field.metadata.get("static")]
 
 
 class ShapeError(FdezeroError, ValueError):

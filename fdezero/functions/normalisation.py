@@ -122,7 +122,7 @@ def _fitted(name: str, word: str, value: Any, shape: tuple[int, ...], placed: tu
         return None
     value = fnp.asarray(value)
     if value.shape != shape:
-        hint = "" if name != "batch_norm" else " Channels stand along axis 1; for another place of theirs, say axis=."
+        hint = "" if name != "batch_norm" else " Channels stand along axis 1 unless axis= says where."
         layer = name.title().replace("_", "").replace("Rms", "RMS")
         raise ShapeError(
             f"{name}: {word} must have shape {shape} for this x and axis, got {describe(value)}."

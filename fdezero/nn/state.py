@@ -177,10 +177,12 @@ _RUNS_ANY_NUMBER = {
 
 
 def _misplaced(layer: Any, path: str, what: str) -> TraceError:
-    return TraceError(
+    error = TraceError(
         f"{type(layer).__name__} at {path or 'the root'} {what} with train=True, inside of the model. nn.step takes statistics from calls "
         "that run once: call the layer outside of the transform, with train=False, or by nn.Checkpoint(layer) in place of fd.checkpoint."
     )
+    error.has_whole_path = True  # the message says the path
+    return error
 
 
 def _lost(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

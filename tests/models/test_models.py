@@ -116,10 +116,9 @@ def test_a_checkpointed_gradient_keeps_less() -> None:
 
 
 def test_a_path_leads_to_the_layer_that_refuses() -> None:
-    for make, path in ((SMALL["VGG16"], "blocks/0"), (SMALL["ResNet18"], None)):
-        with pytest.raises(ShapeError, match="8 channels") as caught:
+    for make, path in ((SMALL["VGG16"], "blocks/0/convs/0"), (SMALL["ResNet18"], "stem")):
+        with pytest.raises(ShapeError, match=rf"8 channels.* \(at {path}\)$"):
             make()(np.ones((1, 8, 64, 64), np.float32))
-        assert path is None or str(caught.value).endswith(f"(at {path})")
     with pytest.raises(StructureError, match=r"nn\.step") as training:
         SMALL["ResNet18"]()(X, train=True)
     assert "BatchNorm" in str(training.value)

@@ -82,7 +82,7 @@ SIZES: dict[str, tuple[Any, str]] = {
     "Function by position": (lambda: nn.Function(F.leaky_relu, 0.1), "Function takes a function, .* got float 0.1"),  # type: ignore[arg-type]  # the mistake
     "list of paths": (lambda: nn.freeze(nn.Linear.init(KEY, 3, 2), ["W", "b"]), r"a path is a text such as 'layers/0', got \['W', 'b'\]. Pass several one by one"),  # type: ignore[arg-type]  # the mistake
     "number for a path": (lambda: nn.capture(nn.Sequential(F.relu), X, paths=0), "a path is a text such as 'layers/0', got 0."),  # type: ignore[arg-type]  # the mistake
-    "channels last": (lambda: nn.BatchNorm.init(KEY, 3)(np.ones((2, 8, 8, 3))), "Channels stand along axis 1; for another place of theirs, say axis="),
+    "channels last": (lambda: nn.BatchNorm.init(KEY, 3)(np.ones((2, 8, 8, 3))), "Channels stand along axis 1 unless axis= says where"),
 }  # fmt: skip
 
 
@@ -113,3 +113,51 @@ def test_images_of_integers_get_the_dtype_of_the_layer(name: str) -> None:
     y, _ = nn.step(NORMS[name], images)
     assert y.dtype == np.float32
     assert_trees_close(y, nn.step(NORMS[name], images.astype(np.float32))[0])
+
+
+class Own(fd.Module):
+    """A model as a user writes it, which knows nothing of paths."""
+
+    parts: dict[str, Any]
+    rate: float = fd.static(default=0.5)
+
+    def __call__(self, x: Any, *, train: bool = False) -> Any:
+        return self.parts["body"][1](x)
+
+
+def test_an_error_within_a_model_of_ones_own_has_its_path() -> None:
+    linears = [nn.Linear.init(KEY, 3, 4), nn.Linear.init(KEY, 5, 3)]
+    model = Own({"body": [F.relu, nn.Sequential(nn.Residual(nn.Sequential(*linears)))]})
+    runs = (
+        lambda: model(X),
+        lambda: nn.step(model, X),
+        lambda: nn.capture(model, X),
+        lambda: nn.summary(model, X),
+        lambda: fd.compile(lambda model, x: model(x))(model, X),
+        lambda: fd.grad(lambda model: model(X).sum())(model),
+        lambda: fd.vmap(model)(X),
+    )
+    for run in runs:
+        with pytest.raises(ShapeError, match=r"linear expects a last axis of 5.* \(at parts/body/1/layers/0/layer/layers/1\)$"):
+            run()
+
+
+class First(fd.Module):
+    """A layer that calls the first of its list."""
+
+    parts: list[Any]
+
+    def __call__(self, x: Any) -> Any:
+        return self.parts[0](x)
+
+
+def test_a_layer_that_a_model_does_not_hold_has_a_path_of_its_own() -> None:
+    outside = First([nn.Linear.init(KEY, 5, 3)])
+    with pytest.raises(ShapeError, match=r"last axis of 5.* \(at parts/0\)$"):
+        outside(X)
+    shared = First([First([nn.Linear.init(KEY, 5, 3)])])
+    with pytest.raises(ShapeError, match=r"last axis of 5.* \(at parts/0/parts/0\)$"):
+        shared(X)
+    with pytest.raises(ShapeError) as caught:
+        nn.Linear.init(KEY, 5, 3)(X)
+    assert "(at" not in str(caught.value)
