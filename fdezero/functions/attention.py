@@ -10,13 +10,13 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random, special
 from ..devices import array_module
-from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import whole_number
 from ..numpy.precision import in_single
 from ..ops import attention as operation
 from ..ops.checks import checked
-from .dropout import checked_rate
+from .dropout import checked_rate, missing_key
 
 __all__ = ["attention", "length_mask", "rotary", "sinusoidal_positions"]
 
@@ -71,9 +71,7 @@ def attention(
     rate = checked_rate(dropout, of="attention")
     if train and rate:
         if key is None:
-            raise KeyMissingError(
-                "attention with dropout and train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
-            )
+            raise missing_key("attention: dropout")
         extras["keep"], kept = random.keep_mask(key, 1 - rate, (*loops, T, S))
     if 0 < S <= FEW_KEYS:
         y = _plain(q, k, v, extras, bool(causal), factor, float(kept))

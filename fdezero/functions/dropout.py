@@ -35,9 +35,7 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False, shared_a
     else:  # traced: in the precision of the plain one
         rate = fnp.astype(checked(rate, test=_is_rate, error=lambda rate: _refused(rate, "dropout")), np.float64)
     if key is None:
-        raise KeyMissingError(
-            "dropout with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
-        )
+        raise missing_key("dropout")
     x = fnp.asarray(x)
     shape = x.shape
     if shared_axes != ():
@@ -53,6 +51,13 @@ def _scaled_where(x: Any, mask: Any, scale: Any) -> Any:
     if hasattr(scale, "dtype"):
         scale = fnp.astype(scale, x.dtype)
     return fnp.where(mask, x * scale, 0)
+
+
+def missing_key(of: str) -> KeyMissingError:
+    """The error of dropout without a key; `of` says which dropout."""
+    return KeyMissingError(
+        f"{of} with train=True needs a random key: pass key=fd.random.fold_in(key, step), or train=False."
+    )
 
 
 def checked_rate(rate: Any, of: str) -> float:

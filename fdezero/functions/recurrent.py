@@ -10,13 +10,13 @@ from .. import numpy as fnp
 from .. import random
 from .. import tree as trees
 from ..devices import array_module
-from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.precision import trees_in_single
 from ..ops.checks import checked
 from .activations import tanh
 from .cells import Kind, State, Weights, gru_kind, lstm_kind, parts_of, rnn_kind, weights_of, zeros_of
-from .dropout import checked_rate, dropout
+from .dropout import checked_rate, dropout, missing_key
 from .linear import linear
 
 __all__ = ["gru", "lstm", "rnn"]
@@ -108,10 +108,7 @@ class Run(NamedTuple):
         if not self.train or not rate or layers == 1:
             return None
         if self.key is None:
-            raise KeyMissingError(
-                f"{self.kind.name}: dropout between layers with train=True needs a random key: pass "
-                "key=fd.random.fold_in(key, step), or train=False."
-            )
+            raise missing_key(f"{self.kind.name}: dropout between layers")
         return random.split(self.key, layers - 1)
 
 

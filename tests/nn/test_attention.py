@@ -164,7 +164,7 @@ def test_dropout_drops_weights_and_keeps_the_mean() -> None:
     assert abs(dropped.mean() - 0.25) < 0.03
     np.testing.assert_allclose(weights[~dropped], 1 / (4000 * 0.75), rtol=1e-4)
     assert_trees_equal(F.attention(q, k, k, dropout=0.25, key=key), F.attention(q, k, k), bits=True)
-    with pytest.raises(KeyMissingError, match="attention with dropout and train=True needs a random key"):
+    with pytest.raises(KeyMissingError, match="attention: dropout with train=True needs a random key"):
         F.attention(q, k, k, dropout=0.25, train=True)
 
 
