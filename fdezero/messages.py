@@ -1,7 +1,7 @@
 """Words for messages: names of values and functions, explanations of errors, and hints for names from other libraries."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,35 @@ NAMES_ELSEWHERE = {  # names of autograd, JAX, PyTorch, and of early fdezero -> 
     "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint", "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
 }  # fmt: skip
 
+_ACTIVATIONS = {  # layers of PyTorch that are plain functions here
+    "CELU": "celu", "ELU": "elu", "GELU": "gelu", "GLU": "glu", "Hardsigmoid": "hard_sigmoid", "Hardswish": "hard_swish",
+    "Hardtanh": "hard_tanh",
+    "LeakyReLU": "leaky_relu", "LogSigmoid": "log_sigmoid", "LogSoftmax": "log_softmax", "Mish": "mish", "ReLU": "relu", "ReLU6": "relu6",
+    "SELU": "selu", "SiLU": "silu", "Sigmoid": "sigmoid", "Softmax": "softmax", "Softplus": "softplus", "Softsign": "softsign",
+    "Tanh": "tanh",
+}  # fmt: skip
+_LOSSES = {
+    "BCELoss": "binary_cross_entropy", "BCEWithLogitsLoss": "sigmoid_cross_entropy", "CTCLoss": "ctc_loss",
+    "CrossEntropyLoss": "softmax_cross_entropy",
+    "HuberLoss": "huber_loss", "KLDivLoss": "kl_divergence", "L1Loss": "l1_loss", "MSELoss": "mean_squared_error", "NLLLoss": "nll_loss",
+    "SmoothL1Loss": "smooth_l1_loss", "TripletMarginLoss": "triplet_margin_loss",
+}  # fmt: skip
+NETWORKS_ELSEWHERE = {  # names of layers, activations and losses in PyTorch and DeZero -> what to write here
+    **{name: f"the function fd.functions.{ours}, which stands in nn.Sequential as it is" for name, ours in _ACTIVATIONS.items()},
+    **{name: f"the function fd.functions.{ours}" for name, ours in _LOSSES.items()},
+    **{f"BatchNorm{n}d": "fd.nn.BatchNorm, for any number of axes" for n in (1, 2, 3)},
+    **{f"InstanceNorm{n}d": "fd.nn.InstanceNorm, for any number of axes" for n in (1, 2, 3)},
+    "Deconv2d": "fd.nn.ConvTranspose2d", "EmbedID": "fd.nn.Embedding", "Identity": "`lambda x: x`", "Layer": "fd.Module",
+    "Model": "fd.Module",
+    "Module": "fd.Module", "ModuleDict": "a dict in a field of an fd.Module", "ModuleList": "a list in a field of an fd.Module",
+    "Parameter": "a field of an fd.Module that holds an array", "batch_nrom": "fd.functions.batch_norm",
+    "binary_cross_entropy_with_logits": "fd.functions.sigmoid_cross_entropy", "cross_entropy": "fd.functions.softmax_cross_entropy",
+    "deconv2d": "fd.functions.conv_transpose2d", "embed_id": "fd.functions.embedding", "hardsigmoid": "fd.functions.hard_sigmoid",
+    "hardswish": "fd.functions.hard_swish", "hardtanh": "fd.functions.hard_tanh", "kl_div": "fd.functions.kl_divergence",
+    "logsigmoid": "fd.functions.log_sigmoid", "mse_loss": "fd.functions.mean_squared_error",
+    "scaled_dot_product_attention": "fd.functions.attention",
+}  # fmt: skip
+
 ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write here
     "at": "For x.at[index].set(y) write fd.at(x)[index].set(y)",
     "backward": "For loss.backward() write fd.grad(f)(x), which returns the gradients",
@@ -88,11 +117,9 @@ ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write h
 }
 
 
-def unknown_name(module: str, name: str) -> str:
+def unknown_name(module: str, name: str, elsewhere: Mapping[str, str] = NAMES_ELSEWHERE) -> str:
     """The message for a name that `module` does not have. It names the equivalent of another library's name."""
-    return f"module {module!r} has no attribute {name!r}" + (
-        f": use {NAMES_ELSEWHERE[name]}" if name in NAMES_ELSEWHERE else ""
-    )
+    return f"module {module!r} has no attribute {name!r}" + (f": use {elsewhere[name]}" if name in elsewhere else "")
 
 
 def unknown_attribute(name: str) -> str:

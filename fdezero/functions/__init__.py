@@ -1,5 +1,9 @@
 """Activations, losses, dropout, pooling, normalisation: pure functions of arrays."""
 
+import typing as _typing
+
+from ..messages import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
+from ..messages import unknown_name as _unknown_name
 from . import activations, cells, classification, convolution, ctc, distances, losses, recurrent
 from . import attention as _attention
 from . import dropout as _dropout
@@ -25,6 +29,12 @@ from .normalisation import *
 from .pooling import *
 from .prelu import *
 from .recurrent import *
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise AttributeError(_unknown_name(__name__, name, _NETWORKS_ELSEWHERE))
+
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []

@@ -1,5 +1,9 @@
 """Layers: immutable pytrees of their parameters, called as `layer(x)`; layers that draw also take `key` and `train`."""
 
+import typing as _typing
+
+from ..messages import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
+from ..messages import unknown_name as _unknown_name
 from . import (
     abstract,
     attention,
@@ -53,6 +57,12 @@ from .state import *
 from .summarising import *
 from .transformer import *
 from .weight_norm import *
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise AttributeError(_unknown_name(__name__, name, _NETWORKS_ELSEWHERE))
+
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = ["initial"]

@@ -1,5 +1,6 @@
 """Mistakes with models that would pass in silence, or end in an error of Python: each is refused, with the way out."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn
 from fdezero.errors import RangeError, ShapeError, StructureError
+from fdezero.messages import NETWORKS_ELSEWHERE
 from fdezero.testing import assert_trees_close
 
 KEY = fd.random.key(0)
@@ -161,3 +163,18 @@ def test_a_layer_that_a_model_does_not_hold_has_a_path_of_its_own() -> None:
     with pytest.raises(ShapeError) as caught:
         nn.Linear.init(KEY, 5, 3)(X)
     assert "(at" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NETWORKS_ELSEWHERE)
+def test_names_of_other_libraries_lead_to_ours(name: str) -> None:
+    for module in (nn, F):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}': use ") as caught:
+            getattr(module, name)
+        for place, ours in re.findall(r"fd\.(nn|functions)\.(\w+)", str(caught.value)):
+            assert ours in getattr(fd, place).__all__
+
+
+def test_a_name_that_nobody_has_is_plainly_unknown() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'fdezero.nn' has no attribute 'Lienar'$"):
+        assert nn.Lienar  # type: ignore[attr-defined]  # the mistake
+    assert not hasattr(F, "no_such_function")
