@@ -38,10 +38,13 @@ def capture(
     layers = [place for place in places(model) if is_layer(place.value)]
     recorders: dict[int, _Outputs] = {}
     outputs: dict[str, Any] = {}
-    chosen = {place.path: place for place in matching(wanted, layers, "nn.capture")}
+    chosen = {place.path: place for place in matching(map(_without_call, wanted), layers, "nn.capture")}
     for path in replace:
-        [place] = matching([path.partition("#")[0]], layers, "nn.capture: replace")
-        chosen[place.path] = place
+        hits = matching([_without_call(path)], layers, "nn.capture: replace")
+        if len(hits) > 1:
+            several = ", ".join(place.path or "the root" for place in hits)
+            raise StructureError(f"nn.capture: replace has a value for each path, but {path!r} stands for {several}.")
+        chosen[hits[0].path] = hits[0]
     for place in chosen.values():
         recorders.setdefault(id(place.value), _Outputs(place, replace, outputs)).names.append(place.path)
 
@@ -51,6 +54,11 @@ def capture(
 
     y = called(standing.rebuilt(model, stand_in), x, more, key, train, call)
     return y, _found(outputs, wanted, replace, chosen)
+
+
+def _without_call(path: Any) -> Any:
+    """The path of a layer, without the number of a call, as in `norm#2`."""
+    return path.partition("#")[0] if isinstance(path, str) else path
 
 
 def is_layer(value: Any) -> bool:
@@ -97,8 +105,9 @@ def _found(
     missing = [path for path in [*wanted, *replace] if path not in outputs and not is_pattern(path)]
     if missing:
         raise StructureError(f"nn.capture: the model did not call the layers at {', '.join(map(repr, missing))}.")
-    asked = {place.path for place in matching(wanted, list(chosen.values()), "nn.capture")}
-    found = {name: y for name, y in outputs.items() if name.partition("#")[0] in asked}
+    every_call = [path for path in wanted if "#" not in path]
+    asked = {place.path for place in matching(every_call, list(chosen.values()), "nn.capture")}
+    found = {name: y for name, y in outputs.items() if _without_call(name) in asked or name in wanted}
     for name, y in found.items():
         for leaf in trees.leaves(y):
             for tracer in tracers_of(leaf):

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import random
 from ..errors import KeyMissingError, StructureError
+from ..messages import describe
 from ..numpy.arguments import Array
 from ..tree import Module, static
 from . import standing
@@ -76,6 +77,8 @@ def made_for(layer: Any, key: Array | None, x: Array) -> Any:
     if not isinstance(layer, Lazy):
         return layer
     made: Any = layer.layer
+    if not hasattr(x, "shape"):
+        raise StructureError(f"{layer!r} reads its sizes from an array, got {describe(x)}.")
     return made.init_for(key, x, *layer.args, **dict(layer.options))
 
 

@@ -178,3 +178,14 @@ def test_any_layers_may_be_captured_together(chosen: list[int], cut: int) -> Non
     assert_trees_equal((y, outputs), (x, {path: values[path] for path in paths}), bits=True)
     y, _ = nn.capture(model, X, paths=paths, replace={f"layers/{cut}": values[f"layers/{cut}"]})
     assert_trees_equal(y, x, bits=True)
+
+
+def test_a_later_call_is_asked_for_by_its_number() -> None:
+    layer = nn.Linear.init(fd.random.key(0), 3, 3)
+    model, x = nn.Sequential(layer, layer), np.ones((2, 3), np.float32)
+    assert list(nn.capture(model, x, paths="layers/0")[1]) == ["layers/0", "layers/0#2"]
+    y, outputs = nn.capture(model, x, paths=("layers/0#2",))
+    assert list(outputs) == ["layers/0#2"]
+    assert_trees_equal(outputs["layers/0#2"], y)
+    with pytest.raises(StructureError, match="the model did not call the layers at 'layers/0#3'"):
+        nn.capture(model, x, paths=("layers/0#3",))

@@ -84,6 +84,8 @@ SIZES: dict[str, tuple[Any, str]] = {
     "Function by position": (lambda: nn.Function(F.leaky_relu, 0.1), "Function takes a function, .* got float 0.1"),  # type: ignore[arg-type]  # the mistake
     "list of paths": (lambda: nn.freeze(nn.Linear.init(KEY, 3, 2), ["W", "b"]), r"a path is a text such as 'layers/0', got \['W', 'b'\]. Pass several one by one"),  # type: ignore[arg-type]  # the mistake
     "number for a path": (lambda: nn.capture(nn.Sequential(F.relu), X, paths=0), "a path is a text such as 'layers/0', got 0."),  # type: ignore[arg-type]  # the mistake
+    "a value for several paths": (lambda: nn.capture(nn.Sequential(F.relu, F.tanh), X, replace={"layers/*": X}), r"'layers/\*' stands for layers/0, layers/1\.$"),
+    "sizes of a list": (lambda: nn.init(nn.Linear.lazy(3), KEY, [X]), r"Linear.lazy\(3\) reads its sizes from an array, got list"),
     "channels last": (lambda: nn.BatchNorm.init(KEY, 3)(np.ones((2, 8, 8, 3))), "Channels stand along axis 1 unless axis= says where"),
 }  # fmt: skip
 
