@@ -26,8 +26,14 @@ def cosine_similarity(a: Any, b: Any, axis: int = -1, eps: float = 1e-8) -> Any:
             f"cosine_similarity: {describe(a)} and {describe(b)} must have equal lengths along axis {axis}."
         )
     (a, size), (b, other) = _scaled(a, axis), _scaled(b, axis)
-    lengths = [fnp.maximum(linalg.norm(x, axis=axis), eps / fnp.squeeze(s, axis)) for x, s in ((a, size), (b, other))]
-    return fnp.sum(a * b, axis=axis) / (lengths[0] * lengths[1])
+    return fnp.sum(a * b, axis=axis) / (_length(a, eps / size, axis) * _length(b, eps / other, axis))
+
+
+def _length(x: Any, least: Any, axis: int) -> Any:
+    """The length of vectors, at least `least`. That of a zero vector is constant, where a norm does not have second derivatives."""
+    is_zero = ~fnp.any(elementwise.stop_gradient(x) != 0, axis=axis, keepdims=True)
+    length = linalg.norm(fnp.where(is_zero, 1, x), axis=axis, keepdims=True)
+    return fnp.squeeze(fnp.where(is_zero, least, fnp.maximum(length, least)), axis)
 
 
 def _scaled(x: Any, axis: int) -> tuple[Any, Any]:

@@ -217,6 +217,10 @@ def test_cosines_of_large_tiny_and_zero_vectors() -> None:
     zero = fd.value_and_grad(F.cosine_similarity)(np.zeros(3), b)
     assert_trees_close(zero, (np.float64(0), b / np.sqrt(b @ b) / 1e-8), 1e-14)
     assert F.cosine_similarity(1e-12 * a, b) == pytest.approx(exact * np.sqrt(a @ a) * 1e-12 / 1e-8)  # shorter than eps
+    linear = lambda a, b: np.sum(a * b) / (1e-8 * np.sqrt(np.sum(b * b)))  # what the cosine is below eps
+    for argnums in (0, 1):
+        mixed = [fd.jacobian(fd.grad(f, argnums=argnums), argnums=(0, 1))(np.zeros(3), b) for f in (F.cosine_similarity, linear)]
+        assert_trees_close(*mixed, 1e-12)
     np.testing.assert_allclose(fd.hessian(F.cosine_similarity)(a, b), fd.jacobian(lambda a: fd.grad(F.cosine_similarity)(a, b))(a))
 
 
