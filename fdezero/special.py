@@ -12,10 +12,11 @@ import numpy as np
 
 from . import numpy as fnp
 from .errors import RangeError
-from .numpy.arguments import ArrayOrNumber, Axis, as_array, beside, inexact
+from .numpy.arguments import ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes
 from .numpy.elementwise import cast
 from .numpy.precision import in_single
 from .ops import bessel, incomplete
+from .ops import softmax as lines
 from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
 from .ops.slopes import flat
@@ -152,14 +153,20 @@ def log_softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
 
     The entries count from the greatest one, so a number that they share changes no digit. If all are -inf, you get NaN.
     """
-    below = below_greatest(inexact(x), axis)
+    x = inexact(x)
+    if x.size and lines.is_served(x):
+        return lines.log_softmax(x, axes=trailing_axes(axis, x.ndim))
+    below = below_greatest(x, axis)
     return below - fnp.log(fnp.sum(fnp.exp(below), axis=axis, keepdims=True))
 
 
 @in_single
 def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...). If all entries are -inf, you get NaN."""
-    e = fnp.exp(below_greatest(inexact(x), axis))
+    x = inexact(x)
+    if x.size and lines.is_served(x):
+        return lines.softmax(x, axes=trailing_axes(axis, x.ndim))
+    e = fnp.exp(below_greatest(x, axis))
     return e / fnp.sum(e, axis=axis, keepdims=True)
 
 

@@ -21,7 +21,7 @@ from .dropout import checked_rate, missing_key
 __all__ = ["attention", "length_mask", "rotary", "sinusoidal_positions"]
 
 # Up to so many keys whole arrays are faster: compiled, with gradients, 1.7 times for 16 keys and 1.2 times for 32 (timeit). For 64
-# they are faster compiled, but slower eagerly, for 128 slower in both.
+# they are faster compiled, but slower eagerly, for 128 slower in both. On a GPU the operation has fewer launches for any number.
 FEW_KEYS = 32
 
 
@@ -73,7 +73,7 @@ def attention(
         if key is None:
             raise missing_key("attention: dropout")
         extras["keep"], kept = random.keep_mask(key, 1 - rate, (*loops, T, S))
-    if 0 < S <= FEW_KEYS:
+    if 0 < S <= FEW_KEYS and array_module(q) is np:
         y = _plain(q, k, v, extras, bool(causal), factor, float(kept))
     else:
         r = operation.attention(

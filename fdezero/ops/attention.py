@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..core import Nonlinear, nonlinear
-from ..devices import array_module
-from . import attention_blocks
+from ..devices import array_module, backend_of
+from . import attention_blocks, score_kernels
+from .joining_kernels import joined
 from .products import transposed
+from .raw_kernels import serves
 from .shape import common_loops
 
 ELSEWHERE = 1 << 26  # scores of a block on a GPU: a quarter of a gigabyte in float32
@@ -34,6 +36,10 @@ def _parts(r: Any, v: Any) -> tuple[Any, Any]:
 def _joined(loops: tuple[int, ...], *parts: Any) -> Any:
     """Matrices (..., n, m), flattened and side by side."""
     flat = [np.broadcast_to(x, loops + x.shape[-2:]).reshape(*loops, x.shape[-2] * x.shape[-1]) for x in parts]
+    if all(map(serves, flat)):
+        out = np.empty_like(flat[0], shape=(*loops, sum(x.shape[-1] for x in flat)), order="C")
+        if joined(out, flat, -1):
+            return out
     return np.concatenate(flat, axis=-1)
 
 
@@ -70,6 +76,9 @@ def _attention(
             r = _attention(*given, *parts.values(), extras=extras, causal=causal, scale=scale, kept=kept)
             y[..., rows, :], total[..., rows, :] = _parts(r, v)
         return _joined(loops, y, total)
+    if serves(q, k, v, *others):
+        p, total = score_kernels.weights(q @ transposed(k), named, causal=causal, scale=scale, kept=kept)
+        return _joined(loops, p @ v, total)
     s = _scores(q, k, named, causal, scale)
     most = np.maximum(s.max(axis=-1, keepdims=True), limits.min)
     s = np.exp(s - most)
@@ -186,11 +195,46 @@ def _pull(
     (ty, tsum), (y, total) = _parts(t, v), _parts(r, v)
     if blocks := _blocks(math.prod(loops), q.shape[-2], k.shape[-2], causal):
         return _pull_in_blocks(blocks, loops, (ty, tsum, y, total), (q, k, v), named, params)
+    if serves(t, r, q, k, v, *others) and v.shape[-1]:
+        found = _pulled_by_kernel((ty, tsum), (y, total), q, k, v, named, causal, scale, kept, needs)
+        return _joined(loops, *[_fitted(x, shape) for x, shape in zip(found, shapes, strict=True)])
     p, dropped = _weights(q, k, total, named, causal, scale, kept)
     ds = _pulled_scores(p, dropped, (ty, tsum), y, v)
-    found = (ds @ k * scale, transposed(ds) @ q * scale, transposed(p * dropped) @ ty, ds)
-    parts = [x for x, need in zip(found, needs, strict=True) if need]
+    all_four = (ds @ k * scale, transposed(ds) @ q * scale, transposed(p * dropped) @ ty, ds)
+    parts = [x for x, need in zip(all_four, needs, strict=True) if need]
     return _joined(loops, *[_fitted(x, shape) for x, shape in zip(parts, shapes, strict=True)])
+
+
+def _pulled_by_kernel(
+    t: tuple[Any, Any], r: tuple[Any, Any], q: Any, k: Any, v: Any, named: dict[str, Any], causal: bool, scale: float, kept: float,
+    needs: tuple[bool, ...],
+) -> list[Any]:  # fmt: skip
+    """The cotangents that are needed, from one kernel between the products."""
+    (ty, tsum), (y, total) = t, r
+    ty = backend_of(ty).module.ascontiguousarray(ty)  # for two products
+    factor = 1.0 if needs[3] else scale  # a bias takes the cotangent of the scores as it is
+    p, ds = score_kernels.pulled_weights(
+        q @ transposed(k),
+        ty @ transposed(v),
+        ty,
+        y,
+        total,
+        tsum,
+        named,
+        causal=causal,
+        scale=scale,
+        kept=kept,
+        factor=factor,
+    )
+    found = []
+    for need, left, right in ((needs[0], ds, k), (needs[1], transposed(ds), q)):
+        if need:
+            found.append(left @ right if factor == scale else left @ right * scale)
+    if needs[2]:
+        found.append(transposed(p) @ ty)
+    if needs[3]:
+        found.append(ds)
+    return found
 
 
 def _pull_in_blocks(

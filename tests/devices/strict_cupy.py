@@ -35,6 +35,7 @@ from .strict_cupy_array import (
 from .strict_cupy_formulas import FORMULAS, REFUSED
 from .strict_cupy_graph import NOTED, STOPPED, MemoryPool, Stream, current_stream, noted, stopped, using_allocator
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
+from .strict_cupy_lines import LineKernel
 
 COUNT = 2
 STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
@@ -253,13 +254,17 @@ def kernel(name: str) -> Callable[..., ndarray]:
 
 
 class RawKernel:
-    """Only the kernel of fdezero.random; its words come from numpy.random.Philox."""
+    """The kernel of fdezero.random, whose words come from numpy.random.Philox; and kernels of lines, which the C++ compiler compiles."""
 
-    def __init__(self, source: str, name: str) -> None:
+    def __init__(self, source: str, name: str, options: tuple[str, ...] = ()) -> None:
         assert name in source
-        assert name == "fdezero_words"
+        self.name = name
+        self.of_lines = None if name == "fdezero_words" else LineKernel(source, name)
 
-    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...]) -> None:
+    def __call__(self, grid: tuple[int], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
+        if self.of_lines is not None:
+            self.of_lines(grid, block, [operand(arg) for arg in args])
+            return
         keys, starts, start, has_starts, out, n, count, domain = [operand(arg) for arg in args]
         assert grid[0] * block[0] >= n * (count + 3) // 4
         rows, keys = out.reshape(n, count), keys.reshape(-1, 2)

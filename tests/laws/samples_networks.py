@@ -28,6 +28,10 @@ def add_pooling_and_norms(sample: Any, between: Any, normal: Any) -> None:
     sample("moments", x, axes=(-1,), centred=False)
     sample("sums", t, x, normal(*line), normal(*line), normal(*line), normal(1, 3, 4), axes=(-2,))
     sample("sums", t, x, normal(*line), normal(*line), normal(*line), normal(1, 3, 4), axes=(-3, -1))
+    for axes in ((-1,), (-3, -1), (-2,)):
+        for name in ("softmax", "log_softmax"):
+            sample(name, x, axes=axes)
+            sample(f"{name}_pull", t, between(-2, -0.1, 2, 3, 4), axes=axes)
     sample("shifted", x, normal(1, 4), normal(1, 4), normal(3, 1), normal(4), normal(2, 1, 1))
     sample("mixed", t, normal(4), normal(3, 1), x, normal(1, 4), normal(2, 1, 1), normal(4))
 
