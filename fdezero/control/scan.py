@@ -243,7 +243,7 @@ def _first_round(given: Parts) -> list[Any]:
 
 def _example_of_row(x: Any) -> Any:
     """A value like a row of an array that has no rows."""
-    row = harmless(np.zeros_like(x, shape=x.shape[1:]))
+    row = harmless(np.zeros_like(x, shape=(1, *x.shape[1:])))[0]
     return row if row.shape else row[()]
 
 

@@ -199,8 +199,11 @@ def eye(
 def _like(name: str, x: Any, *args: Any, dtype: Any, order: Any, subok: bool, shape: Any, device: str | None) -> Array:
     x = as_array(x)
     plain, shape = unwrap(x), x.shape if shape is None else shape
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     options = {} if subok else {"subok": False}  # CuPy has subok=None only
-    return placed(getattr(np, name)(plain, *args, dtype=dtype, order=order, shape=shape, **options), device)
+    # For shape=() CuPy takes the shape of the given array, which has more axes if x is a batch.
+    y = getattr(np, name)(plain, *args, dtype=dtype, order=order, shape=shape or (1,), **options)
+    return placed(y if shape else y.reshape(()), device)
 
 
 def zeros_like(

@@ -95,7 +95,7 @@ def _everywhere(number: float, x: Any, *others: Any) -> Any:
     if not shape:
         return _full(x, number)
     source = next(operand for operand in (x, *others) if shape_of(operand))  # x may be a number beside arrays of a GPU
-    return np.broadcast_to(np.full_like(source, number, dtype=dtype_of(x), shape=()), shape)
+    return np.broadcast_to(np.full_like(source, number, dtype=dtype_of(x), shape=(1,)), shape)
 
 
 def _nan_times(t: Any, at: Any, x: Any) -> Any:

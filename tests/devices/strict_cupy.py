@@ -200,6 +200,8 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
             raise unsupported(others[0])
         if name in {"broadcast_to", "where"} and not isinstance(args[0], ndarray | np.bool_):
             raise TypeError(f"Argument 'array' has incorrect type (expected cupy.ndarray, got {type(args[0])})")
+        if name.endswith("_like") and not kwargs.get("shape", True):  # cupy/_creation/basic.py: shape if shape else a.shape
+            del kwargs["shape"]
         out = kwargs.pop("out", None)
         if out is not None and not isinstance(out, ndarray):
             raise TypeError(f"Argument 'out' has incorrect type (expected cupy.ndarray, got {type(out)})")

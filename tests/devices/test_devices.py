@@ -335,6 +335,18 @@ def test_a_loader_places_its_batches(gpu: Any) -> None:
 # --- the stand-in ----------------------------------------------------------------------------------------------------
 
 
+def test_gradients_of_a_batch_are_made_on_the_gpu(gpu: Any) -> None:
+    """The cotangent of a batch of numbers has no axes, for which CuPy's `ones_like` has no word."""
+    x = np.random.default_rng(2).standard_normal((3, 4))
+    batched = fd.vmap(lambda x: (fd.grad(lambda x: fnp.sum(fnp.sinc(x) ** 3))(x), fnp.zeros_like(x, shape=()), fnp.full_like(x, 2, shape=0)))
+    for function in (batched, fd.compile(batched)):
+        for _ in range(2):
+            same(function(gpu.asarray(x)), batched(x))
+    rows = lambda xs: fd.scan(lambda c, x: (c + x, x * 2), 0.0, xs)[1]
+    same(rows(gpu.zeros(0)), rows(np.zeros(0)))
+    same(fd.compile(fd.vmap(fd.compile(lambda x: x + 1)))(gpu.zeros(0)), np.zeros(0))
+
+
 def test_the_stand_in_refuses_what_cupy_refuses(gpu: Any) -> None:
     x, plain = gpu.asarray([1.0, 2.0, 3.0]), np.ones(3)
     index = (gpu.asarray([0, 0]),)

@@ -17,7 +17,7 @@ def example_of(value: Any) -> Any:
     """A plain value like the traced one. For a batch, it is the first member."""
     if isinstance(value, BatchTracer):
         batch = example_of(value.value)
-        return batch[0] if len(batch) else np.zeros_like(batch, shape=batch.shape[1:])
+        return batch[0] if len(batch) else np.zeros_like(batch, shape=(1, *batch.shape[1:]))[0]
     return example_of(value.value) if isinstance(value, Tracer) else value
 
 
