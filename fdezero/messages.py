@@ -117,6 +117,23 @@ ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write h
 }
 
 
+_PARAMETERS = "The parameters are the module itself, a tree: fd.tree.flatten_to_dict(model) lists them"
+_MODE = "Training is an argument of the call: model(x, key=key, train=True)"
+_GRADIENTS = "Gradients are returned, not kept: grads = fd.grad(loss)(model)"
+MODULES_ELSEWHERE = {  # what models of PyTorch and DeZero have -> what to write here
+    "append": "A Sequential grows by model + [layer]", "bias": "The bias is b",
+    "eval": _MODE, "forward": "Call the model: model(x)", "load_state_dict": "Write fd.load(path, like=model)",
+    "load_weights": "Write fd.load(path, like=model)", "parameters": _PARAMETERS, "params": _PARAMETERS,
+    "named_parameters": _PARAMETERS, "requires_grad_": "Write nn.freeze(model) or nn.thaw(model)",
+    "reset_state": "A state is a value: hand None to the first call, and what each call returns to the next",
+    "running_mean": "The statistic is mean",
+    "running_var": "The statistic is variance", "save_weights": "Write fd.save(path, model)", "state_dict": _PARAMETERS,
+    "to": "Write fd.to_device(model, device), or model = fd.tree.map(lambda x: x.astype(dtype), model)",
+    "weight": "The weights are W",
+    "zero_grad": _GRADIENTS,
+}  # fmt: skip
+
+
 def unknown_name(module: str, name: str, elsewhere: Mapping[str, str] = NAMES_ELSEWHERE) -> str:
     """The message for a name that `module` does not have. It names the equivalent of another library's name."""
     return f"module {module!r} has no attribute {name!r}" + (f": use {elsewhere[name]}" if name in elsewhere else "")

@@ -61,7 +61,9 @@ class MLP(Sized):
     @classmethod
     def init_for(cls, key: Any, x: Array, *args: Any, **options: Any) -> Self:
         """The MLP for inputs like `x`; the sizes begin with that of the first layer's output."""
-        sizes, *others = args
+        sizes, *others = args or ((),)
+        if not isinstance(sizes, Sequence):
+            raise RangeError(f"MLP.lazy takes a tuple of sizes, such as (1000, 10), got {one_line(sizes, 80)}.")
         return super().init_for(key, x, (x.shape[-1], *sizes), *others, **options)
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:

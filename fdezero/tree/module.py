@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import attrs
 
 from ..errors import ImmutableError, StructureError
-from ..messages import describe
+from ..messages import MODULES_ELSEWHERE, describe
 from . import display
 from .structure import is_registered, register
 
@@ -49,6 +49,15 @@ class Module:
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
         return attrs.evolve(self, **changes)  # type: ignore[misc]  # an attrs class, by `_declare`
+
+    if not TYPE_CHECKING:  # to a type checker an unknown attribute stays unknown
+
+        def __getattr__(self, name: str) -> Any:
+            """Python asks here for what is not found. The error says what to write for a method of another library."""
+            if name in MODULES_ELSEWHERE and not hasattr(type(self), name):
+                message = f"{type(self).__name__!r} object has no attribute {name!r}. {MODULES_ELSEWHERE[name]}."
+                raise AttributeError(message, name=name, obj=self)
+            return object.__getattribute__(self, name)  # raises what was raised, also from within a property
 
     def __repr__(self) -> str:
         return display.shown(self)

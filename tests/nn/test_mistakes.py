@@ -10,7 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn
 from fdezero.errors import RangeError, ShapeError, StructureError
-from fdezero.messages import NETWORKS_ELSEWHERE
+from fdezero.messages import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
 from fdezero.testing import assert_trees_close
 
 KEY = fd.random.key(0)
@@ -180,3 +180,37 @@ def test_a_name_that_nobody_has_is_plainly_unknown() -> None:
     with pytest.raises(AttributeError, match=r"^module 'fdezero.nn' has no attribute 'Lienar'$"):
         assert nn.Lienar  # type: ignore[attr-defined]  # the mistake
     assert not hasattr(F, "no_such_function")
+
+
+class Broken(fd.Module):
+    """A model with a property that fails, and one with a name that other libraries have."""
+
+    W: Any
+
+    @property
+    def scale(self) -> Any:
+        return self.W.no_such_attribute
+
+    @property
+    def weight(self) -> Any:
+        return self.W.no_such_attribute
+
+
+@pytest.mark.parametrize("name", MODULES_ELSEWHERE)
+def test_methods_of_other_libraries_lead_to_ours(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"^'Linear' object has no attribute '{name}'\. .*[^.]\.$"):
+        getattr(nn.Linear.init(KEY, 3, 2), name)
+
+
+@pytest.mark.parametrize("name", ["scale", "weight"])
+def test_an_error_within_a_property_is_shown_as_it_is(name: str) -> None:
+    with pytest.raises(AttributeError, match="'numpy.ndarray' object has no attribute 'no_such_attribute'"):
+        getattr(Broken(X), name)
+    assert not hasattr(Broken(X), "nothing")
+    assert getattr(Broken(X), "shape", None) is None
+
+
+@pytest.mark.parametrize("args", [(), (10,), ((),)])
+def test_a_lazy_mlp_needs_a_tuple_of_sizes(args: tuple[Any, ...]) -> None:
+    with pytest.raises(RangeError, match=r"such as \("):
+        nn.init(nn.MLP.lazy(*args), KEY, X)
