@@ -129,9 +129,9 @@ def source(
     return f"""{half}{_HEAD.format(kind=kind, along=along, across=across)}
 extern "C" __global__ void fdezero_{name}({", ".join(parameters)}) {{
 __shared__ A room[{THREADS}];
-for (place first = (place)blockIdx.x * ROWS; first < lines; first += (place)gridDim.x * ROWS) {{
-const bool there = first + ACROSS < lines;
-const place line = there ? first + ACROSS : 0, size = there ? length : 0;
+for (place begin = (place)blockIdx.x * ROWS; begin < lines; begin += (place)gridDim.x * ROWS) {{
+const bool there = begin + ACROSS < lines;
+const place line = there ? begin + ACROSS : 0, size = there ? length : 0;
 {_places("line", "i", i)}
 {starts}
 {body}

@@ -15,14 +15,14 @@ import numpy as np
 from ..core import Elementwise, Nonlinear, elementwise, nonlinear
 from . import memory_order
 from .kernels import own
-from .line_kernels import or_reductions, write_moments, write_sums
+from .line_kernels import or_lines, write_moments, write_sums
 from .memory_order import Axes, Laid, Rooms, at, blocks, is_number, is_whole, total, total_of_product
 from .shape import stretched
 
 # Mean and variance
 
 
-@or_reductions(write_moments)
+@or_lines(write_moments)
 def _write_moments(out: Any, x: Any, *, axes: Axes, centred: bool) -> None:
     count = math.prod([x.shape[a] for a in axes])
     if is_whole(x):
@@ -107,7 +107,7 @@ moments: Nonlinear = nonlinear(
 # Sums for derivatives
 
 
-@or_reductions(write_sums)
+@or_lines(write_sums)
 def _write_sums(out: Any, t: Any, x: Any, c: Any, a: Any, e: Any, w: Any, *, axes: Axes) -> None:
     shape = np.broadcast_shapes(*[np.shape(y) for y in (t, x, c, a, e, w)])
     t, x = stretched(t, shape), stretched(x, shape)

@@ -9,7 +9,7 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
-from fdezero.ops import block_kernels, score_kernels, softmax
+from fdezero.ops import block_kernels, normalisation, score_kernels, softmax
 from fdezero.testing import assert_trees_close
 
 from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE
@@ -18,7 +18,7 @@ from .test_cuda_sources import HALVES, compile_cuda
 RNG = np.random.default_rng(11)
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "C": lambda x: x, "Fortran": np.asfortranarray, "reversed": lambda x: x[::-1, :, ::-1], "gaps": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
-    "turned": lambda x: x.copy().transpose(1, 0, 2), "repeated": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "turned": lambda x: x.transpose(1, 0, 2).copy().transpose(1, 0, 2), "repeated": lambda x: np.broadcast_to(x[:, :1], x.shape),
 }  # fmt: skip
 TOLERANCES = {"float16": 3e-3, "float32": 3e-6, "float64": 1e-13}
 
@@ -120,6 +120,29 @@ def test_the_cotangent_of_scores_for_few_arguments(gpu: Any, launched: list[str]
     assert launched == ["weights", "pulled_weights"] * 3
 
 
+AFFINE: dict[str, Callable[..., Any]] = {
+    "batch_norm": lambda x, a, b: F.batch_norm(x, a, b), "group_norm": lambda x, a, b: F.group_norm(x, 2, a, b),
+    "instance_norm": lambda x, a, b: F.instance_norm(x, a, b), "layer_norm": lambda x, a, b: F.layer_norm(x, a[0], b[0], axis=-1),
+    "rms_norm": lambda x, a, b: F.rms_norm(x, a[0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", AFFINE)
+def test_norms_in_any_layout_are_those_of_the_cpu(name: str, layout: str, gpu: Any, launched: list[str]) -> None:
+    x = LAYOUTS[layout](RNG.standard_normal((3, 4, 5)) + 100)
+    shape = (1, 5) if name in ("layer_norm", "rms_norm") else (4,)
+    a, b = RNG.standard_normal(shape), RNG.standard_normal(shape)
+
+    def run(x: Any, a: Any, b: Any) -> Any:
+        y, pullback = fd.vjp(AFFINE[name], x, a, b)
+        return y, pullback(fnp.sin(y))
+
+    assert_trees_close(fd.to_numpy(run(*map(gpu.asarray, (x, a, b)))), run(x, a, b), 1e-10)
+    assert launched[0] == ("squares" if name == "rms_norm" else "moments")
+    assert set(launched[1:]) == {"sums"}
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_kernels_of_lines_compile_with_nvrtc(dtype: str, strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sources that CuPy would get, of all layouts that these calls have."""
@@ -134,7 +157,10 @@ def test_kernels_of_lines_compile_with_nvrtc(dtype: str, strict_cupy: Any, monke
     named = {"bias": x, "mask": x > 0, "keep": x > 0}
     s, total = score_kernels.weights(x.copy(), named, causal=True, scale=0.5, kept=0.5)
     score_kernels.pulled_weights(s, x.copy(), x, x, total, total, named, causal=True, scale=0.5, kept=0.5, factor=0.5)
-    assert len(sources) == 3 * 4 + 2
+    moments = normalisation.moments(x, axes=(-1,), centred=True)
+    normalisation.moments(x, axes=(-1,), centred=False)
+    normalisation.sums(x, x, moments[..., 0], 1, -0.0, x, axes=(-3, -1))
+    assert len(sources) == 3 * 4 + 2 + 3
     for text in sources:
         half = HALVES + FLOAT16 if INCLUDE in text else ""
         assert ".entry fdezero_" in compile_cuda(CONSTANTS + half + text.replace(INCLUDE, ""))
