@@ -110,6 +110,10 @@ class _Statistics:
             error.within(self.node.path)
             raise
         if successor is not layer:
+            if (
+                self.outer is None and standing.policy_of(self.node.value) is _lost
+            ):  # of a step around this one, which sees nothing
+                raise _misplaced(stand, getattr(self.node.value, standing.DETACHED)[0], REBUILT)
             self.refuse_loops()
             self.update(changes_of(layer, successor, self.node.path))
         return y
@@ -162,6 +166,8 @@ class _Statistics:
             raise _misplaced(self.stand, self.node.path, f"ran within {found}")
 
 
+REBUILT = "is an argument of a transform, or part of a tree that was built again, and ran"
+
 # The files of transforms that may run a function once for its program, or once a round
 _RUNS_ANY_NUMBER = {
     function.__code__.co_filename: name
@@ -187,7 +193,7 @@ def _misplaced(layer: Any, path: str, what: str) -> TraceError:
 
 def _lost(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if options.get("train"):
-        raise _misplaced(layer, path, "is an argument of a transform, or part of a tree that was built again, and ran")
+        raise _misplaced(layer, path, REBUILT)
     return layer(*args, **options)
 
 
@@ -220,7 +226,7 @@ def lifted(transform: Callable[..., Any], layer: Any, args: Any, key: Array | No
         return transform(lambda layer, args, key: called(layer, args[0], args[1:], key, train))(layer, args, key)
 
     def run(layer: Any, args: Any, key: Any) -> Any:
-        y, successor = step(layer, args[0], *args[1:], key=key, train=train)
+        y, successor = step(_unmarked(layer), args[0], *args[1:], key=key, train=train)
         return y, {
             node.path: statistics_in(node.value)
             for node in standing.layers_of(successor)
@@ -233,6 +239,15 @@ def lifted(transform: Callable[..., Any], layer: Any, args: Any, key: Array | No
     for path, changes in statistics.items():
         recorders[path].update(changes)
     return y
+
+
+def _unmarked(tree: Any) -> Any:
+    """A tree that was built again, whose statistics the caller of `step` hands to the step around it."""
+
+    def plain(copy: Any, node: standing.Node) -> Any:
+        return standing.original(copy) if standing.policy_of(copy) is _lost else copy
+
+    return standing.rebuilt(tree, plain)
 
 
 def statistics_in(layer: Any) -> dict[str, Any]:

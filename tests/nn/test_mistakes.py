@@ -9,7 +9,7 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn
-from fdezero.errors import RangeError, ShapeError, StructureError
+from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
 from fdezero.messages import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
 from fdezero.testing import assert_trees_close
 
@@ -55,6 +55,33 @@ def test_a_successor_that_a_model_drops_is_not_lost_in_silence() -> None:
     assert same.norm.mean is model.norm.mean
     frozen = Direct(nn.freeze(Center(np.ones(3))))
     assert_trees_close(nn.step(frozen, X)[0], model.norm(X))
+
+
+class Inner(fd.Module):
+    """A model that runs nn.step on its layer within a transform, and drops the successor."""
+
+    norm: Any
+    run: Any = fd.static()
+
+    def __call__(self, x: Any, *, train: bool = False) -> Any:
+        return self.run(lambda norm, x: nn.step(norm, x, train=train)[0], self.norm, x)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda f, norm, x: fd.checkpoint(f)(norm, x),
+        lambda f, norm, x: fd.vmap(f, in_axes=(None, 0))(norm, np.stack([x, x])),
+        lambda f, norm, x: f(fd.tree.map(lambda a: a, norm), x),
+    ],
+    ids=["checkpoint", "vmap", "a tree built again"],
+)
+def test_a_step_within_a_transform_within_a_step_loses_nothing_in_silence(run: Any) -> None:
+    model = Inner(Center(np.ones(3)), run)
+    with pytest.raises(TraceError, match="Center at norm is an argument of a transform, or part of a tree that was built again"):
+        nn.step(model, X)
+    nn.step(model, X, train=False)
+    assert model(X, train=True).shape[-2:] == X.shape  # without a step around it, the user has the successor
 
 
 @pytest.mark.parametrize("run", [nn.step, nn.capture, nn.summary, lambda model, x: nn.init(model, KEY, x)])
