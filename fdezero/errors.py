@@ -58,8 +58,9 @@ def _path_of_call(traceback: Any, path: str) -> str:
     running, places = None, list[str]()
     while traceback is not None:
         frame = traceback.tb_frame
-        layer = frame.f_locals.get("self") if frame.f_code.co_name in ("__call__", "call") else None
-        if hasattr(type(layer), "__attrs_attrs__"):
+        is_constructor = frame.f_code.co_name.startswith("__") and frame.f_code.co_name != "__call__"
+        layer = None if is_constructor else frame.f_locals.get("self")
+        if hasattr(type(layer), "__attrs_attrs__") and callable(layer):
             place = None if running is None else _path_to(layer, running)
             if place is not None:
                 places.append(place)
@@ -87,7 +88,7 @@ def _children(node: Any) -> Any:
     if isinstance(node, tuple | list):
         return enumerate(node)
     fields = getattr(type(node), "__attrs_attrs__", ())
-    return [(field.name, getattr(node, field.name)) for field in fields if not field.metadata.get("static")]
+    return [(field.name, getattr(node, field.name, None)) for field in fields if not field.metadata.get("static")]
 
 
 class ShapeError(FdezeroError, ValueError):

@@ -8,7 +8,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn
+from fdezero import models, nn
 from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
 from fdezero.messages import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
 from fdezero.testing import assert_trees_close
@@ -180,6 +180,13 @@ class First(fd.Module):
 
     def __call__(self, x: Any) -> Any:
         return self.parts[0](x)
+
+
+def test_an_error_within_another_method_of_a_model_has_its_path() -> None:
+    model = models.Transformer.init(KEY, 5, size=8, heads=2, layers=2, length=8)
+    model = fd.tree.update(model, {"layers/1/attention/keys/b": np.ones(3)})
+    with pytest.raises(ShapeError, match=r"a bias of shape \(8,\).* \(at layers/1/attention/keys\)$"):
+        model.generate(np.array([1, 2]), 2, temperature=0)
 
 
 def test_a_layer_that_a_model_does_not_hold_has_a_path_of_its_own() -> None:
