@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
+from ..devices import backend_of
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..numpy.arguments import Array, Axis, inexact, trailing_axes, whole_number
@@ -18,6 +19,7 @@ from ..numpy.precision import HALF, in_single, narrowed, widened
 from ..ops import normalisation as ops
 from ..ops import pooling
 from ..ops.memory_order import is_number
+from ..ops.normalised_lines import normalised_lines
 from ..transforms.collectives import pmean
 from ..transforms.custom import custom_vjp
 
@@ -100,6 +102,14 @@ def _backward(axes: Axes, eps: float, centred: bool, residuals: Any, cotangents:
 # (x, scale, shift, axes, eps, centred) -> (y, moments). Scale and shift are None, or have the axes of x, and the same shape.
 normalised = custom_vjp(_normalised, nondiff_argnums=(3, 4, 5))
 normalised.defvjp(_forward, _backward)
+
+
+def _lines_alone(x: Any, scale: Any, shift: Any, axes: Axes, eps: float, centred: bool) -> Any:
+    """Normalised lines without their moments: on a GPU one launch, which finds the moments itself."""
+    if x.size and backend_of(x).fuses_into_kernels:
+        w, b = (1 if scale is None else scale), (-0.0 if shift is None else shift)
+        return normalised_lines(x, w, b, axes=axes, eps=eps, centred=centred)
+    return normalised(x, scale, shift, axes, eps, centred)[0]
 
 
 # Arguments
@@ -257,7 +267,7 @@ def _each_normalised(name: str, x: Any, scale: Any, shift: Any, axis: Axis, eps:
         raise ShapeError(f"{name}: x {describe(x)} has no entries along {axis=}, so they have no mean.")
     placed = tuple([n if i - x.ndim in axes else 1 for i, n in enumerate(x.shape)])
     scale, shift = (_fitted(name, word, value, shape, placed) for word, value in (("scale", scale), ("shift", shift)))
-    y: Array = normalised(x, scale, shift, axes, _checked_eps(name, eps), centred)[0]
+    y: Array = _lines_alone(x, scale, shift, axes, _checked_eps(name, eps), centred)
     return y
 
 
@@ -302,7 +312,7 @@ def group_norm(x: Any, num_groups: int, scale: Any = None, shift: Any = None, *,
         _fitted("group_norm", word, value, (channels,), placed) for word, value in (("scale", scale), ("shift", shift))
     )
     lines = fnp.reshape(x, (x.shape[0], *parted, *x.shape[2:]))
-    y = normalised(lines, scale, shift, tuple(range(1 - x.ndim, 0)), _checked_eps("group_norm", eps), True)[0]
+    y = _lines_alone(lines, scale, shift, tuple(range(1 - x.ndim, 0)), _checked_eps("group_norm", eps), True)
     return fnp.reshape(y, x.shape)
 
 
@@ -325,7 +335,7 @@ def instance_norm(x: Any, scale: Any = None, shift: Any = None, *, eps: float = 
         _fitted("instance_norm", word, value, (channels,), placed)
         for word, value in (("scale", scale), ("shift", shift))
     )
-    y: Array = normalised(x, scale, shift, tuple(range(2 - x.ndim, 0)), _checked_eps("instance_norm", eps), True)[0]
+    y: Array = _lines_alone(x, scale, shift, tuple(range(2 - x.ndim, 0)), _checked_eps("instance_norm", eps), True)
     return y
 
 

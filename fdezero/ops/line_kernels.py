@@ -23,6 +23,11 @@ square = total(square, room) / (A)length;
 """
 
 
+def statistics_of(centred: bool) -> str:
+    """Statements for a line's mean and variance, `mean` and `square`; without `centred` 0 and the mean square."""
+    return _MEAN_AND_VARIANCE if centred else _MEAN_SQUARE
+
+
 def or_lines(kernel: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator of a function that writes a result: on a GPU the `kernel` writes it. Operands may be numbers."""
 
@@ -41,7 +46,7 @@ def or_lines(kernel: Callable[..., None]) -> Callable[[Callable[..., None]], Cal
 def write_moments(out: Any, x: Any, *, axes: Axes, centred: bool) -> None:
     """The mean in two parts, and the mean square of what is left."""
     outs = {"near": out[..., 0], "far": out[..., 1], "variance": out[..., 2]}
-    body = f"""{_MEAN_AND_VARIANCE if centred else _MEAN_SQUARE}
+    body = f"""{statistics_of(centred)}
 if (there && ALONG == 0) {{
     *near_ = mean;
     *far_ = mean - (A)*near_;

@@ -10,6 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
 from fdezero.ops import block_kernels, normalisation, score_kernels, softmax
+from fdezero.ops.normalised_lines import normalised_lines, normalised_lines_pull
 from fdezero.testing import assert_trees_close
 
 from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE
@@ -139,8 +140,26 @@ def test_norms_in_any_layout_are_those_of_the_cpu(name: str, layout: str, gpu: A
         return y, pullback(fnp.sin(y))
 
     assert_trees_close(fd.to_numpy(run(*map(gpu.asarray, (x, a, b)))), run(x, a, b), 1e-10)
-    assert launched[0] == ("squares" if name == "rms_norm" else "moments")
-    assert set(launched[1:]) == {"sums"}
+    if name == "batch_norm":  # whose statistics are results
+        assert launched == ["moments", "sums"]
+    else:
+        kind = "scaled" if name == "rms_norm" else "normalised"
+        assert sorted(launched) == [kind, kind, f"{kind}_pull"]  # forwards, for the scale, and for x
+
+
+def test_norms_of_every_order_and_dtype(gpu: Any, launched: list[str]) -> None:
+    x, a = RNG.standard_normal((3, 4)), RNG.standard_normal(4)
+    for function in (F.layer_norm, F.rms_norm):
+        third = lambda x, a, f=function: fd.grad(lambda x: fnp.sum(fd.hvp(lambda x: fnp.sum(f(x, a) ** 3), (x,), (x,))))(x)
+        for made in (third, fd.compile(third), fd.vmap(third, in_axes=(0, None))):
+            assert_trees_close(fd.to_numpy(made(gpu.asarray(x), gpu.asarray(a))), made(x, a), 1e-8)
+        for dtype, tolerance in TOLERANCES.items():
+            y = function(gpu.asarray((x + 10).astype(dtype)), gpu.asarray(a.astype(dtype)))
+            assert y.dtype == dtype
+            assert_trees_close(fd.to_numpy(y), function((x + 10).astype(dtype), a.astype(dtype)), tolerance)
+    launched.clear()
+    assert F.layer_norm(gpu.zeros((0, 3))).shape == (0, 3)
+    assert launched == []
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -160,7 +179,10 @@ def test_kernels_of_lines_compile_with_nvrtc(dtype: str, strict_cupy: Any, monke
     moments = normalisation.moments(x, axes=(-1,), centred=True)
     normalisation.moments(x, axes=(-1,), centred=False)
     normalisation.sums(x, x, moments[..., 0], 1, -0.0, x, axes=(-3, -1))
-    assert len(sources) == 3 * 4 + 2 + 3
+    for centred in (True, False):
+        settings = {"axes": (-1,), "eps": 0.1, "centred": centred}
+        normalised_lines_pull(x, normalised_lines(x, x, -0.0, **settings), 1, **settings)
+    assert len(sources) == 3 * 4 + 2 + 3 + 4
     for text in sources:
         half = HALVES + FLOAT16 if INCLUDE in text else ""
         assert ".entry fdezero_" in compile_cuda(CONSTANTS + half + text.replace(INCLUDE, ""))

@@ -32,6 +32,10 @@ def add_pooling_and_norms(sample: Any, between: Any, normal: Any) -> None:
         for name in ("softmax", "log_softmax"):
             sample(name, x, axes=axes)
             sample(f"{name}_pull", t, between(-2, -0.1, 2, 3, 4), axes=axes)
+    for axes, centred in (((-1,), True), ((-3, -2), True), ((-2,), False)):
+        params = {"axes": axes, "eps": 0.1, "centred": centred}
+        sample("normalised_lines", x, normal(3, 4), normal(2, 1, 1), **params)
+        sample("normalised_lines_pull", t, x, normal(1, 4), **params)
     sample("shifted", x, normal(1, 4), normal(1, 4), normal(3, 1), normal(4), normal(2, 1, 1))
     sample("mixed", t, normal(4), normal(3, 1), x, normal(1, 4), normal(2, 1, 1), normal(4))
 
