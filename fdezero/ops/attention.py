@@ -213,7 +213,7 @@ def _pulled_by_kernel(
     (ty, tsum), (y, total) = t, r
     ty = backend_of(ty).module.ascontiguousarray(ty)  # for two products
     factor = 1.0 if needs[3] else scale  # a bias takes the cotangent of the scores as it is
-    p, ds = score_kernels.pulled_weights(
+    p, ds, turned = score_kernels.pulled_weights(
         q @ transposed(k),
         ty @ transposed(v),
         ty,
@@ -227,11 +227,11 @@ def _pulled_by_kernel(
         factor=factor,
     )
     found = []
-    for need, left, right in ((needs[0], ds, k), (needs[1], transposed(ds), q)):
+    for need, left, right in ((needs[0], ds, k), (needs[1], turned, q)):
         if need:
             found.append(left @ right if factor == scale else left @ right * scale)
     if needs[2]:
-        found.append(transposed(p) @ ty)
+        found.append(p @ ty)
     if needs[3]:
         found.append(ds)
     return found

@@ -1,7 +1,7 @@
 """Attention on a GPU: between two products, one kernel for the weights of the keys, and one for the cotangent of the scores.
 
-Both take raw scores q k^T. They scale them, add the bias, hide what a mask or the order hides, and know a row's sum. The arrays of
-scores are written over.
+Both take raw scores q k^T. They scale them, add the bias, hide what a mask or the order hides, and know a row's sum. They write over
+the scores and over the cotangent of the weights.
 """
 
 from typing import Any
@@ -63,16 +63,17 @@ if (there && ALONG == 0) *sums_ = log(sum) + most;
 def pulled_weights(
     s: Any, d: Any, ty: Any, y: Any, total: Any, tsum: Any, named: dict[str, Any],
     *, causal: bool, scale: float, kept: float, factor: float,
-) -> tuple[Any, Any]:  # fmt: skip
-    """The weights as dropout leaves them, and the cotangent of the scores times a factor: s, d (..., T, S) -> (..., T, S) twice.
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Weights as dropout leaves them, and the cotangent of scores times a factor, as it is and transposed, like the weights.
 
-    d is the cotangent of these weights, ty (..., T, E) that of the result y; total and tsum (..., T, 1) are the logarithms of the
-    sums, and their cotangent.
+    s, d (..., T, S) -> (..., S, T), (..., T, S), (..., S, T). d is the cotangent of the weights, ty (..., T, E) that of the result
+    y; total and tsum (..., T, 1) are the logarithms of the sums, and their cotangent. Products take transposed matrices that lie
+    in C order, without a copy.
     """
     # The kernel finds the rows of ty and y by their first entries.
-    operands = named | {"logs": total, "tsum": tsum, "ty": ty[..., :1], "y": y[..., :1]}
-    s = _whole(s, d, *operands.values())
-    d = _whole(d, s)
+    operands = named | {"s": s, "logs": total, "tsum": tsum, "ty": ty[..., :1], "y": y[..., :1]}
+    d = _whole(d, *operands.values())
+    p, turned = (np.empty_like(d, shape=(*d.shape[:-2], d.shape[-1], d.shape[-2]), order="C") for _ in range(2))
     score = _score(named, causal)
     body = f"""
 A along = 0, sum = *logs_;
@@ -80,16 +81,17 @@ for (place j = ALONG; there && j < (place)columns; j += WIDE) along += (A)ty_[j 
 along = total(along, room) - (A)*tsum_;
 each {{
 {score}
-A p = exp(v - sum), g = {_dropped("(A)@d", named)};
-@s = {_dropped("p", named)};
-@d = p * (g - along) * (A)factor;
+A weight = exp(v - sum), g = {_dropped("(A)@d", named)};
+@p = {_dropped("weight", named)};
+@d = @turned = weight * (g - along) * (A)factor;
 }}
 """
     steps = {f"{name}_step": x.strides[-1] // x.itemsize for name, x in (("ty", ty), ("y", y))}
-    numbers = _numbers(s, causal, scale, kept, factor=factor, columns=y.shape[-1], **steps)
-    if s.size:
-        block_kernels.launch("pulled_weights", operands, {"s": s, "d": d}, (-1,), body, numbers=numbers, in_order=True)
-    return s, d
+    numbers = _numbers(d, causal, scale, kept, factor=factor, columns=y.shape[-1], **steps)
+    if d.size:
+        outs = {"d": d, "p": p.swapaxes(-1, -2), "turned": turned.swapaxes(-1, -2)}
+        block_kernels.launch("pulled_weights", operands, outs, (-1,), body, numbers=numbers, in_order=True)
+    return p, d, turned
 
 
 def _dropped(x: str, named: dict[str, Any]) -> str:
