@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..devices import backend_of
+from ..devices import Backend, backend_of
+from ..messages import CURRENT_DEVICE
 from .kernels import C_TYPES, HALVES, OPTIONS
 
 Axes = tuple[int, ...]
@@ -150,6 +151,17 @@ def _power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
+def _check_devices(backend: Backend, arrays: dict[str, Any]) -> None:
+    """Refuse arrays of another device than the current one, as CuPy's other kernels do: this kernel would read foreign memory."""
+    current = backend.current_device
+    if current is None:
+        return
+    here = current()
+    for x in arrays.values():
+        if x.device.id != here:
+            raise ValueError(f"The device where the array resides ({x.device.id}) is {CURRENT_DEVICE} ({here}).")
+
+
 def launch(
     name: str, operands: dict[str, Any], outs: dict[str, Any], axes: Axes, body: str,
     *, kind: str = "", numbers: dict[str, float] | None = None, in_order: bool = False,
@@ -160,6 +172,8 @@ def launch(
     for a line, `there` whether there is a line, and A the type that is computed in. With `in_order` lines count in the order of axes.
     """
     arrays = outs | operands
+    backend = backend_of(*arrays.values())
+    _check_devices(backend, arrays)
     shape = np.broadcast_shapes(*[x.shape for x in arrays.values()])
     ndim = len(shape)
     strides = []
@@ -173,7 +187,7 @@ def launch(
     if not kind:
         kind = "double" if any(dtype == "float64" for _, dtype in types) else "float"
     kernel = _kernel(
-        backend_of(*arrays.values()).module, name, types, frozenset(outs), tuple(numbers), kind, body,
+        backend.module, name, types, frozenset(outs), tuple(numbers), kind, body,
         (len(layout.lines), len(layout.along)), layout.turned,
     )  # fmt: skip
     rows = min(_power(lines), 32) if layout.turned else THREADS // min(_power(length), THREADS)

@@ -265,7 +265,7 @@ class RawKernel:
 
     def __call__(self, grid: tuple[int], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
         if self.of_lines is not None:
-            self.of_lines(grid, block, [operand(arg) for arg in args])
+            self.of_lines(grid, block, [arg._numbers if isinstance(arg, ndarray) else arg for arg in args])  # CuPy checks no device here
             return
         keys, starts, start, has_starts, out, n, count, domain = [operand(arg) for arg in args]
         assert grid[0] * block[0] >= n * (count + 3) // 4

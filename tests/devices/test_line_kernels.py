@@ -9,6 +9,7 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import numpy as fnp
+from fdezero.errors import DeviceError
 from fdezero.ops import block_kernels, normalisation, score_kernels, softmax
 from fdezero.ops.normalised_lines import normalised_lines, normalised_lines_pull
 from fdezero.testing import assert_trees_close
@@ -75,6 +76,15 @@ def test_what_is_not_finite_is_that_of_the_cpu(gpu: Any) -> None:
             expected = function(x)
         np.testing.assert_allclose(fd.to_numpy(function(gpu.asarray(x))), expected, rtol=1e-14)
     assert F.softmax(gpu.zeros((0, 3))).shape == (0, 3)
+
+
+def test_lines_on_another_device_than_the_current_one_are_refused(strict_cupy: Any) -> None:
+    x = fd.to_device(RNG.standard_normal((3, 4)), "gpu:1")
+    for function in (F.softmax, F.layer_norm, lambda x: F.attention(x, x, x), lambda x: F.batch_norm(x, fnp.ones_like(x[0]), fnp.ones_like(x[0]))):
+        with pytest.raises(DeviceError, match=r"on gpu:1.*with cupy.cuda.Device\(1\)"):
+            function(x)
+        with strict_cupy.cuda.Device(1):
+            assert fd.device_of(function(x)) == "gpu:1"
 
 
 def test_every_order_and_vmap_on_the_gpu(gpu: Any) -> None:
