@@ -11,7 +11,7 @@ Window = tuple[int, int, int, int, int]
 Windows = tuple[Window, ...]
 Index = tuple[Any, ...]
 
-BLOCK = 1 << 19  # bytes of an operand that are worked on at a time
+BLOCK = 1 << 20  # bytes of an operand that are worked on at a time
 
 
 def steps_of(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None]:
