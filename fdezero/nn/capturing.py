@@ -31,7 +31,7 @@ def capture(
     `lambda a: a + noise`. `call(model, x, *more)` runs in place of `model(...)`.
 
     Raises StructureError for a path without a layer, with the paths that are near, and for a layer that is not called. Raises
-    TraceError for a layer that runs within `fd.scan`, `fd.vmap`, ... inside of the model.
+    TraceError for a layer that runs within `fd.scan`, `fd.vmap`, ... inside the model.
     """
     replace = dict(replace or {})
     wanted = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
@@ -93,7 +93,7 @@ class _Outputs:
 
 def _refuse(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     raise TraceError(
-        f"nn.capture: {type(layer).__name__} at {path or 'the root'} is an argument of a transform inside of the model (fd.scan, fd.vmap, "
+        f"nn.capture: {type(layer).__name__} at {path or 'the root'} is an argument of a transform inside the model (fd.scan, fd.vmap, "
         "fd.checkpoint, fd.compile), where its output belongs to one round or example. Capture what the model does with the result."
     )
 
@@ -113,7 +113,7 @@ def _found(
             for tracer in tracers_of(leaf):
                 if not tracer.level.alive:
                     raise TraceError(
-                        f"nn.capture: the layer at {name!r} ran within {tracer.level.name}, inside of the model, so its output belongs to "
+                        f"nn.capture: the layer at {name!r} ran within {tracer.level.name}, inside the model, so its output belongs to "
                         "one round or example. Capture what the model does with the result."
                     )
     return found

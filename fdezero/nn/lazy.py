@@ -140,7 +140,7 @@ class _Maker:
 
 def _refuse(layer: Any, path: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     raise StructureError(
-        f"{layer!r} at {path or 'the root'} was given to a transform inside of the model (fd.scan, fd.vmap, fd.checkpoint, "
+        f"{layer!r} at {path or 'the root'} was given to a transform inside the model (fd.scan, fd.vmap, fd.checkpoint, "
         "fd.compile), so nn.init would lose the layer. Let a closure hold the layer, or give it its sizes."
     )
 

@@ -41,7 +41,7 @@ class Stateful(Module):
         )
 
     def __call__(self, x: Array, *args: Any, key: Array | None = None, train: bool = False, **options: Any) -> Any:
-        """The result of `step` alone. Raises StructureError for train=True outside of `nn.step`, where statistics would be lost."""
+        """The result of `step` alone. Raises StructureError for train=True outside `nn.step`, where statistics would be lost."""
         kind: Any = type(self)
         if train and not standing.facts_of(kind).holds_still:
             raise StructureError(
@@ -61,7 +61,7 @@ def step(
     for a model that is a tree of layers.
 
     Raises StructureError for a layer that changes more than its statistics; TraceError, with its path, for a layer that runs within
-    `fd.scan`, `fd.cond`, `fd.while_loop`, `fd.checkpoint`, `fd.compile` or `fd.vmap` inside of the model.
+    `fd.scan`, `fd.cond`, `fd.while_loop`, `fd.checkpoint`, `fd.compile` or `fd.vmap` inside the model.
     """
     run: dict[tuple[int, bool], _Statistics] = {}
 
@@ -143,7 +143,7 @@ class _Statistics:
         self.stand, self.run = None, None
 
     def refuse_escaped(self) -> None:
-        """Raise TraceError for statistics that a transform inside of the model has left behind."""
+        """Raise TraceError for statistics that a transform inside the model has left behind."""
         if not self.has_changed:
             return
         for value in statistics_in(self.stand).values():
@@ -153,7 +153,7 @@ class _Statistics:
                         raise _misplaced(self.stand, self.node.path, f"ran within {tracer.level.name}")
 
     def refuse_loops(self) -> None:
-        """Raise TraceError if the running code stands inside of a transform that may run it any number of times.
+        """Raise TraceError if the running code stands inside a transform that may run it any number of times.
 
         Eagerly a loop is a Python loop, and its rounds would change the statistics one after the other; but not if it is compiled.
         """
@@ -184,8 +184,8 @@ _RUNS_ANY_NUMBER = {
 
 def _misplaced(layer: Any, path: str, what: str) -> TraceError:
     error = TraceError(
-        f"{type(layer).__name__} at {path or 'the root'} {what} with train=True, inside of the model. nn.step takes statistics from calls "
-        "that run once: call the layer outside of the transform, with train=False, or by nn.Checkpoint(layer) in place of fd.checkpoint."
+        f"{type(layer).__name__} at {path or 'the root'} {what} with train=True, inside the model. nn.step takes statistics from calls "
+        "that run once: call the layer outside the transform, with train=False, or by nn.Checkpoint(layer) in place of fd.checkpoint."
     )
     error.has_whole_path = True  # the message says the path
     return error

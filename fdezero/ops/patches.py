@@ -91,7 +91,7 @@ def views(
 ) -> Iterator[tuple[Place, Any]]:
     """Pairs of a place and a view (l, n, *o, *window, G, C) of what the windows of its pixels see.
 
-    The window of pixel o begins at o * strides - before; entries outside of x are 0. Views are valid until the next pair. `entries`
+    The window of pixel o begins at o * strides - before; entries outside x are 0. Views are valid until the next pair. `entries`
     is how many entries a block holds for each pixel. If `is_narrow`, padded images have neighbouring pixels side by side.
     """
     nbytes = CACHE if isinstance(x, np.ndarray) else ELSEWHERE

@@ -11,7 +11,7 @@ from .patches import Ints
 def _places(
     tap: Ints, shape: Ints, size: Ints, strides: Ints, before: Ints, dilation: Ints
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where entry `tap` of all windows lies: slices of the array, and slices of the windows whose entry is inside of it."""
+    """Where entry `tap` of all windows lies: slices of the array, and slices of the windows whose entry is inside it."""
     inside, windows = [], []
     for i, n, o, s, b, d in zip(tap, shape, size, strides, before, dilation, strict=True):
         shift = i * d - b  # window j has entry j * s + shift
@@ -68,7 +68,7 @@ def _fold_adjoint(t: Any, y: Any, *, shape: Ints, **rest: Any) -> Any:
     return unfold(t, window=lengths[: len(shape)], size=lengths[len(shape) :], **rest)
 
 
-# x (..., *S) -> (..., *window, *size): entry i of window o is x[o * strides + i * dilation - before], and 0 outside of x.
+# x (..., *S) -> (..., *window, *size): entry i of window o is x[o * strides + i * dilation - before], and 0 outside x.
 unfold: Linear = linear("unfold", _unfold, _unfold_adjoint, write=_write_unfold, fresh=True)
 
 # y (..., *window, *size) -> (..., *shape): every entry of a window is added where it comes from.

@@ -52,7 +52,7 @@ def dense(x: Any) -> tuple[Any, list[int]]:
 
 
 def _order(x: Any, rank: int) -> tuple[list[int], list[int]]:
-    """The loop axes that lie outside of the last `rank` axes in memory, and those inside, each in the order of memory."""
+    """The loop axes that lie outside the last `rank` axes in memory, and those inside, each in the order of memory."""
     loops = sorted(range(x.ndim - rank), key=lambda axis: -abs(x.strides[axis]))
     least = min(
         [abs(s) for s, n in zip(x.strides[x.ndim - rank :], x.shape[x.ndim - rank :], strict=True) if n > 1], default=0
@@ -237,7 +237,7 @@ def _space(rank: int) -> list[tuple[str, str]]:
 
 
 def write_columns(columns: Any, x: Any, windows: Windows) -> None:
-    """The patches of images: columns (L, G, N, *O, *I, C) of x (L, N, *S, G, C); entries outside of x are 0."""
+    """The patches of images: columns (L, G, N, *O, *I, C) of x (L, N, *S, G, C); entries outside x are 0."""
     rank = len(windows)
     line, steps = dense(x)
     axes = [

@@ -4,7 +4,7 @@
 
     conv (x, w) -> y        conv_input (w, y) -> x        conv_kernel (x, y) -> w
 
-x is (..., N, C, *S), w (..., K, C / groups, *I) and y (..., N, K, *O). Entries outside of x count as 0. The adjoint of each operation for
+x is (..., N, C, *S), w (..., K, C / groups, *I) and y (..., N, K, *O). Entries outside x count as 0. The adjoint of each operation for
 each argument is one of the three. `size` is the shape in space of the result; `before` says how far the first window begins in front of x.
 Axes further left are loop axes. In memory the results are channels last: the strides of x are those of (..., N, *S, C).
 """

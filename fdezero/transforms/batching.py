@@ -32,7 +32,7 @@ def vmap(
     None (not batched), or a tree of these that is a prefix of the argument. Keyword arguments are not batched.
     `out_axes`: the position of the batch axis in the results, in the same form; None for a result without the batch axis.
     `axis_size`: the size of the batch, needed only if no argument has a batch axis.
-    `axis_name`: a name for the batch axis, for `fd.pmean` and `fd.psum` inside of the function.
+    `axis_name`: a name for the batch axis, for `fd.pmean` and `fd.psum` inside the function.
 
     Raises ShapeError if there is no batch axis or if sizes differ, naming the leaves; StructureError if axes are not a prefix of
     an argument or a result.

@@ -85,7 +85,7 @@ def _refuse(x: Any, axis_name: str, function: str, levels: Sequence[Any]) -> NoR
     recorded = next((level.name for level in levels if hasattr(level, "instructions")), None)
     hint = f'Name the axis: fd.vmap(f, axis_name="{axis_name}").'
     if recorded:
-        hint = f"{recorded} is recorded for one example, so names of a vmap around it do not reach it: put fd.vmap inside of it."
+        hint = f"{recorded} is recorded for one example, so names of a vmap around it do not reach it: put fd.vmap inside it."
     elif known:
         hint = f"It is mapped over {', '.join(known)}."
     raise TraceError(

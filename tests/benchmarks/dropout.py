@@ -56,7 +56,7 @@ def views(flat: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def floor_leg(loader: DataLoader, model: nn.MLP) -> Training:
-    """The loop by hand, with the masks that fdezero draws; their keys are made outside of the clock."""
+    """The loop by hand, with the masks that fdezero draws; their keys are made outside the clock."""
     start = fd.tree.leaves(model)
     (images, labels), rows = loader.dataset, np.arange(BATCH)
     x, t = np.empty((BATCH, 784), np.float32), np.empty(BATCH, np.int64)

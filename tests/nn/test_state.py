@@ -182,7 +182,7 @@ def test_a_step_inside_a_loop_with_the_layer_in_the_carry() -> None:
 
 
 def test_statistics_are_constants_of_derivatives() -> None:
-    """So a gradient penalty inside of a model works, and nothing of the tape stays in the successor."""
+    """So a gradient penalty inside a model works, and nothing of the tape stays in the successor."""
 
     class Penalised(fd.Module):
         norm: Center
