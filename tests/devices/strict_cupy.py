@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
 
 from fdezero import gpu_available
 
@@ -32,10 +31,10 @@ from .strict_cupy_array import (
     unsupported,
     wrap,
 )
-from .strict_cupy_formulas import FORMULAS, REFUSED
+from .strict_cupy_formulas import FORMULAS, REFUSED, kernel
 from .strict_cupy_graph import NOTED, STOPPED, MemoryPool, Stream, current_stream, noted, stopped, using_allocator
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
-from .strict_cupy_lines import LineKernel
+from .strict_cupy_lines import RawKernel
 
 COUNT = 2
 STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
@@ -245,34 +244,6 @@ def method_of(name: str, names: list[str]) -> Callable[..., Any]:
 
 for _name, _, _names in declared(METHODS):
     setattr(ndarray, _name, method_of(_name, _names))
-def kernel(name: str) -> Callable[..., ndarray]:
-    def computed(*args: Any) -> ndarray:
-        numbers = [operand(arg) for arg in args]
-        if all(np.result_type(x).kind in "biu" for x in numbers):  # cupyx/scipy/special/_erf.py: integers in single precision
-            return wrap(np.asarray(getattr(special, name)(*[np.float32(x) for x in numbers]), np.float64))
-        return wrap(getattr(special, name)(*numbers))
-
-    return computed
-
-
-class RawKernel:
-    """The kernel of fdezero.random, whose words come from numpy.random.Philox; and kernels of lines, which the C++ compiler compiles."""
-
-    def __init__(self, source: str, name: str, options: tuple[str, ...] = ()) -> None:
-        assert name in source
-        self.name = name
-        self.of_lines = None if name == "fdezero_words" else LineKernel(source, name)
-
-    def __call__(self, grid: tuple[int], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
-        if self.of_lines is not None:
-            self.of_lines(grid, block, [arg._numbers if isinstance(arg, ndarray) else arg for arg in args])  # CuPy checks no device here
-            return
-        keys, starts, start, has_starts, out, n, count, domain = [operand(arg) for arg in args]
-        assert grid[0] * block[0] >= n * (count + 3) // 4
-        rows, keys = out.reshape(n, count), keys.reshape(-1, 2)
-        for row in range(n):
-            first = int(starts.reshape(-1)[row]) if has_starts else int(start)
-            rows[row] = np.random.Philox(counter=first + (int(domain) << 192), key=keys[row]).random_raw(int(count))
 
 
 def linalg(name: str, required: list[str], optional: list[str]) -> Callable[..., Any]:

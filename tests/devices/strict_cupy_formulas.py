@@ -1,8 +1,12 @@
 """The formulas of CuPy 14 that differ from NumPy's, for the stand-in. Each names the source that it follows."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import special
+
+from .strict_cupy_array import ndarray, operand, wrap
 
 REFUSED = {"logical_and", "logical_or", "logical_xor", "logical_not"}  # for complex numbers: _core/_routines_logic.pyx
 
@@ -112,3 +116,13 @@ FORMULAS: dict[str, Any] = {
     "left_shift": _shift(np.left_shift), "right_shift": _shift(np.right_shift), "logical_and": logical_and, "power": power,
     "divide": divide, "argmax": _place_of_extreme(np.argmax), "argmin": _place_of_extreme(np.argmin),
 }  # fmt: skip
+
+
+def kernel(name: str) -> Callable[..., ndarray]:
+    def computed(*args: Any) -> ndarray:
+        numbers = [operand(arg) for arg in args]
+        if all(np.result_type(x).kind in "biu" for x in numbers):  # cupyx/scipy/special/_erf.py: integers in single precision
+            return wrap(np.asarray(getattr(special, name)(*[np.float32(x) for x in numbers]), np.float64))
+        return wrap(getattr(special, name)(*numbers))
+
+    return computed

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .strict_cupy_array import ndarray, operand
 from .strict_cupy_graph import NOTED
 from .strict_cupy_kernel import C_TYPES, CONSTANTS, FLOAT16, INCLUDE, ON_THE_CPU, build
 
@@ -65,3 +66,23 @@ class LineKernel:
         for number in range(*grid):
             library.of_block(number, *grid)
             function(*values)
+
+
+class RawKernel:
+    """The kernel of fdezero.random, whose words come from numpy.random.Philox; and kernels of lines, which the C++ compiler compiles."""
+
+    def __init__(self, source: str, name: str, options: tuple[str, ...] = ()) -> None:
+        assert name in source
+        self.name = name
+        self.of_lines = None if name == "fdezero_words" else LineKernel(source, name)
+
+    def __call__(self, grid: tuple[int], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
+        if self.of_lines is not None:
+            self.of_lines(grid, block, [arg._numbers if isinstance(arg, ndarray) else arg for arg in args])  # CuPy checks no device here
+            return
+        keys, starts, start, has_starts, out, n, count, domain = [operand(arg) for arg in args]
+        assert grid[0] * block[0] >= n * (count + 3) // 4
+        rows, keys = out.reshape(n, count), keys.reshape(-1, 2)
+        for row in range(n):
+            first = int(starts.reshape(-1)[row]) if has_starts else int(start)
+            rows[row] = np.random.Philox(counter=first + (int(domain) << 192), key=keys[row]).random_raw(int(count))
