@@ -7,14 +7,14 @@ import numpy as np
 from .. import functions as F
 from .. import random
 from ..numpy.arguments import Array
-from ..tree import Module
 from . import initial
 from .linear import check_sizes
+from .made import Made
 
 __all__ = ["Bilinear"]
 
 
-class Bilinear(Module):
+class Bilinear(Made):
     """The sum over i and j of x_i W_ijk y_j, plus b_k: x (..., n), y (..., m) -> (..., out_size).
 
     It is called as `layer(x, y)`; `layer(x)` is the quadratic form `layer(x, x)`.

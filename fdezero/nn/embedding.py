@@ -8,14 +8,15 @@ from .. import functions as F
 from .. import numpy as fnp
 from ..functions.embedding import check_padding_index
 from ..numpy.arguments import Array
-from ..tree import Module, static
+from ..tree import static
 from . import initial
 from .linear import check_sizes
+from .made import Made
 
 __all__ = ["Embedding"]
 
 
-class Embedding(Module):
+class Embedding(Made):
     """The rows of W at integers: ids (...) -> (..., size). DeZero's `EmbedID`.
 
     The row at `padding_index` gets no gradient. Logits from the same table are `x @ layer.W.T`.

@@ -13,11 +13,12 @@ from ..tree import Module, static
 from . import standing
 from .abstract import called, check_model, run_on_shapes
 from .containers import options_of_function
+from .made import Made
 
 __all__ = ["Lazy", "Sized", "init"]
 
 
-class Sized(Module):
+class Sized(Made):
     """Base of layers whose `init(key, sizes..., ...)` begins with sizes of the input: they can be described by `Layer.lazy(...)`."""
 
     @staticmethod

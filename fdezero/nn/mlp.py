@@ -67,11 +67,6 @@ class MLP(Sized):
         return super().init_for(key, x, (x.shape[-1], *sizes), *others, **options)
 
     def __call__(self, x: Array, *, key: Array | None = None, train: bool = False) -> Array:
-        if not isinstance(self.layers, tuple | list) or not all(map(callable, self.layers)):
-            raise StructureError(
-                f"MLP holds its layers, got {one_line(self.layers, 80)}: nn.MLP.init(key, (784, 1000, 10)) draws them, nn.init those of "
-                "nn.MLP.lazy((1000, 10))."
-            )
         last = len(self.layers) - 1
 
         def step(i: int, x: Array, key: Array | None) -> Array:

@@ -90,11 +90,6 @@ class Recurrent(SizedByFeatures):
         key: Array | None = None,
         train: bool = False,
     ) -> tuple[Array, Any]:
-        if not isinstance(self.cells, tuple | list):
-            name = type(self).__name__
-            raise StructureError(
-                f"{name} holds its cells, got {describe(self.cells)}: nn.{name}.init(key, in_size, hidden_size) draws them."
-            )
         return self._function()(
             x,
             [_thawed(cell).weights for cell in self.cells],

@@ -44,7 +44,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "while_loop": (lambda: fd.while_loop(lambda x: x > 0, lambda x: x - 1, X), ShapeError, r"the condition must be a scalar.*\.any\(\)"),
     "backward rule": (lambda: fd.grad(ruled(lambda r, t: (t,)))(1.0, 2.0), StructureError, "a tuple of 2 gradients, one per argument, got a tuple of 1"),
     "static": (lambda: fd.compile(np.sum, static=(1,)), StaticError, "names of arguments, not their positions; got 1"),  # type: ignore[list-item]
-    "sizes": (lambda: nn.Linear(4, 3)(np.ones(4)), StructureError, r"got int 4: nn\.Linear\.init"),
+    "sizes": (lambda: nn.Linear(4, 3)(np.ones(4)), StructureError, r"write nn\.Linear\.init\(key, 4, 3\)"),
     "activation": (lambda: nn.MLP.init(fd.random.key(0), (4, 3), activation="relu"), StructureError, "got 'relu'"),  # type: ignore[arg-type]
     "state": (lambda: optim.adam().step(X, X, optim.sgd(0.1).init(X)), StructureError, "this chain of 2 parts got the state of another"),
     "save": (lambda: fd.save({"x": X}, "x.npz"), TypeError, "the path comes first"),  # type: ignore[arg-type]

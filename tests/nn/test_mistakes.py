@@ -1,5 +1,6 @@
 """Mistakes with models that would pass in silence, or end in an error of Python: each is refused, with the way out."""
 
+import inspect
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from fdezero import functions as F
 from fdezero import models, nn
 from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
 from fdezero.messages import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
+from fdezero.nn.made import Made
 from fdezero.testing import assert_trees_close
 
 KEY = fd.random.key(0)
@@ -100,13 +102,11 @@ def test_a_shape_in_place_of_an_input_is_refused() -> None:
 
 IMAGES = np.ones((2, 3, 8, 8), np.float32)
 SIZES: dict[str, tuple[Any, str]] = {
-    "Conv2d": (lambda: nn.Conv2d(3, 16, 3)(IMAGES), r"nn\.Conv2d\.init\(key, in_channels, out_channels, kernel_size\) draws one"),  # type: ignore[arg-type]  # the mistake
-    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 16)(IMAGES), r"nn\.ConvTranspose2d\.init\(key, "),  # type: ignore[arg-type]  # the mistake
-    "LayerNorm": (lambda: nn.LayerNorm(8)(IMAGES), r"nn\.LayerNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
-    "RMSNorm": (lambda: nn.RMSNorm(8)(IMAGES), r"nn\.RMSNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
-    "LSTM": (lambda: nn.LSTM(3, 8)(X), r"LSTM holds its cells, got int 3: nn\.LSTM\.init\(key, in_size, hidden_size\) draws them"),  # type: ignore[arg-type]  # the mistake
-    "MLP": (lambda: nn.MLP((1000, 10))(X), r"MLP holds its layers, got \(1000, 10\): nn\.MLP\.init"),  # type: ignore[arg-type]  # the mistake
-    "MLP of one size": (lambda: nn.MLP(10)(X), r"MLP holds its layers, got 10: "),  # type: ignore[arg-type]  # the mistake
+    "Conv2d": (lambda: F.conv2d(IMAGES, 3), r"nn\.Conv2d\.init\(key, in_channels, out_channels, kernel_size\) draws one"),  # type: ignore[arg-type]  # the mistake
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 16), r"write nn\.ConvTranspose2d\.init\(key, 3, 16\)"),  # type: ignore[arg-type]  # the mistake
+    "LayerNorm": (lambda: F.layer_norm(IMAGES, 8), r"nn\.LayerNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
+    "RMSNorm": (lambda: F.rms_norm(IMAGES, 8), r"nn\.RMSNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
+    "MLP": (lambda: nn.MLP((1000, 10)), r"write nn\.MLP\.init\(key, \(1000, 10\)\)"),  # type: ignore[arg-type]  # the mistake
     "Function by name": (lambda: nn.Function("relu"), "Function takes a function, and its options by name: .* got str"),  # type: ignore[arg-type]  # the mistake
     "Function by position": (lambda: nn.Function(F.leaky_relu, 0.1), "Function takes a function, .* got float 0.1"),  # type: ignore[arg-type]  # the mistake
     "list of paths": (lambda: nn.freeze(nn.Linear.init(KEY, 3, 2), ["W", "b"]), r"a path is a text such as 'layers/0', got \['W', 'b'\]. Pass several one by one"),  # type: ignore[arg-type]  # the mistake
@@ -248,3 +248,43 @@ def test_an_error_within_a_property_is_shown_as_it_is(name: str) -> None:
 def test_a_lazy_mlp_needs_a_tuple_of_sizes(args: tuple[Any, ...]) -> None:
     with pytest.raises(RangeError, match=r"such as \("):
         nn.init(nn.MLP.lazy(*args), KEY, X)
+
+
+MADE = [layer for name in nn.__all__ if isinstance(layer := getattr(nn, name), type) and hasattr(layer, "init") and issubclass(layer, Made)]
+
+
+@pytest.mark.parametrize("layer", MADE, ids=lambda layer: layer.__name__)
+def test_a_constructor_refuses_sizes_and_says_what_to_write(layer: Any) -> None:
+    key = "key, " if "key" in inspect.signature(layer.init).parameters else ""
+    with pytest.raises(StructureError, match=re.escape(f"write nn.{layer.__name__}.init({key}8, 4).")):
+        layer(8, 4)
+
+
+def test_every_layer_that_init_makes_refuses_sizes() -> None:
+    others = [name for name in nn.__all__ if hasattr(getattr(nn, name), "init") and getattr(nn, name) not in MADE]
+    assert set(others) <= {"Lazy"}, others
+
+
+@pytest.mark.parametrize(("args", "options"), [((3, 8), {"kernel_size": 3}), ((), {"in_channels": 3, "out_channels": 8, "kernel_size": 1})])
+def test_names_of_sizes_in_a_constructor_are_refused(args: Any, options: Any) -> None:
+    with pytest.raises(StructureError, match=r"nn.Conv2d\(...\) takes what the layer holds \(W, b\), not sizes"):
+        nn.Conv2d(*args, **options)
+
+
+def test_a_constructor_takes_a_tree_of_axes_and_leaves_unknown_names_to_python() -> None:
+    axes = nn.Linear(1, 0)
+    assert (axes.W, axes.b) == (1, 0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weight'"):
+        nn.Linear(weight=np.ones((2, 2)))
+
+
+def test_a_layer_of_a_users_own_says_its_own_name() -> None:
+    class Scaled(nn.Sized):
+        by: Any
+
+        @classmethod
+        def init(cls, size: int) -> Any:
+            return cls(np.ones(size))
+
+    with pytest.raises(StructureError, match=re.escape("write Scaled.init(8).")):
+        Scaled(8)

@@ -1,0 +1,47 @@
+"""`Made`: the base of layers whose arrays `init` makes."""
+
+import inspect
+from typing import Any, Self
+
+import attrs
+
+from ..errors import StructureError
+from ..tree import Module
+
+
+class Made(Module):
+    """Base of layers whose constructor takes arrays, and whose `init` takes sizes. Sizes in the constructor are refused."""
+
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        if args or fields:
+            _refuse_sizes(cls, args, fields)
+        return super().__new__(cls)
+
+
+def _refuse_sizes(cls: type, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    """Raise StructureError for what `init` takes in place of fields: sizes of arrays, and names that are no fields.
+
+    0 and 1 are accepted, because a tree of axes for `vmap` holds them where the layer holds arrays.
+    """
+    known = {field.name: not field.metadata.get("static") for field in attrs.fields(cls) if field.init}
+    given = {**dict(zip(known, args, strict=False)), **fields}
+    has_size = any(known.get(name) and _is_size(value) for name, value in given.items())
+    if not has_size and fields.keys() <= known.keys():
+        return
+    made: Any = cls
+    parameters = inspect.signature(made.init).parameters
+    if not has_size and not fields.keys() - known.keys() <= parameters.keys():
+        return  # Python's own error names the unknown argument
+    children = ", ".join([name for name, is_child in known.items() if is_child])
+    call = [*map(repr, args), *[f"{name}={value!r}" for name, value in fields.items()]]
+    name = f"nn.{cls.__name__}" if cls.__module__.startswith(__package__) else cls.__name__
+    raise StructureError(
+        f"{name}(...) takes what the layer holds ({children}), not sizes. {cls.__name__}.init makes a layer of sizes: "
+        f"write {name}.init({', '.join(['key', *call] if 'key' in parameters else call)})."
+    )
+
+
+def _is_size(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return any(map(_is_size, value))
+    return type(value) is int and value > 1
