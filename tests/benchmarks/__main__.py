@@ -25,6 +25,7 @@ from tests.benchmarks import (  # noqa: E402
     measure,
     memory,
     mnist,
+    networks,
     overhead,
     saving,
     sequences,
@@ -32,8 +33,8 @@ from tests.benchmarks import (  # noqa: E402
 )
 
 PARTS = {
-    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "rows": sequences.run_rows, "attention": sequences.run_attention,
-    "elementwise": elementwise.run, "product": derivatives.run_product,
+    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "networks": networks.run,
+    "rows": sequences.run_rows, "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,

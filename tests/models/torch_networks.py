@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 nn: Any = torch.nn
 
 
