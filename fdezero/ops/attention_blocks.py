@@ -16,6 +16,9 @@ from .patches import Scratch
 # Measured by timeit with 16 to 2048 keys, causal: fewer rows have fewer hidden scores, more rows fewer passes over the keys.
 ROWS, MORE_ROWS, MANY_KEYS = 64, 128, 1024  # of a block; more if there are many keys
 BYTES = 1 << 19  # of the scores of a block that has the rows of several entries
+ALIGNED = 64  # columns; a triangle that begins at a multiple is added in long lines
+SHORT = 256  # keys up to which the greatest score is sought for an entry, not for each row: NumPy's maximum of a short row is slow
+LEAST = 2.0**-30  # the least sum of a row for which the greatest score of the entry serves; a smaller one would lose small weights
 
 
 class Block(NamedTuple):
@@ -85,6 +88,7 @@ class Work:
             s += np.where(block.of_scores(self.extras["mask"]), s.dtype.type(0), s.dtype.type(-np.inf))
         first = max(block.hidden, 0)
         if first < block.stop:
+            first -= first % ALIGNED
             s[..., first:] += _triangle(shape[-2], block.stop - first, block.hidden - first, s.dtype.str)
         return s
 
@@ -129,12 +133,16 @@ def _attend(work: Work, y: Any, total: Any, scratch: Any, scale: float, kept: fl
         if not block.stop:  # no key is seen
             result[...], sums[...] = 0, limits.min
             continue
-        s = work.scores(block, block.of_rows(work.q) * scale, scratch)
-        most = s.max(-1, keepdims=True)
-        np.maximum(most, limits.min, out=most)  # finite also for a row that sees nothing
-        s -= most
-        np.exp(s, out=s)
-        np.matmul(s, ones[: block.stop], out=sums)
+        rows = block.of_rows(work.q) * scale
+        for axes in ((-2, -1), (-1,))[block.stop > SHORT :]:
+            s = work.scores(block, rows, scratch)
+            most = s.max(axes, keepdims=True)
+            np.maximum(most, limits.min, out=most)  # finite also for a row that sees nothing
+            s -= most
+            np.exp(s, out=s)
+            np.matmul(s, ones[: block.stop], out=sums)
+            if sums.min() >= LEAST:  # neither small nor NaN
+                break
         np.maximum(sums, limits.tiny, out=sums)
         if "keep" in work.extras:
             s *= block.of_scores(work.extras["keep"])

@@ -176,6 +176,23 @@ def test_scores_of_any_size_do_not_overflow() -> None:
         np.testing.assert_allclose(value, v[(q.astype(float) @ k.T.astype(float)).argmax(-1)], rtol=1e-5)
 
 
+@pytest.mark.parametrize("special", [0.0, np.nan], ids=str)
+def test_a_row_with_small_scores_keeps_its_digits_beside_one_with_great_scores(special: float) -> None:
+    q, k, v = normal(2, 5, 8, dtype=np.float32), normal(2, 9, 8, dtype=np.float32), normal(2, 9, 3, dtype=np.float32)
+    q[0, 1] *= 100
+    q[1, 2] = special or q[1, 2]
+    value, pullback = fd.vjp(F.attention, q, k, v)
+    rows = np.ones((2, 5), dtype=bool)
+    rows[1, 2] = not special
+    exact, pull_exact = fd.vjp(F.attention, *(x.astype(float) for x in (np.where(rows[..., None], q, 0), k, v)))
+    np.testing.assert_allclose(value[rows], exact[rows], rtol=1e-4, atol=1e-6)
+    assert np.isnan(value[~rows]).all()
+    weights = rows[..., None] * np.ones_like(value)
+    np.testing.assert_allclose(pullback(weights)[0][rows], pull_exact(weights)[0][rows], rtol=1e-3, atol=1e-5)
+    compiled = fd.compile(F.attention)
+    assert_trees_equal(compiled(q, k, v), value, bits=True)
+
+
 def test_float16_is_computed_in_float32() -> None:
     q, k, v = (normal(2, 40, 8, dtype=np.float16) for _ in range(3))
     v += np.float16(3)
