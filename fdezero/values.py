@@ -4,6 +4,13 @@ from typing import Any
 
 import numpy as np
 
+# The names of dtypes in C++ and CUDA.
+C_TYPES = {
+    "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
+    "int64": "long long", "int32": "int", "int16": "short", "int8": "signed char",
+    "uint64": "unsigned long long", "uint32": "unsigned int", "uint16": "unsigned short", "uint8": "unsigned char",
+}  # fmt: skip
+
 
 def shape_of(value: Any) -> tuple[int, ...]:
     """The shape. A number has the shape ()."""

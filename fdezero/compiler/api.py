@@ -17,14 +17,14 @@ from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
 from ..foreign import is_foreign
 from ..messages import called, describe
+from ..native import compiler
+from ..native.workers import available_threads
 from .passes.views import lent_by_inputs
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves
 from .recording.record import Record, record, runs_as_written
 from .recordings import Recording, Recordings
-from .running.blocks import available_threads
 from .running.errors import without_warnings
-from .writing import loops
 
 # Python integers beyond 64 bits, for which NumPy chooses other dtypes: True for those that uint64 holds
 LARGE = {True: type("int of uint64", (), {}), False: type("int beyond 64 bits", (), {})}
@@ -66,7 +66,7 @@ class Compiled(Generic[P, T]):
         self.function = function
         self.name = called(function)
         if native:
-            loops.compiler()  # a missing compiler is an error now, not in the second call
+            compiler()  # a missing compiler is an error now, not in the second call
         self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native, graph)
         parameters = _parameters(function)
         self.parameters = [p.name for p in parameters or () if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -13,6 +13,7 @@ import numpy as np
 from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
 from ..messages import CURRENT_DEVICE, explain
+from ..native import How
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
@@ -49,6 +50,11 @@ class Options:
     native: bool = False
     graph: bool = False
 
+    @property
+    def how(self) -> How | None:
+        """How operations' native code runs; None if programs have none."""
+        return How(self.threads) if self.native else None
+
 
 class Executable:
     """The source of a graph, and its instances. Each instance has its own memory and serves one call at a time."""
@@ -66,7 +72,7 @@ class Executable:
         if options.native:
             steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
             self.graph = attrs.evolve(self.graph, instructions=tuple(steps))
-        emitter = Emitter(self.graph, plan(self.graph), options.threads)
+        emitter = Emitter(self.graph, plan(self.graph), options.threads, options.how)
         self.source = emitter.write()
         self.shared = emitter.shared()
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)

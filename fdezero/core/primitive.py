@@ -18,6 +18,7 @@ REGISTRY: dict[str, "Primitive"] = {}
 Write = str | Callable[..., None] | None
 C = str | dict[str, str]
 Loop = Callable[[tuple[Any, ...], Any], tuple[Any, ...]] | None
+Native = Callable[[Sequence[Any], Any, dict[str, Any], Any], Callable[[], Callable[..., None]] | None] | None
 Raises = bool | Callable[[Sequence[Any]], bool]
 Core = int | Callable[[tuple[Any, ...], dict[str, Any]], tuple[int, ...]]
 
@@ -49,6 +50,7 @@ class Primitive:
     - `core` is how many trailing axes of each argument are not loop axes: a number for all, or a function of the arguments.
     - `write` computes the result into an array in compiled code: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
       `write(out, *args, **params)`. Without it, compiled code calls NumPy's ufunc of that name.
+    - `native(inputs, out, params, how)` gives native code for arrays of these layouts, or None: see `fdezero.native`. It needs `write`.
     - `expand`: compiled code contains the operations of the implementation instead of this one.
     - `doc` is the first sentence that `help` shows, for elementwise operations that users call by name.
 
@@ -85,6 +87,7 @@ class Primitive:
         *,
         c: C = "",
         write: Write = None,
+        native: Native = None,
         expand: bool = False,
         doc: str = "",
         loop: Loop = None,
@@ -102,6 +105,7 @@ class Primitive:
         self.core = core
         self.c = c
         self.write = write
+        self.native = native
         self.expand = expand
         self.loop = loop
         self.wraps = wraps

@@ -14,12 +14,8 @@ import numpy as np
 
 from ..core import Primitive
 from ..devices import CPU, Backend, backend_of
+from ..values import C_TYPES as C_TYPES  # for all code that is generated
 
-C_TYPES = {
-    "float64": "double", "float32": "float", "float16": "float16", "bool": "bool",
-    "int64": "long long", "int32": "int", "int16": "short", "int8": "signed char",
-    "uint64": "unsigned long long", "uint32": "unsigned int", "uint16": "unsigned short", "uint8": "unsigned char",
-}  # fmt: skip
 WEAK = {"f": float, "i": int}  # Python's type of a number, by the kind of its dtype
 BOOL = np.dtype(bool)
 

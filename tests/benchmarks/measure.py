@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fdezero as fd
-from fdezero.compiler.writing import loops
+from fdezero import native
 
 FLOOR = "NumPy by hand, in place (floor)"
 COMPILED, EAGER, JAX, TORCH = "fdezero, compiled", "fdezero, eager", "JAX, jit", "PyTorch, eager"
@@ -54,7 +54,7 @@ def compiled_ways() -> dict[str, Callable[..., Any]]:
     """`fd.compile` on one thread: as it is, and native where there is a C++ compiler."""
     ways = {COMPILED: functools.partial(fd.compile, threads=1)}
     try:
-        loops.compiler()
+        native.compiler()
     except fd.errors.MissingExtraError as error:
         print(f"left out: native ({error})", file=sys.stderr)
         return ways

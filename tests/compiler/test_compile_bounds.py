@@ -16,8 +16,8 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.compiler import program, recordings
 from fdezero.compiler.running import store
-from fdezero.compiler.writing import loops
 from fdezero.core import REGISTRY
+from fdezero.native import libraries
 from fdezero.tree import structure
 
 
@@ -134,7 +134,7 @@ def entries() -> dict[str, int]:
         "sources": sources(),
         "operations": len(REGISTRY),
         "classes": max(len(structure._known), structure.MOST_CLASSES),
-        "native libraries": loops._library.cache_info().currsize,
+        "native libraries": libraries._library.cache_info().currsize,
         "programs": sum(isinstance(x, program.Executable | program.Program) for x in gc.get_objects()),
         "recordings": sum(isinstance(x, recordings.Recording) for x in gc.get_objects()),
     }

@@ -13,6 +13,7 @@ import pytest
 import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.compiler.running import blocks
+from fdezero.native import workers
 
 from .program_checks import assert_same_bits
 
@@ -190,7 +191,7 @@ def test_a_forked_child_starts_workers_of_its_own() -> None:
     f = fd.compile(lambda x: np.sin(x) * 2 + x, threads=2)
     x = np.linspace(0, 1, 1_000_003)
     expected = [f(x) for _ in range(2)][1].copy()  # by workers, which the child does not have
-    assert blocks.WORKERS.pool is not None
+    assert workers.WORKERS.pool is not None
     child = os.fork()
     if child == 0:  # pragma: no cover, in the child
         signal.alarm(9)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero.compiler.writing import loops
+from fdezero.native import libraries
 
 from .program_checks import assert_same_bits
 from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark also skips these without a compiler
@@ -49,7 +49,7 @@ def test_a_compiler_without_vectors(compiler_is: Any) -> None:
     compiled = native(f)
     for _ in range(3):
         np.testing.assert_allclose(compiled(X), f(X), rtol=1e-13)
-    assert loops.compiler() == (path, (loops.NATIVE,))
+    assert libraries.compiler() == (path, (libraries.NATIVE,))
 
 
 def test_the_first_call_runs_as_written_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +70,13 @@ def test_libraries_are_unloaded_when_no_program_needs_them() -> None:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
         return len({line.split()[4] for line in lines if "/loops.so" in line})
 
-    loops._library.cache_clear()
+    libraries._library.cache_clear()
     before = loaded()
     functions = [native(lambda x, a=a: (x * a + a) * x) for a in (0.25, 0.75, 1.75)]
     for f in functions:
         f(X), f(X)
     assert loaded() == before + 3
-    loops._library.cache_clear()  # as if 256 other libraries had come since
+    libraries._library.cache_clear()  # as if 256 other libraries had come since
     assert loaded() == before + 3
     assert_same_bits(f(X), (X * 1.75 + 1.75) * X, "a call after the cache is empty")
     del f, functions[1:]

@@ -3,14 +3,13 @@
 import functools
 import itertools
 import operator
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from typing import Any
 
 import numpy as np
 
+from ...native.workers import WORKERS
 from .memory import Shape
 
 CACHE = 1 << 21  # bytes of operands and temporaries that a group works on at a time
@@ -140,27 +139,3 @@ def _add_halves(sums: Iterator[Any], length: int, block: int) -> Any:
     half = length // 2 - length // 2 % 8
     first = _add_halves(sums, half, block)
     return first + _add_halves(sums, length - half, block)
-
-
-def available_threads() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Workers:
-    """Threads for blocks. They start on first use, and a forked child starts its own."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pool: ThreadPoolExecutor | None = None
-        self.process = 0
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        with self.lock:
-            if self.pool is None or self.process != os.getpid():
-                self.pool = ThreadPoolExecutor(available_threads(), "fdezero")
-                self.process = os.getpid()
-        return self.pool.submit(function, *args)
-
-
-WORKERS = _Workers()

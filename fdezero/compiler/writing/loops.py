@@ -6,55 +6,19 @@ forms (glibc's libmvec), and may differ from NumPy's in the last places. So may 
 """
 
 import ctypes
-import functools
-import itertools
-import os
 import re
-import shutil
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import MissingExtraError
+from ...native import PARAMETERS, function_of, in_parts
+from ...native.preamble import KNOWN
 from ...ops.kernels import C_TYPES
 from ..graph import Atom, Instruction, Variable, row_strides
 from ..planning import expressions
 from ..planning.fuse import Fused
-from ..running.blocks import WORKERS
 from . import kernels
-
-# Functions of the C library: those of one argument, those of two, and those that compilers turn into instructions.
-ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc".split()
-TWO = "pow atan2 hypot fmod".split()
-IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
-IN_PLACE = {
-    "sqrt": 1,
-    "fabs": 1,
-    "floor": 1,
-    "ceil": 1,
-    "trunc": 1,
-    "rint": 1,
-    "fmax": 2,
-    "fmin": 2,
-    "copysign": 2,
-    "nextafter": 2,
-}
-TESTS = ("isnan", "isinf", "isfinite", "signbit")
-KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
-
-# No contraction, because it would round differently from NumPy. Integers wrap around. A sine and a cosine stay two calls, because
-# their common call, sincos, has no vector form.
-OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w".split()
-OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
-NATIVE, IN_VECTORS = "-march=native", ('-DVECTOR=__attribute__((simd("notinbranch"), const))', "-lmvec")
-# The types of parameters: arrays, and numbers by the kind of their dtype.
-PARAMETERS: dict[str, tuple[str, Any]] = {
-    "array": ("void *", ctypes.py_object), "f": ("double ", ctypes.c_double), "b": ("bool ", ctypes.c_bool),
-    "i": ("long long ", ctypes.c_longlong), "u": ("unsigned long long ", ctypes.c_ulonglong),
-}  # fmt: skip
 
 
 def is_expressible(instruction: Instruction) -> bool:
@@ -194,93 +158,6 @@ def _axes(
     return (lengths, found) if lengths else ([1], [[0] for _ in atoms])
 
 
-def _preamble() -> str:
-    """Definitions that the kernels' C++ needs on a CPU. An array's data pointer follows the head of its Python object."""
-    lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
-    types = {**C_TYPES, "bool": "unsigned char"}
-    lines += [
-        f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"
-    ]
-    lines += [f"#define DATA(type, x) (*(type **)((char *)(x) + {object.__basicsize__}))"]
-    for end, suffix in (("", ""), ("_F", "f")):
-        lines += [
-            f"#define CUDART_INF{end} __builtin_inf{suffix}()",
-            f'#define CUDART_NAN{end} __builtin_nan{suffix}("")',
-        ]
-    lines += [f"#define {name}(x) __builtin_{name}(x)" for name in TESTS]
-    for name, count in [*dict.fromkeys(ONE, 1).items(), *dict.fromkeys(TWO, 2).items(), *IN_PLACE.items()]:
-        of = lambda c_type, count=count: ", ".join([f"{c_type} x{i}" for i in range(count)])
-        given = ", ".join([f"x{i}" for i in range(count)])
-        vector = "VECTOR " if name in ONE or name in IN_VECTORS_OF_TWO else ""
-        lines.append(
-            f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
-        )
-        lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
-    return "\n".join(lines)
-
-
-def compiler() -> tuple[str, tuple[str, ...]]:
-    """The C++ compiler, named by the environment variable CXX or `c++`, and the options that it supports beyond the usual ones.
-
-    Raises MissingExtraError if there is no compiler, or if it cannot make a library.
-    """
-    return _tried(os.environ.get("CXX", "c++"))
-
-
-@functools.cache
-def _tried(name: str) -> tuple[str, tuple[str, ...]]:
-    found, told = shutil.which(name), ""
-    if found is None:
-        raise MissingExtraError(
-            f"fd.compile(..., native=True) needs a C++ compiler, but {name!r} is not on the path. Install one (such as GCC), name it "
-            "in the environment variable CXX, or leave native out."
-        )
-    given = {**dict.fromkeys(ONE, ""), **dict.fromkeys(IN_VECTORS_OF_TWO, ", 2")}
-    calls = " ".join([f"{v}[i] = {name}({v}[i]{more});" for name, more in given.items() for v in "xy"])
-    probe = f'extern "C" void probe(float *x, double *y) {{ for (int i = 0; i < 1000; i++) {{ {calls} }} }}'
-    # Prefer vector functions, if compiler and C library have them all; then code for this very processor; then plain code.
-    for options in ((NATIVE, *IN_VECTORS), (NATIVE,), ()):
-        try:
-            _library(found, options, probe)
-        except OSError as error:
-            told = str(error)
-        else:
-            return found, options
-    raise MissingExtraError(f"fd.compile(..., native=True): {found} cannot make a library. It says: {told}")
-
-
-def compiled(source: str) -> ctypes.CDLL:
-    """A source as a loaded library. Each source is compiled once in a process."""
-    return _library(*compiler(), source)
-
-
-@functools.lru_cache(maxsize=256)
-def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDLL:
-    """The library, which stays loaded after its file is deleted. Raises OSError with the compiler's message if it fails."""
-    import subprocess  # these two are imported here because they take longer than the whole compiler
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
-        text, library = Path(folder) / "loops.cpp", Path(folder) / "loops.so"
-        text.write_text(f"{_preamble()}\n{source}", encoding="utf-8")
-        given, linked = options[:2], options[2:]
-        command = [compiler, *OPTIONS, *given, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise OSError(done.stderr.strip())
-        loaded = ctypes.CDLL(str(library))
-        weakref.finalize(loaded, _unload, loaded._handle).atexit = False  # every function of the library keeps it alive
-        return loaded
-
-
-def _unload(handle: int) -> None:
-    """Unload a library that no function needs any more. Python itself never does."""
-    if os.name == "posix":
-        import _ctypes  # the module behind ctypes, the only way to the system's dlclose
-
-        _ctypes.dlclose(handle)
-
-
 def whole(number: Any) -> int:
     """An integer as an int of 64 bits, as C++ needs it. Raises OverflowError beyond 64 bits: then the call runs as recorded."""
     if not -(2**63) <= number < 2**63:
@@ -292,16 +169,5 @@ def function(
     library: ctypes.CDLL, name: str, kinds: Sequence[str], length: int, threads: int = 1, total: Any = None
 ) -> Callable[..., Any]:
     """A group as a function of its operands and outputs, split over `threads`. It returns the group's sum in the dtype `total`."""
-    found = library[name]
-    found.argtypes = [*[PARAMETERS[kind][1] for kind in kinds], ctypes.c_longlong, ctypes.c_longlong]
-    found.restype = None if total is None else ctypes.c_double
-    count = min(threads, length)
-    cuts = [length * i // count for i in range(count + 1)]
-    first, *others = itertools.pairwise(cuts)
-
-    def run(*operands: Any) -> Any:
-        started = [WORKERS.submit(found, *operands, *part) for part in others]
-        sums = [found(*operands, *first), *[part.result() for part in started]]
-        return total(sum(sums)) if total is not None else None
-
-    return run
+    run = in_parts(function_of(library, name, [*kinds, "i", "i"], "f" if total is not None else None), length, threads)
+    return run if total is None else lambda *operands: total(sum(run(*operands)))

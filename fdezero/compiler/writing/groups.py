@@ -1,0 +1,130 @@
+"""Groups in a program's source: as a CUDA kernel, as a C++ loop, or as NumPy calls on blocks."""
+
+from typing import Any
+
+from ...devices import Backend
+from ...native import How, library
+from ...ops.kernels import OPTIONS
+from ..graph import Atom, Constant, Graph, Instruction
+from ..planning.fuse import Fused, is_number
+from ..planning.launches import Reduced
+from ..planning.plan import Places, Plan
+from ..running import blocks
+from . import kernels, loops
+from .calls import Calls
+
+
+class Groups(Calls):
+    """Writes groups of operations, and what they need once: kernels, C++ functions and blocks."""
+
+    def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None, backend: Backend) -> None:
+        super().__init__(graph, plan, threads, how)
+        self.backend = backend
+        self.over = kernels.written_over(graph) if backend.fuses_into_kernels else {}
+        self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
+        self.body: list[str] = []
+        self.loops: list[str] = []  # C++ functions
+
+    def _library(self) -> None:
+        """Put the library of all C++ functions in front of the lines that use it."""
+        if self.loops:
+            self.build[:0] = [f'library = {self.keep("compiled", library, "")}("""', *self.loops, '""")']
+
+    def _kernel(self, instruction: Instruction, fused: Fused) -> None:
+        operands, text = kernels.write(fused.body)
+        if text not in self.kernels:
+            name = self.kernels[text] = f"kernel{len(self.kernels)}"
+            call = f'{name} = {self.backend.alias}.ElementwiseKernel({text[0]}, """'
+            self.build += [
+                call,
+                *[f"    {line}" for line in text[1:]],
+                f'""", "fdezero_{name}", {kernels.options_of(fused.body)})',
+            ]
+        into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
+        left = ", ".join(self.names[y] for y in instruction.outputs)
+        call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
+        self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _reduction(self, instruction: Instruction, reduced: Reduced) -> None:
+        operands, text = kernels.write_reduction(reduced)
+        if text not in self.kernels:
+            name = self.kernels[text] = f"kernel{len(self.kernels)}"
+            self.build += [
+                f'{name} = {self.backend.alias}.ReductionKernel({text[0]}, name="fdezero_{name}", options={OPTIONS}, preamble="""',
+                *[f"    {line}" for line in text[1:]],
+                '""")',
+            ]
+        params, ndim = reduced.reduction.params, len(reduced.shape)
+        axes = tuple([axis % ndim for axis in params["axes"]])
+        given = ", ".join(
+            [*map(self.name, operands), f"axis={axes}", *(["keepdims=True"] if params["keepdims"] else [])]
+        )
+        call = f"{self.names[instruction.output]} = {self.kernels[text]}({given})"
+        self.body.append(f"{call}  # {reduced.shape}, {instruction.line}")
+
+    def _loops(self, instruction: Instruction, fused: Fused) -> None:
+        name = f"fused{next(self.groups)}"
+        written = loops.write(name, fused, self._is_steady)
+        self.loops += written.lines
+        function, total = self.keep("function", loops.function, ""), fused.total
+        threads = min(self.threads, max(1, fused.body.instructions[0].output.size // blocks.SHARE))
+        dtype = self.type_of(total.output.dtype) if total is not None else None
+        self.build.append(
+            f"{name} = {function}(library, {name!r}, {written.kinds}, {written.length}, {threads}, {dtype})"
+        )
+        left = f"{self.names[total.output]} = " if total is not None else ""
+        forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
+        if "i" in written.kinds:
+            forms["i"] = f"{self.keep('whole', loops.whole, '')}({{}})"
+        given = []
+        for kind, atom in zip(written.kinds, written.operands, strict=True):
+            form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
+            given.append(form.format(self.name(atom)))
+        self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
+
+    def _fused(self, instruction: Instruction, fused: Fused) -> None:
+        body, number = fused.body, next(self.groups)
+        held = dict.fromkeys(
+            a for step in body.instructions for a in step.inputs if isinstance(a, Constant) and a.shape
+        )
+        whole = [v for v in body.inputs if is_number(v)]
+        sliced: list[Atom] = [*[v for v in body.inputs if not is_number(v)], *held]
+        flat = fused.mode == "flat"
+        cut = [flat or (len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0]) for v in sliced]
+        local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
+        local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
+        temporaries, lines = self._block(fused, local)
+        operands: list[Atom] = [*sliced, *body.outputs, *whole]
+        arguments = ", ".join([*[local[v] for v in operands], *[f"t{i}" for i in range(len(temporaries))]])
+        name = f"fused{number}"
+        self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
+        like = body.instructions[0].output
+        axes = tuple(sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)))
+        order, inner = (axes, None) if flat else (None, None if like.contiguous else axes)
+        group = self.keep(f"blocks{number}", blocks.Blocks, "")
+        cuts = [*cut, *[True for _ in body.outputs], *[False for _ in whole]]
+        dtypes = f"[{', '.join(map(self.type_of, temporaries))}]"
+        distinct = {self.name(v): v.dtype for v, is_cut in zip(operands, cuts, strict=True) if is_cut}
+        width = sum(dtype.itemsize for dtype in [*distinct.values(), *temporaries])
+        self.build.append(
+            f"run{number} = {group}({name}, {like.shape}, {cuts}, {dtypes}, {width}, {self.threads}, "
+            f"{order}, {fused.total is not None}{f', {inner}' if inner else ''})"
+        )
+        left = f"{self.names[fused.total.output]} = " if fused.total is not None else ""
+        self.body.append(
+            f"{left}run{number}({', '.join(map(self.name, operands))})  # {like.shape} in blocks, {instruction.line or ''}"
+        )
+
+    def _block(self, fused: Fused, local: dict[Atom, str]) -> tuple[list[Any], list[str]]:
+        """The lines that compute one block, and the dtypes of the temporaries that they use."""
+        steps, total = fused.body.instructions, fused.total
+        places = Places(fused, self.plan, local)
+        lines = []
+        for i, step in enumerate(steps):
+            if step.output not in local:
+                local[step.output] = places.take(i)
+            names = [local[a] if a in local else self.name(a) for a in step.inputs]
+            lines.append(self._call(step, local[step.output], names) + (f"  # {step.line}" if step.line else ""))
+        if total is not None:
+            lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
+        return places.temporaries, lines

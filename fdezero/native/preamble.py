@@ -1,0 +1,50 @@
+"""What every C++ source starts with: the types of arrays' entries, their data pointers, and the functions of the C library."""
+
+import functools
+
+from ..values import C_TYPES
+
+# Functions of the C library: those of one argument, those of two, and those that compilers turn into instructions.
+ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc".split()
+TWO = "pow atan2 hypot fmod".split()
+IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
+IN_PLACE = {
+    "sqrt": 1,
+    "fabs": 1,
+    "floor": 1,
+    "ceil": 1,
+    "trunc": 1,
+    "rint": 1,
+    "fmax": 2,
+    "fmin": 2,
+    "copysign": 2,
+    "nextafter": 2,
+}
+TESTS = ("isnan", "isinf", "isfinite", "signbit")
+KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
+
+
+@functools.cache
+def preamble() -> str:
+    """Definitions in front of every source. An array's data pointer follows the head of its Python object."""
+    lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
+    types = {**C_TYPES, "bool": "unsigned char"}
+    lines += [
+        f"typedef {c_type} {name}_ __attribute__((aligned(1)));" for name, c_type in types.items() if name != "float16"
+    ]
+    lines += [f"#define DATA(type, x) (*(type **)((char *)(x) + {object.__basicsize__}))"]
+    for end, suffix in (("", ""), ("_F", "f")):
+        lines += [
+            f"#define CUDART_INF{end} __builtin_inf{suffix}()",
+            f'#define CUDART_NAN{end} __builtin_nan{suffix}("")',
+        ]
+    lines += [f"#define {name}(x) __builtin_{name}(x)" for name in TESTS]
+    for name, count in [*dict.fromkeys(ONE, 1).items(), *dict.fromkeys(TWO, 2).items(), *IN_PLACE.items()]:
+        of = lambda c_type, count=count: ", ".join([f"{c_type} x{i}" for i in range(count)])
+        given = ", ".join([f"x{i}" for i in range(count)])
+        vector = "VECTOR " if name in ONE or name in IN_VECTORS_OF_TWO else ""
+        lines.append(
+            f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
+        )
+        lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
+    return "\n".join(lines)
