@@ -1,7 +1,7 @@
 """Batching: the same operations run once for a whole batch of values.
 
 One rule serves all operations, because their parameters name trailing axes only. The batch axis stands in front, axes of length 1
-are put behind it until the loop axes line up, and the same operation runs.
+are put behind it until the loop axes line up, and the same operation runs. A matrix product says how one product serves the batch.
 """
 
 from typing import Any, NoReturn
@@ -56,8 +56,8 @@ class Batch(Level):
                 values.append(value)
             else:
                 values.append(arg)
-        y = primitive(*values, **params)
-        return BatchTracer(self, y)
+        operation = primitive if primitive.batched is None else primitive.batched
+        return BatchTracer(self, operation(*values, **params))
 
     def process_region(self, region: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         run = region.batched(self.size, tuple(map(self.owns, leaves)))

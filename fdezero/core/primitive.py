@@ -52,6 +52,8 @@ class Primitive:
       `write(out, *args, **params)`. Without it, compiled code calls NumPy's ufunc of that name.
     - `native(inputs, out, params, how)` gives native code for arrays of these layouts, or None: see `fdezero.native`. It needs `write`.
     - `expand`: compiled code contains the operations of the implementation instead of this one.
+    - `batched(*args, **params)` is what `vmap` calls in place of the operation, once the loop axes line up: the same result, computed
+      for the whole batch at once.
     - `doc` is the first sentence that `help` shows, for elementwise operations that users call by name.
 
     What generated code must know about an operation stands here, and nowhere else:
@@ -89,6 +91,7 @@ class Primitive:
         write: Write = None,
         native: Native = None,
         expand: bool = False,
+        batched: Callable[..., Any] | None = None,
         doc: str = "",
         loop: Loop = None,
         wraps: bool = False,
@@ -107,6 +110,7 @@ class Primitive:
         self.write = write
         self.native = native
         self.expand = expand
+        self.batched = batched
         self.loop = loop
         self.wraps = wraps
         self.fresh = fresh
