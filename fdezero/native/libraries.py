@@ -53,13 +53,13 @@ def _tried(name: str) -> tuple[str, tuple[str, ...]]:
     raise MissingExtraError(f"fd.compile(..., native=True): {found} cannot make a library. It says: {told}")
 
 
-def library(source: str) -> ctypes.CDLL:
-    """A source as a loaded library. Each source is compiled once in a process."""
-    return _library(*compiler(), source)
+def library(source: str, *more: str) -> ctypes.CDLL:
+    """A source as a loaded library. Each source is compiled once in a process. `more` are options that overrule the usual ones."""
+    return _library(*compiler(), source, *more)
 
 
 @functools.lru_cache(maxsize=256)
-def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDLL:
+def _library(compiler: str, options: tuple[str, ...], source: str, *more: str) -> ctypes.CDLL:
     """The library, which stays loaded after its file is deleted. Raises OSError with the compiler's message if it fails."""
     import subprocess  # these two are imported here because they take longer than the whole compiler
     import tempfile
@@ -68,7 +68,7 @@ def _library(compiler: str, options: tuple[str, ...], source: str) -> ctypes.CDL
         text, library = Path(folder) / "loops.cpp", Path(folder) / "loops.so"
         text.write_text(f"{preamble()}\n{source}", encoding="utf-8")
         given, linked = options[:2], options[2:]
-        command = [compiler, *OPTIONS, *given, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
+        command = [compiler, *OPTIONS, *more, *given, "-shared", "-fPIC", str(text), "-o", str(library), *linked, "-lm"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise OSError(done.stderr.strip())
