@@ -19,6 +19,7 @@ from ..core.kinds import Aval
 from ..devices import backend_of
 from ..values import with_shape
 from . import window_kernels as kernels
+from . import window_places
 from .elementwise import BITS
 from .shape import common_loops, stretched
 from .window_steps import (
@@ -188,6 +189,8 @@ def _chosen(s: Any, index: Any, *, windows: Windows) -> Any:
 def _write_chosen(out: Any, s: Any, index: Any, *, windows: Windows) -> None:
     count = len(windows)
     s, index = _common(count, s, index)
+    if isinstance(out, np.ndarray) and window_places.chosen(out, s, index, windows):
+        return
     for y, block, numbers in blocks(count, out, s, index):
         lengths = block.shape[block.ndim - count :]
         y.fill(0)
@@ -225,6 +228,8 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
     count = len(windows)
     t, index = _common(count, t, index)
     is_apart = all(map(_is_apart, windows))
+    if isinstance(out, np.ndarray) and window_places.placed(out, t, index, windows, is_apart=is_apart):
+        return
     is_whole = is_apart and all(map(_covers, windows, shape))
     for x, block, numbers in blocks(count, out, t, index):
         if not is_whole:
