@@ -236,18 +236,17 @@ def _space(rank: int) -> list[tuple[str, str]]:
     return [(f"o{k}", f"size{k}") for k in range(rank)]
 
 
-def write_columns(columns: Any, x: Any, windows: Windows) -> None:
-    """The patches of images: columns (L, G, N, *O, *I, C) of x (L, N, *S, G, C); entries outside x are 0."""
+def _patch(rank: int, channels_first: bool) -> list[tuple[str, str]]:
+    """The axes within a patch: (*I, C), or (C, *I)."""
+    taps = [(f"k{k}", f"kernel{k}") for k in range(rank)]
+    return [("c", "channels"), *taps] if channels_first else [*taps, ("c", "channels")]
+
+
+def write_columns(columns: Any, x: Any, windows: Windows, channels_first: bool = False) -> None:
+    """The patches of images: columns (L, G, N, *O, *I, C), or (L, G, N, *O, C, *I), of x (L, N, *S, G, C); entries outside x are 0."""
     rank = len(windows)
     line, steps = dense(x)
-    axes = [
-        ("l", ""),
-        ("g", "groups"),
-        ("m", "examples"),
-        *_space(rank),
-        *[(f"k{k}", f"kernel{k}") for k in range(rank)],
-        ("c", "channels"),
-    ]
+    axes = [("l", ""), ("g", "groups"), ("m", "examples"), *_space(rank), *_patch(rank, channels_first)]
     places = [f"long long p{k} = o{k} * stride{k} - before{k} + k{k} * gap{k};" for k in range(rank)]
     inside = " && ".join(f"p{k} >= 0 && p{k} < n{k}" for k in range(rank))
     at = " + ".join(["l * step_l", "m * step_m", *[f"p{k} * step{k}" for k in range(rank)], "g * step_g", "c * step_c"])
@@ -263,8 +262,8 @@ def write_columns(columns: Any, x: Any, windows: Windows) -> None:
     launch(f"columns{rank}", {"x": line}, numbers | dict(zip(names, steps, strict=True)), columns, text)
 
 
-def write_folded(out: Any, columns: Any, windows: Windows) -> None:
-    """The sums of patches put back: out (L, N, *S, G, C), given in any layout, of columns (L, G, N, *O, *I, C) in C order."""
+def write_folded(out: Any, columns: Any, windows: Windows, channels_first: bool = False) -> None:
+    """The sums of patches put back: out (L, N, *S, G, C), given in any layout, of columns as `write_columns` makes them."""
     rank, kind = len(windows), _compute(columns.dtype)
     axes = [
         ("l", ""),
@@ -274,7 +273,7 @@ def write_folded(out: Any, columns: Any, windows: Windows) -> None:
         ("c", "channels"),
     ]
     at = "(l * groups + g) * examples + m"
-    for place, length in [*_space(rank), *[(f"k{k}", f"kernel{k}") for k in range(rank)], ("c", "channels")]:
+    for place, length in [*_space(rank), *_patch(rank, channels_first)]:
         at = f"({at}) * {length} + {place}"
     body = f"total += columns[{at}];"
     for k in reversed(range(rank)):

@@ -43,16 +43,24 @@ def _is_identity(windows: kernels.Windows, space: Ints) -> bool:
     )
 
 
-def _columns(x: Any, windows: kernels.Windows, dtype: Any) -> Any:
-    """The patches of x (L, N, *S, G, C): (L, G, pixels, taps * C)."""
+def _columns(x: Any, windows: kernels.Windows, dtype: Any, channels_first: bool = False) -> Any:
+    """The patches of x (L, N, *S, G, C): (L, G, pixels, taps * C), or C * taps."""
     (stacks, examples), space, (groups, channels) = x.shape[:2], x.shape[2:-2], x.shape[-2:]
     size, taps = tuple(w[0] for w in windows), tuple(w[1] for w in windows)
     if groups == 1 and x.dtype == dtype and _is_identity(windows, space) and _is_in_order(x):
         return x.reshape(stacks, 1, -1, channels)
-    columns = backend_of(x).module.empty((stacks, groups, examples, *size, *taps, channels), dtype)
+    columns = backend_of(x).module.empty((stacks, groups, examples * math.prod(size), math.prod(taps) * channels), dtype)
     if columns.size:
-        kernels.write_columns(columns, x, windows)
-    return columns.reshape(stacks, groups, examples * math.prod(size), math.prod(taps) * channels)
+        kernels.write_columns(columns, x, windows, channels_first)
+    return columns
+
+
+def _matrices(w: Any, dtype: Any) -> tuple[Any, bool]:
+    """w (L, G, K, *I, C) as (L, G, K, taps * C) or (L, G, K, C * taps), as it lies in memory, and whether channels come first."""
+    turned = w.transpose(0, 1, 2, w.ndim - 1, *range(3, w.ndim - 1))
+    channels_first = not _is_in_order(w) and _is_in_order(turned)
+    w = turned if channels_first else backend_of(w).module.ascontiguousarray(w)
+    return w.astype(dtype, copy=False).reshape(*w.shape[:3], -1), channels_first
 
 
 def _is_in_order(x: Any) -> bool:
@@ -78,10 +86,11 @@ def _product(a: Any, b: Any, out: Any = None) -> Any:
 def convolve(y: Any, x: Any, w: Any, windows: kernels.Windows, dtype: Any) -> None:
     """Write y (L, N, *O, G, K), given in any layout, for x (L, N, *S, G, C) and w (L, G, K, *I, C)."""
     groups, k = y.shape[-2:]
-    matrices = w.astype(dtype, copy=False).reshape(*w.shape[:3], -1).swapaxes(-1, -2)
+    matrices, channels_first = _matrices(w, dtype)
+    matrices = matrices.swapaxes(-1, -2)
     total = math.prod(y.shape[:-1]) * matrices.shape[-2] * dtype.itemsize
     for part in _blocks(x.shape[1], total):
-        columns, target = _columns(x[:, part], windows, dtype), y[:, part]
+        columns, target = _columns(x[:, part], windows, dtype, channels_first), y[:, part]
         if groups == 1 and y.dtype == dtype and _is_in_order(target):
             _product(columns, matrices, target.reshape(target.shape[0], 1, -1, k))
         else:
@@ -91,7 +100,7 @@ def convolve(y: Any, x: Any, w: Any, windows: kernels.Windows, dtype: Any) -> No
 def adjoint_of_images(x: Any, w: Any, y: Any, windows: kernels.Windows, dtype: Any) -> None:
     """Write x (L, N, *S, G, C), given in any layout, for w (L, G, K, *I, C) and y (L, N, *O, G, K)."""
     xp, stacks, (groups, channels) = backend_of(x).module, x.shape[0], x.shape[-2:]
-    matrices = w.astype(dtype, copy=False).reshape(*w.shape[:3], -1)
+    matrices, channels_first = _matrices(w, dtype)
     total = math.prod(y.shape[:-1]) * matrices.shape[-1] * dtype.itemsize
     identity = groups == 1 and x.dtype == dtype and _is_identity(windows, x.shape[2:-2])
     for part in _blocks(x.shape[1], total):
@@ -101,7 +110,7 @@ def adjoint_of_images(x: Any, w: Any, y: Any, windows: kernels.Windows, dtype: A
             _product(pixels, matrices, target.reshape(stacks, 1, -1, channels))
             continue
         columns = _product(pixels, matrices)
-        kernels.write_folded(target, xp.ascontiguousarray(columns), windows)
+        kernels.write_folded(target, xp.ascontiguousarray(columns), windows, channels_first)
 
 
 def adjoint_of_kernels(w: Any, x: Any, y: Any, windows: kernels.Windows, dtype: Any) -> None:
@@ -111,11 +120,13 @@ def adjoint_of_kernels(w: Any, x: Any, y: Any, windows: kernels.Windows, dtype: 
     for part in _blocks(x.shape[1], total):
         given = y[:, part].astype(dtype, copy=False)
         rows = given.reshape(given.shape[0], -1, *given.shape[-2:]).transpose(0, 2, 3, 1)
-        product = _product(rows, _columns(x[:, part], windows, dtype))
-        if is_first:
-            w[...] = product
+        columns = _columns(x[:, part], windows, dtype)
+        if not is_first:
+            w += _product(rows, columns)
+        elif w.dtype == dtype and _is_in_order(w):
+            _product(rows, columns, w)
         else:
-            w += product
+            w[...] = _product(rows, columns)
         is_first = False
     if is_first:
         w[...] = 0

@@ -65,12 +65,13 @@ def _images(x: Any, loops: Ints, stacks: int, groups: int, rank: int) -> Any:
 
 
 def _kernels(w: Any, loops: Ints, stacks: int, groups: int, rank: int) -> Any:
-    """w (..., K, C / G, *I) as (L, G, K / G, *I, C / G), in that order in memory."""
+    """w (..., K, C / G, *I) as (L, G, K / G, *I, C / G); in that order in memory, except on a GPU."""
     if stacks > 1:
         w = stretched(w, loops + w.shape[w.ndim - rank - 2 :])
     w = _last(w, rank)
     k, inner = w.shape[w.ndim - rank - 2], w.shape[w.ndim - rank - 1 :]
-    return array_module(w).ascontiguousarray(w).reshape(stacks, groups, k // groups, *inner)
+    w = w if serves(w) else array_module(w).ascontiguousarray(w)
+    return w.reshape(stacks, groups, k // groups, *inner)
 
 
 def _stacks(w: Any, loops: Ints, rank: int) -> int:
@@ -148,13 +149,13 @@ def _write_conv(
     loops = out.shape[: out.ndim - rank - 2]
     stacks = _stacks(w, loops, rank)
     images = functools.partial(_images, loops=loops, stacks=stacks, groups=groups, rank=rank)
-    kernels = _kernels(w, loops, stacks, groups, rank)
     if serves(out, x, w):
         windows = tuple(zip(size, w.shape[-rank:], strides, before, dilation, strict=True))
         if window_products.by_library("y", x, w, out, windows, x.shape[-rank:]):
             return
-        window_products.convolve(images(out), images(x), kernels, windows, dtype)
+        window_products.convolve(images(out), images(x), _kernels(w, loops, stacks, groups, rank), windows, dtype)
         return
+    kernels = _kernels(w, loops, stacks, groups, rank)
     matrices = kernels.reshape(*kernels.shape[:3], -1).swapaxes(-1, -2)
     _convolve(
         images(out), images(x), matrices, kernels.shape[3:-1], strides=strides, before=before, dilation=dilation, dtype=dtype
