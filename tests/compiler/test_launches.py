@@ -180,3 +180,15 @@ def test_loops_and_branches_have_few_launches_within(gpu: Any) -> None:
     check(rolled, X[0])
     check(fd.grad(rolled), X[0])
     check(lambda x: fd.cond(fnp.sum(x) > 0, lambda x: fnp.sum(x * x), lambda x: fnp.sum(x + 1), x), X)
+
+
+def test_a_kernel_keeps_the_order_of_axes_of_its_operands(gpu: Any) -> None:
+    x = fd.to_device(np.ascontiguousarray(X.transpose(0, 2, 1)).transpose(0, 2, 1), "gpu")
+    assert not x.flags.c_contiguous
+    compiled = fd.compile(lambda x, b: (fnp.tanh(x * 2 + b), x.transpose((0, 2, 1)) * 2 + 1))
+    b = fd.to_device(np.arange(3.0), "gpu")
+    compiled(x, b)  # by CuPy's functions, which make arrays in C order
+    for _ in range(2):
+        y, turned = compiled(x, b)
+        assert y.strides == x.strides
+        assert turned.flags.c_contiguous

@@ -21,6 +21,7 @@ class Groups(Calls):
         super().__init__(graph, plan, threads, how)
         self.backend = backend
         self.over = kernels.written_over(graph) if backend.fuses_into_kernels else {}
+        self.alike = kernels.laid_alike(graph) if backend.fuses_into_kernels else {}
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions
@@ -41,6 +42,9 @@ class Groups(Calls):
                 f'""", "fdezero_{name}", {kernels.options_of(fused.body)})',
             ]
         into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
+        if not into and (like := self.alike.get(instruction)) is not None:
+            empty = f"{self.backend.alias}.empty_like({self.name(like)}"
+            into = [f"{empty}, {self.type_of(y.dtype)})" for y in instruction.outputs]
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")

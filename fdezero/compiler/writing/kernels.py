@@ -6,7 +6,7 @@ import numpy as np
 
 from ...devices import backend_named
 from ...ops.kernels import C_TYPES, HALVES, OPTIONS
-from ..graph import Atom, Graph, Instruction, Variable
+from ..graph import Atom, Graph, Instruction, Variable, row_strides
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
 from ..planning.launches import Reduced
@@ -95,6 +95,35 @@ def options_of(body: Graph) -> str:
 def _comment(step: Instruction) -> str:
     line = str(step.line or "").encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
     return f"  // {line}" if line else ""
+
+
+def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
+    """For kernels, an operand whose order in memory their results take. CuPy would make them in C order, whatever the operands have.
+
+    These are operands of the results' shape that may have another order: channels last, for example.
+    """
+    turned: set[Atom] = {x for x in graph.inputs if _is_turned(x)}
+    alike: dict[Instruction, Atom] = {}
+    for instruction in graph.instructions:
+        operation, shape = instruction.operation, instruction.output.shape
+        if isinstance(operation, Fused) and operation.mode == "kernel":
+            found = next((x for x in instruction.inputs if x in turned and x.shape == shape), None)
+            if found is not None:
+                alike[instruction] = found
+                turned.update(instruction.outputs)
+        elif instruction.alias is not None and instruction.inputs[instruction.alias] in turned:
+            turned.add(instruction.output)
+        else:
+            turned.update(y for y in instruction.outputs if _is_turned(y))
+    return alike
+
+
+def _is_turned(x: Variable) -> bool:
+    """Whether the entries of an array do not lie in C order."""
+    if x.kind != "array" or x.strides is None:
+        return False
+    rows = row_strides(x.shape, x.dtype.itemsize)
+    return any(n > 1 and step != row for n, step, row in zip(x.shape, x.strides, rows, strict=True))
 
 
 def written_over(graph: Graph) -> dict[Variable, Variable]:
