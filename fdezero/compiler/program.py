@@ -17,10 +17,9 @@ from ..native import How
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
-from .graph import Atom, Graph, Instruction, Variable, evaluate
-from .passes.dead import drop_dead
+from .graph import Graph, evaluate
 from .passes.order import optimise
-from .passes.residuals import with_fewer_residuals
+from .passes.residuals import split
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.launches import launches
@@ -61,7 +60,8 @@ class Executable:
 
     rescued = 0  # how many calls of all programs failed where eager code does not; for the tests
 
-    def __init__(self, graph: Graph, options: Options) -> None:
+    def __init__(self, graph: Graph, options: Options, rows: bool = False) -> None:
+        """With `rows`, calls also pass memory for outputs: an array for each of `given`, the positions where an output stands."""
         self.recorded = graph
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         self.graph = optimise(graph)
@@ -72,8 +72,9 @@ class Executable:
         if options.native:
             steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
             self.graph = attrs.evolve(self.graph, instructions=tuple(steps))
-        emitter = Emitter(self.graph, plan(self.graph), options.threads, options.how)
+        emitter = Emitter(self.graph, plan(self.graph), options.threads, options.how, rows)
         self.source = emitter.write()
+        self.given = tuple(emitter.given.values())
         self.shared = emitter.shared()
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
         namespace = dict(emitter.namespace)
@@ -85,39 +86,44 @@ class Executable:
         # With several devices: which one is current, and the idle instances of each. An instance's constants lie on one device.
         self.current: Callable[[], int] | None = emitter.backend.current_device
         self.free_on: dict[int, list[Callable[..., tuple[Any, ...]]]] = {}
-        self.captures = options.graph and self.current is not None
+        self.captures = options.graph and self.current is not None and not rows
         self.instances: weakref.WeakSet[Any] = weakref.WeakSet()  # also those that run now
         self.used = 0
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
+        free, instance = self.taken()
+        try:
+            outputs = run_quietly(instance, leaves)
+        except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
+            return self.after(error, leaves)
+        free.append(instance)
+        return outputs if outputs is not None else self.as_recorded(leaves)
+
+    def taken(self) -> tuple[list[Any], Callable[..., tuple[Any, ...]]]:
+        """An instance for the caller alone, and the list that it goes back to."""
         free = self.free if self.current is None else self.free_on.setdefault(self.current(), [])
         try:
             instance = free.pop()
         except IndexError:
             instance = self._built()
         self.used = next(USES)
-        try:
-            outputs = run_quietly(instance, leaves)
-        except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
-            if CURRENT_DEVICE in str(error):
-                raise explain(self.graph.name, leaves, error) from None
-            return self._after(error, leaves)
-        free.append(instance)
-        return outputs if outputs is not None else self._as_recorded(leaves)
+        return free, instance
 
-    def _as_recorded(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    def as_recorded(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """The results, operation by operation, in the caller's error state: slow, but with the errors of eager code."""
         outputs, lent = evaluate(self.recorded, leaves), lent_by_inputs(self.recorded)
         return tuple([y if given else read_only(y) for y, given in zip(outputs, lent, strict=True)])
 
-    def _after(self, error: Exception, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    def after(self, error: Exception, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """What eager code does where the program failed: it explains its error, or it has a result.
 
         It has one, for example, where the type of a Python number depends on its value: 2 ** n is an integer, or a float for n < 0.
         """
+        if CURRENT_DEVICE in str(error):
+            raise explain(self.graph.name, leaves, error) from None
         try:
             with np.errstate(all="ignore"):
-                outputs = self._as_recorded(leaves)
+                outputs = self.as_recorded(leaves)
         except Exception as eager:
             if (type(eager), str(eager)) == (type(error), str(error)):
                 raise error from None  # the traceback shows the line of the program
@@ -155,6 +161,11 @@ class Executable:
     def nbytes(self) -> int:
         """The bytes of all instances: those that run, and those that keep their memory for the next calls."""
         return sum(i.arena + (i.outputs.nbytes if i.outputs else 0) for i in list(self.instances))
+
+    def rest(self) -> None:
+        """Give the memory of idle instances back if it is large."""
+        if self.nbytes >= LARGE:
+            self.release()
 
     def release(self) -> None:
         """Give the memory of idle instances back."""
@@ -196,6 +207,7 @@ class Program(Region):
         self.name, self.graph, self.options = graph.name, graph, options
         self.layouts = tuple([layout_of(variable) for variable in graph.inputs])
         self._executable: Executable | None = None
+        self._rows: Executable | None = None
         self._derived: Recent[Any, Any] = Recent(MOST_DERIVED)
 
     @property
@@ -204,12 +216,19 @@ class Program(Region):
             self._executable = Executable(self.graph, self.options)
         return self._executable
 
+    @property
+    def rows(self) -> Executable:
+        """The executable for the rounds of a loop, which writes into memory that calls pass."""
+        if self._rows is None:
+            self._rows = Executable(self.graph, self.options, rows=True)
+        return self._rows
+
     def rest(self) -> None:
         """Give large memory back at the end of a loop. A program may have many loops, which run one after the other."""
         for program in _programs_of(self):
-            executable = program._executable
-            if executable is not None and executable.nbytes >= LARGE:
-                executable.release()
+            for executable in (program._executable, program._rows):
+                if executable is not None:
+                    executable.rest()
 
     @property
     def why_not(self) -> str:
@@ -217,10 +236,13 @@ class Program(Region):
         return self._executable.why_not if self._executable is not None else ""
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
+        return self.planned_for(leaves).executable(*leaves)
+
+    def planned_for(self, leaves: Sequence[Any]) -> "Program":
+        """This program, or the same one planned for leaves that have another memory layout than those of the recording."""
         if tuple(map(layout_of, leaves)) == self.layouts:
-            return self.executable(*leaves)
-        # The leaves have another memory layout than the recording: run the same program, planned for theirs.
-        return self.derived("again", leaves, self.evaluate, self.name, self.graph.names).executable(*leaves)
+            return self
+        return self.derived("again", leaves, self.evaluate, self.name, self.graph.names)
 
     def evaluate(self, *leaves: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, leaves)
@@ -336,9 +358,10 @@ def release(graph: Graph) -> None:
 
 def _release(part: Any) -> None:
     if isinstance(part, Program):
-        if part._executable is not None:
-            part._executable.release()
-            release(part._executable.graph)
+        for executable in (part._executable, part._rows):
+            if executable is not None:
+                executable.release()
+                release(executable.graph)
         release(part.graph)
         _release(part._derived)
     elif isinstance(part, Recent):
@@ -359,34 +382,6 @@ def layout_of(value: Any) -> Any:
         kind = getattr(value, "kind", "scalar" if strides is not None else "number")
         return (kind, dtype_of(value))
     return (tuple(value.shape), value.dtype, tuple(strides))
-
-
-def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
-    """The graph of a derivative, cut in two: the part that needs no cotangent, and the rest.
-
-    `joint` takes `n` leaves and then cotangents, and returns `count` results and then gradients. The first part returns the
-    results and then the residuals. The second part takes residuals and cotangents.
-    """
-    late: set[Atom] = set(joint.inputs[n:])
-    first: list[Instruction] = []
-    second: list[Instruction] = []
-    for instruction in joint.instructions:
-        waits = any(atom in late for atom in instruction.inputs)
-        (second if waits else first).append(instruction)
-        if waits:
-            late.update(instruction.outputs)
-    leaves, names = joint.inputs[:n], joint.names
-    results = attrs.evolve(
-        joint, inputs=leaves, names=names[:n], instructions=tuple(first), outputs=joint.outputs[:count]
-    )
-    back = drop_dead(
-        attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:])
-    )
-    back, residuals = with_fewer_residuals(back, results, joint.inputs[n:])
-    out = drop_dead(attrs.evolve(results, name=f"{joint.name}_forward", outputs=(*results.outputs, *residuals)))
-    known: dict[Variable, str] = dict(zip(leaves, names, strict=False))
-    called = tuple([known.get(v, f"saved{i}") for i, v in enumerate(residuals)])
-    return out, attrs.evolve(back, inputs=(*residuals, *joint.inputs[n:]), names=(*called, *names[n:]))
 
 
 def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:

@@ -22,6 +22,7 @@ from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
 from ..values import shape_of, with_shape
+from .rounds import Rounds, empty_rows
 
 
 class Parts(NamedTuple):
@@ -52,32 +53,14 @@ class Scan(Region):
 
     def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)
-        given: Sequence[Any] = (
-            [None] * (len(self.body.graph.outputs) - self.carries) if into is None else into[self.carries :]
-        )
-        columns: list[Any] = []
-        for i in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
-            results = self.body.run(*carry, *[x[i] for x in xs], *constants)
-            carry = list(results[: self.carries])
-            if not columns:
-                columns = [
-                    _column(y, self.length, column) for y, column in zip(results[self.carries :], given, strict=True)
-                ]
-            for column, y in zip(columns, results[self.carries :], strict=True):
-                column[i] = y
         if not self.length:
-            columns = self._no_rows()
-        self.body.rest()
-        is_given = [column is not None for column in given]
-        own = owned((*carry, *[y for y, yes in zip(columns, is_given, strict=True) if not yes]), leaves)
-        return (
-            *own[: self.carries],
-            *merged(is_given, chosen(columns, is_given), merged([not yes for yes in is_given], own[self.carries :])),
-        )
+            return (*owned(carry, leaves), *self._no_rows())
+        carry, columns = Rounds(self.body, carry, xs, constants, self.length, self.reverse, into).run()
+        return (*carry, *columns)
 
     def filled(self, results: Sequence[Any]) -> tuple[int, ...]:
-        columns = enumerate(results) if self.length else ()
-        return tuple([i for i, y in columns if i >= self.carries and y.kind == "array" and y.contiguous])
+        found = enumerate(results) if self.length else ()
+        return tuple([i for i, y in found if y.kind == "array" and y.shape and y.contiguous])
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)
@@ -95,7 +78,7 @@ class Scan(Region):
     def _no_rows(self) -> list[Any]:
         """The stacked ys of a loop without rounds."""
         ys = self.body.graph.outputs[self.carries :]
-        return [_column(y.value if isinstance(y, Constant) else ones_like(y), 0, None) for y in ys]
+        return [empty_rows(with_shape(y.value if isinstance(y, Constant) else ones_like(y)), 0) for y in ys]
 
     def _loop(self, key: Any, body: Callable[..., Any], given: Parts, backwards: bool = False) -> "Scan":
         """A loop derived from this one: its rounds are `body`, recorded on first use."""
@@ -212,15 +195,6 @@ def repeated(x: Any, size: int) -> Any:
     """`x` for each member of a batch."""
     x = with_shape(x)
     return np.broadcast_to(x, (size, *x.shape))
-
-
-def _column(y: Any, length: int, given: Any) -> Any:
-    """The array `given` for `length` values like `y`, or a new one in C order. TypeError if y does not fit, as no recording said."""
-    if given is None:
-        return np.empty_like(with_shape(y), shape=(length, *np.shape(y)), order="C")
-    if given.shape[1:] != np.shape(y) or given.dtype != with_shape(y).dtype:
-        raise TypeError(f"a round of a loop gives {describe(y)}, where {describe(given)} was to hold a row for each")
-    return given
 
 
 def _stacked(rows: Sequence[Any]) -> Any:

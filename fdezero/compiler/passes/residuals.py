@@ -14,6 +14,34 @@ from .dead import drop_dead
 CHEAP = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.negative, elementwise.square)
 
 
+def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:
+    """The graph of a derivative, cut in two: the part that needs no cotangent, and the rest.
+
+    `joint` takes `n` leaves and then cotangents, and returns `count` results and then gradients. The first part returns the
+    results and then the residuals. The second part takes residuals and cotangents.
+    """
+    late: set[Atom] = set(joint.inputs[n:])
+    first: list[Instruction] = []
+    second: list[Instruction] = []
+    for instruction in joint.instructions:
+        waits = any(atom in late for atom in instruction.inputs)
+        (second if waits else first).append(instruction)
+        if waits:
+            late.update(instruction.outputs)
+    leaves, names = joint.inputs[:n], joint.names
+    results = attrs.evolve(
+        joint, inputs=leaves, names=names[:n], instructions=tuple(first), outputs=joint.outputs[:count]
+    )
+    back = drop_dead(
+        attrs.evolve(joint, name=f"{joint.name}_backward", instructions=tuple(second), outputs=joint.outputs[count:])
+    )
+    back, residuals = with_fewer_residuals(back, results, joint.inputs[n:])
+    out = drop_dead(attrs.evolve(results, name=f"{joint.name}_forward", outputs=(*results.outputs, *residuals)))
+    known: dict[Variable, str] = dict(zip(leaves, names, strict=False))
+    called = tuple([known.get(v, f"saved{i}") for i, v in enumerate(residuals)])
+    return out, attrs.evolve(back, inputs=(*residuals, *joint.inputs[n:]), names=(*called, *names[n:]))
+
+
 def with_fewer_residuals(back: Graph, first: Graph, given: Iterable[Variable]) -> tuple[Graph, tuple[Variable, ...]]:
     """The second part of a derivative, and its residuals: variables of the first part, which it reads besides those `given`.
 

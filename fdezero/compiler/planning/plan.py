@@ -140,6 +140,8 @@ def plan(graph: Graph) -> Plan:
     storages: dict[Variable, Storage] = {}
     for number, instruction in enumerate(graph.instructions):
         for y in written_outputs(instruction):
+            if y not in last_use and not is_written(instruction):  # a result of a loop that nobody reads
+                continue
             reusable = _overwritten(graph, instruction, y, number, roots, last_use, storages)
             storage = reusable or Storage(y, number, number)
             storage.last = max(storage.last, last_use.get(y, number))

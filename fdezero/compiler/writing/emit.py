@@ -11,7 +11,7 @@ from ..graph import Atom, Constant, Graph, Instruction, Variable
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused
 from ..planning.launches import Reduced
-from ..planning.plan import Plan, Storage, is_written, written_outputs
+from ..planning.plan import Plan, Storage, is_written
 from .groups import Groups
 
 # The program's names for memory and helpers.
@@ -22,14 +22,15 @@ LARGE = 1 << 16  # bytes of a result outside the arena that is deleted after its
 class Emitter(Groups):
     """Writes one program. `build` are the lines that run once, `body` those that run in every call; `namespace` is what they use.
 
-    `how` is how native code runs; None if there is none.
+    `how` is how native code runs; None if there is none. With `rows`, callers pass memory for the results: see `_given`.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None = None) -> None:
+    def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None = None, rows: bool = False) -> None:
         super().__init__(graph, plan, threads, how, backend_of_graph(graph))
         self.static: set[Atom] = set()  # values that exist once, before any call
         self.outputs: list[Storage] = []
         self.unused = "_"  # the name for results that are written into given memory
+        self.given: dict[Storage, list[int]] = self._given() if rows else {}
 
     # The program
 
@@ -58,7 +59,9 @@ class Emitter(Groups):
             if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
                 self.body.append(f"del {', '.join(names)}")
         self.current = CPU
-        arguments = ", ".join(self.names[v] for v in graph.inputs)
+        places = {storage: f"o{i}" for i, storage in enumerate(self.outputs)}
+        own = [name for storage, name in places.items() if storage not in self.given]
+        arguments = ", ".join([*[self.names[v] for v in graph.inputs], *[places[storage] for storage in self.given]])
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
         self._library()
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
@@ -67,9 +70,9 @@ class Emitter(Groups):
         )  # a user's function named tanh may call np.tanh
         lines = [f"def build({self.backend.alias}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
-        if self.outputs:
+        if own:
             lines.append("        outputs = results.take()")
-            lines.append(f"        {', '.join(f'o{i}' for i in range(len(self.outputs)))}, = outputs.written")
+            lines.append(f"        {', '.join(own)}, = outputs.written")
             self.build_outputs(lines)
         lines += [f"        {line}" for line in self.body]
         lines += [
@@ -104,13 +107,22 @@ class Emitter(Groups):
         return dying
 
     def build_outputs(self, lines: list[str]) -> None:
-        specs = [f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides})," for s in self.outputs]
-        where = lines.index("")
-        lines[where:where] = [
-            "    results = Outputs([",
-            *[f"        {spec}  # o{i}" for i, spec in enumerate(specs)],
-            "    ])",
+        specs = [
+            f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides}),  # o{i}"
+            for i, s in enumerate(self.outputs)
+            if s not in self.given
         ]
+        where = lines.index("")
+        lines[where:where] = ["    results = Outputs([", *[f"        {spec}" for spec in specs], "    ])"]
+
+    def _given(self) -> dict[Storage, list[int]]:
+        """The memory that callers pass in every call, each with the positions of its output: for arrays in C order."""
+        found: dict[Storage, list[int]] = {}
+        for i, atom in enumerate(self.graph.outputs):
+            storage = self.plan.storages.get(atom) if isinstance(atom, Variable) and atom.shape else None
+            if storage is not None and atom.contiguous and storage.like.contiguous:  # type: ignore[union-attr]  # a variable
+                found.setdefault(storage, []).append(i)
+        return found
 
     def _arrays(self) -> None:
         """Name the memory that results are written into."""
@@ -149,7 +161,7 @@ class Emitter(Groups):
             handed = self._call(
                 maker, None, [handed if i == maker.alias else self.name(a) for i, a in enumerate(maker.inputs)]
             )
-        return handed if chain else f"{handed}.view()"
+        return handed if chain or storage in self.given else f"{handed}.view()"
 
     def shared(self) -> tuple[int, ...]:
         """The positions of outputs that callers must get as copies: constants, and all but the last view of one array."""
@@ -195,7 +207,7 @@ class Emitter(Groups):
 
     def _region(self, instruction: Instruction) -> None:
         function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
-        filled = written_outputs(instruction)
+        filled = [y for y in instruction.outputs if y in self.plan.storages]
         left = "".join(f"{self.unused if v in filled else self.names[v]}, " for v in instruction.outputs)
         given = [*map(self.name, instruction.inputs)]
         if filled:
