@@ -27,6 +27,7 @@ from tests.benchmarks import (  # noqa: E402
     mnist,
     networks,
     overhead,
+    pinn,
     saving,
     sequences,
     transforms,
@@ -37,6 +38,7 @@ PARTS = {
     "rows": sequences.run_rows, "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
+    "pinn": pinn.run, "vmap": pinn.run_forms,
     "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")

@@ -61,7 +61,7 @@ def apart(*shape: int) -> np.ndarray:
 UNARY: dict[str, tuple[float, float]] = {
     **dict.fromkeys((
         "negative positive square exp exp2 expm1 sin cos "
-        "sinh cosh tanh arctan arcsinh deg2rad rad2deg sigmoid"
+        "sinh cosh tanh one_minus_square arctan arcsinh deg2rad rad2deg sigmoid"
     ).split(), (-2, 2)),
     **dict.fromkeys("log log2 log10 log1p sqrt cbrt reciprocal root".split(), (0.4, 3)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], (-0.8, 0.8)),
@@ -79,7 +79,7 @@ DISCRETE_BINARY = (
 ).split()
 INTEGER_BINARY = "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm".split()
 COMPLEX_UNARY = (
-    "negative positive square reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
+    "negative positive square reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan arcsin arccos arctan sinh cosh tanh one_minus_square arcsinh "
     "arccosh arctanh sigmoid"
 ).split()
 BINARY = "add subtract multiply divide quotient scaled share times_log arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()

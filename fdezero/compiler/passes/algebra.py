@@ -43,9 +43,13 @@ def _one_value(constant: Constant) -> Any:
     value = constant.value
     if constant.kind != "array":
         return value
-    if not value.size or not all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True)):
+    if not value.size:
         return None
     first = value[(0,) * len(value.shape)]
+    repeats = all(s == 0 or n == 1 for n, s in zip(value.shape, value.strides, strict=True))
+    # Folding makes whole arrays of ones, as products of cotangents. Nobody can write into those.
+    if not repeats and (not isinstance(value, np.ndarray) or value.flags.writeable or not (value == first).all()):
+        return None
     return first if isinstance(value, np.ndarray) else value.dtype.type(first.item())
 
 

@@ -1,9 +1,12 @@
-"""Common subexpressions: the same operation on the same operands is computed once."""
+"""Common subexpressions: the same operation on the same operands is computed once, in either order where that keeps the bits."""
 
 from typing import Any
 
 from ...core import Region
+from ...ops import elementwise
 from ..graph import Constant, Graph, Instruction, Rewritten, Variable, rewritten
+
+COMMUTATIVE = (elementwise.add, elementwise.multiply)
 
 
 def merge_common(graph: Graph) -> Graph:
@@ -21,7 +24,12 @@ def merge_common(graph: Graph) -> Graph:
 
 
 def _key(instruction: Instruction) -> Any:
-    operands = tuple([atom.key if isinstance(atom, Constant) else atom for atom in instruction.inputs])
+    operands: Any = tuple([atom.key if isinstance(atom, Constant) else atom for atom in instruction.inputs])
+    y = instruction.output
+    if (
+        instruction.operation in COMMUTATIVE and y.dtype.kind != "c"
+    ):  # NumPy may round a complex product in the order of its factors
+        operands = frozenset(operands), y.strides
     key = (instruction.name, operands, tuple(instruction.params.items()))
     try:
         hash(key)

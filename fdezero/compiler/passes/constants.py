@@ -4,6 +4,7 @@ import numpy as np
 
 from ...core import Region
 from ..graph import Constant, Graph, Instruction, Rewritten, rewritten
+from .views import read_only
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -17,6 +18,6 @@ def fold_constants(graph: Graph) -> Graph:
             value = operation(
                 *[atom.value for atom in instruction.inputs if isinstance(atom, Constant)], **instruction.params
             )
-        return [], [Constant(value)]
+        return [], [Constant(read_only(value))]
 
     return rewritten(graph, folded)

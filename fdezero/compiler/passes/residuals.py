@@ -11,7 +11,14 @@ from ...ops import elementwise
 from ..graph import Atom, Constant, Graph, Instruction, Variable, uses
 from .dead import drop_dead
 
-CHEAP = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.negative, elementwise.square)
+CHEAP = (
+    elementwise.add,
+    elementwise.subtract,
+    elementwise.multiply,
+    elementwise.negative,
+    elementwise.square,
+    elementwise.one_minus_square,
+)
 
 
 def split(joint: Graph, n: int, count: int) -> tuple[Graph, Graph]:

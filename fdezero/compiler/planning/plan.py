@@ -211,7 +211,7 @@ def _place(storages: list[Storage]) -> tuple[int, ...]:
         size = storage.like.nbytes
         free = [slot for slot, step in enumerate(free_from) if step < storage.first]
         # The smallest slot that is large enough; otherwise the largest slot, which grows.
-        slot = min(free, key=lambda s: (sizes[s] < size, abs(sizes[s] - size)), default=None)
+        slot = min(free, key=lambda s: (sizes[s] < size, abs(sizes[s] - size), -free_from[s]), default=None)
         if slot is None or sizes[slot] > 8 * size or sizes[slot] < size / 8:
             slot = len(sizes)
             sizes.append(0)

@@ -1,0 +1,72 @@
+"""What the passes leave out: products with ones, the same product in another order, and most of what derivatives of tanh repeat."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero.testing import assert_trees_close, assert_trees_equal
+
+X, Y = np.random.default_rng(0).standard_normal((2, 3, 4))
+
+
+def operations(function: Any, *args: Any) -> list[str]:
+    """The names of the operations that a compiled function runs, whose results are those of eager code."""
+    f = fd.compile(function)
+    assert_trees_equal(f(*args), function(*args), bits=True)
+    return [step.name for step in f._last_recording().program.executable.graph.instructions]
+
+
+def test_a_product_of_two_factors_is_computed_once_in_either_order() -> None:
+    assert operations(lambda x, y: (x * y) - np.sin(y * x), X, Y).count("multiply") == 1
+    assert operations(lambda x, y: (x + y) * np.sin(y + x), X, Y).count("add") == 1
+    assert operations(lambda x, y: (x - y) * np.sin(y - x), X, Y).count("subtract") == 2
+    assert operations(lambda x: x * 2.0 - np.sin(2.0 * x), X).count("multiply") == 1
+    assert operations(lambda x: np.sin(x * x) * (x * 1.5), X).count("multiply") == 3
+
+
+def test_complex_factors_keep_their_order() -> None:
+    assert operations(lambda x, y: (x * y) - np.sin(y * x), X + 1j, Y - 2j).count("multiply") == 2
+
+
+def test_results_of_other_layouts_stay_apart() -> None:
+    x, y = np.asfortranarray(X), Y
+    for f in (lambda x, y: (x * y, y * x), lambda x, y: (y * x, x * y)):
+        for mine, theirs in zip(fd.compile(f)(x, y), f(x, y), strict=True):
+            assert mine.strides == theirs.strides
+            assert_trees_equal(mine, theirs, bits=True)
+
+
+@pytest.mark.parametrize("entry", [1.0, -1.0, 2.0, np.nan])
+def test_only_ones_are_left_out_of_a_product(entry: float) -> None:
+    many = np.full((3, 4), entry)
+    assert operations(lambda x: np.sin(x) * many, X).count("multiply") == (entry != 1)
+    many[1, 2] = 1.5
+    assert operations(lambda x: np.sin(x) * (many * many), X).count("multiply") == 1
+
+
+def test_ones_that_broadcast_or_cast_stay() -> None:
+    wide, row = np.ones((2, 3, 4)), X.astype(np.float32)
+    assert fd.compile(lambda x: x * (wide * wide))(X).shape == (2, 3, 4)
+    assert fd.compile(lambda x: x * (wide[0] * wide[0]))(row).dtype == np.float64
+    y = fd.compile(lambda x: x * (wide[0] * wide[0]))(X)
+    y[:] = 0  # a result of its own
+    assert X.any()
+
+
+def test_five_derivatives_of_tanh_repeat_little() -> None:
+    def derivatives(x: Any) -> list[Any]:
+        function, found = np.tanh, []
+        for _ in range(5):
+            function = fd.grad(lambda x, function=function: function(x).sum())
+            found.append(function(x))
+        return found
+
+    x = np.linspace(-3, 3, 50)
+    names = operations(derivatives, x)
+    assert len(names) <= 34
+    y = np.tanh(x)
+    s = 1 - y * y
+    expected = [s, -2 * y * s, s * (6 * y**2 - 2), s * y * (16 - 24 * y**2), s * (16 + 120 * y**2 * (y**2 - 1))]
+    assert_trees_close(derivatives(x), expected, 1e-13)
