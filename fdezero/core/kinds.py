@@ -12,6 +12,7 @@ import numpy as np
 
 from ..values import with_shape
 from .cotangents import fit, zeros_like
+from .pieces import Gathers, Views
 from .primitive import C, Core, Primitive, positional
 from .tape import Tape, TapeTracer
 
@@ -155,7 +156,8 @@ class Linear(Primitive):
     """Linear in all arguments together, except those without an adjoint (None), which are held fixed.
 
     The tangent map is the operation itself. An adjoint is `adjoint(t, *args, **params)`; linear arguments come as their shape and
-    dtype only. One `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments.
+    dtype only. One `variadic` adjoint `(t, i, *args, **params)` serves any number of arguments. `piece` is for operations that read
+    a part of their first argument: see `core/pieces.py`.
     """
 
     def __init__(
@@ -165,9 +167,13 @@ class Linear(Primitive):
         *adjoints: Callable[..., Any] | None,
         variadic: Callable[..., Any] | None = None,
         core: Core = 0,
+        piece: Views | Gathers | None = None,
         **facts: Any,
     ) -> None:
         super().__init__(name, impl, core, **facts)
+        self.piece = piece
+        if piece is not None:
+            piece.operation = self
         self.adjoints = adjoints
         self.variadic = variadic
         self.mask = -1 if variadic else sum(1 << i for i, adjoint in enumerate(adjoints) if adjoint is not None)

@@ -59,7 +59,7 @@ class Placed(Primitive):
     """A primitive, or the rule of a region, that sets the line of its operation while its rules run."""
 
     def __init__(self, primitive: Any, line: Line | None) -> None:  # outside the registry
-        self.primitive, self.name, self.mask = primitive, primitive.name, primitive.mask
+        self.primitive, self.name, self.mask, self.piece = primitive, primitive.name, primitive.mask, primitive.piece
         region = getattr(primitive, "region", None)
         self.line = line if region is None else user_line()
         self.is_users = region is not None and region.composed  # a user's rule has lines of its own

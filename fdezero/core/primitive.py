@@ -73,6 +73,8 @@ class Primitive:
 
     # Bit i is set if the argument at position i has a derivative.
     mask = 0
+    # How a tape adds cotangents into the argument that this operation reads a part of: see `core/pieces.py`.
+    piece: Any = None
     __signature__ = _Signature()
     # The methods of NumPy's ufuncs. numpy/ufuncs.py sets them on binary operations that users call by name.
     accumulate: Callable[..., Any]

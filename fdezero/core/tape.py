@@ -4,7 +4,7 @@ Cotangents on the tape are the complex conjugates of the gradients that users se
 transpose, and rules of elementwise operations are products: neither needs a conjugate. `vjp` conjugates what enters and leaves.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from .. import tree as trees
 from ..values import own_dtype, shape_of
 from .cotangents import fit, zeros_like
 from .owners import Guard, not_shared
+from .pieces import Pieces, put_back
 from .primitive import Primitive
 from .tracer import Level, Tracer
 
 NUMBERS = frozenset(
     {int, float, complex, bool, np.float64, np.float32}
 )  # the usual operands that are neither arrays nor traced
+
+LARGE = 1 << 16  # bytes; from here on a sum is written over its first term, if nothing else refers to it
 
 
 class Node:
@@ -49,16 +52,19 @@ class TapeTracer(Tracer):
 class Tape(Level):
     """The level of reverse mode. It records every differentiable operation on its tracers."""
 
-    __slots__ = ("guard", "nodes")
+    __slots__ = ("guard", "inputs", "nodes")
 
     def __init__(self, name: str, guard: Guard | None = None) -> None:
         super().__init__(name)
         self.nodes: list[Node] = []
+        self.inputs: list[Node] = []
         self.guard = guard or Guard()
 
     def input(self, value: Any) -> TapeTracer:
         """A tracer for an input. The input's array must not change while the tape lives: see `Guard`."""
-        return TapeTracer(self, value, Node(None, (), (), {}, shape_of(value), own_dtype(value)))
+        node = Node(None, (), (), {}, shape_of(value), own_dtype(value))
+        self.inputs.append(node)
+        return TapeTracer(self, value, node)
 
     def process(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         values: list[Any] = []
@@ -153,16 +159,69 @@ class Tape(Level):
         rule saved: unless a caller holds a later node, which holds its parents.
         """
         nodes = list(self.nodes) if keep else self.nodes
-        while nodes:
-            node = nodes.pop()
-            cotangent = node.cotangent
-            if cotangent is None:
-                continue
-            node.cotangent = None
-            for parent, t in node.primitive.pull(cotangent, node):
-                if t.shape != parent.shape or t.dtype != parent.dtype:
-                    t = fit(t, parent.shape, parent.dtype)
-                parent.cotangent = t if parent.cotangent is None else parent.cotangent + t
+        try:
+            while nodes:
+                node = nodes.pop()
+                cotangent = node.cotangent
+                if cotangent is None:
+                    continue
+                node.cotangent = None
+                primitive = node.primitive
+                kind = cotangent.__class__
+                if kind is Pieces or kind is tuple:
+                    if primitive.piece is not None:
+                        cotangent = _pieces(cotangent, node)
+                        if cotangent.passes(node):
+                            parent = node.parents[0]
+                            parent.cotangent = _pieces(parent.cotangent, parent)
+                            cotangent.pass_on(node, parent.cotangent)
+                            continue
+                    cotangent = _total(cotangent, node)
+                if (piece := primitive.piece) is not None and piece.starts:
+                    parent = node.parents[0]
+                    if parent.cotangent is None:
+                        parent.cotangent = cotangent, node
+                    else:
+                        parent.cotangent = _pieces(parent.cotangent, parent)
+                        parent.cotangent.take(cotangent, node)
+                    continue
+                for parent, t in primitive.pull(cotangent, node):
+                    if t.shape != parent.shape or t.dtype != parent.dtype:
+                        t = fit(t, parent.shape, parent.dtype)
+                    before = parent.cotangent
+                    kind = before.__class__
+                    if before is None:
+                        parent.cotangent = t
+                    elif kind is Pieces or kind is tuple or (t.__class__ is np.ndarray and t.nbytes >= LARGE):
+                        parent.cotangent = _pieces(before, parent)
+                        parent.cotangent.add(t)
+                    else:
+                        parent.cotangent = before + t
+            for node in self.inputs:
+                node.cotangent = _total(node.cotangent, node)
+        except BaseException:
+            for node in (*self.nodes, *self.inputs):
+                node.cotangent = None
+            raise
+
+
+def _pieces(cotangent: Any, node: Node) -> Pieces:
+    """What a node has of its cotangent, as a sum to which pieces can be added. A pair is one piece, and the node that reads it."""
+    if cotangent.__class__ is Pieces:
+        return cast(Pieces, cotangent)
+    if cotangent.__class__ is not tuple:
+        return Pieces(node.shape, node.dtype, cotangent)
+    pieces = Pieces(node.shape, node.dtype)
+    pieces.take(*cotangent)
+    return pieces
+
+
+def _total(cotangent: Any, node: Node) -> Any:
+    """The whole cotangent of a node."""
+    if cotangent.__class__ is tuple:
+        t, reader = cotangent
+        return put_back(t, reader, node.shape, node.dtype)
+    return cotangent.total() if cotangent.__class__ is Pieces else cotangent
 
 
 class _RegionRule(Primitive):

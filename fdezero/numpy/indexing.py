@@ -33,9 +33,9 @@ def getitem(x: Any, index: Any) -> ArrayOrNumber:
         return shapes.slice_axes(x, index=tuple(_basic(entry) for entry in entries))
     # Beside an array, an integer also counts as an array. The rest of the index is applied first.
     advanced = [i for i, entry in enumerate(entries) if _is_array(entry) or isinstance(entry, Number)]
-    x = shapes.slice_axes(
-        x, index=tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries))
-    )
+    basic = tuple((None, None, None) if i in advanced else _basic(entry) for i, entry in enumerate(entries))
+    if any(entry != (None, None, None) for entry in basic):
+        x = shapes.slice_axes(x, index=basic)
     indices = [entries[i] if _is_array(entries[i]) else np.asarray(entries[i]) for i in advanced]
     if advanced != list(range(advanced[0], advanced[-1] + 1)):  # with a slice between them NumPy puts their axes first
         x, advanced = moveaxis(x, advanced, list(range(len(advanced)))), list(range(len(advanced)))

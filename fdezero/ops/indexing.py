@@ -5,11 +5,13 @@ scatter_add: x (..., *points, *rest), k indices (..., *points)    -> (..., n1..n
 put:         x (..., n), v (..., m), index (..., m)               -> (..., n), x with v at index; the last duplicate wins
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..core import Linear, discrete, linear
+from ..core import Linear, discrete, linear, unwrap
+from ..core.pieces import Gathers
 from ..devices import array_module, backend_of
 from ..errors import RangeError
 from . import gathering, scattering
@@ -130,7 +132,47 @@ def _may_be_outside(operands: Any) -> bool:
     return not all(hasattr(index, "value") for index in operands[1:])
 
 
-gather: Linear = linear("gather", _gather, _gather_adjoint, core=_cores, write=_write_gather, raises=_may_be_outside)
+def _key(args: Any, params: dict[str, Any]) -> Any:
+    """What gathers of one array share if their indices can be put together. None if an index differs along loop axes."""
+    indices = args[1:]
+    if any(index.ndim != params["points"] for index in indices):
+        return None
+    return (params["rest"], *[(index.dtype, isinstance(unwrap(index), np.ndarray | np.generic)) for index in indices])
+
+
+def _joined_adjoints(pieces: list[Any]) -> Any:
+    """The sum of the adjoints of several gathers: one scatter_add, of all terms in their order."""
+    if len(pieces) == 1:
+        ((t, args, params),) = pieces
+        return _gather_adjoint(t, *args, **params)
+    rest, x = pieces[0][2]["rest"], pieces[0][1][0]
+    flat = [
+        t.reshape(
+            (*t.shape[: t.ndim - params["points"] - rest], math.prod(_points(t, params)), *t.shape[t.ndim - rest :])
+        )
+        for t, _, params in pieces
+    ]
+    indices = [
+        np.concatenate([index.reshape((-1,)) for index in column])
+        for column in zip(*[args[1:] for _, args, _ in pieces], strict=True)
+    ]
+    return _gather_adjoint(np.concatenate(flat, axis=-1 - rest), x, *indices, points=1, rest=rest)
+
+
+def _points(t: Any, params: dict[str, Any]) -> Any:
+    end = t.ndim - params["rest"]
+    return t.shape[end - params["points"] : end]
+
+
+gather: Linear = linear(
+    "gather",
+    _gather,
+    _gather_adjoint,
+    core=_cores,
+    write=_write_gather,
+    raises=_may_be_outside,
+    piece=Gathers(_key, _joined_adjoints),
+)
 scatter_add: Linear = linear(
     "scatter_add",
     _scatter_add,
@@ -189,7 +231,9 @@ def refused_ids(x: Any, *, count: int, of: str, holder: str) -> str:
 
 
 def _ids(x: Any, *, count: int, of: str, holder: str) -> Any:
-    if not backend_of(x).reads_at_once:  # a negative id would count from the end; so it is as far outside as one too large
+    if not backend_of(
+        x
+    ).reads_at_once:  # a negative id would count from the end; so it is as far outside as one too large
         return x if x.dtype.kind == "u" else np.where(x < 0, np.int64(count), x)
     y = np.empty_like(x)
     _write_ids(y, x, count=count, of=of, holder=holder)
@@ -233,7 +277,9 @@ def _put_on_gpu(x: Any, v: Any, index: Any, loops: tuple[int, ...]) -> Any:
     """`put` where every duplicate writes the winner's value, and an index out of range writes into one more entry, which is cut off."""
     n = x.shape[-1]
     (index,) = _uploaded(x, (index,), (n,))
-    index = np.broadcast_to(np.where(_inside(index, n), np.where(index < 0, index + n, index), n), loops + index.shape[-1:])
+    index = np.broadcast_to(
+        np.where(_inside(index, n), np.where(index < 0, index + n, index), n), loops + index.shape[-1:]
+    )
     v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=n + 1), axis=-1)
     y = np.empty_like(x, shape=(*loops, n + 1), dtype=np.result_type(x.dtype, v.dtype))
     y[..., :n] = x

@@ -1,5 +1,7 @@
 """Shape: linear operations that rearrange entries, on trailing axes."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from .. import values
 from ..core import Linear, linear
 from ..core.cotangents import cast
+from ..core.pieces import Path, Piece, Views, add_piece, room_for
 from ..devices import array_module, backend_of
 from .joining_kernels import joined
 
@@ -38,18 +41,39 @@ def _replace(shape: tuple[int, ...], count: int, new: tuple[int, ...]) -> tuple[
     return shape[: len(shape) - count] + new
 
 
+def _put(pieces: list[Piece], shape: tuple[int, ...]) -> Any:
+    """The sum of pieces of an array of `shape`, as one operation."""
+    xs = [x for x, _ in pieces]
+    if all(len(path) == 1 and path[0][0] is slice_axes for _, path in pieces):
+        whole = ((None, None, None),)
+        indices = [path[0][1]["index"] for _, path in pieces]
+        indices = [whole * (len(shape) - sum(e is not None for e in index)) + index for index in indices]
+        if (found := _coverage(indices, shape)) is not None:
+            return unslice_all(*xs, indices=tuple(indices), shape=shape, whole=found)
+    paths = tuple([tuple([(step, tuple(params.items()), of) for step, params, of in path]) for _, path in pieces])
+    return sum_pieces(*xs, paths=paths, shape=shape)
+
+
 # The last `ndim` axes take on `shape`.
 reshape: Linear = linear(
     "reshape",
     lambda x, *, ndim, shape: x.reshape(_replace(x.shape, ndim, shape)),
     lambda t, x, *, ndim, shape: reshape(t, ndim=len(shape), shape=_trailing(x.shape, ndim)),
+    piece=Views(lambda x, *, ndim, shape: x.reshape(_replace(x.shape, ndim, shape)), _put, in_rows=True),
     write=lambda out, x, *, ndim, shape: array_module(out).copyto(out.reshape(x.shape), x),
 )
+
+
+def _permuted(x: Any, *, perm: tuple[int, ...]) -> Any:
+    return x.transpose(*range(x.ndim - len(perm)), *[x.ndim + axis for axis in perm])
+
+
 # The last len(perm) axes in the order `perm`, negative numbers.
 permute: Linear = linear(
     "permute",
-    lambda x, *, perm: x.transpose(*range(x.ndim - len(perm)), *[x.ndim + axis for axis in perm]),
+    _permuted,
     lambda t, x, *, perm: permute(t, perm=tuple(perm.index(axis) - len(perm) for axis in range(-len(perm), 0))),
+    piece=Views(_permuted, _put),
 )
 # The last len(shape) axes broadcast to `shape`.
 broadcast: Linear = linear(
@@ -79,7 +103,11 @@ def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
         loop = np.broadcast_shapes(*loops)
         arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
     if not backend_of(*arrays).reads_at_once and len({x.dtype for x in arrays}) == 1:
-        shape = (*arrays[0].shape[:axis], sum(x.shape[axis] for x in arrays), *arrays[0].shape[arrays[0].ndim + axis + 1 :])
+        shape = (
+            *arrays[0].shape[:axis],
+            sum(x.shape[axis] for x in arrays),
+            *arrays[0].shape[arrays[0].ndim + axis + 1 :],
+        )
         y = np.empty_like(arrays[0], shape=shape, order="C") if out is None else out
         if all(_replaced(x.shape, axis) == _replaced(shape, axis) for x in arrays) and joined(y, arrays, axis):
             return y
@@ -121,6 +149,7 @@ slice_axes: Linear = linear(
     "slice",
     _slice,
     lambda t, x, *, index: unslice_axes(t, index=index, shape=_trailing(x.shape, sum(e is not None for e in index))),
+    piece=Views(lambda x, *, index: x[index_of(index)], _put, starts=True),
 )
 
 
@@ -136,7 +165,9 @@ def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) ->
 
 
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
-unslice_axes: Linear = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice)
+unslice_axes: Linear = linear(
+    "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
+)
 
 
 def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> Any:
@@ -181,6 +212,77 @@ unslice_all: Linear = linear(
     variadic=lambda t, i, *xs, indices, shape, whole: slice_axes(t, index=indices[i]),
     core=lambda args, params: tuple(map(_kept, params["indices"])),
     write=_write_unslice_all,
+)
+
+
+MOST_COUNTED = 1 << 22  # entries, up to which pieces are counted to see whether they overlap
+
+
+def _coverage(indices: Sequence[Index], shape: tuple[int, ...]) -> bool | None:
+    """Whether slices of an array of `shape` cover it; None if two of them may overlap."""
+    if any(None in index for index in indices):
+        return None
+    # Axes that all cut alike cannot keep two slices apart.
+    different = [
+        axis for axis, entries in enumerate(zip(*indices, strict=True)) if any(e != entries[0] for e in entries)
+    ]
+    lengths = [shape[axis] for axis in different]
+    if math.prod(lengths) > MOST_COUNTED:
+        return None
+    taken = np.zeros(lengths, bool)
+    for index in indices:
+        place = tuple([slice(*index[axis]) if isinstance(index[axis], tuple) else index[axis] for axis in different])
+        if taken[place].any():
+            return None
+        taken[place] = True
+    alike = [range(n)[slice(*e)] if isinstance(e, tuple) else (e,) for n, e in zip(shape, indices[0], strict=True)]
+    return bool(taken.all()) and all(len(alike[axis]) == n for axis, n in enumerate(shape) if axis not in different)
+
+
+Paths = tuple[tuple[tuple[Linear, tuple[tuple[str, Any], ...], tuple[int, ...]], ...], ...]
+
+
+def _path(steps: Any) -> Path:
+    return tuple([(step, dict(items), shape) for step, items, shape in steps])
+
+
+def _sum_pieces(*xs: Any, paths: Paths, shape: tuple[int, ...]) -> Any:
+    loops = common_loops(*zip(xs, _kept_by(paths, shape), strict=True))
+    y = room_for((xs[0], _path(paths[0])), loops + shape)
+    for x, path in zip(xs, paths, strict=True):
+        add_piece(y, x, _path(path))
+    return y
+
+
+def _write_sum_pieces(out: Any, *xs: Any, paths: Paths, shape: tuple[int, ...]) -> None:
+    out.fill(0)
+    for x, path in zip(xs, paths, strict=True):
+        add_piece(out, x, _path(path))
+
+
+def _kept_by(paths: Paths, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The number of axes of each piece that are not loop axes."""
+    changes: dict[Any, Any] = {
+        slice_axes: lambda index: _kept(index) - sum(e is not None for e in index),
+        reshape: lambda ndim, shape: len(shape) - ndim,
+        permute: lambda perm: 0,
+    }
+    return tuple([len(shape) + sum([changes[step](**dict(items)) for step, items, _ in path]) for path in paths])
+
+
+def _piece_of(t: Any, i: int, *xs: Any, paths: Paths, shape: tuple[int, ...]) -> Any:
+    for step, items, _ in paths[i]:
+        t = step(t, **dict(items))
+    return t
+
+
+# Zeros of `shape`, with each x added to the part where its path of views leads.
+sum_pieces: Linear = linear(
+    "sum_pieces",
+    _sum_pieces,
+    variadic=_piece_of,
+    core=lambda args, params: _kept_by(params["paths"], params["shape"]),
+    write=_write_sum_pieces,
 )
 
 

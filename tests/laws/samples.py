@@ -222,6 +222,13 @@ def _samples() -> list[Sample]:
         shape=(3, 3),
         whole=False,
     )
+    slice_axes, permute, reshape = REGISTRY["slice"], REGISTRY["permute"], REGISTRY["reshape"]
+    row = (slice_axes, (("index", (1, (None, None, None))),))
+    turned, flat = (permute, (("perm", (-1, -2)),)), (reshape, (("ndim", 2), ("shape", (6,))))
+    paths = (((*row, (2, 3)),), ((*turned, (2, 3)), (slice_axes, (("index", ((0, 2, 1), 1)),), (3, 2))))
+    sample("sum_pieces", normal(3), normal(2), paths=paths, shape=(2, 3))
+    odd = (slice_axes, (("index", ((None, None, 2),)),), (6,))
+    sample("sum_pieces", normal(2, 3), normal(3), paths=((), ((*flat, (2, 3)), odd)), shape=(2, 3))
     for name in ("sum", "max", "min", "prod", "logsumexp", "length"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
