@@ -14,7 +14,10 @@ from ...core import Primitive, Region
 from ...devices import backend_named
 from ...ops.reductions import sum_axes
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of, uses
-from . import expressions
+from . import expressions, lines
+from .lines import ENTRY, LINE, Lines
+from .schedule import Schedule
+from .sinking import sunk
 
 LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
 MOST_OPERANDS = {
@@ -28,17 +31,19 @@ class Fused(Region):
 
     In the mode "flat" all operands have the same memory layout, and a block is a stretch of memory. In the mode "rows" a block is a
     run of rows. In the modes "kernel" (the GPU) and "loops" (a C++ compiler) operands broadcast. `total` is the instruction that
-    sums a result, if a sum ends the group.
+    sums a result, if a sum ends the group. `schedule` are the passes of a group of loops that has other reductions.
     """
 
     fresh = True
 
-    def __init__(self, body: Graph, mode: str, total: Instruction | None = None) -> None:
-        self.name, self.body, self.mode, self.total = "fused", body, mode, total
+    def __init__(
+        self, body: Graph, mode: str, total: Instruction | None = None, schedule: Schedule | None = None
+    ) -> None:
+        self.name, self.body, self.mode, self.total, self.schedule = "fused", body, mode, total, schedule
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.body.instructions[0].output.shape
+        return self.body.instructions[0].output.shape if self.schedule is None else self.schedule.frame.shape
 
 
 class _Group:
@@ -50,17 +55,22 @@ class _Group:
         self.made: set[Atom] = set()
         self.flat = True
         self.total: Instruction | None = None
+        self.lines: Lines | None = None  # of a group that has reductions
 
     def takes(self, instruction: Instruction, flat: bool) -> bool:
         """Whether the instruction may join the group. It may not if it needs the sum over all blocks."""
         if self.total is not None and (not flat or self.total.output in instruction.inputs):
             return False
+        if self.lines is not None and not self.lines.takes(instruction, instruction.output.shape):
+            return False
         return (flat and self.flat) or _in_rows(instruction)
 
-    def add(self, instruction: Instruction, flat: bool) -> None:
+    def add(self, instruction: Instruction, flat: bool, kind: str = ENTRY) -> None:
         self.instructions.append(instruction)
         self.made.update(instruction.outputs)
         self.flat = self.flat and flat
+        if self.lines is not None:
+            self.lines.add(instruction, kind)
 
 
 def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instruction], bool] | None = None) -> Graph:
@@ -69,6 +79,8 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
     open_groups: dict[Any, _Group] = {}
     order: list[Instruction | _Group] = []
     read = set(uses(graph))
+    if is_native is not None:
+        graph = sunk(graph)
 
     def close(group: _Group) -> None:
         del open_groups[group.key]
@@ -80,6 +92,12 @@ def fuse(graph: Graph, large: int | None = None, is_native: Callable[[Instructio
                 close(group)
 
     for instruction in graph.instructions:
+        if is_native is not None and read.intersection(instruction.outputs):
+            kind, group = _of_lines(instruction, open_groups, is_native, close)
+            if group is not None:
+                close_readers_of(instruction.inputs, group)
+                group.add(instruction, True, kind)
+                continue
         # An operation whose result nobody reads is there for its errors: it stays alone, because a group needs a result.
         key = _key_of(instruction, large, is_native) if read.intersection(instruction.outputs) else None
         group = open_groups.get(key) if key is not None else None
@@ -121,6 +139,35 @@ def _key_of(instruction: Instruction, large: int, is_native: Callable[[Instructi
     if not _lies_alike(instruction) and not _in_rows(instruction):
         return None
     return ("blocks", y.shape, layout(y))
+
+
+def _of_lines(
+    instruction: Instruction,
+    groups: dict[Any, _Group],
+    is_native: Callable[[Instruction], bool],
+    close: Callable[[_Group], None],
+) -> tuple[str, _Group | None]:
+    """The group that takes a reduction, or an operation on what lines share, and the kind of its result; no group for others."""
+    frames = lines.frames_of(instruction)
+    if frames:
+        keys = [("loops", frame.shape, frame.layout) for frame in frames]
+        key, frame = next(((k, f) for k, f in zip(keys, frames, strict=True) if k in groups), (keys[0], frames[0]))
+        group = groups.get(key)
+        if group is not None and group.total is not None and group.total.output in instruction.inputs:
+            return "", None
+        if group is not None and group.lines is None:
+            group.lines = lines.begun(frame, group.instructions)
+        kind = group.lines.kind_of(instruction, frame) if group is not None and group.lines is not None else ""
+        if group is not None and not kind:
+            close(group)
+        if not kind:
+            group = groups[key] = _Group(key)
+            group.lines, kind = Lines(frame), LINE
+        return kind, group
+    for group in groups.values():
+        if group.lines is not None and (kind := group.lines.kind_of_value(instruction, is_native)):
+            return kind, group
+    return "", None
 
 
 def depends_on_a_number(instruction: Instruction) -> bool:
@@ -189,7 +236,8 @@ def _group_summed(instruction: Instruction, groups: dict[Any, _Group]) -> _Group
         or instruction.output.dtype != x.dtype
     ):
         return None
-    return next((g for g in groups.values() if x in g.made and g.flat and g.total is None), None)
+    found = next((g for g in groups.values() if x in g.made and g.flat and g.total is None), None)
+    return found if found is None or found.lines is None or found.lines.kinds[x] in (ENTRY, LINE) else None
 
 
 def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
@@ -211,6 +259,8 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
 
 def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:
     """The steps of a group as one instruction, or as several if it would have too many operands."""
+    if group.lines is not None:
+        return _in_lines(group, group.lines, leaving)
     made = {v for step in steps for v in step.outputs}
     total = group.total if group.total is not None and group.total.inputs[0] in made else None
     if len(steps) == 1 and total is None:
@@ -225,3 +275,22 @@ def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> 
     mode = group.key[0] if group.key[0] != "blocks" else "flat" if group.flat else "rows"
     fused = Fused(body, mode, total)
     return [Instruction(fused, read, {}, outputs + (total.outputs if total is not None else ()), steps[0].line)]
+
+
+def _in_lines(group: _Group, of: Lines, leaving: set[Variable]) -> list[Instruction]:
+    """A group with reductions as one instruction, and the views of its values that are needed outside."""
+    views = []
+    for step in reversed(group.instructions):
+        if step.alias is not None and step.output in leaving:
+            leaving.add(step.inputs[0])  # type: ignore[arg-type]  # a view of a value of the group, which is a variable
+            views.append(step)
+    steps = [step for step in group.instructions if step.alias is None]
+    if len(steps) == 1 and group.total is None and steps[0].operation in lines.ALONE:
+        return group.instructions
+    made = {step.output for step in group.instructions}
+    outputs = tuple([step.output for step in steps if step.output in leaving])
+    read = tuple(dict.fromkeys([a for step in steps for a in step.inputs if isinstance(a, Variable) and a not in made]))
+    body = Graph("fused", read, tuple(group.instructions), outputs)
+    fused = Fused(body, "loops", group.total, Schedule(of, body, group.total))
+    total = group.total.outputs if group.total is not None else ()
+    return [Instruction(fused, read, {}, outputs + total, steps[0].line), *reversed(views)]

@@ -197,6 +197,8 @@ def _lie_alike(x: Variable, y: Variable) -> bool:
 
 def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
     """Whether a group has finished reading the operand x when it writes y."""
+    if fused.schedule is not None:
+        return fused.schedule.reads_before(x, y)
     steps = fused.body.instructions
     reads = [i for i, step in enumerate(steps) if x in step.inputs]
     writes = [i for i, step in enumerate(steps) if y in step.outputs]

@@ -1,5 +1,6 @@
 """Groups in a program's source: as a CUDA kernel, as a C++ loop, or as NumPy calls on blocks."""
 
+import math
 from typing import Any
 
 from ...devices import Backend
@@ -10,7 +11,7 @@ from ..planning.fuse import Fused, is_number
 from ..planning.launches import Reduced
 from ..planning.plan import Places, Plan
 from ..running import blocks
-from . import kernels, loops
+from . import kernels, lines, loops
 from .calls import Calls
 
 
@@ -25,6 +26,7 @@ class Groups(Calls):
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions
+        self.has_helpers = False  # of reductions
 
     def _library(self) -> None:
         """Put the library of all C++ functions in front of the lines that use it."""
@@ -67,15 +69,21 @@ class Groups(Calls):
         self.body.append(f"{call}  # {reduced.shape}, {instruction.line}")
 
     def _loops(self, instruction: Instruction, fused: Fused) -> None:
-        name = f"fused{next(self.groups)}"
-        written = loops.write(name, fused, self._is_steady)
-        self.loops += written.lines
-        function, total = self.keep("function", loops.function, ""), fused.total
-        threads = min(self.threads, max(1, fused.body.instructions[0].output.size // blocks.SHARE))
+        name, total = f"fused{next(self.groups)}", fused.total
+        threads = min(self.threads, max(1, math.prod(fused.shape) // blocks.SHARE))
         dtype = self.type_of(total.output.dtype) if total is not None else None
-        self.build.append(
-            f"{name} = {function}(library, {name!r}, {written.kinds}, {written.length}, {threads}, {dtype})"
-        )
+        given: list[Any]
+        written: loops.Written | lines.Written
+        if fused.schedule is None:
+            written = loops.write(name, fused, self._is_steady)
+            function, given = self.keep("function", loops.function, ""), [written.length, threads, dtype]
+        else:
+            written = lines.write(name, fused, self._is_steady)
+            function, given = self.keep("lines", lines.function, ""), [written.length, threads, dtype, *written.memory]
+            if not self.has_helpers:
+                self.loops[:0], self.has_helpers = lines.HELPERS.splitlines(), True
+        self.loops += written.lines
+        self.build.append(f"{name} = {function}(library, {name!r}, {written.kinds}, {', '.join(map(str, given))})")
         left = f"{self.names[total.output]} = " if total is not None else ""
         forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
         if "i" in written.kinds:
@@ -97,11 +105,11 @@ class Groups(Calls):
         cut = [flat or (len(v.shape) == len(fused.shape) and v.shape[0] == fused.shape[0]) for v in sliced]
         local: dict[Atom, str] = {v: f"x{i}" for i, v in enumerate([*sliced, *whole])}
         local.update({v: f"y{i}" for i, v in enumerate(body.outputs)})
-        temporaries, lines = self._block(fused, local)
+        temporaries, text = self._block(fused, local)
         operands: list[Atom] = [*sliced, *body.outputs, *whole]
         arguments = ", ".join([*[local[v] for v in operands], *[f"t{i}" for i in range(len(temporaries))]])
         name = f"fused{number}"
-        self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in lines]]
+        self.build += [f"def {name}({arguments}):", *[f"    {line}" for line in text]]
         like = body.instructions[0].output
         axes = tuple(sorted(range(len(like.shape)), key=lambda axis: (-(like.strides or ())[axis], axis)))
         order, inner = (axes, None) if flat else (None, None if like.contiguous else axes)
@@ -123,12 +131,12 @@ class Groups(Calls):
         """The lines that compute one block, and the dtypes of the temporaries that they use."""
         steps, total = fused.body.instructions, fused.total
         places = Places(fused, self.plan, local)
-        lines = []
+        text = []
         for i, step in enumerate(steps):
             if step.output not in local:
                 local[step.output] = places.take(i)
             names = [local[a] if a in local else self.name(a) for a in step.inputs]
-            lines.append(self._call(step, local[step.output], names) + (f"  # {step.line}" if step.line else ""))
+            text.append(self._call(step, local[step.output], names) + (f"  # {step.line}" if step.line else ""))
         if total is not None:
-            lines.append(f"return np.add.reduce({local[total.inputs[0]]})")
-        return places.temporaries, lines
+            text.append(f"return np.add.reduce({local[total.inputs[0]]})")
+        return places.temporaries, text

@@ -32,7 +32,7 @@ def _steps(steps: Sequence[Instruction], local: dict[Atom, str]) -> list[str]:
     lines = []
     for i, step in enumerate(steps):
         names = [local.get(atom, "") for atom in step.inputs]
-        lines.append(f"{C_TYPES[step.output.dtype.name]} t{i} = {expression_of(step, names)};{_comment(step)}")
+        lines.append(f"{C_TYPES[step.output.dtype.name]} t{i} = {expression_of(step, names)};{comment_of(step)}")
         local[step.output] = f"t{i}"
     return lines
 
@@ -92,7 +92,8 @@ def options_of(body: Graph) -> str:
     return (f"preamble={HALVES!r}, " if is_local and not is_given else "") + f"options={OPTIONS}"
 
 
-def _comment(step: Instruction) -> str:
+def comment_of(step: Instruction) -> str:
+    """The line of the user's program, as a comment in C++."""
     line = str(step.line or "").encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
     return f"  // {line}" if line else ""
 
