@@ -21,6 +21,8 @@
     └── TraceError        (TypeError)    a traced value where a plain array or number is needed
         ├── ImmutableError               assignment into a traced value
         └── EscapedTracerError           a traced value used after its transform returned
+
+    CacheWarning          (UserWarning)  a cache folder that others can write to, and that is not used for that reason
 """
 
 from typing import Any, Self
@@ -177,3 +179,7 @@ class ImmutableError(TraceError):
 
 class EscapedTracerError(TraceError):
     """A traced value was used after the transform that made it had returned."""
+
+
+class CacheWarning(UserWarning):
+    """A cache folder is not used, because somebody else could write programs into it."""

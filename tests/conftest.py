@@ -4,6 +4,7 @@ import gc
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["FDEZERO_NATIVE_CACHE"] = "0"  # tests that keep libraries on disk choose a folder of their own
 
 from collections import Counter
 from pathlib import Path

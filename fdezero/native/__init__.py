@@ -7,7 +7,8 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from .calls import PARAMETERS, How, Like, function_of, in_parts
-    from .libraries import compiler, library, source
+    from .compilers import compiler
+    from .libraries import library, source
 else:
 
     def __getattr__(name: str) -> _typing.Any:
@@ -15,7 +16,7 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from . import calls, libraries  # on first use: they load threads and ctypes, which a gradient does not need
 
-        value = globals()[name] = getattr(libraries if name in ("compiler", "library", "source") else calls, name)
+        value = globals()[name] = getattr(libraries if hasattr(libraries, name) else calls, name)
         return value
 
 

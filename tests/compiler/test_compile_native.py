@@ -1,8 +1,7 @@
 """`fd.compile(f, native=True)` gives NumPy's bits for exact operations, and agrees in all but the last places for others."""
 
-import os
-import shutil
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,14 +16,24 @@ from fdezero import nn, optim
 from fdezero.compiler.program import Options
 from fdezero.compiler.running import blocks
 from fdezero.core import REGISTRY
+from fdezero.native import compiler
 from fdezero.testing import assert_trees_close
 
 from ..laws.samples import SAMPLES
 from .program_checks import assert_same_bits, check_calls
 from .programs import Program, laid_out, programs
 
+
+def has_compiler() -> bool:
+    try:
+        compiler()
+    except fd.errors.MissingExtraError:
+        return False
+    return True
+
+
 pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or shutil.which(os.environ.get("CXX", "c++")) is None,
+    sys.platform == "win32" or not has_compiler(),
     reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
 )
 RNG = np.random.default_rng(5)
@@ -35,6 +44,15 @@ EXACT = (
     "add subtract multiply divide negative square sqrt absolute where sign less greater_equal equal logical_and "
     "logical_not isnan floor transpose reshape broadcast_to"
 ).split()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kept_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All libraries of these tests are loaded from a cache on disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDEZERO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("FDEZERO_NATIVE_CACHE")
+        yield
 
 
 def native(function: Any, **options: Any) -> Any:
