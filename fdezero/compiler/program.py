@@ -22,6 +22,7 @@ from .passes.order import optimise
 from .passes.residuals import split
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
+from .planning.joint import joint
 from .planning.launches import launches
 from .planning.plan import plan
 from .recording.examples import example_of
@@ -66,7 +67,7 @@ class Executable:
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         self.graph = optimise(graph)
         if backend_of_graph(self.graph).fuses_into_kernels:
-            self.graph = launches(self.graph)
+            self.graph = joint(launches(self.graph))
         else:
             self.graph = fuse(self.graph, is_native=loops.is_expressible if options.native else None)
         if options.native:

@@ -226,11 +226,11 @@ class ElementwiseKernel:
         numbers = [operand(arg) for arg in args]
         raw = [p.raw for p in self.params][: len(args)]
         arrays = [x for x, arg, is_raw in zip(numbers, args, raw, strict=True) if isinstance(arg, ndarray) and not is_raw]
-        if size != -1:
+        if size != -1 and arrays:
             raise ValueError("Specified 'size' can be used only if all of the ndarray are 'raw'.")
-        if not arrays:
+        if size == -1 and not arrays:
             raise ValueError("Loop size is undecided.")
-        shape = np.broadcast_shapes(*[x.shape for x in arrays])
+        shape = np.broadcast_shapes(*[x.shape for x in arrays]) if arrays else (size,)
         for parameter, arg in zip(self.params, args, strict=False):
             if isinstance(arg, ndarray) and arg.dtype != parameter.dtype:
                 raise TypeError(f"Type is mismatched. {parameter.name} {arg.dtype} {parameter.dtype}")

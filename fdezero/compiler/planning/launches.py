@@ -67,14 +67,14 @@ class _Launches:
             for atom in dict.fromkeys(instruction.inputs):
                 self.readers.setdefault(atom, []).append(instruction)
             if not (
-                _is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction) or _is_slice(instruction)
+                is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction) or _is_slice(instruction)
             ):
                 self.wanted.update(instruction.inputs)
 
     def run(self) -> Graph:
         for instruction in self.graph.instructions:
             self.passed.add(instruction)
-            if _is_lazy(instruction):
+            if is_lazy(instruction):
                 self._wait(instruction)
             elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
                 self._define_as(instruction.output, instruction)
@@ -333,7 +333,7 @@ class _Launches:
         return True
 
 
-def _is_lazy(instruction: Instruction) -> bool:
+def is_lazy(instruction: Instruction) -> bool:
     if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
         return False
     y = instruction.output

@@ -98,7 +98,7 @@ def is_written(instruction: Instruction) -> bool:
     """Whether compiled code can write the result into given memory."""
     operation = instruction.operation
     if isinstance(operation, Region):  # which may have no result
-        return isinstance(operation, Fused) and operation.mode not in ("kernel", "reduction")
+        return isinstance(operation, Fused) and operation.mode not in ("kernel", "reduction", "joint")
     y = instruction.output
     if y.kind != "array" or instruction.alias is not None or y.dtype.kind not in "biufc":
         return False

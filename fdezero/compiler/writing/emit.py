@@ -10,6 +10,7 @@ from ...native import How
 from ..graph import Atom, Constant, Graph, Instruction, Variable
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused
+from ..planning.joint import Joint
 from ..planning.launches import Reduced
 from ..planning.plan import Plan, Storage, is_written
 from .groups import Groups
@@ -180,6 +181,9 @@ class Emitter(Groups):
             return
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
             self._kernel(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Joint):
+            self._joint(instruction, instruction.operation)
             return
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "loops":
             self._loops(instruction, instruction.operation)

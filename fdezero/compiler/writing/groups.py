@@ -8,9 +8,10 @@ from ...native import How, library
 from ...ops.kernels import OPTIONS
 from ..graph import Atom, Constant, Graph, Instruction
 from ..planning.fuse import Fused, is_number
+from ..planning.joint import Joint
 from ..planning.launches import Reduced
 from ..planning.plan import Places, Plan
-from ..running import blocks
+from ..running import blocks, launching
 from . import kernels, lines, loops
 from .calls import Calls
 
@@ -50,6 +51,26 @@ class Groups(Calls):
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _joint(self, instruction: Instruction, fused: Joint) -> None:
+        operands, text = kernels.write_joint(fused)
+        name = f"kernel{len(self.kernels)}"
+        self.kernels[(name, *text)] = name
+        self.build += [
+            f'{name} = {self.backend.alias}.ElementwiseKernel({text[0]}, """',
+            *[f"    {line}" for line in text[1:]],
+            f'""", "fdezero_{name}", {kernels.options_of(fused.body)})',
+        ]
+        made = []
+        for part in fused.parts:
+            alike = tuple([i for i, x in enumerate(operands) if x in part.inputs and x.shape == part.outputs[0].shape])
+            for y in part.outputs:
+                over = operands.index(self.over[y]) if y in self.over else None
+                made.append(f"({y.shape}, {self.type_of(y.dtype)}, {over}, {alike})")
+        joint, alias = self.keep("Joint", launching.Joint, ""), self.backend.alias
+        self.build.append(f"joint{name[6:]} = {joint}({alias}, {name}, {fused.entries}, [{', '.join(made)}])")
+        left = ", ".join(self.names[y] for y in instruction.outputs)
+        self.body.append(f"{left} = joint{name[6:]}({', '.join(map(self.name, operands))})  # {instruction.line}")
 
     def _reduction(self, instruction: Instruction, reduced: Reduced) -> None:
         operands, text = kernels.write_reduction(reduced)

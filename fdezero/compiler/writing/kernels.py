@@ -1,5 +1,6 @@
 """Writes CUDA kernels: a group of elementwise operations on the GPU becomes the text of one `cupy.ElementwiseKernel`."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from ...ops.kernels import C_TYPES, HALVES, OPTIONS
 from ..graph import Atom, Graph, Instruction, Variable, row_strides
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
+from ..planning.joint import Joint, entries_of
 from ..planning.launches import Reduced
 
 
@@ -35,6 +37,48 @@ def _steps(steps: Sequence[Instruction], local: dict[Atom, str]) -> list[str]:
         lines.append(f"{C_TYPES[step.output.dtype.name]} t{i} = {expression_of(step, names)};{comment_of(step)}")
         local[step.output] = f"t{i}"
     return lines
+
+
+def write_joint(joint: Joint) -> tuple[list[Atom], tuple[str, ...]]:
+    """The operands of the kernel of independent programs, and its text: its parameters, then its lines.
+
+    Each thread finds its program by halves. The arrays are raw, that is, they are read by the number of an entry in C order.
+    """
+    operands = list(dict.fromkeys([atom for part in joint.parts for atom in operands_of(part)]))
+    names: dict[Atom, str] = {atom: f"{'a' if atom.kind == 'array' else 's'}{i}" for i, atom in enumerate(operands)}
+    outputs: dict[Atom, str] = {y: f"r{i}" for i, y in enumerate(joint.body.outputs)}
+    lines = _halves([(part, _part(part, names, outputs)) for part in joint.parts], 0)
+    given = [f"{'raw ' if atom.kind == 'array' else ''}{atom.dtype.name} {names[atom]}" for atom in operands]
+    made = [f"raw {y.dtype.name} {name}" for y, name in outputs.items()]
+    return operands, (f'"{", ".join(given)}", "{", ".join(made)}"', *lines)
+
+
+def _halves(parts: Sequence[tuple[Graph, list[str]]], start: int) -> list[str]:
+    """Lines that choose one of the programs by the number i, the first of whose entries is `start`."""
+    if len(parts) == 1:
+        return [f"long long j = i - {start};", *parts[0][1]]
+    half = len(parts) // 2
+    middle = start + sum([entries_of(part) for part, _ in parts[:half]])
+    lower, upper = _halves(parts[:half], start), _halves(parts[half:], middle)
+    return [
+        f"if (i < {middle}) {{",
+        *[f"    {line}" for line in lower],
+        "} else {",
+        *[f"    {line}" for line in upper],
+        "}",
+    ]
+
+
+def _part(part: Graph, names: dict[Atom, str], outputs: dict[Atom, str]) -> list[str]:
+    """The lines of one program of several, for its entry j."""
+    operands = operands_of(part)
+    local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
+    lines = []
+    for atom in operands:
+        value = names[atom] + ("" if atom.kind != "array" else "[j]" if atom.shape else "[0]")
+        lines.append(f"const {C_TYPES[atom.dtype.name]} {local[atom]} = {value};")
+    lines += _steps(part.instructions, local)
+    return [*lines, *[f"{outputs[y]}[j] = {local[y]};" for y in part.outputs]]
 
 
 # The identity of a reduction, and how it takes two values together. A NaN stays.
@@ -101,16 +145,16 @@ def comment_of(step: Instruction) -> str:
 def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
     """For kernels, an operand whose order in memory their results take. CuPy would make them in C order, whatever the operands have.
 
-    These are operands of the results' shape that may have another order: channels last, for example.
+    So it is where all operands of the results' shape have another order: channels last, for example.
     """
     turned: set[Atom] = {x for x in graph.inputs if _is_turned(x)}
     alike: dict[Instruction, Atom] = {}
     for instruction in graph.instructions:
         operation, shape = instruction.operation, instruction.output.shape
         if isinstance(operation, Fused) and operation.mode == "kernel":
-            found = next((x for x in instruction.inputs if x in turned and x.shape == shape), None)
-            if found is not None:
-                alike[instruction] = found
+            whole = [x for x in instruction.inputs if x.shape == shape and x.kind == "array"]
+            if whole and turned.issuperset(whole):
+                alike[instruction] = whole[0]
                 turned.update(instruction.outputs)
         elif instruction.alias is not None and instruction.inputs[instruction.alias] in turned:
             turned.add(instruction.output)
@@ -141,17 +185,33 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
             shared.update(instruction.inputs)
     over: dict[Variable, Variable] = {}
     for number, instruction in enumerate(graph.instructions):
-        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel":
-            free = [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number]
-            found: dict[Variable, Variable] = {}
-            for y in instruction.outputs:
-                x = next(
-                    (x for x in free if (x.shape, x.dtype) == (y.shape, y.dtype) and x not in found.values()), None
-                )
-                if isinstance(x, Variable):
-                    found[y] = x
+        operation = instruction.operation
+        if isinstance(operation, Joint):
+            readers: Counter[Atom] = Counter([x for part in operation.parts for x in part.inputs])
+            free = {
+                x
+                for x in instruction.inputs
+                if x in fresh and x not in shared and last[x] == number and readers[x] == 1
+            }
+            for part in operation.parts:
+                over.update(_matched(part.outputs, [x for x in part.inputs if x in free]))
+        elif isinstance(operation, Fused) and operation.mode == "kernel":
+            found = _matched(
+                instruction.outputs,
+                [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number],
+            )
             if len(found) == len(instruction.outputs):  # a kernel takes memory for all of its outputs or for none
                 over.update(found)
         if instruction.operation.fresh:
             fresh.update(y for y in instruction.outputs if backend_named(y.device).fuses_into_kernels)
     return over
+
+
+def _matched(outputs: Sequence[Atom], free: Sequence[Atom]) -> dict[Variable, Variable]:
+    """For each result an array of its shape and dtype, if there is one, and each for one result only."""
+    found: dict[Variable, Variable] = {}
+    for y in outputs:
+        x = next((x for x in free if (x.shape, x.dtype) == (y.shape, y.dtype) and x not in found.values()), None)
+        if isinstance(x, Variable) and isinstance(y, Variable):
+            found[y] = x
+    return found
