@@ -1,5 +1,6 @@
 """Windows along axes: their positions in an array, and work along one axis after the other, a few images at a time."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,11 @@ def steps_of(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None
     for k in range(kernel):
         at = k * dilation - before
         low, high = max(0, -(at // stride)), min(size, (n - 1 - at) // stride + 1)
-        yield (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride)) if low < high else None
+        yield (
+            (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride))
+            if low < high
+            else None
+        )
 
 
 def part_of(window: Window, n: int, o: int) -> tuple[int, slice]:
@@ -77,3 +82,20 @@ def axis_by_axis(out: Any, x: Any, order: list[int], one: Any) -> None:
             one(room, block, axis)
             block = room
         one(target, block, order[-1])
+
+
+def phases_of(n: int, k: int, stride: int, before: int, dilation: int) -> Iterator[tuple[slice, slice, int, int]]:
+    """conv_input along one axis, as convolutions of y with stride 1, one for each phase of the stride.
+
+    Each comes as the slice of x that it gives, the slice of the kernel that it takes, in reverse order, and its `before` and `dilation`.
+    """
+    step = stride // math.gcd(stride, dilation)  # entries of the kernel that serve one phase lie so far apart
+    for phase in range(min(stride, n)):
+        first = next((i for i in range(min(step, k)) if (i * dilation - phase - before) % stride == 0), None)
+        if first is None:
+            yield slice(phase, None, stride), slice(0, 0), 0, 1
+            continue
+        count = -(-(k - first) // step)
+        last = first + (count - 1) * step
+        taken = slice(last, first - 1 if first else None, -step)
+        yield slice(phase, None, stride), taken, (last * dilation - phase - before) // stride, step * dilation // stride

@@ -23,6 +23,7 @@ from . import window_products
 from .patches import Ints, Scratch, merged, patches, views
 from .raw_kernels import serves
 from .shape import common_loops, stretched
+from .window_steps import phases_of
 
 MANY = 64  # groups of one channel, from which einsum's multiplication with addition is faster than two passes
 ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
@@ -178,7 +179,7 @@ def _write_input(
         window_products.adjoint_of_images(x, kernels, y, windows, dtype)
         return
     kernels = kernels.transpose(0, 1, *range(3, 3 + rank), 2, 3 + rank)  # (L, G, *I, K, C)
-    axes = [list(_phases(*each)) for each in zip(size, kernels.shape[2:-2], strides, before, dilation, strict=True)]
+    axes = [list(phases_of(*each)) for each in zip(size, kernels.shape[2:-2], strides, before, dilation, strict=True)]
     for phases in itertools.product(*axes):
         target = x[(slice(None), slice(None), *[phase[0] for phase in phases])]
         taken = kernels[(slice(None), slice(None), *[phase[1] for phase in phases])]
@@ -189,23 +190,6 @@ def _write_input(
             target, y, taken.reshape(stacks, groups, -1, taken.shape[-1]), taken.shape[2:-2], strides=(1,) * rank,
             before=tuple([phase[2] for phase in phases]), dilation=tuple([phase[3] for phase in phases]), dtype=dtype,
         )  # fmt: skip
-
-
-def _phases(n: int, k: int, stride: int, before: int, dilation: int) -> Iterator[tuple[slice, slice, int, int]]:
-    """conv_input along one axis, as convolutions of y with stride 1, one for each phase of the stride.
-
-    Each comes as the slice of x that it gives, the slice of the kernel that it takes, in reverse order, and its `before` and `dilation`.
-    """
-    step = stride // math.gcd(stride, dilation)  # entries of the kernel that serve one phase lie so far apart
-    for phase in range(min(stride, n)):
-        first = next((i for i in range(min(step, k)) if (i * dilation - phase - before) % stride == 0), None)
-        if first is None:
-            yield slice(phase, None, stride), slice(0, 0), 0, 1
-            continue
-        count = -(-(k - first) // step)
-        last = first + (count - 1) * step
-        taken = slice(last, first - 1 if first else None, -step)
-        yield slice(phase, None, stride), taken, (last * dilation - phase - before) // stride, step * dilation // stride
 
 
 def _write_kernel(
@@ -327,6 +311,11 @@ def _as_examples(given: dict[str, Any], rank: int) -> dict[str, Any]:
 
 
 def _declared(name: str, form: str, write: Callable[..., None]) -> Multilinear:
+    def in_native_code(*given: Any) -> Any:
+        from . import native_windows  # on first use: it loads threads and ctypes, which a gradient does not need
+
+        return getattr(native_windows, name)(*given)
+
     return multilinear(
         name,
         _with_result(form, write),
@@ -334,6 +323,7 @@ def _declared(name: str, form: str, write: Callable[..., None]) -> Multilinear:
         _adjoint(form, 1),
         core=lambda args, params: (len(params["strides"]) + 2,) * 2,
         write=write,
+        native=in_native_code,
         fresh=True,
     )
 

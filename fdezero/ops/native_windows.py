@@ -1,0 +1,187 @@
+"""Convolution in native code: how blocks are cut, memory is given, and threads share the work of `convolution.cpp`."""
+
+import ctypes
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from concurrent.futures import wait
+from typing import Any
+
+from .. import native
+from ..native.workers import WORKERS
+from ..values import C_TYPES
+from .patches import Ints, Scratch
+from .window_jobs import Job, encoded, is_inside, job_of, products_of, turned
+
+CACHE = 3 << 17  # bytes of images that a block reads again and again: with the kernels that pass by, they fit the second-level cache
+PIXELS = 256  # of a block in the gradient of a kernel
+CHUNK = 256  # products that a tile adds before the next one
+PANEL = 64  # bytes of the channels of a tile
+SHARE = 1 << 22  # products that a thread is worth
+FEWEST = 8  # channels of a group, and filters: of fewer, a panel would be mostly empty
+
+Run = Callable[..., None]
+Make = Callable[[], Run]
+
+
+def conv(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
+    """Native code of the operation `conv`; None for arrays that it does not serve."""
+    job = job_of("y", inputs, out, params, FEWEST)
+    return None if job is None else _convolution([job], out.dtype, how.threads)
+
+
+def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
+    """Native code of the operation `conv_input`."""
+    job = job_of("x", inputs, out, params, FEWEST)
+    if job is None:
+        return None
+    make = _convolution(list(turned(job)), out.dtype, how.threads)
+
+    def make_turned() -> Run:
+        run = make()
+        return lambda x, w, y: run(x, y, w)
+
+    return make_turned
+
+
+def conv_kernel(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
+    """Native code of the operation `conv_kernel`."""
+    job = job_of("w", inputs, out, params, FEWEST)
+    return None if job is None else _gradient(job, out.dtype, how.threads)
+
+
+def _convolution(jobs: list[Job], dtype: Any, threads: int) -> Make:
+    """A function that runs the jobs: `run(y, x, w)`."""
+    itemsize, packed, own, items = dtype.itemsize, 0, 0, 0
+    panel = PANEL // itemsize
+    for job in jobs:
+        job["chunk"] = CHUNK
+        job["in_place"] = int(job["x_channel"] == 1 and is_inside(job))
+        job["block"], nbytes = _block(job, itemsize, 1 << 30)
+        job["packed_at"] = packed
+        panels, taps, pixels = -(-job["filters"] // panel), math.prod(job["window"]), _pixels(job)
+        packed += job["stacks"] * job["groups"] * panels * panel * taps * job["channels"]
+        segments = taps * -(-job["channels"] // min(CHUNK, job["channels"]))
+        own = max(own, 16 * (segments + pixels) // itemsize + (0 if job["in_place"] else nbytes // itemsize) + panel)
+        cut = zip((job["examples"], *job["out"]), job["block"], strict=False)
+        blocks = job["stacks"] * job["groups"] * math.prod([-(-n // size) for n, size in cut])
+        job["parts"] = panels if threads > 1 and blocks < 4 * threads else 1
+        items += blocks * job["parts"]
+    packed, own = _up(packed, panel), _up(own, panel)
+    shares = _shares(threads, items, sum(map(products_of, jobs)))
+    memory = packed + own * len(shares) + panel
+
+    def make() -> Run:
+        table = encoded(jobs)  # the functions below keep it alive
+        pack, work = _function("pack", dtype, 2), _function("convolve", dtype, 3, 3)
+
+        def run(y: Any, x: Any, w: Any) -> None:
+            scratch, given = Scratch(), (table.ctypes.data, len(table))
+            try:
+                room = scratch(y, memory, dtype)
+                pack(*given, w, room)
+                _in_turn(work, [(*given, x, y, room, packed + own * i, *share) for i, share in enumerate(shares)])
+            finally:
+                scratch.free()
+
+        return run
+
+    return make
+
+
+def _gradient(job: Job, dtype: Any, threads: int) -> Make:
+    """A function that writes the gradient of a kernel: `run(w, x, y)`."""
+    itemsize, channels = dtype.itemsize, job["channels"]
+    panel, taps = PANEL // itemsize, math.prod(job["window"])
+    job["chunk"] = channels * taps
+    job["gap"] = 0 if channels * itemsize % (2 * PANEL) else panel
+    job["in_place"] = int(job["x_channel"] == 1 and is_inside(job) and not job["gap"])
+    job["block"], nbytes = _block(job, itemsize, PIXELS)
+    panels, pixels = -(-job["filters"] // panel), _pixels(job)
+    own = 16 * (taps + pixels) // itemsize + panels * panel * (taps * channels + pixels) + nbytes // itemsize + panel
+    own = _up(own, panel)
+    is_joined = job["dilation"][2] == 1 and (job["x_space"][2] == channels if job["in_place"] else not job["gap"])
+    stretches, length = (taps // job["window"][2], job["window"][2] * channels) if is_joined else (taps, channels)
+
+    def make() -> Run:
+        table, work = encoded([job]), _function("kernel", dtype, 4, 3, counted=False)
+        shares = _shares(threads, stretches * -(-length // _library()["taps"]()), products_of(job))
+
+        def run(w: Any, x: Any, y: Any) -> None:
+            scratch, given = Scratch(), table.ctypes.data
+            try:
+                room = scratch(w, own * len(shares) + panel, dtype)
+                _in_turn(work, [(given, x, y, w, room, own * i, *share) for i, share in enumerate(shares)])
+            finally:
+                scratch.free()
+
+        return run
+
+    return make
+
+
+def _block(job: Job, itemsize: int, most_pixels: int) -> tuple[list[int], int]:
+    """How many examples, planes and rows of the result a block has, and the bytes of the images that it reads."""
+    out, reach = job["out"], [(k - 1) * d + 1 for k, d in zip(job["window"], job["dilation"], strict=True)]
+    most_bytes = CACHE * max(1, job["channels"] // CHUNK)  # of many channels, a part is read at a time
+
+    def nbytes(*shape: int) -> int:
+        rows = [(n - 1) * s + r for n, s, r in zip((*shape, out[2]), job["stride"], reach, strict=True)]
+        return int(max(math.prod(rows), 1) * (job["channels"] + job["gap"]) * itemsize)
+
+    def fits(*shape: int) -> bool:
+        return math.prod(shape) * int(out[2]) <= most_pixels and nbytes(*shape) <= most_bytes
+
+    if fits(out[0], out[1]):
+        most = min(most_bytes // nbytes(out[0], out[1]), most_pixels // math.prod(out))
+        block = [_even(job["examples"], max(1, most)), out[0], out[1]]
+    elif fits(1, out[1]):
+        block = [1, _even(out[0], max(n for n in range(1, out[0] + 1) if fits(n, out[1]))), out[1]]
+    else:
+        block = [1, 1, _even(out[1], max((n for n in range(1, out[1] + 1) if fits(1, n)), default=1))]
+    return block, block[0] * nbytes(*block[1:])
+
+
+def _even(length: int, most: int) -> int:
+    """The size of the largest of nearly equal parts."""
+    return -(-length // -(-length // most))
+
+
+def _pixels(job: Job) -> int:
+    return math.prod([*job["block"], job["out"][2]])
+
+
+def _up(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+def _shares(threads: int, items: int, products: int) -> list[tuple[int, int]]:
+    """What each of at most so many threads does."""
+    count = max(1, min(threads, items, products // SHARE))
+    return list(itertools.pairwise([items * i // count for i in range(count + 1)]))
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return native.library(native.source("convolution"), "-ffp-contract=fast")
+
+
+def _function(name: str, dtype: Any, arrays: int, numbers: int = 0, *, counted: bool = True) -> Callable[..., None]:
+    """A function of the library for a dtype. It takes the jobs, perhaps their number, so many arrays, and so many numbers."""
+    found = _library()[f"{name}_{C_TYPES[dtype.name]}"]
+    long = ctypes.c_longlong
+    found.argtypes = [ctypes.c_void_p, *[long] * counted, *[ctypes.py_object] * arrays, *[long] * numbers]
+    found.restype = None
+    return found
+
+
+def _in_turn(work: Callable[..., None], calls: list[Ints]) -> None:
+    """All calls, each but the first on a thread of its own."""
+    started = [WORKERS.submit(work, *call) for call in calls[1:]]
+    try:
+        work(*calls[0])
+    finally:  # even after an exception, no thread may write while the next call runs
+        wait(started)
+    for part in started:
+        part.result()

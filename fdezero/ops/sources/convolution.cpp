@@ -1,0 +1,355 @@
+// Direct convolution, channels last: tiles of pixels x channels whose sums stay in registers. The images are read where they lie, or
+// from a padded copy of a few rows that stays in the cache. Every sum has one order, whatever the number of threads.
+
+#include <cstring>
+
+typedef long long L;
+#define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+enum { PANEL = 64 };  // bytes of the channels that a tile computes
+#if defined(__AVX512F__)
+enum { BYTES = 64, PIXELS = 8, TAPS = 12 };  // of a vector; and how many pixels, or entries of a kernel, a tile has
+#elif defined(__AVX__)
+enum { BYTES = 32, PIXELS = 6, TAPS = 6 };
+#else
+enum { BYTES = 16, PIXELS = 6, TAPS = 6 };
+#endif
+enum { NARROW = BYTES < 32 ? BYTES : 32 };  // bytes of the vectors for half a panel
+
+template <class T, int B> struct Vector { typedef T type __attribute__((vector_size(B), aligned(sizeof(T)), may_alias)); };
+template <class V, class T> INLINE V load(const T *p) { return *(const V *)p; }
+template <class V, class T> INLINE void store(T *p, V a) { *(V *)p = a; }
+
+// One convolution: sizes, and steps in entries. A group has `channels` channels of x and `filters` channels of y.
+struct Job {
+    L stacks, groups, examples, channels, filters;
+    L size[3], window[3], out[3], stride[3], before[3], dilation[3];
+    L x_at, x_stack, x_example, x_space[3], x_channel;
+    L w_at, w_stack, w_group, w_filter, w_space[3], w_channel;
+    L y_at, y_stack, y_example, y_space[3], y_channel;
+    L packed_at;  // where its kernels lie among those that are packed
+    L block[3];   // examples, planes and rows of the result that a block has
+    L chunk;      // how many products a tile adds before the next tile takes its turn
+    L parts;      // of the panels of channels, which threads share if there are few blocks
+    L in_place;   // whether no window leaves the images
+    L gap;        // entries between the pixels of a copy, so that they do not all fall into one set of the cache
+};
+
+struct Segment { L offset, length; };  // neighbouring entries of x that a pixel reads
+
+INLINE L parts_of(L n, L size) { return (n + size - 1) / size; }
+INLINE L least(L a, L b) { return a < b ? a : b; }
+template <class T> INLINE T *aligned(T *p) { return (T *)(((unsigned long long)p + 63) / 64 * 64); }
+template <class T> INLINE L panel() { return PANEL / sizeof(T); }
+template <class T> INLINE L width_of(L channels) { return channels <= panel<T>() / 2 ? panel<T>() / 2 : panel<T>(); }
+INLINE L depth_of(const Job &j) { return j.window[0] * j.window[1] * j.window[2] * j.channels; }
+template <class T> INLINE L packed_size(const Job &j) { return parts_of(j.filters, panel<T>()) * panel<T>() * depth_of(j); }
+
+// A block of a convolution: where its pixels read and write, and the images, which may be a padded copy.
+template <class T> struct Block {
+    const T *x;
+    L step[4];  // of x: examples, planes, rows, pixels
+    L count;
+    L *reads, *writes;
+};
+
+// Copy rows `first` to `first` + `rows` of each axis, with zeros around the images.
+template <class T> static void copy_padded(const Job &j, const T *x, L examples, const L *first, const L *rows, const L *step, T *out) {
+    const L C = j.channels, length = rows[2] * step[3];
+    const L left = least(first[2] < 0 ? -first[2] : 0, rows[2]);
+    const L right = first[2] + rows[2] > j.size[2] ? j.size[2] - first[2] : rows[2];
+    for (L n = 0; n < examples; n++)
+        for (L d = 0; d < rows[0]; d++)
+            for (L h = 0; h < rows[1]; h++) {
+                const L plane = first[0] + d, row = first[1] + h;
+                T *to = out + n * step[0] + d * step[1] + h * step[2];
+                if (plane < 0 || plane >= j.size[0] || row < 0 || row >= j.size[1] || right <= left) {
+                    std::memset(to, 0, sizeof(T) * length);
+                    continue;
+                }
+                const T *from = x + n * j.x_example + plane * j.x_space[0] + row * j.x_space[1] + (first[2] + left) * j.x_space[2];
+                std::memset(to, 0, sizeof(T) * left * step[3]);
+                std::memset(to + right * step[3], 0, sizeof(T) * (rows[2] - right) * step[3]);
+                to += left * step[3];
+                const L count = right - left;
+                if (j.x_channel == 1 && j.x_space[2] == C && step[3] == C) std::memcpy(to, from, sizeof(T) * count * C);
+                else if (j.x_channel == 1)
+                    for (L w = 0; w < count; w++) std::memcpy(to + w * step[3], from + w * j.x_space[2], sizeof(T) * C);
+                else
+                    for (L c = 0; c < C; c++)
+                        for (L w = 0; w < count; w++) to[w * step[3] + c] = from[w * j.x_space[2] + c * j.x_channel];
+            }
+}
+
+// Block number `number` of the images at x: examples, then planes, then rows.
+template <class T> static Block<T> block_of(const Job &j, const T *x, L number, T *scratch, L *at) {
+    const L cuts[2] = {parts_of(j.out[0], j.block[1]), parts_of(j.out[1], j.block[2])};
+    const L n = number / (cuts[0] * cuts[1]) * j.block[0], d = number / cuts[1] % cuts[0] * j.block[1], h = number % cuts[1] * j.block[2];
+    const L examples = least(j.block[0], j.examples - n), shape[3] = {least(j.block[1], j.out[0] - d), least(j.block[2], j.out[1] - h), j.out[2]};
+    Block<T> b;
+    b.count = examples * shape[0] * shape[1] * shape[2];
+    b.reads = (L *)scratch;
+    b.writes = b.reads + b.count;
+    const L start[3] = {d, h, 0};
+    L first[3], rows[3];
+    for (int i = 0; i < 3; i++) {
+        first[i] = start[i] * j.stride[i] - j.before[i];
+        rows[i] = (shape[i] - 1) * j.stride[i] + (j.window[i] - 1) * j.dilation[i] + 1;
+    }
+    if (j.in_place) {
+        b.step[0] = j.x_example;
+        for (int i = 0; i < 3; i++) b.step[1 + i] = j.x_space[i];
+        b.x = x + n * j.x_example + first[0] * j.x_space[0] + first[1] * j.x_space[1] + first[2] * j.x_space[2];
+    } else {
+        b.step[3] = j.channels + j.gap;
+        for (int i = 2; i >= 0; i--) b.step[i] = b.step[i + 1] * rows[i];
+        T *copy = aligned((T *)(b.writes + b.count));
+        copy_padded(j, x + n * j.x_example, examples, first, rows, b.step, copy);
+        b.x = copy;
+    }
+    *at = n * j.y_example + d * j.y_space[0] + h * j.y_space[1];
+    L pixel = 0;
+    for (L e = 0; e < examples; e++)
+        for (L p = 0; p < shape[0]; p++)
+            for (L r = 0; r < shape[1]; r++)
+                for (L c = 0; c < shape[2]; c++, pixel++) {
+                    b.reads[pixel] = e * b.step[0] + p * j.stride[0] * b.step[1] + r * j.stride[1] * b.step[2] + c * j.stride[2] * b.step[3];
+                    b.writes[pixel] = e * j.y_example + p * j.y_space[0] + r * j.y_space[1] + c * j.y_space[2];
+                }
+    return b;
+}
+
+// The stretches of x that a pixel reads, in the order of packed kernels. None is longer than `longest`.
+static L segments_of(const Job &j, const L *step, L longest, Segment *out) {
+    const bool joined = j.dilation[2] == 1 && step[3] == j.channels;
+    const L runs = joined ? 1 : j.window[2], length = joined ? j.window[2] * j.channels : j.channels;
+    L count = 0;
+    for (L d = 0; d < j.window[0]; d++)
+        for (L h = 0; h < j.window[1]; h++)
+            for (L w = 0; w < runs; w++)
+                for (L t = 0; t < length; t += longest)
+                    out[count++] = {d * j.dilation[0] * step[1] + h * j.dilation[1] * step[2] + w * j.dilation[2] * step[3] + t, least(longest, length - t)};
+    return count;
+}
+
+// Q pixels x M vectors of channels. `w` has the channels of one entry of the kernel after the other.
+template <class T, int B, int M, int Q>
+INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const T *w, T *y, const L *writes, L channels, bool adds) {
+    typedef typename Vector<T, B>::type V;
+    enum { LANES = B / sizeof(T) };
+    V a[Q][M];
+    UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] = V{};
+    for (L i = 0; i < segments; i++) {
+        const T *p[Q];
+        UNROLL for (int q = 0; q < Q; q++) p[q] = x + reads[q] + s[i].offset;
+        for (L t = 0; t < s[i].length; t++, w += M * LANES) {
+            V b[M];
+            UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(w + m * LANES);
+            UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[q][t] * b[m];
+        }
+    }
+    if (channels == M * LANES) {
+        UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) {
+            T *to = y + writes[q] + m * LANES;
+            store<V>(to, adds ? load<V>(to) + a[q][m] : a[q][m]);
+        }
+        return;
+    }
+    UNROLL for (int q = 0; q < Q; q++) {
+        T given[M * LANES];
+        UNROLL for (int m = 0; m < M; m++) store<V>(given + m * LANES, a[q][m]);
+        T *to = y + writes[q];
+        for (L c = 0; c < channels; c++) to[c] = adds ? to[c] + given[c] : given[c];
+    }
+}
+
+template <class T, int B, int M, int Q>
+INLINE void remaining(L pixels, const T *x, const L *reads, const Segment *s, L segments, const T *w, T *y, const L *writes, L channels, bool adds) {
+    if constexpr (Q > 0) {
+        if (pixels == Q) tile<T, B, M, Q>(x, reads, s, segments, w, y, writes, channels, adds);
+        else remaining<T, B, M, Q - 1>(pixels, x, reads, s, segments, w, y, writes, channels, adds);
+    }
+}
+
+template <class T, int B, int M>
+static void tiles(const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
+    L p = 0;
+    for (; p + PIXELS <= b.count; p += PIXELS) tile<T, B, M, PIXELS>(b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
+    remaining<T, B, M, PIXELS - 1>(b.count - p, b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
+}
+
+// The panels `first` to `last` of a block. A part of the images and of a panel's kernels stays in the cache while all pixels pass over.
+template <class T> static void convolve_block(const Job &j, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L first, L last) {
+    L done = 0, at = 0;
+    do {
+        L next = done, length = 0;
+        while (next < segments && (next == done || length + s[next].length <= j.chunk)) length += s[next++].length;
+        for (L k = first; k < last; k++) {
+            const L channels = least(panel<T>(), j.filters - k * panel<T>()), width = width_of<T>(channels);
+            const T *given = w + k * panel<T>() * depth_of(j) + at * width;
+            if (width == panel<T>()) tiles<T, BYTES, PANEL / BYTES>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
+            else tiles<T, NARROW, PANEL / 2 / NARROW>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
+        }
+        done = next;
+        at += length;
+    } while (done < segments);
+}
+
+// `channels` entries of each of `count` filters, as a panel of `width` filters with zeros behind the last one.
+template <class T> static void pack_panel(const T *from, L step, L filter_step, L channels, L count, L width, T *to) {
+    L c = 0;
+    if (count == panel<T>() && filter_step == 1)
+        for (; c < channels; c++) std::memcpy(to + c * width, from + c * step, PANEL);
+    if (count == panel<T>() && step == 1)
+        for (; c + 16 <= channels; c += 16)  // few enough to stay in the cache
+            for (L q = 0; q < panel<T>(); q++) {
+                const T *row = from + c + q * filter_step;
+                T *column = to + c * panel<T>() + q;
+                UNROLL for (int e = 0; e < 16; e++) column[e * panel<T>()] = row[e];
+            }
+    for (; c < channels; c++)
+        for (L q = 0; q < width; q++) to[c * width + q] = q < count ? from[c * step + q * filter_step] : 0;
+}
+
+// Kernels as panels of filters.
+template <class T> static void pack(const Job &j, const T *w, T *out) {
+    for (L number = 0; number < j.stacks * j.groups; number++)
+        for (L k = 0; k < j.filters; k += panel<T>()) {
+            const L count = least(panel<T>(), j.filters - k), width = width_of<T>(count);
+            const T *given = w + j.w_at + number / j.groups * j.w_stack + number % j.groups * j.w_group + k * j.w_filter;
+            T *to = out + number * packed_size<T>(j) + k * depth_of(j);
+            for (L d = 0; d < j.window[0]; d++)
+                for (L h = 0; h < j.window[1]; h++)
+                    for (L i = 0; i < j.window[2]; i++, to += j.channels * width)
+                        pack_panel(given + d * j.w_space[0] + h * j.w_space[1] + i * j.w_space[2], j.w_channel, j.w_filter, j.channels, count, width, to);
+        }
+}
+
+INLINE L blocks_of(const Job &j) { return parts_of(j.examples, j.block[0]) * parts_of(j.out[0], j.block[1]) * parts_of(j.out[1], j.block[2]); }
+
+// Items `start` to `stop` of a convolution: for each stack, group and block the parts of its panels.
+template <class T> static void convolve(const Job &j, const T *x, const T *w, T *y, T *scratch, L start, L stop) {
+    const L blocks = blocks_of(j), panels = parts_of(j.filters, panel<T>());
+    Segment *segments = (Segment *)scratch;
+    for (L item = start; item < stop; item++) {
+        const L block = item / j.parts % blocks, part = item % j.parts, group = item / j.parts / blocks % j.groups, stack = item / j.parts / blocks / j.groups;
+        L at;
+        T *rest = (T *)(segments + j.window[0] * j.window[1] * j.window[2] * parts_of(j.channels, least(j.chunk, j.channels)));
+        const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
+        const L count = segments_of(j, b.step, j.chunk, segments);
+        convolve_block(j, b, segments, count, w + j.packed_at + (stack * j.groups + group) * packed_size<T>(j),
+                       y + j.y_at + stack * j.y_stack + group * j.filters + at, panels * part / j.parts, panels * (part + 1) / j.parts);
+    }
+}
+
+// Sums over pixels: Q entries of the kernel x M vectors of filters. `g` has panels of filters, pixel after pixel.
+template <class T, int B, int M, int Q> INLINE void kernel_tile(const T *x, const L *reads, L pixels, const T *g, T *total) {
+    typedef typename Vector<T, B>::type V;
+    enum { LANES = B / sizeof(T) };
+    V a[Q][M];
+    UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] = V{};
+    for (L t = 0; t < pixels; t++, g += M * LANES) {
+        const T *p = x + reads[t];
+        V b[M];
+        UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(g + m * LANES);
+        UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[q] * b[m];
+    }
+    UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) {
+        T *to = total + (q * M + m) * LANES;
+        store<V>(to, load<V>(to) + a[q][m]);
+    }
+}
+
+template <class T, int B, int M, int Q> INLINE void kernel_tiles(L taps, const T *x, const L *reads, L pixels, const T *g, T *total) {
+    if constexpr (Q > 0) {
+        if (taps == Q) kernel_tile<T, B, M, Q>(x, reads, pixels, g, total);
+        else kernel_tiles<T, B, M, Q - 1>(taps, x, reads, pixels, g, total);
+    }
+}
+
+// Write the entries `e` to `last` of all kernels from panels of filters to where they belong.
+template <class T> static void unpack_entries(const Job &j, const T *total, L e, L last, T *result) {
+    for (L next; e < last; e = next) {
+        const L tap = e / j.channels, column = tap % j.window[2], row = tap / j.window[2] % j.window[1], plane = tap / j.window[2] / j.window[1];
+        next = least(last, (tap + 1) * j.channels);
+        T *to = result + plane * j.w_space[0] + row * j.w_space[1] + column * j.w_space[2] + e % j.channels * j.w_channel;
+        for (L k = 0; k < j.filters; k += panel<T>()) {
+            const L count = least(panel<T>(), j.filters - k), width = width_of<T>(count);
+            const T *from = total + k * depth_of(j) + e * width;
+            for (L q = 0; q < count; q++)
+                for (L c = 0; c < next - e; c++) to[(k + q) * j.w_filter + c * j.w_channel] = from[c * width + q];
+        }
+    }
+}
+
+// The gradient of the kernel, of which a part of the tiles, `start` to `stop`, is computed. y is the cotangent, w the result.
+template <class T> static void kernel_gradient(const Job &j, const T *x, const T *y, T *w, T *scratch, L start, L stop) {
+    const L depth = depth_of(j), panels = parts_of(j.filters, panel<T>()), blocks = blocks_of(j);
+    Segment *segments = (Segment *)scratch;
+    T *total = (T *)(segments + j.window[0] * j.window[1] * j.window[2]);
+    T *panel_of_y = total + depth * panels * panel<T>();
+    T *rest = panel_of_y + panels * panel<T>() * j.block[0] * j.block[1] * j.block[2] * j.out[2];
+    for (L stack = 0; stack < j.stacks; stack++) for (L group = 0; group < j.groups; group++) {
+        const T *cotangent = y + j.y_at + stack * j.y_stack + group * j.filters * j.y_channel;
+        L count = 0;
+        std::memset(total, 0, sizeof(T) * depth * panels * panel<T>());
+        for (L block = 0; block < blocks; block++) {
+            L at;
+            const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
+            count = segments_of(j, b.step, depth, segments);
+            for (L k = 0; k < panels; k++) {
+                const L channels = least(panel<T>(), j.filters - k * panel<T>()), width = width_of<T>(channels);
+                T *to = panel_of_y + k * panel<T>() * b.count;
+                for (L p = 0; p < b.count; p++, to += width) {
+                    const T *from = cotangent + at + b.writes[p] + k * panel<T>() * j.y_channel;
+                    if (j.y_channel == 1 && channels == panel<T>()) std::memcpy(to, from, PANEL);
+                    else for (L q = 0; q < width; q++) to[q] = q < channels ? from[q * j.y_channel] : 0;
+                }
+            }
+            L number = 0, first = 0;
+            for (L i = 0; i < count; first += segments[i++].length)
+                for (L t = 0; t < segments[i].length; t += TAPS, number++) {
+                    if (number < start || number >= stop) continue;
+                    const L taps = least(TAPS, segments[i].length - t);
+                    for (L k = 0; k < panels; k++) {
+                        const L width = width_of<T>(j.filters - k * panel<T>());
+                        T *into = total + k * panel<T>() * depth + (first + t) * width;
+                        const T *seen = b.x + segments[i].offset + t, *given = panel_of_y + k * panel<T>() * b.count;
+                        if (width == panel<T>()) kernel_tiles<T, BYTES, PANEL / BYTES, TAPS>(taps, seen, b.reads, b.count, given, into);
+                        else kernel_tiles<T, NARROW, PANEL / 2 / NARROW, TAPS>(taps, seen, b.reads, b.count, given, into);
+                    }
+                }
+        }
+        T *result = w + j.w_at + stack * j.w_stack + group * j.w_group;
+        L number = 0, first = 0;
+        for (L i = 0; i < count; first += segments[i++].length)
+            for (L t = 0; t < segments[i].length; t += TAPS, number++)
+                if (number >= start && number < stop) unpack_entries(j, total, first + t, first + least(t + TAPS, segments[i].length), result);
+    }
+}
+
+#define FOR(T)                                                                                                           \
+    extern "C" void pack_##T(const Job *jobs, L count, void *w, void *scratch) {                                         \
+        for (L i = 0; i < count; i++) pack(jobs[i], DATA(T, w), aligned(DATA(T, scratch)) + jobs[i].packed_at);          \
+    }                                                                                                                    \
+    extern "C" void convolve_##T(const Job *jobs, L count, void *x, void *y, void *scratch, L own, L start, L stop) {    \
+        T *memory = aligned(DATA(T, scratch));                                                                           \
+        for (L i = 0; i < count; i++) {                                                                                  \
+            const L items = jobs[i].stacks * jobs[i].groups * blocks_of(jobs[i]) * jobs[i].parts;                        \
+            const L first = start > 0 ? start : 0, last = least(stop, items);                                            \
+            if (first < last) convolve(jobs[i], DATA(T, x), memory, DATA(T, y), memory + own, first, last);              \
+            start -= items;                                                                                              \
+            stop -= items;                                                                                               \
+        }                                                                                                                \
+    }                                                                                                                    \
+    extern "C" void kernel_##T(const Job *job, void *x, void *y, void *w, void *scratch, L own, L start, L stop) {       \
+        kernel_gradient(*job, DATA(T, x), DATA(T, y), DATA(T, w), aligned(DATA(T, scratch)) + own, start, stop);         \
+    }
+FOR(float)
+FOR(double)
+extern "C" L taps() { return TAPS; }
