@@ -18,6 +18,7 @@ from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
 from .graph import Graph, evaluate
+from .passes.lifting import lift
 from .passes.order import optimise
 from .passes.residuals import split
 from .passes.views import lent_by_inputs, read_only
@@ -65,8 +66,9 @@ class Executable:
         """With `rows`, calls also pass memory for outputs: an array for each of `given`, the positions where an output stands."""
         self.recorded = graph
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
-        self.graph = optimise(graph)
-        if backend_of_graph(self.graph).fuses_into_kernels:
+        has_kernels = backend_of_graph(graph).fuses_into_kernels
+        self.graph = optimise(lift(graph, free=options.native or has_kernels))
+        if has_kernels:
             self.graph = joint(launches(self.graph))
         else:
             self.graph = fuse(self.graph, is_native=loops.is_expressible if options.native else None)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..compiler.graph import Constant
+from ..compiler.passes.lifting import Lifting
 from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
 from ..compiler.recording.record import is_recorded, owned, record, record_unrun
@@ -61,6 +62,15 @@ class Scan(Region):
     def filled(self, results: Sequence[Any]) -> tuple[int, ...]:
         found = enumerate(results) if self.length else ()
         return tuple([i for i, y in found if y.kind == "array" and y.shape and y.contiguous])
+
+    def lifted(self, instruction: Any, read: Any, free: bool) -> Any:
+        if not self.length:
+            return None
+        lifting = Lifting(self.body.graph, instruction, self.carries, self.columns, self.length, free)
+        lifting.lift(read, free)
+        body = Program(lifting.graph(), self.body.options)
+        loop = Scan(body, len(lifting.carry), len(lifting.xs), self.length, self.reverse)
+        return lifting.rewritten(instruction, loop)
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:
         carry, xs, constants = self.split(leaves)

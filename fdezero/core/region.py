@@ -48,6 +48,14 @@ class Region:
         """
         return ()
 
+    def lifted(self, instruction: Any, read: Any, free: bool) -> Any:
+        """In a program: instructions that do what this one does, and atoms in place of its results. None leaves it as it is.
+
+        A loop takes out of its rounds what all of them share. `read` are the results that are read; sums may be taken in another
+        order if the program is `free`.
+        """
+        return None
+
     def steps(self, *leaves: Any) -> tuple[Any, ...] | None:
         """Like `run`, but operation by operation, for levels that watch each one. None if the region cannot be opened."""
         return self.run(*leaves) if self.composed else None
