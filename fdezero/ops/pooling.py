@@ -18,8 +18,8 @@ from ..core import Linear, Primitive, discrete, linear
 from ..core.kinds import Aval
 from ..devices import backend_of
 from ..values import with_shape
+from . import native_pooling, window_places
 from . import window_kernels as kernels
-from . import window_places
 from .elementwise import BITS
 from .shape import common_loops, stretched
 from .window_steps import (
@@ -30,6 +30,8 @@ from .window_steps import (
     axis_by_axis,
     blocks,
     by_memory,
+    covers,
+    is_apart,
     part_of,
     result_shape,
     steps_of,
@@ -71,7 +73,9 @@ def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: A
 @kernels.or_kernel(kernels.write_greatest)
 def _write_greatest(out: Any, x: Any, *, windows: Windows) -> None:
     nothing = _least(out.dtype)
-    axis_by_axis(out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
+    axis_by_axis(
+        out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing)
+    )
 
 
 def _greatest(x: Any, *, windows: Windows) -> Any:
@@ -157,11 +161,19 @@ def _count_before(index: Any, x: Any, y: Any, windows: Windows, lengths: tuple[i
             _, has, entries = place
             np.not_equal(x[entries], y[has], out=differs[has])
             np.logical_and(sought[has], differs[has], out=sought[has])
-        np.add(index, sought, out=index, casting="unsafe") if index.dtype != np.uint8 else np.add(index, sought.view(np.uint8), out=index)
+        np.add(index, sought, out=index, casting="unsafe") if index.dtype != np.uint8 else np.add(
+            index, sought.view(np.uint8), out=index
+        )
 
 
 # x (..., *n), y (..., *sizes), the greatest entries -> (..., *sizes): the number of the first of them within its window, in C order.
-first_greatest = discrete("first_greatest", _first_greatest, **FACTS, write=_write_first_greatest)
+first_greatest = discrete(
+    "first_greatest",
+    _first_greatest,
+    **FACTS,
+    write=_write_first_greatest,
+    native=native_pooling.of("first_greatest", (1, 2, 0), 0),
+)
 
 
 def _masked(t: Any, mask: Any, out: Any) -> None:
@@ -212,25 +224,14 @@ def _placed(t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> 
     return x
 
 
-def _is_apart(window: Window) -> bool:
-    """Whether no entry is in two windows."""
-    _, kernel, stride, _, dilation = window
-    return kernel == 1 or (kernel <= stride and dilation == 1)
-
-
-def _covers(window: Window, n: int) -> bool:
-    """Whether every entry is in a window, for windows that are apart."""
-    return bool(n == sum(step[1].stop - step[1].start for step in steps_of(window, n) if step))
-
-
 @kernels.or_kernel(kernels.write_placed)
 def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tuple[int, ...]) -> None:
     count = len(windows)
     t, index = _common(count, t, index)
-    is_apart = all(map(_is_apart, windows))
-    if isinstance(out, np.ndarray) and window_places.placed(out, t, index, windows, is_apart=is_apart):
+    apart = all(map(is_apart, windows))
+    if isinstance(out, np.ndarray) and window_places.placed(out, t, index, windows, is_apart=apart):
         return
-    is_whole = is_apart and all(map(_covers, windows, shape))
+    is_whole = apart and all(map(covers, windows, shape))
     for x, block, numbers in blocks(count, out, t, index):
         if not is_whole:
             x.fill(0)
@@ -241,11 +242,13 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
                 at, given = (z[place].reshape((*z.shape[: z.ndim - count], *[1] * count)) for z in (numbers, block))
                 x[entries] += np.where(at == inside, given, x.dtype.type(0))
             continue
-        if by_memory(block, block.ndim) != by_memory(numbers, block.ndim):  # a copy in the order of x is cheaper than strides
+        if by_memory(block, block.ndim) != by_memory(
+            numbers, block.ndim
+        ):  # a copy in the order of x is cheaper than strides
             ordered = np.empty_like(numbers, dtype=block.dtype)
             ordered[...] = block
             block = ordered
-        room = None if is_apart else np.empty_like(block)
+        room = None if apart else np.empty_like(block)
         for place in filter(None, _places(windows, shape)):
             number, has, entries = place
             into = x[entries] if room is None else room[has]
@@ -268,6 +271,7 @@ chosen_of: Linear = linear(
     None,
     **FACTS,
     write=_write_chosen,
+    native=native_pooling.of("chosen_of", (1, 0, 2), 2),
 )
 # t (..., *sizes) added to the entries that `index` names, zeros elsewhere -> (..., *shape).
 placed_at: Linear = linear(
@@ -277,6 +281,7 @@ placed_at: Linear = linear(
     None,
     **FACTS,
     write=_write_placed,
+    native=native_pooling.of("placed_at", (0, 1, 2), 2),
 )
 
 
@@ -301,7 +306,9 @@ class Greatest(Primitive):
 
 
 # x (..., *n) -> (..., *sizes)
-greatest = Greatest("greatest", _greatest, **FACTS, write=_write_greatest)
+greatest = Greatest(
+    "greatest", _greatest, **FACTS, write=_write_greatest, native=native_pooling.of("greatest", (1, 0, 0))
+)
 
 
 # Sums
@@ -321,8 +328,8 @@ def _summed(x: Any, *, windows: Windows) -> Any:
 def _spread_along(out: Any, t: Any, axis: int, window: Window) -> None:
     size, kernel, *_ = window
     n = out.shape[axis]
-    is_apart = _is_apart(window)
-    if not (is_apart and _covers(window, n)):
+    apart = is_apart(window)
+    if not (apart and covers(window, n)):
         out.fill(0)
     if size < kernel:
         pairs = [(slice(o, o + 1), part_of(window, n, o)[1]) for o in range(size)]
@@ -330,7 +337,7 @@ def _spread_along(out: Any, t: Any, axis: int, window: Window) -> None:
         pairs = [(windows, part) for _, windows, part in filter(None, steps_of(window, n))]
     for windows, part in pairs:
         target = out[along(axis, part)]
-        if is_apart:
+        if apart:
             target[...] = t[along(axis, windows)]
         else:
             np.add(target, t[along(axis, windows)], out=target)
@@ -350,9 +357,19 @@ def _spread(t: Any, *, windows: Windows, shape: tuple[int, ...]) -> Any:
 
 # x (..., *n) -> (..., *sizes): the sum of each window.
 summed: Linear = linear(
-    "summed", _summed, lambda t, x, *, windows: spread(t, windows=windows, shape=_lengths(x, windows)), **FACTS, write=_write_summed
+    "summed",
+    _summed,
+    lambda t, x, *, windows: spread(t, windows=windows, shape=_lengths(x, windows)),
+    **FACTS,
+    write=_write_summed,
+    native=native_pooling.of("summed", (1, 0, 0)),
 )
 # t (..., *sizes) -> (..., *shape): each entry becomes the sum of t over the windows that have the entry.
 spread: Linear = linear(
-    "spread", _spread, lambda s, t, *, windows, shape: summed(s, windows=windows), **FACTS, write=_write_spread
+    "spread",
+    _spread,
+    lambda s, t, *, windows, shape: summed(s, windows=windows),
+    **FACTS,
+    write=_write_spread,
+    native=native_pooling.of("spread", (0, 1, 1)),
 )

@@ -4,6 +4,7 @@ Passes over all windows for each position of the kernel would take as many times
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ def _line(x: Any) -> tuple[list[int], Any] | None:
 def _outer_sum(lines: list[Any]) -> Any:
     """The sums of one entry of each line: an axis for each."""
     return functools.reduce(np.add.outer, lines) if lines else np.zeros((), np.intp)
+
+
+def table_of(windows: Windows, steps: Sequence[int]) -> Any:
+    """For each number of an entry within the kernel, how far the entry is from that with number 0; `steps` are those of the axes."""
+    return _outer_sum(
+        [np.arange(kernel) * (dilation * s) for (_, kernel, _, _, dilation), s in zip(windows, steps, strict=True)]
+    ).reshape(-1)
 
 
 class Places:
@@ -44,10 +52,10 @@ class Places:
                 step *= x.shape[axis]
             count = len(self.windows)
             lines = [np.arange(n) * s for n, s in zip(x.shape[: x.ndim - count], steps[: x.ndim - count], strict=True)]
-            inner = list(zip(self.windows, steps[x.ndim - count :], strict=True))
+            inner = zip(self.windows, steps[x.ndim - count :], strict=True)
             lines += [(np.arange(size) * stride - before) * s for (size, _, stride, before, _), s in inner]
             self.first = _outer_sum([lines[axis] for axis in order]).reshape(-1)
-            self.table = _outer_sum([np.arange(kernel) * (dilation * s) for (_, kernel, _, _, dilation), s in inner]).reshape(-1)
+            self.table = table_of(self.windows, steps[x.ndim - count :])
         places = self.table.take(numbers.reshape(-1))
         places += self.first
         return places

@@ -41,6 +41,17 @@ def all_have_entries(window: Window, n: int) -> bool:
     return all(part.start < part.stop for _, part in [part_of(window, n, o) for o in range(window[0])])
 
 
+def is_apart(window: Window) -> bool:
+    """Whether no entry is in two windows."""
+    _, kernel, stride, _, dilation = window
+    return kernel == 1 or (kernel <= stride and dilation == 1)
+
+
+def covers(window: Window, n: int) -> bool:
+    """Whether every entry is in a window, for windows that are apart."""
+    return bool(n == sum(step[1].stop - step[1].start for step in steps_of(window, n) if step))
+
+
 def along(axis: int, part: Any) -> Index:
     """The index of `part` along the trailing axis number `axis`."""
     return (..., part, *[slice(None)] * (-axis - 1))
