@@ -15,28 +15,32 @@ def transposed(x: Any) -> Any:
 
 
 def product(x: Any, y: Any) -> Any:
-    """x @ y: (..., n, k), (..., k, m) -> (..., n, m). If one factor is a single matrix, one product serves the whole stack of the other.
+    """x @ y: (..., n, k), (..., k, m) -> (..., n, m). What has loop axes of its own meets the other factor in as few products as possible.
 
-    A stack with several columns stays as it is: its columns lie apart, and a copy would cost more than it gains.
+    A stack of matrices times one matrix is one product of all rows. Vectors with further loop axes (the batch of `vmap`) are the rows of
+    one matrix for each matrix of the other factor. Columns of several vectors each stay as they are: to bring them together is a copy.
     """
     if x.shape[-1] == y.shape[-2]:
-        if y.ndim == 2 < x.ndim:
-            return matmul(_rows(x), y).reshape((*x.shape[:-1], y.shape[1]))
-        if x.ndim == 2 < y.ndim and y.shape[-1] == 1:
-            return matmul(_columns(y), transposed(x)).reshape((*y.shape[:-2], x.shape[0], 1))
+        if y.ndim < x.ndim and (y.ndim == 2 or x.shape[-2] == 1):
+            return _parted(matmul(_joined(x, y.ndim), y), x.shape[: x.ndim - y.ndim], x.shape[-2])
+        if x.ndim < y.ndim and y.shape[-1] == 1:
+            return transposed(product(transposed(y), transposed(x)))
     return matmul(x, y)
 
 
-def _rows(x: Any) -> Any:
-    """The rows of all matrices of a stack in one matrix: (..., n, k) -> (... n, k)."""
-    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+def _joined(x: Any, ndim: int) -> Any:
+    """The loop axes beyond `ndim` axes join the rows: (..., *loops, n, k) -> (*loops, ... n, k), for n = 1 or without loops."""
+    first = x.ndim - ndim
+    if ndim == 2:
+        return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+    return np.moveaxis(x.reshape((math.prod(x.shape[:first]), *x.shape[first:-2], x.shape[-1])), 0, -2)
 
 
-def _columns(x: Any) -> Any:
-    """The columns of all matrices of a stack as the rows of one matrix: (..., k, m) -> (... m, k)."""
-    if x.shape[-1] != 1:
-        return _rows(transposed(x))
-    return x.reshape((math.prod(x.shape[:-2]), x.shape[-2]))  # of memory in any order
+def _parted(y: Any, loops: tuple[int, ...], n: int) -> Any:
+    """The inverse of `_joined`: rows become loop axes in front, and `n` rows."""
+    if y.ndim == 2:
+        return y.reshape((*loops, n, y.shape[-1]))
+    return np.moveaxis(y, -2, 0).reshape((*loops, *y.shape[:-2], 1, y.shape[-1]))
 
 
 def _outer(x: Any, t: Any) -> Any:
@@ -44,23 +48,24 @@ def _outer(x: Any, t: Any) -> Any:
     return x * t if x.shape[-1] == 1 else product(x, t)
 
 
+def _adds_up(x: Any, t: Any, ndim: int) -> bool:
+    """Whether both have the same loop axes in front of the last `ndim`: those over which the adjoint of a factor without them sums."""
+    first = t.ndim - ndim
+    return first > 0 and x.ndim == t.ndim and x.shape[:first] == t.shape[:first]
+
+
 def _first_adjoint(t: Any, x0: Any, x1: Any) -> Any:
-    if t.shape[-1] == 1 and not (len(x0.shape) == 2 < t.ndim):
-        return t * transposed(x1)
-    if len(x0.shape) == 2 < t.ndim and x1.shape[:-2] == t.shape[:-2] and _pays(t.shape, x1.shape):
-        return matmul(transposed(_columns(t)), _columns(x1))  # one product sums over the stack as well
-    return product(t, transposed(x1))
-
-
-def _pays(t: tuple[int, ...], x: tuple[int, ...]) -> bool:
-    """Whether to copy the columns of t (..., n, m) and x (..., k, m) takes less than to write the products (..., n, k) of the stack."""
-    n, m, k = t[-2], t[-1], x[-2]
-    return m == 1 or m * (n + k) <= n * k
+    ndim, m = len(x0.shape), t.shape[-1]
+    if _adds_up(x1, t, ndim) and (m == 1 or (ndim == 2 and m * (t.shape[-2] + x1.shape[-2]) <= t.shape[-2] * x1.shape[-2])):
+        # One product sums as well. Several columns have to be copied, which takes less than to write a matrix for each of the stack.
+        return product(transposed(_joined(transposed(t), ndim)), _joined(transposed(x1), ndim))
+    return t * transposed(x1) if m == 1 else product(t, transposed(x1))
 
 
 def _second_adjoint(t: Any, x0: Any, x1: Any) -> Any:
-    if len(x1.shape) == 2 < t.ndim and x0.shape[:-1] == t.shape[:-1]:  # one product sums over the stack as well
-        x0, t = _rows(x0), _rows(t)
+    ndim = len(x1.shape)
+    if _adds_up(x0, t, ndim) and (ndim == 2 or t.shape[-2] == 1):
+        x0, t = _joined(x0, ndim), _joined(t, ndim)
     return _outer(transposed(x0), t)
 
 

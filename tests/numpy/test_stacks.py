@@ -87,6 +87,21 @@ def test_two_levels_of_vmap_are_one_product() -> None:
     assert all(len(shape) == 2 for shape in products(within, x))
 
 
+def test_a_batch_meets_each_matrix_of_an_ensemble_once() -> None:
+    x, w, v = RNG.standard_normal((6, 3)), RNG.standard_normal((2, 3, 4)), RNG.standard_normal((2, 4, 5))
+    call = fd.vmap(fd.vmap(lambda x, w, v: np.tanh(x @ w) @ v, (None, 0, 0)), (0, None, None))
+    assert products(call, x, w, v) == [(2, 6, 4), (2, 6, 5)]
+    assert_trees_close(call(x, w, v), np.einsum("ebm,emo->beo", np.tanh(x @ w), v), 1e-14)
+    loss = lambda x, w, v: np.sum(np.sin(call(x, w, v)))
+    assert max(map(len, products(fd.grad(loss, (0, 1, 2)), x, w, v))) == 3
+    check_grads(call, (x, w, v), order=2)
+    turned = fd.vmap(fd.vmap(lambda w, x: w @ x, (0, None)), (None, 0))
+    wide = w.swapaxes(1, 2)
+    assert products(turned, wide, x) == [(6, 8)]  # the rows of both matrices meet each vector
+    assert_trees_close(turned(wide, x), np.einsum("emk,bk->bem", wide, x), 1e-14)
+    check_grads(turned, (wide, x), order=2)
+
+
 DTYPES = [np.float64, np.float32, np.complex128, np.complex64, np.int32, np.int8, bool]
 SPECIAL = [math.nan, math.inf, -math.inf, -0.0]
 
@@ -95,7 +110,7 @@ SPECIAL = [math.nan, math.inf, -math.inf, -0.0]
 def factors(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, tuple[int | None, int | None]]:
     """Two factors of any layout, dtype and entries, and the axes over which `vmap` goes."""
     size, n, k, m = (draw(st.integers(0, 3)) for _ in range(4))
-    cores = [draw(st.sampled_from([(k,), (n, k), (2, n, k)])), draw(st.sampled_from([(k,), (k, m)]))]
+    cores = [draw(st.sampled_from([(k,), (n, k), (2, n, k)])), draw(st.sampled_from([(k,), (k, m), (2, k, m)]))]
     axes = draw(st.sampled_from([(0, None), (None, 0), (0, 0), (-1, None), (None, -1), (1, 0)]))
     dtype = draw(st.sampled_from(DTYPES))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -117,6 +132,12 @@ def factors(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, tuple[int | None, 
     return arrays[0], arrays[1], axes
 
 
+def reduced(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes along which an array of `shape` was broadcast."""
+    g = g.sum(tuple(range(g.ndim - len(shape))))
+    return g.sum(tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+
+
 def looped(x: np.ndarray, y: np.ndarray, axes: Any, t: np.ndarray | None = None) -> list[np.ndarray]:
     """The products of the examples, in a list. With cotangents `t`, the gradients of both factors."""
     x, y = (a if axis is None else np.moveaxis(a, axis, 0) for a, axis in zip((x, y), axes, strict=True))
@@ -127,12 +148,10 @@ def looped(x: np.ndarray, y: np.ndarray, axes: Any, t: np.ndarray | None = None)
         one, other = x[places[0]], y[places[1]]
         found.append(one @ other)
         if t is not None:
-            rows, columns = np.atleast_2d(one), other.reshape(len(other), math.prod(other.shape[1:]))
-            pulled = t[i].reshape(*rows.shape[:-1], columns.shape[1])
-            gradients[0][places[0]] += (pulled @ columns.conj().T).reshape(one.shape)
-            gradients[1][places[1]] += (
-                np.matmul(rows.conj().swapaxes(-1, -2), pulled).sum(tuple(range(rows.ndim - 2))).reshape(other.shape)
-            )
+            rows, columns = np.atleast_2d(one), other[:, None] if other.ndim == 1 else other
+            pulled = t[i].reshape(*np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2]), rows.shape[-2], columns.shape[-1])
+            gradients[0][places[0]] += reduced(pulled @ columns.conj().swapaxes(-1, -2), rows.shape).reshape(one.shape)
+            gradients[1][places[1]] += reduced(rows.conj().swapaxes(-1, -2) @ pulled, columns.shape).reshape(other.shape)
     if t is None:
         return found
     return [g if axis is None else np.moveaxis(g, 0, axis) for g, axis in zip(gradients, axes, strict=True)]
