@@ -51,7 +51,7 @@ def _outer(x: Any, t: Any) -> Any:
 def _adds_up(x: Any, t: Any, ndim: int) -> bool:
     """Whether both have the same loop axes in front of the last `ndim`: those over which the adjoint of a factor without them sums."""
     first = t.ndim - ndim
-    return first > 0 and x.ndim == t.ndim and x.shape[:first] == t.shape[:first]
+    return first > 0 and x.ndim == t.ndim and bool(x.shape[:first] == t.shape[:first])
 
 
 def _first_adjoint(t: Any, x0: Any, x1: Any) -> Any:
