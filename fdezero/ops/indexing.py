@@ -14,7 +14,7 @@ from ..core import Linear, discrete, linear, unwrap
 from ..core.pieces import Gathers
 from ..devices import array_module, backend_of
 from ..errors import RangeError
-from . import gathering, scattering
+from . import gathering, native_rows, scattering
 from .shape import common_loops, stretched
 
 
@@ -179,6 +179,7 @@ scatter_add: Linear = linear(
     lambda t, x, *indices, points, rest, shape: gather(t, *indices, points=points, rest=rest),
     core=lambda args, params: (params["points"] + params["rest"], *[params["points"]] * (len(args) - 1)),
     write=_write_scatter_add,
+    native=native_rows.scatter_add(_write_scatter_add),
     raises=_may_be_outside,
 )
 
