@@ -1,5 +1,6 @@
 """`fd.compile(f, native=True)` gives NumPy's bits for exact operations, and agrees in all but the last places for others."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from .program_checks import assert_same_bits, check_calls
 from .programs import Program, laid_out, programs
 
 
-def has_compiler() -> bool:
+def _has_compiler() -> bool:
     try:
         compiler()
     except fd.errors.MissingExtraError:
@@ -33,9 +34,10 @@ def has_compiler() -> bool:
 
 
 pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or not has_compiler(),
+    sys.platform == "win32" or not _has_compiler(),
     reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
 )
+named_cpp = pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of the name c++")
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((3, 4))
 # The operations that are rounded correctly, or not at all: the same bits from every compiler. Not maximum, minimum and clip: of 0.0 and -0.0

@@ -16,7 +16,7 @@ import fdezero as fd
 from fdezero.native import compilers, libraries
 
 from .program_checks import assert_same_bits
-from .test_compile_native import X, native, pytestmark  # noqa: F401, the mark also skips these without a compiler
+from .test_compile_native import X, named_cpp, native, pytestmark  # noqa: F401, the mark also skips these without a compiler
 
 HAS_ZIG = importlib.util.find_spec("ziglang") is not None
 
@@ -60,6 +60,7 @@ def test_a_compiler_that_fails(compiler_is: Any) -> None:
     assert str(path) in str(found.value)
 
 
+@named_cpp
 def test_a_compiler_that_fails_later(compiler_is: Any, tmp_path: Path) -> None:
     compiler_is(f'if [ -e "{tmp_path}/full" ]; then echo "no space left" >&2; exit 1; fi; exec c++ "$@"')
     compiled = native(lambda x: x * 2.5 + 1)
@@ -69,6 +70,7 @@ def test_a_compiler_that_fails_later(compiler_is: Any, tmp_path: Path) -> None:
         compiled(X)
 
 
+@named_cpp
 @pytest.mark.parametrize("cxx", ["{}", "'{}'", "'{}' --marked", '"{}" --marked -DSPACE="a b"'])
 def test_a_compiler_with_arguments(compiler_is: Any, cxx: str) -> None:
     """The value of CXX is a path, which may contain spaces, or a command as in a shell, such as `ccache g++`."""
@@ -80,6 +82,7 @@ def test_a_compiler_with_arguments(compiler_is: Any, cxx: str) -> None:
     assert compilers.compiler().command == (str(path), *sum(more, ()))
 
 
+@named_cpp
 def test_a_compiler_without_vectors(compiler_is: Any) -> None:
     """Without vector functions the results are the same, one number at a time."""
     compiler_is('case "$*" in *VECTOR*|*veclib*) exit 1;; esac; exec c++ "$@"')
@@ -101,7 +104,7 @@ def test_zig_is_found_where_there_is_no_other_compiler(monkeypatch: pytest.Monke
     assert Path(compilers.compiler().command[0]).stem == "zig"
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="no c++")
+@named_cpp
 def test_another_compiler_comes_before_zig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     assert compilers.compiler().command == (shutil.which("c++"),)

@@ -125,6 +125,8 @@ class _Writer(LineSums):
 
     def _expression(self, step: Instruction, shape: tuple[int, ...] | None) -> str:
         text = expressions.expression_of(step, [self.value(atom, shape) for atom in step.inputs])
+        if step.output.dtype.kind in "iu" and step.output.dtype.itemsize < 4:
+            return f"(int)({text})"  # as in `loops`
         return f"!!({text})" if step.output.dtype.kind == "b" else text
 
     # Entries

@@ -68,6 +68,10 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     """The group as a function in C++. An operand that is not steady, whose layout may differ in another call, is taken in C order."""
     operands, (_, *body) = kernels.write(fused.body)
     body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC does not vectorise bool
+    # Clang takes a float beyond the narrow integers to the nearest of them. NumPy goes by way of an int, and so does GCC.
+    body = [
+        re.sub(r"^((?:un)?signed char|(?:unsigned )?short) (t\d+) = (.*?);", r"\1 \2 = (int)(\3);", x) for x in body
+    ]
     outputs, total = fused.body.outputs, fused.total
     named = [
         *[(f"x{i}", atom) for i, atom in enumerate(operands)],
