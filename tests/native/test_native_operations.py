@@ -126,6 +126,16 @@ def test_an_error_in_one_part_waits_for_the_others() -> None:
     assert sorted(done) == [1, 2, 3]
 
 
+def test_sources_include_nothing() -> None:
+    """A compiler may come without the headers of C and C++, whose library would take Zig a minute to build."""
+    sources = list(libraries.SOURCES.glob("*.cpp"))
+    assert sources
+    for path in sources:
+        source = native.source(path.stem)
+        assert "#include" not in source, path
+        assert "std::" not in source, path
+
+
 def test_the_source_of_an_operation_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "rows.cpp").write_text(SOURCE, encoding="utf-8")
     monkeypatch.setattr(libraries, "SOURCES", tmp_path)

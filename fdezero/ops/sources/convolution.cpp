@@ -1,8 +1,6 @@
 // Direct convolution, channels last: tiles of pixels x channels whose sums stay in registers. The images are read where they lie, or
 // from a padded copy of a few rows that stays in the cache. Every sum has one order, whatever the number of threads.
 
-#include <cstring>
-
 typedef long long L;
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
@@ -22,8 +20,9 @@ enum { BYTES = 16, PIXELS = 6, TAPS = 6 };
 enum { NARROW = BYTES < 32 ? BYTES : 32 };  // bytes of the vectors for half a panel
 
 template <class T, int B> struct Vector { typedef T type __attribute__((vector_size(B), aligned(sizeof(T)), may_alias)); };
-template <class V, class T> INLINE V load(const T *p) { return *(const V *)p; }
-template <class V, class T> INLINE void store(T *p, V a) { *(V *)p = a; }
+// By a copy, because Clang forgets in a template that a type's numbers may lie anywhere.
+template <class V, class T> INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
+template <class V, class T> INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }
 
 // One convolution: sizes, and steps in entries. A group has `channels` channels of x and `filters` channels of y.
 struct Job {
@@ -69,17 +68,17 @@ template <class T> static void copy_padded(const Job &j, const T *x, L examples,
                 const L plane = first[0] + d, row = first[1] + h;
                 T *to = out + n * step[0] + d * step[1] + h * step[2];
                 if (plane < 0 || plane >= j.size[0] || row < 0 || row >= j.size[1] || right <= left) {
-                    std::memset(to, 0, sizeof(T) * length);
+                    __builtin_memset(to, 0, sizeof(T) * length);
                     continue;
                 }
                 const T *from = x + n * j.x_example + plane * j.x_space[0] + row * j.x_space[1] + (first[2] + left) * j.x_space[2];
-                std::memset(to, 0, sizeof(T) * left * step[3]);
-                std::memset(to + right * step[3], 0, sizeof(T) * (rows[2] - right) * step[3]);
+                __builtin_memset(to, 0, sizeof(T) * left * step[3]);
+                __builtin_memset(to + right * step[3], 0, sizeof(T) * (rows[2] - right) * step[3]);
                 to += left * step[3];
                 const L count = right - left;
-                if (j.x_channel == 1 && j.x_space[2] == C && step[3] == C) std::memcpy(to, from, sizeof(T) * count * C);
+                if (j.x_channel == 1 && j.x_space[2] == C && step[3] == C) __builtin_memcpy(to, from, sizeof(T) * count * C);
                 else if (j.x_channel == 1)
-                    for (L w = 0; w < count; w++) std::memcpy(to + w * step[3], from + w * j.x_space[2], sizeof(T) * C);
+                    for (L w = 0; w < count; w++) __builtin_memcpy(to + w * step[3], from + w * j.x_space[2], sizeof(T) * C);
                 else
                     for (L c = 0; c < C; c++)
                         for (L w = 0; w < count; w++) to[w * step[3] + c] = from[w * j.x_space[2] + c * j.x_channel];
@@ -204,7 +203,7 @@ template <class T> static void convolve_block(const Job &j, const Block<T> &b, c
 template <class T> static void pack_panel(const T *from, L step, L filter_step, L channels, L count, L width, T *to) {
     L c = 0;
     if (count == panel<T>() && filter_step == 1)
-        for (; c < channels; c++) std::memcpy(to + c * width, from + c * step, PANEL);
+        for (; c < channels; c++) __builtin_memcpy(to + c * width, from + c * step, PANEL);
     if (count == panel<T>() && step == 1)
         for (; c + 16 <= channels; c += 16)  // few enough to stay in the cache
             for (L q = 0; q < panel<T>(); q++) {
@@ -297,7 +296,7 @@ template <class T> static void kernel_gradient(const Job &j, const T *x, const T
     for (L stack = 0; stack < j.stacks; stack++) for (L group = 0; group < j.groups; group++) {
         const T *cotangent = y + j.y_at + stack * j.y_stack + group * j.filters * j.y_channel;
         L count = 0;
-        std::memset(total, 0, sizeof(T) * depth * panels * panel<T>());
+        __builtin_memset(total, 0, sizeof(T) * depth * panels * panel<T>());
         for (L block = 0; block < blocks; block++) {
             L at;
             const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
@@ -307,7 +306,7 @@ template <class T> static void kernel_gradient(const Job &j, const T *x, const T
                 T *to = panel_of_y + k * panel<T>() * b.count;
                 for (L p = 0; p < b.count; p++, to += width) {
                     const T *from = cotangent + at + b.writes[p] + k * panel<T>() * j.y_channel;
-                    if (j.y_channel == 1 && channels == panel<T>()) std::memcpy(to, from, PANEL);
+                    if (j.y_channel == 1 && channels == panel<T>()) __builtin_memcpy(to, from, PANEL);
                     else for (L q = 0; q < width; q++) to[q] = q < channels ? from[q * j.y_channel] : 0;
                 }
             }
