@@ -1,7 +1,7 @@
 """Kernels on a GPU that do not read each other's results run as one launch, each over a shape of its own: the updates of parameters, say.
 
-A kernel waits until the first of its results is read. Others that are met until then join it. A thread of the launch makes one entry of
-one of the kernels, which it finds by its number.
+A kernel waits until the first of its results is read. Others that are met until then join it, and so do later small ones whose operands
+exist. A thread of the launch makes one entry of one of the kernels, which it finds by its number.
 """
 
 import math
@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..graph import Atom, Graph, Instruction, Variable
+from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
 from . import expressions
 from .fuse import Fused
-from .launches import is_lazy
+from .waiting import is_lazy
 
+SMALL = 1 << 16  # bytes of results that may be made earlier than they are needed
 MOST_BYTES = 3900  # of arguments: CUDA takes 4 KB in one launch
 LINE, AXIS, NUMBER = (
     32,
@@ -42,51 +43,73 @@ def entries_of(part: Graph) -> int:
     return math.prod(part.outputs[0].shape)
 
 
-class _Group:
-    """Kernels that may run at one time. It ends where an instruction reads one of their results."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.members: list[Instruction] = []
-        self.made: set[Atom] = set()
-        self.bytes = 0
-
-    def add(self, instruction: Instruction, nbytes: int) -> None:
-        self.members.append(instruction)
-        self.made.update(instruction.outputs)
-        self.bytes += nbytes
-
-    def joined(self) -> Instruction:
-        if len(self.members) == 1:
-            return self.members[0]
-        operation = Joint([_program_of(member) for member in self.members])
-        body = operation.body
-        return Instruction(operation, body.inputs, {}, body.outputs, self.members[0].line)  # type: ignore[arg-type]  # outputs of kernels are variables
-
-
 def joint(graph: Graph) -> Graph:
     """The graph of a program on a GPU, whose kernels are known, with independent kernels in one launch."""
-    order: list[Instruction] = []
-    groups: list[_Group] = []
+    return _Joining(graph).run()
 
-    def close_readers(atoms: Sequence[Atom]) -> None:
-        for group in [group for group in groups if not group.made.isdisjoint(atoms)]:
-            groups.remove(group)
-            order.append(group.joined())
 
-    for instruction in graph.instructions:
-        close_readers(instruction.inputs)
-        nbytes = _bytes_of(instruction)
-        if nbytes is None:
-            order.append(instruction)
-            continue
-        device = instruction.output.device
-        group = next((g for g in groups if g.device == device and g.bytes + nbytes <= MOST_BYTES), None)
-        if group is None:
-            groups.append(group := _Group(device))
-        group.add(instruction, nbytes)
-    order += [group.joined() for group in groups]
-    return attrs.evolve(graph, instructions=tuple(order))
+class _Joining:
+    """One run over a graph. `waiting` are kernels that were met, `early` small ones further on whose operands may exist already."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.order: list[Instruction] = []
+        self.known: set[Atom] = set(graph.inputs)  # values that exist
+        self.sizes = {step: size for step in graph.instructions if (size := _bytes_of(step)) is not None}
+        self.waiting: dict[Instruction, None] = {}
+        self.early: dict[Instruction, None] = {}
+        self.makers = {y: step for step in self.sizes for y in step.outputs}
+
+    def run(self) -> Graph:
+        ready = self._ready()
+        for number, instruction in enumerate(self.graph.instructions):
+            self.early.update(dict.fromkeys(ready.get(number, ())))
+            if instruction in self.sizes:
+                self.early.pop(instruction, None)
+            self._launch([self.makers[x] for x in instruction.inputs if isinstance(x, Variable) and x in self.makers])
+            if instruction not in self.sizes:
+                self._append(instruction)
+            elif not self.known.issuperset(instruction.outputs):
+                self.waiting[instruction] = None
+        self._launch([*self.waiting])
+        return attrs.evolve(self.graph, instructions=tuple(self.order))
+
+    def _ready(self) -> dict[int, list[Instruction]]:
+        """Small kernels by the number of the instruction before which their operands exist at the earliest."""
+        numbers = {y: i for i, step in enumerate(self.graph.instructions) for y in step.outputs}
+        found: dict[int, list[Instruction]] = {}
+        for step in self.sizes:
+            if sum([y.nbytes for y in step.outputs]) <= SMALL:
+                last = max([numbers[x] for x in step.inputs if isinstance(x, Variable) and x in numbers], default=-1)
+                found.setdefault(last + 1, []).append(step)
+        return found
+
+    def _launch(self, needed: Sequence[Instruction]) -> None:
+        """Launch those of these kernels that have not run, and what fits beside them."""
+        while needed := [step for step in needed if not self.known.issuperset(step.outputs)]:
+            members: list[Instruction] = []
+            left, device = MOST_BYTES, needed[0].output.device
+            for step in dict.fromkeys([*needed, *self.waiting, *self.early]):
+                fits = not members or (step.output.device == device and self.sizes[step] <= left)
+                if fits and all(isinstance(x, Constant) or x in self.known for x in step.inputs):
+                    members.append(step)
+                    left -= self.sizes[step]
+            for step in members:
+                self.waiting.pop(step, None)
+                self.early.pop(step, None)
+            self._append(_joined(members))
+
+    def _append(self, instruction: Instruction) -> None:
+        self.order.append(instruction)
+        self.known.update(instruction.outputs)
+
+
+def _joined(members: Sequence[Instruction]) -> Instruction:
+    if len(members) == 1:
+        return members[0]
+    operation = Joint([_program_of(member) for member in members])
+    body = operation.body
+    return Instruction(operation, body.inputs, {}, body.outputs, members[0].line)  # type: ignore[arg-type]  # outputs of kernels are variables
 
 
 def _bytes_of(instruction: Instruction) -> int | None:
@@ -101,9 +124,17 @@ def _bytes_of(instruction: Instruction) -> int | None:
         elif atom.shape not in (shape, ()):
             return None
         else:
-            is_line = not isinstance(atom, Variable) or atom.contiguous
+            is_line = not isinstance(atom, Variable) or not is_turned(atom)
             total += LINE if is_line else LINE + AXIS * (len(shape) - 1)
     return total
+
+
+def is_turned(x: Variable) -> bool:
+    """Whether the entries of an array do not lie in C order."""
+    if x.kind != "array" or x.strides is None:
+        return False
+    rows = row_strides(x.shape, x.dtype.itemsize)
+    return any(n > 1 and step != row for n, step, row in zip(x.shape, x.strides, rows, strict=True))
 
 
 def _program_of(instruction: Instruction) -> Graph:

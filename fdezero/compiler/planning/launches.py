@@ -13,19 +13,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...core import Primitive, Region
-from ...devices import backend_named
 from ...ops import shape as shapes
-from ...ops.reductions import maximum_of, minimum_of, sum_axes
 from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
 from . import expressions
 from .fuse import Fused
+from .waiting import WHOLE, Slices, adds_axes, is_lazy, is_reduction, is_slice, operand_count, read_by, turned_shape
 
 MOST_REPEATED = 12  # operations that are computed again, if another kernel also needs their value
 MOST_CHEAP = 2  # operations of a value that is not worth memory: a later kernel computes it again
-Slices = tuple[tuple[int | None, int | None, int | None], ...]  # of trailing axes
-WHOLE = (None, None, None)
-REDUCTIONS = (sum_axes, maximum_of, minimum_of)
 
 
 class Reduced(Fused):
@@ -67,7 +62,7 @@ class _Launches:
             for atom in dict.fromkeys(instruction.inputs):
                 self.readers.setdefault(atom, []).append(instruction)
             if not (
-                is_lazy(instruction) or _is_reduction(instruction) or _adds_axes(instruction) or _is_slice(instruction)
+                is_lazy(instruction) or is_reduction(instruction) or adds_axes(instruction) or is_slice(instruction)
             ):
                 self.wanted.update(instruction.inputs)
 
@@ -76,19 +71,19 @@ class _Launches:
             self.passed.add(instruction)
             if is_lazy(instruction):
                 self._wait(instruction)
-            elif _adds_axes(instruction) and instruction.inputs[0] in self.waiting:
+            elif adds_axes(instruction) and instruction.inputs[0] in self.waiting:
                 self._define_as(instruction.output, instruction)
-            elif _is_slice(instruction) and self._is_worth_slicing(instruction.inputs[0]):
+            elif is_slice(instruction) and self._is_worth_slicing(instruction.inputs[0]):
                 self._define_part(instruction)
-            elif _is_reduction(instruction) and instruction.inputs[0] in self.waiting:
+            elif is_reduction(instruction) and instruction.inputs[0] in self.waiting:
                 self._reduce(instruction)
             else:
                 self._need(instruction.inputs)
-                if _adds_axes(instruction):
+                if adds_axes(instruction):
                     x, y = instruction.inputs[0], instruction.output
                     self.turned.setdefault((x, y.shape), y)
                     self.turned.setdefault((y, x.shape), x)
-                if _is_reduction(instruction):
+                if is_reduction(instruction):
                     self.makers[instruction.output] = len(self.order)
                 self.order.append(instruction)
         self._need(self.graph.outputs)
@@ -105,7 +100,7 @@ class _Launches:
         """Whether slices of a value that waits are made of slices of its operands: nobody needs all of it, or it is cheap."""
         if x not in self.waiting or x in self.wanted:
             return False
-        alone = all(_is_slice(reader) for reader in self.readers[x])
+        alone = all(is_slice(reader) for reader in self.readers[x])
         return alone or len(self._steps([x])) <= MOST_REPEATED
 
     def _define_part(self, step: Instruction) -> None:
@@ -161,7 +156,7 @@ class _Launches:
 
     def _turned(self, atom: Atom, old: tuple[int, ...], new: tuple[int, ...]) -> Atom:
         """The operand `atom` of a value of shape `old`, for that value in the shape `new`. It waits if the operand waits."""
-        shape = _turned_shape(atom.shape, old, new)
+        shape = turned_shape(atom.shape, old, new)
         if not atom.shape or shape == atom.shape:
             return atom
         if (known := self.turned.get((atom, shape))) is not None:
@@ -191,21 +186,39 @@ class _Launches:
     def _compute(self, y: Variable) -> None:
         """Write the kernel that computes the value y, and with it the values of its shape that are needed later."""
         together = sorted({y, *self.together.get((y.shape, y.device), {})}, key=self.numbers.__getitem__)
-        steps = self._steps(together)
-        if _operands(steps) + len(together) > expressions.MOST_OPERANDS and len(steps) > 1:
-            others = [v for v in together if v is not y]
-            if others:
-                for part in (others[: len(others) // 2], [*others[len(others) // 2 :], y]):
-                    self._write(part)
-                return
-        self._write(together)
+        if self._fits(together):
+            self._write(together)
+            return
+        parts: list[list[Variable]] = []
+        for values in self._related(together):
+            if not parts or not self._fits([*parts[-1], *values]):
+                parts.append([])
+            parts[-1] += values
+        for part in parts:
+            self._write([v for v in together if v in part])
+
+    def _fits(self, values: Sequence[Atom]) -> bool:
+        """Whether one kernel can compute these values."""
+        return operand_count(self._steps(values)) + len(values) <= expressions.MOST_OPERANDS
+
+    def _related(self, values: Sequence[Variable]) -> list[list[Variable]]:
+        """The values, those together that are computed from common operations."""
+        groups: list[tuple[set[Instruction], list[Variable]]] = []
+        for v in values:
+            steps, related = set(self._steps([v])), [v]
+            for group in [group for group in groups if not steps.isdisjoint(group[0])]:
+                groups.remove(group)
+                steps |= group[0]
+                related = [*group[1], *related]
+            groups.append((steps, related))
+        return [related for _, related in groups]
 
     def _write(self, values: Sequence[Atom]) -> None:
         values = [v for v in values if v in self.waiting]
         if not values:
             return
         steps = self._steps(values)
-        if _operands(steps) + len(values) > expressions.MOST_OPERANDS and len(steps) > 1:
+        if operand_count(steps) + len(values) > expressions.MOST_OPERANDS and len(steps) > 1:
             if len(values) > 1:
                 self._write(values[: len(values) // 2])
                 self._write(values[len(values) // 2 :])
@@ -228,7 +241,7 @@ class _Launches:
         if len(steps) == 1:
             self.order.append(steps[0])
         else:
-            read = _read(steps)
+            read = read_by(steps)
             fused = Fused(Graph("fused", read, tuple(steps), tuple(leaving)), "kernel")
             self.order.append(Instruction(fused, read, {}, tuple(leaving), steps[0].line))
         for v in leaving:
@@ -285,14 +298,14 @@ class _Launches:
         x, y = instruction.inputs[0], instruction.output
         steps = self._steps([x])
         alone = len(self.readers[x]) == 1
-        fits = _operands(steps) + 1 <= expressions.MOST_OPERANDS
+        fits = operand_count(steps) + 1 <= expressions.MOST_OPERANDS
         if x in self.wanted or not fits or not (alone or len(steps) <= MOST_REPEATED):
             self._need([x])
             self.makers[y] = len(self.order)
             self.order.append(instruction)
             return
         self._show(steps)
-        read = _read(steps)
+        read = read_by(steps)
         self.makers[y] = len(self.order)
         self.order.append(
             Instruction(
@@ -309,8 +322,8 @@ class _Launches:
         """Whether the operations need nothing but the result of a sum or a maximum, and join its kernel."""
         if len(values) != 1 or not isinstance(values[0], Variable):
             return False
-        arrays = {x for x in _read(steps) if x in self.makers}
-        if len(arrays) != 1 or _operands(steps) != 1:
+        arrays = {x for x in read_by(steps) if x in self.makers}
+        if len(arrays) != 1 or operand_count(steps) != 1:
             return False
         source = arrays.pop()
         within = set(steps)
@@ -331,70 +344,3 @@ class _Launches:
         self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
         self._done(values[0])
         return True
-
-
-def is_lazy(instruction: Instruction) -> bool:
-    if not instruction.elementwise or not isinstance(instruction.operation, Primitive):
-        return False
-    y = instruction.output
-    return (
-        y.kind == "array"
-        and instruction.alias is None
-        and backend_named(y.device).fuses_into_kernels
-        and expressions.is_expressible(instruction)
-    )
-
-
-def _is_reduction(instruction: Instruction) -> bool:
-    """Whether a kernel of ours can reduce: a sum or an extreme of floats on a GPU."""
-    if isinstance(instruction.operation, Region) or instruction.operation not in REDUCTIONS:
-        return False
-    x, y = instruction.inputs[0], instruction.output
-    if (
-        x.kind != "array"
-        or y.kind != "array"
-        or not backend_named(y.device).fuses_into_kernels
-        or 0 in (*x.shape, len(x.shape))
-    ):
-        return False
-    return y.dtype.kind == "f" and x.dtype == y.dtype and y.dtype.name in expressions.C_TYPES
-
-
-def _adds_axes(instruction: Instruction) -> bool:
-    """Whether the result is the operand with axes of length 1 added or removed."""
-    if instruction.operation is not shapes.reshape or not backend_named(instruction.output.device).fuses_into_kernels:
-        return False
-    x, y = instruction.inputs[0], instruction.output
-    return x.kind == y.kind == "array" and [n for n in x.shape if n != 1] == [n for n in y.shape if n != 1]
-
-
-def _is_slice(instruction: Instruction) -> bool:
-    """Whether the result is a part of the operand that is not empty, and is sliced along axes longer than 1 only."""
-    if (
-        instruction.operation is not shapes.slice_axes
-        or not backend_named(instruction.output.device).fuses_into_kernels
-    ):
-        return False
-    x, y, index = instruction.inputs[0], instruction.output, instruction.params["index"]
-    if x.kind != "array" or y.kind != "array" or 0 in y.shape:
-        return False
-    if not all(isinstance(part, tuple) for part in index):  # an integer, or a new axis
-        return False
-    return all(n > 1 or part == WHOLE for part, n in zip(index, x.shape[len(x.shape) - len(index) :], strict=True))
-
-
-def _turned_shape(shape: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an operand that broadcasts to `old`, for the same value in the shape `new`."""
-    full = (1,) * (len(old) - len(shape)) + shape
-    long = iter([n for n, whole in zip(full, old, strict=True) if whole != 1])
-    return tuple([next(long) if n != 1 else 1 for n in new])
-
-
-def _read(steps: Sequence[Instruction]) -> tuple[Variable, ...]:
-    made = {step.output for step in steps}
-    return tuple(dict.fromkeys([x for step in steps for x in step.inputs if isinstance(x, Variable) and x not in made]))
-
-
-def _operands(steps: Sequence[Instruction]) -> int:
-    """How many operands a kernel of these operations has."""
-    return len(expressions.operands_of(Graph("", _read(steps), tuple(steps), ())))

@@ -7,10 +7,10 @@ import numpy as np
 
 from ...devices import backend_named
 from ...ops.kernels import C_TYPES, HALVES, OPTIONS
-from ..graph import Atom, Graph, Instruction, Variable, row_strides
+from ..graph import Atom, Graph, Instruction, Variable
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
-from ..planning.joint import Joint, entries_of
+from ..planning.joint import Joint, entries_of, is_turned
 from ..planning.launches import Reduced
 
 
@@ -147,7 +147,7 @@ def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
 
     So it is where all operands of the results' shape have another order: channels last, for example.
     """
-    turned: set[Atom] = {x for x in graph.inputs if _is_turned(x)}
+    turned: set[Atom] = {x for x in graph.inputs if is_turned(x)}
     alike: dict[Instruction, Atom] = {}
     for instruction in graph.instructions:
         operation, shape = instruction.operation, instruction.output.shape
@@ -159,16 +159,8 @@ def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
         elif instruction.alias is not None and instruction.inputs[instruction.alias] in turned:
             turned.add(instruction.output)
         else:
-            turned.update(y for y in instruction.outputs if _is_turned(y))
+            turned.update(y for y in instruction.outputs if is_turned(y))
     return alike
-
-
-def _is_turned(x: Variable) -> bool:
-    """Whether the entries of an array do not lie in C order."""
-    if x.kind != "array" or x.strides is None:
-        return False
-    rows = row_strides(x.shape, x.dtype.itemsize)
-    return any(n > 1 and step != row for n, step, row in zip(x.shape, x.strides, rows, strict=True))
 
 
 def written_over(graph: Graph) -> dict[Variable, Variable]:
