@@ -18,6 +18,7 @@ from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import dtype_of, is_differentiable
 from .graph import Graph, evaluate
+from .passes.dead import drop_dead
 from .passes.lifting import lift
 from .passes.order import optimise
 from .passes.residuals import split
@@ -26,6 +27,7 @@ from .planning.fuse import fuse
 from .planning.joint import joint
 from .planning.launches import launches
 from .planning.plan import plan
+from .planning.sums import join_sums
 from .recording.examples import example_of
 from .recording.record import evaluated, record, record_unrun
 from .running.blocks import Blocks
@@ -69,7 +71,7 @@ class Executable:
         has_kernels = backend_of_graph(graph).fuses_into_kernels
         self.graph = optimise(lift(graph, free=options.native or has_kernels))
         if has_kernels:
-            self.graph = joint(launches(self.graph))
+            self.graph = joint(launches(drop_dead(join_sums(self.graph))))
         else:
             self.graph = fuse(self.graph, is_native=loops.is_expressible if options.native else None)
         if options.native:

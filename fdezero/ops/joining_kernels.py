@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..devices import backend_of
 from .raw_kernels import launch, serves
 
 MOST = 24  # arrays of one kernel
@@ -17,7 +16,7 @@ def joined(out: Any, arrays: Sequence[Any], axis: int, *, plus_zero: bool = Fals
     pieces = [x for x in arrays if x.size]
     if not pieces or any(x.ndim != out.ndim for x in pieces):
         return False
-    xp, kind = backend_of(out).module, "" if not plus_zero or out.dtype.kind == "b" else " + 0"
+    kind = "" if not plus_zero or out.dtype.kind == "b" else " + 0"
     lines = ["long long inner = i % inners, place = i / inners % length, outer = i / inners / length;"]
     numbers = {"inners": math.prod(out.shape[out.ndim + axis + 1 :]), "length": out.shape[axis]}
     begin = 0
@@ -27,6 +26,6 @@ def joined(out: Any, arrays: Sequence[Any], axis: int, *, plus_zero: bool = Fals
         condition = f"if (place < begin{k} + n{k}) " if k < len(pieces) - 1 else ""
         value = f"x{k}[(outer * n{k} + place - begin{k}) * inners + inner]{kind}"
         lines.append(f"{'else ' if k else ''}{condition}result = {value};")
-    given = {f"x{k}": xp.ascontiguousarray(x).reshape(-1) for k, x in enumerate(pieces)}
+    given = {f"x{k}": x.reshape(-1) if x.flags.c_contiguous else x for k, x in enumerate(pieces)}  # others are read by their steps
     launch(f"joined{len(pieces)}", given, numbers, out, "\n".join(lines))
     return True

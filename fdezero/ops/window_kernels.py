@@ -140,7 +140,7 @@ def _at_entry(rank: int) -> str:
 
 
 def _pooled(name: str, out: Any, arrays: dict[str, Any], windows: Windows, whole: Any, text: str) -> None:
-    """Run a kernel over `out`. The arrays are taken in the order in which `whole`, one of them or out, lies in memory, or copied."""
+    """Run a kernel over `out`. The arrays are read in the order in which `whole`, one of them or out, lies in memory."""
     if not out.size:
         return
     rank, xp = len(windows), backend_of(out).module
@@ -148,8 +148,8 @@ def _pooled(name: str, out: Any, arrays: dict[str, Any], windows: Windows, whole
     order = [*outer, *range(out.ndim - rank, out.ndim), *inner]
     lines = {x: _line(array, order) for x, array in arrays.items()}
     for x, line in lines.items():
-        if line is None:
-            lines[x] = xp.ascontiguousarray(arrays[x].transpose(order)).reshape(-1)
+        if line is None:  # read by its steps
+            lines[x] = arrays[x].transpose(order)
     numbers = _numbers_of(windows, whole.shape[whole.ndim - rank :], math.prod([out.shape[axis] for axis in inner]))
     result = _line(out, order)
     if result is not None:

@@ -192,3 +192,22 @@ def test_a_kernel_keeps_the_order_of_axes_of_its_operands(gpu: Any) -> None:
         y, turned = compiled(x, b)
         assert y.strides == x.strides
         assert turned.flags.c_contiguous
+
+
+@pytest.mark.parametrize("first", [(0, False), (1, True), ((0, 2), False)], ids=str)
+@pytest.mark.parametrize("second", [(-1, False), (0, True), (None, False)], ids=str)
+def test_a_sum_of_a_sum_is_one_launch(first: Any, second: Any, gpu: Any) -> None:
+    def function(x: Any) -> Any:
+        y = fnp.sum(x, axis=first[0], keepdims=first[1])
+        return fnp.sum(y, axis=second[0], keepdims=second[1])
+
+    source = check(function, X)
+    assert source.count("sum(") == 1, source
+    check(lambda x: (y := fnp.sum(x, axis=0), fnp.sum(y)), X, count=2)  # the first is also a result
+
+
+def test_the_gradient_of_a_bias_is_one_sum(gpu: Any) -> None:
+    kernel, bias = np.ones((2, 5, 1, 1)), np.arange(2.0)
+    images = X.reshape(2, 2, 5, 3).transpose(0, 2, 1, 3)
+    source = check(fd.grad(lambda b, x, w: fnp.sum(fnp.tanh(F.conv2d(x, w, b))), 0), bias, images, kernel)
+    assert source.count("sum(") + source.count("ReductionKernel(") == 1, source

@@ -207,7 +207,8 @@ class Emitter(Groups):
             self.static.add(y)
             self.build.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
         else:
-            self.body.append(f"{self.names[y]} = {self._call(instruction, None, names)}{comment}")
+            laid = self._laid(instruction)
+            self.body.append(f"{self.names[y]} = {self._call(instruction, laid[0] if laid else None, names)}{comment}")
 
     def _region(self, instruction: Instruction) -> None:
         function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]

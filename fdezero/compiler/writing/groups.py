@@ -45,12 +45,17 @@ class Groups(Calls):
                 f'""", "fdezero_{name}", {kernels.options_of(fused.body)})',
             ]
         into = [self.names[self.over[y]] for y in instruction.outputs if y in self.over]
-        if not into and (like := self.alike.get(instruction)) is not None:
-            empty = f"{self.backend.alias}.empty_like({self.name(like)}"
-            into = [f"{empty}, {self.type_of(y.dtype)})" for y in instruction.outputs]
+        into = into or self._laid(instruction)
         left = ", ".join(self.names[y] for y in instruction.outputs)
         call = f"{self.kernels[text]}({', '.join([*map(self.name, operands), *into])})"
         self.body.append(f"{left} = {call}  # {fused.shape}, {instruction.line}")
+
+    def _laid(self, instruction: Instruction) -> list[str]:
+        """New arrays for the results, where their axes have the order of the operands'; otherwise none."""
+        if (like := self.alike.get(instruction)) is None:
+            return []
+        empty = f"{self.backend.alias}.empty_like({self.name(like)}"
+        return [f"{empty}, {self.type_of(y.dtype)})" for y in instruction.outputs]
 
     def _joint(self, instruction: Instruction, fused: Joint) -> None:
         operands, text = kernels.write_joint(fused)

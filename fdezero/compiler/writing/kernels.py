@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...core import Region
 from ...devices import backend_named
-from ...ops.kernels import C_TYPES, HALVES, OPTIONS
-from ..graph import Atom, Graph, Instruction, Variable
+from ...ops.kernels import C_TYPES, HALVES, OPTIONS, Own, implementation
+from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
 from ..planning.joint import Joint, entries_of, is_turned
 from ..planning.launches import Reduced
+from ..planning.waiting import is_lazy
 
 
 def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
@@ -151,7 +153,7 @@ def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
     alike: dict[Instruction, Atom] = {}
     for instruction in graph.instructions:
         operation, shape = instruction.operation, instruction.output.shape
-        if isinstance(operation, Fused) and operation.mode == "kernel":
+        if (isinstance(operation, Fused) and operation.mode == "kernel") or _takes_out(instruction):
             whole = [x for x in instruction.inputs if x.shape == shape and x.kind == "array"]
             if whole and turned.issuperset(whole):
                 alike[instruction] = whole[0]
@@ -161,6 +163,15 @@ def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
         else:
             turned.update(y for y in instruction.outputs if is_turned(y))
     return alike
+
+
+def _takes_out(instruction: Instruction) -> bool:
+    """Whether an operation that is no kernel of ours is one of CuPy's ufuncs, which write into a given array."""
+    operation = instruction.operation
+    if isinstance(operation, Region) or not is_lazy(instruction) or ufunc_of(operation) is None:
+        return False
+    backend = backend_named(instruction.output.device)
+    return not isinstance(implementation(operation, backend), Own) and hasattr(backend.module, operation.name)
 
 
 def written_over(graph: Graph) -> dict[Variable, Variable]:
