@@ -59,12 +59,17 @@ class Compiled(Generic[P, T]):
         static: Sequence[str],
         max_recordings: int | None,
         threads: int | None,
-        native: bool,
+        native: bool | str,
         graph: bool,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = called(function)
+        if native not in (False, True, "winograd"):
+            raise StaticError(
+                'compile expects native=True, False or "winograd" (native code whose 3x3 convolutions take Winograd\'s form), '
+                f"got {native!r}."
+            )
         if native:
             compiler()  # a missing compiler is an error now, not in the second call
         self.max_recordings, self.options = max_recordings, Options(threads or available_threads(), native, graph)
@@ -314,7 +319,7 @@ def compile(  # noqa: A001, the field's word
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
-    native: bool = False,
+    native: bool | str = False,
     graph: bool = False,
 ) -> Compiled[..., Any]: ...
 @overload
@@ -324,7 +329,7 @@ def compile(  # noqa: A001, the field's word
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
-    native: bool = False,
+    native: bool | str = False,
     graph: bool = False,
 ) -> Compiled[P, T]: ...
 @overload
@@ -333,7 +338,7 @@ def compile(  # noqa: A001, the field's word
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
-    native: bool = False,
+    native: bool | str = False,
     graph: bool = False,
 ) -> Callable[[Callable[P, T]], Compiled[P, T]]: ...
 def compile(  # noqa: A001, the field's word
@@ -342,7 +347,7 @@ def compile(  # noqa: A001, the field's word
     static: Sequence[str] = (),
     max_recordings: int | None = None,
     threads: int | None = None,
-    native: bool = False,
+    native: bool | str = False,
     graph: bool = False,
 ) -> Any:
     """`function`, recorded once for each kind of arguments; later calls run generated in-place source, with the same bits.
@@ -352,8 +357,9 @@ def compile(  # noqa: A001, the field's word
     Arrays in the closure are constants, copied when the function is recorded. You may write into a result. Inputs and their views come
     back as they are. `max_recordings` is the largest number of recordings allowed. `threads` is the number of threads for large
     elementwise groups (None: one for each processor). With `native`, a C++ compiler turns each elementwise group into one loop:
-    faster, equal only to rounding, and a few tenths of a second longer to compile. With `graph`, a program on a GPU is captured as a
-    CUDA graph, if it can be; this has not yet run on a device.
+    faster, equal only to rounding, and a few tenths of a second longer to compile. `native="winograd"` also lets 3x3 convolutions take
+    Winograd's form, which rounds ten times as much. With `graph`, a program on a GPU is captured as a CUDA graph, if it can be; this
+    has not yet run on a device.
 
     Raises TraceError, naming your line, where the program would depend on values (`if`, `float()`, `for`); StaticError for an
     argument that cannot be hashed; StormError when a call needs more than `max_recordings`; MissingExtraError when `native` finds

@@ -50,13 +50,13 @@ class Options:
     """How a program runs: the number of threads, whether groups become native code, and whether a CUDA graph is captured."""
 
     threads: int = 1
-    native: bool = False
+    native: bool | str = False
     graph: bool = False
 
     @property
     def how(self) -> How | None:
         """How operations' native code runs; None if programs have none."""
-        return How(self.threads) if self.native else None
+        return How(self.threads, self.native == "winograd") if self.native else None
 
 
 class Executable:
@@ -69,7 +69,7 @@ class Executable:
         self.recorded = graph
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         has_kernels = backend_of_graph(graph).fuses_into_kernels
-        self.graph = optimise(lift(graph, free=options.native or has_kernels))
+        self.graph = optimise(lift(graph, free=bool(options.native) or has_kernels))
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
         else:

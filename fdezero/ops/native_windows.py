@@ -19,6 +19,8 @@ PIXELS = 256  # of a block in the gradient of a kernel
 CHUNK = 256  # products that a tile adds before the next one
 PANEL = 64  # bytes of the channels of a tile
 SHARE = 1 << 22  # products that a thread is worth
+TILES = 1 << 20  # bytes of transformed tiles of images and results that are at work together
+TRANSFORMED = 512  # pixels of the result from which Winograd's form pays
 FEWEST = 8  # channels of a group, and filters: of fewer, a panel would be mostly empty
 
 Run = Callable[..., None]
@@ -28,7 +30,7 @@ Make = Callable[[], Run]
 def conv(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
     """Native code of the operation `conv`; None for arrays that it does not serve."""
     job = job_of("y", inputs, out, params, FEWEST)
-    return None if job is None else _convolution([job], out.dtype, how.threads)
+    return None if job is None else _convolution([job], out.dtype, how)
 
 
 def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
@@ -36,7 +38,7 @@ def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -
     job = job_of("x", inputs, out, params, FEWEST)
     if job is None:
         return None
-    make = _convolution(list(turned(job)), out.dtype, how.threads)
+    make = _convolution(list(turned(job)), out.dtype, how)
 
     def make_turned() -> Run:
         run = make()
@@ -51,8 +53,11 @@ def conv_kernel(inputs: Any, out: Any, params: dict[str, Any], how: native.How) 
     return None if job is None else _gradient(job, out.dtype, how.threads)
 
 
-def _convolution(jobs: list[Job], dtype: Any, threads: int) -> Make:
+def _convolution(jobs: list[Job], dtype: Any, how: native.How) -> Make:
     """A function that runs the jobs: `run(y, x, w)`."""
+    threads = how.threads
+    if how.winograd and len(jobs) == 1 and _suits_winograd(jobs[0], dtype.itemsize):
+        return _winograd(jobs[0], dtype, threads)
     itemsize, packed, own, items = dtype.itemsize, 0, 0, 0
     panel = PANEL // itemsize
     for job in jobs:
@@ -82,6 +87,45 @@ def _convolution(jobs: list[Job], dtype: Any, threads: int) -> Make:
                 room = scratch(y, memory, dtype)
                 pack(*given, w, room)
                 _in_turn(work, [(*given, x, y, room, packed + own * i, *share) for i, share in enumerate(shares)])
+            finally:
+                scratch.free()
+
+        return run
+
+    return make
+
+
+def _suits_winograd(job: Job, itemsize: int) -> bool:
+    """Whether a job is a 3x3 convolution of images without gaps, with enough pixels to repay the transformation of the kernels."""
+    is_plain = job["stacks"] == job["groups"] == job["size"][0] == job["x_channel"] == 1 and job["before"][0] == 0
+    is_plain = is_plain and [*job["window"], *job["stride"], *job["dilation"]] == [1, 3, 3, 1, 1, 1, 1, 1, 1]
+    counts, lanes = (job["channels"], job["filters"]), 32 // itemsize
+    are_vectors = min(counts) >= 2 * lanes and all(n % lanes == 0 for n in counts)
+    return is_plain and are_vectors and job["examples"] * math.prod(job["out"]) >= TRANSFORMED
+
+
+def _winograd(job: Job, dtype: Any, threads: int) -> Make:
+    """A function that runs the job in Winograd's form: `run(y, x, w)`."""
+    itemsize, channels, filters = dtype.itemsize, job["channels"], job["filters"]
+    panel, job["chunk"] = PANEL // itemsize, CHUNK
+    tiles = job["examples"] * math.prod([-(-n // 4) for n in job["out"]])
+    many = min(max(TILES // (36 * itemsize * (channels + filters)), 48) // 8 * 8, 192)
+    own = 16 * (-(-channels // CHUNK) + many) // itemsize + 36 * many * (channels + filters) + panel
+    own = _up(own, panel)
+    kernels = 36 * channels * _up(filters, panel)
+    shares = _shares(threads, -(-tiles // many), products_of(job))
+    memory = kernels + max(own * len(shares), 9 * channels * _up(filters, panel)) + panel
+
+    def make() -> Run:
+        table = encoded([job])
+        prepare, work = _function("transform", dtype, 2, 1, counted=False), _function("winograd", dtype, 3, 4, counted=False)
+
+        def run(y: Any, x: Any, w: Any) -> None:
+            scratch, given = Scratch(), table.ctypes.data
+            try:
+                room = scratch(y, memory, dtype)
+                prepare(given, w, room, kernels)
+                _in_turn(work, [(given, x, y, room, kernels + own * i, many, *share) for i, share in enumerate(shares)])
             finally:
                 scratch.free()
 
@@ -164,7 +208,7 @@ def _shares(threads: int, items: int, products: int) -> list[tuple[int, int]]:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    return native.library(native.source("convolution"), "-ffp-contract=fast")
+    return native.library(native.source("convolution") + native.source("winograd"), "-ffp-contract=fast")
 
 
 def _function(name: str, dtype: Any, arrays: int, numbers: int = 0, *, counted: bool = True) -> Callable[..., None]:

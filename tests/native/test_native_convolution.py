@@ -78,11 +78,19 @@ def laid_out(x: np.ndarray, rank: int, layout: str) -> np.ndarray:
     return np.ascontiguousarray(x)
 
 
+class Call(dict[str, Any]):
+    """The arrays and parameters of a call. It is shown without the numbers."""
+
+    def __repr__(self) -> str:
+        lying = {name: (x.dtype.name, x.shape, x.strides) for name, x in self.items() if isinstance(x, np.ndarray)}
+        return f"Call({lying}, {self['params']})"
+
+
 LAYOUTS = st.sampled_from(["last", "last", "C", "gaps", "backwards"])
 
 
 @st.composite
-def calls(draw: Any, loops: bool = False) -> dict[str, Any]:
+def calls(draw: Any, loops: bool = False) -> Call:
     """Arrays and parameters of one convolution of one to three axes."""
     rank, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
     each = lambda low, high: tuple(draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank)))
@@ -98,36 +106,34 @@ def calls(draw: Any, loops: bool = False) -> dict[str, Any]:
         examples = () if name == "w" else (draw(st.integers(1, 3)),) if name == "x" else arrays["x"].shape[-rank - 2 : -rank - 1]
         lead = axes if name in batched or (name == "y" and loops) else ()
         arrays[name] = laid_out(rng.standard_normal((*lead, *examples, *shape)).astype(dtype), rank, draw(LAYOUTS))
-    return {
-        **arrays, "params": {"strides": strides, "before": before, "dilation": dilation, "groups": groups},
-        "sizes": {"x": size, "w": window, "y": out},
-    }  # fmt: skip
+    params = {"strides": strides, "before": before, "dilation": dilation, "groups": groups}
+    return Call(**arrays, params=params, sizes={"x": size, "w": window, "y": out})
 
 
-def natively(name: str, call: dict[str, Any], threads: int = 1) -> np.ndarray | None:
+def natively(name: str, call: Call, threads: int = 1, winograd: bool = False) -> np.ndarray | None:
     """What the native code of an operation gives for a result that lies as the operation's own; None where it does not serve."""
     operands = [call[z] for z in OPERANDS[name]]
     params = {**call["params"], "size": call["sizes"][RESULTS[name]]}
     operation = getattr(windows, name)
     out = np.full_like(operation(*operands, **params), np.nan)
-    make = operation.native([like(z) for z in operands], like(out), params, native.How(threads))
+    make = operation.native([like(z) for z in operands], like(out), params, native.How(threads, winograd))
     if make is None:
         return None
     make()(out, *operands)
     return out
 
 
-def ordinary(name: str, call: dict[str, Any]) -> np.ndarray:
+def ordinary(name: str, call: Call) -> np.ndarray:
     operands = [call[z] for z in OPERANDS[name]]
     return getattr(windows, name)(*operands, **call["params"], size=call["sizes"][RESULTS[name]])
 
 
-def tolerance(call: dict[str, Any], expected: np.ndarray) -> float:
+def tolerance(call: Call, expected: np.ndarray) -> float:
     return (1e-5 if call["x"].dtype == np.float32 else 1e-13) * max(1.0, np.abs(expected).max())
 
 
 @given(calls(), st.sampled_from([1 << 9, 1 << 12, 1 << 18]), st.sampled_from([4, 256]), st.sampled_from([5, 256]))
-def test_native_convolutions_are_sums_over_taps(call: dict[str, Any], cache: int, chunk: int, pixels: int) -> None:
+def test_native_convolutions_are_sums_over_taps(call: Call, cache: int, chunk: int, pixels: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("CACHE", cache), ("CHUNK", chunk), ("PIXELS", pixels)):
             patch.setattr(native_windows, name, value)
@@ -141,7 +147,7 @@ def test_native_convolutions_are_sums_over_taps(call: dict[str, Any], cache: int
 
 
 @given(calls(loops=True))
-def test_native_convolutions_of_stacks_are_the_ordinary_call(call: dict[str, Any]) -> None:
+def test_native_convolutions_of_stacks_are_the_ordinary_call(call: Call) -> None:
     for name in OPERANDS:
         if name == "conv_kernel" and call["w"].ndim < call["y"].ndim:
             continue  # the rule joins loop axes to the examples
@@ -156,7 +162,7 @@ def test_the_usual_layouts_are_served() -> None:
     for rank, groups, layout in itertools.product((1, 2, 3), (1, 2), ("C", "last")):
         lead, size = (2, 8 * groups), (6,) * rank
         arrays = {"x": (*lead, *size), "w": (8 * groups, 8, *(3,) * rank), "y": (*lead, *size)}
-        call: dict[str, Any] = {name: laid_out(rng.standard_normal(shape), rank, layout) for name, shape in arrays.items()}
+        call = Call({name: laid_out(rng.standard_normal(shape), rank, layout) for name, shape in arrays.items()})
         call["params"] = {"strides": (1,) * rank, "before": (1,) * rank, "dilation": (1,) * rank, "groups": groups}
         call["sizes"] = {"x": size, "w": (3,) * rank, "y": size}
         assert all(natively(name, call) is not None for name in OPERANDS), (rank, groups, layout)
@@ -202,3 +208,66 @@ def test_compiled_derivatives_are_those_of_eager_code(name: str, function: Any, 
     for _ in range(3):
         assert_trees_close(compiled(*arguments), expected, 1e-10)
     assert "native" in compiled.source, name
+
+
+@st.composite
+def calls_of_3x3(draw: Any) -> Call:
+    """3x3 convolutions that Winograd's form serves, with odd sizes and any padding."""
+    (height, width), (above, left) = ([draw(st.integers(low, high)) for _ in range(2)] for low, high in ((3, 13), (0, 2)))
+    dtype, rng = draw(st.sampled_from([np.float32, np.float64])), np.random.default_rng(draw(st.integers(0, 99)))
+    channels, filters, examples = draw(st.sampled_from([16, 24, 40])), draw(st.sampled_from([16, 24, 40])), draw(st.integers(1, 3))
+    out = tuple(draw(st.integers(max(1, n - 2), n + 2)) for n in (height, width))
+    shapes = {"x": (examples, channels, height, width), "w": (filters, channels, 3, 3), "y": (examples, filters, *out)}
+    arrays = {name: laid_out(rng.standard_normal(shape).astype(dtype), 2, "last") for name, shape in shapes.items()}
+    params = {"strides": (1, 1), "before": (above, left), "dilation": (1, 1), "groups": 1}
+    return Call(**arrays, params=params, sizes={"x": (height, width), "w": (3, 3), "y": out})
+
+
+@given(calls_of_3x3(), st.sampled_from([1, 1 << 20]), st.sampled_from([16, 256]))
+def test_winograds_form_rounds_ten_times_as_much(call: Call, tiles: int, chunk: int) -> None:
+    """Sums of n products of normal numbers, off by 10 units in the last place of their deviation; the direct form by one or two."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("TRANSFORMED", 1), ("TILES", tiles), ("CHUNK", chunk)):
+            patch.setattr(native_windows, name, value)
+        for name in ("conv", "conv_input"):
+            found = [natively(name, call, threads, winograd=True) for threads in (1, 2, 3)]
+            direct = natively(name, call)
+            assert found[0] is not None
+            assert direct is not None
+            expected = by_taps(call["x"], call["w"], call["y"], call["params"], RESULTS[name])
+            unit = np.finfo(direct.dtype).eps * np.sqrt(9 * call["w"].shape[name == "conv"])
+            errors = [np.abs(y - expected).max() / unit for y in (direct, found[0])]
+            assert errors[0] < 30, (name, errors)
+            assert errors[1] < 400, (name, errors)
+            assert found[0].tobytes() != direct.tobytes(), "Winograd's form was not taken"
+            assert all(y.tobytes() == found[0].tobytes() for y in found), f"{name}: bits depend on the threads"
+
+
+def test_winograds_form_is_taken_only_if_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    x, W = (laid_out(rng.standard_normal(shape).astype(np.float32), 2, "last") for shape in ((2, 16, 24, 24), (16, 16, 3, 3)))
+    f = lambda x, W: F.conv2d(x, W, padding=1)
+    programs = {native: fd.compile(f, native=native, threads=1) for native in (True, "winograd")}
+    found = {native: [program(x, W) for _ in range(3)][-1] for native, program in programs.items()}
+    params = {"strides": (1, 1), "before": (1, 1), "dilation": (1, 1), "groups": 1}
+    call = Call(x=x, w=W, params=params, sizes={"y": (24, 24)})
+    for choice, y in found.items():
+        expected = natively("conv", call, winograd=choice == "winograd")
+        assert expected is not None
+        assert y.tobytes() == expected.tobytes(), choice
+    assert found[True].tobytes() != found["winograd"].tobytes()
+
+
+def test_gradients_in_winograds_form_are_those_of_eager_code() -> None:
+    rng = np.random.default_rng(1)
+    x, W = rng.standard_normal((2, 16, 24, 24)), rng.standard_normal((16, 16, 3, 3))
+    gradient = fd.grad(lambda x, W: np.sum(np.tanh(F.conv2d(x, W, padding=1))), argnums=(0, 1))
+    compiled = fd.compile(gradient, native="winograd")
+    for _ in range(3):
+        assert_trees_close(compiled(x, W), gradient(x, W), 1e-11)
+
+
+@pytest.mark.parametrize("native", ["fast", "", None, 2])
+def test_an_unknown_word_for_native_is_refused(native: Any) -> None:
+    with pytest.raises(fd.errors.StaticError, match="winograd"):
+        fd.compile(np.sin, native=native)

@@ -1,5 +1,6 @@
 // Direct convolution, channels last: tiles of pixels x channels whose sums stay in registers. The images are read where they lie, or
-// from a padded copy of a few rows that stays in the cache. Every sum has one order, whatever the number of threads.
+// from a padded copy of a few rows that stays in the cache. Every sum has one order. Threads share whole blocks, because compilers may
+// round a product before they add it in tiles of one size, and not in tiles of another.
 
 typedef long long L;
 #define INLINE static inline __attribute__((always_inline))
@@ -183,14 +184,14 @@ static void tiles(const Block<T> &b, const Segment *s, L segments, const T *w, T
 }
 
 // The panels `first` to `last` of a block. A part of the images and of a panel's kernels stays in the cache while all pixels pass over.
-template <class T> static void convolve_block(const Job &j, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L first, L last) {
+template <class T> static void convolve_block(const Job &j, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L first, L last, L depth) {
     L done = 0, at = 0;
     do {
         L next = done, length = 0;
         while (next < segments && (next == done || length + s[next].length <= j.chunk)) length += s[next++].length;
         for (L k = first; k < last; k++) {
             const L channels = least(panel<T>(), j.filters - k * panel<T>()), width = width_of<T>(channels);
-            const T *given = w + k * panel<T>() * depth_of(j) + at * width;
+            const T *given = w + k * panel<T>() * depth + at * width;
             if (width == panel<T>()) tiles<T, BYTES, PANEL / BYTES>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
             else tiles<T, NARROW, PANEL / 2 / NARROW>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
         }
@@ -242,7 +243,7 @@ template <class T> static void convolve(const Job &j, const T *x, const T *w, T 
         const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
         const L count = segments_of(j, b.step, j.chunk, segments);
         convolve_block(j, b, segments, count, w + j.packed_at + (stack * j.groups + group) * packed_size<T>(j),
-                       y + j.y_at + stack * j.y_stack + group * j.filters + at, panels * part / j.parts, panels * (part + 1) / j.parts);
+                       y + j.y_at + stack * j.y_stack + group * j.filters + at, panels * part / j.parts, panels * (part + 1) / j.parts, depth_of(j));
     }
 }
 
