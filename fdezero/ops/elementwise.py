@@ -219,12 +219,12 @@ BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 # Choices. Rules with t choose instead of multiplying, because 0 * inf would be NaN.
 def _share_of_first(t: Any, y: Any, x0: Any, x1: Any) -> Any:
     half = tie(x0, x1) if isinstance(x0, Tracer) and isinstance(x1, Tracer) else 0.5
-    return np.where(x0 == y, np.where(x1 == y, t * half, t), _zero_or_nan(t, y))
+    return _where_chosen(x0 == y, np.where(x1 == y, t * half, t), t, y)
 
 
-def _zero_or_nan(t: Any, y: Any) -> Any:
-    """0 as the derivative for what was not chosen, but NaN where the value is NaN, unless nothing depends on it."""
-    return np.where((y == y) | (t == 0), 0, math.nan)
+def _where_chosen(chosen: Any, share: Any, t: Any, y: Any) -> Any:
+    """The share of what was chosen. Otherwise 0, but NaN where the value is NaN, unless nothing depends on it."""
+    return np.where(chosen | ((y != y) & (t != 0)), np.where(chosen, share, math.nan), 0)
 
 
 def _share_of_second(t: Any, y: Any, x0: Any, x1: Any) -> Any:
@@ -272,9 +272,9 @@ where = elementwise(
 )
 clip = elementwise(
     "clip",
-    lambda t, y, x0, x1, x2: np.where((y == y) & ((x0 >= x1) & (x0 <= x2)), t, _zero_or_nan(t, y)),
-    lambda t, y, x0, x1, x2: np.where((y == y) & ((x0 < x1) & (x1 <= x2)), t, _zero_or_nan(t, y)),
-    lambda t, y, x0, x1, x2: np.where((y == y) & ((x0 > x2) | (x1 > x2)), t, _zero_or_nan(t, y)),
+    lambda t, y, x0, x1, x2: _where_chosen((y == y) & ((x0 >= x1) & (x0 <= x2)), t, t, y),
+    lambda t, y, x0, x1, x2: _where_chosen((y == y) & ((x0 < x1) & (x1 <= x2)), t, t, y),
+    lambda t, y, x0, x1, x2: _where_chosen((y == y) & ((x0 > x2) | (x1 > x2)), t, t, y),
     c="x0 > x1 || x0 != x0 ? (x0 < x2 || x0 != x0 ? x0 : x2) : (x1 < x2 || x1 != x1 ? x1 : x2)",
     loop=lambda dtypes, y: (y, y, y),
     write="xp.clip({0}, {1}, {2}, out={out})",

@@ -79,7 +79,8 @@ def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> 
     def write(out: Any, *args: Any) -> None:
         function_of(CPU, name)(*args, out=out)
 
-    return elementwise(called or name, *rules, c=c, impl=compute, write=write, doc=doc)
+    loop = (lambda dtypes, y: (y,) * len(dtypes)) if c else None
+    return elementwise(called or name, *rules, c=c, loop=loop, impl=compute, write=write, doc=doc)
 
 
 def no_derivative(function: str, argument: str) -> NoReturn:

@@ -85,3 +85,191 @@ def test_a_value_and_its_gradient_are_one_group(name: str) -> None:
     compiled(x, t)
     assert_trees_close(compiled(x, t), function(x, t), tolerance=1e-5)
     assert [len(group.body.inputs) for group in groups_of(compiled)] == [2]
+
+
+SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.0, 3e38, -3e38, 1e-40])
+
+
+def reductions(x: Any) -> Any:
+    """What every reduction gives beside the values that it was computed from, so that they make a group."""
+    top, low = fnp.max(x, axis=-1, keepdims=True), fnp.min(x, axis=-1, keepdims=True)
+    total, squares = fnp.sum(x, axis=-1), fnp.sum(x * 0.5, axis=-1, keepdims=True)
+    return top, low, total * 2, x - top, x == low, fnp.where(x == top, x, squares), fnp.mean(x, axis=-1) + 1
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)], ids=["along", "beside"])
+@pytest.mark.parametrize("width", [1, 2, 9, 70])
+def test_nan_infinities_zeros_and_overflow(width: int, axes: tuple[int, int]) -> None:
+    lines = [RNG.choice(SPECIAL, width) for _ in range(30)] + [np.full(width, value) for value in SPECIAL]
+    lines += [np.where(np.arange(width) == k % width, np.nan, 1.0) for k in range(5)]
+    x = np.array(lines).astype(np.float32).transpose(axes).copy().transpose(axes)
+    with np.errstate(all="ignore"):
+        compiled = fd.compile(reductions, native=True)
+        compiled(x)
+        for y, like in zip(compiled(x), reductions(x), strict=True):
+            # A sum is that of NumPy, or it does not overflow on its way to a finite number.
+            finite = np.isfinite(np.broadcast_to(like, np.shape(y)))
+            np.testing.assert_allclose(np.where(finite, y, 0), np.where(finite, like, 0), rtol=1e-5)
+            assert np.array_equal(np.isnan(y) & ~np.isnan(like), np.zeros_like(finite))
+            assert y.dtype == like.dtype
+        for y, like in zip(compiled(x)[:2], reductions(x)[:2], strict=True):
+            assert np.array_equal(y, like, equal_nan=True)
+    assert len(groups_of(compiled)) == (width > 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (1, 1), (1, 7), (7, 1), (7,), (2, 1, 3)])
+def test_empty_lines_and_lines_of_one_entry(shape: tuple[int, ...]) -> None:
+    x = RNG.standard_normal(shape)
+    f = lambda x: [F.softmax(x) if x.shape[-1] else x, fnp.sum(x * 2, axis=-1) * 3, x - fnp.sum(x, axis=0)]
+    compiled = fd.compile(f, native=True)
+    for _ in range(2):
+        assert_alike(compiled(x), f(x))
+
+
+def test_what_has_no_native_form_runs_as_ever() -> None:
+    f = lambda x: (fnp.sum(x * 2, axis=-1, keepdims=True) + x, fnp.max(x + x, axis=0) * 2)
+    for x in (
+        RNG.standard_normal((5, 4)).astype(np.float16),
+        np.arange(20).reshape(5, 4),
+        RNG.standard_normal((5, 4)) + 1j,
+    ):
+        compiled = fd.compile(f, native=True)
+        for _ in range(2):
+            assert_alike(compiled(x), f(x)) if x.dtype.kind == "f" else assert_trees_close(
+                compiled(x), f(x), tolerance=1e-12
+            )
+        assert groups_of(compiled) == []
+
+
+def statistics(x: Any) -> Any:
+    """Sums along lines and over columns, and one of everything."""
+    rest = x - fnp.mean(x, axis=-1, keepdims=True)
+    return rest, fnp.sum(rest * rest, axis=-1), fnp.sum(fnp.tanh(rest), axis=0), fnp.sum(fnp.exp(x) * rest)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_and_lines_have_the_same_bits_for_any_number_of_threads(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "SHARE", 8)
+    x = RNG.standard_normal((301, 67)).astype(dtype)
+    results = []
+    for threads in (1, 2, 3):
+        compiled = fd.compile(statistics, native=True, threads=threads)
+        compiled(x)
+        results.append(compiled(x))
+        assert f", {threads}, np.{dtype}, " in compiled.source
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0][:3], other[:3], strict=True))
+        np.testing.assert_allclose(results[0][3], other[3], rtol=1e-6 if dtype == "float32" else 1e-14)
+    assert_alike(results[0], statistics(x))
+
+
+@pytest.mark.parametrize("order", ["channels first", "channels last", "transposed", "strided"])
+def test_statistics_of_channels_in_every_memory_order(order: str) -> None:
+    x = RNG.standard_normal((3, 4, 5, 6)).astype(np.float32)
+    if order == "channels last":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    elif order == "transposed":
+        x = np.ascontiguousarray(x.T).T
+    elif order == "strided":
+        x = np.repeat(x, 2, axis=2)[:, :, ::2]
+    scale, shift, t = (
+        RNG.standard_normal(4).astype("f4"),
+        RNG.standard_normal(4).astype("f4"),
+        RNG.standard_normal(x.shape).astype("f4"),
+    )
+
+    def value(x: Any, scale: Any, shift: Any) -> Any:
+        y, mean, variance = F.batch_norm_with_statistics(x, scale, shift)
+        return fnp.sum(y * t + F.group_norm(x, 2, scale, shift)), (y, mean, variance)
+
+    function = fd.value_and_grad(value, argnums=(0, 1, 2), has_aux=True)
+    compiled = fd.compile(function, native=True)
+    for _ in range(2):
+        assert_alike(compiled(x, scale, shift), function(x, scale, shift))
+    assert groups_of(compiled)
+
+
+def test_a_mean_far_from_zero_keeps_its_digits() -> None:
+    x = (RNG.standard_normal((50, 700)) + 1e4).astype(np.float32)
+    exact = x.astype(np.float64)
+    exact -= exact.mean(-1, keepdims=True)
+    exact /= np.sqrt(np.square(exact).mean(-1, keepdims=True) + 1e-5)
+    compiled = fd.compile(lambda x: F.layer_norm(x) * 1, native=True)
+    for _ in range(2):
+        assert np.abs(compiled(x) - exact).max() < 7e-7
+    assert groups_of(compiled)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 100_000), 1), ((2, 3000, 40), (0, 2)), ((50_000, 4), 0), ((7, 300, 300), (1, 2))]
+)
+def test_sums_are_at_least_as_accurate_as_numpys(shape: tuple[int, ...], axis: Any) -> None:
+    for dtype in (np.float32, np.float64):
+        x = (RNG.random(shape) + 0.5).astype(dtype)
+        exact = np.sum(x, axis=axis, dtype=np.longdouble)
+        compiled = fd.compile(lambda x: fnp.sum(x, axis=axis) * 2, native=True)  # exact, and so makes a group
+        compiled(x)
+        mine, numpys = (np.abs(y - exact).max() / exact.max() for y in (compiled(x) / 2, np.sum(x, axis=axis)))
+        assert mine <= max(numpys, np.finfo(dtype).eps)
+        assert groups_of(compiled)
+
+
+def test_results_that_lie_over_operands() -> None:
+    """A later pass reads its operands again, so the result of an earlier pass must not lie over them."""
+
+    def f(x: Any, w: Any) -> Any:
+        h = fnp.exp(x @ w)  # memory of the program's own, which a result may take over
+        early = h * 2
+        top = fnp.sum(early, axis=-1, keepdims=True)
+        late = h / top
+        return early @ w, late @ w, fnp.tanh(top) @ w[:1]
+
+    x, w = RNG.standard_normal((2, 9, 9))
+    compiled = fd.compile(f, native=True)
+    for _ in range(3):
+        assert_alike(compiled(x, w), f(x, w))
+        assert_alike(fd.grad(lambda x: fnp.sum(compiled(x, w)[1]))(x), fd.grad(lambda x: fnp.sum(f(x, w)[1]))(x))
+
+
+def test_branches_whose_results_lie_otherwise_in_memory() -> None:
+    def f(x: Any, p: Any) -> Any:
+        y = fd.cond(p > 0, lambda x: (x + 1).T, lambda x: x[::-1] - x, x)
+        return F.softmax(y * 2) + y, fnp.sum(y * y, axis=0) * 2
+
+    x = RNG.standard_normal((4, 4))
+    compiled = fd.compile(f, native=True)
+    for p in (1.0, -1.0, 1.0, -1.0):
+        assert_alike(compiled(x, p), f(x, p))
+
+
+def test_long_programs_are_several_groups() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(40):
+            x = fnp.tanh(x - fnp.mean(x, axis=-1, keepdims=True)) * 1.5
+        return x
+
+    x = RNG.standard_normal((3, 20))
+    compiled = fd.compile(f, native=True)
+    compiled(x)
+    assert_trees_close(compiled(x), f(x), tolerance=1e-9)
+    assert 3 <= len(groups_of(compiled)) <= 5
+
+
+def test_views_of_line_values_that_leave_the_group() -> None:
+    def f(x: Any) -> Any:
+        total = fnp.sum(x * 2, axis=-1)
+        return (
+            total,
+            fnp.expand_dims(total, -1),
+            fnp.broadcast_to(fnp.expand_dims(total, -1), x.shape),
+            x - fnp.expand_dims(total, -1),
+        )
+
+    x = RNG.standard_normal((3, 4))
+    compiled = fd.compile(f, native=True)
+    for _ in range(3):
+        results = compiled(x)
+        assert_alike(results, f(x))
+        assert not any(np.shares_memory(a, b) for i, a in enumerate(results) for b in results[:i])

@@ -32,7 +32,11 @@ class Groups(Calls):
     def _library(self) -> None:
         """Put the library of all C++ functions in front of the lines that use it."""
         if self.loops:
-            self.build[:0] = [f'library = {self.keep("compiled", library, "")}("""', *self.loops, '""")']
+            self.build[:0] = [
+                f'library = {self.keep("compiled", library, "")}("""',
+                *self.loops,
+                f'""", {loops.OPTION!r})',
+            ]
 
     def _kernel(self, instruction: Instruction, fused: Fused) -> None:
         operands, text = kernels.write(fused.body)

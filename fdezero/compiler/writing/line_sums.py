@@ -1,9 +1,11 @@
 """The reductions of a group in C++: partial results in lanes, how they are put together, and sums over columns.
 
-Sums are added in double precision in a fixed number of lanes, so their bits depend neither on the compiler's vectors nor on threads.
-Along a line, sums of float64 are compensated between stretches.
+Sums are added in a fixed number of lanes, so their bits depend neither on the compiler's vectors nor on threads. A lane adds a few
+entries of a stretch of the line. Stretches are added in double precision, and for float64 with compensation. So a sum has fewer
+roundings than NumPy's pairwise summation.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,8 +20,9 @@ from ..planning.schedule import Pass, Reduction
 from .line_arrays import AS_COLUMN, LineArrays, by_value, is_written_out
 
 LANES = 64  # partial results of a reduction along a line
-STRETCH = 1024  # entries of a line that are added up before the compensated sum
-PARTS = 16  # of the lines: each has sums over columns of its own
+STRETCH = 1024  # entries of a line that lanes add up
+SHORT = 256  # entries of a row below which rows of a line are not stretches of their own
+FEW = 64  # lines that sums over columns add up at a time
 
 HELPERS = """\
 template <class T> static inline T more(T a, T x) { return x > a || x != x ? x : a; }
@@ -40,13 +43,14 @@ RULES = {"max": ("more", "-CUDART_INF"), "min": ("less", "CUDART_INF")}
 
 
 class Taken(NamedTuple):
-    """What a reduction takes in each round, the rule, and the name and the type of what holds the result."""
+    """What a reduction takes in each round, the rule, and the name and the types of what holds the result and of its lanes."""
 
     name: str
     value: str
     rule: str
     start: str
     c_type: str
+    lane: str
 
 
 class LineSums(LineArrays):
@@ -111,24 +115,31 @@ class LineSums(LineArrays):
         """Whether sums along lines need more than double precision."""
         return not self.in_lanes and any(a.dtype == np.float64 for a in (*self.operands, *self.schedule.makers))
 
+    @property
+    def is_stretched(self) -> bool:
+        """Whether a line is added up in stretches."""
+        return not self.in_lanes and (self.is_double or len(self.inner) == 1 or self.inner[-1] >= SHORT)
+
     def taken(self, each: Pass) -> list[Taken]:
         """What the reductions of a pass take in each round."""
         found = []
         for part in each.reductions:
             if not part.is_column:
                 y = part.step.output
-                c_type = C_TYPES[y.dtype.name]
-                rule, start = RULES.get(part.step.name, ("plus", "0"))
-                if rule == "plus":
-                    c_type = "double"
-                elif c_type == "float":
-                    start += "_F"
                 found += [
-                    Taken(self.held(y) + suffix, value, rule, start, c_type) for suffix, value in self._terms(part)
+                    self._taken(self.held(y) + suffix, value, part.step.name, y) for suffix, value in self._terms(part)
                 ]
         if each.sums_total and self.total is not None:
-            found.append(Taken("whole", self.value(self.total.inputs[0], None), "plus", "0", "double"))
+            x = self.total.inputs[0]
+            found.append(self._taken("whole", self.value(x, None), "sum", x))
         return found
+
+    def _taken(self, name: str, value: str, rule: str, like: Atom) -> Taken:
+        c_type = C_TYPES[like.dtype.name]
+        take, start = RULES.get(rule, ("plus", "0"))
+        if take == "plus":
+            return Taken(name, value, take, start, "double", c_type if self.is_stretched else "double")
+        return Taken(name, value, take, start + ("_F" if c_type == "float" else ""), c_type, c_type)
 
     def held(self, y: Atom) -> str:
         """The name of what holds a reduction's result."""
@@ -142,11 +153,11 @@ class LineSums(LineArrays):
         if step.operation is not moments:
             return [("", x)]
         if not step.params["centred"]:
-            return [("_2", f"(double){x} * {x}")]
+            return [("_2", f"{x} * {x}")]
         if part.stage == 0:
             return [("_0", x)]
         rest = f"({x} - {self.local[step.output]}_0{self.lane})"
-        return [("_1", rest), ("_2", f"(double){rest} * {rest}")]
+        return [("_1", rest), ("_2", f"{rest} * {rest}")]
 
     def _products(self, step: Instruction) -> tuple[str, str]:
         """The terms t w and t w ((x - c) a + e), as `sums` defines them."""
@@ -157,7 +168,7 @@ class LineSums(LineArrays):
         ]
         u = t if numbers[5] else f"({t} * {w})"
         z = f"({x if numbers[2] else f'({x} - {c})'} * {a})"
-        return u, f"(double){u} * {z if numbers[4] else f'({z} + {e})'}"
+        return u, f"{u} * {z if numbers[4] else f'({z} + {e})'}"
 
     def begin(self, taken: Sequence[Taken]) -> None:
         """Declare what holds partial results."""
@@ -166,7 +177,7 @@ class LineSums(LineArrays):
                 self.say(f"{part.c_type} {part.name}[{self.width}];")
                 self.say(f"for (long long k = 0; k < m; k++) {part.name}[k] = {part.start};")
             else:
-                self.say(f"{part.c_type} {part.name}s[{self.lanes}], {part.name} = {part.start};")
+                self.say(f"{part.lane} {part.name}s[{self.lanes}];", f"{part.c_type} {part.name} = {part.start};")
                 if self.is_double and part.rule == "plus":
                     self.say(f"double {part.name}_rest = 0;")
 
@@ -187,11 +198,11 @@ class LineSums(LineArrays):
     def fold(self, taken: Sequence[Taken]) -> None:
         """Put the lanes together."""
         for part in taken:
-            folded = f"all<{part.c_type}, {self.lanes}, {part.rule}<{part.c_type}>>({part.name}s)"
+            folded = f"all<{part.lane}, {self.lanes}, {part.rule}<{part.lane}>>({part.name}s)"
             if part.rule == "plus" and self.is_double:
                 self.say(f"add_to({part.name}, {part.name}_rest, {folded});")
             else:
-                self.say(f"{part.name} = {part.rule}({part.name}, {folded});")
+                self.say(f"{part.name} = {part.rule}<{part.c_type}>({part.name}, {folded});")
 
     @property
     def lanes(self) -> int:
@@ -236,11 +247,17 @@ class LineSums(LineArrays):
     @property
     def parts(self) -> int:
         """The number of parts of the lines with sums over columns of their own; 0 without columns. It does not depend on threads."""
-        return min(PARTS, self.rounds) if self.schedule.columns else 0
+        return min(-(-math.prod(self.outer) // FEW), self.rounds) if self.schedule.columns else 0
+
+    @property
+    def column_type(self) -> str:
+        """The type of sums over columns: double where parts have many lines."""
+        is_single = all(step.output.dtype == np.float32 for step in self.schedule.columns)
+        return "float" if is_single and math.prod(self.outer) <= 2 * FEW * self.parts else "double"
 
     def begin_columns(self) -> None:
         for number in range(len(self.column_sums)):
-            self.say(f"double *c{number} = shared + ({number * self.parts} + part) * {self.span};")
+            self.say(f"{self.column_type} *c{number} = shared + ({number * self.parts} + part) * {self.span};")
             self.say(f"for (long long k = 0; k < {self.span}; k++) c{number}[k] = 0;")
 
     def take_columns(self, each: Pass) -> None:
@@ -253,7 +270,7 @@ class LineSums(LineArrays):
     def end_columns(self, name: str, given: str) -> list[str]:
         """The function that adds up the parts, once all lines are done."""
         self.text, self.depth = [], 1
-        self.say("double *shared = DATA(double, shared_);")
+        self.say(f"{self.column_type} *shared = DATA({self.column_type}, shared_);")
         late = [y for y in self.outputs if self.schedule.kinds[y] == LATE]
         for y in late:
             self.say(f"{y.dtype.name}_ *{self.names[y]}s = DATA({y.dtype.name}_, {self.names[y]}_);")

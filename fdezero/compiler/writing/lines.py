@@ -60,12 +60,12 @@ class _Writer(LineSums):
         lines = [head, *self.text, "}"]
         if self.parts:
             lines += self.end_columns(name, given)
-        shared = 8 * len(self.column_sums) * self.parts * self.span
+        shared = (4 if self.column_type == "float" else 8) * len(self.column_sums) * self.parts * self.span
         return Written(atoms, kinds, lines, self.parts or self.rounds, (room, shared))
 
     def _arrays(self) -> int:
         """Say where arrays lie; return the bytes of scratch memory."""
-        self.say("char *room = DATA(char, room_);", "double *shared = DATA(double, shared_);")
+        self.say("char *room = DATA(char, room_);", f"{self.column_type} *shared = DATA({self.column_type}, shared_);")
         for atom in [*self.operands, *self.outputs]:
             x, dtype = self.names[atom], atom.dtype.name
             if by_value(atom):
@@ -135,7 +135,7 @@ class _Writer(LineSums):
         taken = self.taken(each)
         along = bool(taken) and not self.in_lanes  # partial results go into lanes, which are put together
         self.begin(taken)
-        if along and not self.is_double:
+        if along and not self.is_stretched:
             self.clear(taken)
         opened = 0
         for axis, n in enumerate(self.inner if self.in_lanes else self.inner[:-1]):
@@ -145,19 +145,19 @@ class _Writer(LineSums):
             self._round(each, taken)
         else:
             n, low, high = self.inner[-1], "0", str(self.inner[-1])
-            if self.is_double and n > STRETCH:
+            if self.is_stretched and n > STRETCH:
                 self.open(f"for (long long s = 0; s < {n}; s += {STRETCH})")
                 low, high, opened = "s", f"(s + {STRETCH} < {n} ? s + {STRETCH} : {n})", opened + 1
-            if self.is_double:
+            if self.is_stretched:
                 self.clear(taken)
             self.open(f"for (long long j = {low}; j < {high}; j += {self.lanes})")
             self.say(_count("m", n, "j", self.lanes))
             self._round(each, taken)
             self.close()
-            if self.is_double:
+            if self.is_stretched:
                 self.fold(taken)
         self.close(opened)
-        if along and not self.is_double:
+        if along and not self.is_stretched:
             self.fold(taken)
         self.after(each)
 

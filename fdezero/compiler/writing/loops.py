@@ -20,6 +20,9 @@ from ..planning import expressions
 from ..planning.fuse import Fused
 from . import kernels
 
+# GCC's elimination of partial redundancies makes choices between truth values, which it cannot put into vectors.
+OPTION = "-fno-tree-pre"
+
 
 def is_expressible(instruction: Instruction) -> bool:
     """Whether the operation can be written as a loop for operands of these dtypes and layouts."""
