@@ -322,10 +322,10 @@ def test_a_check_of_a_view_looks_at_the_numbers_of_every_call() -> None:
 
 
 def test_constants_with_the_same_bits_and_layout_are_one() -> None:
-    function = fd.compile(lambda x: (x + np.ones(50)) * np.ones(50) - np.arange(50.0) + np.arange(50.0)[::-1])
+    function = fd.compile(lambda x: (x + np.linspace(1, 2, 50)) * np.linspace(1, 2, 50) - np.arange(50.0) + np.arange(50.0)[::-1])
     function(np.zeros(50))
     assert function.source.count("constant float64[50]") == 3
-    np.testing.assert_array_equal(function(np.zeros(50)), 1 - np.arange(50.0) + np.arange(50.0)[::-1])
+    np.testing.assert_array_equal(function(np.zeros(50)), np.linspace(1, 2, 50) ** 2 - np.arange(50.0) + np.arange(50.0)[::-1])
 
 
 def test_zeros_of_both_signs_are_two_constants() -> None:

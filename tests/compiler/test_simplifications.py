@@ -70,3 +70,48 @@ def test_five_derivatives_of_tanh_repeat_little() -> None:
     s = 1 - y * y
     expected = [s, -2 * y * s, s * (6 * y**2 - 2), s * y * (16 - 24 * y**2), s * (16 + 120 * y**2 * (y**2 - 1))]
     assert_trees_close(derivatives(x), expected, 1e-13)
+
+
+SIGNS = {
+    "x + -y": (lambda x, y: x + -y, ["subtract"]),
+    "-x + y": (lambda x, y: -x + y, ["subtract"]),
+    "x - -y": (lambda x, y: x - -y, ["add"]),
+    "-x - y": (lambda x, y: -x - y, ["negative", "subtract"]),
+    "-x * -y": (lambda x, y: -x * -y, ["multiply"]),
+    "-(x * 2)": (lambda x, y: -(x * 2), ["multiply"]),
+    "2 * -x": (lambda x, y: 2 * -x, ["multiply"]),
+    "-x * y": (lambda x, y: -x * y, ["negative", "multiply"]),
+    "-(x * 0)": (lambda x, y: -(x * 0), ["multiply", "negative"]),
+    "-(x * 0.0)": (lambda x, y: -(x * 0.0), ["multiply", "negative"]),
+    "-(x * y)": (lambda x, y: -(x * y), ["multiply", "negative"]),
+    "-x + x": (lambda x, y: -x + x, ["subtract"]),
+}
+
+
+@pytest.mark.parametrize("name", SIGNS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128, np.int64])
+def test_signs_move_into_sums_and_products(name: str, dtype: Any) -> None:
+    function, expected = SIGNS[name]
+    special = [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan]
+    x, y = (
+        (np.array(z).astype(dtype) for z in zip(*[(a, b) for a in special for b in special], strict=True))
+        if np.dtype(dtype).kind != "i"
+        else (np.arange(-3, 4), np.arange(7))
+    )
+    with np.errstate(all="ignore"):
+        names = operations(function, x, y)
+    assert names == expected or np.dtype(dtype).kind != "f"
+
+
+@pytest.mark.parametrize("operation", [np.add, np.subtract, np.multiply, np.divide, np.power, np.arctan2])
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_a_number_takes_the_place_of_an_array_of_equal_entries(operation: Any, layout: Any) -> None:
+    x, many = np.array(np.abs(X), order=layout), np.full((3, 4), 1.7)
+    for f in (lambda x: operation(x, many), lambda x: operation(many, x), lambda x: operation(x, many[0])):
+        compiled = fd.compile(f)
+        y = compiled(x)
+        assert_trees_equal(y, f(x), bits=True)
+        assert y.strides == f(x).strides
+    many[1, 2] = 2.0
+    assert_trees_equal(fd.compile(lambda x: operation(x, many))(x), operation(x, many), bits=True)
+    assert fd.compile(lambda x: operation(x, np.full((3, 4), 1.5)))(x.astype(np.float32)).dtype == np.float64

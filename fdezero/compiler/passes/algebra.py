@@ -148,4 +148,78 @@ def _broadcast_by_itself(instruction: Instruction, makers: dict[Atom, Instructio
     )
 
 
-RULES = (_same, _fast_power, _transposed_twice, _broadcast_by_itself)
+EXACT = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide)  # rounded alike by every loop
+
+
+def _number_for_a_uniform_array(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
+    """A number in place of an array whose entries are all equal: it takes no memory traffic, and loops need not follow its rows."""
+    y = instruction.output
+    if instruction.operation not in EXACT or y.kind != "array" or y.dtype.kind != "f":
+        return instruction
+    for i, atom in enumerate(instruction.inputs):
+        x = instruction.inputs[1 - i]
+        if isinstance(atom, Constant) and atom.kind == "array" and atom.dtype == y.dtype and _like(x, y):
+            value = _one_value(atom)
+            if value is not None:
+                inputs = (x, Constant(value)) if i else (Constant(value), x)
+                return attrs.evolve(instruction, inputs=inputs)
+    return instruction
+
+
+def _negated(atom: Atom, makers: dict[Atom, Instruction]) -> Atom | None:
+    """x, if the atom is -x."""
+    maker = makers.get(atom)
+    return maker.inputs[0] if maker is not None and maker.operation is elementwise.negative else None
+
+
+def _without_sign(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
+    """x - y for x + -y, x + y for x - -y, and x * -2 for -(x * 2) and -x * 2. A change of sign is exact, zeros included."""
+    y, operation = instruction.output, instruction.operation
+    if y.kind != "array" or y.dtype.kind != "f":
+        return instruction
+    if operation is elementwise.negative:
+        maker = makers.get(instruction.inputs[0])
+        if maker is not None and maker.operation is elementwise.multiply and _like(maker.output, y):
+            return _times_opposite(instruction, maker.inputs)
+    if operation not in (elementwise.add, elementwise.subtract, elementwise.multiply):
+        return instruction
+    first, second = instruction.inputs
+    x, z = _negated(first, makers), _negated(second, makers)
+    if operation is elementwise.multiply:
+        signed = (first if x is None else x, second if z is None else z)
+        alike = all(map(_lies_alike, signed, instruction.inputs))
+        if alike and x is not None and z is not None:
+            return attrs.evolve(instruction, inputs=signed)
+        return _times_opposite(instruction, signed) if alike and (x is None) != (z is None) else instruction
+    if z is not None and _lies_alike(z, second):
+        other = elementwise.subtract if operation is elementwise.add else elementwise.add
+        return attrs.evolve(instruction, operation=other, inputs=(first, z))
+    if x is not None and _lies_alike(x, first) and operation is elementwise.add:
+        return attrs.evolve(instruction, operation=elementwise.subtract, inputs=(second, x))
+    return instruction
+
+
+def _times_opposite(instruction: Instruction, factors: tuple[Atom, ...]) -> Instruction:
+    """The product of the factors with its sign changed, if one of them is a number that is not 0."""
+    for i, factor in enumerate(factors):
+        value = factor.value if isinstance(factor, Constant) else None
+        if isinstance(value, int | float | np.floating) and not isinstance(value, bool) and value != 0:
+            opposite = Constant(-value)
+            inputs = (factors[0], opposite) if i else (opposite, factors[1])
+            return attrs.evolve(instruction, operation=elementwise.multiply, inputs=inputs)
+    return instruction
+
+
+def _lies_alike(x: Atom, y: Atom) -> bool:
+    """Whether both are the same, or arrays of one shape, dtype and layout."""
+    return x is y or (isinstance(y, Variable) and _like(x, y))
+
+
+RULES = (
+    _same,
+    _fast_power,
+    _transposed_twice,
+    _broadcast_by_itself,
+    _number_for_a_uniform_array,
+    _without_sign,
+)
