@@ -110,10 +110,8 @@ def _found(named: str, path: str) -> Compiler:
             told.append(f"{shlex.join(command)} cannot make a library. It says: {error}")
     if not named:
         told += ["the package ziglang is not installed"] * (importlib.util.find_spec("ziglang") is None)
-    tried = "; ".join(told)
-    if named:
-        tried = f"of CXX={named!r}: {tried}"
-    raise MissingExtraError(f"fd.compile(..., native=True) needs a C++ compiler. Tried, {tried}\n{HELP}")
+    missing = f"CXX={named!r} names none" if named else "there is none"
+    raise MissingExtraError(f"fd.compile(..., native=True) needs a C++ compiler, but {missing}: {'; '.join(told)}. {HELP}")
 
 
 def _candidates(named: str) -> Iterator[tuple[str, ...]]:

@@ -31,6 +31,7 @@ from tests.benchmarks import (  # noqa: E402
     pinn,
     saving,
     sequences,
+    starts,
     transforms,
 )
 
@@ -40,7 +41,7 @@ PARTS = {
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,
-    "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "io": saving.run,
+    "memory": memory.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "about" / "benchmarks.md"

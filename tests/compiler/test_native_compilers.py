@@ -23,7 +23,7 @@ HAS_ZIG = importlib.util.find_spec("ziglang") is not None
 
 def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(fd.errors.MissingExtraError, match=r"of CXX='no-such-compiler': 'no-such-compiler' is not on the path\nInstall one"):
+    with pytest.raises(fd.errors.MissingExtraError, match=r"CXX='no-such-compiler' names none: 'no-such-compiler' is not on the path. Install one"):
         native(np.sin)
 
 
