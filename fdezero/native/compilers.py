@@ -111,7 +111,9 @@ def _found(named: str, path: str) -> Compiler:
     if not named:
         told += ["the package ziglang is not installed"] * (importlib.util.find_spec("ziglang") is None)
     missing = f"CXX={named!r} names none" if named else "there is none"
-    raise MissingExtraError(f"fd.compile(..., native=True) needs a C++ compiler, but {missing}: {'; '.join(told)}. {HELP}")
+    raise MissingExtraError(
+        f"fd.compile(..., native=True) needs a C++ compiler, but {missing}: {'; '.join(told)}. {HELP}"
+    )
 
 
 def _candidates(named: str) -> Iterator[tuple[str, ...]]:
