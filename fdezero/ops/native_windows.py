@@ -16,7 +16,7 @@ from .window_jobs import Job, encoded, is_inside, job_of, products_of, turned
 
 CACHE = 3 << 17  # bytes of images that a block reads again and again: with the kernels that pass by, they fit the second-level cache
 PIXELS = 256  # of a block in the gradient of a kernel
-CHUNK = 256  # products that a tile adds before the next one
+CHUNK = 288  # products that a tile adds before the next one
 PANEL = 64  # bytes of the channels of a tile
 SHARE = 1 << 22  # products that a thread is worth
 TILES = 1 << 20  # bytes of transformed tiles of images and results that are at work together
@@ -143,14 +143,14 @@ def _gradient(job: Job, dtype: Any, threads: int) -> Make:
     job["in_place"] = int(job["x_channel"] == 1 and is_inside(job) and not job["gap"])
     job["block"], nbytes = _block(job, itemsize, PIXELS)
     panels, pixels = -(-job["filters"] // panel), _pixels(job)
-    own = 16 * (taps + pixels) // itemsize + panels * panel * (taps * channels + pixels) + nbytes // itemsize + panel
-    own = _up(own, panel)
-    is_joined = job["dilation"][2] == 1 and (job["x_space"][2] == channels if job["in_place"] else not job["gap"])
-    stretches, length = (taps // job["window"][2], job["window"][2] * channels) if is_joined else (taps, channels)
+    own = (16 * (taps + pixels) + 8 * (taps * channels + pixels)) // itemsize + nbytes // itemsize + panel
+    own = _up(own + panels * panel * (taps * channels + pixels), panel)
 
     def make() -> Run:
         table, work = encoded([job]), _function("kernel", dtype, 4, 3, counted=False)
-        shares = _shares(threads, stretches * -(-length // _library()["taps"]()), products_of(job))
+        count_tiles = _library(C_TYPES[dtype.name])["tiles"]
+        count_tiles.argtypes, count_tiles.restype = [ctypes.c_void_p], ctypes.c_longlong
+        shares = _shares(threads, count_tiles(table.ctypes.data), products_of(job))
 
         def run(w: Any, x: Any, y: Any) -> None:
             scratch, given = Scratch(), table.ctypes.data
@@ -168,7 +168,7 @@ def _gradient(job: Job, dtype: Any, threads: int) -> Make:
 def _block(job: Job, itemsize: int, most_pixels: int) -> tuple[list[int], int]:
     """How many examples, planes and rows of the result a block has, and the bytes of the images that it reads."""
     out, reach = job["out"], [(k - 1) * d + 1 for k, d in zip(job["window"], job["dilation"], strict=True)]
-    most_bytes = CACHE * max(1, job["channels"] // CHUNK)  # of many channels, a part is read at a time
+    most_bytes = CACHE * -(-job["channels"] // CHUNK)  # of many channels, a part is read at a time
 
     def nbytes(*shape: int) -> int:
         rows = [(n - 1) * s + r for n, s, r in zip((*shape, out[2]), job["stride"], reach, strict=True)]
@@ -207,13 +207,16 @@ def _shares(threads: int, items: int, products: int) -> list[tuple[int, int]]:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
-    return native.library(native.source("convolution") + native.source("winograd"), "-ffp-contract=fast")
+def _library(c_type: str) -> ctypes.CDLL:
+    """The library for entries of one type: each takes a second or two to compile."""
+    text = [native.source("convolution"), native.source("winograd"), f"FOR({c_type})", f"WINOGRAD({c_type})"]
+    return native.library("\n".join(text), "-ffp-contract=fast")
 
 
 def _function(name: str, dtype: Any, arrays: int, numbers: int = 0, *, counted: bool = True) -> Callable[..., None]:
     """A function of the library for a dtype. It takes the jobs, perhaps their number, so many arrays, and so many numbers."""
-    found = _library()[f"{name}_{C_TYPES[dtype.name]}"]
+    c_type = C_TYPES[dtype.name]
+    found = _library(c_type)[f"{name}_{c_type}"]
     long = ctypes.c_longlong
     found.argtypes = [ctypes.c_void_p, *[long] * counted, *[ctypes.py_object] * arrays, *[long] * numbers]
     found.restype = None

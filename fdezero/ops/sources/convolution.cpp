@@ -168,19 +168,17 @@ INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const
     }
 }
 
+// Pixels `p` to `last`, in tiles of Q pixels, and of fewer for the rest.
 template <class T, int B, int M, int Q>
-INLINE void remaining(L pixels, const T *x, const L *reads, const Segment *s, L segments, const T *w, T *y, const L *writes, L channels, bool adds) {
+INLINE void tiles_from(L p, L last, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
     if constexpr (Q > 0) {
-        if (pixels == Q) tile<T, B, M, Q>(x, reads, s, segments, w, y, writes, channels, adds);
-        else remaining<T, B, M, Q - 1>(pixels, x, reads, s, segments, w, y, writes, channels, adds);
+        for (; p + Q <= last; p += Q) tile<T, B, M, Q>(b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
+        tiles_from<T, B, M, Q / 2>(p, last, b, s, segments, w, y, channels, adds);
     }
 }
 
-template <class T, int B, int M>
-static void tiles(const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
-    L p = 0;
-    for (; p + PIXELS <= b.count; p += PIXELS) tile<T, B, M, PIXELS>(b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
-    remaining<T, B, M, PIXELS - 1>(b.count - p, b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
+template <class T, int B, int M> static void tiles(const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
+    tiles_from<T, B, M, PIXELS>(0, b.count, b, s, segments, w, y, channels, adds);
 }
 
 // The panels `first` to `last` of a block. A part of the images and of a panel's kernels stays in the cache while all pixels pass over.
@@ -247,17 +245,19 @@ template <class T> static void convolve(const Job &j, const T *x, const T *w, T 
     }
 }
 
-// Sums over pixels: Q entries of the kernel x M vectors of filters. `g` has panels of filters, pixel after pixel.
-template <class T, int B, int M, int Q> INLINE void kernel_tile(const T *x, const L *reads, L pixels, const T *g, T *total) {
+// Sums over pixels: Q entries of the kernel x M vectors of filters. `g` has panels of filters, pixel after pixel. If the entries do not lie
+// side by side (SCATTERED), `offsets` says where they lie, and `places` where each pixel of g lies.
+template <class T, int B, int M, bool SCATTERED, int Q>
+INLINE void kernel_tile(const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
     typedef typename Vector<T, B>::type V;
     enum { LANES = B / sizeof(T) };
     V a[Q][M];
     UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] = V{};
-    for (L t = 0; t < pixels; t++, g += M * LANES) {
-        const T *p = x + reads[t];
+    for (L t = 0; t < pixels; t++) {
+        const T *p = x + reads[t], *given = g + (SCATTERED ? places[t] : t * M * LANES);
         V b[M];
-        UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(g + m * LANES);
-        UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[q] * b[m];
+        UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(given + m * LANES);
+        UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[SCATTERED ? offsets[q] : q] * b[m];
     }
     UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) {
         T *to = total + (q * M + m) * LANES;
@@ -265,10 +265,18 @@ template <class T, int B, int M, int Q> INLINE void kernel_tile(const T *x, cons
     }
 }
 
-template <class T, int B, int M, int Q> INLINE void kernel_tiles(L taps, const T *x, const L *reads, L pixels, const T *g, T *total) {
+// So many entries, as tiles of Q entries, and of fewer for the rest.
+template <class T, int B, int M, bool SCATTERED, int Q>
+INLINE void kernel_tiles(L taps, const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
     if constexpr (Q > 0) {
-        if (taps == Q) kernel_tile<T, B, M, Q>(x, reads, pixels, g, total);
-        else kernel_tiles<T, B, M, Q - 1>(taps, x, reads, pixels, g, total);
+        if (taps >= Q) {
+            kernel_tile<T, B, M, SCATTERED, Q>(x, reads, offsets, pixels, g, places, total);
+            x += SCATTERED ? 0 : Q;
+            offsets += Q;
+            taps -= Q;
+            total += Q * B / sizeof(T) * M;
+        }
+        kernel_tiles<T, B, M, SCATTERED, (Q > 9 ? 9 : Q > 6 ? 6 : Q > 4 ? 4 : Q - 1)>(taps, x, reads, offsets, pixels, g, places, total);
     }
 }
 
@@ -287,50 +295,81 @@ template <class T> static void unpack_entries(const Job &j, const T *total, L e,
     }
 }
 
+// Call `work(entry, taps, offset)` for the tiles `start` to `stop` of a kernel's entries. Tiles of scattered entries cross segments.
+template <class F> INLINE L for_tiles(const Segment *s, L count, L depth, bool scattered, L start, L stop, F work) {
+    L number = 0, first = 0;
+    if (scattered)
+        for (L e = 0; e < depth; e += TAPS, number++) {
+            if (number >= start && number < stop) work(e, least(TAPS, depth - e), 0);
+        }
+    else
+        for (L i = 0; i < count; first += s[i++].length)
+            for (L t = 0; t < s[i].length; t += TAPS, number++)
+                if (number >= start && number < stop) work(first + t, least(TAPS, s[i].length - t), s[i].offset + t);
+    return number;
+}
+
+// Whether the entries that lie side by side in x are too few for a tile.
+INLINE bool is_scattered(const Job &j) { return j.window[2] * j.channels <= TAPS / 2; }
+
+// Cotangents as panels of filters, with zeros behind the last filter.
+template <class T> static void pack_cotangents(const Job &j, const T *y, const L *writes, L count, T *out) {
+    for (L k = 0; k < j.filters; k += panel<T>()) {
+        const L filters = least(panel<T>(), j.filters - k), width = width_of<T>(filters);
+        T *to = out + k * count;
+        for (L p = 0; p < count; p++, to += width) {
+            const T *from = y + writes[p] + k * j.y_channel;
+            if (j.y_channel == 1 && filters == panel<T>()) __builtin_memcpy(to, from, PANEL);
+            else for (L q = 0; q < width; q++) to[q] = q < filters ? from[q * j.y_channel] : 0;
+        }
+    }
+}
+
 // The gradient of the kernel, of which a part of the tiles, `start` to `stop`, is computed. y is the cotangent, w the result.
 template <class T> static void kernel_gradient(const Job &j, const T *x, const T *y, T *w, T *scratch, L start, L stop) {
-    const L depth = depth_of(j), panels = parts_of(j.filters, panel<T>()), blocks = blocks_of(j);
+    const L depth = depth_of(j), panels = parts_of(j.filters, panel<T>()), blocks = blocks_of(j), most = j.block[0] * j.block[1] * j.block[2] * j.out[2];
+    const bool scattered = is_scattered(j), is_read = scattered && j.y_channel == 1 && j.filters % panel<T>() == 0;
     Segment *segments = (Segment *)scratch;
-    T *total = (T *)(segments + j.window[0] * j.window[1] * j.window[2]);
-    T *panel_of_y = total + depth * panels * panel<T>();
-    T *rest = panel_of_y + panels * panel<T>() * j.block[0] * j.block[1] * j.block[2] * j.out[2];
-    for (L stack = 0; stack < j.stacks; stack++) for (L group = 0; group < j.groups; group++) {
+    L *offsets = (L *)(segments + j.window[0] * j.window[1] * j.window[2]), *places = offsets + depth, count = 0;
+    T *total = (T *)(places + most), *packed = total + depth * panels * panel<T>(), *rest = packed + panels * panel<T>() * most;
+    for (L number = 0; number < j.stacks * j.groups; number++) {
+        const L stack = number / j.groups, group = number % j.groups;
         const T *cotangent = y + j.y_at + stack * j.y_stack + group * j.filters * j.y_channel;
-        L count = 0;
         __builtin_memset(total, 0, sizeof(T) * depth * panels * panel<T>());
         for (L block = 0; block < blocks; block++) {
             L at;
             const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
             count = segments_of(j, b.step, depth, segments);
-            for (L k = 0; k < panels; k++) {
-                const L channels = least(panel<T>(), j.filters - k * panel<T>()), width = width_of<T>(channels);
-                T *to = panel_of_y + k * panel<T>() * b.count;
-                for (L p = 0; p < b.count; p++, to += width) {
-                    const T *from = cotangent + at + b.writes[p] + k * panel<T>() * j.y_channel;
-                    if (j.y_channel == 1 && channels == panel<T>()) __builtin_memcpy(to, from, PANEL);
-                    else for (L q = 0; q < width; q++) to[q] = q < channels ? from[q * j.y_channel] : 0;
-                }
+            if (scattered)
+                for (L i = 0, e = 0; i < count; i++)
+                    for (L t = 0; t < segments[i].length; t++) offsets[e++] = segments[i].offset + t;
+            if (!is_read) pack_cotangents(j, cotangent + at, b.writes, b.count, packed);
+            for (L k = 0; k < j.filters; k += panel<T>()) {
+                const L width = width_of<T>(j.filters - k);
+                const T *given = is_read ? cotangent + at + k : packed + k * b.count;
+                if (scattered) for (L p = 0; p < b.count; p++) places[p] = is_read ? b.writes[p] : p * width;
+                for_tiles(segments, count, depth, scattered, start, stop, [&](L entry, L taps, L offset) {
+                    T *into = total + k * depth + entry * width;
+                    const L *scattering = offsets + entry;
+                    if (scattered && width == panel<T>())
+                        kernel_tiles<T, BYTES, PANEL / BYTES, true, TAPS>(taps, b.x, b.reads, scattering, b.count, given, places, into);
+                    else if (scattered) kernel_tiles<T, NARROW, PANEL / 2 / NARROW, true, TAPS>(taps, b.x, b.reads, scattering, b.count, given, places, into);
+                    else if (width == panel<T>())
+                        kernel_tiles<T, BYTES, PANEL / BYTES, false, TAPS>(taps, b.x + offset, b.reads, scattering, b.count, given, places, into);
+                    else kernel_tiles<T, NARROW, PANEL / 2 / NARROW, false, TAPS>(taps, b.x + offset, b.reads, scattering, b.count, given, places, into);
+                });
             }
-            L number = 0, first = 0;
-            for (L i = 0; i < count; first += segments[i++].length)
-                for (L t = 0; t < segments[i].length; t += TAPS, number++) {
-                    if (number < start || number >= stop) continue;
-                    const L taps = least(TAPS, segments[i].length - t);
-                    for (L k = 0; k < panels; k++) {
-                        const L width = width_of<T>(j.filters - k * panel<T>());
-                        T *into = total + k * panel<T>() * depth + (first + t) * width;
-                        const T *seen = b.x + segments[i].offset + t, *given = panel_of_y + k * panel<T>() * b.count;
-                        if (width == panel<T>()) kernel_tiles<T, BYTES, PANEL / BYTES, TAPS>(taps, seen, b.reads, b.count, given, into);
-                        else kernel_tiles<T, NARROW, PANEL / 2 / NARROW, TAPS>(taps, seen, b.reads, b.count, given, into);
-                    }
-                }
         }
         T *result = w + j.w_at + stack * j.w_stack + group * j.w_group;
-        L number = 0, first = 0;
-        for (L i = 0; i < count; first += segments[i++].length)
-            for (L t = 0; t < segments[i].length; t += TAPS, number++)
-                if (number >= start && number < stop) unpack_entries(j, total, first + t, first + least(t + TAPS, segments[i].length), result);
+        for_tiles(segments, count, depth, scattered, start, stop, [&](L entry, L taps, L) { unpack_entries(j, total, entry, entry + taps, result); });
     }
+}
+
+// The number of tiles of a kernel's gradient.
+static L tiles_of(const Job &j) {
+    const bool joined = j.dilation[2] == 1 && (j.in_place ? j.x_space[2] == j.channels : !j.gap);
+    const L taps = j.window[0] * j.window[1] * j.window[2], length = joined ? j.window[2] * j.channels : j.channels;
+    return is_scattered(j) ? parts_of(taps * j.channels, TAPS) : taps * j.channels / length * parts_of(length, TAPS);
 }
 
 #define FOR(T)                                                                                                           \
@@ -350,6 +389,4 @@ template <class T> static void kernel_gradient(const Job &j, const T *x, const T
     extern "C" void kernel_##T(const Job *job, void *x, void *y, void *w, void *scratch, L own, L start, L stop) {       \
         kernel_gradient(*job, DATA(T, x), DATA(T, y), DATA(T, w), aligned(DATA(T, scratch)) + own, start, stop);         \
     }
-FOR(float)
-FOR(double)
-extern "C" L taps() { return TAPS; }
+extern "C" L tiles(const Job *j) { return tiles_of(*j); }

@@ -107,5 +107,3 @@ template <class T> static void winograd(const Job &j, const T *x, const T *u, T 
         T *memory = aligned(DATA(T, scratch));                                                                           \
         winograd(*j, DATA(T, x), memory, DATA(T, y), memory + own, many, start, stop);                                   \
     }
-WINOGRAD(float)
-WINOGRAD(double)
