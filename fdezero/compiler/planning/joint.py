@@ -4,43 +4,16 @@ A kernel waits until the first of its results is read. Others that are met until
 exist. A thread of the launch makes one entry of one of the kernels, which it finds by its number.
 """
 
-import math
 from collections.abc import Sequence
 
 import attrs
 
-from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
-from . import expressions
+from ..graph import Atom, Constant, Graph, Instruction, Variable
 from .fuse import Fused
+from .regions import MOST_BYTES, Joint, bytes_of
 from .waiting import is_lazy
 
 SMALL = 1 << 16  # bytes of results that may be made earlier than they are needed
-MOST_BYTES = 3900  # of arguments: CUDA takes 4 KB in one launch
-LINE, AXIS, NUMBER = (
-    32,
-    32,
-    8,
-)  # bytes of an array in a line, and of each further axis of one that does not lie like that
-
-
-class Joint(Fused):
-    """Kernels in one launch. `parts` are their programs."""
-
-    def __init__(self, parts: Sequence[Graph]) -> None:
-        inputs = tuple(dict.fromkeys([x for part in parts for x in part.inputs]))
-        steps = tuple([step for part in parts for step in part.instructions])
-        super().__init__(Graph("joint", inputs, steps, tuple([y for part in parts for y in part.outputs])), "joint")
-        self.parts = tuple(parts)
-
-    @property
-    def entries(self) -> int:
-        """How many threads the launch needs."""
-        return sum(map(entries_of, self.parts))
-
-
-def entries_of(part: Graph) -> int:
-    """How many entries each result of a kernel has."""
-    return math.prod(part.outputs[0].shape)
 
 
 def joint(graph: Graph) -> Graph:
@@ -113,28 +86,9 @@ def _joined(members: Sequence[Instruction]) -> Instruction:
 
 
 def _bytes_of(instruction: Instruction) -> int | None:
-    """The bytes of a kernel's arguments; None for what is no kernel, or one with operands that broadcast."""
+    """The bytes of a kernel's arguments; None for what is no kernel."""
     is_kernel = isinstance(instruction.operation, Fused) and instruction.operation.mode == "kernel"
-    if not is_kernel and not is_lazy(instruction):
-        return None
-    shape, total = instruction.output.shape, 0
-    for atom in (*expressions.operands_of(_program_of(instruction)), *instruction.outputs):
-        if atom.kind != "array":
-            total += NUMBER
-        elif atom.shape not in (shape, ()):
-            return None
-        else:
-            is_line = not isinstance(atom, Variable) or not is_turned(atom)
-            total += LINE if is_line else LINE + AXIS * (len(shape) - 1)
-    return total
-
-
-def is_turned(x: Variable) -> bool:
-    """Whether the entries of an array do not lie in C order."""
-    if x.kind != "array" or x.strides is None:
-        return False
-    rows = row_strides(x.shape, x.dtype.itemsize)
-    return any(n > 1 and step != row for n, step, row in zip(x.shape, x.strides, rows, strict=True))
+    return bytes_of(_program_of(instruction)) if is_kernel or is_lazy(instruction) else None
 
 
 def _program_of(instruction: Instruction) -> Graph:

@@ -17,22 +17,12 @@ from ...ops import shape as shapes
 from ..graph import Atom, Constant, Graph, Instruction, Variable, row_strides
 from . import expressions
 from .fuse import Fused
+from .joins import Joins, is_join
+from .regions import Reduced
 from .waiting import WHOLE, Slices, adds_axes, is_lazy, is_reduction, is_slice, operand_count, read_by, turned_shape
 
 MOST_REPEATED = 12  # operations that are computed again, if another kernel also needs their value
 MOST_CHEAP = 2  # operations of a value that is not worth memory: a later kernel computes it again
-
-
-class Reduced(Fused):
-    """A reduction with the elementwise operations before it, which `body` holds, and those after it, `after`, in one kernel."""
-
-    def __init__(self, body: Graph, reduction: Instruction, after: tuple[Instruction, ...] = ()) -> None:
-        super().__init__(body, "reduction")
-        self.reduction, self.after = reduction, after
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.reduction.inputs[0].shape
 
 
 def launches(graph: Graph) -> Graph:
@@ -45,6 +35,7 @@ class _Launches:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.joins = Joins(self)
         self.order: list[Instruction] = []
         self.waiting: dict[Variable, Instruction] = {}
         self.numbers: dict[Variable, int] = {}  # of definitions, in their order
@@ -61,14 +52,15 @@ class _Launches:
         for instruction in graph.instructions:
             for atom in dict.fromkeys(instruction.inputs):
                 self.readers.setdefault(atom, []).append(instruction)
-            if not (
-                is_lazy(instruction) or is_reduction(instruction) or adds_axes(instruction) or is_slice(instruction)
-            ):
+            may_wait = (is_lazy, is_reduction, adds_axes, is_slice, is_join)
+            if not any(may(instruction) for may in may_wait):
                 self.wanted.update(instruction.inputs)
 
     def run(self) -> Graph:
         for instruction in self.graph.instructions:
             self.passed.add(instruction)
+            if self.joins.takes(instruction):
+                continue
             if is_lazy(instruction):
                 self._wait(instruction)
             elif adds_axes(instruction) and instruction.inputs[0] in self.waiting:
@@ -78,7 +70,7 @@ class _Launches:
             elif is_reduction(instruction) and instruction.inputs[0] in self.waiting:
                 self._reduce(instruction)
             else:
-                self._need(instruction.inputs)
+                self.need(instruction.inputs)
                 if adds_axes(instruction):
                     x, y = instruction.inputs[0], instruction.output
                     self.turned.setdefault((x, y.shape), y)
@@ -86,31 +78,31 @@ class _Launches:
                 if is_reduction(instruction):
                     self.makers[instruction.output] = len(self.order)
                 self.order.append(instruction)
-        self._need(self.graph.outputs)
+        self.need(self.graph.outputs)
         return attrs.evolve(self.graph, instructions=tuple(self.order))
 
     def _define_as(self, y: Variable, reshape: Instruction) -> None:
         """Define the reshaped value y of a value that waits: the same operation on reshaped operands."""
         same = self._turned(reshape.inputs[0], reshape.inputs[0].shape, y.shape)
         assert isinstance(same, Variable)
-        self._add(attrs.evolve(self.waiting[same], outputs=(y,)))
+        self.add(attrs.evolve(self.waiting[same], outputs=(y,)))
         self.turned[reshape.inputs[0], y.shape] = y
 
     def _is_worth_slicing(self, x: Atom) -> bool:
         """Whether slices of a value that waits are made of slices of its operands: nobody needs all of it, or it is cheap."""
-        if x not in self.waiting or x in self.wanted:
+        if x not in self.waiting:
             return False
-        alone = all(is_slice(reader) for reader in self.readers[x])
-        return alone or len(self._steps([x])) <= MOST_REPEATED
+        alone = x not in self.wanted and all(is_slice(reader) for reader in self.readers[x])
+        return alone or len(self.steps_of([x])) <= MOST_REPEATED
 
     def _define_part(self, step: Instruction) -> None:
         """Define a slice of a value that waits: the same operation on slices of its operands."""
         x, y = step.inputs[0], step.output
-        same = self._part(x, step.params["index"])
+        same = self.part_of(x, step.params["index"])
         assert isinstance(same, Variable)
-        self._add(attrs.evolve(self.waiting[same], outputs=(y,)))
+        self.add(attrs.evolve(self.waiting[same], outputs=(y,)))
 
-    def _part(self, atom: Atom, index: Slices) -> Atom:
+    def part_of(self, atom: Atom, index: Slices) -> Atom:
         """The slices of an operand that broadcasts, for a value whose trailing axes are sliced. It waits if the operand waits."""
         index = index[max(0, len(index) - len(atom.shape)) :]
         lengths = atom.shape[len(atom.shape) - len(index) :]
@@ -124,11 +116,15 @@ class _Launches:
             part: Atom = Constant(atom.value[place])
         else:
             shape = np.broadcast_to(0, atom.shape)[place].shape
-            part = Variable(shape, atom.dtype, row_strides(shape, atom.dtype.itemsize), atom.kind, atom.device)
+            strides = row_strides(shape, atom.dtype.itemsize)
+            if atom not in self.waiting and atom.strides is not None:
+                steps = [1] * (len(shape) - len(index)) + [step or 1 for _, _, step in index]
+                strides = tuple([step * stride for step, stride in zip(steps, atom.strides, strict=True)])
+            part = Variable(shape, atom.dtype, strides, atom.kind, atom.device)
             if atom in self.waiting:
                 made = self.waiting[atom]
-                self._add(
-                    attrs.evolve(made, inputs=tuple([self._part(x, index) for x in made.inputs]), outputs=(part,))
+                self.add(
+                    attrs.evolve(made, inputs=tuple([self.part_of(x, index) for x in made.inputs]), outputs=(part,))
                 )
             else:
                 self.views[part] = Instruction(shapes.slice_axes, (atom,), {"index": index}, (part,), None, 0)
@@ -142,14 +138,14 @@ class _Launches:
         if y in self.wanted:
             self.together.setdefault((y.shape, y.device), {})[y] = None
 
-    def _add(self, step: Instruction) -> None:
+    def add(self, step: Instruction) -> None:
         """Add a definition that does not stand in the graph."""
         self._wait(step)
         self.passed.add(step)
         for x in dict.fromkeys(step.inputs):
             self.readers.setdefault(x, []).append(step)
 
-    def _done(self, y: Variable) -> None:
+    def done(self, y: Variable) -> None:
         """A value that waited exists now."""
         del self.waiting[y]
         self.together.get((y.shape, y.device), {}).pop(y, None)
@@ -168,7 +164,7 @@ class _Launches:
             if atom in self.waiting:
                 made = self.waiting[atom]
                 inputs = tuple([self._turned(x, atom.shape, shape) for x in made.inputs])
-                self._add(attrs.evolve(made, inputs=inputs, outputs=(turned,)))
+                self.add(attrs.evolve(made, inputs=inputs, outputs=(turned,)))
             else:
                 params = {"ndim": len(atom.shape), "shape": shape}
                 self.views[turned] = Instruction(shapes.reshape, (atom,), params, (turned,), None, 0)
@@ -178,10 +174,12 @@ class _Launches:
 
     # Kernels
 
-    def _need(self, atoms: Sequence[Atom]) -> None:
+    def need(self, atoms: Sequence[Atom]) -> None:
         for atom in atoms:
             if isinstance(atom, Variable) and atom in self.waiting:
                 self._compute(atom)
+            elif atom in self.joins.pieces:
+                self.joins.make(atom)
 
     def _compute(self, y: Variable) -> None:
         """Write the kernel that computes the value y, and with it the values of its shape that are needed later."""
@@ -199,13 +197,13 @@ class _Launches:
 
     def _fits(self, values: Sequence[Atom]) -> bool:
         """Whether one kernel can compute these values."""
-        return operand_count(self._steps(values)) + len(values) <= expressions.MOST_OPERANDS
+        return operand_count(self.steps_of(values)) + len(values) <= expressions.MOST_OPERANDS
 
     def _related(self, values: Sequence[Variable]) -> list[list[Variable]]:
         """The values, those together that are computed from common operations."""
         groups: list[tuple[set[Instruction], list[Variable]]] = []
         for v in values:
-            steps, related = set(self._steps([v])), [v]
+            steps, related = set(self.steps_of([v])), [v]
             for group in [group for group in groups if not steps.isdisjoint(group[0])]:
                 groups.remove(group)
                 steps |= group[0]
@@ -217,7 +215,7 @@ class _Launches:
         values = [v for v in values if v in self.waiting]
         if not values:
             return
-        steps = self._steps(values)
+        steps = self.steps_of(values)
         if operand_count(steps) + len(values) > expressions.MOST_OPERANDS and len(steps) > 1:
             if len(values) > 1:
                 self._write(values[: len(values) // 2])
@@ -235,9 +233,9 @@ class _Launches:
         leaving = [
             step.output
             for step in steps
-            if step.output in values or (step.output.shape == shape and self._is_kept(step, within))
+            if step.output in values or (step.output.shape == shape and self.is_kept(step, within))
         ]
-        self._show(steps)
+        self.show(steps)
         if len(steps) == 1:
             self.order.append(steps[0])
         else:
@@ -245,18 +243,18 @@ class _Launches:
             fused = Fused(Graph("fused", read, tuple(steps), tuple(leaving)), "kernel")
             self.order.append(Instruction(fused, read, {}, tuple(leaving), steps[0].line))
         for v in leaving:
-            self._done(v)
+            self.done(v)
 
-    def _is_kept(self, step: Instruction, within: set[Instruction]) -> bool:
+    def is_kept(self, step: Instruction, within: set[Instruction]) -> bool:
         """Whether a value inside a kernel is also written: another kernel needs it, and would have to repeat some operations."""
-        return self._is_needed(step.output, within) and len(self._steps([step.output])) > MOST_CHEAP
+        return self._is_needed(step.output, within) and len(self.steps_of([step.output])) > MOST_CHEAP
 
     def _is_needed(self, value: Variable, within: set[Instruction]) -> bool:
         """Whether the program, or an operation outside a kernel that may still run, reads a value that waits."""
         seen, stack = {value}, [value]
         while stack:
             v = stack.pop()
-            if v in self.wanted:
+            if v in self.wanted or v in self.joins.held:
                 return True
             for reader in self.readers.get(v, ()):
                 if reader in within:
@@ -269,7 +267,7 @@ class _Launches:
                     stack.append(y)
         return False
 
-    def _steps(self, values: Sequence[Atom]) -> list[Instruction]:
+    def steps_of(self, values: Sequence[Atom]) -> list[Instruction]:
         """The operations that compute these values from arrays that exist, in order."""
         found: dict[Variable, Instruction] = {}
         stack = [v for v in values if v in self.waiting]
@@ -280,7 +278,7 @@ class _Launches:
                 stack += [x for x in step.inputs if x in self.waiting]
         return [found[v] for v in sorted(found, key=self.numbers.__getitem__)]
 
-    def _show(self, steps: Sequence[Instruction]) -> None:
+    def show(self, steps: Sequence[Instruction]) -> None:
         """Make the views that these operations read."""
         for step in steps:
             for x in step.inputs:
@@ -296,15 +294,15 @@ class _Launches:
 
     def _reduce(self, instruction: Instruction) -> None:
         x, y = instruction.inputs[0], instruction.output
-        steps = self._steps([x])
+        steps = self.steps_of([x])
         alone = len(self.readers[x]) == 1
         fits = operand_count(steps) + 1 <= expressions.MOST_OPERANDS
         if x in self.wanted or not fits or not (alone or len(steps) <= MOST_REPEATED):
-            self._need([x])
+            self.need([x])
             self.makers[y] = len(self.order)
             self.order.append(instruction)
             return
-        self._show(steps)
+        self.show(steps)
         read = read_by(steps)
         self.makers[y] = len(self.order)
         self.order.append(
@@ -342,5 +340,5 @@ class _Launches:
             body, reduction = Graph("reduced", tuple(maker.inputs), (), tuple(maker.inputs)), maker  # type: ignore[arg-type]  # a reduction's operand is a variable
         reduced = Reduced(body, reduction, tuple(steps))
         self.order[place] = attrs.evolve(maker, operation=reduced, params={}, inputs=body.inputs, outputs=(values[0],))
-        self._done(values[0])
+        self.done(values[0])
         return True

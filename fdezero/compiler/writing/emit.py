@@ -10,9 +10,8 @@ from ...native import How
 from ..graph import Atom, Constant, Graph, Instruction, Variable
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused
-from ..planning.joint import Joint
-from ..planning.launches import Reduced
 from ..planning.plan import Plan, Storage, is_written
+from ..planning.regions import Joint, Reduced
 from .groups import Groups
 
 # The program's names for memory and helpers.

@@ -8,12 +8,12 @@ from ...native import How, library
 from ...ops.kernels import OPTIONS
 from ..graph import Atom, Constant, Graph, Instruction
 from ..planning.fuse import Fused, is_number
-from ..planning.joint import Joint
-from ..planning.launches import Reduced
 from ..planning.plan import Places, Plan
+from ..planning.regions import Joint, Reduced
 from ..running import blocks, launching
 from . import kernels, lines, loops
 from .calls import Calls
+from .texts import index_text
 
 
 class Groups(Calls):
@@ -75,11 +75,16 @@ class Groups(Calls):
             alike = tuple([i for i, x in enumerate(operands) if x in part.inputs and x.shape == part.outputs[0].shape])
             for y in part.outputs:
                 over = operands.index(self.over[y]) if y in self.over else None
-                made.append(f"({y.shape}, {self.type_of(y.dtype)}, {over}, {alike})")
+                whole, index = fused.places.get(y, (None, ()))
+                place = None if whole is None else f"({fused.wholes.index(whole)}, np.s_[{index_text(index)}])"
+                made.append(f"({y.shape}, {self.type_of(y.dtype)}, {over}, {alike}, {place})")
+        wholes = [f"({whole.shape}, {self.type_of(whole.dtype)})" for whole in fused.wholes]
         joint, alias = self.keep("Joint", launching.Joint, ""), self.backend.alias
-        self.build.append(f"joint{name[6:]} = {joint}({alias}, {name}, {fused.entries}, [{', '.join(made)}])")
-        left = ", ".join(self.names[y] for y in instruction.outputs)
-        self.body.append(f"{left} = joint{name[6:]}({', '.join(map(self.name, operands))})  # {instruction.line}")
+        self.build.append(
+            f"joint{name[6:]} = {joint}({alias}, {name}, {fused.entries}, [{', '.join(made)}], [{', '.join(wholes)}])"
+        )
+        left = "".join([f"{self.names[y]}, " for y in instruction.outputs])
+        self.body.append(f"{left}= joint{name[6:]}({', '.join(map(self.name, operands))})  # {instruction.line}")
 
     def _reduction(self, instruction: Instruction, reduced: Reduced) -> None:
         operands, text = kernels.write_reduction(reduced)

@@ -11,8 +11,7 @@ from ...ops.kernels import C_TYPES, HALVES, OPTIONS, Own, implementation
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..planning.expressions import expression_of, operands_of
 from ..planning.fuse import Fused
-from ..planning.joint import Joint, entries_of, is_turned
-from ..planning.launches import Reduced
+from ..planning.regions import Joint, Reduced, entries_of, is_turned
 from ..planning.waiting import is_lazy
 
 
@@ -48,7 +47,7 @@ def write_joint(joint: Joint) -> tuple[list[Atom], tuple[str, ...]]:
     """
     operands = list(dict.fromkeys([atom for part in joint.parts for atom in operands_of(part)]))
     names: dict[Atom, str] = {atom: f"{'a' if atom.kind == 'array' else 's'}{i}" for i, atom in enumerate(operands)}
-    outputs: dict[Atom, str] = {y: f"r{i}" for i, y in enumerate(joint.body.outputs)}
+    outputs: dict[Atom, str] = {y: f"r{i}" for i, y in enumerate([y for part in joint.parts for y in part.outputs])}
     lines = _halves([(part, _part(part, names, outputs)) for part in joint.parts], 0)
     given = [f"{'raw ' if atom.kind == 'array' else ''}{atom.dtype.name} {names[atom]}" for atom in operands]
     made = [f"raw {y.dtype.name} {name}" for y, name in outputs.items()]
@@ -77,10 +76,29 @@ def _part(part: Graph, names: dict[Atom, str], outputs: dict[Atom, str]) -> list
     local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
     lines = []
     for atom in operands:
-        value = names[atom] + ("" if atom.kind != "array" else "[j]" if atom.shape else "[0]")
+        value = names[atom] + (f"[{_entry(atom.shape, part.outputs[0].shape)}]" if atom.kind == "array" else "")
         lines.append(f"const {C_TYPES[atom.dtype.name]} {local[atom]} = {value};")
     lines += _steps(part.instructions, local)
     return [*lines, *[f"{outputs[y]}[j] = {local[y]};" for y in part.outputs]]
+
+
+def _entry(shape: tuple[int, ...], whole: tuple[int, ...]) -> str:
+    """The number of the entry of an operand that broadcasts to `whole`, for entry j there."""
+    shape = (1,) * (len(whole) - len(shape)) + shape
+    terms, row, below, axis = [], 1, 1, len(whole) - 1
+    while axis >= 0:
+        run, start = 1, below
+        while axis >= 0 and shape[axis] == whole[axis]:  # neighbouring axes that both have
+            run, axis = run * whole[axis], axis - 1
+            below *= whole[axis + 1]
+        if run > 1:
+            place = f"j / {start}" if start > 1 else "j"
+            place = f"{place} % {run}" if axis >= 0 else place
+            terms.append(f"{place} * {row}" if row > 1 else place)
+            row *= run
+        while axis >= 0 and shape[axis] != whole[axis]:
+            below, axis = below * whole[axis], axis - 1
+    return " + ".join(terms) or "0"
 
 
 # The identity of a reduction, and how it takes two values together. A NaN stays.
@@ -197,7 +215,11 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
                 if x in fresh and x not in shared and last[x] == number and readers[x] == 1
             }
             for part in operation.parts:
-                over.update(_matched(part.outputs, [x for x in part.inputs if x in free]))
+                over.update(
+                    _matched(
+                        [y for y in part.outputs if y not in operation.places], [x for x in part.inputs if x in free]
+                    )
+                )
         elif isinstance(operation, Fused) and operation.mode == "kernel":
             found = _matched(
                 instruction.outputs,

@@ -23,7 +23,7 @@ VIEWS: dict[Primitive, Callable[[str, dict[str, Any], Variable], str]] = {
     shapes.reshape: lambda x, params, y: f"{x}.reshape({y.shape})",
     shapes.permute: lambda x, params, y: f"{x}.transpose({_full_order(params['perm'], len(y.shape))})",
     shapes.broadcast: lambda x, params, y: f"xp.broadcast_to({x}, {y.shape})",
-    shapes.slice_axes: lambda x, params, y: f"{x}[{_index(params['index'])}]",
+    shapes.slice_axes: lambda x, params, y: f"{x}[{index_text(params['index'])}]",
 }
 
 
@@ -31,7 +31,7 @@ def _full_order(perm: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return (*range(ndim - len(perm)), *[axis + ndim for axis in perm])
 
 
-def _index(index: tuple[Any, ...]) -> str:
+def index_text(index: tuple[Any, ...]) -> str:
     return ", ".join(["...", *[_entry(entry) for entry in index]])
 
 
