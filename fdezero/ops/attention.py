@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Nonlinear, nonlinear
 from ..devices import array_module, backend_of
-from . import attention_blocks, score_kernels
+from . import attention_blocks, native_attention, score_kernels
 from .joining_kernels import joined
 from .products import transposed
 from .raw_kernels import serves
@@ -106,10 +106,11 @@ def _of_block(rows: slice, columns: slice, named: dict[str, Any]) -> dict[str, A
 
 
 def _write(
-    out: Any, q: Any, k: Any, v: Any, *others: Any, extras: tuple[str, ...], causal: bool, scale: float, kept: float
+    out: Any, q: Any, k: Any, v: Any, *others: Any, extras: tuple[str, ...], causal: bool, scale: float, kept: float, passes: Any = None
 ) -> None:
     if isinstance(out, np.ndarray):
-        attention_blocks.attend(out, q, k, v, _named(others, extras), causal=causal, scale=scale, kept=kept)
+        named = _named(others, extras)
+        attention_blocks.attend(out, q, k, v, named, causal=causal, scale=scale, kept=kept, passes=passes)
     else:
         out[...] = _attention(q, k, v, *others, extras=extras, causal=causal, scale=scale, kept=kept)
 
@@ -171,7 +172,7 @@ class _Attention(Nonlinear):
             start += n * m
 
 
-attention = _Attention("attention", _attention, _tangent, core=2, write=_write, fresh=True)
+attention = _Attention("attention", _attention, _tangent, core=2, write=_write, native=native_attention.of(_write), fresh=True)
 
 
 def _pulled_scores(p: Any, dropped: Any, t: Any, y: Any, v: Any) -> Any:
@@ -330,5 +331,6 @@ attention_pull = nonlinear(
     _pull_tangent,
     core=lambda args, params: (1, 1, *[2] * (len(args) - 2)),
     write=_write_pull,
+    native=native_attention.of(_write_pull),
     fresh=True,
 )

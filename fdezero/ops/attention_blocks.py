@@ -7,7 +7,7 @@ running maximum is needed. The sizes depend on shapes alone, so eager and compil
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -77,8 +77,8 @@ class Work:
         ahead = self.S - self.T  # the last query sees all keys
         return Block(at, rows, min(max(rows.stop + ahead, 0), self.S), rows.start + ahead + 1)
 
-    def scores(self, block: Block, q: Any, scratch: Any) -> Any:
-        """q k^T for the rows q of a block, with the bias; -inf where a mask hides the key."""
+    def scores(self, block: Block, q: Any, scratch: Any, *, hides: bool = True) -> Any:
+        """q k^T for the rows q of a block, with the bias; -inf where a mask hides the key, and if it `hides` also behind the diagonal."""
         shape = (*q.shape[:-1], block.stop)
         s = scratch[: math.prod(shape)].reshape(shape)
         np.matmul(q, block.of_columns(self.k).swapaxes(-1, -2), out=s)
@@ -87,7 +87,7 @@ class Work:
         if "mask" in self.extras:
             s += np.where(block.of_scores(self.extras["mask"]), s.dtype.type(0), s.dtype.type(-np.inf))
         first = max(block.hidden, 0)
-        if first < block.stop:
+        if hides and first < block.stop:
             first -= first % ALIGNED
             s[..., first:] += _triangle(shape[-2], block.stop - first, block.hidden - first, s.dtype.str)
         return s
@@ -111,8 +111,21 @@ def views(out: Any, loops: tuple[int, ...], *shapes: tuple[int, int]) -> list[An
     return parts
 
 
+class Passes(Protocol):
+    """What lies between the products, in native code. Shapes are those of NumPy's way below."""
+
+    def softmax(self, block: Block, s: Any) -> tuple[Any, Any]:
+        """Make weights of scores, which are not yet hidden behind the diagonal. Returns the sums and the greatest scores."""
+
+    def weights(self, block: Block, s: Any, total: Any) -> None:
+        """Make weights of such scores from the logarithms of their sums."""
+
+    def slopes(self, d: Any, p: Any, shift: Any) -> None:
+        """d = p (d - shift)."""
+
+
 def attend(
-    out: Any, q: Any, k: Any, v: Any, extras: dict[str, Any], *, causal: bool, scale: float, kept: float
+    out: Any, q: Any, k: Any, v: Any, extras: dict[str, Any], *, causal: bool, scale: float, kept: float, passes: Passes | None = None
 ) -> None:
     """Write the result and the logarithm of the sum for each row: out (*loops, T * E + T)."""
     loops, (T, E) = out.shape[:-1], (q.shape[-2], v.shape[-1])
@@ -121,40 +134,49 @@ def attend(
     y, total = views(out.reshape(*outer, out.shape[-1]), outer, (T, E), (T, 1))
     scratch = Scratch()
     try:
-        _attend(work, y, total, scratch(q, work.size, work.dtype), scale, kept)
+        _attend(work, y, total, scratch(q, work.size, work.dtype), scale, kept, passes)
     finally:
         scratch.free()
 
 
-def _attend(work: Work, y: Any, total: Any, scratch: Any, scale: float, kept: float) -> None:
+def _attend(work: Work, y: Any, total: Any, scratch: Any, scale: float, kept: float, passes: Passes | None) -> None:
     ones, limits = np.ones((work.S, 1), work.dtype), np.finfo(work.dtype)
     for block in work.blocks():
-        result, sums = block.of_rows(y), block.of_rows(total)
+        result, log_sums = block.of_rows(y), block.of_rows(total)
         if not block.stop:  # no key is seen
-            result[...], sums[...] = 0, limits.min
+            result[...], log_sums[...] = 0, limits.min
             continue
         rows = block.of_rows(work.q) * scale
-        for axes in ((-2, -1), (-1,))[block.stop > SHORT :]:
-            s = work.scores(block, rows, scratch)
-            most = s.max(axes, keepdims=True)
-            np.maximum(most, limits.min, out=most)  # finite also for a row that sees nothing
-            s -= most
-            np.exp(s, out=s)
-            np.matmul(s, ones[: block.stop], out=sums)
-            if sums.min() >= LEAST:  # neither small nor NaN
-                break
-        np.maximum(sums, limits.tiny, out=sums)
+        if passes is not None:
+            s = work.scores(block, rows, scratch, hides=False)
+            sums, most = passes.softmax(block, s)
+        else:
+            s, sums, most = _softmax(work, block, rows, scratch, ones, limits)
+        np.log(sums, out=log_sums)
+        log_sums += most
         if "keep" in work.extras:
             s *= block.of_scores(work.extras["keep"])
         np.matmul(s, block.of_columns(work.v), out=result)
         result /= sums * kept if "keep" in work.extras else sums
-        np.log(sums, out=sums)
-        sums += most
+
+
+def _softmax(work: Work, block: Block, rows: Any, scratch: Any, ones: Any, limits: Any) -> tuple[Any, Any, Any]:
+    """The weights of a block up to their sums, the sums, and the greatest scores, which the weights are relative to."""
+    for axes in ((-2, -1), (-1,))[block.stop > SHORT :]:
+        s = work.scores(block, rows, scratch)
+        most = s.max(axes, keepdims=True)
+        np.maximum(most, limits.min, out=most)  # finite also for a row that sees nothing
+        s -= most
+        np.exp(s, out=s)
+        sums = np.matmul(s, ones[: block.stop])
+        if sums.min() >= LEAST:  # neither small nor NaN
+            break
+    return s, np.maximum(sums, limits.tiny, out=sums), most
 
 
 def pull(
     out: Any, t: Any, r: Any, q: Any, k: Any, v: Any, extras: dict[str, Any],
-    *, causal: bool, scale: float, kept: float, needs: tuple[bool, bool, bool, bool],
+    *, causal: bool, scale: float, kept: float, needs: tuple[bool, bool, bool, bool], passes: Passes | None = None,
 ) -> None:  # fmt: skip
     """Write the cotangents of q, k, v and the bias, those that are needed, side by side: out (*loops, n)."""
     loops, (T, D), (S, E) = out.shape[:-1], q.shape[-2:], v.shape[-2:]
@@ -173,13 +195,13 @@ def pull(
     try:
         sizes = (work.size, work.size, max(work.entries, 1) * S * max(D, E))
         memory = [scratch(q, size, work.dtype) for size in sizes]
-        _pull(work, (ty, tsum, y, total), (dq, dk, dv, dbias), memory, scale, kept)
+        _pull(work, (ty, tsum, y, total), (dq, dk, dv, dbias), memory, scale, kept, passes)
     finally:
         scratch.free()
 
 
 def _pull(
-    work: Work, rows_of: tuple[Any, ...], found: tuple[Any, ...], memory: Sequence[Any], scale: float, kept: float
+    work: Work, rows_of: tuple[Any, ...], found: tuple[Any, ...], memory: Sequence[Any], scale: float, kept: float, passes: Passes | None
 ) -> None:
     (ty, tsum, y, total), (dq, dk, dv, dbias), (scratch, other, sums) = rows_of, found, memory
     T = work.T
@@ -189,9 +211,12 @@ def _pull(
                 block.of_rows(dq)[...] = 0
             continue
         g, rows = block.of_rows(ty), block.of_rows(work.q) * scale
-        p = work.scores(block, rows, scratch)
-        p -= block.of_rows(total)
-        np.exp(p, out=p)
+        p = work.scores(block, rows, scratch, hides=passes is None)
+        if passes is None:
+            p -= block.of_rows(total)
+            np.exp(p, out=p)
+        else:
+            passes.weights(block, p, block.of_rows(total))
         keep = block.of_scores(work.extras["keep"]) if "keep" in work.extras else None
         if dv is not None:
             dropped = p if keep is None else p * keep * (1 / kept)
@@ -203,8 +228,12 @@ def _pull(
         if keep is not None:
             d *= keep
             d *= 1 / kept
-        d -= np.einsum("...i,...i->...", g, block.of_rows(y))[..., None] - block.of_rows(tsum)
-        d *= p
+        shift = np.einsum("...i,...i->...", g, block.of_rows(y))[..., None] - block.of_rows(tsum)
+        if passes is None:
+            d -= shift
+            d *= p
+        else:
+            passes.slopes(d, p, shift)
         if dq is not None:
             result = block.of_rows(dq)
             np.matmul(d, block.of_columns(work.k), out=result)
