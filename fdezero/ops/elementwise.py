@@ -175,8 +175,10 @@ hypot = elementwise(
 )
 sinh = elementwise("sinh", lambda x0: np.cosh(x0), c="sinh(x0)", doc="The hyperbolic sine of x0.")
 cosh = elementwise("cosh", lambda x0: np.sinh(x0), c="cosh(x0)", doc="The hyperbolic cosine of x0.")
-tanh = elementwise("tanh", lambda y: one_minus_square(y), c="tanh(x0)", doc="The hyperbolic tangent of x0.")
-# Its derivative is one product. That of a square and a difference would be four passes at each order.
+tanh = elementwise(
+    "tanh", lambda y: one_minus_square(y) if isinstance(y, Tracer) else 1 - y * y, c="tanh(x0)", doc="The hyperbolic tangent of x0."
+)
+# The slope. Its derivative is one product; that of a square and a difference would be four passes at each order.
 one_minus_square: Elementwise = elementwise("one_minus_square", lambda x0: -2 * x0, c="1 - x0 * x0", impl=lambda x: 1 - x * x, expand=True)
 arcsinh = elementwise(
     "arcsinh",

@@ -20,7 +20,7 @@ def product(x: Any, y: Any) -> Any:
     A stack of matrices times one matrix is one product of all rows. Vectors with further loop axes (the batch of `vmap`) are the rows of
     one matrix for each matrix of the other factor. Columns of several vectors each stay as they are: to bring them together is a copy.
     """
-    if x.shape[-1] == y.shape[-2]:
+    if x.ndim != y.ndim and x.shape[-1] == y.shape[-2]:
         if y.ndim < x.ndim and (y.ndim == 2 or x.shape[-2] == 1):
             return _parted(matmul(_joined(x, y.ndim), y), x.shape[: x.ndim - y.ndim], x.shape[-2])
         if x.ndim < y.ndim and y.shape[-1] == 1:
@@ -51,12 +51,12 @@ def _outer(x: Any, t: Any) -> Any:
 def _adds_up(x: Any, t: Any, ndim: int) -> bool:
     """Whether both have the same loop axes in front of the last `ndim`: those over which the adjoint of a factor without them sums."""
     first = t.ndim - ndim
-    return first > 0 and x.ndim == t.ndim and bool(x.shape[:first] == t.shape[:first])
+    return x.ndim == t.ndim and bool(x.shape[:first] == t.shape[:first])
 
 
 def _first_adjoint(t: Any, x0: Any, x1: Any) -> Any:
-    ndim, m = len(x0.shape), t.shape[-1]
-    if _adds_up(x1, t, ndim) and (m == 1 or (ndim == 2 and m * (t.shape[-2] + x1.shape[-2]) <= t.shape[-2] * x1.shape[-2])):
+    ndim, (n, m), k = len(x0.shape), t.shape[-2:], x1.shape[-2]
+    if ndim < t.ndim and _adds_up(x1, t, ndim) and (m == 1 or (ndim == 2 and m * (n + k) <= n * k)):
         # One product sums as well. Several columns have to be copied, which takes less than to write a matrix for each of the stack.
         return product(transposed(_joined(transposed(t), ndim)), _joined(transposed(x1), ndim))
     return t * transposed(x1) if m == 1 else product(t, transposed(x1))
@@ -64,7 +64,7 @@ def _first_adjoint(t: Any, x0: Any, x1: Any) -> Any:
 
 def _second_adjoint(t: Any, x0: Any, x1: Any) -> Any:
     ndim = len(x1.shape)
-    if _adds_up(x0, t, ndim) and (ndim == 2 or t.shape[-2] == 1):
+    if ndim < t.ndim and _adds_up(x0, t, ndim) and (ndim == 2 or t.shape[-2] == 1):
         x0, t = _joined(x0, ndim), _joined(t, ndim)
     return _outer(transposed(x0), t)
 
