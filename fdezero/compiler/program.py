@@ -21,11 +21,13 @@ from .graph import Graph, evaluate
 from .passes.dead import drop_dead
 from .passes.lifting import lift
 from .passes.order import optimise
+from .passes.pieces import in_pieces
 from .passes.residuals import split
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.joint import joint
 from .planning.launches import launches
+from .planning.parts import with_parts
 from .planning.plan import plan
 from .planning.sums import join_sums
 from .recording.examples import example_of
@@ -72,8 +74,10 @@ class Executable:
         self.graph = optimise(lift(graph, free=bool(options.native) or has_kernels))
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
+        elif options.native:
+            self.graph = with_parts(fuse(in_pieces(self.graph, loops.is_expressible), is_native=loops.is_expressible))
         else:
-            self.graph = fuse(self.graph, is_native=loops.is_expressible if options.native else None)
+            self.graph = fuse(self.graph)
         if options.native:
             steps = [attrs.evolve(step, operation=_with(options, step.operation)) for step in self.graph.instructions]
             self.graph = attrs.evolve(self.graph, instructions=tuple(steps))

@@ -178,7 +178,7 @@ def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], w
 
 
 def _write_unslice_all(out: Any, *xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> None:
-    if whole and not backend_of(out).reads_at_once and (order := _side_by_side(indices)) is not None:
+    if whole and not backend_of(out).reads_at_once and (order := side_by_side(indices)) is not None:
         axis, places = order
         if joined(out, [xs[i] for i in places], axis, plus_zero=True):
             return
@@ -188,7 +188,7 @@ def _write_unslice_all(out: Any, *xs: Any, indices: tuple[Index, ...], shape: tu
         np.add(x, 0, out=out[index_of(index)])  # like the sum, in which -0 becomes 0
 
 
-def _side_by_side(indices: tuple[Index, ...]) -> tuple[int, list[int]] | None:
+def side_by_side(indices: tuple[Index, ...]) -> tuple[int, list[int]] | None:
     """The one trailing axis along which these slices lie side by side, and their order; None if they do not."""
     whole = (None, None, None)
     if any(not isinstance(entry, tuple) or entry[2] not in (None, 1) for index in indices for entry in index):

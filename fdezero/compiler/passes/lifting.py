@@ -25,6 +25,7 @@ from .common import merge_common
 from .constants import fold_constants
 from .dead import drop_dead, may_raise
 from .inline import inline
+from .pieces import parts_along
 
 LARGEST = 1 << 26  # bytes of the products of all rounds: beyond, each round makes its own
 
@@ -151,16 +152,16 @@ class Lifting:
     def _lift_sums(self, read: set[Variable]) -> None:
         """A carry to which every round adds becomes a sum after the loop."""
         makers, counts = self._makers(), self._counts()
-        kept = []
-        for p, (x, start) in enumerate(self.carry.items()):
-            term = self._term(x, self.carried[p], makers, counts)
+        kept = list(range(len(self.carry)))
+        for p in (*kept, *kept):  # the columns of a product may serve other sums
+            x, start = list(self.carry.items())[p]
+            term = self._term(x, self.carried[p], makers, counts) if p in kept else None
             total = self._sum(term, makers) if term is not None else None
-            if total is None:
-                kept.append(p)
-            else:
+            if total is not None:
                 is_zero = isinstance(start, Constant) and not start.value.any()
                 y = total if is_zero else self._made(elementwise.add, (start, total), {}, x.shape, x.dtype)
                 self.results[self.last[p]] = y
+                kept.remove(p)
         self.carry = {x: start for p, (x, start) in enumerate(self.carry.items()) if p in kept}
         self.carried, self.last = [self.carried[p] for p in kept], [self.last[p] for p in kept]
 
@@ -195,7 +196,7 @@ class Lifting:
             if None not in totals:
                 return self._made(elementwise.add, totals, {}, t.shape, t.dtype)  # type: ignore[arg-type]  # no None
         if step.operation is sum_axes and isinstance(step.inputs[0], Variable):
-            column = self._column(step.inputs[0])
+            column = self._column(step.inputs[0]) or self._column_of_part(step.inputs[0])
             ndim, axes = len(step.inputs[0].shape), step.params["axes"]
             if column is not None and not step.params["keepdims"]:
                 return self._summed(column, (-ndim - 1, *axes), t)
@@ -234,6 +235,20 @@ class Lifting:
     def _column(self, v: Variable) -> Any:
         """What holds v of all rounds; None if nothing does."""
         return self.columns[self.ys.index(v)] if v in self.ys else self.xs.get(v)
+
+    def _column_of_part(self, v: Variable) -> Variable | None:
+        """A view of the column of an array that has v as a part."""
+        for join in self.steps:
+            axis, parts = parts_along(join) or (0, [])
+            column = self._column(join.output) if parts else None
+            for x, start, stop in parts:
+                if x is v and isinstance(column, Variable):
+                    shape = (self.length, *v.shape)
+                    y = Variable(shape, v.dtype, column.strides, "array", v.device)
+                    index = shapes.cut(axis, start, stop)
+                    self.after.append(Instruction(shapes.slice_axes, (column,), {"index": index}, (y,), self.line, 0))
+                    return y
+        return None
 
     def _rows_of(self, column: Any, v: Variable) -> Variable:
         """The rows of all rounds in one matrix."""

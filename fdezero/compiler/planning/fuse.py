@@ -4,6 +4,7 @@ On the CPU a group runs block by block, and each block is small enough to stay i
 A group grows until an operation outside it needs one of its results. It runs just before that operation.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,19 @@ MOST_OPERANDS = {
 }  # of a group, by its mode; ctypes takes 1024 arguments
 
 
+@attrs.frozen(eq=False)
+class Part:
+    """Entries of the array `whole`, from `start` on along the trailing axis number `axis`."""
+
+    whole: Atom
+    axis: int
+    start: int
+
+    def offset(self, strides: tuple[int, ...]) -> int:
+        """The distance in bytes from the first entry of the whole array, which has these strides."""
+        return self.start * strides[self.axis]
+
+
 class Fused(Region):
     """Elementwise operations that run as one. `body` is their program, on the same variables as the program around it.
 
@@ -40,6 +54,15 @@ class Fused(Region):
         self, body: Graph, mode: str, total: Instruction | None = None, schedule: Schedule | None = None
     ) -> None:
         self.name, self.body, self.mode, self.total, self.schedule = "fused", body, mode, total, schedule
+        # Operands that are parts of other arrays, and results that are stored as parts of others: see `parts`.
+        self.views: dict[Atom, Part] = {}
+        self.stores: dict[Atom, tuple[Part, ...]] = {}
+
+    def with_parts(self, views: dict[Atom, Part], stores: dict[Atom, tuple[Part, ...]]) -> "Fused":
+        """The same group with these operands and results as parts of other arrays."""
+        fused = copy.copy(self)
+        fused.views, fused.stores = views, stores
+        return fused
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -199,6 +199,8 @@ def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
     """Whether a group has finished reading the operand x when it writes y."""
     if fused.schedule is not None:
         return fused.schedule.reads_before(x, y)
+    if fused.views or fused.stores:
+        return False  # parts of one array may lie where other parts are read
     steps = fused.body.instructions
     reads = [i for i, step in enumerate(steps) if x in step.inputs]
     writes = [i for i, step in enumerate(steps) if y in step.outputs]

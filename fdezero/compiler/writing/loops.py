@@ -17,7 +17,7 @@ from ...native.preamble import KNOWN
 from ...ops.kernels import C_TYPES
 from ..graph import Atom, Instruction, Variable, row_strides
 from ..planning import expressions
-from ..planning.fuse import Fused
+from ..planning.fuse import Fused, Part
 from . import kernels
 
 # GCC's elimination of partial redundancies makes choices between truth values, which it cannot put into vectors.
@@ -59,6 +59,15 @@ class Written(NamedTuple):
     length: int
 
 
+class _Array(NamedTuple):
+    """An array in a loop: the name of its entry, and the pointer to it; `part` says where it lies."""
+
+    local: str
+    pointer: str
+    atom: Atom
+    part: Part
+
+
 class _Text(NamedTuple):
     """The lines of a function: before its loops, and at the start and the end of the innermost one."""
 
@@ -75,26 +84,37 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     body = [
         re.sub(r"^((?:un)?signed char|(?:unsigned )?short) (t\d+) = (.*?);", r"\1 \2 = (int)(\3);", x) for x in body
     ]
-    outputs, total = fused.body.outputs, fused.total
-    named = [
-        *[(f"x{i}", atom) for i, atom in enumerate(operands)],
-        *[(f"out{i}", atom) for i, atom in enumerate(outputs)],
-    ]
-    arrays = [atom for _, atom in named if not _passed_by_value(atom)]
-    lying = [_strides(atom) if is_steady(atom) else row_strides(atom.shape, atom.dtype.itemsize) for atom in arrays]
-    shape, steps = _axes(arrays, lying, fused.body.instructions[0].output)
-    text, moves = _Text([], [], []), iter(steps)
-    for local, atom in named:
-        if _passed_by_value(atom):
-            text.begin.append(f"const {C_TYPES[atom.dtype.name]} {local} = {local}_;")
-        else:
-            _add_array(text, local, atom, next(moves))
+    total, own = fused.total, lambda atom: Part(atom, -1, 0)
+    arrays = [_Array(f"x{i}", f"x{i}s", x, fused.views.get(x, own(x))) for i, x in enumerate(operands)]
+    for i, y in enumerate(fused.body.outputs):
+        parts = fused.stores.get(y, (own(y),))
+        arrays += [_Array(f"out{i}", f"out{i}s{'_' * k}", y, part) for k, part in enumerate(parts)]
+    passed = {array.part.whole: array.local for array in reversed(arrays)}  # each array once
+    passed = dict(reversed(passed.items()))
+    lying = {x: _strides(x) if is_steady(x) else row_strides(x.shape, x.dtype.itemsize) for x in passed}
+    text = _Text([], [], [])
+    for i, y in enumerate(fused.body.outputs):
+        text.loads.append(f"{'int' if y.dtype.kind == 'b' else C_TYPES[y.dtype.name]} out{i};")
+    moving = [array for array in arrays if not _passed_by_value(array.atom)]
+    shape, steps = _axes(
+        [array.atom for array in moving],
+        [lying[array.part.whole] for array in moving],
+        fused.body.instructions[0].output,
+    )
+    for array, moves in zip(moving, steps, strict=True):
+        whole = array.part.whole
+        offset = array.part.offset(lying[whole]) // array.atom.dtype.itemsize if array.part.start else 0
+        _add_array(text, array, moves, f"{passed[whole]}_", offset)
+    for array in arrays:
+        if _passed_by_value(array.atom):
+            text.begin.append(f"const {C_TYPES[array.atom.dtype.name]} {array.local} = {array.local}_;")
     if total is not None:
         made: list[Atom] = [step.output for step in fused.body.instructions]
         text.begin.append("double total = 0;")
         text.stores.append(f"total += t{made.index(total.inputs[0])};")
-    kinds = [atom.dtype.kind if _passed_by_value(atom) else "array" for _, atom in named]
-    parameters = ", ".join([f"{PARAMETERS[kind][0]}{local}_" for kind, (local, _) in zip(kinds, named, strict=True)])
+    kinds = [atom.dtype.kind if _passed_by_value(atom) else "array" for atom in passed]
+    named = zip(kinds, passed.values(), strict=True)
+    parameters = ", ".join([f"{PARAMETERS[kind][0]}{local}_" for kind, local in named])
     result, end = ("double", ["    return total;"]) if total is not None else ("void", [])
     lines = [
         f'extern "C" {result} {name}({parameters}, long long start, long long stop) {{',
@@ -103,25 +123,26 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
         *end,
         "}",
     ]
-    return Written([*operands, *outputs], kinds, lines, shape[0])
+    return Written([*passed], kinds, lines, shape[0])
 
 
-def _add_array(text: _Text, local: str, atom: Atom, steps: list[int]) -> None:
-    """Add the lines that read an operand (x) or write an output (y) which moves by `steps` entries in each loop."""
-    c_type, is_truth = C_TYPES[atom.dtype.name], atom.dtype.kind == "b"
+def _add_array(text: _Text, array: _Array, steps: list[int], given: str, offset: int) -> None:
+    """Add the lines that read an operand (x) or write a result (out) which moves by `steps` entries in each loop.
+
+    It begins `offset` entries behind the first one of the parameter `given`.
+    """
+    local, pointer, dtype = array.local, array.pointer, array.atom.dtype
     where = (
         " + ".join([f"i{axis} * {step}" if step != 1 else f"i{axis}" for axis, step in enumerate(steps) if step]) or "0"
     )
-    text.begin.append(f"{atom.dtype.name}_ *{local}s = DATA({atom.dtype.name}_, {local}_);")
-    if local.startswith("x"):
-        text.loads.append(
-            f"const int {local} = !!(int){local}s[{where}];"
-            if is_truth
-            else f"const {c_type} {local} = {local}s[{where}];"
-        )
+    behind = f" + {offset}" if offset else ""
+    text.begin.append(f"{dtype.name}_ *{pointer} = DATA({dtype.name}_, {given}){behind};")
+    if not local.startswith("x"):
+        text.stores.append(f"{pointer}[{where}] = {local};")
+    elif dtype.kind == "b":
+        text.loads.append(f"const int {local} = !!(int){pointer}[{where}];")
     else:
-        text.loads.append(f"{'int' if is_truth else c_type} {local};")
-        text.stores.append(f"{local}s[{where}] = {local};")
+        text.loads.append(f"const {C_TYPES[dtype.name]} {local} = {pointer}[{where}];")
 
 
 def _loops(shape: Sequence[int], body: Sequence[str], is_sum: bool) -> Iterator[str]:
