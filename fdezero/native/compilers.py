@@ -16,28 +16,34 @@ from . import disk
 from .identity import identity_of
 from .preamble import IN_VECTORS_OF_TWO, ONE, preamble
 
-# No contraction, because it would round differently from NumPy. Integers wrap around. A sine and a cosine stay two calls, because
-# their common call, sincos, has no vector form.
+# No contraction, because it would round differently from NumPy. Integers wrap around.
 OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w -shared".split()
-OPTIONS += [f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")]
 OPTIONS += ["-fPIC"] if os.name == "posix" else []
 USUAL = ("c++", "g++", "clang++")
 HELP = "Install one (pip install 'fdezero[native]' brings one along), name one in the environment variable CXX, or leave native out."
 
 
 class Form(NamedTuple):
-    """A way to make libraries: options, what is linked, and libraries of the system that must be loaded before."""
+    """A way to make libraries: options, what is linked, and libraries of the system that must be loaded before.
+
+    With `own`, functions such as exp are the library's own: see `preamble`.
+    """
 
     options: tuple[str, ...]
     linked: tuple[str, ...] = ("-lm",)
     loaded: tuple[str, ...] = ()
+    own: bool = True
 
 
 # Prefer vector functions, if compiler and C library have them all; then code for this very processor; then plain code.
 NATIVE = "-march=native"
+# A sine and a cosine stay two calls, because their common call, sincos, has no vector form.
+APART = tuple([f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")])
 FORMS = {
     "clang-vectors": Form((NATIVE, "-fveclib=libmvec"), ("-lmvec", "-lm")),
-    "gcc-vectors": Form((NATIVE, '-DVECTOR=__attribute__((simd("notinbranch"), const))'), ("-lmvec", "-lm")),
+    "gcc-vectors": Form(
+        (NATIVE, '-DVECTOR=__attribute__((simd("notinbranch"), const))', *APART), ("-lmvec", "-lm"), own=False
+    ),
     "native": Form((NATIVE,)),
     "plain": Form(()),
 }
@@ -60,7 +66,12 @@ class Compiler(NamedTuple):
     @property
     def key(self) -> str:
         """A text that differs for compilers, options, C libraries and processors that may give other libraries."""
-        return "\n".join((self.identity, *OPTIONS, *map(str, self.way)))
+        return "\n".join((self.identity, *OPTIONS, *map(str, self.way), self.preamble))
+
+    @property
+    def preamble(self) -> str:
+        """The definitions in front of every source."""
+        return preamble(self.way.own)
 
     @property
     def way(self) -> Form:
@@ -71,7 +82,9 @@ class Compiler(NamedTuple):
         import subprocess  # imported here because it takes longer than the whole compiler
 
         text, library = folder / "source.cpp", folder / "library.so"
-        text.write_text(f"{preamble()}\n{source}", encoding="utf-8", errors="backslashreplace")
+        text.write_text(f"{self.preamble}\n{source}", encoding="utf-8", errors="backslashreplace")
+        if not self.form.startswith("gcc"):
+            more = [option for option in more if not option.startswith("-fno-tree-")]  # GCC's alone; Zig refuses them
         words = [*self.command, *OPTIONS, *more, *self.way.options, str(text), "-o", str(library), *self.way.linked]
         # Zig has caches of its own, which would grow for ever. It needs the global one where it builds a C library.
         caches = ["ZIG_LOCAL_CACHE_DIR", *["ZIG_GLOBAL_CACHE_DIR"] * bool(self.way.loaded)]
@@ -144,7 +157,7 @@ def _words(command: str) -> list[str]:
 
 def _tried(command: tuple[str, ...]) -> Compiler:
     """The compiler of this command, with the first form that works. Raises OSError with the message for the last one."""
-    identity = identity_of(command)
+    identity = f"{identity_of(command)}\n{OPTIONS}\n{FORMS}\n{ZIG_FORMS}"
     is_zig = "c++" in command[1:] and any(Path(word).stem in ("zig", "ziglang", "python-zig") for word in command)
     forms = list(ZIG_FORMS if is_zig else FORMS)
     known = disk.note_of(identity)

@@ -11,7 +11,6 @@ from pathlib import Path
 from ..errors import MissingExtraError
 from . import disk
 from .compilers import Compiler, compiler
-from .preamble import preamble
 
 SOURCES = Path(__file__).parent.parent / "ops" / "sources"
 
@@ -34,7 +33,7 @@ def library(source: str, *more: str) -> ctypes.CDLL:
 @functools.lru_cache(maxsize=256)
 def _library(compiler: Compiler, source: str, *more: str) -> ctypes.CDLL:
     """The library, which stays loaded after its file is deleted."""
-    key = "\n".join((compiler.key, *more, preamble(), source))
+    key = "\n".join((compiler.key, *more, source))
     if (kept := disk.find(key)) is not None:
         try:
             return _loaded(compiler, kept)

@@ -1,6 +1,7 @@
 """What every C++ source starts with: the types of arrays' entries, their data pointers, and the functions of the C library."""
 
 import functools
+from pathlib import Path
 
 from ..values import C_TYPES
 
@@ -24,9 +25,21 @@ TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 
 
+# Functions that `functions.cpp` has in plain arithmetic.
+OWN = "exp exp2 expm1 log log2 log10 log1p sinh cosh tanh asinh acosh atanh".split()
+
+
+def own_functions() -> str:
+    """Functions in plain arithmetic, which any compiler makes vectors of."""
+    return (Path(__file__).parent / "functions.cpp").read_text(encoding="utf-8")
+
+
 @functools.cache
-def preamble() -> str:
-    """Definitions in front of every source. An array's data pointer follows the head of its Python object."""
+def preamble(own: bool = False) -> str:
+    """Definitions in front of every source. An array's data pointer follows the head of its Python object.
+
+    With `own`, exponentials and logarithms are the library's own, because the C library has no vector forms of them.
+    """
     lines = ["#ifndef VECTOR", "#define VECTOR", "#endif"]
     types = {**C_TYPES, "bool": "unsigned char"}
     lines += [
@@ -47,4 +60,6 @@ def preamble() -> str:
             f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
         )
         lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
+    if own:
+        lines += [own_functions(), *[f"#define {name}(x) own::{name}(x)" for name in OWN]]
     return "\n".join(lines)
