@@ -160,7 +160,9 @@ def _tried(command: tuple[str, ...]) -> Compiler:
     identity = f"{identity_of(command)}\n{OPTIONS}\n{FORMS}\n{ZIG_FORMS}"
     is_zig = "c++" in command[1:] and any(Path(word).stem in ("zig", "ziglang", "python-zig") for word in command)
     forms = list(ZIG_FORMS if is_zig else FORMS)
-    known = disk.note_of(identity)
+    # A probe that another version made says nothing about this one.
+    noted = "\n".join((identity, *OPTIONS, str(FORMS | ZIG_FORMS), preamble(), _probing()))
+    known = disk.note_of(noted)
     if known in forms:
         return Compiler(command, identity, known)
     for form in forms:
@@ -170,19 +172,23 @@ def _tried(command: tuple[str, ...]) -> Compiler:
         except OSError as error:
             told = error
         else:
-            disk.keep_note(identity, form)
+            disk.keep_note(noted, form)
             return found
     raise told
+
+
+def _probing() -> str:
+    """A source that calls all functions."""
+    given = {**dict.fromkeys(ONE, ""), **dict.fromkeys(IN_VECTORS_OF_TWO, ", 2")}
+    calls = " ".join([f"{v}[i] = {name}({v}[i]{more});" for name, more in given.items() for v in "xy"])
+    return f'extern "C" void probe(float *x, double *y) {{ for (int i = 0; i < 1000; i++) {{ {calls} }} }}'
 
 
 def _probe(compiler: Compiler) -> None:
     """Make and load a library that calls all functions. Raises OSError if that fails."""
     import tempfile
 
-    given = {**dict.fromkeys(ONE, ""), **dict.fromkeys(IN_VECTORS_OF_TWO, ", 2")}
-    calls = " ".join([f"{v}[i] = {name}({v}[i]{more});" for name, more in given.items() for v in "xy"])
-    loop = f'extern "C" void probe(float *x, double *y) {{ for (int i = 0; i < 1000; i++) {{ {calls} }} }}'
     with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
-        library = compiler.run(loop, Path(folder))
+        library = compiler.run(_probing(), Path(folder))
         compiler.load_needed()
         ctypes.CDLL(str(library))

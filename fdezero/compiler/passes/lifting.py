@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from ...core import Multilinear, Region
 from ...ops import elementwise
@@ -34,12 +35,16 @@ def lift(graph: Graph, free: bool) -> Graph:
     """The graph with its loops lifted."""
     if not any(isinstance(step.operation, Region) for step in graph.instructions):
         return graph
-    graph = inline(graph)
+    graph = drop_dead(inline(graph))
     read = set(uses(graph))
     return rewritten(
         graph,
         lambda step: step.operation.lifted(step, read, free) if isinstance(step.operation, Region) else None,
     )
+
+
+def _alike(x: Atom, y: Variable) -> bool:
+    return isinstance(x, Variable) and (x.shape, x.dtype, x.kind, x.strides) == (y.shape, y.dtype, y.kind, y.strides)
 
 
 class Lifting:
@@ -69,6 +74,7 @@ class Lifting:
         self.after: list[Instruction] = []
 
     def lift(self, read: set[Variable], free: bool) -> None:
+        self._drop_zeros()
         self._lift_constants()
         if free:
             self._lift_products()
@@ -78,6 +84,21 @@ class Lifting:
 
     def _makers(self) -> dict[Atom, Instruction]:
         return {y: step for step in self.steps for y in step.outputs}
+
+    def _drop_zeros(self) -> None:
+        """Rows of zeros, the cotangents of ys that nobody reads, are not added. Eager code does not have them."""
+        zeros = {x for x, column in self.xs.items() if isinstance(column, Constant) and not np.any(column.value)}
+        names: dict[Atom, Atom] = {}
+        steps = []
+        for step in self.steps:
+            step = renamed(step, names)
+            others = [atom for atom in step.inputs if atom not in zeros]
+            if step.operation is elementwise.add and len(others) == 1 and _alike(others[0], step.output):
+                names[step.output] = others[0]
+            else:
+                steps.append(step)
+        self.steps = steps
+        self.carried, self.ys = ([names.get(y, y) for y in part] for part in (self.carried, self.ys))
 
     def _lift_constants(self) -> None:
         """Operations on constants alone go before the loop."""
