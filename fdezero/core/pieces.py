@@ -239,11 +239,14 @@ def room_for(piece: Piece, shape: Sequence[int]) -> Any:
     return np.zeros_like(t, shape=tuple(shape), order="K" if len(path) <= 1 else "C")
 
 
-def add_piece(room: Any, t: Any, path: Path) -> None:
-    """Add `t` to the part of `room` where the path leads."""
+def add_piece(room: Any, t: Any, path: Path, *, is_first: bool = False) -> None:
+    """Add `t` to the part of `room` where the path leads. The first piece meets zeros, which need not be read."""
     if any(operation.piece.in_rows for operation, _, _ in path) and not room.flags.c_contiguous:
         room += _alone(t, path)  # such a part may be a copy
         return
     for operation, params, _ in path:
         room = operation.piece.view(room, **params)
-    room += t
+    if is_first:
+        np.add(t, 0, out=room)
+    else:
+        room += t

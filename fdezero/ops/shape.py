@@ -256,8 +256,8 @@ def _sum_pieces(*xs: Any, paths: Paths, shape: tuple[int, ...]) -> Any:
 
 def _write_sum_pieces(out: Any, *xs: Any, paths: Paths, shape: tuple[int, ...]) -> None:
     out.fill(0)
-    for x, path in zip(xs, paths, strict=True):
-        add_piece(out, x, _path(path))
+    for i, (x, path) in enumerate(zip(xs, paths, strict=True)):
+        add_piece(out, x, _path(path), is_first=i == 0)
 
 
 def _kept_by(paths: Paths, shape: tuple[int, ...]) -> tuple[int, ...]:

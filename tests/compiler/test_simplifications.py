@@ -115,3 +115,33 @@ def test_a_number_takes_the_place_of_an_array_of_equal_entries(operation: Any, l
     many[1, 2] = 2.0
     assert_trees_equal(fd.compile(lambda x: operation(x, many))(x), operation(x, many), bits=True)
     assert fd.compile(lambda x: operation(x, np.full((3, 4), 1.5)))(x.astype(np.float32)).dtype == np.float64
+
+
+def test_parts_of_constants_are_kept_without_gaps() -> None:
+    whole = np.random.default_rng(1).standard_normal((4, 6))
+    x = np.random.default_rng(2).standard_normal((4, 5))
+    for part in (
+        whole[:, 1:],
+        whole[:, :-1],
+        whole.T[1:].T,
+        np.asfortranarray(whole)[:, :5],
+        whole[:, 4::-1],
+        whole[:1, 1:],
+        np.broadcast_to(whole[0, :5], (4, 5)),
+    ):
+        for f in (lambda x, c=part: x + c, lambda x, c=part: c * (c - x), lambda x, c=part: (np.arctan2(x, c), x / c)):
+            compiled = fd.compile(f)
+            for mine, theirs in zip(fd.tree.leaves(compiled(x)), fd.tree.leaves(f(x)), strict=True):
+                assert_trees_equal(mine, theirs, bits=True)
+                assert mine.strides == theirs.strides
+    f = fd.compile(lambda x: fd.jacobian(lambda x: x[1:] - x[:-1] ** 2)(x))
+    assert_trees_close(f(x[0]), np.eye(5)[1:] - 2 * x[0] * np.eye(5)[:-1], 1e-14)
+    constants = [
+        atom.value
+        for step in f._last_recording().program.executable.graph.instructions
+        for atom in step.inputs
+        if hasattr(atom, "value")
+    ]
+    assert all(
+        value.flags.c_contiguous or value.flags.f_contiguous for value in constants if getattr(value, "ndim", 0) == 2
+    )

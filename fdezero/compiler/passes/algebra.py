@@ -1,6 +1,7 @@
 """Algebra that keeps the same bits: one pass, and its rules. Each rule looks at one instruction."""
 
 import math
+import weakref
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from ...devices import CPU, backend_named
 from ...ops import elementwise
 from ...ops import shape as shapes
 from ..graph import Atom, Constant, Graph, Instruction, Rewritten, Variable, rewritten
+from .views import read_only
 
 
 def simplify(graph: Graph) -> Graph:
@@ -166,6 +168,29 @@ def _number_for_a_uniform_array(instruction: Instruction, makers: dict[Atom, Ins
     return instruction
 
 
+DENSE: weakref.WeakKeyDictionary[Constant, Constant] = weakref.WeakKeyDictionary()
+
+
+def _dense_constants(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
+    """A copy without gaps of a constant that is a part of another, such as some columns: loops then go over it in one stretch."""
+    if instruction.operation not in (*EXACT, shapes.sum_pieces) or instruction.output.kind != "array":
+        return instruction
+    inputs = tuple([_dense(atom) if isinstance(atom, Constant) else atom for atom in instruction.inputs])
+    changed = any(a is not b for a, b in zip(inputs, instruction.inputs, strict=True))
+    return attrs.evolve(instruction, inputs=inputs) if changed else instruction
+
+
+def _dense(constant: Constant) -> Constant:
+    value = constant.value
+    if not isinstance(value, np.ndarray) or value.dtype.hasobject or min(value.strides, default=0) <= 0:
+        return constant
+    if sum((n - 1) * s for n, s in zip(value.shape, value.strides, strict=True)) + value.itemsize == value.nbytes:
+        return constant
+    if constant not in DENSE:
+        DENSE[constant] = Constant(read_only(value.copy(order="K")))
+    return DENSE[constant]
+
+
 def _negated(atom: Atom, makers: dict[Atom, Instruction]) -> Atom | None:
     """x, if the atom is -x."""
     maker = makers.get(atom)
@@ -221,5 +246,6 @@ RULES = (
     _transposed_twice,
     _broadcast_by_itself,
     _number_for_a_uniform_array,
+    _dense_constants,
     _without_sign,
 )
