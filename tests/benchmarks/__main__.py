@@ -29,6 +29,7 @@ from tests.benchmarks import (  # noqa: E402
     norms,
     overhead,
     pinn,
+    pooling,
     saving,
     sequences,
     starts,
@@ -37,7 +38,7 @@ from tests.benchmarks import (  # noqa: E402
 
 PARTS = {
     "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "networks": networks.run,
-    "norms": norms.run, "softmax": norms.run_softmax, "rows": sequences.run_rows, "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
+    "pooling": pooling.run, "norms": norms.run, "softmax": norms.run_softmax, "rows": sequences.run_rows, "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,

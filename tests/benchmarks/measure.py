@@ -131,17 +131,18 @@ def agree(legs: Legs, rtol: float, atol: float = 0.0) -> None:
 
 
 def compared(
-    what: str, cases: dict[str, Legs], repetitions: int, *, unit: str = "ms", parts: int = 1, rtol: float, atol: float = 0.0
-) -> str:
+    what: str, cases: dict[str, Legs], repetitions: int, *, unit: str = "ms", parts: int = 1, rtol: float, atol: float = 0.0,
+    extra: dict[str, dict[str, str]] | None = None,
+) -> str:  # fmt: skip
     """The table of legs side by side for each case, the first leg being the floor, once they agree.
 
-    `parts` says of how many like operations a call consists, the times then being those of one.
+    `parts` says of how many like operations a call consists, the times then being those of one. `extra` has more columns.
     """
     results = []
     for legs in cases.values():
         agree(legs, rtol, atol)
         results.append(interleaved(legs, repetitions))
-    return rows_of(what, dict(zip(cases, results, strict=True)), unit, parts)
+    return rows_of(what, dict(zip(cases, results, strict=True)), unit, parts, extra)
 
 
 def rows_of(what: str, cases: dict[str, Times], unit: str = "s", parts: int = 1, extra: dict[str, dict[str, str]] | None = None) -> str:

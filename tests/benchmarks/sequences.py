@@ -1,6 +1,8 @@
 """What sequences of symbols need: the gradient of a table of embeddings, and causal attention."""
 
+import functools
 from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,8 @@ import numpy as np
 import fdezero as fd
 from fdezero import functions as F
 
-from .measure import COMPILED, EAGER, JAX, TORCH, Legs, compared, compiled_ways, jitted, peer
+from .measure import EAGER, JAX, TORCH, Legs, compared, compiled_ways, jitted, ours, peer
+from .memory import held, most_held
 
 TABLES = {  # ids, rows, size
     "4096 of 10,000 rows of 256": (4096, 10_000, 256),
@@ -16,6 +19,7 @@ TABLES = {  # ids, rows, size
     "8192 of 65 rows of 64": (8192, 65, 64),
 }
 SHAPES = {"32 x 512 x 64": (4, 8, 512, 64), "8 x 2048 x 64": (1, 8, 2048, 64), "256 x 64 x 32": (32, 8, 64, 32)}
+LONGEST = "8 x 2048 x 64"
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -29,9 +33,12 @@ def _rows(count: int, rows: int, size: int) -> Legs:
         np.add.at(gradient, ids, t)
         return gradient
 
-    gradient = fd.compile(lambda W, t: fd.vjp(lambda W: F.embedding(ids, W), W)[1](t)[0])
+    gradient: Callable[..., Any] = lambda W, t, ids: fd.vjp(lambda W: F.embedding(ids, W), W)[1](t)[0]
     _, pullback = fd.vjp(lambda W: F.embedding(ids, W), W)
-    legs: Legs = {"NumPy, `add.at`": by_hand, f"{COMPILED}, rows and gradient": lambda: gradient(W, t), f"{EAGER}, gradient": lambda: pullback(t)[0]}
+    legs: Legs = {"NumPy, `add.at`": by_hand}
+    for name, way in compiled_ways().items():
+        legs[name] = functools.partial(way(gradient), W, t, ids)
+    legs[EAGER] = lambda: pullback(t)[0]
     if torch := peer("torch"):
         given = [torch.from_numpy(x) for x in (t, ids)]
         legs["PyTorch, `embedding_dense_backward`"] = lambda: torch.ops.aten.embedding_dense_backward(*given, rows, -1, False).numpy()
@@ -69,8 +76,7 @@ def _attention(*shape: int) -> Legs:
     arrays = [rng.standard_normal(shape, dtype="f4") for _ in range(4)]
     mask = np.where(np.tri(shape[-2], dtype=bool), np.float32(0), np.float32(-np.inf))
     call: Callable[..., Any] = lambda *given: _with_gradients(lambda q, k, v: F.attention(q, k, v, causal=True), fd.vjp, *given)
-    compiled = compiled_ways()[COMPILED](call)
-    legs: Legs = {"NumPy, whole arrays": lambda: _by_hand(*arrays, mask), COMPILED: lambda: compiled(*arrays), EAGER: lambda: call(*arrays)}
+    legs: Legs = {"NumPy, whole arrays": lambda: _by_hand(*arrays, mask), **ours(call, *arrays)}
     if torch := peer("torch"):
         *given, cotangent = [torch.from_numpy(x).requires_grad_(i < 3) for i, x in enumerate(arrays)]
 
@@ -89,6 +95,20 @@ def _attention(*shape: int) -> Legs:
     return legs
 
 
+def _grown(name: str) -> float:
+    """The MB that a process needs at most for a value with gradients, beyond what it holds before."""
+    leg = _attention(*SHAPES[LONGEST])[name]
+    before = held()
+    leg()
+    leg()
+    return most_held() - before
+
+
 def run_attention() -> str:
     cases = {name: _attention(*shape) for name, shape in SHAPES.items()}
-    return compared("value and gradients", cases, 7, rtol=1e-3, atol=1e-4)
+    grown = {}
+    for name in cases[LONGEST]:
+        with get_context("spawn").Pool(1) as pool:
+            grown[name] = f"{pool.apply(_grown, (name,)):.0f}"
+    extra = {f"{LONGEST}, peak memory, MB": grown}
+    return compared("value and gradients", cases, 7, rtol=1e-3, atol=1e-4, extra=extra)
