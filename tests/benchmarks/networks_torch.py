@@ -10,6 +10,12 @@ from fdezero.models import resnet, vgg
 RESNET_RATE, TRANSFORMER_RATE = 0.01, 1e-3
 Weights = Mapping[str, np.ndarray]  # by fdezero's paths
 Leg = Callable[[], Any]
+Transform = Callable[[Any], Any]  # torch.compile, or
+
+
+def as_it_is(network: Any) -> Any:
+    return network
+
 
 
 def _take(torch: Any, network: Any, weights: Weights, forms: Any) -> None:
@@ -22,53 +28,72 @@ def _take(torch: Any, network: Any, weights: Weights, forms: Any) -> None:
             state[name].copy_(array.T if ours.startswith("head") and array.ndim == 2 else array)
 
 
-def _trained(torch: Any, network: Any, optimizer: Any, x: Any, t: Any) -> Leg:
-    """A step with the cross entropy of logits (..., classes)."""
+def trained(optimizer: Any, loss_of: Callable[[], Any]) -> Leg:
+    """A step of PyTorch."""
 
-    def training() -> float:
+    def training() -> Any:
         optimizer.zero_grad()
-        y = network(x)
-        loss = torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), t.reshape(-1))
+        loss = loss_of()
         loss.backward()
         optimizer.step()
-        return float(loss.item())
+        return loss.detach()
 
     return training
 
 
+def _classifier(torch: Any, network: Any, optimizer: Any, x: Any, t: Any) -> Leg:
+    """A step with the cross entropy of logits (..., classes)."""
+
+    def loss_of() -> Any:
+        y = network(x)
+        return torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), t.reshape(-1))
+
+    return trained(optimizer, loss_of)
+
+
+def _placed(torch: Any, array: np.ndarray) -> Any:
+    """The array on PyTorch's default device."""
+    return torch.from_numpy(np.array(array)).to(torch.get_default_device())
+
+
 def _images(torch: Any, network: Any, x: np.ndarray, channels_last: bool) -> Any:
-    images = torch.from_numpy(x)
+    images = _placed(torch, x)
     if channels_last:
         network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     return images
 
 
-def resnet_leg(torch: Any, weights: Weights, x: np.ndarray, t: np.ndarray, *, channels_last: bool = False) -> Leg:
+def resnet_leg(
+    torch: Any, weights: Weights, x: np.ndarray, t: np.ndarray, *, channels_last: bool = False, transform: Transform = as_it_is
+) -> Leg:
     from tests.models import torch_networks  # which needs torch
 
     network = torch_networks.ResNet((2, 2, 2, 2), False, 64, 1000)
     _take(torch, network, weights, resnet.FORMS)
     images = _images(torch, network, x, channels_last)
-    return _trained(torch, network, torch.optim.SGD(network.parameters(), RESNET_RATE, momentum=0.9), images, torch.from_numpy(t))
+    optimizer = torch.optim.SGD(network.parameters(), RESNET_RATE, momentum=0.9)
+    return _classifier(torch, transform(network), optimizer, images, _placed(torch, t))
 
 
-def vgg_leg(torch: Any, weights: Weights, x: np.ndarray, t: None, *, channels_last: bool = False) -> Leg:
+def vgg_leg(
+    torch: Any, weights: Weights, x: np.ndarray, t: None, *, channels_last: bool = False, transform: Transform = as_it_is
+) -> Leg:
     from tests.models import torch_networks  # as above
 
     network = torch_networks.VGG((2, 2, 3, 3, 3), False, 64, 4096, 1000)
     _take(torch, network, weights, vgg.FORMS)
     network.eval()
-    images = _images(torch, network, x, channels_last)
+    images, run = _images(torch, network, x, channels_last), transform(network)
 
     def forward() -> Any:
         with torch.no_grad():
-            return network(images).numpy()
+            return run(images)
 
     return forward
 
 
-def transformer_leg(torch: Any, weights: Weights, x: np.ndarray, t: np.ndarray) -> Leg:
+def transformer_leg(torch: Any, weights: Weights, x: np.ndarray, t: np.ndarray, *, transform: Transform = as_it_is) -> Leg:
     """Of `TransformerEncoderLayer` with a causal mask, as PyTorch's tutorials write it; the table of symbols makes the logits as well."""
     length, size = weights["positions/W"].shape
     count = 1 + max(int(name.split("/")[1]) for name in weights if name.startswith("layers/"))
@@ -110,7 +135,7 @@ def transformer_leg(torch: Any, weights: Weights, x: np.ndarray, t: np.ndarray) 
         state[f"{its}.weight"].copy_(given[f"{mine}/scale"])
         state[f"{its}.bias"].copy_(given[f"{mine}/shift"])
     optimizer = torch.optim.Adam(network.parameters(), TRANSFORMER_RATE)
-    return _trained(torch, network, optimizer, torch.from_numpy(x.copy()), torch.from_numpy(t))
+    return _classifier(torch, transform(network), optimizer, _placed(torch, x), _placed(torch, t))
 
 
 LEGS: dict[str, Callable[..., Leg]] = {"resnet": resnet_leg, "vgg": vgg_leg, "transformer": transformer_leg}
