@@ -19,8 +19,8 @@ from ..planning.lines import ENTRY, LATE
 from ..planning.schedule import Pass, Reduction
 from .line_arrays import AS_COLUMN, LineArrays, by_value, is_written_out
 
-LANES = 64  # partial results of a reduction along a line
-STRETCH = 1024  # entries of a line that lanes add up
+LANES = 32  # partial results of a reduction along a line
+STRETCH = 512  # entries of a line that lanes add up
 SHORT = 256  # entries of a row below which rows of a line are not stretches of their own
 FEW = 64  # lines that sums over columns add up at a time
 
@@ -29,6 +29,11 @@ template <class T> static inline T more(T a, T x) { return x > a || x != x ? x :
 template <class T> static inline T less(T a, T x) { return x < a || x != x ? x : a; }
 template <class T> static inline T plus(T a, T x) { return a + x; }
 template <class T, int N, T (*take)(T, T)> static inline T all(T *a) {
+    for (int w = N / 2; w > 4; w /= 2) {
+        #pragma omp simd
+        for (int k = 0; k < w; k++) a[k] = take(a[k], a[k + w]);
+    }
+    if (N >= 8) return take(take(take(a[0], a[4]), take(a[2], a[6])), take(take(a[1], a[5]), take(a[3], a[7])));
     for (int w = N / 2; w; w /= 2)
         for (int k = 0; k < w; k++) a[k] = take(a[k], a[k + w]);
     return a[0];
