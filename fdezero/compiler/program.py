@@ -71,7 +71,8 @@ class Executable:
         self.recorded = graph
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         has_kernels = backend_of_graph(graph).fuses_into_kernels
-        self.graph = optimise(lift(graph, free=bool(options.native) or has_kernels))
+        is_native = bool(options.native) and not has_kernels
+        self.graph = optimise(lift(graph, free=is_native or has_kernels), native=is_native)
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
         elif options.native:

@@ -6,7 +6,7 @@ axis further left is a loop axis, which the implementation loops over. So one ba
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Primitive:
     - `write` computes the result into an array in compiled code: a call as text, `xp.matmul({0}, {1}, out={out})`, or a function
       `write(out, *args, **params)`. Without it, compiled code calls NumPy's ufunc of that name.
     - `native(inputs, out, params, how)` gives native code for arrays of these layouts, or None: see `fdezero.native`. It needs `write`.
-    - `expand`: compiled code contains the operations of the implementation instead of this one.
+    - `expand`: compiled code contains the operations of the implementation instead of this one; with "native" only native code does.
     - `batched(*args, **params)` is what `vmap` calls in place of the operation, once the loop axes line up: the same result, computed
       for the whole batch at once.
     - `doc` is the first sentence that `help` shows, for elementwise operations that users call by name.
@@ -92,7 +92,7 @@ class Primitive:
         c: C = "",
         write: Write = None,
         native: Native = None,
-        expand: bool = False,
+        expand: bool | Literal["native"] = False,
         batched: Callable[..., Any] | None = None,
         doc: str = "",
         loop: Loop = None,

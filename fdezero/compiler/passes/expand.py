@@ -12,15 +12,20 @@ from ..recording.examples import ones_like
 from ..recording.record import record
 
 
-def expand(graph: Graph) -> Graph:
-    """Replace composite operations by the operations of their implementation, which is recorded like a user's function."""
+def expand(graph: Graph, native: bool = False) -> Graph:
+    """Replace composite operations by the operations of their implementation, which is recorded like a user's function.
+
+    With `native`, also those whose parts join native loops.
+    """
 
     def opened(instruction: Instruction) -> Rewritten:
         operation, variables = (
             instruction.operation,
             [atom for atom in instruction.inputs if isinstance(atom, Variable)],
         )
-        if isinstance(operation, Region) or not operation.expand or not any(v.kind == "array" for v in variables):
+        if isinstance(operation, Region) or not any(v.kind == "array" for v in variables):
+            return None
+        if not (operation.expand is True or (operation.expand == "native" and native)):
             return None
         body = _implementation(operation, instruction)
         names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))

@@ -15,11 +15,11 @@ from .views import lent_outputs, own_outputs
 Pass = Callable[[Graph], Graph]
 
 
-def optimise(graph: Graph, check: Callable[[Graph], Graph] = lambda graph: graph) -> Graph:
-    """Run all passes in their order; `check` is called after each."""
+def optimise(graph: Graph, check: Callable[[Graph], Graph] = lambda graph: graph, native: bool = False) -> Graph:
+    """Run all passes in their order; `check` is called after each. `native` is whether groups become native loops."""
     lent = lent_outputs(graph)
     for step in PASSES:
-        graph = check(step(graph))
+        graph = check(expand(graph, native=True) if native and step is expand else step(graph))
     return check(own_outputs(graph, lent))
 
 
