@@ -24,7 +24,8 @@ extern "C" void %(name)s_%(dtype)s(void *x_, void *y_, long long start, long lon
 def library() -> Any:
     loops = [LOOP % {"name": name, "dtype": dtype, "type": kind} for name in preamble.OWN for dtype, kind in (("float64", "double"), ("float32", "float"))]
     own = "" if compilers.compiler().way.own else preamble.own_functions()
-    return native.library(own + "".join(loops))
+    hidden = [f"#undef {name}\n" for name in preamble.OWN]  # where the names stand for the own functions already
+    return native.library(own + "".join([*hidden, *loops]))
 
 
 def arguments(name: str, dtype: str) -> np.ndarray:

@@ -20,8 +20,8 @@ enum { BYTES = 16, PIXELS = 6, TAPS = 6 };
 #endif
 enum { NARROW = BYTES < 32 ? BYTES : 32 };  // bytes of the vectors for half a panel
 
-template <class T, int B> struct Vector { typedef T type __attribute__((vector_size(B), aligned(sizeof(T)), may_alias)); };
-// By a copy, because Clang forgets in a template that a type's numbers may lie anywhere.
+template <class T, int B> struct Vector { typedef T type __attribute__((vector_size(B))); };
+// By a copy, because numbers may lie anywhere. (Clang forgets in a template that a type says so.)
 template <class V, class T> INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
 template <class V, class T> INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }
 
