@@ -12,13 +12,16 @@ from .. import native
 from ..native.workers import WORKERS
 from ..values import C_TYPES
 from .patches import Ints, Scratch
-from .window_jobs import Job, encoded, is_inside, job_of, products_of, turned
+from .window_jobs import Job, edges_of, encoded, job_of, products_of, turned
 
 CACHE = 3 << 17  # bytes of images that a block reads again and again: with the kernels that pass by, they fit the second-level cache
 PIXELS = 256  # of a block in the gradient of a kernel
 CHUNK = 288  # products that a tile adds before the next one
 PANEL = 64  # bytes of the channels of a tile
+MOSTLY, EDGES = 0.97, 64  # of products inside the images; above it, or for longer axes, edges are not worth their own tiles
+CLASS = 96  # bytes of a class of pixels
 SHARE = 1 << 22  # products that a thread is worth
+LARGE = 512  # entries of kernels for each pixel of the results, above which the gradient of a kernel is an ordinary call
 TILES = 1 << 20  # bytes of transformed tiles of images and results that are at work together
 TRANSFORMED = 512  # pixels of the result from which Winograd's form pays
 FEWEST = 8  # channels of a group, and filters: of fewer, a panel would be mostly empty
@@ -50,7 +53,9 @@ def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -
 def conv_kernel(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
     """Native code of the operation `conv_kernel`."""
     job = job_of("w", inputs, out, params, FEWEST)
-    return None if job is None else _gradient(job, out.dtype, how.threads)
+    if job is None or _is_large(job):
+        return None
+    return _gradient(job, out.dtype, how.threads)
 
 
 def _convolution(jobs: list[Job], dtype: Any, how: native.How) -> Make:
@@ -61,14 +66,19 @@ def _convolution(jobs: list[Job], dtype: Any, how: native.How) -> Make:
     itemsize, packed, own, items = dtype.itemsize, 0, 0, 0
     panel = PANEL // itemsize
     for job in jobs:
-        job["chunk"] = CHUNK
-        job["in_place"] = int(job["x_channel"] == 1 and is_inside(job))
+        depth = math.prod(job["window"]) * job["channels"]
+        job["chunk"] = _even(max(depth, 1), CHUNK)
+        inside, classes = edges_of(job)
+        job["by_edge"] = int(inside < MOSTLY and max(job["out"]) <= EDGES)
+        classes = classes if job["by_edge"] else 1
+        job["in_place"] = int(job["x_channel"] == 1 and (inside == 1 or job["by_edge"]))
         job["block"], nbytes = _block(job, itemsize, 1 << 30)
         job["packed_at"] = packed
         panels, taps, pixels = -(-job["filters"] // panel), math.prod(job["window"]), _pixels(job)
-        packed += job["stacks"] * job["groups"] * panels * panel * taps * job["channels"]
-        segments = taps * -(-job["channels"] // min(CHUNK, job["channels"]))
-        own = max(own, 16 * (segments + pixels) // itemsize + (0 if job["in_place"] else nbytes // itemsize) + panel)
+        packed += job["stacks"] * job["groups"] * panels * panel * depth
+        job["segments"] = classes * (taps + depth // job["chunk"] + 1)
+        bytes_of_lists = 24 * job["segments"] + 16 * pixels + CLASS * classes
+        own = max(own, bytes_of_lists // itemsize + (0 if job["in_place"] else nbytes // itemsize) + 2 * panel)
         cut = zip((job["examples"], *job["out"]), job["block"], strict=False)
         blocks = job["stacks"] * job["groups"] * math.prod([-(-n // size) for n, size in cut])
         job["parts"] = panels if threads > 1 and blocks < 4 * threads else 1
@@ -110,7 +120,8 @@ def _winograd(job: Job, dtype: Any, threads: int) -> Make:
     panel, job["chunk"] = PANEL // itemsize, CHUNK
     tiles = job["examples"] * math.prod([-(-n // 4) for n in job["out"]])
     many = min(max(TILES // (36 * itemsize * (channels + filters)), 48) // 8 * 8, 192)
-    own = 16 * (-(-channels // CHUNK) + many) // itemsize + 36 * many * (channels + filters) + panel
+    job["segments"] = -(-channels // CHUNK)
+    own = (24 * job["segments"] + 16 * many) // itemsize + 36 * many * (channels + filters) + panel
     own = _up(own, panel)
     kernels = 36 * channels * _up(filters, panel)
     shares = _shares(threads, -(-tiles // many), products_of(job))
@@ -134,16 +145,21 @@ def _winograd(job: Job, dtype: Any, threads: int) -> Make:
     return make
 
 
+def _is_large(job: Job) -> bool:
+    """Whether the kernels are so large beside the results that the sums would pass through memory too often. NumPy's product is faster."""
+    return bool(job["channels"] * job["filters"] * math.prod(job["window"]) > LARGE * job["examples"] * math.prod(job["out"]))
+
+
 def _gradient(job: Job, dtype: Any, threads: int) -> Make:
     """A function that writes the gradient of a kernel: `run(w, x, y)`."""
     itemsize, channels = dtype.itemsize, job["channels"]
     panel, taps = PANEL // itemsize, math.prod(job["window"])
     job["chunk"] = channels * taps
     job["gap"] = 0 if channels * itemsize % (2 * PANEL) else panel
-    job["in_place"] = int(job["x_channel"] == 1 and is_inside(job) and not job["gap"])
+    job["in_place"], job["segments"] = int(job["x_channel"] == 1 and edges_of(job)[0] == 1 and not job["gap"]), taps
     job["block"], nbytes = _block(job, itemsize, PIXELS)
     panels, pixels = -(-job["filters"] // panel), _pixels(job)
-    own = (16 * (taps + pixels) + 8 * (taps * channels + pixels)) // itemsize + nbytes // itemsize + panel
+    own = (24 * taps + CLASS + 16 * pixels + 8 * (taps * channels + pixels)) // itemsize + nbytes // itemsize + 2 * panel
     own = _up(own + panels * panel * (taps * channels + pixels), panel)
 
     def make() -> Run:
@@ -209,8 +225,8 @@ def _shares(threads: int, items: int, products: int) -> list[tuple[int, int]]:
 @functools.cache
 def _library(c_type: str) -> ctypes.CDLL:
     """The library for entries of one type: each takes a second or two to compile."""
-    text = [native.source("convolution"), native.source("winograd"), f"FOR({c_type})", f"WINOGRAD({c_type})"]
-    return native.library("\n".join(text), "-ffp-contract=fast")
+    text = [native.source(name) for name in ("convolution", "convolution_kernel", "winograd")]
+    return native.library("\n".join([*text, f"FOR({c_type}) KERNEL({c_type}) WINOGRAD({c_type})"]), "-ffp-contract=fast")
 
 
 def _function(name: str, dtype: Any, arrays: int, numbers: int = 0, *, counted: bool = True) -> Callable[..., None]:

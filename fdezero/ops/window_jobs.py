@@ -20,7 +20,7 @@ FIELDS = (
     ("x_at", 1), ("x_stack", 1), ("x_example", 1), ("x_space", 3), ("x_channel", 1),
     ("w_at", 1), ("w_stack", 1), ("w_group", 1), ("w_filter", 1), ("w_space", 3), ("w_channel", 1),
     ("y_at", 1), ("y_stack", 1), ("y_example", 1), ("y_space", 3), ("y_channel", 1),
-    ("packed_at", 1), ("block", 3), ("chunk", 1), ("parts", 1), ("in_place", 1), ("gap", 1),
+    ("packed_at", 1), ("block", 3), ("chunk", 1), ("parts", 1), ("in_place", 1), ("gap", 1), ("segments", 1), ("by_edge", 1),
 )  # fmt: skip
 OPERANDS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result is y, x or w
 
@@ -62,7 +62,7 @@ def job_of(form: str, inputs: Any, out: Any, params: dict[str, Any], fewest: int
         "examples": x.shape[-rank - 2] * (math.prod(loops) if stacks == 1 else 1),
         "size": _three(x.shape[-rank:], 1), "window": _three(w.shape[-rank:], 1), "out": _three(y.shape[-rank:], 1),
         "stride": _three(params["strides"], 1), "before": _three(params["before"], 0), "dilation": _three(params["dilation"], 1),
-        "packed_at": 0, "parts": 1, "gap": 0, "block": (0, 0, 0), "in_place": 0,
+        "packed_at": 0, "parts": 1, "gap": 0, "block": (0, 0, 0), "in_place": 0, "segments": 0, "by_edge": 0,
     }  # fmt: skip
     for part in lying:
         job.update(part or {})
@@ -125,11 +125,15 @@ def turned(job: Job) -> Iterator[Job]:
         }  # fmt: skip
 
 
-def is_inside(job: Job) -> bool:
-    """Whether windows leave the images nowhere."""
-    geometry = ("size", "window", "out", "stride", "before", "dilation")
-    axes = zip(*[job[name] for name in geometry], strict=True)
-    return all(b <= 0 and (o - 1) * s + (k - 1) * d - b < n for n, k, o, s, b, d in axes)
+def edges_of(job: Job) -> tuple[float, int]:
+    """The part of a convolution's products that has entries inside the images, and how many classes of pixels see different taps."""
+    part, classes = 1.0, 1
+    for n, k, o, s, b, d in zip(*[job[name] for name in ("size", "window", "out", "stride", "before", "dilation")], strict=True):
+        first = [i * s - b for i in range(o)]
+        seen = [(min(max(0, -(f // d)), k), min(max(0, -((f - n) // d)), k)) for f in first]
+        part *= sum([max(0, high - low) for low, high in seen]) / max(1, o * k)
+        classes *= 1 + sum([a != b for a, b in itertools.pairwise(seen)])
+    return part, classes
 
 
 def products_of(job: Job) -> int:

@@ -22,6 +22,7 @@ from tests.benchmarks import (  # noqa: E402
     elementwise,
     gpu,
     importing,
+    layers,
     lstm,
     measure,
     memory,
@@ -39,8 +40,9 @@ from tests.benchmarks import (  # noqa: E402
 )
 
 PARTS = {
-    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "networks": networks.run,
-    "pooling": pooling.run, "norms": norms.run, "softmax": norms.run_softmax, "rows": sequences.run_rows, "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
+    "mnist": mnist.run, "dropout": dropout.run, "lstm": lstm.run, "cnn": cnn.run, "layers": layers.run, "networks": networks.run,
+    "pooling": pooling.run, "norms": norms.run, "softmax": norms.run_softmax, "rows": sequences.run_rows,
+    "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "overhead": overhead.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,

@@ -11,7 +11,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 
-from .measure import EAGER, FLOOR, JAX, TORCH, Legs, agree, compiled_ways, interleaved, peer, rows_of
+from .measure import EAGER, FLOOR, JAX, TORCH, Legs, agree, compiled_ways, interleaved, peer, rows_of, winograd_way
 from .memory import held, most_held
 from .mnist import cross_entropy
 
@@ -205,7 +205,7 @@ def data() -> tuple[Weights, np.ndarray, np.ndarray]:
 
 LEGS: dict[str, Callable[[Weights, np.ndarray, np.ndarray], Training | None]] = {
     FLOOR: floor_leg,
-    **{name: functools.partial(fdezero_leg, transform=way) for name, way in compiled_ways().items()},
+    **{name: functools.partial(fdezero_leg, transform=way) for name, way in {**compiled_ways(), **winograd_way()}.items()},
     EAGER: functools.partial(fdezero_leg, transform=lambda step: step),
     TORCH: lambda *data: None if (torch := peer("torch")) is None else torch_leg(torch, *data),
     JAX: lambda *data: None if (jax := peer("jax")) is None else jax_leg(jax, *data),

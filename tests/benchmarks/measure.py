@@ -20,7 +20,7 @@ from fdezero import native
 
 FLOOR = "NumPy by hand, in place (floor)"
 COMPILED, EAGER, JAX, TORCH = "fdezero, compiled", "fdezero, eager", "JAX, jit", "PyTorch, eager"
-NATIVE = "fdezero, compiled, native"
+NATIVE, WINOGRAD = "fdezero, compiled, native", "fdezero, compiled, native, Winograd"
 
 
 class Seconds(NamedTuple):
@@ -59,6 +59,11 @@ def compiled_ways() -> dict[str, Callable[..., Any]]:
         print(f"left out: native ({error})", file=sys.stderr)
         return ways
     return {**ways, NATIVE: functools.partial(fd.compile, threads=1, native=True)}
+
+
+def winograd_way() -> dict[str, Callable[..., Any]]:
+    """`fd.compile` to native code whose convolutions take Winograd's form, where there is a C++ compiler."""
+    return {WINOGRAD: functools.partial(fd.compile, threads=1, native="winograd")} if NATIVE in compiled_ways() else {}
 
 
 def ours(function: Callable[..., Any], *args: Any) -> Legs:

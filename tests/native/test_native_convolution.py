@@ -26,6 +26,7 @@ def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays are cut into several blocks, and shared among threads."""
     monkeypatch.setattr(native_windows, "SHARE", 1)
     monkeypatch.setattr(native_windows, "FEWEST", 0)
+    monkeypatch.setattr(native_windows, "LARGE", 1 << 30)
 
 
 def like(x: np.ndarray) -> native.Like:
@@ -132,10 +133,10 @@ def tolerance(call: Call, expected: np.ndarray) -> float:
     return (1e-5 if call["x"].dtype == np.float32 else 1e-13) * max(1.0, np.abs(expected).max())
 
 
-@given(calls(), st.sampled_from([1 << 9, 1 << 12, 1 << 18]), st.sampled_from([4, 256]), st.sampled_from([5, 256]))
-def test_native_convolutions_are_sums_over_taps(call: Call, cache: int, chunk: int, pixels: int) -> None:
+@given(calls(), st.sampled_from([1 << 9, 1 << 12, 1 << 18]), st.sampled_from([4, 256]), st.sampled_from([5, 256]), st.sampled_from([0.0, 2.0]))
+def test_native_convolutions_are_sums_over_taps(call: Call, cache: int, chunk: int, pixels: int, mostly: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("CACHE", cache), ("CHUNK", chunk), ("PIXELS", pixels)):
+        for name, value in (("CACHE", cache), ("CHUNK", chunk), ("PIXELS", pixels), ("MOSTLY", mostly)):
             patch.setattr(native_windows, name, value)
         for name in OPERANDS:
             found = [natively(name, call, threads) for threads in (1, 2, 3)]

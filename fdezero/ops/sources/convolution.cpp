@@ -38,9 +38,14 @@ struct Job {
     L parts;      // of the panels of channels, which threads share if there are few blocks
     L in_place;   // whether no window leaves the images
     L gap;        // entries between the pixels of a copy, so that they do not all fall into one set of the cache
+    L segments;   // the most that the pixels of a block can have
+    L by_edge;    // whether pixels whose windows leave the images are computed apart, without the products with zeros
 };
 
-struct Segment { L offset, length; };  // neighbouring entries of x that a pixel reads
+enum { EDGES = 64 };  // the longest axis of results that are computed by their edges
+struct Segment { L offset, length, entry; };  // neighbouring entries of x that a pixel reads, and their place in a packed kernel
+// Pixels of a block that read the same segments. Parts of the segments take their turns: `from` to `next`.
+struct Class { L first, count, low[3], high[3], segments, from, next; Segment *segment; };
 
 INLINE L parts_of(L n, L size) { return (n + size - 1) / size; }
 INLINE L least(L a, L b) { return a < b ? a : b; }
@@ -50,12 +55,21 @@ template <class T> INLINE L width_of(L channels) { return channels <= panel<T>()
 INLINE L depth_of(const Job &j) { return j.window[0] * j.window[1] * j.window[2] * j.channels; }
 template <class T> INLINE L packed_size(const Job &j) { return parts_of(j.filters, panel<T>()) * panel<T>() * depth_of(j); }
 
+struct Range { L low, high; };
+// The taps along an axis that pixel `o` of the result sees inside the images.
+INLINE Range taps_inside(const Job &j, int axis, L o) {
+    const L first = o * j.stride[axis] - j.before[axis], step = j.dilation[axis];
+    const L low = first < 0 ? parts_of(-first, step) : 0, high = first < j.size[axis] ? parts_of(j.size[axis] - first, step) : 0;
+    return {least(low, j.window[axis]), least(high, j.window[axis])};
+}
+
 // A block of a convolution: where its pixels read and write, and the images, which may be a padded copy.
 template <class T> struct Block {
     const T *x;
     L step[4];  // of x: examples, planes, rows, pixels
-    L count;
+    L count, classes;
     L *reads, *writes;
+    Class *of_class;
 };
 
 // Copy rows `first` to `first` + `rows` of each axis, with zeros around the images.
@@ -95,12 +109,19 @@ template <class T> static Block<T> block_of(const Job &j, const T *x, L number, 
     b.count = examples * shape[0] * shape[1] * shape[2];
     b.reads = (L *)scratch;
     b.writes = b.reads + b.count;
+    b.of_class = (Class *)(b.writes + b.count);
     const L start[3] = {d, h, 0};
-    L first[3], rows[3];
+    L first[3], rows[3], edges[3][EDGES + 1], groups[3];  // neighbouring rows, or pixels, whose windows leave the images alike
     for (int i = 0; i < 3; i++) {
         first[i] = start[i] * j.stride[i] - j.before[i];
         rows[i] = (shape[i] - 1) * j.stride[i] + (j.window[i] - 1) * j.dilation[i] + 1;
+        edges[i][0] = groups[i] = 0;
+        for (L o = 1; j.by_edge && o < shape[i]; o++)
+            if (taps_inside(j, i, start[i] + o).low != taps_inside(j, i, start[i] + o - 1).low ||
+                taps_inside(j, i, start[i] + o).high != taps_inside(j, i, start[i] + o - 1).high) edges[i][++groups[i]] = o;
+        edges[i][++groups[i]] = shape[i];
     }
+    b.classes = groups[0] * groups[1] * groups[2];
     if (j.in_place) {
         b.step[0] = j.x_example;
         for (int i = 0; i < 3; i++) b.step[1 + i] = j.x_space[i];
@@ -108,33 +129,51 @@ template <class T> static Block<T> block_of(const Job &j, const T *x, L number, 
     } else {
         b.step[3] = j.channels + j.gap;
         for (int i = 2; i >= 0; i--) b.step[i] = b.step[i + 1] * rows[i];
-        T *copy = aligned((T *)(b.writes + b.count));
+        T *copy = aligned((T *)(b.of_class + b.classes));
         copy_padded(j, x + n * j.x_example, examples, first, rows, b.step, copy);
         b.x = copy;
     }
     *at = n * j.y_example + d * j.y_space[0] + h * j.y_space[1];
     L pixel = 0;
-    for (L e = 0; e < examples; e++)
-        for (L p = 0; p < shape[0]; p++)
-            for (L r = 0; r < shape[1]; r++)
-                for (L c = 0; c < shape[2]; c++, pixel++) {
-                    b.reads[pixel] = e * b.step[0] + p * j.stride[0] * b.step[1] + r * j.stride[1] * b.step[2] + c * j.stride[2] * b.step[3];
-                    b.writes[pixel] = e * j.y_example + p * j.y_space[0] + r * j.y_space[1] + c * j.y_space[2];
-                }
+    for (L number = 0; number < b.classes; number++) {
+        const L group[3] = {number / groups[2] / groups[1], number / groups[2] % groups[1], number % groups[2]};
+        Class &own = b.of_class[number];
+        own.first = pixel;
+        L from[3], to[3];
+        for (int i = 0; i < 3; i++) {
+            from[i] = edges[i][group[i]], to[i] = edges[i][group[i] + 1];
+            const Range taps = j.by_edge ? taps_inside(j, i, start[i] + from[i]) : Range{0, j.window[i]};
+            own.low[i] = taps.low, own.high[i] = taps.high;
+        }
+        for (L e = 0; e < examples; e++)
+            for (L p = from[0]; p < to[0]; p++)
+                for (L r = from[1]; r < to[1]; r++)
+                    for (L c = from[2]; c < to[2]; c++, pixel++) {
+                        b.reads[pixel] = e * b.step[0] + p * j.stride[0] * b.step[1] + r * j.stride[1] * b.step[2] + c * j.stride[2] * b.step[3];
+                        b.writes[pixel] = e * j.y_example + p * j.y_space[0] + r * j.y_space[1] + c * j.y_space[2];
+                    }
+        own.count = pixel - own.first;
+    }
     return b;
 }
 
-// The stretches of x that a pixel reads, in the order of packed kernels. None is longer than `longest`.
-static L segments_of(const Job &j, const L *step, L longest, Segment *out) {
+// The stretches of x that the pixels of a class read, in the order of packed kernels, cut at multiples of `chunk` entries.
+static void find_segments(const Job &j, const L *step, L chunk, Class &own, Segment *out) {
     const bool joined = j.dilation[2] == 1 && step[3] == j.channels;
-    const L runs = joined ? 1 : j.window[2], length = joined ? j.window[2] * j.channels : j.channels;
     L count = 0;
-    for (L d = 0; d < j.window[0]; d++)
-        for (L h = 0; h < j.window[1]; h++)
-            for (L w = 0; w < runs; w++)
-                for (L t = 0; t < length; t += longest)
-                    out[count++] = {d * j.dilation[0] * step[1] + h * j.dilation[1] * step[2] + w * j.dilation[2] * step[3] + t, least(longest, length - t)};
-    return count;
+    for (L d = own.low[0]; d < own.high[0]; d++)
+        for (L h = own.low[1]; h < own.high[1]; h++)
+            for (L w = own.low[2]; w < own.high[2]; w += joined ? j.window[2] : 1) {
+                const L length = (joined ? own.high[2] - w : 1) * j.channels, entry = ((d * j.window[1] + h) * j.window[2] + w) * j.channels;
+                const L offset = d * j.dilation[0] * step[1] + h * j.dilation[1] * step[2] + w * j.dilation[2] * step[3];
+                for (L t = 0, next; t < length; t = next) {
+                    next = least(length, ((entry + t) / chunk + 1) * chunk - entry);
+                    out[count++] = {offset + t, next - t, entry + t};
+                }
+            }
+    own.segment = out;
+    own.segments = count;
+    own.from = own.next = 0;
 }
 
 // Q pixels x M vectors of channels. `w` has the channels of one entry of the kernel after the other.
@@ -145,11 +184,11 @@ INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const
     V a[Q][M];
     UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] = V{};
     for (L i = 0; i < segments; i++) {
-        const T *p[Q];
+        const T *p[Q], *given = w + s[i].entry * M * LANES;
         UNROLL for (int q = 0; q < Q; q++) p[q] = x + reads[q] + s[i].offset;
-        for (L t = 0; t < s[i].length; t++, w += M * LANES) {
+        for (L t = 0; t < s[i].length; t++, given += M * LANES) {
             V b[M];
-            UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(w + m * LANES);
+            UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(given + m * LANES);
             UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[q][t] * b[m];
         }
     }
@@ -177,25 +216,29 @@ INLINE void tiles_from(L p, L last, const Block<T> &b, const Segment *s, L segme
     }
 }
 
-template <class T, int B, int M> static void tiles(const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
-    tiles_from<T, B, M, PIXELS>(0, b.count, b, s, segments, w, y, channels, adds);
+template <class T, int B, int M> static void tiles(const Block<T> &b, const Class &own, const T *w, T *y, L channels) {
+    const Segment *s = own.segment + own.from;
+    tiles_from<T, B, M, PIXELS>(own.first, own.first + own.count, b, s, own.next - own.from, w, y, channels, own.from > 0);
 }
 
 // The panels `first` to `last` of a block. A part of the images and of a panel's kernels stays in the cache while all pixels pass over.
-template <class T> static void convolve_block(const Job &j, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L first, L last, L depth) {
-    L done = 0, at = 0;
-    do {
-        L next = done, length = 0;
-        while (next < segments && (next == done || length + s[next].length <= j.chunk)) length += s[next++].length;
-        for (L k = first; k < last; k++) {
-            const L channels = least(panel<T>(), j.filters - k * panel<T>()), width = width_of<T>(channels);
-            const T *given = w + k * panel<T>() * depth + at * width;
-            if (width == panel<T>()) tiles<T, BYTES, PANEL / BYTES>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
-            else tiles<T, NARROW, PANEL / 2 / NARROW>(b, s + done, next - done, given, y + k * panel<T>(), channels, done > 0);
+template <class T> static void convolve_block(const Block<T> &b, const T *w, T *y, L filters, L first, L last, L depth, L chunk) {
+    for (L at = 0; at == 0 || at < depth; at += chunk) {
+        for (L c = 0; c < b.classes; c++) {
+            Class &own = b.of_class[c];
+            own.from = own.next;
+            while (own.next < own.segments && own.segment[own.next].entry < at + chunk) own.next++;
         }
-        done = next;
-        at += length;
-    } while (done < segments);
+        for (L k = first; k < last; k++)
+            for (L c = 0; c < b.classes; c++) {
+                const Class &own = b.of_class[c];
+                if (own.from == own.next && (at || own.segments)) continue;  // pixels that see nothing are zeros, written once
+                const L channels = least(panel<T>(), filters - k * panel<T>());
+                const T *given = w + k * panel<T>() * depth;
+                if (width_of<T>(channels) == panel<T>()) tiles<T, BYTES, PANEL / BYTES>(b, own, given, y + k * panel<T>(), channels);
+                else tiles<T, NARROW, PANEL / 2 / NARROW>(b, own, given, y + k * panel<T>(), channels);
+            }
+    }
 }
 
 // `channels` entries of each of `count` filters, as a panel of `width` filters with zeros behind the last one.
@@ -232,144 +275,16 @@ INLINE L blocks_of(const Job &j) { return parts_of(j.examples, j.block[0]) * par
 
 // Items `start` to `stop` of a convolution: for each stack, group and block the parts of its panels.
 template <class T> static void convolve(const Job &j, const T *x, const T *w, T *y, T *scratch, L start, L stop) {
-    const L blocks = blocks_of(j), panels = parts_of(j.filters, panel<T>());
-    Segment *segments = (Segment *)scratch;
+    const L blocks = blocks_of(j), panels = parts_of(j.filters, panel<T>()), depth = depth_of(j);
     for (L item = start; item < stop; item++) {
         const L block = item / j.parts % blocks, part = item % j.parts, group = item / j.parts / blocks % j.groups, stack = item / j.parts / blocks / j.groups;
         L at;
-        T *rest = (T *)(segments + j.window[0] * j.window[1] * j.window[2] * parts_of(j.channels, least(j.chunk, j.channels)));
-        const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
-        const L count = segments_of(j, b.step, j.chunk, segments);
-        convolve_block(j, b, segments, count, w + j.packed_at + (stack * j.groups + group) * packed_size<T>(j),
-                       y + j.y_at + stack * j.y_stack + group * j.filters + at, panels * part / j.parts, panels * (part + 1) / j.parts, depth_of(j));
+        Segment *segments = (Segment *)scratch;
+        const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, (T *)(segments + j.segments), &at);
+        for (L c = 0; c < b.classes; segments += b.of_class[c++].segments) find_segments(j, b.step, j.chunk, b.of_class[c], segments);
+        convolve_block(b, w + j.packed_at + (stack * j.groups + group) * packed_size<T>(j), y + j.y_at + stack * j.y_stack + group * j.filters + at,
+                       j.filters, panels * part / j.parts, panels * (part + 1) / j.parts, depth, j.chunk);
     }
-}
-
-// Sums over pixels: Q entries of the kernel x M vectors of filters. `g` has panels of filters, pixel after pixel. If the entries do not lie
-// side by side (SCATTERED), `offsets` says where they lie, and `places` where each pixel of g lies.
-template <class T, int B, int M, bool SCATTERED, int Q>
-INLINE void kernel_tile(const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
-    typedef typename Vector<T, B>::type V;
-    enum { LANES = B / sizeof(T) };
-    V a[Q][M];
-    UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] = V{};
-    for (L t = 0; t < pixels; t++) {
-        const T *p = x + reads[t], *given = g + (SCATTERED ? places[t] : t * M * LANES);
-        V b[M];
-        UNROLL for (int m = 0; m < M; m++) b[m] = load<V>(given + m * LANES);
-        UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) a[q][m] += p[SCATTERED ? offsets[q] : q] * b[m];
-    }
-    UNROLL for (int q = 0; q < Q; q++) UNROLL for (int m = 0; m < M; m++) {
-        T *to = total + (q * M + m) * LANES;
-        store<V>(to, load<V>(to) + a[q][m]);
-    }
-}
-
-// So many entries, as tiles of Q entries, and of fewer for the rest.
-template <class T, int B, int M, bool SCATTERED, int Q>
-INLINE void kernel_tiles(L taps, const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
-    if constexpr (Q > 0) {
-        if (taps >= Q) {
-            kernel_tile<T, B, M, SCATTERED, Q>(x, reads, offsets, pixels, g, places, total);
-            x += SCATTERED ? 0 : Q;
-            offsets += Q;
-            taps -= Q;
-            total += Q * B / sizeof(T) * M;
-        }
-        kernel_tiles<T, B, M, SCATTERED, (Q > 9 ? 9 : Q > 6 ? 6 : Q > 4 ? 4 : Q - 1)>(taps, x, reads, offsets, pixels, g, places, total);
-    }
-}
-
-// Write the entries `e` to `last` of all kernels from panels of filters to where they belong.
-template <class T> static void unpack_entries(const Job &j, const T *total, L e, L last, T *result) {
-    for (L next; e < last; e = next) {
-        const L tap = e / j.channels, column = tap % j.window[2], row = tap / j.window[2] % j.window[1], plane = tap / j.window[2] / j.window[1];
-        next = least(last, (tap + 1) * j.channels);
-        T *to = result + plane * j.w_space[0] + row * j.w_space[1] + column * j.w_space[2] + e % j.channels * j.w_channel;
-        for (L k = 0; k < j.filters; k += panel<T>()) {
-            const L count = least(panel<T>(), j.filters - k), width = width_of<T>(count);
-            const T *from = total + k * depth_of(j) + e * width;
-            for (L q = 0; q < count; q++)
-                for (L c = 0; c < next - e; c++) to[(k + q) * j.w_filter + c * j.w_channel] = from[c * width + q];
-        }
-    }
-}
-
-// Call `work(entry, taps, offset)` for the tiles `start` to `stop` of a kernel's entries. Tiles of scattered entries cross segments.
-template <class F> INLINE L for_tiles(const Segment *s, L count, L depth, bool scattered, L start, L stop, F work) {
-    L number = 0, first = 0;
-    if (scattered)
-        for (L e = 0; e < depth; e += TAPS, number++) {
-            if (number >= start && number < stop) work(e, least(TAPS, depth - e), 0);
-        }
-    else
-        for (L i = 0; i < count; first += s[i++].length)
-            for (L t = 0; t < s[i].length; t += TAPS, number++)
-                if (number >= start && number < stop) work(first + t, least(TAPS, s[i].length - t), s[i].offset + t);
-    return number;
-}
-
-// Whether the entries that lie side by side in x are too few for a tile.
-INLINE bool is_scattered(const Job &j) { return j.window[2] * j.channels <= TAPS / 2; }
-
-// Cotangents as panels of filters, with zeros behind the last filter.
-template <class T> static void pack_cotangents(const Job &j, const T *y, const L *writes, L count, T *out) {
-    for (L k = 0; k < j.filters; k += panel<T>()) {
-        const L filters = least(panel<T>(), j.filters - k), width = width_of<T>(filters);
-        T *to = out + k * count;
-        for (L p = 0; p < count; p++, to += width) {
-            const T *from = y + writes[p] + k * j.y_channel;
-            if (j.y_channel == 1 && filters == panel<T>()) __builtin_memcpy(to, from, PANEL);
-            else for (L q = 0; q < width; q++) to[q] = q < filters ? from[q * j.y_channel] : 0;
-        }
-    }
-}
-
-// The gradient of the kernel, of which a part of the tiles, `start` to `stop`, is computed. y is the cotangent, w the result.
-template <class T> static void kernel_gradient(const Job &j, const T *x, const T *y, T *w, T *scratch, L start, L stop) {
-    const L depth = depth_of(j), panels = parts_of(j.filters, panel<T>()), blocks = blocks_of(j), most = j.block[0] * j.block[1] * j.block[2] * j.out[2];
-    const bool scattered = is_scattered(j), is_read = scattered && j.y_channel == 1 && j.filters % panel<T>() == 0;
-    Segment *segments = (Segment *)scratch;
-    L *offsets = (L *)(segments + j.window[0] * j.window[1] * j.window[2]), *places = offsets + depth, count = 0;
-    T *total = (T *)(places + most), *packed = total + depth * panels * panel<T>(), *rest = packed + panels * panel<T>() * most;
-    for (L number = 0; number < j.stacks * j.groups; number++) {
-        const L stack = number / j.groups, group = number % j.groups;
-        const T *cotangent = y + j.y_at + stack * j.y_stack + group * j.filters * j.y_channel;
-        __builtin_memset(total, 0, sizeof(T) * depth * panels * panel<T>());
-        for (L block = 0; block < blocks; block++) {
-            L at;
-            const Block<T> b = block_of(j, x + j.x_at + stack * j.x_stack + group * j.channels * j.x_channel, block, rest, &at);
-            count = segments_of(j, b.step, depth, segments);
-            if (scattered)
-                for (L i = 0, e = 0; i < count; i++)
-                    for (L t = 0; t < segments[i].length; t++) offsets[e++] = segments[i].offset + t;
-            if (!is_read) pack_cotangents(j, cotangent + at, b.writes, b.count, packed);
-            for (L k = 0; k < j.filters; k += panel<T>()) {
-                const L width = width_of<T>(j.filters - k);
-                const T *given = is_read ? cotangent + at + k : packed + k * b.count;
-                if (scattered) for (L p = 0; p < b.count; p++) places[p] = is_read ? b.writes[p] : p * width;
-                for_tiles(segments, count, depth, scattered, start, stop, [&](L entry, L taps, L offset) {
-                    T *into = total + k * depth + entry * width;
-                    const L *scattering = offsets + entry;
-                    if (scattered && width == panel<T>())
-                        kernel_tiles<T, BYTES, PANEL / BYTES, true, TAPS>(taps, b.x, b.reads, scattering, b.count, given, places, into);
-                    else if (scattered) kernel_tiles<T, NARROW, PANEL / 2 / NARROW, true, TAPS>(taps, b.x, b.reads, scattering, b.count, given, places, into);
-                    else if (width == panel<T>())
-                        kernel_tiles<T, BYTES, PANEL / BYTES, false, TAPS>(taps, b.x + offset, b.reads, scattering, b.count, given, places, into);
-                    else kernel_tiles<T, NARROW, PANEL / 2 / NARROW, false, TAPS>(taps, b.x + offset, b.reads, scattering, b.count, given, places, into);
-                });
-            }
-        }
-        T *result = w + j.w_at + stack * j.w_stack + group * j.w_group;
-        for_tiles(segments, count, depth, scattered, start, stop, [&](L entry, L taps, L) { unpack_entries(j, total, entry, entry + taps, result); });
-    }
-}
-
-// The number of tiles of a kernel's gradient.
-static L tiles_of(const Job &j) {
-    const bool joined = j.dilation[2] == 1 && (j.in_place ? j.x_space[2] == j.channels : !j.gap);
-    const L taps = j.window[0] * j.window[1] * j.window[2], length = joined ? j.window[2] * j.channels : j.channels;
-    return is_scattered(j) ? parts_of(taps * j.channels, TAPS) : taps * j.channels / length * parts_of(length, TAPS);
 }
 
 #define FOR(T)                                                                                                           \
@@ -385,8 +300,4 @@ static L tiles_of(const Job &j) {
             start -= items;                                                                                              \
             stop -= items;                                                                                               \
         }                                                                                                                \
-    }                                                                                                                    \
-    extern "C" void kernel_##T(const Job *job, void *x, void *y, void *w, void *scratch, L own, L start, L stop) {       \
-        kernel_gradient(*job, DATA(T, x), DATA(T, y), DATA(T, w), aligned(DATA(T, scratch)) + own, start, stop);         \
     }
-extern "C" L tiles(const Job *j) { return tiles_of(*j); }

@@ -55,9 +55,10 @@ template <class T> static void winograd(const Job &j, const T *x, const T *u, T 
     const L C = j.channels, K = j.filters, panels = parts_of(K, panel<T>()), size = C * panel<T>() * panels, lanes = NARROW / sizeof(T);
     const L tall = parts_of(j.out[1], 4), wide = parts_of(j.out[2], 4);
     Segment *segments = (Segment *)scratch;
-    L *reads = (L *)(segments + parts_of(C, j.chunk)), *writes = reads + many, count = 0;
+    L *reads = (L *)(segments + j.segments), *writes = reads + many;
     T *images = aligned((T *)(writes + many)), *sums = images + 36 * many * C;
-    for (L t = 0; t < C; t += j.chunk) segments[count++] = {t, least(j.chunk, C - t)};
+    Class all = {0, 0, {0, 0, 0}, {1, 1, 1}, 0, 0, 0, segments};
+    for (L t = 0; t < C; t += j.chunk) segments[all.segments++] = {t, least(j.chunk, C - t), t};
     for (L q = 0; q < many; q++) reads[q] = q * C, writes[q] = q * K;
     x += j.x_at;
     y += j.y_at;
@@ -79,8 +80,9 @@ template <class T> static void winograd(const Job &j, const T *x, const T *u, T 
             }
         }
         for (L i = 0; i < 36; i++) {
-            const Block<T> b = {images + i * many * C, {0, 0, 0, 0}, tiles_here, reads, writes};
-            convolve_block(j, b, segments, count, u + i * size, sums + i * many * K, 0, panels, C);
+            all.count = tiles_here, all.from = all.next = 0;
+            const Block<T> b = {images + i * many * C, {0, 0, 0, 0}, tiles_here, 1, reads, writes, &all};
+            convolve_block(b, u + i * size, sums + i * many * K, K, 0, panels, C, j.chunk);
         }
         for (L q = 0; q < tiles_here; q++) {
             const L n = (first + q) / (tall * wide), h0 = (first + q) / wide % tall * 4, w0 = (first + q) % wide * 4;
