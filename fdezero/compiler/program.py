@@ -27,6 +27,7 @@ from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.joint import joint
 from .planning.launches import launches
+from .planning.numbers import group_numbers
 from .planning.parts import with_parts
 from .planning.plan import plan
 from .planning.sums import join_sums
@@ -76,7 +77,8 @@ class Executable:
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
         elif options.native:
-            self.graph = with_parts(fuse(in_pieces(self.graph, loops.is_expressible), is_native=loops.is_expressible))
+            grouped = with_parts(fuse(in_pieces(self.graph, loops.is_expressible), is_native=loops.is_expressible))
+            self.graph = group_numbers(grouped, loops.is_expressible)
         else:
             self.graph = fuse(self.graph)
         if options.native:
@@ -180,7 +182,6 @@ class Executable:
     def release(self) -> None:
         """Give the memory of idle instances back."""
         self.free.clear()
-        self.free_on.clear()
         self.free_on.clear()
 
     def __del__(self) -> None:

@@ -29,8 +29,8 @@ def lent_outputs(graph: Graph) -> set[int]:
 
 def lent_by_inputs(graph: Graph) -> list[bool]:
     """For every output, whether it is an input or a view of one."""
-    roots = roots_of(graph)
-    return [roots.get(atom, atom) in graph.inputs for atom in graph.outputs]
+    roots, inputs = roots_of(graph), set(graph.inputs)
+    return [roots.get(atom, atom) in inputs for atom in graph.outputs]
 
 
 def is_repeated(atom: Atom) -> bool:
@@ -51,14 +51,14 @@ def roots_of(graph: Graph) -> dict[Atom, Atom]:
 
 def own_outputs(graph: Graph, lent: set[int]) -> Graph:
     """Copy inputs that a pass has put in place of results, because a result must not change with an input."""
-    roots, outputs, copies = roots_of(graph), list(graph.outputs), []
+    roots, inputs, outputs, copies = roots_of(graph), set(graph.inputs), list(graph.outputs), []
     for i, atom in enumerate(graph.outputs):
         root = roots.get(atom, atom)
         if atom.kind != "array":
             continue
         if isinstance(atom, Constant):
             outputs[i] = Constant(read_only(atom.value if i in lent else atom.value.copy(order="K")))
-        elif i not in lent and (root in graph.inputs or isinstance(root, Constant)):
+        elif i not in lent and (root in inputs or isinstance(root, Constant)):
             copy = attrs.evolve(atom, strides=tuple(empty_like(atom).strides))
             copies.append(Instruction(shapes.copy, (atom,), {}, (copy,)))
             outputs[i] = copy

@@ -5,7 +5,9 @@ no longer needed. A storage that holds an output belongs to the outputs, which c
 the arena, and storages that are not alive at the same time share a slot.
 """
 
-from typing import Any
+import bisect
+import collections
+import heapq
 
 import attrs
 import numpy as np
@@ -15,6 +17,7 @@ from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import roots_of
 from .fuse import Fused, depends_on_a_number, layout
+from .places import read_twice
 
 # NumPy before 2.2 goes through an array with a negative stride in another order when it is given `out`.
 OUT_KEEPS_ORDER = np.lib.NumpyVersion(np.__version__) >= "2.2.0"
@@ -43,55 +46,6 @@ class Plan:
         """The memory that holds the variable, or the variable that it is a view of."""
         root = self.roots.get(atom, atom)
         return self.storages.get(root) if isinstance(root, Variable) else None
-
-
-class Places:
-    """Where the values of a group live while one block is computed: in an output's memory until that is written, or in a temporary."""
-
-    def __init__(self, fused: Fused, plan: Plan, names: dict[Atom, str]) -> None:
-        """`names` are the names of the group's operands and outputs."""
-        self.steps = fused.body.instructions
-        self.last = {atom: i for i, step in enumerate(self.steps) for atom in step.inputs}
-        if fused.total is not None:
-            self.last[fused.total.inputs[0]] = len(self.steps)
-        self.temporaries: list[np.dtype[Any]] = []
-        self.holders: dict[str, Variable] = {}  # the last variable stored in each place
-        self.spans: dict[
-            str, tuple[np.dtype[Any], int, int]
-        ] = {}  # of each place: the dtype, its first and its last step
-        for i, step in enumerate(self.steps):
-            if (y := step.output) in fused.body.outputs:
-                is_read_twice = _read_twice(step) is not None
-                under = [x for x in fused.body.inputs if plan.storage_of(x) is plan.storages[y]]
-                self.spans[names[y]] = (
-                    y.dtype,
-                    max([self._done(x) for x in under], default=0),
-                    i - 1 if is_read_twice else i,
-                )
-
-    def _done(self, x: Atom | None) -> int:
-        """The first step that may write over x: the step that reads it last, or the one after if that step reads it twice."""
-        last = self.last.get(x, 0) if x is not None else 0
-        is_read_twice = x is not None and last < len(self.steps) and _read_twice(self.steps[last]) is x
-        return last + 1 if is_read_twice else last
-
-    def take(self, number: int) -> str:
-        """The place for the result of a step: over an operand that is no longer needed, in an output, or in a temporary."""
-        y = self.steps[number].output
-        end = self.last.get(y, number)
-        free = [
-            place
-            for place, (dtype, first, last) in self.spans.items()
-            if dtype == y.dtype and first <= number and end <= last and self._done(self.holders.get(place)) <= number
-        ]
-        dying = [place for place in free if self.holders.get(place) in self.steps[number].inputs]
-        place = next(iter(dying or free), None)
-        if place is None:
-            place = f"t{len(self.temporaries)}"
-            self.temporaries.append(y.dtype)
-            self.spans[place] = (y.dtype, 0, len(self.steps))
-        self.holders[place] = y
-        return place
 
 
 def is_written(instruction: Instruction) -> bool:
@@ -139,88 +93,96 @@ def plan(graph: Graph) -> Plan:
     kept = {roots.get(atom, atom) for atom in graph.outputs}
     storages: dict[Variable, Storage] = {}
     for number, instruction in enumerate(graph.instructions):
+        operands: _Operands | None = None
         for y in written_outputs(instruction):
+            operands = operands or _Operands(instruction, number, roots, last_use, storages)
             if y not in last_use and not is_written(instruction):  # a result of a loop that nobody reads
                 continue
-            reusable = _overwritten(graph, instruction, y, number, roots, last_use, storages)
-            storage = reusable or Storage(y, number, number)
+            storage = operands.take(y) or Storage(y, number, number)
             storage.last = max(storage.last, last_use.get(y, number))
             storage.output = storage.output or y in kept
             storages[y] = storage
     return Plan(storages, roots, _place(list(dict.fromkeys(storages.values()))))
 
 
-def _overwritten(
-    graph: Graph,
-    instruction: Instruction,
-    y: Variable,
-    number: int,
-    roots: dict[Atom, Atom],
-    last_use: dict[Atom, int],
-    storages: dict[Variable, Storage],
-) -> Storage | None:
-    """The storage of an operand that is last used here, if the result may be written over it."""
-    if not (instruction.elementwise or isinstance(instruction.operation, Fused)):
+class _Operands:
+    """The memory of operands that the results of an instruction may be written over, because this is its last use."""
+
+    def __init__(
+        self,
+        instruction: Instruction,
+        number: int,
+        roots: dict[Atom, Atom],
+        last_use: dict[Atom, int],
+        storages: dict[Variable, Storage],
+    ) -> None:
+        operation = instruction.operation
+        self.found: list[tuple[Variable, Storage]] = []
+        if not (instruction.elementwise or isinstance(operation, Fused)):
+            return
+        times = collections.Counter([roots.get(x, x) for x in instruction.inputs])
+        for x in dict.fromkeys(instruction.inputs):
+            root = roots.get(x, x)
+            if not isinstance(x, Variable) or x.kind != "array" or not isinstance(root, Variable):
+                continue
+            storage = storages.get(root)
+            if storage is None or storage.last != number or last_use[root] != number or not _lie_alike(storage.like, x):
+                continue
+            if times[root] > instruction.inputs.count(x):
+                continue  # another operand reads the same memory in another order
+            self.found.append((x, storage))
+        steps = operation.body.instructions if isinstance(operation, Fused) and self.found else (instruction,)
+        self.schedule = operation.schedule if isinstance(operation, Fused) else None
+        self.has_parts = isinstance(operation, Fused) and bool(operation.views or operation.stores)
+        self.reads = {x: i for i, step in enumerate(steps) for x in step.inputs}
+        self.writes = {y: i for i, step in enumerate(steps) for y in step.outputs}
+        self.twice = {
+            step.output: read_twice(step) for step in steps
+        }  # what an operation still reads after its first write
+
+    def take(self, y: Variable) -> Storage | None:
+        """The storage of an operand that has been read when `y` is written, and lies alike. No other result gets it."""
+        if y.dtype.kind == "c" and y.size == 1:
+            return None  # NumPy rounds the product of one pair of complex numbers in another way when it is written over an operand
+        for place, (x, storage) in enumerate(self.found):
+            if _lie_alike(x, y) and self._is_read_before(x, y) and self.twice.get(y) is not x:
+                del self.found[place]
+                return storage
         return None
-    if y.dtype.kind == "c" and y.size == 1:
-        return None  # NumPy rounds the product of one pair of complex numbers in another way when it is written over an operand
-    taken = {storages.get(other) for other in instruction.outputs}
-    for x in instruction.inputs:
-        root = roots.get(x, x)
-        if not isinstance(x, Variable) or x.kind != "array" or not isinstance(root, Variable):
-            continue
-        storage = storages.get(root)
-        if storage is None or storage.last != number or storage in taken or last_use[root] != number:
-            continue
-        if not _lie_alike(x, y) or not _lie_alike(storage.like, y):
-            continue
-        if any(other is not x and roots.get(other, other) is root for other in instruction.inputs):
-            continue  # another operand reads the same memory in another order
-        if isinstance(instruction.operation, Fused) and not _read_before_written(instruction.operation, x, y):
-            continue
-        steps = instruction.operation.body.instructions if isinstance(instruction.operation, Fused) else (instruction,)
-        if any(step.output is y and _read_twice(step) is x for step in steps):
-            continue  # the operation still reads x after its first write
-        return storage
-    return None
 
-
-def _read_twice(step: Instruction) -> Atom | None:
-    """The operand that the step still reads after its first write, if any."""
-    position = None if isinstance(step.operation, Region) else step.operation.reads_twice
-    return None if position is None else step.inputs[position]
+    def _is_read_before(self, x: Variable, y: Variable) -> bool:
+        """Whether the operand x has been read when y is written."""
+        if self.schedule is not None:
+            return self.schedule.reads_before(x, y)
+        if self.has_parts:
+            return False  # parts of one array may lie where other parts are read
+        return self.reads[x] <= self.writes[y]
 
 
 def _lie_alike(x: Variable, y: Variable) -> bool:
     return (x.shape, x.dtype, layout(x)) == (y.shape, y.dtype, layout(y))
 
 
-def _read_before_written(fused: Fused, x: Variable, y: Variable) -> bool:
-    """Whether a group has finished reading the operand x when it writes y."""
-    if fused.schedule is not None:
-        return fused.schedule.reads_before(x, y)
-    if fused.views or fused.stores:
-        return False  # parts of one array may lie where other parts are read
-    steps = fused.body.instructions
-    reads = [i for i, step in enumerate(steps) if x in step.inputs]
-    writes = [i for i, step in enumerate(steps) if y in step.outputs]
-    return max(reads) <= writes[0]
-
-
 def _place(storages: list[Storage]) -> tuple[int, ...]:
     """Give each storage of the arena the tightest free slot; return the sizes of the slots."""
     sizes: list[int] = []
-    free_from: list[int] = []
+    busy: list[tuple[int, int]] = []  # a heap: the last step of a slot, and the slot
+    free: list[tuple[int, int, int]] = []  # sorted: the size of a slot, its last step (negative), and the slot
     for storage in sorted((s for s in storages if not s.output), key=lambda s: s.first):
         size = storage.like.nbytes
-        free = [slot for slot, step in enumerate(free_from) if step < storage.first]
-        # The smallest slot that is large enough; otherwise the largest slot, which grows.
-        slot = min(free, key=lambda s: (sizes[s] < size, abs(sizes[s] - size), -free_from[s]), default=None)
-        if slot is None or sizes[slot] > 8 * size or sizes[slot] < size / 8:
+        while busy and busy[0][0] < storage.first:
+            last, slot = heapq.heappop(busy)
+            bisect.insort(free, (sizes[slot], -last, slot))
+        # The smallest slot that is large enough; otherwise the largest slot, which grows. Of several, the one that was used last.
+        found = bisect.bisect_left(free, (size,))
+        if found == len(free) and free:
+            found = bisect.bisect_left(free, (free[-1][0],))
+        if found == len(free) or free[found][0] > 8 * size or free[found][0] < size / 8:
             slot = len(sizes)
-            sizes.append(0)
-            free_from.append(-1)
-        sizes[slot] = max(sizes[slot], size)
-        free_from[slot] = storage.last
+            sizes.append(size)
+        else:
+            slot = free.pop(found)[2]
+            sizes[slot] = max(sizes[slot], size)
+        heapq.heappush(busy, (storage.last, slot))
         storage.slot = slot
     return tuple(sizes)

@@ -24,7 +24,8 @@ class Calls(Texts):
     def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None) -> None:
         super().__init__()
         self.graph, self.plan, self.threads, self.how = graph, plan, threads, how
-        self.groups = itertools.count()
+        self.inputs: set[Atom] = set(graph.inputs)
+        self.groups, self.numbers = itertools.count(), itertools.count()
 
     def _operands(self, instruction: Instruction) -> list[str]:
         """The names of the operands. Beside small arrays, a number becomes an array once, because NumPy's conversion costs the most."""
@@ -49,7 +50,7 @@ class Calls(Texts):
         """The name of a number that is kept as an array without axes."""
         key = ("number", repr(value), dtype)
         if key not in self.shown:
-            self.shown[key] = f"k{sum(isinstance(k, tuple) and k[0] == 'number' for k in self.shown)}"
+            self.shown[key] = f"k{next(self.numbers)}"
             self.build.append(f"{self.shown[key]} = np.array({value!r}, {self.type_of(dtype)})")
         return self.shown[key]
 
@@ -105,7 +106,7 @@ class Calls(Texts):
         The result of a branch is not steady, and neither are its views: another branch may return another layout, or a number.
         """
         root = self.plan.roots.get(atom, atom)
-        return isinstance(root, Constant) or root in self.graph.inputs or root in self.plan.storages
+        return isinstance(root, Constant) or root in self.inputs or root in self.plan.storages
 
 
 def _like(atom: Atom) -> Like:

@@ -17,6 +17,9 @@ from .groups import Groups
 # The program's names for memory and helpers.
 OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel|native|make)\d+|outputs|results|build|cp")
 LARGE = 1 << 16  # bytes of a result outside the arena that is deleted after its last use
+# Lines from which on a loop stands around what is built. Before the first jump of a function, Python 3.11 moves all its code once for
+# each value that an inner function uses: 20,000 such lines took 1.6 s to compile, in a loop 0.5 s (time of `compile`).
+LONG = 500
 
 
 class Emitter(Groups):
@@ -28,7 +31,8 @@ class Emitter(Groups):
     def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None = None, rows: bool = False) -> None:
         super().__init__(graph, plan, threads, how, backend_of_graph(graph))
         self.static: set[Atom] = set()  # values that exist once, before any call
-        self.outputs: list[Storage] = []
+        self.outputs: dict[Storage, str] = {}  # the names of the memory of the results
+        self.makers: dict[Atom, Instruction] = {y: step for step in graph.instructions for y in step.outputs}
         self.unused = "_"  # the name for results that are written into given memory
         self.given: dict[Storage, list[int]] = self._given() if rows else {}
 
@@ -59,7 +63,7 @@ class Emitter(Groups):
             if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
                 self.body.append(f"del {', '.join(names)}")
         self.current = CPU
-        places = {storage: f"o{i}" for i, storage in enumerate(self.outputs)}
+        places = self.outputs
         own = [name for storage, name in places.items() if storage not in self.given]
         arguments = ", ".join([*[self.names[v] for v in graph.inputs], *[places[storage] for storage in self.given]])
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
@@ -81,7 +85,11 @@ class Emitter(Groups):
             f"    return {called}",
             "",
         ]
-        return "\n".join(lines)
+        text = "\n".join(lines)
+        if len(self.build) > LONG:
+            head, rest = text.split("\n", 1)
+            text = "\n    ".join([head, "while True:  # which returns at once", *rest.split("\n")])
+        return text
 
     def _dying(self) -> dict[int, list[Variable]]:
         """The arrays to delete, by the number of the instruction that uses them last.
@@ -94,12 +102,12 @@ class Emitter(Groups):
         for number, instruction in enumerate(self.graph.instructions):
             last.update(dict.fromkeys((*instruction.inputs, *instruction.outputs), number))
         dying: dict[int, list[Variable]] = {}
+        lasting = self.inputs.union(self.graph.outputs)
         for variable, number in last.items():
-            kept = variable in self.graph.inputs or variable in self.graph.outputs
-            if not isinstance(variable, Variable) or kept or variable.kind != "array":
+            if not isinstance(variable, Variable) or variable in lasting or variable.kind != "array":
                 continue
             root = self.plan.roots.get(variable, variable)
-            planned = not isinstance(root, Variable) or root in self.plan.storages or root in self.graph.inputs
+            planned = not isinstance(root, Variable) or root in self.plan.storages or root in self.inputs
             if not self.backend.plans_memory or (
                 not planned and (root in from_regions or root.nbytes >= LARGE)  # type: ignore[union-attr]  # not planned: a variable
             ):
@@ -108,8 +116,8 @@ class Emitter(Groups):
 
     def build_outputs(self, lines: list[str]) -> None:
         specs = [
-            f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides}),  # o{i}"
-            for i, s in enumerate(self.outputs)
+            f"({s.like.shape}, {self.type_of(s.like.dtype)}, {s.like.strides}),  # {name}"
+            for s, name in self.outputs.items()
             if s not in self.given
         ]
         where = lines.index("")
@@ -131,9 +139,7 @@ class Emitter(Groups):
         made: dict[Any, str] = {}
         for variable, storage in self.plan.storages.items():
             if storage.output:
-                if storage not in self.outputs:
-                    self.outputs.append(storage)
-                self.names[variable] = f"o{self.outputs.index(storage)}"
+                self.names[variable] = self.outputs.setdefault(storage, f"o{len(self.outputs)}")
                 continue
             like = storage.like
             key = (storage.slot, like.shape, like.dtype, like.strides)
@@ -151,10 +157,10 @@ class Emitter(Groups):
         storage = self.plan.storages.get(root) if isinstance(root, Variable) else None
         if storage is None:
             return self.name(atom)
-        handed = f"o{self.outputs.index(storage)}"
+        handed = self.outputs[storage]
         chain = []
         while atom is not root:
-            maker = next(i for i in self.graph.instructions if atom in i.outputs)
+            maker = self.makers[atom]
             chain.append(maker)
             atom = maker.inputs[maker.alias or 0]
         for maker in reversed(chain):
@@ -166,12 +172,13 @@ class Emitter(Groups):
     def shared(self) -> tuple[int, ...]:
         """The positions of outputs that callers must get as copies: constants, and all but the last view of one array."""
         roots = [self.plan.roots.get(atom, atom) for atom in self.graph.outputs]
+        last = {root: i for i, root in enumerate(roots)}
         return tuple(
             i
             for i, (atom, root) in enumerate(zip(self.graph.outputs, roots, strict=True))
             if atom.kind == "array"
-            and root not in self.graph.inputs
-            and (isinstance(root, Constant) or root in roots[i + 1 :] or is_repeated(atom))
+            and root not in self.inputs
+            and (isinstance(root, Constant) or last[root] > i or is_repeated(atom))
         )
 
     def _instruction(self, instruction: Instruction) -> None:
@@ -186,6 +193,9 @@ class Emitter(Groups):
             return
         if isinstance(instruction.operation, Fused) and instruction.operation.mode == "loops":
             self._loops(instruction, instruction.operation)
+            return
+        if isinstance(instruction.operation, Fused) and instruction.operation.mode == "numbers":
+            self._numbers(instruction, instruction.operation)
             return
         if isinstance(instruction.operation, Fused):
             self._fused(instruction, instruction.operation)

@@ -8,10 +8,11 @@ from ...native import How, library
 from ...ops.kernels import OPTIONS
 from ..graph import Atom, Constant, Graph, Instruction
 from ..planning.fuse import Fused, is_number
-from ..planning.plan import Places, Plan
+from ..planning.places import Places
+from ..planning.plan import Plan
 from ..planning.regions import Joint, Reduced
 from ..running import blocks, launching
-from . import kernels, lines, loops
+from . import kernels, lines, loops, numbers
 from .calls import Calls
 from .texts import index_text
 
@@ -128,6 +129,19 @@ class Groups(Calls):
             form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
             given.append(form.format(self.name(atom)))
         self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
+
+    def _numbers(self, instruction: Instruction, fused: Fused) -> None:
+        name = f"fused{next(self.groups)}"
+        written = numbers.write(name, fused)
+        self.loops += written.lines
+        function = self.keep("numbers", numbers.function, "")
+        self.build.append(f"{name} = {function}(library, {name!r}, {written.kinds}, {written.results})")
+        given = [
+            self.name(atom) if kind != "array" or self._is_steady(atom) else f"np.ascontiguousarray({self.name(atom)})"
+            for kind, atom in zip(written.kinds, written.operands, strict=True)
+        ]
+        left = "".join([f"{self.names[y]}, " for y in instruction.outputs])
+        self.body.append(f"{left}= {name}({', '.join(given)})  # {instruction.line or ''}")
 
     def _fused(self, instruction: Instruction, fused: Fused) -> None:
         body, number = fused.body, next(self.groups)

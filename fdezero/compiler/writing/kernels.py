@@ -19,7 +19,7 @@ def write(body: Graph) -> tuple[list[Atom], tuple[str, ...]]:
     """The operands of a group's kernel, and the kernel's text: its parameters, then its lines."""
     operands = operands_of(body)
     local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
-    lines = _steps(body.instructions, local)
+    lines = write_steps(body.instructions, local)
     # All operands are read before anything is written, because a result may share an operand's memory.
     lines += [f"out{i} = {local[y]};" for i, y in enumerate(body.outputs)]
     outputs = ", ".join([f"{y.dtype.name} out{i}" for i, y in enumerate(body.outputs)])
@@ -30,7 +30,7 @@ def _parameters(operands: Sequence[Atom]) -> str:
     return ", ".join([f"{atom.dtype.name} x{i}" for i, atom in enumerate(operands)])
 
 
-def _steps(steps: Sequence[Instruction], local: dict[Atom, str]) -> list[str]:
+def write_steps(steps: Sequence[Instruction], local: dict[Atom, str]) -> list[str]:
     """A line for each operation. Its value gets the next name t0, t1, ... in `local`."""
     lines = []
     for i, step in enumerate(steps):
@@ -78,7 +78,7 @@ def _part(part: Graph, names: dict[Atom, str], outputs: dict[Atom, str]) -> list
     for atom in operands:
         value = names[atom] + (f"[{_entry(atom.shape, part.outputs[0].shape)}]" if atom.kind == "array" else "")
         lines.append(f"const {C_TYPES[atom.dtype.name]} {local[atom]} = {value};")
-    lines += _steps(part.instructions, local)
+    lines += write_steps(part.instructions, local)
     return [*lines, *[f"{outputs[y]}[j] = {local[y]};" for y in part.outputs]]
 
 
@@ -117,14 +117,14 @@ def write_reduction(reduced: Reduced) -> tuple[list[Atom], tuple[str, ...]]:
     body, after, reduction = reduced.body, reduced.after, reduced.reduction
     operands = operands_of(body)
     local: dict[Atom, str] = {atom: f"x{i}" for i, atom in enumerate(operands)}
-    lines = _steps(body.instructions, local)
+    lines = write_steps(body.instructions, local)
     x, y = reduction.inputs[0], (after[-1] if after else reduction).output
     given = ", ".join([f"const {C_TYPES[atom.dtype.name]} x{i}" for i, atom in enumerate(operands)])
     called = ", ".join([f"x{i}" for i in range(len(operands))])
     functions = _function("taken", C_TYPES[x.dtype.name], given, [*lines, f"return {local[x]};"])
     if after:
         local = {reduction.output: "x"}
-        lines = _steps(after, local)
+        lines = write_steps(after, local)
         text = [*lines, f"return {local[y]};"]
         functions += _function("made", C_TYPES[y.dtype.name], f"const {C_TYPES[reduction.output.dtype.name]} x", text)
     identity, rule = RULES[reduction.name]
