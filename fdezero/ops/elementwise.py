@@ -179,7 +179,9 @@ tanh = elementwise(
     "tanh", lambda y: one_minus_square(y) if isinstance(y, Tracer) else 1 - y * y, c="tanh(x0)", doc="The hyperbolic tangent of x0."
 )
 # The slope. Its derivative is one product; that of a square and a difference would be four passes at each order.
-one_minus_square: Elementwise = elementwise("one_minus_square", lambda x0: -2 * x0, c="1 - x0 * x0", impl=lambda x: 1 - x * x, expand=True)
+one_minus_square: Elementwise = elementwise(
+    "one_minus_square", lambda x0: -2 * x0, c="1 - x0 * x0", impl=lambda x: 1 - x * x, expand=True, doc="1 - x0 * x0, the slope of tanh."
+)
 arcsinh = elementwise(
     "arcsinh",
     lambda t, x0: t / (np.sqrt(x0 * x0 + 1) if is_complex(x0) else np.hypot(x0, 1)),

@@ -218,7 +218,7 @@ def power_slope(x: Any, exponent: Any) -> Any:
     # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = exponent * power(x, exponent - 1)
-    slope = np.where(exponent == 0, slope + 0, slope)  # not -0 for a negative x, as for a plain exponent
+    slope = np.where((exponent == 0) & (x == x), slope + 0, slope)  # not -0 for a negative x, as for a plain exponent
     return np.where(constant, jump.astype(slope.dtype) if hasattr(slope, "dtype") else jump, slope)
 
 
