@@ -24,24 +24,31 @@ def of(name: str, places: tuple[int, int, int], numbers: int | None = None) -> C
         inputs: Sequence[Any], out: Any, params: dict[str, Any], how: Any
     ) -> Callable[[], Callable[..., None]] | None:
         arrays, windows = [out, *inputs], params["windows"]
-        a, b, c = [arrays[i] for i in places]
-        dtypes = [("uint8",) if i == numbers else (a.dtype,) for i in range(len(arrays))]
-        if a.dtype.name not in ("float32", "float64") or any(
-            x.dtype not in known for x, known in zip(arrays, dtypes, strict=True)
-        ):
+        entries = arrays[places[0]].dtype
+        known = [np.dtype(np.uint8) if i == numbers else entries for i in range(len(arrays))]
+        if entries.name not in ("float32", "float64") or [x.dtype for x in arrays] != known:
             return None
-        plan = _plan(windows, a, b, c, how.threads) if all(math.prod(x.shape) for x in arrays) else None
+        if not all(math.prod(x.shape) for x in arrays):
+            return None
+        plan, copied = _plan(windows, [arrays[i] for i in places], how.threads), []
+        if plan is None:
+            arrays = [out, *[_in_order_of(out, x) for x in inputs]]
+            copied = [i for i, x in enumerate(inputs) if arrays[i + 1].strides != x.strides]
+            plan = _plan(windows, [arrays[i] for i in places], how.threads) if copied else None
         if plan is None:
             return None
 
         def make() -> Callable[..., None]:
-            library = native.library(f"typedef {C_TYPES[a.dtype.name]} T;\n{native.source('pooling')}", "-O2")
+            library = native.library(f"typedef {C_TYPES[entries.name]} T;\n{native.source('pooling')}", "-O2")
             function = native.function_of(library, name, ["array"] * (len(arrays) + 1) + ["i", "i"])
             units = int(plan[0] * plan[1] * plan[2] * plan[4])
-            call = native.in_parts(function, units, how.threads if math.prod(a.shape) >= 2 * SHARE else 1)
+            call = native.in_parts(function, units, how.threads if math.prod(arrays[places[0]].shape) >= 2 * SHARE else 1)
+            rooms = {i: _room(arrays[i + 1]) for i in copied}
 
-            def run(*arrays: Any) -> None:
-                call(*arrays, plan)
+            def run(out: Any, *inputs: Any) -> None:
+                for i, room in rooms.items():
+                    np.copyto(room, inputs[i])
+                call(out, *[rooms.get(i, x) for i, x in enumerate(inputs)], plan)
 
             return run
 
@@ -50,13 +57,28 @@ def of(name: str, places: tuple[int, int, int], numbers: int | None = None) -> C
     return serve
 
 
-def _plan(windows: Windows, a: Any, b: Any, c: Any, threads: int) -> Any:
+def _in_order_of(out: Any, x: Any) -> Any:
+    """x with its axes in the order of the memory of `out`, as a copy would have them; x itself if it has another number of axes."""
+    if len(x.shape) != len(out.shape):
+        return x
+    strides, step = [0] * len(x.shape), x.dtype.itemsize
+    for axis in sorted(range(len(x.shape)), key=lambda axis: (abs(out.strides[axis]), -axis)):
+        strides[axis] = step
+        step *= x.shape[axis]
+    return native.Like(x.shape, x.dtype, tuple(strides))
+
+
+def _room(like: Any) -> Any:
+    return np.ndarray(like.shape, like.dtype, np.empty(math.prod(like.shape), like.dtype), strides=like.strides)
+
+
+def _plan(windows: Windows, arrays: Sequence[Any], threads: int) -> Any:
     """The plan as integers of 64 bits, in the order of the C++ structure; None where the layouts do not suit it."""
-    count = len(windows)
-    if count > AXES or any(s % x.dtype.itemsize for x in (a, b, c) for s in x.strides):
+    count, a = len(windows), arrays[0]
+    if count > AXES or any(s % x.dtype.itemsize for x in arrays for s in x.strides):
         return None
-    loops = np.broadcast_shapes(*[x.shape[: len(x.shape) - count] for x in (a, b, c)])
-    steps = [_steps(x, loops, count) for x in (a, b, c)]
+    loops = np.broadcast_shapes(*[x.shape[: len(x.shape) - count] for x in arrays])
+    steps = [_steps(x, loops, count) for x in arrays]
     outer, lanes = _loops(loops, [s[: len(loops)] for s in steps])
     if outer is None or lanes == 1:  # NumPy's slices are faster along rows
         return None

@@ -124,6 +124,18 @@ def test_numbers_that_name_padding_are_nothing() -> None:
     assert_trees_close(native, plain, 1e-6)
 
 
+def test_an_operand_in_another_order_is_copied_into_that_of_the_result() -> None:
+    x, t = channels_last(3, 5, 8, 6), RNG.normal(size=(3, 5 * 4 * 3)).astype(np.float32)
+
+    def call(x: Any, t: Any) -> Any:
+        y, pullback = fd.vjp(lambda x: F.max_pool2d(x, 2).reshape(3, -1), x)
+        z, pull_mean = fd.vjp(lambda x: F.avg_pool2d(x, 2).reshape(3, -1), x)
+        return y, z, pullback(t), pull_mean(t)
+
+    plain, native = compiled_both(call, x, t, calls=4)
+    assert_trees_close(native, plain, 1e-6)
+
+
 def test_rows_and_other_types_are_left_to_numpy() -> None:
     rows, integers = RNG.normal(size=(2, 3, 8)).astype(np.float32), channels_last(2, 4, 6, 6, dtype=np.int32)
     for call, x in ((lambda x: F.max_pool1d(x, 2), rows), (lambda x: F.max_pool2d(x, 2), integers)):
