@@ -146,3 +146,8 @@ def total_of_product(x: Any, y: Any, axes: Axes, room: Any) -> Any:
     if axes == (x.ndim - 1,) and x.shape[-1] < LONG:
         return np.vecdot(x, y)[..., None]
     return total(np.multiply(x, y, out=room), axes)
+
+
+def weighted_total(x: Any, weights: Any) -> Any:
+    """The sum over the axis before the last one, of which each entry has its weight; 0 for the number -0.0."""
+    return 0 if is_number(weights) else (weights.reshape(-1) @ x)[..., None, :]

@@ -16,7 +16,7 @@ from ..core import Elementwise, Nonlinear, elementwise, nonlinear
 from . import memory_order
 from .kernels import own
 from .line_kernels import or_lines, write_moments, write_sums
-from .memory_order import Axes, Laid, Rooms, at, blocks, is_number, is_whole, total, total_of_product
+from .memory_order import Axes, Laid, Rooms, at, blocks, is_number, is_whole, total, total_of_product, weighted_total
 from .shape import stretched
 
 # Mean and variance
@@ -122,6 +122,9 @@ def _write_sums(out: Any, t: Any, x: Any, c: Any, a: Any, e: Any, w: Any, *, axe
     c, a, e, w = (y if is_number else next(rest) for y, is_number in zip((c, a, e, w), are_numbers, strict=True))
     first, second = np.zeros(laid.lines), np.zeros(laid.lines)
     is_shared = all(is_number(y) or y.shape[i] == 1 for y in (a, e) for i in reduced)  # applied to the sums
+    # A factor of each row of columns is a weight of their sum, which a product with a matrix takes along.
+    is_weight = reduced == (v.ndim - 2,) and is_number(w) and not (is_shared or is_number(a))
+    is_weight = is_weight and all(is_number(y) or y.size == y.shape[-2] == v.shape[-2] for y in (a, e))
     rooms = Rooms(x.dtype)
     for index, axis in blocks(v):
         z, u = v[index], given[index]
@@ -131,11 +134,15 @@ def _write_sums(out: Any, t: Any, x: Any, c: Any, a: Any, e: Any, w: Any, *, axe
             np.copyto(room, z)
         else:
             np.subtract(z, at(c, index, axis), out=room)
-        if not is_shared:
+        if is_weight:
+            np.multiply(room, u, out=room)
+            parts = total(u, reduced), weighted_total(room, at(a, index, axis)) + weighted_total(u, at(e, index, axis))
+        elif not is_shared:
             np.multiply(room, at(a, index, axis), out=room)
             if not is_number(e):
                 np.add(room, at(e, index, axis), out=room)
-        parts = total(u, reduced), total_of_product(u, room, reduced, room)
+        if not is_weight:
+            parts = total(u, reduced), total_of_product(u, room, reduced, room)
         for sums_of, part in zip((first, second), parts, strict=True):
             if axis in reduced:
                 sums_of += part
