@@ -86,10 +86,12 @@ class Compiler(NamedTuple):
         if not self.form.startswith("gcc"):
             more = [option for option in more if not option.startswith("-fno-tree-")]  # GCC's alone; Zig refuses them
         words = [*self.command, *OPTIONS, *more, *self.way.options, str(text), "-o", str(library), *self.way.linked]
-        # Zig has caches of its own, which would grow for ever. It needs the global one where it builds a C library.
-        caches = ["ZIG_LOCAL_CACHE_DIR", *["ZIG_GLOBAL_CACHE_DIR"] * bool(self.way.loaded)]
-        variables = {**os.environ, **dict.fromkeys(caches, str(folder))}
+        # Zig has two caches of its own: one would grow for ever, and the other needs a home that can be written to.
+        variables = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(folder)}
         done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, env=variables)
+        if done.returncode and b"global cache directory" in done.stderr:
+            variables["ZIG_GLOBAL_CACHE_DIR"] = str(folder)
+            done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, env=variables)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
             raise OSError(said or f"nothing, and its exit status is {done.returncode}.")
@@ -157,7 +159,7 @@ def _words(command: str) -> list[str]:
 
 def _tried(command: tuple[str, ...]) -> Compiler:
     """The compiler of this command, with the first form that works. Raises OSError with the message for the last one."""
-    identity = f"{identity_of(command)}\n{OPTIONS}\n{FORMS}\n{ZIG_FORMS}"
+    identity = identity_of(command)
     is_zig = "c++" in command[1:] and any(Path(word).stem in ("zig", "ziglang", "python-zig") for word in command)
     forms = list(ZIG_FORMS if is_zig else FORMS)
     # A probe that another version made says nothing about this one.

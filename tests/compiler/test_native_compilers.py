@@ -102,6 +102,12 @@ def test_zig_is_found_where_there_is_no_other_compiler(monkeypatch: pytest.Monke
     for _ in range(3):
         np.testing.assert_allclose(compiled(X), f(X), rtol=1e-13)
     assert Path(compilers.compiler().command[0]).stem == "zig"
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.delenv("ZIG_GLOBAL_CACHE_DIR", raising=False)
+    g = lambda x: x * 2.5 + 1.5
+    compiled = native(g)
+    assert all(np.array_equal(compiled(X), g(X)) for _ in range(2)), "a home that cannot be written to"
 
 
 @named_cpp
