@@ -15,6 +15,7 @@ from .patches import Scratch
 
 # Measured by timeit with 16 to 2048 keys, causal: fewer rows have fewer hidden scores, more rows fewer passes over the keys.
 ROWS, MORE_ROWS, MANY_KEYS = 64, 128, 1024  # of a block; more if there are many keys
+FEWER_ROWS, FEW_KEYS = 16, 64  # fewer if there are few keys and a diagonal, which hides half of them
 BYTES = 1 << 19  # of the scores of a block that has the rows of several entries
 ALIGNED = 64  # columns; a triangle that begins at a multiple is added in long lines
 SHORT = 256  # keys up to which the greatest score is sought for an entry, not for each row: NumPy's maximum of a short row is slow
@@ -50,7 +51,8 @@ class Work:
     def __init__(self, loops: tuple[int, ...], q: Any, k: Any, v: Any, extras: dict[str, Any], causal: bool) -> None:
         self.count, self.T, self.S = math.prod(loops), q.shape[-2], k.shape[-2]
         self.loops, self.dtype, self.causal = loops, np.result_type(q, k, v), causal
-        self.rows = min(max(self.T, 1), ROWS if self.S <= MANY_KEYS else MORE_ROWS)
+        rows = ROWS if self.S <= MANY_KEYS else MORE_ROWS
+        self.rows = min(max(self.T, 1), min(rows, FEWER_ROWS) if causal and self.S <= FEW_KEYS else rows)
         scores = self.rows * self.S * self.dtype.itemsize
         self.entries = min(max(BYTES // max(scores, 1), 1), self.count)
         self.is_flat = self.entries > 1
