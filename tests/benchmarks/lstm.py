@@ -1,13 +1,16 @@
 """20 steps of an LSTM through the whole of time: 64 times 32 inputs, 128 hidden units, batches of 32, float32, SGD."""
 
+import functools
 from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 import fdezero as fd
 
-from .measure import FLOOR, JAX, TORCH, Legs, compared, compiled_ways, peer
+from .measure import FLOOR, JAX, TORCH, agree, compiled_ways, interleaved, peer, rows_of
+from .memory import held, most_held
 
 TIMES, BATCH, INPUTS, HIDDEN = 64, 32, 32, 128
 STEPS, RATE, REPETITIONS = 20, 0.5, 5
@@ -153,9 +156,41 @@ def functional_leg(last: Callable[..., Any], value_and_grad: Any, transform: Any
     return training
 
 
-def torch_legs(torch: Any, start: Weights, x: np.ndarray, t: np.ndarray) -> Legs:
+def module_leg(transform: Any, start: Weights, x: np.ndarray, t: np.ndarray) -> Training:
+    """`nn.LSTM` as one writes it: the layer, its gradient and `optim.sgd`."""
+    order = in_order(0, 1, 3, 2)
+    opt, inputs = fd.optim.sgd(RATE), np.ascontiguousarray(x.swapaxes(0, 1))  # time is the axis before the features
+    layer = fd.nn.LSTM.init(fd.random.key(0), INPUTS, HIDDEN)
+    cell = fd.nn.LSTMCell(*(w[..., order] for w in start))
+    layer = fd.tree.unflatten(fd.tree.flatten(layer)[1], fd.tree.leaves(cell))
+
+    def loss_of(layer: Any, x: Any, t: Any) -> Any:
+        return ((layer(x)[0][:, -1] - t) ** 2).mean()
+
+    def train_step(layer: Any, state: Any, x: Any, t: Any) -> Any:
+        loss, gradients = fd.value_and_grad(loss_of)(layer, x, t)
+        return *opt.step(layer, gradients, state), loss
+
+    step = transform(train_step)
+
+    def training() -> list[Any]:
+        now, state, losses = layer, opt.init(layer), []
+        for _ in range(STEPS):
+            now, state, loss = step(now, state, inputs, t)
+            losses.append(float(loss))
+        return [losses, *(w[..., order] for w in fd.tree.leaves(now))]
+
+    return training
+
+
+def in_order(*gates: int) -> np.ndarray:
+    """The columns of the gates in this order; PyTorch's output gate is the last."""
+    return np.concatenate([np.arange(k * HIDDEN, (k + 1) * HIDDEN) for k in gates])
+
+
+def torch_legs(torch: Any, start: Weights, x: np.ndarray, t: np.ndarray) -> dict[str, Training]:
     x_torch, t_torch, zeros = torch.tensor(x), torch.tensor(t), torch.zeros((BATCH, HIDDEN))
-    order = np.concatenate([np.arange(k * HIDDEN, (k + 1) * HIDDEN) for k in (0, 1, 3, 2)])  # PyTorch's output gate is the last
+    order = in_order(0, 1, 3, 2)
 
     def fitted(parameters: list[Any], last: Callable[[], Any]) -> list[float]:
         optimizer, losses = torch.optim.SGD(parameters, RATE), []
@@ -183,21 +218,50 @@ def torch_legs(torch: Any, start: Weights, x: np.ndarray, t: np.ndarray) -> Legs
     return {"PyTorch, nn.LSTM": by_module, f"{TORCH}, the cell by hand": by_hand}
 
 
-def run() -> str:
+def data() -> tuple[Weights, np.ndarray, np.ndarray]:
+    """Initial weights, inputs and targets."""
     rng = np.random.default_rng(0)
     shapes = [(INPUTS, 4 * HIDDEN), (HIDDEN, 4 * HIDDEN), (4 * HIDDEN,)]
     start = [(0.1 * rng.standard_normal(shape)).astype(np.float32) for shape in shapes]
-    x, t = rng.standard_normal((TIMES, BATCH, INPUTS), np.float32), rng.uniform(-1, 1, (BATCH, HIDDEN)).astype(np.float32)
-    zeros, step = np.zeros((BATCH, HIDDEN), np.float32), cell(fd.functions.sigmoid, fd.functions.tanh)
+    x = rng.standard_normal((TIMES, BATCH, INPUTS), np.float32)
+    return start, x, rng.uniform(-1, 1, (BATCH, HIDDEN)).astype(np.float32)
 
-    legs: Legs = {FLOOR: floor_leg(start, x, t)}
+
+def makers(start: Weights, x: np.ndarray, t: np.ndarray) -> dict[str, Callable[[], Training]]:
+    """What makes each leg, by its name."""
+    zeros, step = np.zeros((BATCH, HIDDEN), np.float32), cell(fd.functions.sigmoid, fd.functions.tanh)
+    made: dict[str, Callable[[], Training]] = {FLOOR: lambda: floor_leg(start, x, t)}
     for form, last in (("unrolled", unrolled(step, zeros)), ("fd.scan", scanned(step, zeros, fd.scan))):
         for name, way in compiled_ways().items():
-            legs[f"{name}, {form}"] = functional_leg(last, fd.value_and_grad, way, start, x, t)
-    legs["fdezero, eager, unrolled"] = functional_leg(unrolled(step, zeros), fd.value_and_grad, lambda f: f, start, x, t)
+            made[f"{name}, {form}"] = functools.partial(functional_leg, last, fd.value_and_grad, way, start, x, t)
+    for name, way in compiled_ways().items():
+        made[f"{name}, nn.LSTM"] = functools.partial(module_leg, way, start, x, t)
+    plain = lambda f: f
+    made["fdezero, eager, unrolled"] = lambda: functional_leg(unrolled(step, zeros), fd.value_and_grad, plain, start, x, t)
     if (jax := peer("jax")) is not None:
         last = scanned(cell(jax.nn.sigmoid, jax.numpy.tanh), jax.numpy.asarray(zeros), jax.lax.scan)
-        legs[f"{JAX}, lax.scan"] = functional_leg(last, jax.value_and_grad, jax.jit, *jax.device_put((start, x, t)))
+        made[f"{JAX}, lax.scan"] = lambda: functional_leg(last, jax.value_and_grad, jax.jit, *jax.device_put((start, x, t)))
     if (torch := peer("torch")) is not None:
-        legs |= torch_legs(torch, start, x, t)
-    return compared(f"{STEPS} steps", {"": legs}, REPETITIONS, unit="s", rtol=1e-4, atol=1e-6)
+        for name in torch_legs(torch, start, x, t):
+            made[name] = lambda name=name: torch_legs(torch, start, x, t)[name]  # type: ignore[misc]  # a default binds the name now
+    return made
+
+
+def _grown(name: str, given: tuple[Any, ...]) -> float:
+    """The MB that a process needs at most for a training, beyond what it holds before."""
+    training = makers(*given)[name]()
+    before = held()
+    training()
+    return most_held() - before
+
+
+def run() -> str:
+    given = data()
+    legs = {name: make() for name, make in makers(*given).items()}
+    agree(legs, rtol=1e-4, atol=1e-6)
+    times = interleaved(legs, REPETITIONS)
+    grown = {}
+    for name in legs:
+        with get_context("spawn").Pool(1) as pool:
+            grown[name] = f"{pool.apply(_grown, (name, given)):.0f}"
+    return rows_of(f"{STEPS} steps", {"": times}, extra={"peak memory, MB": grown})
