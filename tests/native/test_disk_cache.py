@@ -18,6 +18,7 @@ import fdezero as fd
 from fdezero import native
 from fdezero.errors import CacheWarning
 from fdezero.native import compilers, disk, identity, libraries
+from fdezero.native.preamble import preamble
 
 from ..compiler.test_compile_native import named_cpp, pytestmark  # noqa: F401, the mark also skips these without a compiler
 
@@ -102,7 +103,7 @@ def test_what_a_library_depends_on_is_in_its_key(folder: Path, runs: Callable[[]
         lambda: monkeypatch.setattr(compilers, "OPTIONS", [*compilers.OPTIONS, "-g0"]),
         lambda: monkeypatch.setattr(identity, "processor", lambda: "another one"),
         lambda: monkeypatch.setattr(identity, "_system", lambda: "another C library"),
-        lambda: monkeypatch.setattr(compilers, "preamble", lambda own=False: "// another size of an object's head"),
+        lambda: monkeypatch.setattr(compilers, "preamble", lambda own=False: f"{preamble(own)}\n// another size of an object's head"),
     ]
     for number, change in enumerate(changes, 2):
         change()
