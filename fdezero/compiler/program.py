@@ -23,6 +23,7 @@ from .passes.lifting import lift
 from .passes.order import optimise
 from .passes.pieces import in_pieces
 from .passes.residuals import split
+from .passes.sums import with_plain_sums
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.joint import joint
@@ -73,7 +74,8 @@ class Executable:
         self.filename = f"<fdezero: {graph.name} {next(_serials)}>"
         has_kernels = backend_of_graph(graph).fuses_into_kernels
         is_native = bool(options.native) and not has_kernels
-        self.graph = optimise(lift(graph, free=is_native or has_kernels), native=is_native)
+        graph = lift(graph, free=is_native or has_kernels)
+        self.graph = optimise(with_plain_sums(graph) if is_native or has_kernels else graph, native=is_native)
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
         elif options.native:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Linear, discrete, linear, reduction
+from ..core import Linear, cotangents, discrete, linear, reduction
 from .elementwise import stop_gradient
 from .shape import cut, slice_axes
 
@@ -21,6 +21,22 @@ def _write(method: str) -> str:
 
 
 sum_axes = linear("sum", lambda x, *, axes, keepdims: x.sum(axis=axes, keepdims=keepdims), _sum_adjoint, write=_write("sum"), fresh=True)
+
+
+def _sum_in_front(x: Any, *, count: int, ndim: int, out: Any = None) -> Any:
+    loops = x.ndim - count - ndim
+    return x.sum(axis=tuple(range(loops, loops + count)), out=out) if loops else cotangents.sum_in_front(x, count, out)
+
+
+# The sum over the `count` axes in front of the last `ndim`, in any order: the adjoint of broadcasting, such as that of a bias.
+sum_in_front: Linear = linear(
+    "sum_in_front",
+    _sum_in_front,
+    lambda t, x, *, count, ndim: np.broadcast_to(np.expand_dims(t, tuple(range(-ndim - count, -ndim))), x.shape),
+    core=lambda args, params: (params["count"] + params["ndim"],),
+    write=lambda out, x, *, count, ndim: _sum_in_front(x, count=count, ndim=ndim, out=out),
+    fresh=True,
+)
 
 
 def _share_of_extreme(t: Any, y: Any, x: Any, axes: Axes) -> Any:

@@ -211,9 +211,10 @@ def power_slope(x: Any, exponent: Any) -> Any:
             return exponent * power(x, exponent - 1) if exponent else np.zeros_like(x)
         constant = (exponent == 0) & (x == 0)
         return np.where(constant, 0, exponent * x ** np.where(constant, 1, exponent - 1))
-    constant = (exponent == 0) & (x == 0)
+    is_number = not hasattr(unwrap(exponent), "shape")
+    constant = (exponent == 0) & ((x == 0) | (x != x) if is_number else x == 0)  # a plain number 0 has the slope 0 everywhere
     jump = corner(constant, exponent)  # 0 where it counts; the slope by the exponent is infinite
-    if hasattr(unwrap(exponent), "shape"):
+    if not is_number:
         return np.where(constant, jump, exponent * x ** np.where(constant, 1, exponent - 1))
     # A number, whose dtype is weak: NumPy has special powers for 0.5, -1 and others.
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -339,6 +339,6 @@ def test_zeros_of_both_signs_are_two_constants() -> None:
 @pytest.mark.parametrize("exponent", [0, 1, 2, -1])
 def test_the_slope_of_a_power_has_the_same_zero_for_a_number_that_is_an_argument(exponent: int) -> None:
     slope = fd.grad(lambda x, n: np.sum(x**n))
-    x = np.array([-1.0, 0.5, -0.0, 0.0, 2.0])
+    x = np.array([-1.0, 0.5, -0.0, 0.0, 2.0, np.nan, np.inf, -np.inf])
     with np.errstate(all="ignore"):
         assert_trees_equal(fd.compile(slope)(x, exponent), slope(x, exponent), bits=True)

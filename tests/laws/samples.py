@@ -229,6 +229,8 @@ def _samples() -> list[Sample]:
     sample("sum_pieces", normal(3), normal(2), paths=paths, shape=(2, 3))
     odd = (slice_axes, (("index", ((None, None, 2),)),), (6,))
     sample("sum_pieces", normal(2, 3), normal(3), paths=((), ((*flat, (2, 3)), odd)), shape=(2, 3))
+    for shape, count in (((5, 3), 1), ((4, 2, 3), 2), ((5, 2, 3), 1)):
+        sample("sum_in_front", normal(*shape), count=count, ndim=len(shape) - count)
     for name in ("sum", "max", "min", "prod", "logsumexp", "length"):
         x = between(0.3, 3, 2, 3, 4)
         sample(name, x, axes=(-1,), keepdims=False)
