@@ -23,8 +23,9 @@ class Groups(Calls):
     def __init__(self, graph: Graph, plan: Plan, threads: int, how: How | None, backend: Backend) -> None:
         super().__init__(graph, plan, threads, how)
         self.backend = backend
-        self.over = kernels.written_over(graph) if backend.fuses_into_kernels else {}
-        self.alike = kernels.laid_alike(graph) if backend.fuses_into_kernels else {}
+        orders = kernels.Orders(graph) if backend.fuses_into_kernels else None
+        self.over = kernels.written_over(graph, orders.turned) if orders else {}
+        self.alike = orders.alike if orders else {}
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions

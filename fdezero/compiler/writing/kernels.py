@@ -1,7 +1,7 @@
 """Writes CUDA kernels: a group of elementwise operations on the GPU becomes the text of one `cupy.ElementwiseKernel`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -162,25 +162,34 @@ def comment_of(step: Instruction) -> str:
     return f"  // {line}" if line else ""
 
 
-def laid_alike(graph: Graph) -> dict[Instruction, Atom]:
-    """For kernels, an operand whose order in memory their results take. CuPy would make them in C order, whatever the operands have.
+class Orders:
+    """The order of axes in memory of a GPU's arrays. CuPy would make the results of kernels in C order, whatever the operands have.
 
-    So it is where all operands of the results' shape have another order: channels last, for example.
+    Results have another order, channels last for example, where all operands of their shape have it: `turned` are such arrays.
     """
-    turned: set[Atom] = {x for x in graph.inputs if is_turned(x)}
-    alike: dict[Instruction, Atom] = {}
-    for instruction in graph.instructions:
-        operation, shape = instruction.operation, instruction.output.shape
-        if (isinstance(operation, Fused) and operation.mode == "kernel") or _takes_out(instruction):
-            whole = [x for x in instruction.inputs if x.shape == shape and x.kind == "array"]
-            if whole and turned.issuperset(whole):
-                alike[instruction] = whole[0]
-                turned.update(instruction.outputs)
-        elif instruction.alias is not None and instruction.inputs[instruction.alias] in turned:
-            turned.add(instruction.output)
-        else:
-            turned.update(y for y in instruction.outputs if is_turned(y))
-    return alike
+
+    def __init__(self, graph: Graph) -> None:
+        self.turned: set[Atom] = {x for x in graph.inputs if is_turned(x)}
+        self.alike: dict[Instruction, Atom] = {}  # for kernels with such results, an operand with their order
+        for instruction in graph.instructions:
+            operation, outputs = instruction.operation, instruction.outputs
+            if isinstance(operation, Joint):
+                for part in operation.parts:
+                    if self._like(part.inputs, part.outputs[0].shape) is not None:
+                        self.turned.update(part.outputs)
+            elif (isinstance(operation, Fused) and operation.mode == "kernel") or _takes_out(instruction):
+                if (found := self._like(instruction.inputs, instruction.output.shape)) is not None:
+                    self.alike[instruction] = found
+                    self.turned.update(outputs)
+            elif instruction.alias is not None and instruction.inputs[instruction.alias] in self.turned:
+                self.turned.add(instruction.output)
+            else:
+                self.turned.update(y for y in outputs if is_turned(y))
+
+    def _like(self, operands: Sequence[Atom], shape: tuple[int, ...]) -> Atom | None:
+        """An operand of this shape, if all of them are turned."""
+        whole = [x for x in operands if x.shape == shape and x.kind == "array"]
+        return whole[0] if whole and self.turned.issuperset(whole) else None
 
 
 def _takes_out(instruction: Instruction) -> bool:
@@ -192,8 +201,8 @@ def _takes_out(instruction: Instruction) -> bool:
     return not isinstance(implementation(operation, backend), Own) and hasattr(backend.module, operation.name)
 
 
-def written_over(graph: Graph) -> dict[Variable, Variable]:
-    """For results of kernels, the operand that each may be written over: same shape and dtype, and no longer needed.
+def written_over(graph: Graph, turned: Set[Atom]) -> dict[Variable, Variable]:
+    """For results of kernels, the operand that each may be written over: same shape, dtype and order of axes, and no longer needed.
 
     The operand must come from an operation that makes fresh memory, and nothing else may have read it, because readers may be views.
     """
@@ -215,15 +224,13 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
                 if x in fresh and x not in shared and last[x] == number and readers[x] == 1
             }
             for part in operation.parts:
-                over.update(
-                    _matched(
-                        [y for y in part.outputs if y not in operation.places], [x for x in part.inputs if x in free]
-                    )
-                )
+                outputs = [y for y in part.outputs if y not in operation.places]
+                over.update(_matched(outputs, [x for x in part.inputs if x in free], turned))
         elif isinstance(operation, Fused) and operation.mode == "kernel":
             found = _matched(
                 instruction.outputs,
                 [x for x in instruction.inputs if x in fresh and x not in shared and last[x] == number],
+                turned,
             )
             if len(found) == len(instruction.outputs):  # a kernel takes memory for all of its outputs or for none
                 over.update(found)
@@ -232,11 +239,15 @@ def written_over(graph: Graph) -> dict[Variable, Variable]:
     return over
 
 
-def _matched(outputs: Sequence[Atom], free: Sequence[Atom]) -> dict[Variable, Variable]:
-    """For each result an array of its shape and dtype, if there is one, and each for one result only."""
+def _matched(outputs: Sequence[Atom], free: Sequence[Atom], turned: Set[Atom]) -> dict[Variable, Variable]:
+    """For each result an array of its shape, dtype and order, if there is one, and each for one result only."""
     found: dict[Variable, Variable] = {}
     for y in outputs:
-        x = next((x for x in free if (x.shape, x.dtype) == (y.shape, y.dtype) and x not in found.values()), None)
-        if isinstance(x, Variable) and isinstance(y, Variable):
-            found[y] = x
+        for x in free:
+            same = (x.shape, x.dtype, x in turned) == (y.shape, y.dtype, y in turned)
+            # Steps of axes of length 1 also count: parameters that change them from call to call would be recorded anew.
+            same = same and (x in turned or getattr(x, "strides", None) == getattr(y, "strides", None))
+            if same and isinstance(x, Variable) and isinstance(y, Variable) and x not in found.values():
+                found[y] = x
+                break
     return found
