@@ -273,3 +273,21 @@ def test_views_of_line_values_that_leave_the_group() -> None:
         results = compiled(x)
         assert_alike(results, f(x))
         assert not any(np.shares_memory(a, b) for i, a in enumerate(results) for b in results[:i])
+
+
+def test_layers_that_repeat_are_compiled_once() -> None:
+    def f(W: Any, x: Any) -> Any:
+        for w in W:
+            x = F.layer_norm(F.relu(x @ w))
+        return fnp.mean(x * x)
+
+    W, x = RNG.standard_normal((8, 6, 6)), RNG.standard_normal((5, 6))
+    function = fd.value_and_grad(f)
+    counts = []
+    for k in (4, 8):
+        compiled = fd.compile(function, native=True)
+        compiled(list(W[:k]), x)
+        assert_alike(compiled(list(W[:k]), x), function(list(W[:k]), x))
+        assert len(groups_of(compiled)) >= 2 * k - 1
+        counts.append(compiled.source.count('extern "C"'))
+    assert counts[0] == counts[1] <= 3

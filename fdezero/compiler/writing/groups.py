@@ -1,6 +1,7 @@
 """Groups in a program's source: as a CUDA kernel, as a C++ loop, or as NumPy calls on blocks."""
 
 import math
+import re
 from typing import Any
 
 from ...devices import Backend
@@ -30,6 +31,7 @@ class Groups(Calls):
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions
         self.has_helpers = False  # of reductions
+        self.symbols: dict[str, str] = {}  # of C++ functions, by their text
 
     def _library(self) -> None:
         """Put the library of all C++ functions in front of the lines that use it."""
@@ -119,8 +121,8 @@ class Groups(Calls):
             function, given = self.keep("lines", lines.function, ""), [written.length, threads, dtype, *written.memory]
             if not self.has_helpers:
                 self.loops[:0], self.has_helpers = lines.HELPERS.splitlines(), True
-        self.loops += written.lines
-        self.build.append(f"{name} = {function}(library, {name!r}, {written.kinds}, {', '.join(map(str, given))})")
+        symbol = self._symbol(name, written.lines)
+        self.build.append(f"{name} = {function}(library, {symbol!r}, {written.kinds}, {', '.join(map(str, given))})")
         left = f"{self.names[total.output]} = " if total is not None else ""
         forms = {"u": "int({})", "b": "bool({})", "array": "np.ascontiguousarray({})"}
         if "i" in written.kinds:
@@ -130,6 +132,14 @@ class Groups(Calls):
             form = "{}" if kind == "array" and self._is_steady(atom) else forms.get(kind, "{}")
             given.append(form.format(self.name(atom)))
         self.body.append(f"{left}{name}({', '.join(given)})  # {fused.shape}, {instruction.line or ''}")
+
+    def _symbol(self, name: str, text: list[str]) -> str:
+        """The name of a C++ function. Layers that repeat have the same text but for comments, and are compiled once."""
+        key = re.sub(r"  // .*", "", "\n".join(text)).replace(name, "")
+        symbol = self.symbols.setdefault(key, name)
+        if symbol == name:
+            self.loops += text
+        return symbol
 
     def _numbers(self, instruction: Instruction, fused: Fused) -> None:
         name = f"fused{next(self.groups)}"
