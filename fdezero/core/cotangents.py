@@ -10,6 +10,7 @@ from ..values import own_dtype, shape_of, with_shape
 from .primitive import REGISTRY
 from .tracer import Tracer
 
+SMALL = 1 << 10  # entries that NumPy's sum adds up in less time than the call of an operation takes
 CHUNK = 1 << 9  # rows that one product adds up
 # A product with ones adds up the rows of a matrix. NumPy's sum over the first axis makes a loop for each row: four times as long for
 # 500 rows of 32.
@@ -54,9 +55,12 @@ def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 def _summed_in_front(t: Any, count: int) -> Any:
     """The sum over the first `count` axes. As an operation it has a name of its own, because NumPy's `sum` adds in another order."""
-    if isinstance(t, Tracer) and t.ndim > count:
-        return REGISTRY["sum_in_front"](t, count=count, ndim=t.ndim - count)
-    return sum_in_front(t, count) if t.ndim > count else t.sum(axis=tuple(range(count)))
+    shape = t.shape
+    if len(shape) == count or math.prod(shape) < SMALL:
+        return t.sum(axis=tuple(range(count)))
+    if isinstance(t, Tracer):
+        return REGISTRY["sum_in_front"](t, count=count, ndim=len(shape) - count)
+    return sum_in_front(t, count)
 
 
 def sum_in_front(t: Any, count: int, out: Any = None) -> Any:
