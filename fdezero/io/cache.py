@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import FileError
-from .files import write_whole
 
 
 def cache_folder() -> Path:
@@ -29,6 +28,8 @@ def cached(name: str, sha256: str, make: Callable[[], bytes], *, damaged: str) -
     A cached file with another checksum is made anew. If the cache cannot be written, nothing is kept.
     Raises FileError, with `damaged` as its message, if what `make()` returns has another checksum.
     """
+    from .files import write_whole  # which nobody needs who only asks for the folder
+
     path = cache_folder() / name
     with contextlib.suppress(OSError):
         data = path.read_bytes()
