@@ -184,7 +184,12 @@ class Orders:
             elif instruction.alias is not None and instruction.inputs[instruction.alias] in self.turned:
                 self.turned.add(instruction.output)
             else:
-                self.turned.update(y for y in outputs if is_turned(y))
+                self.turned.update(y for y in outputs if is_turned(y) or self._follows(instruction, y))
+
+    def _follows(self, instruction: Instruction, y: Variable) -> bool:
+        """Whether an operation, such as pooling, had an operand in C order when it was recorded, and now has one in another order."""
+        operands = [x for x in instruction.inputs if isinstance(x, Variable) and x in self.turned and not is_turned(x)]
+        return y.kind == "array" and any(len(x.shape) == len(y.shape) > 2 for x in operands)
 
     def _like(self, operands: Sequence[Atom], shape: tuple[int, ...]) -> Atom | None:
         """An operand of this shape, if all of them are turned."""
