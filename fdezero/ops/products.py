@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Multilinear, multilinear
+from . import native_products
 
 
 def transposed(x: Any) -> Any:
@@ -78,6 +79,7 @@ matmul: Multilinear = multilinear(
     core=2,
     batched=product,
     write="xp.matmul({0}, {1}, out={out})",
+    native=native_products.matmul,
     fresh=True,
 )
 
