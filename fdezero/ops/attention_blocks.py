@@ -19,7 +19,9 @@ FEWER_ROWS, FEW_KEYS = 16, 64  # fewer if there are few keys and a diagonal, whi
 BYTES = 1 << 19  # of the scores of a block that has the rows of several entries
 ALIGNED = 64  # columns; a triangle that begins at a multiple is added in long lines
 SHORT = 256  # keys up to which the greatest score is sought for an entry, not for each row: NumPy's maximum of a short row is slow
-LEAST = 2.0**-30  # the least sum of a row for which the greatest score of the entry serves; a smaller one would lose small weights
+LEAST = (
+    2.0**-30
+)  # the least sum of a row for which the greatest score of the entry serves; a smaller one would lose small weights
 
 
 class Block(NamedTuple):
@@ -51,9 +53,11 @@ class Work:
     def __init__(self, loops: tuple[int, ...], q: Any, k: Any, v: Any, extras: dict[str, Any], causal: bool) -> None:
         self.count, self.T, self.S = math.prod(loops), q.shape[-2], k.shape[-2]
         self.loops, self.dtype, self.causal = loops, np.result_type(q, k, v), causal
-        rows = ROWS if self.S <= MANY_KEYS else MORE_ROWS
-        self.rows = min(max(self.T, 1), min(rows, FEWER_ROWS) if causal and self.S <= FEW_KEYS else rows)
-        scores = self.rows * self.S * self.dtype.itemsize
+        rows = min(max(self.T, 1), ROWS if self.S <= MANY_KEYS else MORE_ROWS)
+        line = self.S * self.dtype.itemsize
+        is_halved = causal and self.S <= FEW_KEYS and self.count * rows * line > BYTES  # else one block is enough
+        self.rows = min(rows, FEWER_ROWS) if is_halved else rows
+        scores = self.rows * line
         self.entries = min(max(BYTES // max(scores, 1), 1), self.count)
         self.is_flat = self.entries > 1
         self.q, self.k, self.v = self.spread(q), self.spread(k), self.spread(v)
@@ -127,7 +131,16 @@ class Passes(Protocol):
 
 
 def attend(
-    out: Any, q: Any, k: Any, v: Any, extras: dict[str, Any], *, causal: bool, scale: float, kept: float, passes: Passes | None = None
+    out: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    extras: dict[str, Any],
+    *,
+    causal: bool,
+    scale: float,
+    kept: float,
+    passes: Passes | None = None,
 ) -> None:
     """Write the result and the logarithm of the sum for each row: out (*loops, T * E + T)."""
     loops, (T, E) = out.shape[:-1], (q.shape[-2], v.shape[-1])
@@ -203,7 +216,13 @@ def pull(
 
 
 def _pull(
-    work: Work, rows_of: tuple[Any, ...], found: tuple[Any, ...], memory: Sequence[Any], scale: float, kept: float, passes: Passes | None
+    work: Work,
+    rows_of: tuple[Any, ...],
+    found: tuple[Any, ...],
+    memory: Sequence[Any],
+    scale: float,
+    kept: float,
+    passes: Passes | None,
 ) -> None:
     (ty, tsum, y, total), (dq, dk, dv, dbias), (scratch, other, sums) = rows_of, found, memory
     T = work.T
