@@ -26,6 +26,20 @@ def test_a_product_of_two_factors_is_computed_once_in_either_order() -> None:
     assert operations(lambda x: np.sin(x * x) * (x * 1.5), X).count("multiply") == 3
 
 
+def test_a_constant_is_folded_once() -> None:
+    many = np.linspace(0, 1, 400).reshape(20, 20)
+    g = fd.compile(lambda x: fd.vmap(lambda v: np.sin(x * v[1:]) * (x - v[1:]))(many))
+    x = np.linspace(1, 2, 19)
+    assert_trees_equal(g(x), np.sin(x * many[:, 1:]) * (x - many[:, 1:]), bits=True)
+    constants = {
+        id(atom.value)
+        for step in g._last_recording().program.executable.graph.instructions
+        for atom in step.inputs
+        if getattr(getattr(atom, "value", None), "ndim", 0) == 2
+    }
+    assert len(constants) == 1
+
+
 def test_complex_factors_keep_their_order() -> None:
     assert operations(lambda x, y: (x * y) - np.sin(y * x), X + 1j, Y - 2j).count("multiply") == 2
 

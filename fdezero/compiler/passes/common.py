@@ -14,7 +14,7 @@ def merge_common(graph: Graph) -> Graph:
     found: dict[Any, tuple[Variable, ...]] = {}
 
     def merged(instruction: Instruction) -> Rewritten:
-        key = None if isinstance(instruction.operation, Region) else _key(instruction)
+        key = None if isinstance(instruction.operation, Region) else key_of(instruction)
         if key is None:
             return None
         known = found.setdefault(key, instruction.outputs)
@@ -23,12 +23,12 @@ def merge_common(graph: Graph) -> Graph:
     return rewritten(graph, merged)
 
 
-def _key(instruction: Instruction) -> Any:
+def key_of(instruction: Instruction) -> Any:
+    """Equal for operations that compute the same; None if a parameter cannot be compared."""
     operands: Any = tuple([atom.key if isinstance(atom, Constant) else atom for atom in instruction.inputs])
     y = instruction.output
-    if (
-        instruction.operation in COMMUTATIVE and y.dtype.kind != "c"
-    ):  # NumPy may round a complex product in the order of its factors
+    # NumPy may round a complex product in the order of its factors.
+    if instruction.operation in COMMUTATIVE and y.dtype.kind != "c":
         operands = frozenset(operands), y.strides
     key = (instruction.name, operands, tuple(instruction.params.items()))
     try:
