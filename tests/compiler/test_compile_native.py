@@ -1,7 +1,6 @@
 """`fd.compile(f, native=True)` gives NumPy's bits for exact operations, and agrees in all but the last places for others."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,26 +16,14 @@ from fdezero import nn, optim
 from fdezero.compiler.program import Options
 from fdezero.compiler.running import blocks
 from fdezero.core import REGISTRY
-from fdezero.native import compiler
 from fdezero.testing import assert_trees_close
 
 from ..laws.samples import SAMPLES
+from ..native.compilers import needs_compiler
 from .program_checks import assert_same_bits, check_calls
 from .programs import Program, laid_out, programs
 
-
-def _has_compiler() -> bool:
-    try:
-        compiler()
-    except fd.errors.MissingExtraError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or not _has_compiler(),
-    reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
-)
+pytestmark = needs_compiler
 named_cpp = pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of the name c++")
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((3, 4))

@@ -1,8 +1,5 @@
 """Native groups with reductions: softmax, norms and losses in a few passes over each line, with eager code's results to rounding."""
 
-import os
-import shutil
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,12 +13,10 @@ from fdezero import numpy as fnp
 from fdezero.compiler.running import blocks
 from fdezero.testing import assert_trees_close
 
+from ..native.compilers import needs_compiler
 from .line_programs import LineProgram, line_programs
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or shutil.which(os.environ.get("CXX", "c++")) is None,
-    reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
-)
+pytestmark = needs_compiler
 RNG = np.random.default_rng(7)
 
 

@@ -1,8 +1,5 @@
 """Native groups of numbers: runs of operations on single numbers are one C++ function, with eager code's values, types and errors."""
 
-import os
-import shutil
-import sys
 from typing import Any
 
 import numpy as np
@@ -11,10 +8,9 @@ import pytest
 import fdezero as fd
 from fdezero.testing import assert_trees_equal
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or shutil.which(os.environ.get("CXX", "c++")) is None,
-    reason="no C++ compiler, or Windows, where native loops are untried: they are tested where there is one",
-)
+from ..native.compilers import needs_compiler
+
+pytestmark = needs_compiler
 FUNCTIONS = (np.sin, np.exp, np.tanh, np.abs, np.floor, np.negative, np.sqrt, np.log1p, np.sign)
 SPECIAL = (0.3, -1.7, 0.0, -0.0, np.nan, np.inf, -np.inf, 1e-310, 1e200, -3.0)
 KINDS = {"NumPy's": np.float64, "Python's": float, "single": np.float32}

@@ -1,8 +1,5 @@
 """Operations on pieces of arrays: gates that are slices of one array, and parts that are put side by side, in one native loop."""
 
-import os
-import shutil
-import sys
 from typing import Any
 
 import numpy as np
@@ -21,12 +18,10 @@ from fdezero.compiler.writing.loops import is_expressible
 from fdezero.control.scan import Scan
 from fdezero.testing import assert_trees_close
 
+from ..native.compilers import needs_compiler
 from ..profiles import examples
 from .scans import Loop, loops
 
-native_only = pytest.mark.skipif(
-    sys.platform == "win32" or shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
-)
 RNG = np.random.default_rng(0)
 
 
@@ -143,7 +138,7 @@ def test_what_is_not_cut() -> None:
         assert names(in_pieces(graph, is_expressible)) == names(graph)
 
 
-@native_only
+@needs_compiler
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_a_round_of_a_recurrent_network_is_one_loop(kind: str) -> None:
     layer = getattr(nn, kind).init(fd.random.key(0), 3, 4)
@@ -162,7 +157,7 @@ def test_a_round_of_a_recurrent_network_is_one_loop(kind: str) -> None:
         assert not any("unslice" in line or "[..." in line for line in calls), body.rows.source
 
 
-@native_only
+@needs_compiler
 @settings(max_examples=max(3, examples(15)))
 @given(loops(), st.booleans())
 def test_native_loops_over_pieces(loop: Loop, differentiated: bool) -> None:

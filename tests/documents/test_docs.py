@@ -6,13 +6,14 @@ import io
 import linecache
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from ..native.compilers import HAS_COMPILER
 
 ROOT = Path(__file__).parents[2]
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
@@ -88,7 +89,7 @@ def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
     on_a_gpu = read(page).count(f"```python\n{ON_A_GPU}")  # test_compile_kernels_of_functions.py runs these on a stand-in for a GPU.
     assert len(blocks) == read(page).count("```python") - on_a_gpu
     for match in blocks:
-        if match["code"].startswith(NATIVE) and shutil.which(os.environ.get("CXX", "c++")) is None:
+        if match["code"].startswith(NATIVE) and not HAS_COMPILER:
             continue
         assert shown_by(match["code"], names).strip() == (match["message"] or "").strip(), match["code"]
 

@@ -73,7 +73,7 @@ TESTS = (
     ("fdezero/functions/*", "test_functions test_layer_laws test_nn", "test_function_laws test_debug_keys_and_rules"),
     ("fdezero/optim/*", "test_optimiser_laws test_optim", "test_training test_nn"),
     ("fdezero/io/cache.py", "test_data", ""),
-    ("fdezero/native/", "test_disk_cache test_native_compilers test_native_operations", ""),
+    ("fdezero/native/*", "test_disk_cache test_native_compilers test_native_operations", ""),
     ("fdezero/io/*", "test_io test_io_saving test_io_killed", "test_io_files test_io_hostile"),
     ("*", "", ""),
 )
