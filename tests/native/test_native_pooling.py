@@ -68,7 +68,7 @@ def compiled_both(function: Any, *args: Any, threads: int = 1, calls: int = 2) -
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_random_windows_give_what_loops_give(rank: int, dtype: Any) -> None:
-    for channels in (2, 7, 16, 45):
+    for channels in (2, 7, 45, 107):
         lengths, windows = drawn(rank)
         x = channels_last(2, channels, *lengths, dtype=dtype)
         x[RNG.random(x.shape) < 0.02] = np.nan

@@ -151,8 +151,9 @@ template <class T, class Work> static void each_entry(const Plan &plan, long lon
                 for (long long i2 = 0; i2 < x[2].length; i2++) {
                     Entry e = {a + at(p.a, i0, i1, i2), b, c, {i0, i1, i2}, {of0, of1, having(x[2], i2)}};
                     for (long long left = to - from; left;) {
-                        int n = left >= 4 * wide ? 4 * wide : left >= wide ? wide : 1;
-                        if (n == 4 * wide) work.template run<Pack<T, wide, 4>>(p, e);
+                        int n = left >= 8 * wide ? 8 * wide : left >= 4 * wide ? 4 * wide : left >= wide ? wide : 1;
+                        if (n == 8 * wide) work.template run<Pack<T, 2 * wide, 4>>(p, e);  // finding the windows costs the most
+                        else if (n == 4 * wide) work.template run<Pack<T, wide, 4>>(p, e);
                         else if (n == wide) work.template run<Pack<T, wide, 1>>(p, e);
                         else work.template run<Pack<T, 1, 1>>(p, e);
                         left -= n, e.a += n, e.b += n, e.c += n;
