@@ -32,13 +32,13 @@ Make = Callable[[], Run]
 
 def conv(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
     """Native code of the operation `conv`; None for arrays that it does not serve."""
-    job = job_of("y", inputs, out, params, FEWEST)
+    job = _job("y", inputs, out, params)
     return None if job is None else _convolution([job], out.dtype, how)
 
 
 def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
     """Native code of the operation `conv_input`."""
-    job = job_of("x", inputs, out, params, FEWEST)
+    job = _job("x", inputs, out, params)
     if job is None:
         return None
     make = _convolution(list(turned(job)), out.dtype, how)
@@ -52,10 +52,16 @@ def conv_input(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -
 
 def conv_kernel(inputs: Any, out: Any, params: dict[str, Any], how: native.How) -> Make | None:
     """Native code of the operation `conv_kernel`."""
-    job = job_of("w", inputs, out, params, FEWEST)
+    job = _job("w", inputs, out, params)
     if job is None or _is_large(job):
         return None
     return _gradient(job, out.dtype, how.threads)
+
+
+def _job(form: str, inputs: Any, out: Any, params: dict[str, Any]) -> Job | None:
+    """The job of an operation, if the processor is worth it."""
+    job = job_of(form, inputs, out, params, FEWEST)
+    return job if job is not None and _library(C_TYPES[out.dtype.name])["is_quick"]() else None
 
 
 def _convolution(jobs: list[Job], dtype: Any, how: native.How) -> Make:
