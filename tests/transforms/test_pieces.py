@@ -101,6 +101,14 @@ def test_pieces_have_the_gradient_of_whole_arrays(reads: Any, wholes: Any, order
         assert all(compiled(x).tobytes() == backward(x).tobytes() for _ in range(2))
 
 
+@pytest.mark.parametrize("name", sorted(AXES))
+def test_pieces_on_a_gpu(name: str, gpu: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((N, M))
+    reads, wholes = [(name, k) for k in range(5)], [2]
+    found = gpu.asnumpy(fd.grad(total_of(reads, wholes))(gpu.asarray(x)))
+    np.testing.assert_allclose(found, dense(x, reads, wholes), rtol=1e-12, atol=1e-12)
+
+
 ZEROS: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
     "one piece keeps the sign of its zeros": (lambda x: np.sum(x[:1] * -0.0), [-0.0, 0.0, 0.0]),
     "a sum of pieces starts from zero": (lambda x: np.sum(x[:2] * -0.0) + np.sum(x[:2] * -0.0), [0.0, 0.0, 0.0]),
