@@ -10,7 +10,9 @@ from ..compiler.graph import Constant, Variable
 from ..compiler.program import Executable, Program, layout_of
 from ..compiler.recording.record import owned
 from ..compiler.running.errors import run_quietly
+from ..devices import backend_of
 from ..messages import describe
+from ..ops import joining_kernels
 from ..values import with_shape
 
 
@@ -44,6 +46,7 @@ class Rounds:
         # Of each carry, the column that holds it before every round, if there is one.
         ys = outputs[self.count :]
         self.before = [ys.index(x) if x.kind == "array" and x.shape and x in ys else None for x in inputs[: self.count]]
+        self.waiting: dict[int, list[Any]] = {}  # ys that are not in their columns yet
         self.last: dict[int, Any] = {}  # the memory of the last carry, by its position, where a round has written it
 
     def run(self) -> tuple[list[Any], list[Any]]:
@@ -56,6 +59,8 @@ class Rounds:
             used[program.rows] = None
             if run_quietly(self._many, (program,)) is None:  # the caller wants floating-point errors as exceptions
                 self._keep(program.rows.as_recorded(now))
+        for q in [*self.waiting]:
+            self._write_rows(q, self.done)
         for executable in used:
             executable.rest()
         last = list(self.carry)
@@ -148,7 +153,24 @@ class Rounds:
         """Copy the ys number `kept` into their columns."""
         for q in kept:
             y = results[self.count + q]
-            self._in_order(self._column(q, with_shape(y)))[number] = y
+            column = self._column(q, with_shape(y))
+            if backend_of(y).reads_at_once:
+                self._in_order(column)[number] = y
+                continue
+            self.waiting.setdefault(q, []).append(y)
+            if len(self.waiting[q]) == joining_kernels.MOST:
+                self._write_rows(q, number + 1)
+
+    def _write_rows(self, q: int, stop: int) -> None:
+        """Copy the ys that wait into column q, up to round `stop`: on a GPU by one launch, not by one for each round."""
+        ys, column = self.waiting.pop(q), self.columns[q]
+        start = stop - len(ys)
+        if self.reverse:
+            ys, start, stop = ys[::-1], self.length - stop, self.length - start
+        place = column[start:stop]
+        if not joining_kernels.joined(place, [y[None] for y in ys], -place.ndim):
+            for k, y in enumerate(ys):
+                place[k] = y
 
     def _keep(self, results: Sequence[Any]) -> None:
         """The results of one round that has run by itself."""

@@ -14,6 +14,7 @@ import numpy as np
 from ..devices import Backend, backend_of
 from ..messages import CURRENT_DEVICE
 from .kernels import C_TYPES, HALVES, OPTIONS
+from .raw_kernels import NAMES
 
 Axes = tuple[int, ...]
 THREADS = 256  # of a block
@@ -183,7 +184,7 @@ def launch(
     layout = _layout(shape, axes, tuple(strides), in_order)
     lines, length = (math.prod([group.length for group in groups]) for groups in (layout.lines, layout.along))
     numbers = numbers or {}
-    types = tuple([(x, array.dtype.name) for x, array in arrays.items()])
+    types = tuple([(x, NAMES[array.dtype]) for x, array in arrays.items()])
     if not kind:
         kind = "double" if any(dtype == "float64" for _, dtype in types) else "float"
     kernel = _kernel(

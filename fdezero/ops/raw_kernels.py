@@ -8,13 +8,16 @@ import numpy as np
 from ..devices import backend_of
 from .kernels import C_TYPES, HALVES, OPTIONS
 
+NAMES = {np.dtype(name): name for name in C_TYPES}  # `dtype.name` would take some microseconds
+
 
 def serves(*arrays: Any) -> bool:
     """Whether the arrays are on a device with kernels, of dtypes that kernels have."""
     backend = backend_of(*arrays)
-    return backend.fuses_into_kernels and all(
-        x.dtype.name in C_TYPES and isinstance(x, backend.module.ndarray) for x in arrays
-    )
+    if not backend.fuses_into_kernels:
+        return False
+    kind = backend.module.ndarray
+    return all(isinstance(x, kind) and x.dtype in NAMES for x in arrays)
 
 
 @functools.lru_cache(256)
@@ -36,6 +39,6 @@ def _kernel(
 def launch(name: str, arrays: dict[str, Any], numbers: dict[str, int], out: Any, text: str) -> None:
     """Run `text` for every entry i of `out`, which it assigns to `result`; arrays are one line each, numbers are integers."""
     kernel = _kernel(
-        backend_of(out).module, name, tuple((x, a.dtype.name) for x, a in arrays.items()), tuple(numbers), out.dtype.name, text
+        backend_of(out).module, name, tuple((x, NAMES[a.dtype]) for x, a in arrays.items()), tuple(numbers), NAMES[out.dtype], text
     )
     kernel(*arrays.values(), *[np.int64(number) for number in numbers.values()], out)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices import backend_of
 from .kernels import C_TYPES
-from .raw_kernels import launch, serves
+from .raw_kernels import NAMES, launch, serves
 from .shape import common_loops, stretched
 
 Window = tuple[int, int, int, int, int]  # size, kernel, stride, before, dilation along one axis
@@ -73,7 +73,7 @@ def _line(x: Any, order: list[int]) -> Any:
 
 def _compute(dtype: Any) -> str:
     """The C type in which entries of this dtype are added."""
-    return "float" if dtype == np.float16 else C_TYPES[dtype.name]
+    return "float" if dtype == np.float16 else C_TYPES[NAMES[dtype]]
 
 
 def _decoded(axes: list[tuple[str, str]]) -> str:
