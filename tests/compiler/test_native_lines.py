@@ -286,3 +286,35 @@ def test_layers_that_repeat_are_compiled_once() -> None:
         assert len(groups_of(compiled)) >= 2 * k - 1
         counts.append(compiled.source.count('extern "C"'))
     assert counts[0] == counts[1] <= 3
+
+
+@pytest.mark.parametrize("function", [fnp.exp, fnp.tanh, fnp.log1p, fnp.sqrt], ids=["exp", "tanh", "log1p", "sqrt"])
+def test_an_entry_has_the_same_bits_in_every_pass(function: Any) -> None:
+    """A vector function and a scalar one may differ in the last place, and the end of a line is often done by the scalar one."""
+
+    def f(x: Any) -> Any:
+        y = function(x)
+        return fnp.sum(fnp.where(y == fnp.max(y, axis=-1, keepdims=True), 1.0, 0.0), axis=-1), fnp.where(
+            y == fnp.max(y, axis=-1, keepdims=True), x, 0
+        )
+
+    x = RNG.random((2000, 37)) + 0.1
+    for dtype in (np.float32, np.float64):
+        compiled = fd.compile(f, native=True)
+        compiled(x.astype(dtype))
+        counts, chosen = compiled(x.astype(dtype))
+        assert counts.min() >= 1
+        assert np.array_equal(np.max(chosen, axis=-1), np.max(x.astype(dtype), axis=-1))
+        assert groups_of(compiled)
+
+
+def test_a_line_value_that_broadcasts_along_other_lines() -> None:
+    x = RNG.standard_normal((4, 4))
+    f = lambda x: (
+        x * 2 - fnp.sum(x * 3, axis=-1),
+        x / fnp.max(x * 2, axis=0),
+        (x + fnp.sum(x * 5, axis=1)[:, None]) * fnp.sum(x, axis=1),
+    )
+    compiled = fd.compile(f, native=True)
+    for _ in range(2):
+        assert_alike(compiled(x), f(x))
