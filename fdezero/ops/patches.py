@@ -21,7 +21,7 @@ CACHE = 1 << 19  # bytes of the patches of a block and of their products: with t
 FEWEST = 512  # pixels of a block that a matrix product needs to run at full speed
 NARROW, NARROW_GROUP = 8, 32  # channels; below, patches are laid out with neighbouring pixels side by side
 ELSEWHERE = 1 << 28  # bytes of a block on a GPU, where a launch costs more than memory
-KEPT = 1 << 24  # bytes of scratch memory that are kept for the next calls
+KEPT = 3 << 24  # bytes of scratch memory that are kept for the next calls: the largest kernels of VGG fit, transformed
 _idle: list[np.ndarray] = []  # scratch memory of earlier calls. Calls take an array out, so no two calls share one
 
 
