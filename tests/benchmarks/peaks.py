@@ -13,15 +13,14 @@ STEPS = 5
 
 def _ours(name: str, transform: Callable[..., Any]) -> Callable[[], Any]:
     step = steps.TRAINING[name]()
-    function, state = transform(step.function), step.state
-    del step
+    function, state, data = transform(step.function), step.state, step.data
+    del step  # so that nothing holds the first parameters when new ones are there
 
     def training() -> None:
         nonlocal state
         *moved, _ = function(*state, *data)
         state = tuple(moved)
 
-    data = steps.TRAINING[name]().data
     return training
 
 
