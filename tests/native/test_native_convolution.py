@@ -98,7 +98,8 @@ def calls(draw: Any, loops: bool = False) -> Call:
     rank, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
     each = lambda low, high: tuple(draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank)))
     channels, filters = (draw(st.sampled_from([1, 2, 3, 7, 8, 9, 16, 17, 33])) for _ in range(2))
-    size, window, strides = each(1, 7), each(1, 3), each(1, 3)
+    size, strides = each(1, 7), each(1, 3)
+    window = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 5]), min_size=rank, max_size=rank)))
     before, dilation, out = each(-1, 3), each(1, 2), each(1, 6)
     dtype, rng = draw(st.sampled_from([np.float32, np.float64])), np.random.default_rng(draw(st.integers(0, 99)))
     axes = draw(st.sampled_from([(2,), (2, 3)])) if loops else ()
@@ -169,6 +170,19 @@ def test_the_usual_layouts_are_served() -> None:
         call["params"] = {"strides": (1,) * rank, "before": (1,) * rank, "dilation": (1,) * rank, "groups": groups}
         call["sizes"] = {"x": size, "w": (3,) * rank, "y": size}
         assert all(natively(name, call) is not None for name in OPERANDS), (rank, groups, layout)
+
+
+@pytest.mark.parametrize("window", [(1, 5), (2, 5), (5, 1), (5, 5), (3, 7)])
+def test_gradients_of_kernels_with_one_channel_are_sums_over_taps(window: tuple[int, int]) -> None:
+    """Their entries do not lie side by side in x, so tiles of any number of entries occur."""
+    rng = np.random.default_rng(0)
+    shapes = {"x": (3, 1, 9, 9), "w": (18, 1, *window), "y": (3, 18, 9, 9)}
+    call = Call({name: laid_out(rng.standard_normal(shape), 2, "last") for name, shape in shapes.items()})
+    call["params"] = {"strides": (1, 1), "before": (1, 2), "dilation": (1, 1), "groups": 1}
+    call["sizes"] = {"x": (9, 9), "w": window, "y": (9, 9)}
+    found, expected = natively("conv_kernel", call, 2), by_taps(call["x"], call["w"], call["y"], call["params"], "w")
+    assert found is not None
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance(call, expected))
 
 
 def test_what_native_code_does_not_serve_is_refused() -> None:
