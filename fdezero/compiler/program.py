@@ -4,7 +4,7 @@ import copy
 import itertools
 import linecache
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from ..messages import CURRENT_DEVICE, explain
 from ..native import How
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
-from ..values import dtype_of, is_differentiable
+from ..values import is_differentiable
 from .graph import Graph, evaluate
 from .passes.dead import drop_dead
 from .passes.lifting import lift
@@ -32,7 +32,7 @@ from .planning.numbers import group_numbers
 from .planning.parts import with_parts
 from .planning.plan import plan
 from .planning.sums import join_sums
-from .recording.examples import example_of
+from .recording.examples import example_of, layout_of
 from .recording.record import evaluated, record, record_unrun
 from .running.blocks import Blocks
 from .running.errors import run_quietly
@@ -42,9 +42,7 @@ from .running.store import MEMORY, USES, Recent
 from .writing import loops
 from .writing.emit import Emitter, backend_of_graph
 
-MOST_DERIVED = (
-    64  # derived programs that a program keeps: derivatives and batched forms, for each memory layout of the leaves
-)
+MOST_DERIVED = 64  # derivatives and batched forms that a program keeps, for each memory layout of the leaves
 LARGE = 1 << 16  # bytes of a loop's memory that it gives back when it ends
 _serials = itertools.count(1)
 
@@ -236,12 +234,15 @@ class Program(Region):
             self._rows = Executable(self.graph, self.options, rows=True)
         return self._rows
 
-    def rest(self) -> None:
-        """Give large memory back at the end of a loop. A program may have many loops, which run one after the other."""
-        for program in _programs_of(self):
-            for executable in (program._executable, program._rows):
-                if executable is not None:
-                    executable.rest()
+    @property
+    def executables(self) -> list[Executable]:
+        """Those that have been made."""
+        return [each for each in (self._executable, self._rows) if each is not None]
+
+    @property
+    def kept(self) -> list[Any]:
+        """The derived programs that have been recorded."""
+        return list(self._derived.values())
 
     @property
     def why_not(self) -> str:
@@ -350,51 +351,6 @@ class Program(Region):
             return self.derived(("batched", is_batched), leaves, mapped, f"vmap_{self.name}", self.graph.names)(*leaves)
 
         return run
-
-
-def _programs_of(part: Any) -> Iterator[Program]:
-    """The programs in nested tuples and lists, such as those of a derivative, and all that are derived from them."""
-    if isinstance(part, Program):
-        yield part
-        yield from _programs_of(list(part._derived.values()))
-    elif isinstance(part, tuple | list):
-        for each in part:
-            yield from _programs_of(each)
-
-
-def release(graph: Graph) -> None:
-    """Give back the memory that loops and branches of a graph keep for their next run."""
-    for instruction in graph.instructions:
-        for part in vars(instruction.operation).values() if isinstance(instruction.operation, Region) else ():
-            _release(part)
-
-
-def _release(part: Any) -> None:
-    if isinstance(part, Program):
-        for executable in (part._executable, part._rows):
-            if executable is not None:
-                executable.release()
-                release(executable.graph)
-        release(part.graph)
-        _release(part._derived)
-    elif isinstance(part, Recent):
-        for derived in list(part.values()):
-            _release(derived)
-    elif isinstance(part, tuple):
-        for each in part:
-            _release(each)
-    elif isinstance(part, Region):
-        for each in vars(part).values():
-            _release(each)
-
-
-def layout_of(value: Any) -> Any:
-    """The part of a plain value, or of a variable, that a recording depends on."""
-    strides = getattr(value, "strides", None)
-    if strides is None or isinstance(value, np.generic):  # a number, or the variable of a number
-        kind = getattr(value, "kind", "scalar" if strides is not None else "number")
-        return (kind, dtype_of(value))
-    return (tuple(value.shape), value.dtype, tuple(strides))
 
 
 def program_of(function: Callable[..., Any], examples: Sequence[Any], name: str) -> Program:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree as trees
-from ..compiler.program import Program, program_of, release
+from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, record
+from ..compiler.release import release
 from ..core import Region, Tracer
 from ..core.cotangents import chosen, merged
 from ..core.owners import lent

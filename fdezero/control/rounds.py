@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..compiler.graph import Constant, Variable
-from ..compiler.program import Executable, Program, layout_of
+from ..compiler.program import Executable, Program
+from ..compiler.recording.examples import layout_of
 from ..compiler.recording.record import owned
 from ..compiler.running.errors import run_quietly
 from ..devices import backend_of

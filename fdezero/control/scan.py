@@ -12,6 +12,7 @@ from ..compiler.passes.lifting import Lifting
 from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
 from ..compiler.recording.record import is_recorded, owned, record, record_unrun
+from ..compiler.release import rest
 from ..compiler.running.store import Recent
 from ..core import Region, Tracer, unwrap
 from ..core.cotangents import chosen, filled, merged, zeros_like
@@ -96,7 +97,7 @@ class Scan(Region):
         if found is not None:
             return found
         program = program_of(body, _first_round(given), f"scan_{key[0]}")
-        self.body.rest()  # the recording has run programs of the body, which the loop does not need
+        rest(self.body)  # the recording has run programs of the body, which the loop does not need
         loop = Scan(program, len(given.carry), len(given.xs), self.length, self.reverse != backwards)
         return self._derived.keep(key, loop)
 

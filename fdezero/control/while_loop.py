@@ -9,6 +9,7 @@ from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_structured, owned, record_unrun
+from ..compiler.release import rest
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError
@@ -29,8 +30,7 @@ class While(Region):
         carry, constants = leaves[: self.carries], leaves[self.carries :]
         while self.condition.run(*carry, *constants)[0]:
             carry = self.body.run(*carry, *constants)
-        self.body.rest()
-        self.condition.rest()
+        rest(self.body, self.condition)
         return owned(carry, leaves)
 
     def steps(self, *leaves: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from ... import tree as trees
 from ...core import Tracer
 from ...core.batch import BatchTracer
 from ...devices import CPU, backend_named, device_of_array, parse_device
+from ...values import dtype_of
 from ..graph import Variable
 
 
@@ -89,3 +90,12 @@ def ones_like(variable: Variable) -> Any:
     before, after = -sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans)
     memory = np.ones((before + after) // itemsize + 1, variable.dtype)
     return np.ndarray(shape, variable.dtype, memory, before, strides)
+
+
+def layout_of(value: Any) -> Any:
+    """The part of a plain value, or of a variable, that a recording depends on."""
+    strides = getattr(value, "strides", None)
+    if strides is None or isinstance(value, np.generic):  # a number, or the variable of a number
+        kind = getattr(value, "kind", "scalar" if strides is not None else "number")
+        return (kind, dtype_of(value))
+    return (tuple(value.shape), value.dtype, tuple(strides))
