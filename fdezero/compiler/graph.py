@@ -91,6 +91,11 @@ class Constant:
 Atom: TypeAlias = Variable | Constant
 
 
+def strides_of(atom: Atom) -> tuple[int, ...]:
+    """The recorded strides in bytes; empty for a number."""
+    return (atom.strides if isinstance(atom, Variable) else getattr(atom.value, "strides", None)) or ()
+
+
 Operation: TypeAlias = Primitive | Region
 
 

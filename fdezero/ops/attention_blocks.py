@@ -19,9 +19,8 @@ FEWER_ROWS, FEW_KEYS = 16, 64  # fewer if there are few keys and a diagonal, whi
 BYTES = 1 << 19  # of the scores of a block that has the rows of several entries
 ALIGNED = 64  # columns; a triangle that begins at a multiple is added in long lines
 SHORT = 256  # keys up to which the greatest score is sought for an entry, not for each row: NumPy's maximum of a short row is slow
-LEAST = (
-    2.0**-30
-)  # the least sum of a row for which the greatest score of the entry serves; a smaller one would lose small weights
+# The least sum of a row for which the greatest score of the entry serves; a smaller one would lose small weights.
+LEAST = 2.0**-30
 
 
 class Block(NamedTuple):

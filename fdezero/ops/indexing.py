@@ -232,9 +232,7 @@ def refused_ids(x: Any, *, count: int, of: str, holder: str) -> str:
 
 
 def _ids(x: Any, *, count: int, of: str, holder: str) -> Any:
-    if not backend_of(
-        x
-    ).reads_at_once:  # a negative id would count from the end; so it is as far outside as one too large
+    if not backend_of(x).reads_at_once:  # a negative id would count from the end; so it is as far outside as one too large
         return x if x.dtype.kind == "u" else np.where(x < 0, np.int64(count), x)
     y = np.empty_like(x)
     _write_ids(y, x, count=count, of=of, holder=holder)
@@ -278,9 +276,7 @@ def _put_on_gpu(x: Any, v: Any, index: Any, loops: tuple[int, ...]) -> Any:
     """`put` where every duplicate writes the winner's value, and an index out of range writes into one more entry, which is cut off."""
     n = x.shape[-1]
     (index,) = _uploaded(x, (index,), (n,))
-    index = np.broadcast_to(
-        np.where(_inside(index, n), np.where(index < 0, index + n, index), n), loops + index.shape[-1:]
-    )
+    index = np.broadcast_to(np.where(_inside(index, n), np.where(index < 0, index + n, index), n), loops + index.shape[-1:])
     v = np.take_along_axis(np.broadcast_to(v, index.shape), _winners(index, size=n + 1), axis=-1)
     y = np.empty_like(x, shape=(*loops, n + 1), dtype=np.result_type(x.dtype, v.dtype))
     y[..., :n] = x

@@ -73,9 +73,7 @@ def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: A
 @kernels.or_kernel(kernels.write_greatest)
 def _write_greatest(out: Any, x: Any, *, windows: Windows) -> None:
     nothing = _least(out.dtype)
-    axis_by_axis(
-        out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing)
-    )
+    axis_by_axis(out, x, by_memory(x, len(windows)), lambda y, x, axis: _combine(y, x, axis, windows[axis], np.maximum, nothing))
 
 
 def _greatest(x: Any, *, windows: Windows) -> Any:
@@ -163,9 +161,7 @@ def _count_before(index: Any, x: Any, y: Any, windows: Windows, lengths: tuple[i
             _, has, entries = place
             np.not_equal(x[entries], y[has], out=differs[has])
             np.logical_and(sought[has], differs[has], out=sought[has])
-        np.add(index, sought, out=index, casting="unsafe") if index.dtype != np.uint8 else np.add(
-            index, sought.view(np.uint8), out=index
-        )
+        np.add(index, sought, out=index, casting="unsafe") if index.dtype != np.uint8 else np.add(index, sought.view(np.uint8), out=index)
 
 
 # x (..., *n), y (..., *sizes), the greatest entries -> (..., *sizes): the number of the first of them within its window, in C order.
@@ -245,9 +241,7 @@ def _write_placed(out: Any, t: Any, index: Any, *, windows: Windows, shape: tupl
                 at, given = (z[place].reshape((*z.shape[: z.ndim - count], *[1] * count)) for z in (numbers, block))
                 x[entries] += np.where(at == inside, given, x.dtype.type(0))
             continue
-        if by_memory(block, block.ndim) != by_memory(
-            numbers, block.ndim
-        ):  # a copy in the order of x is cheaper than strides
+        if by_memory(block, block.ndim) != by_memory(numbers, block.ndim):  # a copy in the order of x is cheaper than strides
             ordered = np.empty_like(numbers, dtype=block.dtype)
             ordered[...] = block
             block = ordered
@@ -309,9 +303,7 @@ class Greatest(Primitive):
 
 
 # x (..., *n) -> (..., *sizes)
-greatest = Greatest(
-    "greatest", _greatest, **FACTS, write=_write_greatest, native=native_pooling.of("greatest", (1, 0, 0))
-)
+greatest = Greatest("greatest", _greatest, **FACTS, write=_write_greatest, native=native_pooling.of("greatest", (1, 0, 0)))
 
 
 # Sums

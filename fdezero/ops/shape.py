@@ -103,11 +103,7 @@ def _concatenate(*arrays: Any, axis: int, out: Any = None) -> Any:
         loop = np.broadcast_shapes(*loops)
         arrays = tuple(np.broadcast_to(x, loop + x.shape[axis:]) for x in arrays)
     if not backend_of(*arrays).reads_at_once and len({x.dtype for x in arrays}) == 1:
-        shape = (
-            *arrays[0].shape[:axis],
-            sum(x.shape[axis] for x in arrays),
-            *arrays[0].shape[arrays[0].ndim + axis + 1 :],
-        )
+        shape = (*arrays[0].shape[:axis], sum(x.shape[axis] for x in arrays), *arrays[0].shape[arrays[0].ndim + axis + 1 :])
         y = np.empty_like(arrays[0], shape=shape, order="C") if out is None else out
         if all(_replaced(x.shape, axis) == _replaced(shape, axis) for x in arrays) and joined(y, arrays, axis):
             return y
@@ -165,9 +161,7 @@ def _write_unslice(out: Any, x: Any, *, index: Index, shape: tuple[int, ...]) ->
 
 
 # Zeros of `shape` with x at `index`: the adjoint of slicing.
-unslice_axes: Linear = linear(
-    "unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice
-)
+unslice_axes: Linear = linear("unslice", _unslice, lambda t, x, *, index, shape: slice_axes(t, index=index), write=_write_unslice)
 
 
 def _unslice_all(*xs: Any, indices: tuple[Index, ...], shape: tuple[int, ...], whole: bool) -> Any:

@@ -21,11 +21,7 @@ def steps_of(window: Window, n: int) -> Iterator[tuple[int, slice, slice] | None
     for k in range(kernel):
         at = k * dilation - before
         low, high = max(0, -(at // stride)), min(size, (n - 1 - at) // stride + 1)
-        yield (
-            (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride))
-            if low < high
-            else None
-        )
+        yield (k, slice(low, high), slice(at + low * stride, at + (high - 1) * stride + 1, stride)) if low < high else None
 
 
 def part_of(window: Window, n: int, o: int) -> tuple[int, slice]:

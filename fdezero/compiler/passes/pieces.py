@@ -12,7 +12,7 @@ import attrs
 
 from ...core import Region
 from ...ops import shape as shapes
-from ..graph import Atom, Graph, Instruction, Variable, row_strides
+from ..graph import Atom, Graph, Instruction, Variable, row_strides, strides_of
 
 MOST = 8  # pieces of an array
 IsNative = Callable[[Instruction], bool]
@@ -222,9 +222,8 @@ class _Cutting:
     def _view(self, x: Atom, number: int, n: int) -> Variable:
         key = (x, number, n)
         if key not in self.shown:
-            strides = x.strides if isinstance(x, Variable) else x.value.strides
             device = x.device if isinstance(x, Variable) else "cpu"
-            y = Variable(self._shape(x.shape, n), x.dtype, strides, "array", device)
+            y = Variable(self._shape(x.shape, n), x.dtype, strides_of(x), "array", device)
             index = shapes.cut(self.axis, number * n, (number + 1) * n)
             self.steps.append(Instruction(shapes.slice_axes, (x,), {"index": index}, (y,), None, 0))
             self.shown[key] = y

@@ -16,7 +16,7 @@ from ...devices import backend_named
 from ...ops.reductions import sum_axes
 from ..graph import Atom, Constant, Graph, Instruction, Variable, ufunc_of, uses
 from . import expressions, lines
-from .lines import ENTRY, LINE, Lines
+from .lines import ENTRY, LINE, Lines, layout
 from .schedule import Schedule
 from .sinking import sunk
 
@@ -206,13 +206,6 @@ def depends_on_a_number(instruction: Instruction) -> bool:
 
 def _is_varying_number(atom: Atom) -> bool:
     return is_number(atom) and not (isinstance(atom, Constant) and atom.kind == "number")
-
-
-def layout(variable: Atom) -> tuple[int, ...]:
-    """The strides in entries, with 0 for axes of length 1. Arrays with the same memory layout have the same value."""
-    strides = variable.strides if isinstance(variable, Variable) else variable.value.strides
-    itemsize = variable.dtype.itemsize
-    return tuple([0 if n == 1 else s // itemsize for n, s in zip(variable.shape, strides or (), strict=True)])
 
 
 def _lies_alike(instruction: Instruction) -> bool:

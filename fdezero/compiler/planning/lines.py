@@ -16,7 +16,7 @@ from ...core import Region
 from ...ops import shape as shapes
 from ...ops.normalisation import moments, sums
 from ...ops.reductions import maximum_of, minimum_of, sum_axes
-from ..graph import Atom, Constant, Instruction, Variable
+from ..graph import Atom, Constant, Instruction, strides_of
 
 ALONE = (sum_axes, maximum_of, minimum_of)  # what NumPy does well alone
 OPERATIONS = (sum_axes, maximum_of, minimum_of, moments, sums)
@@ -169,7 +169,7 @@ def frames_of(instruction: Instruction) -> list[Frame]:
     if 0 in shape or any(stride % y.dtype.itemsize for a in arrays for stride in strides_of(a)):
         return []
     axes = frozenset([axis % len(shape) for axis in instruction.params["axes"] if shape[axis] > 1])
-    likes = [_layout(atom) for atom in arrays if atom.shape == shape]
+    likes = [layout(atom) for atom in arrays if atom.shape == shape]
     whole = [like for like in dict.fromkeys(likes) if all(step or n == 1 for step, n in zip(like, shape, strict=True))]
     return [Frame(shape, like, axes) for like in whole] if axes else []
 
@@ -182,8 +182,10 @@ def _is_array_or_constant(atom: Atom) -> bool:
     return atom.kind == "array" and bool(atom.shape)
 
 
-def _layout(atom: Atom) -> tuple[int, ...]:
-    return tuple([0 if n == 1 else s // atom.dtype.itemsize for n, s in zip(atom.shape, strides_of(atom), strict=True)])
+def layout(atom: Atom) -> tuple[int, ...]:
+    """The strides in entries, with 0 for axes of length 1. Arrays with the same memory layout have the same value."""
+    itemsize = atom.dtype.itemsize
+    return tuple([0 if n == 1 else s // itemsize for n, s in zip(atom.shape, strides_of(atom), strict=True)])
 
 
 def begun(frame: Frame, instructions: Sequence[Instruction]) -> Lines:
@@ -192,12 +194,6 @@ def begun(frame: Frame, instructions: Sequence[Instruction]) -> Lines:
     for instruction in instructions:
         lines.add(instruction, ENTRY)
     return lines
-
-
-def strides_of(atom: Atom) -> tuple[int, ...]:
-    if isinstance(atom, Variable):
-        return atom.strides or ()
-    return atom.value.strides if isinstance(atom.value, np.ndarray) else ()
 
 
 def part_of(instruction: Instruction) -> int | None:

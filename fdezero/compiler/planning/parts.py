@@ -13,12 +13,8 @@ from .fuse import Fused, Part
 def with_parts(graph: Graph) -> Graph:
     """The graph with slices taken into the groups that read them, and arrays put together by the groups that make their parts."""
     makers = {y: step for step in graph.instructions for y in step.outputs}
-    steps: list[Instruction] = []
-    for step in graph.instructions:
-        steps.append(_with_slices(step, makers) if _has_loops(step) else step)
-    graph = attrs.evolve(graph, instructions=tuple(steps))
-    graph = drop_dead(_with_stores(graph))
-    return graph
+    steps = [_with_slices(step, makers) if _has_loops(step) else step for step in graph.instructions]
+    return drop_dead(_with_stores(attrs.evolve(graph, instructions=tuple(steps))))
 
 
 def _has_loops(step: Instruction) -> bool:
@@ -80,9 +76,8 @@ def _with_stores(graph: Graph) -> Graph:
         steps[place] = attrs.evolve(group, operation=fused.with_parts(fused.views, stores), outputs=tuple(outputs))
         del steps[number]
     for number, step in steps.items():
-        if (
-            _has_loops(step) and (fused := _loops_of(step)).stores
-        ):  # what is read only as a part has no array of its own
+        # What is read only as a part has no array of its own.
+        if _has_loops(step) and (fused := _loops_of(step)).stores:
             own = {y: (Part(y, -1, 0), *parts) for y, parts in fused.stores.items() if counts[y]}  # type: ignore[index]
             outputs = [y for y in step.outputs if counts[y] or y not in fused.stores]
             made = fused.with_parts(fused.views, {**fused.stores, **own})

@@ -16,7 +16,8 @@ from ...core import Region
 from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
 from ..passes.views import roots_of
-from .fuse import Fused, depends_on_a_number, layout
+from .fuse import Fused, depends_on_a_number
+from .lines import layout
 from .places import read_twice
 
 # NumPy before 2.2 goes through an array with a negative stride in another order when it is given `out`.
@@ -136,9 +137,8 @@ class _Operands:
         self.has_parts = isinstance(operation, Fused) and bool(operation.views or operation.stores)
         self.reads = {x: i for i, step in enumerate(steps) for x in step.inputs}
         self.writes = {y: i for i, step in enumerate(steps) for y in step.outputs}
-        self.twice = {
-            step.output: read_twice(step) for step in steps
-        }  # what an operation still reads after its first write
+        # What an operation still reads after its first write.
+        self.twice = {step.output: read_twice(step) for step in steps}
 
     def take(self, y: Variable) -> Storage | None:
         """The storage of an operand that has been read when `y` is written, and lies alike. No other result gets it."""

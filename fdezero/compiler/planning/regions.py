@@ -9,11 +9,8 @@ from .fuse import Fused
 from .waiting import Slices
 
 MOST_BYTES = 3900  # of arguments: CUDA takes 4 KB in one launch
-LINE, AXIS, NUMBER = (
-    32,
-    32,
-    8,
-)  # bytes of an array in a line, and of each further axis of one that does not lie like that
+# Bytes of an argument: of an array in a line, of each further axis of another array, and of a number.
+LINE, AXIS, NUMBER = 32, 32, 8
 
 
 class Reduced(Fused):

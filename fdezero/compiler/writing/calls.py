@@ -10,7 +10,7 @@ from ...devices import CPU
 from ...native import How, Like
 from ...ops import python_numbers
 from ...ops.kernels import Own, implementation
-from ..graph import Atom, Constant, Graph, Instruction, ufunc_of
+from ..graph import Atom, Constant, Graph, Instruction, strides_of, ufunc_of
 from ..planning.plan import Plan, is_written
 from .texts import SYMBOLS, VIEWS, Texts
 
@@ -110,5 +110,4 @@ class Calls(Texts):
 
 
 def _like(atom: Atom) -> Like:
-    strides = atom.value.strides if isinstance(atom, Constant) else atom.strides
-    return Like(tuple(atom.shape), atom.dtype, tuple(strides or ()))
+    return Like(tuple(atom.shape), atom.dtype, tuple(strides_of(atom)))

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...ops.normalisation import moments, sums
-from ..graph import Atom, Constant, Instruction, Variable, row_strides
+from ..graph import Atom, Constant, Instruction, Variable, row_strides, strides_of
 from ..planning import expressions
 from ..planning.fuse import Fused
-from ..planning.lines import ENTRY, LATE, strides_of
+from ..planning.lines import ENTRY, LATE
 from ..planning.schedule import Schedule
+from .loops import by_value
 
 WIDEST = 1024  # lines that are worked on beside each other
 Steps = dict[Any, list[int]]  # of each array under each shape: its steps along loops or axes, in entries
@@ -126,11 +127,6 @@ class LineArrays:
         if self.in_lanes:
             return f"({text}) * {self.width} + k"
         return f"({text}) * {self.inner[-1]} + n" if text else "n"
-
-
-def by_value(atom: Atom) -> bool:
-    """Whether an operand is a number, which a C++ function takes as it is."""
-    return isinstance(atom, Variable) and atom.kind != "array"
 
 
 def is_written_out(atom: Atom, names: dict[Atom, str]) -> bool:

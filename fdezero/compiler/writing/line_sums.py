@@ -17,7 +17,8 @@ from ..graph import Atom, Instruction, Variable
 from ..planning import expressions
 from ..planning.lines import ENTRY, LATE
 from ..planning.schedule import Pass, Reduction
-from .line_arrays import AS_COLUMN, LineArrays, by_value, is_written_out
+from .line_arrays import AS_COLUMN, LineArrays, is_written_out
+from .loops import by_value
 
 LANES = 32  # partial results of a reduction along a line
 STRETCH = 512  # entries of a line that lanes add up

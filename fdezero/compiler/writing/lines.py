@@ -14,8 +14,9 @@ from ..planning.fuse import Fused
 from ..planning.lines import ENTRY, LATE
 from ..planning.schedule import Pass
 from .kernels import comment_of
-from .line_arrays import AS_LINE, by_value
+from .line_arrays import AS_LINE
 from .line_sums import HELPERS, STRETCH, LineSums, Taken
+from .loops import by_value
 
 __all__ = ["HELPERS", "Written", "function", "write"]
 

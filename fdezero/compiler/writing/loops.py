@@ -15,7 +15,7 @@ import numpy as np
 from ...native import PARAMETERS, function_of, in_parts
 from ...native.preamble import KNOWN
 from ...ops.kernels import C_TYPES
-from ..graph import Atom, Instruction, Variable, row_strides
+from ..graph import Atom, Instruction, Variable, row_strides, strides_of
 from ..planning import expressions
 from ..planning.fuse import Fused, Part
 from . import kernels
@@ -29,7 +29,10 @@ def is_expressible(instruction: Instruction) -> bool:
     atoms = [*instruction.inputs, instruction.output]
     if any(not atom.dtype.isnative or atom.dtype.name not in C_TYPES or atom.dtype == np.float16 for atom in atoms):
         return False
-    if any(stride % atom.dtype.itemsize for atom in atoms for stride in _strides(atom)) or not instruction.output.size:
+    if (
+        any(stride % atom.dtype.itemsize for atom in atoms for stride in strides_of(atom))
+        or not instruction.output.size
+    ):
         return False
     if instruction.output.dtype.name in ("uint32", "uint64") and any(
         atom.dtype.kind == "f" for atom in instruction.inputs
@@ -40,13 +43,8 @@ def is_expressible(instruction: Instruction) -> bool:
     return called <= KNOWN and expressions.is_expressible(instruction)
 
 
-def _strides(atom: Atom) -> tuple[int, ...]:
-    if isinstance(atom, Variable):
-        return atom.strides or ()
-    return atom.value.strides if isinstance(atom.value, np.ndarray) else ()
-
-
-def _passed_by_value(atom: Atom) -> bool:
+def by_value(atom: Atom) -> bool:
+    """Whether an operand is a number, which a C++ function takes as it is."""
     return isinstance(atom, Variable) and atom.kind != "array"
 
 
@@ -91,11 +89,11 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
         arrays += [_Array(f"out{i}", f"out{i}s{'_' * k}", y, part) for k, part in enumerate(parts)]
     passed = {array.part.whole: array.local for array in reversed(arrays)}  # each array once
     passed = dict(reversed(passed.items()))
-    lying = {x: _strides(x) if is_steady(x) else row_strides(x.shape, x.dtype.itemsize) for x in passed}
+    lying = {x: strides_of(x) if is_steady(x) else row_strides(x.shape, x.dtype.itemsize) for x in passed}
     text = _Text([], [], [])
     for i, y in enumerate(fused.body.outputs):
         text.loads.append(f"{'int' if y.dtype.kind == 'b' else C_TYPES[y.dtype.name]} out{i};")
-    moving = [array for array in arrays if not _passed_by_value(array.atom)]
+    moving = [array for array in arrays if not by_value(array.atom)]
     shape, steps = _axes(
         [array.atom for array in moving],
         [lying[array.part.whole] for array in moving],
@@ -106,13 +104,13 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
         offset = array.part.offset(lying[whole]) // array.atom.dtype.itemsize if array.part.start else 0
         _add_array(text, array, moves, f"{passed[whole]}_", offset)
     for array in arrays:
-        if _passed_by_value(array.atom):
+        if by_value(array.atom):
             text.begin.append(f"const {C_TYPES[array.atom.dtype.name]} {array.local} = {array.local}_;")
     if total is not None:
         made: list[Atom] = [step.output for step in fused.body.instructions]
         text.begin.append("double total = 0;")
         text.stores.append(f"total += t{made.index(total.inputs[0])};")
-    kinds = [atom.dtype.kind if _passed_by_value(atom) else "array" for atom in passed]
+    kinds = [atom.dtype.kind if by_value(atom) else "array" for atom in passed]
     named = zip(kinds, passed.values(), strict=True)
     parameters = ", ".join([f"{PARAMETERS[kind][0]}{local}_" for kind, local in named])
     result, end = ("double", ["    return total;"]) if total is not None else ("void", [])

@@ -21,9 +21,8 @@ class Written(NamedTuple):
 
     operands: list[Atom]
     kinds: list[str]  # of the parameters, one for each operand: see PARAMETERS
-    results: list[
-        tuple[str, bool, int]
-    ]  # of each type: the dtype, whether results are Python's, and how many there are
+    # Of each type: the dtype, whether results are Python's, and how many there are.
+    results: list[tuple[str, bool, int]]
     lines: list[str]
 
 
