@@ -17,7 +17,9 @@ from fdezero.errors import ImmutableError
 from ..profiles import NIGHTLY
 from .cases import Case
 from .coverage import CASES
-from .ownership import KINDS, OF_A_FEW_ENTRIES, PLACES, WAYS, expected, writer
+from .owner_kinds import KINDS
+from .owner_places import PLACES, expected
+from .owner_writes import OF_A_FEW_ENTRIES, WAYS, writer
 
 PART = 1 if NIGHTLY else 5  # of the ways, one in so many; the next kind begins with the next way
 LARGE_KINDS = [kind for kind, make in KINDS.items() if make()[0].nbytes > SMALL]

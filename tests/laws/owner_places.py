@@ -1,9 +1,7 @@
-"""Arrays of every kind, ways to write into them, and places where the library holds them, takes them in or hands them out."""
+"""Places where the library holds arrays, takes them in or hands them out: results that must not depend on a write."""
 
 import functools
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,173 +10,9 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero import numpy as fnp
-from fdezero.core.owners import LARGE, SMALL
 
-Write = Callable[[Sequence[Any]], None]
-Make = Callable[[], Sequence[Any]]  # an array, and other ways to reach its memory
-
-
-class Own(np.ndarray):
-    """A subclass without a purpose."""
-
-
-def values(n: int = 3) -> np.ndarray:
-    return np.linspace(0.5, 1.5, n)
-
-
-def _viewed() -> Sequence[Any]:
-    base = values(7)
-    return base[2:5], base
-
-
-def _with_an_earlier_view(n: int = 3) -> Sequence[Any]:
-    x = values(n)
-    return x, x[:]
-
-
-def _two_views() -> Sequence[Any]:
-    base = values(7)
-    return base[2:5], base[1:6], base
-
-
-def _broadcast() -> Sequence[Any]:
-    base = values(1)
-    return np.broadcast_to(base, (3,)), base
-
-
-def _mapped() -> Sequence[Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        x = np.memmap(Path(folder) / "x", np.float64, "w+", shape=(3,))
-        x[...] = values()
-        return x, x[:], np.asarray(x)
-
-
-def _masked() -> Sequence[Any]:
-    x = np.ma.masked_array(values(), [False, False, False])
-    return x, x.data
-
-
-def _of_a_record() -> Sequence[Any]:
-    record = np.zeros(3, [("x", float), ("n", int)])
-    record["x"] = values()
-    return record["x"], record["x"]
-
-
-def _in_a_buffer() -> Sequence[Any]:
-    buffer = bytearray(values().tobytes())
-    return np.frombuffer(buffer), np.frombuffer(buffer), memoryview(buffer).cast("d")
-
-
-def _read_only_with_an_earlier_view() -> Sequence[Any]:
-    x = values()
-    view = x[:]
-    x.flags.writeable = False
-    return x, view
-
-
-def _exported() -> Sequence[Any]:
-    x = values()
-    return x, memoryview(x)
-
-
-KINDS: dict[str, Make] = {
-    "plain": lambda: (values(),),
-    "a view and its base": _viewed,
-    "an earlier view": _with_an_earlier_view,
-    "two views": _two_views,
-    "F order": lambda: (values(4)[:3].reshape(3, 1).copy("F")[:, 0],),
-    "reversed": lambda: (values()[::-1],),
-    "every second": lambda: (values(5)[::2],),
-    "broadcast": _broadcast,
-    "mapped": _mapped,
-    "masked": _masked,
-    "a record's field": _of_a_record,
-    "a record array": lambda: (values().view(np.recarray),),
-    "a subclass": lambda: (values().view(Own),),
-    "in a bytearray": _in_a_buffer,
-    "read-only with an earlier view": _read_only_with_an_earlier_view,
-    "exported": _exported,
-    "large": lambda: (values(SMALL // 8 + 1),),
-    "large with an earlier view": lambda: _with_an_earlier_view(SMALL // 8 + 1),
-    "very large": lambda: (values(LARGE // 8 + 1),),
-    "very large with an earlier view": lambda: _with_an_earlier_view(LARGE // 8 + 1),
-}  # fmt: skip
-
-
-def _in_place(x: Any) -> None:
-    x *= 0
-
-
-def _flat(x: Any) -> None:
-    x.flat[...] = 7
-
-
-def _flat_item(x: Any) -> None:
-    x.flat[0] = 7
-
-
-def _iterated(x: Any) -> None:
-    with np.nditer(x, op_flags=["readwrite"]) as entries:
-        for entry in entries:
-            entry[...] = 7
-
-
-def _buffer(x: Any) -> None:
-    memoryview(x)[0] = 7.0
-
-
-def _shape(x: Any) -> None:
-    x.shape = (1, -1)
-
-
-def _dtype(x: Any) -> None:
-    x.dtype = np.int64
-
-
-def _item(x: Any) -> None:
-    x[...] = 7
-
-
-def _first(x: Any) -> None:
-    x[0] = 7.0
-
-
-def _viewed_as_integers(x: Any) -> None:
-    x.view(np.int64)[...] = 7
-
-
-WAYS: dict[str, Callable[[Any], Any]] = {
-    "x[...] =": _item,
-    "x[0] =": _first,
-    "x *= 0": _in_place,
-    "out=": lambda x: np.multiply(x, 0, out=x),
-    "out= of a reduction": lambda x: np.cumsum(x, out=x),
-    "np.copyto": lambda x: np.copyto(x, 7),
-    "fill": lambda x: x.fill(7),
-    "sort": lambda x: x[::-1].sort(),
-    "resize": lambda x: x.resize((1,)),
-    "byteswap": lambda x: x.byteswap(True),
-    "partition": lambda x: x[::-1].partition(1),
-    "put": lambda x: x.put([0], 7),
-    "np.put": lambda x: np.put(x, [0], 7),
-    "np.place": lambda x: np.place(x, np.ones(x.shape, bool), [7]),
-    "np.putmask": lambda x: np.putmask(x, np.ones(x.shape, bool), 7),
-    "flat[...] =": _flat,
-    "flat[0] =": _flat_item,
-    "nditer": _iterated,
-    "real": lambda x: x.real.fill(7),
-    "a transpose": lambda x: x.T.fill(7),
-    "np.add.at": lambda x: np.add.at(x, [0], 7),
-    "setfield": lambda x: x.setfield(7, np.float64),
-    "shuffle": lambda x: np.random.default_rng(0).shuffle(x),
-    "memoryview": _buffer,
-    "integers": _viewed_as_integers,
-    "a new shape": _shape,
-    "a new dtype": _dtype,
-}  # fmt: skip
-
-
-OF_A_FEW_ENTRIES = {"x[0] =", "put", "np.put", "flat[0] =", "np.add.at", "memoryview"}
+from .owner_kinds import KINDS, Make
+from .owner_writes import Write
 
 
 def _square(v: Any) -> Any:
@@ -446,20 +280,6 @@ PLACES: dict[str, Callable[[Make, Write], Any]] = {
     "compiled": _compiled(),
     **{f"saved by {name}": _saved_by(function) for name, function in SAVING.items()},
 }  # fmt: skip
-"""Every place, as a function of a maker of arrays and a way to write: its result must not depend on the write."""
-
-
-def writer(way: str) -> Write:
-    """Writes in one way into everything that is given. A refusal is right as well."""
-
-    def write(things: Sequence[Any]) -> None:
-        for thing in things:
-            try:
-                WAYS[way](thing)
-            except (ValueError, TypeError, AttributeError, BufferError, NotImplementedError, IndexError):
-                continue
-
-    return write
 
 
 @functools.cache
