@@ -218,6 +218,14 @@ def test_groups_in_loops_and_groups_in_blocks_have_names_of_their_own() -> None:
     check_calls(f, native(f), [[X, z]] * 3)
 
 
+def test_a_value_that_lies_in_several_results() -> None:
+    def twice(x: Any) -> Any:
+        y, z = x * 3, x * 2
+        return y, fd.numpy.stack([y, z]), fd.numpy.concatenate([z, y]), fd.numpy.concatenate([y, y])
+
+    check_calls(twice, native(twice), [(np.arange(6.0).reshape(2, 3),), (-np.ones((2, 3)),)])
+
+
 @pytest.mark.parametrize("name", ["library", "function", "compiled", "whole", "fused0", "results", "outputs", "build", "b0", "k0"])
 def test_functions_called_like_what_programs_use_themselves(name: str) -> None:
     names: dict[str, Any] = {"np": np}

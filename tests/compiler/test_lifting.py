@@ -123,3 +123,11 @@ def test_a_loop_in_a_loop() -> None:
 
     lifted(run, W, H, XS)
     lifted(fd.grad(run), W, H, XS)
+
+
+def test_a_carry_that_no_round_reads() -> None:
+    def run(w: Any, h: Any, xs: Any) -> Any:
+        return fd.scan(lambda h, x: (x @ w + x, None), h, xs)[0]
+
+    lifted(run, W, H, XS)
+    lifted(fd.grad(lambda *args: fnp.sum(run(*args) ** 2), argnums=(0, 1, 2)), W, H, XS)

@@ -195,7 +195,7 @@ class Lifting:
     def _term(self, x: Variable, y: Atom, makers: dict[Atom, Instruction], counts: dict[Atom, int]) -> Variable | None:
         """What a round adds to the carry x, if it does nothing else with it."""
         step = makers.get(y)
-        if step is None or step.operation is not elementwise.add or (counts[x], counts[y]) != (1, 1):
+        if step is None or step.operation is not elementwise.add or (counts.get(x), counts[y]) != (1, 1):
             return None
         others = [atom for atom in step.inputs if atom is not x]
         if len(others) != 1 or not isinstance(others[0], Variable) or others[0].kind != "array" or x.kind != "array":

@@ -58,10 +58,11 @@ class Written(NamedTuple):
 
 
 class _Array(NamedTuple):
-    """An array in a loop: the name of its entry, and the pointer to it; `part` says where it lies."""
+    """An array in a loop: the names of its entry, the pointer to it and the parameter; `part` says where it lies."""
 
     local: str
     pointer: str
+    given: str
     atom: Atom
     part: Part
 
@@ -83,11 +84,15 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
         re.sub(r"^((?:un)?signed char|(?:unsigned )?short) (t\d+) = (.*?);", r"\1 \2 = (int)(\3);", x) for x in body
     ]
     total, own = fused.total, lambda atom: Part(atom, -1, 0)
-    arrays = [_Array(f"x{i}", f"x{i}s", x, fused.views.get(x, own(x))) for i, x in enumerate(operands)]
+    arrays = [_Array(f"x{i}", f"x{i}s", f"x{i}_", x, fused.views.get(x, own(x))) for i, x in enumerate(operands)]
     for i, y in enumerate(fused.body.outputs):
         parts = fused.stores.get(y, (own(y),))
-        arrays += [_Array(f"out{i}", f"out{i}s{'_' * k}", y, part) for k, part in enumerate(parts)]
-    passed = {array.part.whole: array.local for array in reversed(arrays)}  # each array once
+        # A result may lie in several arrays, and then each of them is a parameter.
+        ends = ["", *map(str, range(1, len(parts)))]
+        arrays += [
+            _Array(f"out{i}", f"out{i}s{k}", f"out{i}_{k}", y, part) for k, part in zip(ends, parts, strict=True)
+        ]
+    passed = {array.part.whole: array.given for array in reversed(arrays)}  # each array once
     passed = dict(reversed(passed.items()))
     lying = {x: strides_of(x) if is_steady(x) else row_strides(x.shape, x.dtype.itemsize) for x in passed}
     text = _Text([], [], [])
@@ -102,17 +107,17 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     for array, moves in zip(moving, steps, strict=True):
         whole = array.part.whole
         offset = array.part.offset(lying[whole]) // array.atom.dtype.itemsize if array.part.start else 0
-        _add_array(text, array, moves, f"{passed[whole]}_", offset)
+        _add_array(text, array, moves, passed[whole], offset)
     for array in arrays:
         if by_value(array.atom):
-            text.begin.append(f"const {C_TYPES[array.atom.dtype.name]} {array.local} = {array.local}_;")
+            text.begin.append(f"const {C_TYPES[array.atom.dtype.name]} {array.local} = {array.given};")
     if total is not None:
         made: list[Atom] = [step.output for step in fused.body.instructions]
         text.begin.append("double total = 0;")
         text.stores.append(f"total += t{made.index(total.inputs[0])};")
     kinds = [atom.dtype.kind if by_value(atom) else "array" for atom in passed]
     named = zip(kinds, passed.values(), strict=True)
-    parameters = ", ".join([f"{PARAMETERS[kind][0]}{local}_" for kind, local in named])
+    parameters = ", ".join([f"{PARAMETERS[kind][0]}{given}" for kind, given in named])
     result, end = ("double", ["    return total;"]) if total is not None else ("void", [])
     lines = [
         f'extern "C" {result} {name}({parameters}, long long start, long long stop) {{',
