@@ -30,7 +30,8 @@ def find(key: str) -> Path | None:
         return None
     place, sum_of_name = found
     with contextlib.suppress(OSError):
-        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(place, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
         with open(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if _is_safe(about) and stat.S_ISREG(about.st_mode) and checksum(file.read()) == sum_of_name:

@@ -221,6 +221,17 @@ def test_a_file_that_others_could_write_to_is_not_loaded(folder: Path, runs: Cal
     assert (answer(), runs()) == (42, 1)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+def test_a_pipe_is_not_waited_for(folder: Path, runs: Callable[[], int]) -> None:
+    assert answer() == 42
+    (place,) = kept(folder)
+    place.unlink()
+    os.mkfifo(place, 0o600)
+    runs()
+    assert answer() == 42
+    assert place.is_file(), "made anew"
+
+
 def test_links_and_shared_folders_on_the_way(folder: Path, runs: Callable[[], int], tmp_path: Path) -> None:
     """A link of one's own is as good as its folder. So is a folder like /tmp, where users cannot move each other's files."""
     shared = tmp_path / "shared"
