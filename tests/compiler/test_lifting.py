@@ -131,3 +131,11 @@ def test_a_carry_that_no_round_reads() -> None:
 
     lifted(run, W, H, XS)
     lifted(fd.grad(lambda *args: fnp.sum(run(*args) ** 2), argnums=(0, 1, 2)), W, H, XS)
+
+
+def test_a_counter_beside_a_product_of_rows() -> None:
+    def run(w: Any, h: Any, xs: Any) -> Any:
+        return fd.scan(lambda c, x: ((np.tanh(c[0] + x @ w), c[1] + 1), None), (h, 0), xs)[0][0]
+
+    lifted(run, W, H, XS)
+    lifted(fd.grad(lambda *args: fnp.sum(run(*args) ** 2), argnums=(0, 1, 2)), W, H, XS)

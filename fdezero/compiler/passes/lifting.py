@@ -120,6 +120,7 @@ class Lifting:
         """Products of xs and constants alone become one for all rounds; so does what they are computed from."""
         makers = self._makers()
         of_rows, found = set(self.xs), []
+        steps = []  # others must not be there: those that may fail stay, though nobody needs them
         for step in self.steps:
             taken = [atom for atom in step.inputs if isinstance(atom, Variable)]
             if any(isinstance(step.operation, Region) or not (v in of_rows or v in self.constants) for v in taken):
@@ -127,13 +128,14 @@ class Lifting:
             if not any(v in of_rows for v in taken) or may_raise(step, makers):
                 continue
             of_rows.update(step.outputs)
+            steps.append(step)
             if isinstance(step.operation, Multilinear) and step.output.nbytes * self.length <= LARGEST:
                 found.append(step)
         if not found:
             return
         inputs = (*self.xs, *self.constants)
         outputs = tuple([step.output for step in found])
-        rows = drop_dead(attrs.evolve(self.body, inputs=inputs, instructions=tuple(self.steps), outputs=outputs))
+        rows = drop_dead(attrs.evolve(self.body, inputs=inputs, instructions=tuple(steps), outputs=outputs))
         needed = set(uses(rows))
         given = {v: atom for v, atom in {**self.xs, **self.constants}.items() if v in needed}
         rows = attrs.evolve(rows, inputs=tuple(given), names=())
