@@ -39,7 +39,7 @@ def function_of(library: ctypes.CDLL, name: str, kinds: Iterable[str], result: s
 
 
 def in_parts(function: Callable[..., Any], length: int, threads: int) -> Callable[..., Any]:
-    """`run(*args)`: a list of the results of `function(*args, start, stop)` for stretches of range(length), one for each thread.
+    """`run(*args)`: a list of the results of `function(*args, start, stop)` for parts of range(length), one for each thread.
 
     The calls run at the same time, because ctypes releases Python's lock during a call.
     """

@@ -16,7 +16,7 @@ from . import disk
 from .identity import identity_of
 from .preamble import IN_VECTORS_OF_TWO, ONE, preamble
 
-# No contraction, because it would round differently from NumPy. Integers wrap around.
+# Contraction is off, because it would round differently from NumPy. Integers wrap around.
 OPTIONS = "-O3 -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -fopenmp-simd -w -shared".split()
 OPTIONS += ["-fPIC"] if os.name == "posix" else []
 USUAL = ("c++", "g++", "clang++")
@@ -188,7 +188,7 @@ def _probing() -> str:
 
 def _probe(compiler: Compiler) -> None:
     """Make and load a library that calls all functions. Raises OSError if that fails."""
-    import tempfile
+    import tempfile  # imported here because it takes longer than the whole compiler
 
     with tempfile.TemporaryDirectory(prefix="fdezero", ignore_cleanup_errors=True) as folder:
         library = compiler.run(_probing(), Path(folder))

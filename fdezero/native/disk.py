@@ -106,7 +106,7 @@ def _written(name: str, data: bytes) -> Path | None:
 
 
 def _make_room(place: Path) -> None:
-    """Remove the libraries whose last use is the longest ago, until the others fit. Writers that were killed leave nothing either."""
+    """Remove the least recently used libraries until the others fit, and the unfinished files of writers that were killed."""
     now, files = time.time(), []
     with os.scandir(place) as entries:
         for entry in entries:
@@ -150,7 +150,7 @@ def limit() -> int:
 
 
 def folder() -> Path | None:
-    """The folder for libraries, made where it is missing; None if there is none that only this user can write to."""
+    """The folder for libraries, which is made if it is missing; None if others could write into it."""
     from ..io.cache import cache_folder  # imported here, because few programs need files
 
     if limit() == 0:

@@ -10,21 +10,11 @@ ONE = "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh 
 TWO = "pow atan2 hypot fmod".split()
 IN_VECTORS_OF_TWO = ("pow", "atan2", "hypot")
 IN_PLACE = {
-    "sqrt": 1,
-    "fabs": 1,
-    "floor": 1,
-    "ceil": 1,
-    "trunc": 1,
-    "rint": 1,
-    "fmax": 2,
-    "fmin": 2,
-    "copysign": 2,
-    "nextafter": 2,
+    **dict.fromkeys("sqrt fabs floor ceil trunc rint".split(), 1),
+    **dict.fromkeys("fmax fmin copysign nextafter".split(), 2),
 }
 TESTS = ("isnan", "isinf", "isfinite", "signbit")
 KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
-
-
 # Functions that `functions.cpp` has in plain arithmetic.
 OWN = "exp exp2 expm1 log log2 log10 log1p sinh cosh tanh asinh acosh atanh".split()
 

@@ -154,7 +154,7 @@ EXACT = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwis
 
 
 def _number_for_a_uniform_array(instruction: Instruction, makers: dict[Atom, Instruction]) -> Instruction:
-    """A number in place of an array whose entries are all equal: it takes no memory traffic, and loops need not follow its rows."""
+    """A number in place of an array whose entries are all equal: a number takes no memory traffic."""
     y = instruction.output
     if instruction.operation not in EXACT or y.kind != "array" or y.dtype.kind != "f":
         return instruction

@@ -143,7 +143,7 @@ class _Cutting:
                     changed = True
 
     def _lengths(self) -> dict[Atom, int]:
-        """For each array of a connected set, the length of the pieces, if all pieces of the set have one length and some array is cut."""
+        """The length of the pieces of each array, for connected arrays whose pieces all have one length."""
         leader: dict[Atom, Atom] = {v: v for v in self.cuts}
 
         def top(v: Atom) -> Atom:

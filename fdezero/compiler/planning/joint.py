@@ -1,7 +1,7 @@
-"""Kernels on a GPU that do not read each other's results run as one launch, each over a shape of its own: the updates of parameters, say.
+"""Kernels on a GPU that do not read each other's results run as one launch, each over its own shape: updates of parameters, for example.
 
-A kernel waits until the first of its results is read. Others that are met until then join it, and so do later small ones whose operands
-exist. A thread of the launch makes one entry of one of the kernels, which it finds by its number.
+A kernel waits until one of its results is read. Kernels that come before then join the launch, and so do later small kernels whose
+operands exist. A thread of the launch makes one entry of one of the kernels, which it finds by its number.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from ..graph import Atom, Graph, Instruction, Variable
 from . import expressions
 from .lines import ENTRY, LATE, LINE, Lines, is_reduction, part_of, squeezed
 
-DEAR = 12  # operations that are rather stored than done again in a later pass
+DEAR = 12  # the cost from which on a result is stored instead of computed again in a later pass
 COSTS = {"add": 1, "subtract": 1, "multiply": 1, "divide": 4, "sqrt": 4, "shifted": 4, "mixed": 5}
 FUNCTIONS = "exp log sin cos tan pow hypot erf fmod cbrt".split()  # as parts of C's names
 

@@ -50,7 +50,7 @@ def adds_axes(instruction: Instruction) -> bool:
 
 
 def is_slice(instruction: Instruction) -> bool:
-    """Whether the result is a part of the operand that is not empty, and is sliced along axes longer than 1 only."""
+    """Whether the result is a slice of the operand that is not empty and cuts only axes longer than 1."""
     if (
         instruction.operation is not shapes.slice_axes
         or not backend_named(instruction.output.device).fuses_into_kernels
