@@ -18,6 +18,18 @@ KNOWN = {*ONE, *TWO, *IN_PLACE, *TESTS, "sizeof"}
 # Functions that `functions.cpp` has in plain arithmetic.
 OWN = "exp exp2 expm1 log log2 log10 log1p sinh cosh tanh asinh acosh atanh".split()
 
+# What sources share. Vectors are read and written by a copy, because numbers may lie anywhere. (Clang forgets in a template that a type
+# says so.)
+SHARED = """\
+#define INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+template <class V, class T> static INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
+template <class V, class T> static INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }"""
+
 
 def own_functions() -> str:
     """Functions in plain arithmetic, which any compiler makes vectors of."""
@@ -50,6 +62,7 @@ def preamble(own: bool = False) -> str:
             f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
         )
         lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
+    lines.append(SHARED)
     if own:
         lines += [own_functions(), *[f"#define {name}(x) own::{name}(x)" for name in OWN]]
     return "\n".join(lines)

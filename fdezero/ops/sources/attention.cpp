@@ -3,17 +3,9 @@
 // A block is `count` lines of `length` scores, `rows` for each entry. Line r of an entry sees the first hidden + r scores. T is the type
 // of numbers. Logarithms of sums lie side by side for the lines of an entry, and `outer` apart for entries.
 
-#define INLINE __attribute__((always_inline)) inline
 static const int LANES = 32 / sizeof(T);
 typedef T V __attribute__((vector_size(32)));
 typedef decltype(V() < V()) M;
-
-static INLINE V load(const T *x) {
-    V v;
-    __builtin_memcpy(&v, x, sizeof v);
-    return v;
-}
-static INLINE void store(T *x, V v) { __builtin_memcpy(x, &v, sizeof v); }
 
 template <class R> static INLINE R constant(double x) { return R{} + (T)x; }
 
@@ -77,10 +69,10 @@ static INLINE T greatest_of(V v) {
 static INLINE V load_some(const T *x, int n, long long room, T rest) {
     T all[LANES];
     for (int i = 0; i < LANES; i++) all[i] = i;
-    M has = load(all) < constant<V>(n);
-    if (room >= LANES) return has ? load(x) : V{} + rest;
+    M has = load<V>(all) < constant<V>(n);
+    if (room >= LANES) return has ? load<V>(x) : V{} + rest;
     for (int i = 0; i < LANES; i++) all[i] = i < n ? x[i] : rest;
-    return load(all);
+    return load<V>(all);
 }
 static INLINE void store_some(T *x, int n, long long room, V v) {
     if (room >= LANES) return store(x, v);
@@ -97,13 +89,13 @@ static INLINE T exponentials(T *x, long long n, long long length, T shift) {
     long long i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
         _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) {
-            V e = exponential(load(x + i + k * LANES) - shift);
+            V e = exponential(load<V>(x + i + k * LANES) - shift);
             store(x + i + k * LANES, e);
             sums[k] += e;
         }
     }
     for (; i + LANES <= n; i += LANES) {
-        V e = exponential(load(x + i) - shift);
+        V e = exponential(load<V>(x + i) - shift);
         store(x + i, e);
         sums[0] += e;
     }
@@ -126,10 +118,10 @@ extern "C" void softmax(
         T *x = s + line * length;
         V most = constant<V>(lowest), others = most;
         for (; i + 2 * LANES <= n; i += 2 * LANES) {
-            most = greater(load(x + i), most);
-            others = greater(load(x + i + LANES), others);
+            most = greater(load<V>(x + i), most);
+            others = greater(load<V>(x + i + LANES), others);
         }
-        for (; i + LANES <= n; i += LANES) most = greater(load(x + i), most);
+        for (; i + LANES <= n; i += LANES) most = greater(load<V>(x + i), most);
         if (i < n) others = greater(load_some(x + i, n - i, length - i, (T)lowest), others);
         greatest[line] = greatest_of(greater(others, most));
         T sum = exponentials(x, n, length, greatest[line]);

@@ -3,12 +3,6 @@
 // round a product before they add it in tiles of one size, and not in tiles of another.
 
 typedef long long L;
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 enum { PANEL = 64 };  // bytes of the channels that a tile computes
 #if defined(__AVX512F__)
@@ -21,9 +15,6 @@ enum { BYTES = 16, PIXELS = 6, TAPS = 6 };
 enum { NARROW = BYTES < 32 ? BYTES : 32 };  // bytes of the vectors for half a panel
 
 template <class T, int B> struct Vector { typedef T type __attribute__((vector_size(B))); };
-// By a copy, because numbers may lie anywhere. (Clang forgets in a template that a type says so.)
-template <class V, class T> INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
-template <class V, class T> INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }
 
 // One convolution: sizes, and steps in entries. A group has `channels` channels of x and `filters` channels of y.
 struct Job {
@@ -47,17 +38,17 @@ struct Segment { L offset, length, entry; };  // neighbouring entries of x that 
 // Pixels of a block that read the same segments. Parts of the segments take their turns: `from` to `next`.
 struct Class { L first, count, low[3], high[3], segments, from, next; Segment *segment; };
 
-INLINE L parts_of(L n, L size) { return (n + size - 1) / size; }
-INLINE L least(L a, L b) { return a < b ? a : b; }
-template <class T> INLINE T *aligned(T *p) { return (T *)(((unsigned long long)p + 63) / 64 * 64); }
-template <class T> INLINE L panel() { return PANEL / sizeof(T); }
-template <class T> INLINE L width_of(L channels) { return channels <= panel<T>() / 2 ? panel<T>() / 2 : panel<T>(); }
-INLINE L depth_of(const Job &j) { return j.window[0] * j.window[1] * j.window[2] * j.channels; }
-template <class T> INLINE L packed_size(const Job &j) { return parts_of(j.filters, panel<T>()) * panel<T>() * depth_of(j); }
+static INLINE L parts_of(L n, L size) { return (n + size - 1) / size; }
+static INLINE L least(L a, L b) { return a < b ? a : b; }
+template <class T> static INLINE T *aligned(T *p) { return (T *)(((unsigned long long)p + 63) / 64 * 64); }
+template <class T> static INLINE L panel() { return PANEL / sizeof(T); }
+template <class T> static INLINE L width_of(L channels) { return channels <= panel<T>() / 2 ? panel<T>() / 2 : panel<T>(); }
+static INLINE L depth_of(const Job &j) { return j.window[0] * j.window[1] * j.window[2] * j.channels; }
+template <class T> static INLINE L packed_size(const Job &j) { return parts_of(j.filters, panel<T>()) * panel<T>() * depth_of(j); }
 
 struct Range { L low, high; };
 // The taps along an axis that pixel `o` of the result sees inside the images.
-INLINE Range taps_inside(const Job &j, int axis, L o) {
+static INLINE Range taps_inside(const Job &j, int axis, L o) {
     const L first = o * j.stride[axis] - j.before[axis], step = j.dilation[axis];
     const L low = first < 0 ? parts_of(-first, step) : 0, high = first < j.size[axis] ? parts_of(j.size[axis] - first, step) : 0;
     return {least(low, j.window[axis]), least(high, j.window[axis])};
@@ -178,7 +169,7 @@ static void find_segments(const Job &j, const L *step, L chunk, Class &own, Segm
 
 // Q pixels x M vectors of channels. `w` has the channels of one entry of the kernel after the other.
 template <class T, int B, int M, int Q>
-INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const T *w, T *y, const L *writes, L channels, bool adds) {
+static INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const T *w, T *y, const L *writes, L channels, bool adds) {
     typedef typename Vector<T, B>::type V;
     enum { LANES = B / sizeof(T) };
     V a[Q][M];
@@ -209,7 +200,7 @@ INLINE void tile(const T *x, const L *reads, const Segment *s, L segments, const
 
 // Pixels `p` to `last`, in tiles of Q pixels, and of fewer for the rest.
 template <class T, int B, int M, int Q>
-INLINE void tiles_from(L p, L last, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
+static INLINE void tiles_from(L p, L last, const Block<T> &b, const Segment *s, L segments, const T *w, T *y, L channels, bool adds) {
     if constexpr (Q > 0) {
         for (; p + Q <= last; p += Q) tile<T, B, M, Q>(b.x, b.reads + p, s, segments, w, y, b.writes + p, channels, adds);
         tiles_from<T, B, M, Q / 2>(p, last, b, s, segments, w, y, channels, adds);
@@ -271,7 +262,7 @@ template <class T> static void pack(const Job &j, const T *w, T *out) {
         }
 }
 
-INLINE L blocks_of(const Job &j) { return parts_of(j.examples, j.block[0]) * parts_of(j.out[0], j.block[1]) * parts_of(j.out[1], j.block[2]); }
+static INLINE L blocks_of(const Job &j) { return parts_of(j.examples, j.block[0]) * parts_of(j.out[0], j.block[1]) * parts_of(j.out[1], j.block[2]); }
 
 // Items `start` to `stop` of a convolution: for each stack, group and block the parts of its panels.
 template <class T> static void convolve(const Job &j, const T *x, const T *w, T *y, T *scratch, L start, L stop) {

@@ -4,7 +4,7 @@
 // Sums over pixels: Q entries of the kernel x M vectors of filters. `g` has panels of filters, pixel after pixel. If the entries do not lie
 // side by side (SCATTERED), `offsets` says where they lie, and `places` where each pixel of g lies.
 template <class T, int B, int M, bool SCATTERED, int Q>
-INLINE void kernel_tile(const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
+static INLINE void kernel_tile(const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
     typedef typename Vector<T, B>::type V;
     enum { LANES = B / sizeof(T) };
     V a[Q][M];
@@ -23,7 +23,7 @@ INLINE void kernel_tile(const T *x, const L *reads, const L *offsets, L pixels, 
 
 // So many entries, as tiles of Q entries, and of fewer for the rest.
 template <class T, int B, int M, bool SCATTERED, int Q>
-INLINE void kernel_tiles(L taps, const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
+static INLINE void kernel_tiles(L taps, const T *x, const L *reads, const L *offsets, L pixels, const T *g, const L *places, T *total) {
     if constexpr (Q > 0) {
         if (taps >= Q) {
             kernel_tile<T, B, M, SCATTERED, Q>(x, reads, offsets, pixels, g, places, total);
@@ -52,7 +52,7 @@ template <class T> static void unpack_entries(const Job &j, const T *total, L e,
 }
 
 // Call `work(entry, taps, offset)` for the tiles `start` to `stop` of a kernel's entries. Tiles of scattered entries cross segments.
-template <class F> INLINE L for_tiles(const Segment *s, L count, L depth, bool scattered, L start, L stop, F work) {
+template <class F> static INLINE L for_tiles(const Segment *s, L count, L depth, bool scattered, L start, L stop, F work) {
     L number = 0, first = 0;
     if (scattered)
         for (L e = 0; e < depth; e += TAPS, number++) {
@@ -66,7 +66,7 @@ template <class F> INLINE L for_tiles(const Segment *s, L count, L depth, bool s
 }
 
 // Whether the entries that lie side by side in x are too few for a tile.
-INLINE bool is_scattered(const Job &j) { return j.window[2] * j.channels <= TAPS / 2; }
+static INLINE bool is_scattered(const Job &j) { return j.window[2] * j.channels <= TAPS / 2; }
 
 // Cotangents as panels of filters, with zeros behind the last filter.
 template <class T> static void pack_cotangents(const Job &j, const T *y, const L *writes, L count, T *out) {

@@ -33,8 +33,6 @@ struct Window {
     const long long *table;
 };
 
-#define INLINE __attribute__((always_inline)) inline
-
 // M vectors of N numbers, with integers as wide as they are. A vector of one number is a number.
 template <class T> struct Wide;
 template <> struct Wide<float> { typedef int type; };
@@ -46,12 +44,6 @@ template <class T, int N, int M> struct Pack {
     static const int lanes = N, count = M, all = N * M;
 };
 
-template <class V, class T> static INLINE V load(const T *x) {
-    V v;
-    __builtin_memcpy(&v, x, sizeof v);
-    return v;
-}
-template <class V, class T> static INLINE void store(T *x, V v) { __builtin_memcpy(x, &v, sizeof v); }
 template <class M, class V> static INLINE V choose(M mask, V x, V y) { return (V)((mask & (M)x) | (~mask & (M)y)); }
 
 // Numbers as wide as T, by a loop: compilers convert whole vectors entry by entry.

@@ -1,12 +1,6 @@
 // The product of two small matrices, the second of which stays in the cache: tiles of rows x columns whose sums stay in registers.
 
 typedef long long L;
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 #if defined(__AVX512F__)
 enum { BYTES = 64, ROWS = 8 };  // of a vector; and how many rows a tile has
@@ -18,17 +12,14 @@ enum { BYTES = 16, ROWS = 4 };
 enum { WIDE = BYTES / sizeof(T), PANEL = 128 / sizeof(T) };  // entries of a vector, and columns of a panel
 
 typedef T V __attribute__((vector_size(BYTES)));
-// By a copy, because numbers may lie anywhere.
-INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
-INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }
 
 // R rows and C vectors of columns. a has the steps `down` and `across`, b and y have `columns` entries in a row.
-template <int R, int C> INLINE void tile(const T *a, L down, L across, const T *b, T *y, L inner, L columns) {
+template <int R, int C> static INLINE void tile(const T *a, L down, L across, const T *b, T *y, L inner, L columns) {
     V sums[R][C];
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sums[r][c] = V{};
     for (L k = 0; k < inner; k++, a += across, b += columns) {
         V row[C];
-        UNROLL for (int c = 0; c < C; c++) row[c] = load(b + c * WIDE);
+        UNROLL for (int c = 0; c < C; c++) row[c] = load<V>(b + c * WIDE);
         UNROLL for (int r = 0; r < R; r++) {
             const V x = a[r * down] - V{};
             UNROLL for (int c = 0; c < C; c++) sums[r][c] += x * row[c];
@@ -37,7 +28,7 @@ template <int R, int C> INLINE void tile(const T *a, L down, L across, const T *
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) store(y + r * columns + c * WIDE, sums[r][c]);
 }
 
-template <int C> INLINE void panel(const T *a, L down, L across, const T *b, T *y, L rows, L inner, L columns) {
+template <int C> static INLINE void panel(const T *a, L down, L across, const T *b, T *y, L rows, L inner, L columns) {
     // The last tile begins so early that it ends with the matrix.
     if (rows >= ROWS)
         for (L i = 0; i < rows; i += ROWS) {

@@ -2,7 +2,7 @@
 // pixels, kernels and results are transformed, for some channels at a time. Sums of x times 4 or 5 cost digits.
 
 // 6 entries of x, at steps of `s`, times the transposed B.
-template <class V> INLINE void transform_images(const V *d, L s, V *o, L t) {
+template <class V> static INLINE void transform_images(const V *d, L s, V *o, L t) {
     const V a = d[4 * s] - 4 * d[2 * s], b = d[3 * s] - 4 * d[s], c = d[4 * s] - d[2 * s], e = 2 * (d[3 * s] - d[s]);
     o[0] = 4 * d[0] - 5 * d[2 * s] + d[4 * s];
     o[t] = a + b;
@@ -13,7 +13,7 @@ template <class V> INLINE void transform_images(const V *d, L s, V *o, L t) {
 }
 
 // 6 sums of products times the transposed A: 4 results.
-template <class V> INLINE void transform_results(const V *m, L s, V *o, L t) {
+template <class V> static INLINE void transform_results(const V *m, L s, V *o, L t) {
     const V a = m[s] + m[2 * s], b = m[s] - m[2 * s], c = m[3 * s] + m[4 * s], d = m[3 * s] - m[4 * s];
     o[0] = m[0] + a + c;
     o[t] = b + 2 * d;
@@ -22,7 +22,7 @@ template <class V> INLINE void transform_results(const V *m, L s, V *o, L t) {
 }
 
 // 3 entries of a kernel times G.
-template <class T, class V> INLINE void transform_kernels(const V *w, L s, V *o, L t) {
+template <class T, class V> static INLINE void transform_kernels(const V *w, L s, V *o, L t) {
     const V a = (w[0] + w[2 * s]) * (T)(-1. / 6), b = w[s] * (T)(-1. / 6), c = w[0] * (T)(1. / 24) + w[2 * s] * (T)(1. / 6), d = w[s] * (T)(1. / 12);
     o[0] = w[0] * (T)(1. / 4);
     o[t] = a + b;
