@@ -3,10 +3,9 @@
 import ctypes
 import itertools
 from collections.abc import Callable, Iterable
-from concurrent.futures import wait
 from typing import Any, NamedTuple
 
-from .workers import WORKERS
+from .workers import run_all
 
 # The types of parameters: arrays, and numbers by the kind of their dtype.
 PARAMETERS: dict[str, tuple[str, Any]] = {
@@ -47,14 +46,5 @@ def in_parts(function: Callable[..., Any], length: int, threads: int) -> Callabl
     if count == 1:
         return lambda *args: [function(*args, 0, length)]
     cuts = [length * i // count for i in range(count + 1)]
-    first, *others = itertools.pairwise(cuts)
-
-    def run(*args: Any) -> list[Any]:
-        started = [WORKERS.submit(function, *args, *part) for part in others]
-        try:
-            results = [function(*args, *first)]
-        finally:  # even after an exception, no thread may write while the next call runs
-            wait(started)
-        return [*results, *[part.result() for part in started]]
-
-    return run
+    parts = list(itertools.pairwise(cuts))
+    return lambda *args: run_all(function, [(*args, *part) for part in parts])

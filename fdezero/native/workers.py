@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 
@@ -29,3 +29,18 @@ class _Workers:
 
 
 WORKERS = _Workers()
+
+
+def run_all(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], here: Callable[..., Any] | None = None
+) -> list[Any]:
+    """The results of `function` for all calls, in their order. Each but the first runs on a thread of its own.
+
+    The first call runs on the caller's thread, as one of `here` if that is given.
+    """
+    started = [WORKERS.submit(function, *call) for call in calls[1:]]
+    try:
+        first = (here or function)(*calls[0])
+    finally:  # even after an exception, no thread may write while the next call runs
+        wait(started)
+    return [first, *[each.result() for each in started]]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import native
+from ..values import C_TYPES
 
 KINDS = ["array", "array", "array", *["i"] * 7]
 FEWEST = 1 << 17  # products of entries, below which the call itself takes the time
@@ -37,7 +38,7 @@ def matmul(
     numbers = (*[step // size for step in a.strides], rows, inner, columns)
 
     def make() -> Callable[..., None]:
-        head = f"typedef {'float' if size == 4 else 'double'} T;\n"
+        head = f"typedef {C_TYPES[out.dtype.name]} T;\n"
         library = native.library(head + native.source("product"), "-ffp-contract=fast")
         function = native.function_of(library, "product", KINDS)
         threads = min(how.threads, max(1, rows * inner * columns // SHARE))

@@ -5,13 +5,12 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from concurrent.futures import wait
 from typing import Any
 
 from .. import native
-from ..native.workers import WORKERS
+from ..native.workers import run_all
 from ..values import C_TYPES
-from .patches import Ints, Scratch
+from .patches import Scratch
 from .window_jobs import Job, edges_of, encoded, job_of, products_of, turned
 
 CACHE = 3 << 17  # bytes of images that a block reads again and again: with the kernels that pass by, they fit the second-level cache
@@ -102,7 +101,7 @@ def _convolution(jobs: list[Job], dtype: Any, how: native.How) -> Make:
             try:
                 room = scratch(y, memory, dtype)
                 pack(*given, w, room)
-                _in_turn(work, [(*given, x, y, room, packed + own * i, *share) for i, share in enumerate(shares)])
+                run_all(work, [(*given, x, y, room, packed + own * i, *share) for i, share in enumerate(shares)])
             finally:
                 scratch.free()
 
@@ -142,7 +141,7 @@ def _winograd(job: Job, dtype: Any, threads: int) -> Make:
             try:
                 room = scratch(y, memory, dtype)
                 prepare(given, w, room, kernels)
-                _in_turn(work, [(given, x, y, room, kernels + own * i, many, *share) for i, share in enumerate(shares)])
+                run_all(work, [(given, x, y, room, kernels + own * i, many, *share) for i, share in enumerate(shares)])
             finally:
                 scratch.free()
 
@@ -178,7 +177,7 @@ def _gradient(job: Job, dtype: Any, threads: int) -> Make:
             scratch, given = Scratch(), table.ctypes.data
             try:
                 room = scratch(w, own * len(shares) + panel, dtype)
-                _in_turn(work, [(given, x, y, w, room, own * i, *share) for i, share in enumerate(shares)])
+                run_all(work, [(given, x, y, w, room, own * i, *share) for i, share in enumerate(shares)])
             finally:
                 scratch.free()
 
@@ -243,14 +242,3 @@ def _function(name: str, dtype: Any, arrays: int, numbers: int = 0, *, counted: 
     found.argtypes = [ctypes.c_void_p, *[long] * counted, *[ctypes.py_object] * arrays, *[long] * numbers]
     found.restype = None
     return found
-
-
-def _in_turn(work: Callable[..., None], calls: list[Ints]) -> None:
-    """All calls, each but the first on a thread of its own."""
-    started = [WORKERS.submit(work, *call) for call in calls[1:]]
-    try:
-        work(*calls[0])
-    finally:  # even after an exception, no thread may write while the next call runs
-        wait(started)
-    for part in started:
-        part.result()

@@ -4,12 +4,11 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import wait
 from typing import Any
 
 import numpy as np
 
-from ...native.workers import WORKERS
+from ...native.workers import run_all
 from .memory import Shape
 
 CACHE = 1 << 21  # bytes of operands and temporaries that a group works on at a time
@@ -65,16 +64,8 @@ class Blocks:
         if len(self.parts) == 1:
             sums = self._run(operands, self.parts[0], self.temporaries[0])
         else:
-            others = [
-                WORKERS.submit(self._quietly, operands, *work)
-                for work in zip(self.parts[1:], self.temporaries[1:], strict=True)
-            ]
-            try:
-                sums = self._run(operands, self.parts[0], self.temporaries[0])
-            finally:  # even after an exception, no thread may write while the next call runs
-                wait(others)
-            for future in others:
-                sums += future.result()
+            calls = [(operands, *work) for work in zip(self.parts, self.temporaries, strict=True)]
+            sums = [each for part in run_all(self._quietly, calls, here=self._run) for each in part]
         return add_pieces(sums, self.bounds) if self.total else None
 
     def _quietly(self, *work: Any) -> list[Any]:
