@@ -10,8 +10,11 @@ import pytest
 
 import fdezero as fd
 from fdezero import numpy as fnp
+from fdezero.compiler.graph import evaluate, validate
 from fdezero.compiler.planning import fuse
+from fdezero.compiler.planning.sinking import sunk
 from fdezero.compiler.running import blocks
+from fdezero.testing import assert_trees_close
 
 rng = np.random.default_rng(0)
 x, a, b = rng.standard_normal((3, 24, 24))
@@ -104,3 +107,14 @@ def test_no_thread_writes_any_more_when_a_call_has_failed() -> None:
     with pytest.raises(KeyboardInterrupt):
         grouped(np.arange(float(size)))
     assert len(ended) == 1
+
+
+def test_numbers_that_are_moved_down_keep_their_order() -> None:
+    def f(x: Any, s: Any) -> Any:
+        t = s * 2.0
+        u = t * 3.0
+        return x * (t + u), x.T[::-1] + x.T
+
+    x = np.arange(9.0).reshape(3, 3)
+    graph = validate(sunk(fd.compile(f).trace(x, np.float32(0.5))))
+    assert_trees_close(list(evaluate(graph, [x, np.float32(0.5)])), list(f(x, np.float32(0.5))), 1e-12)

@@ -16,14 +16,16 @@ def sunk(graph: Graph) -> Graph:
     order: list[Instruction] = []
 
     def place(instruction: Instruction) -> None:
-        stack = [instruction]
+        stack = [(instruction, iter(instruction.inputs))]
         while stack:
-            step = stack[-1]
-            missing = [waiting.pop(atom) for atom in step.inputs if atom in waiting]
-            if missing:
-                stack += missing
-            else:
-                order.append(stack.pop())
+            step, inputs = stack[-1]
+            missing = next((atom for atom in inputs if atom in waiting), None)
+            if missing is None:
+                order.append(step)
+                stack.pop()
+            else:  # one at a time, because the next one may read this one
+                maker = waiting.pop(missing)
+                stack.append((maker, iter(maker.inputs)))
 
     for instruction in graph.instructions:
         if _is_free(instruction):
