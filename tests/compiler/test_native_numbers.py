@@ -146,3 +146,14 @@ def test_few_operations_are_no_group() -> None:
     for _ in range(2):
         assert_trees_equal(compiled(1.5, np.float64(2)), (5.0, np.float64(-0.5)))
     assert "library" not in compiled.source
+
+
+def test_the_text_is_the_same_in_every_recording() -> None:
+    """Otherwise the next start of a script would not find its libraries on disk."""
+    texts = set()
+    for _ in range(3):
+        gradient = fd.compile(fd.grad(lambda x: chain(x, 120)), native=True)
+        gradient(0.3)
+        gradient(0.3)
+        texts.add(gradient.source)
+    assert len(texts) == 1

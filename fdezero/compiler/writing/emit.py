@@ -69,9 +69,8 @@ class Emitter(Groups):
         returned = ", ".join([self._returned(atom) for atom in graph.outputs])
         self._library()
         called = f"{graph.name}_" if OWN_NAMES.fullmatch(graph.name) else graph.name
-        called = self.fresh(
-            called, {*self.namespace, CPU.alias, self.backend.alias}
-        )  # a user's function named tanh may call np.tanh
+        # A user's function named tanh may call np.tanh.
+        called = self.fresh(called, {*self.namespace, CPU.alias, self.backend.alias})
         lines = [f"def build({self.backend.alias}):", *[f"    {line}" for line in self.build]]
         lines += ["", f"    def {called}({arguments}):"]
         if own:

@@ -44,7 +44,7 @@ def write(name: str, fused: Fused) -> Written:
         )
     lines = [f"struct {name}_numbers {{", *[f"    {C_TYPES[a.dtype.name]} {local[a]};" for a in shared], "};"]
     for number, part in enumerate(parts):
-        own = {steps[i].output for i in part}
+        own = dict.fromkeys([steps[i].output for i in part])  # in order, so that another process writes the same text
         read = dict.fromkeys([a for i in part for a in steps[i].inputs if a in local and a not in own])
         lines += [
             f"static __attribute__((noinline)) void {name}_{number}({name}_numbers &w) {{",
@@ -58,18 +58,32 @@ def write(name: str, fused: Fused) -> Written:
         (dtype, kind == "number", len(list(group)))
         for (dtype, kind), group in itertools.groupby(outputs, lambda y: (y.dtype.name, y.kind))
     ]
+    lines += _call_of_parts(name, operands, kinds, outputs, results, local, len(parts))
+    return Written(operands, kinds, results, lines)
+
+
+def _call_of_parts(
+    name: str,
+    operands: Sequence[Atom],
+    kinds: Sequence[str],
+    outputs: Sequence[Atom],
+    results: Sequence[tuple[str, bool, int]],
+    local: dict[Atom, str],
+    count: int,
+) -> list[str]:
+    """The function that Python calls: it takes the operands, calls the `count` parts, and writes the results."""
     parameters = [f"{PARAMETERS[kind][0]}x{i}_" for i, kind in enumerate(kinds)]
     parameters += [f"void *out{i}_" for i in range(len(results))]
-    lines += [f'extern "C" void {name}({", ".join(parameters)}) {{', f"    {name}_numbers w;"]
+    lines = [f'extern "C" void {name}({", ".join(parameters)}) {{', f"    {name}_numbers w;"]
     for i, (kind, atom) in enumerate(zip(kinds, operands, strict=True)):
         c_type = atom.dtype.name
         value = f"DATA({c_type}_, x{i}_)[0]" if kind == "array" else f"x{i}_"
         lines.append(f"    w.x{i} = ({C_TYPES[c_type]}){value};")
-    lines += [f"    {name}_{number}(w);" for number in range(len(parts))]
+    lines += [f"    {name}_{number}(w);" for number in range(count)]
     found = iter(outputs)
-    for i, (dtype, _, count) in enumerate(results):
-        lines += [f"    DATA({dtype}_, out{i}_)[{k}] = w.{local[next(found)]};" for k in range(count)]
-    return Written(operands, kinds, results, [*lines, "}"])
+    for i, (dtype, _, length) in enumerate(results):
+        lines += [f"    DATA({dtype}_, out{i}_)[{k}] = w.{local[next(found)]};" for k in range(length)]
+    return [*lines, "}"]
 
 
 def function(
