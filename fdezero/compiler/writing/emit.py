@@ -219,7 +219,7 @@ class Emitter(Groups):
             self.body.append(f"{self.names[y]} = {self._call(instruction, laid[0] if laid else None, names)}{comment}")
 
     def _region(self, instruction: Instruction) -> None:
-        function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]
+        function = self.keep(instruction.name, instruction.operation.run, "")  # type: ignore[union-attr]  # a region
         filled = [y for y in instruction.outputs if y in self.plan.storages]
         left = "".join(f"{self.unused if v in filled else self.names[v]}, " for v in instruction.outputs)
         given = [*map(self.name, instruction.inputs)]
