@@ -4,7 +4,6 @@ Constants and defaults are PyTorch's, except the slope of `leaky_relu`, which is
 order, are finite wherever the function is, also at infinities: no product of an infinity and 0 is ever computed.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..numpy.precision import in_single
 from ..ops import elementwise
+from ..ops.special import ndtr_by_tanh
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish",
@@ -113,12 +113,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise RangeError(f'gelu: approximate is "none" or "tanh", got {approximate!r}.')
-    return _gated(x, special.ndtr if approximate == "none" else _ndtr_by_tanh, -100.0, 100.0)
-
-
-def _ndtr_by_tanh(z: Any) -> Any:
-    # (1 + tanh(w)) / 2 is sigmoid(2 w), which keeps its digits where the sum would cancel.
-    return elementwise.sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * (z * z * z)))
+    return _gated(x, special.ndtr if approximate == "none" else ndtr_by_tanh, -100.0, 100.0)
 
 
 @in_single

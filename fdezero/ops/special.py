@@ -15,6 +15,7 @@ import numpy as np
 from ..core import Elementwise, elementwise
 from ..devices import CPU, Backend, backend_of
 from ..errors import DerivativeError, DeviceError, MissingExtraError
+from .elementwise import sigmoid
 from .slopes import corner, quotient
 
 NUMBER = np.dtype(float)  # of Python's numbers
@@ -202,4 +203,15 @@ entr = elementwise(
     impl=lambda x: np.where(x < 0, -math.inf, -_xlogy(x, x)),
     expand=True,
     doc="-x0 * log(x0), a term of the entropy; 0 for x0 = 0, -inf for x0 < 0.",
+)
+# (1 + tanh(w)) / 2 is sigmoid(2 w), which keeps its digits where the sum would cancel. As one operation it keeps x0 and y for its
+# derivative; a composition would keep five arrays.
+STEEPNESS, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
+ndtr_by_tanh: Elementwise = elementwise(
+    "ndtr_by_tanh",
+    lambda y, x0: y * (1 - y) * (STEEPNESS + (3 * STEEPNESS * CUBIC) * (x0 * x0)),
+    c=f"1 / (1 + exp(-({STEEPNESS!r} * (x0 + {CUBIC} * (x0 * x0 * x0)))))",
+    impl=lambda x: sigmoid(STEEPNESS * (x + CUBIC * (x * x * x))),
+    expand=True,
+    doc="An approximation of the normal distribution function at x0 by tanh.",
 )

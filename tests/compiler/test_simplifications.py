@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero import functions as F
 from fdezero.compiler.graph import Constant, renamed
 from fdezero.compiler.passes import fold_constants
 from fdezero.testing import assert_trees_close, assert_trees_equal
@@ -157,3 +158,9 @@ def test_parts_of_constants_are_kept_without_gaps() -> None:
     assert all(
         value.flags.c_contiguous or value.flags.f_contiguous for value in constants if getattr(value, "ndim", 0) == 2
     )
+
+
+def test_a_composite_operation_within_another_is_expanded_as_well() -> None:
+    found = operations(lambda x: F.gelu(x, approximate="tanh"), X)
+    assert "exp" in found
+    assert not {"sigmoid", "ndtr_by_tanh"} & set(found)

@@ -27,7 +27,7 @@ def expand(graph: Graph, native: bool = False) -> Graph:
             return None
         if not (operation.expand is True or (operation.expand == "native" and native)):
             return None
-        body = _implementation(operation, instruction)
+        body = expand(_implementation(operation, instruction), native)  # which may contain others
         names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
         steps, y = [renamed(step, names) for step in body.instructions], names.get(body.outputs[0], body.outputs[0])
         if steps and steps[-1].elementwise and steps[-1].output is y:
