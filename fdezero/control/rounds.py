@@ -92,7 +92,7 @@ class Rounds:
         free, instance = executable.taken()
         now: tuple[Any, ...] = ()
         try:
-            for now in zip(range(start, stop), *rows, *given):  # noqa: B905, they have the same length
+            for now in zip(range(start, stop), *rows, *given, strict=True):
                 results = instance(*carry, *now[1:width], *constants, *now[width:])
                 if kept:
                     self._keep_rows(kept, results, now[0])

@@ -207,10 +207,10 @@ def _why_not(place: Path) -> str:
 
 def _way_to(place: Path) -> Iterator[str]:
     """Every folder and symbolic link that the system passes on the way to a place, which is the last of them."""
-    current, left, links = os.sep, place.parts[1:], 0
+    current, left, links = os.sep, [*place.parts[1:]], 0
     yield current
     while left:
-        name, *left = left  # type: ignore[assignment]  # a list after the first round
+        name = left.pop(0)
         current = os.path.normpath(os.path.join(current, name)) if name != ".." else os.path.dirname(current)
         yield current
         if os.path.islink(current):
@@ -218,7 +218,7 @@ def _way_to(place: Path) -> Iterator[str]:
             if links > 40:
                 raise OSError(f"{place}: too many links")
             target = Path(os.readlink(current))
-            left = (*target.parts[1:], *left) if target.is_absolute() else (*target.parts, *left)
+            left[:0] = target.parts[1:] if target.is_absolute() else target.parts
             current = os.sep if target.is_absolute() else os.path.dirname(current)
 
 
