@@ -149,5 +149,5 @@ def total_of_product(x: Any, y: Any, axes: Axes, room: Any) -> Any:
 
 
 def weighted_total(x: Any, weights: Any) -> Any:
-    """The sum over the axis before the last one, of which each entry has its weight; 0 for the number -0.0."""
+    """The sum over the axis before the last one, each entry times its weight; 0 if the weights are the number -0.0."""
     return 0 if is_number(weights) else (weights.reshape(-1) @ x)[..., None, :]

@@ -1,4 +1,4 @@
-"""What native convolution is told: sizes, and the steps of arrays in memory, in the order of the fields of `Job` in `convolution.cpp`.
+"""Jobs of native convolution: sizes, and the steps of arrays in memory, in the order of the fields of `Job` in `convolution.cpp`.
 
 A convolution is one job. conv_input is one job for each phase of its strides: a convolution of y with a part of the kernel, turned around.
 """

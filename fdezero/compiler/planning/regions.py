@@ -28,7 +28,7 @@ class Reduced(Fused):
 class Joint(Fused):
     """Kernels in one launch. `parts` are their programs.
 
-    `places` says which of their results are parts of larger arrays: of which one, and where. These arrays come last among the results.
+    `places` has the larger array and the place in it for each result that is a part of one. These arrays come last among the results.
     """
 
     def __init__(self, parts: Sequence[Graph], places: Mapping[Atom, tuple[Variable, Slices]] | None = None) -> None:
