@@ -94,7 +94,7 @@ class Compiler(NamedTuple):
             done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, env=variables)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
-            raise OSError(said or f"nothing, and its exit status is {done.returncode}.")
+            raise OSError(said.rstrip(".") or f"nothing, and its exit status is {done.returncode}")
         return library
 
     def load_needed(self) -> None:

@@ -60,6 +60,12 @@ def test_a_compiler_that_fails(compiler_is: Any) -> None:
     assert str(path) in str(found.value)
 
 
+def test_a_compiler_that_fails_and_says_nothing(compiler_is: Any) -> None:
+    compiler_is("exit 3")
+    with pytest.raises(fd.errors.MissingExtraError, match=r"It says: nothing, and its exit status is 3\. Install one"):
+        native(np.sin)
+
+
 @named_cpp
 def test_a_compiler_that_fails_later(compiler_is: Any, tmp_path: Path) -> None:
     compiler_is(f'if [ -e "{tmp_path}/full" ]; then echo "no space left" >&2; exit 1; fi; exec c++ "$@"')
