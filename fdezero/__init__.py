@@ -11,7 +11,7 @@ from . import errors
 from .messages import unknown_name as _unknown_name
 
 if _typing.TYPE_CHECKING:
-    from . import data, functions, io, models, nn, numpy, optim, random, signal, special, stats, testing, tree
+    from . import data, functions, io, models, nn, numpy, optim, random, signal, special, stats, testing, training, tree
     from .compiler import compile  # noqa: A004, the field's word
     from .control.checkpoint import (
         checkpoint,
@@ -50,7 +50,7 @@ if _typing.TYPE_CHECKING:
     )
     from .tree import Frozen, Module, static
 
-_MODULES = "data functions io models nn numpy optim random signal special stats testing tree".split()
+_MODULES = "data functions io models nn numpy optim random signal special stats testing training tree".split()
 _NAMES = {
     "compiler": "compile",
     "control": "checkpoint cond scan while_loop",
@@ -83,7 +83,7 @@ __all__ = [
     "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
     "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "models", "nn", "numpy",
     "odeint", "optim", "plot", "pmean", "psum", "random", "ravel", "save", "scan", "signal", "special", "static", "stats",
-    "stop_gradient", "testing", "to_device", "to_numpy", "trace", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
+    "stop_gradient", "testing", "to_device", "to_numpy", "trace", "training", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 

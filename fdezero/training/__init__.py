@@ -1,0 +1,12 @@
+"""What a training run needs around its step: the state of a run as one tree."""
+
+from . import state
+from .state import *
+
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = []
+__all__ += state.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__
