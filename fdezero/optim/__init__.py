@@ -1,7 +1,9 @@
 """Optimisers, pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
 
-from . import gradients, transformation
+from . import chains, gradients, leaves, transformation
+from .chains import *
 from .gradients import *
+from .leaves import *
 from .methods import adam as _adam
 from .methods import momentum as _momentum
 from .methods import sgd as _sgd
@@ -13,6 +15,8 @@ from .transformation import *
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
 __all__ += transformation.__all__
+__all__ += leaves.__all__
+__all__ += chains.__all__
 __all__ += gradients.__all__
 __all__ += _sgd.__all__
 __all__ += _momentum.__all__

@@ -1,181 +1,196 @@
-"""Gradient transformations: pairs of `init` and `update`, their chains, and how updates are applied.
+"""Gradient transformations: frozen classes with their settings as fields, pure `init`, `update` and `step`, and user-made ones."""
 
-Gradients and updates of float16 parameters are float32 on their way through transformations, and so is what a state holds of
-them. The parameter is rounded once, after the update is added.
-"""
-
+import math
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, dataclass_transform
 
 import attrs
 import numpy as np
 
-from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import DTypeError, ShapeError, StructureError
-from ..messages import describe
-from ..numpy.elementwise import cast
-from ..numpy.precision import HALF, SINGLE, narrowed, widened
-from ..ops.roots import length
+from ..errors import DTypeError, RangeError, StructureError
+from ..messages import called, describe
+from ..tree import Module, static
+from .leaves import applied, moved_in_place, side_by_side, times, weak
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
 Params = TypeVar("Params")
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
+Number: TypeAlias = Any  # float | Array
 
-__all__ = ["GradientTransformation", "apply_updates", "chain", "global_norm"]
+__all__ = ["GradientTransformation"]
 
 
-@attrs.frozen
-class GradientTransformation:
+def number(
+    *, default: Any = attrs.NOTHING, least: float | None = None, below: float | None = None, most: float | None = None
+) -> Any:
+    """A field for a number, which may be a traced one. Its bounds are checked when the transformation is made.
+
+    NumPy's numbers become Python's, whose dtype is weak, so a rate of float64 keeps parameters of float32.
+    """
+
+    def checked(value: Any, owner: Any, field: Any) -> Any:
+        value = weak(value)
+        where = f"{type(owner).__name__}: {field.name}"
+        if isinstance(value, bool | str | None) or callable(value) or not (_is_plain(value) or hasattr(value, "dtype")):
+            raise DTypeError(f"{where} is a number; got {_shown(value)}.")
+        if _is_plain(value):
+            bounds = [
+                f"{sign} {bound:g}" for sign, bound in ((">=", least), ("<", below), ("<=", most)) if bound is not None
+            ]
+            outside = (least is not None and value < least) or (below is not None and value >= below)
+            if math.isnan(value) or outside or (most is not None and value > most):
+                raise RangeError(f"{where} is a number {' and '.join(bounds) or 'that is not NaN'}; got {value!r}.")
+        return value
+
+    return attrs.field(default=default, converter=attrs.Converter(checked, takes_self=True, takes_field=True))
+
+
+def rate(*, default: Any = attrs.NOTHING) -> Any:
+    """A field for a rate: a number, or a schedule, a function of the step. It is checked when the transformation is made."""
+
+    def checked(value: Any, owner: Any, field: Any) -> Any:
+        value = weak(value)
+        where = f"{type(owner).__name__}: {field.name}"
+        if isinstance(value, type) or not (callable(value) or _is_plain(value) or hasattr(value, "dtype")):
+            raise DTypeError(f"{where} is a number or a schedule, a function of the step; got {_shown(value)}.")
+        if _is_plain(value) and not math.isfinite(value):
+            raise RangeError(f"{where} is a finite number or a schedule; got {value!r}.")
+        return value
+
+    return attrs.field(default=default, converter=attrs.Converter(checked, takes_self=True, takes_field=True))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number, rate))
+class GradientTransformation(Module):
     """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`, pure functions.
 
     `step` adds the updates to the params. Gradients and updates have the structure of `fd.tree.trainable(params)`: None for
     integers and Frozen subtrees. The updates of float16 parameters are float32.
+
+    Make one of two functions, `GradientTransformation(init, update)`, or of a subclass with both methods, whose fields are its
+    settings. Optimisers are trees of their settings, so they pickle, print and compare with `fd.tree` as models do.
     """
 
-    init: Callable[[Tree], State]
-    update: Callable[[Tree, State, Tree], tuple[Tree, State]]
+    if TYPE_CHECKING:
+
+        def __init__(self, init: Callable[[Tree], State], update: Callable[..., tuple[Tree, State]]) -> None: ...
+
+    else:
+
+        def __new__(cls, *args: Any, **settings: Any) -> Any:
+            return super().__new__(OfFunctions if cls is GradientTransformation else cls)
+
+    @property
+    def entries(self) -> tuple[str, ...] | None:
+        """The names in the state, a dict. None for a state of any other form, which a chain keeps under the class's name."""
+        return None
+
+    @property
+    def name(self) -> str:
+        """What the transformation is called in errors and in the states of chains."""
+        return type(self).__name__
+
+    @property
+    def counts(self) -> bool:
+        """Whether an entry `step` of the state is the number of updates so far, which all parts of a chain share."""
+        return True
+
+    def init(self, params: Tree) -> State:
+        """The state before the first step."""
+        return {}
+
+    def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        """The updates, and the new state."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method update(grads, state, params).")
 
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
         """Return the new params and the new state.
 
         Raises StructureError, ShapeError or DTypeError that names the first leaf whose gradient does not fit.
         """
-        side_by_side(params, grads, "grads")
+        leaves, _, treedef = side_by_side(params, grads, "grads")
+        self.check(state)
         updates, state = self.update(grads, state, params)
-        return apply_updates(params, updates), state
+        return applied(params, leaves, treedef, updates), state
+
+    def check(self, state: State) -> None:
+        """Raise StructureError if a state has other entries than those of this optimiser."""
+        entries = self.entries
+        if entries is None or (state.__class__ is dict and state.keys() == {*entries}):
+            return
+        if not entries and not trees.leaves(state):
+            return
+        got = describe(state) if trees.leaves(state) else "nothing"
+        got = ", ".join(map(str, state)) if state and isinstance(state, dict) else got
+        raise StructureError(
+            f"{self.name} got the state of another optimiser, or no state: it has {got}, but {self.name} keeps "
+            f"{', '.join(entries) or 'nothing'}. Pass the state from its own init(params), or from its last step."
+        )
+
+    def __repr__(self) -> str:
+        fields = [(field.name, getattr(self, field.name, None)) for field in attrs.fields(type(self))]
+        return f"{type(self).__name__}({', '.join(f'{name}={_shown(value)}' for name, value in fields)})"
 
 
-@attrs.frozen
-class Scaling(GradientTransformation):
-    """Gradients times a number. Its step reads each tree once, so it costs little more than a loop over the leaves."""
+class OfFunctions(GradientTransformation):
+    """The transformation that two functions make."""
 
-    factor: Any
+    init: Callable[[Tree], State] = static()  # type: ignore[assignment]  # the functions are the methods
+    update: Callable[[Tree, State, Tree], tuple[Tree, State]] = static()  # type: ignore[assignment]  # the same
+
+    name = "part"
+
+    def __repr__(self) -> str:
+        return f"GradientTransformation(init={_shown(self.init)}, update={_shown(self.update)})"
+
+
+class Stateless(GradientTransformation):
+    """Base of transformations without a state: a subclass has `update`."""
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """No names."""
+        return ()
+
+    def check(self, state: State) -> None:
+        """Raise StructureError for the state of another optimiser."""
+        if state:
+            super().check(state)
+
+
+class Scaling(Stateless):
+    """Base of transformations that multiply by the number `factor`. Their step reads each tree once, as a loop over the leaves does."""
+
+    @property
+    def factor(self) -> Any:
+        """What gradients are multiplied by."""
+        raise NotImplementedError
 
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
+        """Return the new params and the same state. Raises as the step of every transformation does."""
         leaves, found, treedef = side_by_side(params, grads, "grads")
+        self.check(state)
         factor = self.factor
-        moved = [p if g is None else _plus(p, times(g, factor)) for p, g in zip(leaves, found, strict=True)]
-        return trees.unflatten(treedef, moved), state
+        new = [p if g is None else moved_in_place(p, times(g, factor)) for p, g in zip(leaves, found, strict=True)]
+        return trees.unflatten(treedef, new), state
 
 
-def _plus(p: Any, move: Any) -> Any:
-    """p + move in the dtype of p, written into the array of `move`, which nobody else holds."""
-    if p.__class__ is move.__class__ is np.ndarray:
-        move += p
-        return move if p.dtype == move.dtype else move.astype(p.dtype)
-    return _moved(p, move)
-
-
-def _moved(p: Any, move: Any) -> Any:
-    """p + move in the dtype of p."""
-    return narrowed(widened(p) + move) if getattr(p, "dtype", None) == HALF else p + move
-
-
-def apply_updates(params: Tree, updates: Tree) -> Tree:
-    """params + updates, leaf by leaf; a leaf whose update is None stays as it is. Raises as `step` does."""
-    leaves, found, treedef = side_by_side(params, updates, "updates")
-    return trees.unflatten(treedef, [p if u is None else _moved(p, u) for p, u in zip(leaves, found, strict=True)])
-
-
-def side_by_side(params: Tree, others: Tree, name: str) -> tuple[list[Any], list[Any], Any]:
-    """The leaves of `params`, those of their `grads` or `updates`, and the structure. Raises if they do not fit."""
-    leaves, treedef = trees.flatten_trainable(params)
-    found, structure = trees.flatten_trainable(others)
-    if structure != treedef:
-        raise trees.structure_error(trees.trainable(params), others, "params", name)
-    for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
-        if other is not None and not _fits(leaf, other if name == "grads" else narrowed_like(leaf, other)):
-            path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
-            raise _misfit({"grads": "gradient", "updates": "update"}[name], path, leaf, other)
-        if leaf.__class__ is float:
-            found[i] = weak(other)  # so that their sum is a Python float again
-    return leaves, found, treedef
-
-
-def narrowed_like(leaf: Any, update: Any) -> Any:
-    """`update`, in float16 if the parameter is: float32 fits as well."""
-    return narrowed(update) if getattr(leaf, "dtype", None) == HALF else update
-
-
-def _fits(leaf: Any, other: Any) -> bool:
-    try:
-        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype) and leaf.dtype.kind in "fc"
-    except AttributeError:  # a Python number
-        return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
-
-
-def _misfit(what: str, path: str, leaf: Any, other: Any) -> ShapeError | DTypeError:
-    text = f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}"
-    if not trees.is_differentiable(leaf):
-        return DTypeError(f"{text}, which has no {what}: give None there.")
-    if getattr(leaf, "shape", ()) != getattr(other, "shape", ()):
-        return ShapeError(f"{text}; shapes must agree.")
-    return DTypeError(f"{text}; dtypes must agree: {what}.astype({str(leaf.dtype)!r}).")
-
-
-def weak(number: Any) -> Any:
-    """A NumPy number as a Python number, whose dtype is weak; anything else as it is."""
-    return number.item() if isinstance(number, np.generic | np.ndarray) and number.ndim == 0 else number
-
-
-def times(x: Any, factor: Any) -> Any:
-    """x * factor in the dtype of x, or in float32 for float16."""
-    x = widened(x)
-    return x * in_dtype_of(x, factor)
-
-
-def zeros_of(p: Any) -> Any:
-    """Zeros for a state: in the shape and dtype of the parameter, or in float32 for float16."""
-    return fnp.zeros_like(p, dtype=SINGLE if getattr(p, "dtype", None) == HALF else None)
-
-
-def in_dtype_of(x: Any, number: Any) -> Any:
-    """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
-    return cast(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
-
-
-def magnitude(x: Any) -> Any:
-    """|x| for a complex x, x itself for a real one: what squares are made of. float16 becomes float32."""
-    return fnp.absolute(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else widened(x)
-
-
-def stateless(update: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
-    """The transformation without state that a function of gradients and params makes."""
-    return GradientTransformation(lambda params: (), lambda grads, state, params: (update(grads, params), state))
-
-
-def chain(*transformations: GradientTransformation) -> GradientTransformation:
-    """Transformations one after the other: `chain(clip_by_global_norm(1.0), adam(1e-3))`."""
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        if not isinstance(state, tuple) or len(state) != len(transformations):
-            raise StructureError(
-                f"this chain of {len(transformations)} parts got the state of another optimiser, {type(state).__name__} of "
-                f"{len(trees.leaves(state))} leaves: pass the state from its own init(params), or from its last step."
-            )
-        states = []
-        for transformation, part in zip(transformations, state, strict=True):
-            grads, part = transformation.update(grads, part, params)
-            states.append(part)
-        return grads, tuple(states)
-
-    return GradientTransformation(lambda params: tuple(t.init(params) for t in transformations), update)
-
-
-def global_norm(tree: Tree) -> Any:
-    """The Euclidean norm of all leaves together, computed in float32 or wider: a tree -> a scalar.
-
-    Complex leaves count by their absolute values. Squares that would overflow or vanish do no harm. The derivative at 0 is 0.
-    """
-    total: Any = np.float32(0)
-    for leaf in map(fnp.asarray, trees.leaves(tree)):
-        x = magnitude(leaf if leaf.dtype.kind in "fc" else cast(leaf, float))
-        total = fnp.hypot(total, length(x, axes=tuple(range(-x.ndim, 0)), keepdims=False))
-    return total
-
-
-def times_all(tree: Any, factor: Any) -> Any:
-    """Every leaf times `factor`, as `times` does it."""
-    return trees.map(lambda x: times(x, factor), tree)
+def _shown(value: Any) -> str:
+    """The text of a setting."""
+    if isinstance(value, Module) or hasattr(type(value), "__attrs_attrs__"):
+        return repr(value)
+    if callable(value):
+        return called(value)
+    if isinstance(value, tuple | list):
+        inner = ", ".join(map(_shown, value))
+        return f"({inner}{',' * (len(value) == 1)})" if isinstance(value, tuple) else f"[{inner}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_shown(part)}' for key, part in value.items())}}}"
+    is_array = hasattr(value, "dtype") and not isinstance(value, np.generic)
+    return describe(value) if is_array or trees.leaves(value) != [value] else repr(value)

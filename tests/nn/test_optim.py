@@ -180,5 +180,5 @@ def test_updates_that_do_not_fit_are_named() -> None:
 
 def test_a_state_of_other_parameters_is_named() -> None:
     opt = optim.adam()
-    with pytest.raises(StructureError, match="the state's moments differ at 'w'"):
+    with pytest.raises(StructureError, match="grads and the state's mean differ at 'w'"):
         opt.step({"w": START}, {"w": START}, opt.init({"v": START}))

@@ -109,4 +109,4 @@ def test_a_resumed_run_is_the_uninterrupted_one(stop: tuple[int, int], data: Any
     fd.save(tmp_path / "part.npz", train(*fresh(0), (0, 0), stop))
     resumed = fd.load(tmp_path / "part.npz", like=fresh(9))
     assert_trees_equal(train(*resumed, stop, end), whole)
-    assert int(whole[1][1][0].step) == 2 * len(loader) == 22
+    assert int(whole[1]["step"]) == 2 * len(loader) == 22

@@ -1,45 +1,66 @@
 """Momentum, plain and Nesterov's."""
 
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 from ... import tree as trees
+from ...tree import static
+from ..chains import Composite
 from ..gradients import descend
-from ..transformation import GradientTransformation, Rate, chain, times, weak, zeros_of
+from ..leaves import leafwise, times, zeros_of
+from ..transformation import GradientTransformation, Number, Rate, State, number, rate
 
 __all__ = ["momentum", "velocity"]
 
 
-class Velocity(NamedTuple):
-    """The running sum of gradients, a tree like the gradients; float32 for float16 parameters."""
+class velocity(GradientTransformation):
+    """The direction of `momentum`: v = decay * v + g, or with `nesterov` decay * v + g for that new v.
 
-    velocity: Any
+    The state has the running sum `velocity`, a tree like the gradients; float32 for float16 parameters.
+    """
+
+    decay: Number = number(default=0.9)
+    nesterov: bool = static(default=False)
+
+    entries = ("velocity",)
+
+    def init(self, params: Any) -> State:
+        """Zeros."""
+        return {"velocity": trees.map(zeros_of, trees.trainable(params))}
+
+    def update(self, grads: Any, state: State, params: Any) -> tuple[Any, State]:
+        """The direction, and the new velocity."""
+        direction, state = self.shared(grads, state)
+        if not self.nesterov:
+            direction = trees.map(lambda v: v.copy("K") if hasattr(v, "copy") else v, direction)
+        return direction, state
+
+    def shared(self, grads: Any, state: State) -> tuple[Any, State]:
+        """The direction, which may share memory with the new state."""
+        decay, names = self.decay, ("the state's velocity",)
+        v = leafwise(lambda g, v: times(v, decay) + g, grads, state["velocity"], names=names)
+        direction = leafwise(lambda g, v: times(v, decay) + g, grads, v, names=names) if self.nesterov else v
+        return direction, {"velocity": v}
 
 
-def momentum(lr: Rate, decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
+class _followed(velocity):
+    """`velocity` with a part behind it, which makes new arrays of the direction."""
+
+    def update(self, grads: Any, state: State, params: Any) -> tuple[Any, State]:
+        return self.shared(grads, state)
+
+
+class momentum(Composite):
     """Gradient descent along the velocity: `chain(velocity(decay, nesterov), descend(lr))`; `lr` as for `sgd`.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
-    return chain(_velocity(decay, nesterov, alone=False), descend(lr))
 
+    lr: Rate = rate()
+    decay: Number = number(default=0.9)
+    nesterov: bool = static(default=False)
 
-def velocity(decay: float = 0.9, nesterov: bool = False) -> GradientTransformation:
-    """The direction of `momentum`: v = decay * v + g, or with `nesterov` decay * v + g for that new v."""
-    return _velocity(decay, nesterov, alone=True)
-
-
-def _velocity(decay: float, nesterov: bool, *, alone: bool) -> GradientTransformation:
-    """`velocity`. If the direction is not `alone`, it may share memory with the state."""
-    decay = weak(decay)
-
-    def init(params: Any) -> Velocity:
-        return Velocity(trees.map(zeros_of, trees.trainable(params)))
-
-    def update(grads: Any, state: Velocity, params: Any) -> tuple[Any, Velocity]:
-        v = trees.map(lambda g, v: times(v, decay) + g, grads, state.velocity, names=("grads", "the state's velocity"))
-        direction = trees.map(lambda g, v: times(v, decay) + g, grads, v) if nesterov else v
-        if alone and not nesterov:
-            direction = trees.map(lambda v: v.copy("K") if hasattr(v, "copy") else v, v)
-        return direction, Velocity(v)
-
-    return GradientTransformation(init, update)
+    @cached_property
+    def parts(self) -> tuple[GradientTransformation, ...]:
+        """Direction and rate."""
+        return _followed(self.decay, self.nesterov), descend(self.lr)

@@ -1,0 +1,167 @@
+"""Leaf by leaf: how updates are computed and applied, in which dtype, and whether trees fit the parameters.
+
+Gradients and updates of float16 parameters are float32 on their way through transformations, and so is what a state holds of
+them. The parameter is rounded once, after the update is added.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import numpy as fnp
+from .. import tree as trees
+from ..errors import DTypeError, ShapeError
+from ..messages import describe
+from ..numpy.elementwise import cast
+from ..numpy.precision import HALF, SINGLE, narrowed, widened
+from ..ops.roots import length
+
+__all__ = ["apply_updates", "global_norm"]
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """params + updates, leaf by leaf; a leaf whose update is None stays as it is. Raises as `step` does."""
+    return applied(params, *trees.flatten_trainable(params), updates)
+
+
+def applied(params: Any, leaves: list[Any], treedef: Any, updates: Any) -> Any:
+    """`apply_updates` for parameters that are flattened already."""
+    found = fitted(params, leaves, treedef, updates, "updates")
+    return trees.unflatten(treedef, [p if u is None else moved(p, u) for p, u in zip(leaves, found, strict=True)])
+
+
+def moved(p: Any, move: Any) -> Any:
+    """p + move in the dtype of p."""
+    return narrowed(widened(p) + move) if getattr(p, "dtype", None) == HALF else p + move
+
+
+def moved_in_place(p: Any, move: Any) -> Any:
+    """p + move in the dtype of p, written into the array of `move`, which nobody else holds."""
+    if p.__class__ is move.__class__ is np.ndarray:
+        move += p
+        return move if p.dtype == move.dtype else move.astype(p.dtype)
+    return moved(p, move)
+
+
+def global_norm(tree: Any) -> Any:
+    """The Euclidean norm of all leaves together, computed in float32 or wider: a tree -> a scalar.
+
+    Complex leaves count by their absolute values. Squares that would overflow or vanish do no harm. The derivative at 0 is 0.
+    """
+    total: Any = np.float32(0)
+    for leaf in map(fnp.asarray, trees.leaves(tree)):
+        x = magnitude(leaf if leaf.dtype.kind in "fc" else cast(leaf, float))
+        total = fnp.hypot(total, length(x, axes=tuple(range(-x.ndim, 0)), keepdims=False))
+    return total
+
+
+# Trees that fit
+
+
+def side_by_side(params: Any, others: Any, name: str) -> tuple[list[Any], list[Any], Any]:
+    """The leaves of `params`, those of their `grads` or `updates`, and the structure. Raises if they do not fit."""
+    leaves, treedef = trees.flatten_trainable(params)
+    return leaves, fitted(params, leaves, treedef, others, name), treedef
+
+
+def fitted(params: Any, leaves: list[Any], treedef: Any, others: Any, name: str) -> list[Any]:
+    """The leaves of the `grads` or `updates`. Raises if they do not fit the parameters, whose leaves and structure are given."""
+    found, structure = trees.flatten_trainable(others)
+    if structure != treedef:
+        raise trees.structure_error(trees.trainable(params), others, "params", name)
+    for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
+        if other is not None and not _fits(leaf, other if name == "grads" else narrowed_like(leaf, other)):
+            path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
+            raise _misfit({"grads": "gradient", "updates": "update"}[name], path, leaf, other)
+        if leaf.__class__ is float:
+            found[i] = weak(other)  # so that their sum is a Python float again
+    return found
+
+
+def narrowed_like(leaf: Any, update: Any) -> Any:
+    """`update`, in float16 if the parameter is: float32 fits as well."""
+    return narrowed(update) if getattr(leaf, "dtype", None) == HALF else update
+
+
+def _fits(leaf: Any, other: Any) -> bool:
+    try:
+        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype) and leaf.dtype.kind in "fc"
+    except AttributeError:  # a Python number
+        return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
+
+
+def _misfit(what: str, path: str, leaf: Any, other: Any) -> ShapeError | DTypeError:
+    text = f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}"
+    if not trees.is_differentiable(leaf):
+        return DTypeError(f"{text}, which has no {what}: give None there.")
+    if getattr(leaf, "shape", ()) != getattr(other, "shape", ()):
+        return ShapeError(f"{text}; shapes must agree.")
+    return DTypeError(f"{text}; dtypes must agree: {what}.astype({str(leaf.dtype)!r}).")
+
+
+def leafwise(function: Callable[..., Any], grads: Any, *others: Any, names: tuple[str, ...]) -> Any:
+    """The tree of `function(gradient, *leaves_of_others)`. `names` say in errors what the others are, as in "the state's mean".
+
+    Raises StructureError or ShapeError with the path at which another tree has another structure, or a leaf another shape.
+    """
+    first, treedef = trees.flatten(grads)
+    columns = [first]
+    for other, name in zip(others, names, strict=True):
+        column, structure = trees.flatten(other)
+        if structure != treedef:
+            raise trees.structure_error(grads, other, "grads", name)
+        if [_shape(g) for g in first] != [_shape(leaf) for leaf in column]:
+            raise _other_shape(grads, column, name)
+        columns.append(column)
+    return trees.unflatten(treedef, [function(*row) for row in zip(*columns, strict=True)])
+
+
+_NUMBER = ()  # the shape of a number
+
+
+def _shape(leaf: Any) -> Any:
+    return getattr(leaf, "shape", _NUMBER)
+
+
+def _other_shape(grads: Any, column: list[Any], name: str) -> ShapeError:
+    known = zip(trees.flatten_with_path(grads), column, strict=True)
+    path, g, leaf = next((path, g, leaf) for (path, g), leaf in known if _shape(g) != _shape(leaf))
+    return ShapeError(
+        f"{name} of {path or 'the parameter'} is {describe(leaf)}, its gradient {describe(g)}; shapes must agree. "
+        "Pass the state that this optimiser made of these parameters, opt.init(params), or its last one."
+    )
+
+
+# Numbers
+
+
+def weak(number: Any) -> Any:
+    """A NumPy number as a Python number, whose dtype is weak; anything else as it is."""
+    return number.item() if isinstance(number, np.generic | np.ndarray) and number.ndim == 0 else number
+
+
+def times(x: Any, factor: Any) -> Any:
+    """x * factor in the dtype of x, or in float32 for float16."""
+    x = widened(x)
+    return x * in_dtype_of(x, factor)
+
+
+def times_all(tree: Any, factor: Any) -> Any:
+    """Every leaf times `factor`, as `times` does it."""
+    return trees.map(lambda x: times(x, factor), tree)
+
+
+def zeros_of(p: Any) -> Any:
+    """Zeros for a state: in the shape and dtype of the parameter, or in float32 for float16."""
+    return fnp.zeros_like(p, dtype=SINGLE if getattr(p, "dtype", None) == HALF else None)
+
+
+def in_dtype_of(x: Any, number: Any) -> Any:
+    """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
+    return cast(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
+
+
+def magnitude(x: Any) -> Any:
+    """|x| for a complex x, x itself for a real one: what squares are made of. float16 becomes float32."""
+    return fnp.absolute(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else widened(x)
