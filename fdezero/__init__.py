@@ -21,6 +21,7 @@ if _typing.TYPE_CHECKING:
     from .control.while_loop import while_loop
     from .debugging import debug, trace
     from .debugging.plot import plot
+    from .debugging.profile import profile
     from .devices import array_module, device_of, gpu_available, to_device, to_numpy
     from .io import load, save
     from .numpy import at
@@ -54,7 +55,7 @@ _MODULES = "data functions io models nn numpy optim random signal special stats 
 _NAMES = {
     "compiler": "compile",
     "control": "checkpoint cond scan while_loop",
-    "debugging": "debug plot trace",
+    "debugging": "debug plot profile trace",
     "devices": "array_module device_of gpu_available to_device to_numpy",
     "io": "load save",
     "numpy": "at",
@@ -82,7 +83,7 @@ __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
     "custom_vjp", "data", "debug", "device_of", "elementwise_grad", "errors", "functions", "gpu_available", "grad", "grad_and_aux",
     "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load", "models", "nn", "numpy",
-    "odeint", "optim", "plot", "pmean", "psum", "random", "ravel", "save", "scan", "signal", "special", "static", "stats",
+    "odeint", "optim", "plot", "pmean", "profile", "psum", "random", "ravel", "save", "scan", "signal", "special", "static", "stats",
     "stop_gradient", "testing", "to_device", "to_numpy", "trace", "training", "tree", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 

@@ -45,6 +45,9 @@ from .writing.emit import Emitter, backend_of_graph
 MOST_DERIVED = 64  # derivatives and batched forms that a program keeps, for each memory layout of the leaves
 LARGE = 1 << 16  # bytes of a loop's memory that it gives back when it ends
 _serials = itertools.count(1)
+EXECUTABLES: weakref.WeakValueDictionary[str, "Executable"] = (
+    weakref.WeakValueDictionary()
+)  # by the name of their source
 
 
 @attrs.frozen
@@ -88,6 +91,8 @@ class Executable:
         self.source = emitter.write()
         self.given = tuple(emitter.given.values())
         self.shared = emitter.shared()
+        self.steps = tuple(emitter.steps)  # the line at which each instruction begins, for the profile
+        EXECUTABLES[self.filename] = self
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(keepends=True), self.filename)
         namespace = dict(emitter.namespace)
         exec(compile(self.source, self.filename, "exec"), namespace)

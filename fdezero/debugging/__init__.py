@@ -1,6 +1,7 @@
-"""Debugging tools: `debug` finds mistakes and their lines, `trace` shows the program, `plot` draws the program."""
+"""Debugging tools: `debug` finds mistakes and their lines, `trace` shows the program, `plot` draws it, `profile` measures it."""
 
 from .level import debug
 from .plot import plot, trace
+from .profile import Profile, profile
 
-__all__ = ["debug", "plot", "trace"]
+__all__ = ["Profile", "debug", "plot", "profile", "trace"]

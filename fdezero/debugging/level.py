@@ -2,79 +2,32 @@
 
 import collections
 import functools
-import inspect
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import attrs
 import numpy as np
 
 from .. import tree as trees
 from ..core import Level, Tracer, unwrap
 from ..core.lines import Line, Placed, user_line
-from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
-from ..errors import ImmutableError, StructureError, TraceError
+from ..errors import ImmutableError
 from ..foreign import accepted
 from ..messages import describe
 from ..transforms.arguments import name_of
 from .checks import Dtypes, Indices, Keys, Nans, shown
+from .watching import WatchedTracer, is_watched, opened, refuse_unusable
 
 MOST_OVERWRITTEN = 64  # arrays that are remembered after `x += y`
 
 
-class DebugTracer(Tracer):
-    """A watched value and the user's line that made it. It converts to a number wherever a plain value does."""
+class DebugTracer(WatchedTracer):
+    """A watched value whose derivative rules are checked."""
 
-    __slots__ = ("line",)
+    __slots__ = ()
     level: "Debug"
-
-    def __init__(self, level: "Debug", value: Any, line: Line) -> None:
-        self.level = level
-        self.value = value
-        self.line = line
 
     def rule(self, operation: Any) -> Any:
         return Watched(operation, self)
-
-    def __float__(self) -> float:
-        return float(unwrap(self))
-
-    def __int__(self) -> int:
-        return int(unwrap(self))
-
-    def __complex__(self) -> complex:
-        return complex(unwrap(self))
-
-    def __index__(self) -> int:
-        return unwrap(self).__index__()
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.array(unwrap(self), dtype) if copy else np.asarray(unwrap(self), dtype)
-
-    def item(self) -> Any:
-        return unwrap(self).item()
-
-    def tolist(self) -> Any:
-        return unwrap(self).tolist()
-
-    # Functions that the library cannot trace run on the plain values, as they do without debug.
-    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        known = (ufunc if method == "__call__" else (ufunc, method)) in NUMPY_FUNCTIONS
-        if known and kwargs.get("out") is None:
-            return super().__array_ufunc__(ufunc, method, *args, **kwargs)
-        args, kwargs = _plain((args, kwargs))
-        return getattr(ufunc, method)(*args, **kwargs)
-
-    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if function in NUMPY_FUNCTIONS and kwargs.get("out") is None:
-            return super().__array_function__(function, types, args, kwargs)
-        args, kwargs = _plain((args, kwargs))
-        return function(*args, **kwargs)
-
-
-def _plain(tree: Any) -> Any:
-    return trees.map(lambda leaf: leaf.value if isinstance(leaf, DebugTracer) else leaf, tree)
 
 
 class Debug(Level):
@@ -178,15 +131,15 @@ def debug(
     @functools.wraps(function)
     def debugged(*args: Any, **kwargs: Any) -> Any:
         name = name_of("debug", function)
-        owner, call = _opened(function)
+        owner, call = opened(function)
         leaves, treedef = trees.flatten((owner, args, kwargs))
         leaves = list(map(accepted, leaves))
-        _refuse_unusable(name, leaves)
+        refuse_unusable("debug", name, leaves)
         found = Nans(infinities) if nans or every else None
         checks: list[Nans | Keys] = [found] if found else []
         level = Debug(name, [*checks, Keys()] if keys or every else checks, Dtypes() if dtypes or every else None)
         line = user_line()
-        traced = [DebugTracer(level, leaf, line) if _is_watched(leaf) else leaf for leaf in leaves]
+        traced = [DebugTracer(level, leaf, line) if is_watched(leaf) else leaf for leaf in leaves]
         try:
             inner, *rest = trees.unflatten(treedef, traced)
             with np.errstate(all="ignore" if found else None):  # An error with the line says more than NumPy's warning.
@@ -202,32 +155,3 @@ def debug(
         return result
 
     return debugged
-
-
-def _opened(function: Any) -> tuple[Any, Callable[..., Any]]:
-    """The tree that a function holds (the module or the owner of the method), and a function that takes the tree first."""
-    if inspect.ismethod(function) and attrs.has(type(function.__self__)):
-        return function.__self__, function.__func__
-    if attrs.has(type(function)):
-        return function, lambda owner, *args, **kwargs: owner(*args, **kwargs)
-    return None, lambda owner, *args, **kwargs: function(*args, **kwargs)
-
-
-def _is_watched(leaf: Any) -> bool:
-    """Whether a leaf is an array of numbers or a floating number. Python's integers and booleans cannot make a NaN and stay plain."""
-    return isinstance(leaf, float | complex) or getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("biufc")
-
-
-def _refuse_unusable(name: str, leaves: Sequence[Any]) -> None:
-    """Raise an error if the arguments do not have an array to watch, or belong to another transform."""
-    if not any(map(_is_watched, leaves)):
-        raise StructureError(
-            f"{name}: no argument has an array, and debug checks only values that are computed from arguments. "
-            "Pass arrays and keys as arguments, not through a closure."
-        )
-    for tracer in itertools.chain.from_iterable(map(tracers_of, leaves)):
-        if not isinstance(tracer, DebugTracer):
-            raise TraceError(
-                f"{name} runs inside {tracer.level.name}, whose own operations it could not see. Put debug outside: "
-                "fd.debug(fd.grad(f)), fd.debug(fd.compile(f))."
-            )

@@ -64,6 +64,13 @@ class Backend:
         """The free memory of device `index`, as far as it is known."""
         return 0
 
+    def used_bytes(self) -> int:
+        """The memory that arrays on the current device take, as far as it is known."""
+        return 0
+
+    def wait(self) -> None:
+        """Return when the current device has done all its work."""
+
     def holds(self, dtype: Any) -> bool:
         """Whether a device can hold entries of this dtype."""
         return True

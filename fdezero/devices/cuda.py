@@ -105,6 +105,12 @@ class Cuda(Backend):
             free, _ = self.module.cuda.runtime.memGetInfo()
         return int(free)
 
+    def used_bytes(self) -> int:
+        return int(self.module.get_default_memory_pool().used_bytes())
+
+    def wait(self) -> None:
+        self.module.cuda.Device().synchronize()
+
     def holds(self, dtype: Any) -> bool:
         return dtype.kind in "biufcV"
 

@@ -336,6 +336,7 @@ def make_cupy() -> types.ModuleType:
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),
+        "get_default_memory_pool": lambda: types.SimpleNamespace(used_bytes=lambda: 0),
         "_util": types.SimpleNamespace(PerformanceWarning=PerformanceWarning),
         "get_array_module": lambda *args: module if any(isinstance(arg, ndarray) for arg in args) else np,
         "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a, axis=None: a.size if axis is None else a.shape[axis],

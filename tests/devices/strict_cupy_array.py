@@ -31,6 +31,9 @@ class Device:
     def __exit__(self, *error: Any) -> None:
         current.pop()
 
+    def synchronize(self) -> None:
+        """Everything has ended when a call returns."""
+
     def use(self) -> "Device":
         current[-1] = self.id
         return self

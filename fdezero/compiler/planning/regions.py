@@ -65,3 +65,14 @@ def is_turned(x: Variable) -> bool:
         return False
     rows = row_strides(x.shape, x.dtype.itemsize)
     return any(n > 1 and step != row for n, step, row in zip(x.shape, x.strides, rows, strict=True))
+
+
+def members(step: Instruction) -> tuple[Instruction, ...]:
+    """The operations that a step of a program runs: those of a group, one by one, or the step itself."""
+    group = step.operation
+    if not isinstance(group, Fused):
+        return (step,)
+    inner = [*group.body.instructions, *([group.total] if group.total else [])]
+    if isinstance(group, Reduced):
+        inner += [group.reduction, *group.after]
+    return tuple([member for each in inner for member in members(each)])

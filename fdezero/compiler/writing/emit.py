@@ -35,6 +35,9 @@ class Emitter(Groups):
         self.makers: dict[Atom, Instruction] = {y: step for step in graph.instructions for y in step.outputs}
         self.unused = "_"  # the name for results that are written into given memory
         self.given: dict[Storage, list[int]] = self._given() if rows else {}
+        self.steps: list[
+            tuple[int, Instruction]
+        ] = []  # where each instruction begins: a position in `body`, later a line
 
     # The program
 
@@ -59,6 +62,7 @@ class Emitter(Groups):
         for number, instruction in enumerate(graph.instructions):
             computed = not isinstance(instruction.operation, Region) or isinstance(instruction.operation, Fused)
             self.current = backend_named(instruction.output.device) if computed else CPU
+            self.steps.append((len(self.body), instruction))
             self._instruction(instruction)
             if names := [self.names[v] for v in dying.get(number, []) if v not in self.static]:
                 self.body.append(f"del {', '.join(names)}")
@@ -77,6 +81,8 @@ class Emitter(Groups):
             lines.append("        outputs = results.take()")
             lines.append(f"        {', '.join(own)}, = outputs.written")
             self.build_outputs(lines)
+        first = len(lines) + 1 + (len(self.build) > LONG)
+        self.steps = [(first + position, instruction) for position, instruction in self.steps]
         lines += [f"        {line}" for line in self.body]
         lines += [
             f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})",
