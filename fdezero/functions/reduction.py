@@ -43,8 +43,8 @@ def paired(name: str, x: Any, targets: Any, mask: Any = None, filler: float = 0.
     return fnp.where(mask, x, filler), fnp.where(mask, targets, filler), mask
 
 
-def mask_of(name: str, mask: Any, shape: tuple[int, ...]) -> Any:
-    """`mask` as an array. Raises DTypeError unless it is boolean, ShapeError unless it broadcasts to `shape`."""
+def mask_of(name: str, mask: Any, shape: tuple[int, ...], of: str = "losses") -> Any:
+    """`mask` as an array. Raises DTypeError unless it is boolean, ShapeError unless it broadcasts to `shape`, that of the losses."""
     mask = fnp.asarray(mask)
     if mask.dtype != bool:
         raise DTypeError(
@@ -59,7 +59,7 @@ def mask_of(name: str, mask: Any, shape: tuple[int, ...]) -> Any:
             else ""
         )
         raise ShapeError(
-            f"{name}: the mask {describe(mask)} must have the shape of the losses, {shape}, or broadcast to it.{hint}"
+            f"{name}: the mask {describe(mask)} must have the shape of the {of}, {shape}, or broadcast to it.{hint}"
         )
     return mask
 
