@@ -3,16 +3,21 @@
 import contextlib
 import io
 import math
+import mmap
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
-from typing import IO, TypeAlias
+from typing import IO, Literal, TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import FileError
+from . import bfloat16
 from .files import PathLike
+from .leaves import flat_bytes
 
 Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the others decompress without a bound on their memory
@@ -20,7 +25,8 @@ LONGEST_HEADER = 10_000  # bytes, NumPy's own limit, which it checks only after 
 EXPANSION = 1032  # deflate makes at most so many bytes of one: a code of two bits for 258
 LEAST_MEMBER = 30 + 10  # bytes: a local header, and a deflated npy header
 AXES = 64  # NumPy's limit
-CHUNK = 1 << 18  # bytes, which stay in the cache on their way
+UNPACKED = 1 << 18  # bytes that are unpacked at once, which stay in the cache on their way
+READ = 1 << 21  # bytes that are read into an array at once, before their checksum is computed
 
 
 @contextlib.contextmanager
@@ -81,28 +87,105 @@ def read_kind(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -
             raise ValueError("its length is not that of its shape and dtype")
         if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > max(1 << 20, 16 * info.compress_size):
             # It costs little to count what few bytes unpack to, before memory is set aside for what they claim.
-            while member.read(CHUNK):
+            while member.read(UNPACKED):
                 pass
             if member.tell() != info.file_size:
                 raise ValueError("it is cut short")
-    return shape, dtype
+    return shape, bfloat16.loaded_dtype() if dtype == bfloat16.RECORD else dtype
 
 
-def read_array(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+def read_array(path: PathLike, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """The array of a member, which owns its memory."""
     with _member(path, archive, info, "is damaged") as member:
         shape, fortran, dtype = _header(path, info, member)
         array = np.empty(shape, dtype, order="F" if fortran else "C")
-        if dtype.itemsize:
-            room, place = array.ravel("K").view(np.uint8), 0  # a view: memory is touched only as data come
-            while place < len(room):
-                data = member.read(min(CHUNK, len(room) - place))
-                if not data:
-                    raise ValueError("it is cut short")
-                room[place : place + len(data)] = np.frombuffer(data, np.uint8)
-                place += len(data)
-        member.read(1)  # at the end zipfile compares checksums
-    return array
+        room = flat_bytes(array)  # a view: memory is touched only as data come
+        if info.compress_type == zipfile.ZIP_STORED:
+            _fill_from_file(file, info, member.tell(), room)
+        else:
+            _fill(member, room)
+            member.read(1)  # at the end zipfile compares checksums
+    return _as_numbers(array)
+
+
+def read_pieces(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> Iterator[np.ndarray]:
+    """The entries of a member in their order in the file, in arrays of `count` entries."""
+    with _member(path, archive, info, "is damaged") as member:
+        shape, _, dtype = _header(path, info, member)
+        left = math.prod(shape)
+        while left:
+            piece = np.empty(min(count, left), dtype)
+            _fill(member, flat_bytes(piece))
+            left -= len(piece)
+            yield _as_numbers(piece)
+        member.read(1)
+
+
+def map_array(
+    path: PathLike, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, memory: mmap.mmap
+) -> np.ndarray:
+    """The array of a stored member as a read-only view of the file, which is mapped into memory. Its checksum is not read."""
+    with _member(path, archive, info, "is damaged") as member:
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise FileError(
+                f"{os.fspath(path)}: {info.filename!r} is compressed, so it cannot be mapped into memory: save the file with "
+                "fd.save(path, tree, compress=False), or load it without mmap=True."
+            )
+        shape, fortran, dtype = _header(path, info, member)
+        place = _place(file, info) + member.tell()
+        return _as_numbers(view_of(memory, shape, dtype, place, "F" if fortran else "C"))
+
+
+def view_of(
+    memory: mmap.mmap, shape: tuple[int, ...], dtype: np.dtype, place: int, order: Literal["C", "F"] = "C"
+) -> np.ndarray:
+    """The array that lies at a place in a mapped file. An empty one does not lie anywhere."""
+    if not math.prod(shape) * dtype.itemsize:
+        return np.empty(shape, dtype, order)
+    return np.ndarray(shape, dtype, memory, place, order=order)
+
+
+def _fill(member: IO[bytes], room: memoryview) -> None:
+    """Fill a flat array of bytes from a member."""
+    place = 0
+    while place < len(room):
+        data = member.read(min(UNPACKED, len(room) - place))
+        if not data:
+            raise ValueError("it is cut short")
+        room[place : place + len(data)] = data
+        place += len(data)
+
+
+def _fill_from_file(file: IO[bytes], info: zipfile.ZipInfo, skipped: int, room: memoryview) -> None:
+    """Fill a flat array with the bytes of a stored member after the first `skipped` ones: they go nowhere on their way."""
+    file.seek(_place(file, info))
+    checksum = zlib.crc32(file.read(skipped))
+    for start in range(0, len(room), READ):
+        part = room[start : start + READ]
+        if file.readinto(part) != len(part):  # type: ignore[attr-defined]  # a file that `open` made has it
+            raise ValueError("it is cut short")
+        checksum = zlib.crc32(part, checksum)  # while they are in the cache
+    if checksum != info.CRC:
+        raise ValueError("its checksum is wrong")
+
+
+def _place(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin, whose header zipfile has checked."""
+    file.seek(info.header_offset + 26)
+    name, extra = struct.unpack("<HH", _exactly(file, 4))
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    """The array as it was saved: records of bfloat16 become numbers, and bytes booleans, which may be neither 0 nor 1."""
+    if array.dtype == bfloat16.RECORD:
+        return bfloat16.of_bits(array.view(bfloat16.BITS))
+    return as_booleans(array) if array.dtype == np.bool_ else array
+
+
+def as_booleans(array: np.ndarray) -> np.ndarray:
+    """An array of booleans whose bytes may be any: itself if they are 0 and 1."""
+    return array if not array.size or array.view(np.uint8).max() <= 1 else array.view(np.uint8).astype(np.bool_)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """`save` and `load`: a pytree as one file, checked when it is read, written whole or not at all."""
 
 import os
-from collections.abc import Callable, Mapping
-from typing import IO, Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from ..errors import FileError
 from ..foreign import is_foreign
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
-from . import npz, safetensors
+from ..tree.structure import first_where
+from . import bfloat16, npz, safetensors
 from .files import PathLike, write_whole
 from .members import Kind
 
@@ -34,6 +35,8 @@ class Reader(Protocol):
 
     def kind(self, entry: Any) -> Kind: ...
     def array(self, entry: Any) -> np.ndarray: ...
+    def mapped(self, entry: Any) -> np.ndarray: ...
+    def pieces(self, entry: Any, count: int) -> Iterator[np.ndarray]: ...
 
 
 class Format(Protocol):
@@ -43,7 +46,7 @@ class Format(Protocol):
 
     def keeps(self, dtype: Any) -> bool: ...
     def check_key(self, key: str) -> None: ...
-    def write(self, file: IO[bytes], leaves: Mapping[str, Any], compress: bool) -> None: ...
+    def write(self, file: IO[bytes], leaves: Mapping[str, Any], compress: bool | str) -> None: ...
     def open_reader(self, path: PathLike, file: IO[bytes]) -> Reader: ...
 
 
@@ -51,26 +54,37 @@ def _format(path: PathLike) -> Format:
     return safetensors if os.fspath(path).endswith(".safetensors") else npz
 
 
-def save(path: PathLike, tree: Any, *, compress: bool = True) -> None:
+def save(path: PathLike, tree: Any, *, compress: bool | Literal["auto"] = "auto") -> None:
     """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
 
     A path that ends in `.safetensors` becomes a file of that format instead, which is never compressed and needs the
     package safetensors. The file is written beside its place and renamed when complete: an interrupt or a full disk leaves
     an older file intact. It keeps the permissions of the older file. No ending is appended to `path`. Arrays on a GPU are
-    copied to the CPU. Without `compress` you save and load faster, and files are 8 % larger.
+    copied to the CPU, one at a time. With "auto", arrays of which a sample shrinks by a fifth are compressed, and others
+    stored; with False all are stored, so that `load` can map the file into memory.
 
-    Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, and for a key
-    that the file cannot hold. Raises MissingExtraError without safetensors. Raises OSError, such as FileNotFoundError for a
-    missing folder and PermissionError for a read-only file, if `path` cannot be written.
+    Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, for a lazy layer,
+    and for a key that the file cannot hold. Raises MissingExtraError without safetensors. Raises OSError, such as
+    FileNotFoundError for a missing folder and PermissionError for a read-only file, if `path` cannot be written.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"save: the path comes first, then the tree: fd.save('model.npz', tree); got {describe(path)} for the path."
         )
+    if not isinstance(compress, bool) and compress != "auto":
+        raise TypeError(f'save: compress is True, False or "auto"; got {compress!r}.')
     leaves, form = flatten_to_dict(tree), _format(path)
+    _refuse_unmade(tree)
     for key, leaf in leaves.items():
         _check(key, leaf, form)
     write_whole(path, lambda file: form.write(file, leaves, compress))
+
+
+def _refuse_unmade(tree: Any) -> None:
+    """Raise FileError for a layer that does not have its arrays yet: its file would be empty."""
+    if found := first_where(tree, lambda node: hasattr(type(node), "unmade")):
+        path, layer = found
+        raise FileError(f"{path or 'the tree'} is {layer!r}, which does not have parameters yet: {type(layer).unmade}.")
 
 
 def _check(key: str, leaf: Any, form: Format) -> None:
@@ -78,29 +92,36 @@ def _check(key: str, leaf: Any, form: Format) -> None:
     if isinstance(leaf, Tracer):
         raise FileError(f"{key} is a traced value {describe(leaf)}: return it from the function and save it outside.")
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    if isinstance(leaf, str | bytes | np.ma.MaskedArray) or is_foreign(leaf) or not form.keeps(dtype):
+    if (
+        isinstance(leaf, str | bytes | np.ma.MaskedArray)
+        or (is_foreign(leaf) and not isinstance(leaf, np.generic))
+        or not form.keeps(dtype)
+    ):
         raise FileError(
             f"{key} is {describe(leaf)}, which {form.NAME} cannot keep: "
-            "convert it to an array of numbers (bfloat16: to float32), or declare the field static."
+            "convert it to an array of numbers, or declare the field static."
         )
     form.check_key(key)
 
 
-def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None) -> Any:
+def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None, mmap: bool = False) -> Any:
     """Read the tree in a file, with the structure, devices, memory order and Python numbers of `like`; without it, a flat dict.
 
-    A path that ends in `.safetensors` is read by the package safetensors, and its bfloat16 entries become float32.
-    Every other file is npz.
+    A path that ends in `.safetensors` is read by the package safetensors. Every other file is npz. Entries of bfloat16 are
+    arrays of ml_dtypes.bfloat16 if that package is installed, else float32; where `like` is float32, they become float32.
 
     Every key, shape and dtype is checked before an array is read. With `strict=False` leaves that the file lacks are
     taken from `like`, and keys that `like` lacks are ignored; shapes and dtypes must still agree. `rename` maps keys of
     the file to keys of the tree. It is a function, or a dict of prefixes, `{"l0": "layers/0"}`; the longest prefix counts.
+    With `mmap`, arrays are read-only views of the file, in its memory order, and only what you use is read from the disk.
 
     Raises a FileError that lists all missing, unexpected and different keys. Raises one for a file that is of another format,
-    damaged, encrypted, compressed by another method than deflate, or holds pickled objects. Memory is set aside
-    only for what the file holds. Raises OSError if there is no such file.
+    damaged, encrypted, compressed by another method than deflate (with `mmap`: by any), or holds pickled objects. Memory is
+    set aside only for what the file holds. Raises OSError if there is no such file.
     """
     wanted = None if like is None else flatten_to_dict(like)
+    if like is not None:
+        _refuse_unmade(like)
     with open(path, "rb") as file:
         reader = _format(path).open_reader(path, file)
         entries = _entries(path, reader, rename)
@@ -109,10 +130,14 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
         kinds = {key: reader.kind(entry) for key, entry in entries.items()}
         if wanted is not None:
             _compare(path, kinds, wanted, strict)
-        arrays = {key: reader.array(entry) for key, entry in entries.items()}
+        read = reader.mapped if mmap else reader.array
+        arrays = {key: read(entry) for key, entry in entries.items()}
+    if mmap:
+        for array in arrays.values():  # also those whose numbers had to become others
+            array.flags.writeable = False
     if wanted is None:
         return arrays
-    leaves = [_like(arrays.pop(key), leaf) if key in arrays else leaf for key, leaf in wanted.items()]
+    leaves = [_like(arrays.pop(key), leaf, not mmap) if key in arrays else leaf for key, leaf in wanted.items()]
     return unflatten(flatten(like)[1], leaves)
 
 
@@ -181,7 +206,9 @@ def _fits(kind: Kind, leaf: Any) -> bool:
     shape, dtype = kind
     if number := _number(leaf):
         return not shape and dtype.kind in NUMBERS[number] and dtype.itemsize <= np.dtype(number).itemsize
-    return kind == (getattr(leaf, "shape", None), getattr(leaf, "dtype", None))
+    wanted = getattr(leaf, "dtype", None)
+    fits = dtype == wanted or (wanted == np.float32 and bfloat16.is_bfloat16(dtype))  # as without the package ml_dtypes
+    return fits and shape == getattr(leaf, "shape", None)
 
 
 def _number(leaf: Any) -> type | None:
@@ -194,14 +221,17 @@ def _show(kind: Kind) -> str:
     return f"{kind[1]}[{','.join(map(str, kind[0]))}]"
 
 
-def _like(array: np.ndarray, leaf: Any) -> Any:
+def _like(array: np.ndarray, leaf: Any, ordered: bool) -> Any:
+    """The array as the kind of value that `leaf` is, on its device and, if `ordered`, in its memory order."""
     if _number(leaf):
         return type(leaf)(array[()])
+    if leaf.dtype == np.float32:
+        array = bfloat16.widened(array)
     if isinstance(leaf, np.generic):
         return array[()]
-    if isinstance(leaf, np.ndarray) and leaf.strides != array.strides:
-        ordered = np.empty_like(leaf, subok=False)
-        if ordered.strides == leaf.strides:  # without gaps, repetitions and entries read backwards
-            ordered[...] = array
-            return ordered
+    if ordered and isinstance(leaf, np.ndarray) and leaf.strides != array.strides:
+        room = np.empty_like(leaf, subok=False)
+        if room.strides == leaf.strides:  # without gaps, repetitions and entries read backwards
+            room[...] = array
+            return room
     return to_device(array, device_of(leaf))

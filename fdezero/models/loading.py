@@ -9,6 +9,7 @@ import numpy as np
 from .. import nn, random
 from ..errors import DTypeError, FdezeroError, FileError
 from ..io import load
+from ..io.bfloat16 import widened
 from ..io.files import PathLike
 from ..io.trees import differences
 from ..tree import Module, flatten, flatten_to_dict, unflatten
@@ -51,7 +52,7 @@ def load_model(
     dtype = None if dtype is None else np.dtype(dtype)
     if dtype is not None and dtype.kind != "f":
         raise DTypeError(f"{cls.__name__}.load: parameters are floating numbers; got dtype={dtype}.")
-    arrays = {key: array for key, array in load(path).items() if not key.endswith("num_batches_tracked")}
+    arrays = {key: widened(array) for key, array in load(path).items() if not key.endswith("num_batches_tracked")}
     form = next((form for form in forms if form.sign in arrays), None)
     if form is None:
         shown = ", ".join([*arrays][:3]) or "none"

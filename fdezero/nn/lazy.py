@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import random
 from ..errors import KeyMissingError, StructureError
@@ -59,6 +59,9 @@ def _initialised(cls: Any, key: Array | None, args: tuple[Any, ...], options: di
 class Lazy(Module):
     """A layer without parameters yet: `nn.Linear.lazy(10)`. In a model, `nn.init(model, key, x)` puts the layer in its place."""
 
+    unmade: ClassVar[str] = (
+        "make the model's layers first: model = nn.init(model, key, x)"  # for files, which know no layer
+    )
     layer: type = static()
     args: tuple[Any, ...] = static(default=())
     options: tuple[tuple[str, Any], ...] = static(default=())

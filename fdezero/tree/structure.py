@@ -188,6 +188,15 @@ def flatten_with_path(tree: Tree, *, none_is_leaf: bool = False, namespace: str 
     return [("/".join([str(entry) for entry in path]), leaf) for path, leaf in zip(paths, leaves, strict=True)]
 
 
+def first_where(tree: Tree, predicate: Callable[[Any], bool]) -> tuple[str, Any] | None:
+    """Path and value of the first node, container or leaf, that satisfies `predicate`; None if there is none."""
+    flatten(tree)  # which registers classes that are new
+    if not any(predicate(node) for node in optree.tree_leaves(tree, is_leaf=predicate, namespace=ALL)):
+        return None
+    paths, nodes, _ = optree.tree_flatten_with_path(tree, is_leaf=predicate, namespace=ALL)
+    return next(("/".join(map(str, path)), node) for path, node in zip(paths, nodes, strict=True) if predicate(node))
+
+
 def paths(tree: Tree) -> list[str]:
     """The slash-joined path of every leaf, in the order of `leaves`."""
     return [path for path, _ in flatten_with_path(tree)]

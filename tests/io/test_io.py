@@ -63,9 +63,9 @@ def flat(tree: Any) -> dict[str, Any]:
 # --- what comes back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("compress", [True, False, "auto"])
 @pytest.mark.parametrize("name", ARRAYS)
-def test_every_array_comes_back_exactly(tmp_path: Path, name: str, compress: bool) -> None:
+def test_every_array_comes_back_exactly(tmp_path: Path, name: str, compress: Any) -> None:
     array, path = ARRAYS[name], tmp_path / "x.npz"
     fd.save(path, {"x": array}, compress=compress)
     for found in (fd.load(path, like={"x": array})["x"], fd.load(path)["x"]):
@@ -83,8 +83,8 @@ LEAVES = st.one_of(
 )  # fmt: skip
 
 
-@given(tree=pytrees(LEAVES), compress=st.booleans())
-def test_random_trees_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, tree: Any, compress: bool) -> None:
+@given(tree=pytrees(LEAVES), compress=st.sampled_from([True, False, "auto"]))
+def test_random_trees_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, tree: Any, compress: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "random.npz"
     tree = {"tree": tree}
     fd.save(path, tree, compress=compress)

@@ -59,6 +59,28 @@ def test_compression_is_the_measured_one_and_can_be_switched_off(tmp_path: Path)
                 assert zeros.compress_size < 0.01 * zeros.file_size
 
 
+def test_what_a_sample_says_shrinks_by_a_fifth_is_compressed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sparse = rng.standard_normal(300_000, dtype=np.float32) * (rng.random(300_000) < 0.3)
+    tree = {
+        "weights": rng.standard_normal(300_000, dtype=np.float32), "zeros": np.zeros(300_000), "sparse": sparse,
+        "bytes": rng.integers(0, 256, 100_000, np.uint8), "labels": rng.integers(0, 10, 100_000), "dropped": rng.random(100_000) < 0.5,
+        "small": np.zeros(32, np.int8), "small zeros": np.zeros(3000, np.int8), "small weights": rng.standard_normal(700, dtype=np.float32),
+        "strided": np.zeros((600, 600))[::2, ::3], "one": 1.0, "none": np.empty((0, 3)),
+        "zeros but for the end": np.append(np.zeros(90_000), rng.standard_normal(10_000)),
+    }  # fmt: skip
+    fd.save(tmp_path / "x.npz", tree)
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        packed = {info.filename[:-4] for info in archive.infolist() if info.compress_type == zipfile.ZIP_DEFLATED}
+        assert packed == {"zeros", "sparse", "labels", "dropped", "small zeros", "strided", "zeros but for the end"}
+        assert all(info.compress_size < 0.8 * info.file_size for info in archive.infolist() if info.filename[:-4] in packed)
+    found = fd.load(tmp_path / "x.npz")
+    assert all(same(found[key], np.asarray(leaf)) for key, leaf in tree.items())
+    for wrong in ("yes", 1, None):
+        with pytest.raises(TypeError, match=f'compress is True, False or "auto"; got {wrong!r}'):
+            fd.save(tmp_path / "x.npz", tree, compress=wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["weights", "weights.npz", "weights.zip", "ü weights.v2", "x" * 250])
 def test_no_ending_is_appended(tmp_path: Path, name: str) -> None:
     fd.save(str(tmp_path / name), TREE)

@@ -216,7 +216,7 @@ def test_members_behind_four_gigabytes_have_wide_numbers() -> None:
     end = file.getvalue()[-22 - 20 - 56 :]
     assert len(entries) == 2
     assert struct.unpack_from("<4sQHHIIQQQQ", end)[6:8] == (2, 2)
-    assert struct.unpack_from("<Q", end, 48)[0] == sizes["second"][1] + 30 + len("second") + len("data")
+    assert struct.unpack_from("<Q", end, 48)[0] == -(-(sizes["second"][1] + 30 + len("second") + 6) // 64) * 64 + len("data")
     assert struct.unpack_from("<4sHHHHII", end, 76)[3:] == (2, 2, sum(map(len, entries)), 0xFFFFFFFF)
     narrow = Archive(io.BytesIO()).member("x", compress=False, size=0)
     narrow.size = narrow.stored = 5 << 30

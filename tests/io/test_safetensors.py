@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 import fdezero as fd
 from fdezero import nn
 from fdezero.errors import FileError, MissingExtraError
+from fdezero.io import bfloat16
 from fdezero.testing import assert_trees_equal, pytrees
 
 package = pytest.importorskip("safetensors.numpy")
@@ -100,7 +102,10 @@ def test_both_formats_hold_the_same_tree(tmp_path: Path) -> None:
     assert_trees_equal(flat[0], flat[1], bits=True)
 
 
-def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+def test_bfloat16_becomes_float32_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    bfloat16.loaded_dtype.cache_clear()
+    monkeypatch.setattr(bfloat16, "loaded_dtype", bfloat16.loaded_dtype.__wrapped__)  # nothing is remembered here
     path, numbers = tmp_path / "x.safetensors", np.array([1, -2.5, np.inf, 0, 3e-38, np.nan], np.float32)
     half = (numbers.view(np.uint32) >> 16).astype("<u2")
     path.write_bytes(stored({"x": entry("BF16", [2, 3], 0, 12)}, half.tobytes()))
