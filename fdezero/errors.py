@@ -7,6 +7,7 @@
     ├── MatrixError       (LinAlgError)  a matrix without the inverse or the factor asked for
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) arrays on different devices, or a device that is missing
+    ├── WorkerError       (RuntimeError) a process of a loader that ended by itself
     ├── StructureError    (ValueError)   trees that differ, or leaves of the wrong kind
     ├── KinkError         (AssertionError) a derivative checked at a point without one
     ├── FileError         (ValueError)   a file that does not hold what was asked for
@@ -115,6 +116,10 @@ class RangeError(FdezeroError, ValueError):
 
 class DeviceError(FdezeroError, RuntimeError):
     """Arrays on different devices, or a device that this machine does not have."""
+
+
+class WorkerError(FdezeroError, RuntimeError):
+    """A process that made batches for a DataLoader ended, for example because memory ran out."""
 
 
 class StructureError(FdezeroError, ValueError):

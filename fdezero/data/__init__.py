@@ -1,15 +1,21 @@
 """Data sets and their batches."""
 
-from . import loader
+from . import loader, prefetching, samplers, stacking
 from .loader import *
+from .prefetching import *
+from .samplers import *
 from .sets import mnist as _mnist
 from .sets import spiral as _spiral
 from .sets.mnist import *
 from .sets.spiral import *
+from .stacking import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
 __all__ += loader.__all__
+__all__ += prefetching.__all__
+__all__ += samplers.__all__
+__all__ += stacking.__all__
 __all__ += _mnist.__all__
 __all__ += _spiral.__all__
 

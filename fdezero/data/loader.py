@@ -1,80 +1,126 @@
 """`DataLoader`: batches whose order is a function of key and epoch, so that a run can resume anywhere."""
 
+import operator
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
 import attrs
 import numpy as np
 
 from .. import random
 from .. import tree as trees
-from ..devices import CPU, backend_named, device_of, parse_device, to_device, to_numpy
-from ..errors import DTypeError, KeyMissingError, RangeError, ShapeError, StructureError
+from ..devices import CPU, backend_named, parse_device, to_device, to_numpy
+from ..errors import DTypeError, RangeError
 from ..messages import describe
-from ..values import shape_of
+from ..random.source import check_key
+from .batches import Batches, Here, Moved, Results, Threads
+from .making import Maker, check_transform, classes_by_path, takes_key
+from .prefetching import prefetch as prefetched
+from .samplers import checked_order, cut, missing_key, needs_key
+from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
 
 __all__ = ["DataLoader"]
 
 STATIC = {"static": True}
-COPIES: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # of data sets on a GPU, by their loaders
+COPIES: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()  # of data sets on a GPU, by their loaders
 
 
 @attrs.frozen(eq=False)
 class DataLoader:
-    """The batches of a data set, any pytree of arrays with one common first axis.
+    """The batches of a data set: arrays, a tree of them, a list of examples, a table, or an object with `len` and `[i]`.
 
-    `loader.epoch(e)` iterates over the batches of epoch `e`. `loader.epoch(e, start=s)` begins at step s, with exactly
-    the batches of an uninterrupted epoch. `len(loader)` is the number of steps. With `shuffle` the order is a permutation
-    drawn from `fold_in(key, epoch)`. With `drop_last` examples that do not fill a batch are left out. With `device`, every
-    batch is placed there. A data set that takes at most half of the free memory of a GPU is copied there once, when the first
-    epoch begins, and batches are taken from that copy, which later changes of the arrays do not reach.
+    `loader.epoch(e)` iterates over the batches of epoch `e`, `loader.epoch(e, start=s)` over exactly those from step s on, and
+    `len(loader)` is the number of steps. With `shuffle` the order is a permutation drawn from `fold_in(key, epoch)`; `sampler`
+    is another function `order(key, epoch)`. `drop_last` leaves out a smaller last batch. `transform` changes whole batches,
+    `transform_example` examples before `collate` stacks them; those with a parameter `key` get one. `workers` threads, or
+    processes, make batches ahead, with the same bits. `prefetch` more batches wait on `device`. `shard=(rank, size)` is one part
+    of every batch. `classes` checks labels: `classes=10` those of (x, t), `classes={"t": 10}` those at a path.
 
-    Raises StructureError or ShapeError for arrays of different lengths, RangeError for a batch size below 1,
-    KeyMissingError for `shuffle` without `key`, DeviceError for a device that this machine does not have.
+    Raises StructureError, ShapeError, DTypeError, RangeError, KeyMissingError or DeviceError for what cannot work.
     """
 
-    dataset: Any = attrs.field(repr=lambda dataset: str(trees.map(describe, dataset)))
+    dataset: Any = attrs.field(repr=False)
     batch_size: int = attrs.field(metadata=STATIC)
     key: Any = attrs.field(default=None, kw_only=True)
     shuffle: bool = attrs.field(default=True, kw_only=True, metadata=STATIC)
     drop_last: bool = attrs.field(default=False, kw_only=True, metadata=STATIC)
     device: str | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
+    transform: Callable[..., Any] | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
+    transform_example: Callable[..., Any] | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
+    collate: Callable[[list[Any]], Any] | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
+    sampler: Any = attrs.field(default=None, kw_only=True)
+    shard_of: tuple[int, int] = attrs.field(default=(0, 1), kw_only=True, metadata=STATIC, alias="shard")
+    workers: int = attrs.field(default=0, kw_only=True, metadata=STATIC)
+    processes: bool | str = attrs.field(default=False, kw_only=True, metadata=STATIC)
+    prefetch: int = attrs.field(default=0, kw_only=True, metadata=STATIC)
+    classes: int | Mapping[str, int] | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
     size: int = attrs.field(init=False, repr=False, metadata=STATIC)
 
     @size.default
-    def _common_length(self) -> int:
-        found: dict[int, str] = {}
-        for path, leaf in trees.flatten_with_path(self.dataset):
-            name = path or "the data set"
-            if not shape_of(leaf):
-                raise StructureError(
-                    f"DataLoader: {name} is {describe(leaf)}, not an array of examples along its first axis."
-                )
-            found.setdefault(leaf.shape[0], f"{name} has {leaf.shape[0]} examples ({describe(leaf)})")
-        if len(found) > 1:
-            raise ShapeError(f"DataLoader: {' but '.join(list(found.values())[:2])}.")
-        if not found:
-            raise StructureError("DataLoader: the data set holds no array.")
-        return next(iter(found))
+    def _size(self) -> int:
+        return source_for(self, self.dataset).size
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int | np.integer):
-            raise DTypeError(f"DataLoader: the batch size is a whole number, got {describe(self.batch_size)}.")
-        if self.batch_size < 1:
-            raise RangeError(f"DataLoader: the batch size is 1 or more, got {self.batch_size}.")
-        if self.shuffle and self.key is None:
-            raise KeyMissingError(
-                "DataLoader with shuffle=True needs a random key: pass key=fd.random.key(0), or shuffle=False."
-            )
+        for name, least in (("batch_size", 1), ("workers", 0), ("prefetch", 0)):
+            _whole(getattr(self, name), name.replace("_", " "), least)
+        if self.key is not None:
+            check_key(self.key, "DataLoader")
+        elif what := needs_key(self.sampler, self.shuffle):
+            raise missing_key(what, ", or shuffle=False" if self.sampler is None else "")
+        if self.sampler is not None and not callable(self.sampler):
+            raise DTypeError(f"DataLoader: a sampler is a function order(key, epoch), got {describe(self.sampler)}.")
+        check_transform(self.transform, "transform", self.key)
+        check_transform(self.transform_example, "transform_example", self.key)
+        check_transform(self.collate, "collate", ())
+        _check_shard(self.shard_of)
+        if self.processes not in (True, False, "fork", "spawn", "forkserver"):
+            raise RangeError(f"DataLoader: processes is True, 'fork', 'spawn' or 'forkserver', got {self.processes!r}.")
+        if self.processes and not self.workers:
+            raise RangeError("DataLoader: processes=True needs their number: workers=2.")
         if self.device is not None:
             to_device((), self.device)
+        if not len(self):
+            raise RangeError(
+                f"DataLoader: {self.size} examples do not fill a batch of {self.batch_size}, and drop_last=True leaves them out."
+            )
+        source = source_for(self, self.dataset)
+        if self._labels_are_known(source):
+            self._maker(source, 0, classes_by_path(self.classes)).check_labels(
+                arrays_by_path(source), np.arange(self.size)
+            )
 
     def __len__(self) -> int:
-        return self.size // self.batch_size if self.drop_last else -(-self.size // self.batch_size)
+        if hasattr(self.sampler, "steps"):
+            return int(self.sampler.steps(self.batch_size, self.drop_last))
+        count = self._count()
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def shard(self, rank: int, size: int) -> Self:
+        """The loader of one part of each batch, for process `rank` of `size`: the global batches stay as they are.
+
+        A batch of n examples gives the first n % size ranks one more than the others; `loader.counts(step)` has the numbers.
+        """
+        return attrs.evolve(self, shard=(rank, size))
+
+    def counts(self, step: int) -> tuple[int, ...]:
+        """How many examples of the batch of a step each rank has: its weight in a mean over ranks, and 0 for a rank without any.
+
+        In a loader with buckets only batches of a given epoch have sizes, so this raises RangeError there.
+        """
+        self._check_step(step, len(self))
+        if hasattr(self.sampler, "steps"):
+            raise RangeError(
+                "DataLoader: with buckets the sizes of batches differ from epoch to epoch. Count the batch: len(batch[0])."
+            )
+        n = min(self.batch_size, self._count() - step * self.batch_size)
+        size = self.shard_of[1]
+        return tuple(_bound(n, rank + 1, size) - _bound(n, rank, size) for rank in range(size))
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the examples in an epoch: (size,) int64, on the CPU."""
+        """The order of the examples in an epoch, of all shards: (size,) int64, on the CPU."""
+        if self.sampler is not None:
+            return checked_order(self.sampler(self.key, epoch), self._count(), self.size, epoch)
         if not self.shuffle:
             return np.arange(self.size)
         order: np.ndarray = to_numpy(random.permutation(random.fold_in(self.key, epoch), self.size))
@@ -85,41 +131,163 @@ class DataLoader:
 
         Raises RangeError unless 0 <= step < len(loader).
         """
-        if not 0 <= step < len(self):
-            raise RangeError(f"there is no step {step}: an epoch has {len(self)} steps, counted from 0.")
-        return next(self.epoch(epoch, step))
+        self._check_step(step, len(self))
+        loader = attrs.evolve(self, workers=0, processes=False, prefetch=0) if self.workers or self.prefetch else self
+        return next(loader.epoch(epoch, step))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
+    def epoch(self, epoch: int, start: int = 0) -> Batches:
         """The batches of an epoch, from step `start` on; there are none if `start` is len(loader).
 
         Raises RangeError unless 0 <= start <= len(loader).
         """
         if not 0 <= start <= len(self):
             raise RangeError(f"an epoch of {len(self)} steps cannot start at step {start}.")
-        dataset = self._placed()
-        place = device_of(dataset)
-        order = to_device(self.order(epoch), place)
-        return (self._gather(dataset, place, order, step) for step in range(start, len(self)))
+        source = self._placed()
+        place = place_of(source)
+        batches = self._batches(self.order(epoch))
+        numbers = self._numbers(batches)
+        batches = _on_device(batches, place)
+        known = self._labels_are_known(source)
+        make = self._maker(source, epoch, {} if known else classes_by_path(self.classes))
+        backend, index = backend_named(place), parse_device(place) or 0
 
-    def _placed(self) -> Any:
-        """The data set, or its one copy on the device if it fits there."""
-        if self.device is None or (backend := backend_named(self.device)) is CPU or device_of(self.dataset) != CPU.name:
-            return self.dataset
-        if self not in COPIES:
-            free = backend.free_bytes(parse_device(self.device) or 0)
-            fits = 2 * sum(leaf.nbytes for leaf in trees.leaves(self.dataset)) <= free
-            COPIES[self] = to_device(self.dataset, self.device) if fits else self.dataset
-        return COPIES[self]
+        def task(step: int) -> Any:
+            with backend.using(index):
+                return make(step, *self._part(batches[step], numbers[step]))
 
-    def _gather(self, dataset: Any, place: str, order: Any, step: int) -> Any:
-        index = order[step * self.batch_size : (step + 1) * self.batch_size]
-        with backend_named(place).using(parse_device(place) or 0):
-            batch = trees.map(lambda array: array[index], dataset)
-        return batch if self.device is None else to_device(batch, self.device)
+        steps = range(start, len(self))
+        results: Results
+        if not self.workers or place != CPU.name or not steps:
+            results = Here(task, steps)
+        elif self.processes:
+            from .processes import Processes  # on use: it loads multiprocessing
+
+            arguments = [(step, *self._part(batches[step], numbers[step])) for step in steps]
+            results = Processes(make, arguments, self.workers, self.processes)
+        else:
+            results = Threads(task, steps, self.workers, 2 * self.workers)
+        if self.prefetch:
+            return prefetched(Batches(epoch, start, len(self), results), self.prefetch, device=self.device)
+        if (device := self.device) is not None:
+            results = Moved(results, lambda batch: to_device(batch, device))
+        return Batches(epoch, start, len(self), results)
+
+    def epochs(self, stop: int, start: int | tuple[int, int] = 0) -> Iterator[Batches]:
+        """The epochs up to `stop`, each an iterator over its batches: `for batches in loader.epochs(5): for x, t in batches: ...`.
+
+        `start` is the first epoch, or an epoch with a step: a run that stopped after step s of epoch e goes on from (e, s + 1).
+        """
+        epoch, step = start if isinstance(start, tuple) else (start, 0)
+        return (self.epoch(number, step if number == epoch else 0) for number in range(epoch, stop))
 
     def __iter__(self) -> Iterator[Any]:
-        if self.shuffle:
+        if self.shuffle or self.sampler is not None or self.transform_draws():
             raise TypeError(
-                "a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ..."
+                "a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ... or write "
+                "`for batches in loader.epochs(5):` and `for x, t in batches:` within."
             )
         return self.epoch(0)
+
+    def __repr__(self) -> str:
+        shown = [f"DataLoader({source_for(self, self.dataset)}, {self.batch_size}"]
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            if field.kw_only and value is not None and (field.name == "key" or value != field.default):
+                shown.append(f"{field.alias}={describe(value) if field.name == 'key' else repr(value)}")
+        return ", ".join(shown) + ")"
+
+    def transform_draws(self) -> bool:
+        """Whether a transform draws from the key, so that epochs differ."""
+        transforms = (self.transform, self.transform_example)
+        return self.key is not None and any(t is not None and takes_key(t) for t in transforms)
+
+    def _maker(self, source: Source, epoch: int, classes: Mapping[str, int]) -> Maker:
+        key = None
+        if self.transform_draws():
+            key = to_numpy(random.fold_in(self.key, epoch))
+        return Maker(source, self.transform, self.transform_example, self.collate, classes, key, self.shard_of[0])
+
+    def _labels_are_known(self, source: Source) -> bool:
+        return is_of_arrays(source) and self.transform_example is None and self.collate is None
+
+    def _count(self) -> int:
+        """The number of examples in an epoch."""
+        return len(self.sampler) if hasattr(type(self.sampler), "__len__") else self.size
+
+    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
+        """The global batches of an epoch by the numbers of their examples."""
+        if hasattr(self.sampler, "batches"):
+            found: list[np.ndarray] = self.sampler.batches(order, self.batch_size, self.drop_last)
+            return found
+        return cut(order, self.batch_size, self.drop_last)
+
+    def _numbers(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        """The number of the key of each example: its own, or one of its own for each further time that a sampler draws it."""
+        if self.sampler is None or self.transform_example is None or not self.transform_draws():
+            return batches
+        order = np.concatenate([batch.reshape(-1) for batch in batches])
+        by_example = np.argsort(order, kind="stable")
+        ordered = order[by_example]
+        first = np.searchsorted(ordered, ordered)
+        numbers = np.empty_like(order)
+        numbers[by_example] = ordered + self.size * (np.arange(len(order)) - first)
+        ends = np.cumsum([batch.size for batch in batches])[:-1]
+        return [part.reshape(batch.shape) for part, batch in zip(np.split(numbers, ends), batches, strict=True)]
+
+    def _part(self, batch: Any, numbers: Any) -> tuple[Any, Any, int]:
+        """The examples of this shard, and how many of them remain: a shard without any makes one and keeps none."""
+        rank, size = self.shard_of
+        start, stop = (_bound(len(batch), bound, size) for bound in (rank, rank + 1))
+        if start == stop:
+            return batch[:1], numbers[:1], 0
+        return batch[start:stop], numbers[start:stop], stop - start
+
+    def _placed(self) -> Source:
+        """The source of the data set, or its one copy on the device if it fits there."""
+        source = source_for(self, self.dataset)
+        if self.device is None or (backend := backend_named(self.device)) is CPU or place_of(source) != CPU.name:
+            return source
+        if not self._labels_are_known(source):  # examples are made on the CPU
+            return source
+        if self not in COPIES:
+            free = backend.free_bytes(parse_device(self.device) or 0)
+            fits = 2 * sum(leaf.nbytes for leaf in trees.leaves(arrays_by_path(source))) <= free
+            COPIES[self] = moved(source, self.device) if fits else source
+        return COPIES[self]
+
+    def _check_step(self, step: int, steps: int) -> None:
+        if not 0 <= step < steps:
+            raise RangeError(f"there is no step {step}: an epoch has {steps} steps, counted from 0.")
+
+
+def _on_device(batches: list[np.ndarray], place: str) -> list[Any]:
+    """The same index arrays on a device, by one transfer."""
+    if place == CPU.name or not batches:
+        return batches
+    flat = to_device(np.concatenate([batch.reshape(-1) for batch in batches]), place)
+    found, start = [], 0
+    for batch in batches:
+        found.append(flat[start : start + batch.size].reshape(batch.shape))
+        start += batch.size
+    return found
+
+
+def _bound(n: int, rank: int, size: int) -> int:
+    """Where the part of a rank begins in a batch of n examples: the first n % size parts have one more than the others."""
+    return rank * (n // size) + min(rank, n % size)
+
+
+def _whole(number: Any, name: str, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise DTypeError(f"DataLoader: the {name} is a whole number, got {describe(number)}.")
+    if number < least:
+        raise RangeError(f"DataLoader: the {name} is {least} or more, got {number}.")
+
+
+def _check_shard(shard: Any) -> None:
+    try:
+        rank, size = map(operator.index, shard)
+    except (TypeError, ValueError):
+        raise DTypeError(f"DataLoader: a shard is two whole numbers, (rank, size), got {shard!r}.") from None
+    if not 0 <= rank < size:
+        raise RangeError(f"DataLoader: there is no rank {rank} of {size}: ranks count from 0 to size - 1.")

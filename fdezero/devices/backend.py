@@ -7,7 +7,17 @@ import contextlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+
+
+class Moves(Protocol):
+    """Moves of arrays to a device, beside the work that the device does for the thread that made this."""
+
+    def move(self, function: Callable[[], Any]) -> tuple[Any, Any]:
+        """The result of `function`, which makes arrays on the device, and an event: the arrays are whole once it has come."""
+
+    def wait(self, event: Any) -> None:
+        """Let the caller's work on the device begin after an event."""
 
 
 class Backend:
@@ -82,6 +92,10 @@ class Backend:
     def to_host(self, array: Any) -> Any:
         """One of this back end's arrays as a NumPy array."""
         raise NotImplementedError
+
+    def moves_beside(self, index: int) -> "Moves | None":
+        """Moves to device `index` that run beside its work; None if there is nothing to run beside."""
+        return None
 
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         """The words of Philox4x64-10 by a kernel of the back end, or None: then NumPy's operations compute them."""

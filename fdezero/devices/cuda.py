@@ -131,11 +131,35 @@ class Cuda(Backend):
     def to_host(self, array: Any) -> Any:
         return self.module.asnumpy(array)
 
+    def moves_beside(self, index: int) -> "Uploads":
+        return Uploads(self.module, index)
+
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         return _words(key, start, count=count, domain=domain, cupy=self.module)
 
     def convolved(self, form: str, a: Any, b: Any, out: Any, *, strides: Any, padding: Any, dilation: Any) -> bool:
         return cudnn.convolved(form, a, b, out, strides=strides, padding=padding, dilation=dilation)
+
+
+class Uploads:
+    """Copies on a stream of their own, through CuPy's pinned memory, which CuPy reuses only after a copy has ended."""
+
+    def __init__(self, cupy: ModuleType, index: int) -> None:
+        self.cupy, self.device = cupy, cupy.cuda.Device(index)
+        with self.device:
+            self.stream, self.reader = cupy.cuda.Stream(non_blocking=True), cupy.cuda.get_current_stream()
+
+    def move(self, function: Callable[[], Any]) -> tuple[Any, Any]:
+        with self.device:
+            # Memory of a batch that was given up is used again here, while the reader's stream may still have work with it to do.
+            self.stream.wait_event(self.reader.record())
+            with self.stream:
+                result = function()
+            return result, self.stream.record()
+
+    def wait(self, event: Any) -> None:
+        with self.device:
+            self.cupy.cuda.get_current_stream().wait_event(event)
 
 
 def _first_line(error: BaseException) -> str:
