@@ -1,6 +1,6 @@
 """Data sets and their batches."""
 
-from . import loader, prefetching, samplers, stacking
+from . import loader, prefetching, samplers, stacking, transforms
 from .loader import *
 from .prefetching import *
 from .samplers import *
@@ -11,7 +11,7 @@ from .sets.spiral import *
 from .stacking import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
-__all__: list[str] = []
+__all__: list[str] = ["transforms"]
 __all__ += loader.__all__
 __all__ += prefetching.__all__
 __all__ += samplers.__all__

@@ -1,0 +1,173 @@
+"""Transforms made of transforms: `compose` in turn, `on` a part of a batch, `sometimes` for some examples."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ... import numpy as fnp
+from ...errors import ShapeError, StructureError
+from ...messages import describe
+from .batches import column, folded, in_blocks, keys_of, name_of, size_of, uniform, with_part
+from .settings import probability, setting
+from .transform import Transform
+
+__all__ = ["compose", "on", "sometimes"]
+
+
+def _takes_key(part: Any) -> bool:
+    """Whether a part needs a key: a transform says so, a function of one's own has a parameter of that name."""
+    if isinstance(part, Transform):
+        return part.draws
+    try:
+        return "key" in inspect.signature(part).parameters
+    except (TypeError, ValueError):  # some built-in functions do not say
+        return False
+
+
+def _run(part: Any, batch: Any, keys: Any) -> Any:
+    if isinstance(part, Transform):
+        return part.run(batch, keys)
+    return part(batch) if keys is None else part(batch, key=keys)
+
+
+def _parts(value: Any, what: str) -> tuple[Any, ...]:
+    """The parts, each a function; the parts of a `compose` among them take its place."""
+    found: list[Any] = []
+    for part in value:
+        if not callable(part) or isinstance(part, type):
+            made = (
+                f"Make one: {part.__name__}(...)." if isinstance(part, type) else "Write compose(a, b), without a list."
+            )
+            raise StructureError(f"compose takes transforms or functions of a batch, got {describe(part)}. {made}")
+        found += part.parts if isinstance(part, compose) else [part]
+    return tuple(found)
+
+
+@attrs.frozen(init=False, repr=False)
+class compose(Transform):
+    """The transforms in turn: `compose(to_float(), normalise(0.5, 0.5))`.
+
+    A part may be any function of a batch; if it has a parameter `key`, it gets the keys of the examples. The j-th part that draws
+    gets `fd.random.fold_in(key, j)` of each example's key. So parts that draw nothing may come and go, and the draws stay.
+    A `compose` in a `compose` is the same as its parts. Examples are done in blocks that fit the cache.
+    """
+
+    parts: tuple[Any, ...] = setting(_parts)
+
+    def __init__(self, *parts: Any) -> None:
+        self.__attrs_init__(parts)
+
+    def __repr__(self) -> str:
+        return f"compose({', '.join(map(repr, self.parts))})"
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]  # a property here
+        return any(map(_takes_key, self.parts))
+
+    @property
+    def by_example(self) -> bool:  # type: ignore[override]
+        return all(isinstance(part, Transform) and part.by_example for part in self.parts)
+
+    def whole(self, batch: Any, key: Any) -> Any:
+        """Runs of parts that work by example go through the cache together; a part that needs all examples stands alone."""
+        keys, number, run = self.keys(batch, key), 0, list[Any]()
+        for part in (*self.parts, None):
+            if part is not None and isinstance(part, Transform) and part.by_example:
+                run.append(part)
+                continue
+            if run:
+                batch = in_blocks(_chain(run, number), batch, keys)
+                number += sum(map(_takes_key, run))
+                run = []
+            if part is not None:
+                takes_key = _takes_key(part)
+                batch = _run(part, batch, folded(keys, number) if takes_key else None)
+                number += takes_key
+        return batch
+
+    def run(self, batch: Any, keys: Any) -> Any:
+        return _chain(self.parts, 0)(batch, keys)
+
+
+def _chain(parts: Any, number: int) -> Callable[[Any, Any], Any]:
+    """The function of parts in turn; the first that draws has this number."""
+
+    def run(batch: Any, keys: Any) -> Any:
+        count = number
+        for part in parts:
+            takes_key = _takes_key(part)
+            batch = _run(part, batch, folded(keys, count) if takes_key else None)
+            count += takes_key
+        return batch
+
+    return run
+
+
+@attrs.frozen
+class _Around(Transform):
+    """A transform around another one, whose needs are its own."""
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]
+        return _takes_key(self.transform)  # type: ignore[attr-defined]  # a field of the subclass
+
+    @property
+    def by_example(self) -> bool:  # type: ignore[override]
+        return isinstance(self.transform, Transform) and self.transform.by_example  # type: ignore[attr-defined]
+
+
+def _transform(value: Any, what: str) -> Any:
+    if not callable(value) or isinstance(value, type):
+        raise StructureError(f"{what} is a transform or a function of a batch, got {describe(value)}.")
+    return value
+
+
+@attrs.frozen
+class on(_Around):
+    """A transform of one part of a batch: `on("image", resize(64))` for dicts, `on(1, one_hot(10))` for tuples."""
+
+    place: Any = setting(lambda value, what: value)
+    transform: Any = setting(_transform)
+
+    def keys(self, batch: Any, key: Any) -> Any:
+        return keys_of(key, size_of(self._part(batch), self), self) if self.draws else None
+
+    def run(self, batch: Any, keys: Any) -> Any:
+        part = _run(self.transform, self._part(batch), keys)
+        return {**batch, self.place: part} if isinstance(batch, dict) else with_part(batch, self.place, part)
+
+    def _part(self, batch: Any) -> Any:
+        try:
+            return batch[self.place] if isinstance(batch, dict | tuple) else None or batch[self.place]
+        except (KeyError, IndexError, TypeError):
+            has = ", ".join(map(repr, batch)) if isinstance(batch, dict) else describe(batch)
+            raise StructureError(f"on({self.place!r}, ...): the batch has no such part; it has {has}.") from None
+
+
+@attrs.frozen
+class sometimes(_Around):
+    """A transform of some examples, each with probability `p`; the others stay as they are. Shapes and dtypes must not change."""
+
+    transform: Any = setting(_transform)
+    p: float = setting(probability, default=0.5)
+
+    draws = True
+
+    def run(self, batch: Any, keys: Any) -> Any:
+        chosen = uniform(folded(keys, 0), 1)[:, 0] < self.p
+        new = _run(self.transform, batch, folded(keys, 1) if _takes_key(self.transform) else None)
+        if not isinstance(batch, tuple):
+            return self._choice(chosen, new, batch)
+        parts = [self._choice(chosen, y, x) for y, x in zip(new, batch, strict=True)]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+
+    def _choice(self, chosen: Any, y: Any, x: Any) -> Any:
+        if y is x:
+            return x
+        if tuple(y.shape) != tuple(x.shape) or y.dtype != x.dtype:
+            raise ShapeError(
+                f"sometimes: {name_of(self.transform)} made {describe(y)} of {describe(x)}; both must have one shape and one dtype."
+            )
+        return fnp.where(column(chosen, bool, x.ndim), y, x)
