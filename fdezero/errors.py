@@ -12,6 +12,7 @@
     ├── KinkError         (AssertionError) a derivative checked at a point without one
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── DownloadError     (OSError)      a file that could not be fetched
+    ├── CheckpointError   (OSError)      a checkpoint that could not be written
     ├── KeyMissingError   (TypeError)    a random operation without its key
     ├── KeyReuseError     (ValueError)   debug: a random key used twice
     ├── MissingExtraError (ImportError)  an optional dependency that is not installed
@@ -24,6 +25,7 @@
         └── EscapedTracerError           a traced value used after its transform returned
 
     CacheWarning          (UserWarning)  a cache folder that others can write to, and that is not used for that reason
+    CheckpointWarning     (UserWarning)  a checkpoint that is damaged, so that an older one was restored
 """
 
 from typing import Any, Self
@@ -138,6 +140,10 @@ class DownloadError(FdezeroError, OSError):
     """A file could not be fetched from the internet, or not be written to the cache folder."""
 
 
+class CheckpointError(FdezeroError, OSError):
+    """A checkpoint could not be written, for example because the disk is full. Older checkpoints are as they were."""
+
+
 class KeyMissingError(FdezeroError, TypeError):
     """A random operation was called without its key."""
 
@@ -188,3 +194,7 @@ class EscapedTracerError(TraceError):
 
 class CacheWarning(UserWarning):
     """A cache folder is not used, because somebody else could write programs into it."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint, or the list of them, is damaged, and something else is used in its place."""

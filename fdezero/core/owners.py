@@ -75,11 +75,17 @@ def _is_own(leaves: list[Any], i: int, times: int = 1) -> bool:
         return not isinstance(leaves[i], np.ndarray) or bool(leaves[i].flags.owndata and leaves[i].flags.writeable)
     if leaves[i].base.__class__ is not np.ndarray or not leaves[i].flags.writeable:
         return False
-    owner = leaves[i].base.base
-    if owner is None:
+    if leaves[i].base.base is None:
         return bool(references_of_base(leaves, i) == COUNTS[1] and leaves[i].base.flags.owndata)
-    # Two references are those of the program: its list, and the view that it writes through.
-    return owner.__class__ is Reused and references_of_base(leaves, i) == COUNTS[1] + 2
+    return _is_only_view_of_output(leaves, i)
+
+
+def _is_only_view_of_output(leaves: Sequence[Any], i: int) -> bool:
+    """Whether `leaves[i]`, an array with a base, is the one view of an output of a compiled program that was handed out."""
+    if COUNTS is None or getattr(leaves[i].base, "base", None).__class__ is not Reused:
+        return False
+    # Two references are those of the program: its list, and the view that it writes through. It writes when no other is left.
+    return references_of_base(leaves, i) == COUNTS[1] + 2
 
 
 def _is_array(leaf: Any) -> bool:
@@ -218,15 +224,17 @@ class Guard:
                 is_view = holder[i].base is not None
                 if not is_view or references_of_base(holder, i) == COUNTS[1]:  # such as np.arange(6.0).reshape(2, 3)
                     self._lock(holder[i])
+                elif _is_only_view_of_output(holder, i):
+                    self._lock(holder[i], alone=True)
 
-    def _lock(self, array: np.ndarray) -> bool:
-        """Make an array read-only, and the arrays that it looks into. False if one of them is read-only or foreign."""
+    def _lock(self, array: np.ndarray, alone: bool = False) -> bool:
+        """Make an array read-only, and, unless `alone`, those that it looks into. False if one of them is read-only or foreign."""
         chain: list[Any] = [array]
-        while chain[-1].base is not None:
+        while chain[-1].base is not None and not alone:
             chain.append(chain[-1].base)
             if chain[-1].__class__ is not np.ndarray:
                 return False
-        if COUNTS is None or not chain[-1].flags.owndata:
+        if COUNTS is None or not (alone or chain[-1].flags.owndata):
             return False
         chain.reverse()  # owners are unlocked before their views
         mine, self.locks = weakref.ref(self), True

@@ -97,6 +97,10 @@ class Backend:
         """Moves to device `index` that run beside its work; None if there is nothing to run beside."""
         return None
 
+    def copied_for_later(self, array: Any) -> Callable[[], Any]:
+        """Copy an array without waiting for the device. The function that comes back, called in any thread, brings the copy to NumPy."""
+        raise NotImplementedError
+
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         """The words of Philox4x64-10 by a kernel of the back end, or None: then NumPy's operations compute them."""
         return None

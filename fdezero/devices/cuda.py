@@ -134,6 +134,23 @@ class Cuda(Backend):
     def moves_beside(self, index: int) -> "Uploads":
         return Uploads(self.module, index)
 
+    def copied_for_later(self, array: Any) -> Callable[[], Any]:
+        cuda = self.module.cuda
+        with array.device:
+            try:
+                copy, done = array.copy(order="K"), cuda.get_current_stream().record()
+            except MemoryError:  # the device has no room for a copy, so the caller waits
+                host = self.to_host(array)
+                return lambda: host
+
+        def fetch() -> Any:
+            # On a stream of its own: on the thread's usual one, the copy would wait for all that training has launched since.
+            with copy.device, cuda.Stream(non_blocking=True) as stream:
+                stream.wait_event(done)
+                return self.to_host(copy)
+
+        return fetch
+
     def random_words(self, key: Any, start: Any, *, count: int, domain: int) -> Any:
         return _words(key, start, count=count, domain=domain, cupy=self.module)
 

@@ -78,7 +78,7 @@ def _old(place: Path) -> os.stat_result | None:
 
 def _create(temporary: Path, place: Path, old: os.stat_result | None) -> int:
     """A new locked file with the permissions that `place` has, and nobody more: its descriptor."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | BINARY  # read also, for a checksum of what was written
     mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
     ours = old is None or not hasattr(os, "getegid") or old.st_gid == os.getegid()
     while True:

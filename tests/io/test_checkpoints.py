@@ -1,0 +1,378 @@
+"""`io.Checkpoints`: what stays, what comes back, and what is said when something is wrong."""
+
+import datetime
+import json
+import math
+import os
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdezero as fd
+from fdezero import nn, optim
+from fdezero.errors import CheckpointError, CheckpointWarning, DTypeError, FileError, RangeError, StructureError
+from fdezero.io import Checkpoints, index
+from fdezero.training import State
+
+TREE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": {"n": 3, "x": 1.5, "s": np.int64(7)}, "e": np.zeros((0, 2))}
+
+
+def tree(step: int) -> Any:
+    return {**TREE, "a": TREE["a"] + step}
+
+
+def filled(folder: Path, steps: Any = (1, 2, 3), **options: Any) -> Checkpoints:
+    checkpoints = Checkpoints(folder, **options)
+    for step in steps:
+        checkpoints.save(tree(step), step)
+    checkpoints.close()
+    return checkpoints
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def steps(checkpoints: Checkpoints) -> list[int]:
+    return [found.step for found in checkpoints.all()]
+
+
+def save_and_wait(checkpoints: Checkpoints, step: int) -> None:
+    checkpoints.save(tree(step), step)
+    checkpoints.wait()
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("in_flight", [0, 1, 3])
+def test_what_is_saved_comes_back_and_the_last_ones_stay(tmp_path: Path, suffix: str, in_flight: int) -> None:
+    checkpoints = filled(tmp_path / "made" / "here", range(7), keep=2, suffix=suffix, in_flight=in_flight)
+    assert names(checkpoints.folder) == ["checkpoints.json", f"step-5{suffix}", f"step-6{suffix}"]
+    for found, step in ((checkpoints.restore(like=tree(0)), 6), (Checkpoints(checkpoints.folder).restore(like=tree(0), step=5), 5)):
+        fd.testing.assert_trees_equal(found, tree(step))
+        assert [type(leaf) for leaf in fd.tree.leaves(found)] == [type(leaf) for leaf in fd.tree.leaves(TREE)]
+    assert sorted(checkpoints.restore()) == fd.tree.paths(TREE)
+    assert checkpoints.latest() == checkpoints.all()[-1]
+
+
+def test_without_a_bound_all_stay(tmp_path: Path) -> None:
+    assert steps(filled(tmp_path, range(6), keep=None)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("max", [2, 5, 6]), ("min", [4, 5, 6])])
+def test_the_best_one_stays_the_first_of_equal_ones_and_none_without_a_number(tmp_path: Path, mode: str, wanted: list[int]) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2, best="val/score", mode=mode)
+    scores = [math.nan, 0.5, 0.9, 0.9, -0.5, np.float32(-0.5), None]
+    for step, score in enumerate(scores):
+        checkpoints.save(tree(step), step, None if score is None else {"val": {"score": score}})
+    assert steps(checkpoints) == wanted
+    best = checkpoints.best()
+    assert best is not None
+    assert (best.step, best.metrics) == (wanted[0], {"val/score": scores[wanted[0]]})
+    fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0), step="best"), tree(wanted[0]))
+
+
+def test_nothing_is_best_before_a_checkpoint_has_the_metric(tmp_path: Path) -> None:
+    checkpoints = filled(tmp_path, best="accuracy")
+    assert checkpoints.best() is None
+    with pytest.raises(FileError, match="no checkpoint of step best in .*, which holds checkpoints of steps 1, 2, 3"):
+        checkpoints.restore(step="best")
+    with pytest.raises(RangeError, match="by which metric"):
+        Checkpoints(tmp_path).best()
+
+
+def test_a_checkpoint_is_due_when_a_multiple_of_every_has_been_passed(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=None, every=10)
+    saved = [step for step in (0, 4, 9, 11, 19, 20, 37, 38, 40) if checkpoints.save(tree(step), step)]
+    assert saved == steps(checkpoints) == [11, 20, 37, 40]
+    assert checkpoints.save(tree(41), 41, force=True)
+    again = Checkpoints(tmp_path, every=10)
+    again.restore(step=37)
+    assert [step for step in (38, 39, 40, 41) if again.due(step)] == [40, 41]
+
+
+def test_every_may_be_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("fdezero.io.checkpoints.time", SimpleNamespace(monotonic=lambda: now[0], strftime=lambda *_: "", gmtime=lambda: None))
+    checkpoints = Checkpoints(tmp_path, every=datetime.timedelta(minutes=1))
+    saved = []
+    for step, now[0] in enumerate([100.0, 159.0, 160.0, 161.0, 219.0, 220.0]):
+        saved += [step] if checkpoints.save(tree(step), step) else []
+    assert saved == [2, 5]
+
+
+def test_the_list_is_readable_and_says_when_by_what_and_how_good(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    metrics = {"loss": np.float32(0.5), "bad": math.inf, "odd": math.nan, "hits": np.array([1, 2]), "mean": SimpleNamespace(result=lambda: 0.25), "n": 3}
+    checkpoints.save(TREE, np.int64(12), metrics)
+    checkpoints.close()
+    text = (tmp_path / "checkpoints.json").read_text()
+    assert len(text.splitlines()) == 3
+    (line,) = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["checkpoints"]
+    assert line["metrics"] == {"loss": 0.5, "bad": "inf", "odd": "nan", "hits": [1, 2], "mean": 0.25, "n": 3}
+    assert (line["step"], line["file"], line["fdezero"]) == (12, "step-12.npz", fd.__version__)
+    assert line["bytes"] == (tmp_path / "step-12.npz").stat().st_size
+    assert abs(datetime.datetime.fromisoformat(line["time"]) - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=5)
+    (found,) = Checkpoints(tmp_path).all()
+    assert (found.metrics["bad"], math.isnan(found.metrics["odd"]), found.metrics["hits"]) == (math.inf, True, [1, 2])
+
+
+def test_a_run_goes_on_from_its_state(tmp_path: Path) -> None:
+    opt = optim.adam(0.1)
+    state = State.init(nn.MLP.init(fd.random.key(0), (3, 4, 2)), opt, fd.random.key(1)).replace(step=5)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, state.step)
+    fresh = State.init(nn.MLP.init(fd.random.key(7), (3, 4, 2)), opt, fd.random.key(8))
+    fd.testing.assert_trees_equal(Checkpoints(tmp_path).restore(like=fresh), state)
+
+
+def test_a_damaged_newest_falls_back_to_the_one_before_with_a_warning(tmp_path: Path) -> None:
+    filled(tmp_path)
+    damage(tmp_path / "step-3.npz")
+    with pytest.warns(CheckpointWarning, match=r"step-3\.npz is damaged: its checksum is [0-9a-f]{8}, .* Step 2 is restored in its place") as said:
+        found = Checkpoints(tmp_path).restore(like=tree(0))
+    fd.testing.assert_trees_equal(found, tree(2))
+    assert said[0].filename == __file__
+    with open(tmp_path / "step-2.npz", "ab") as file:
+        file.truncate(100)
+    with pytest.warns(CheckpointWarning) as said:
+        fd.testing.assert_trees_equal(Checkpoints(tmp_path).restore(like=tree(0)), tree(1))
+    assert [str(warning.message).split(": ")[0].rpartition("/")[2] for warning in said] == ["step-3.npz is damaged", "step-2.npz is damaged"]
+    assert "it has 100 bytes" in str(said[1].message)
+
+
+def test_if_all_are_damaged_the_error_names_each(tmp_path: Path) -> None:
+    filled(tmp_path, (1, 2))
+    for name in ("step-1.npz", "step-2.npz"):
+        damage(tmp_path / name)
+    with pytest.raises(FileError, match=r"(?s)no checkpoint in .* can be restored:\n  step-2\.npz: its checksum.*\n  step-1\.npz: its checksum"):
+        Checkpoints(tmp_path).restore(like=tree(0))
+    with pytest.raises(FileError, match=r"can be restored:\n  step-1\.npz: its checksum"):
+        Checkpoints(tmp_path).restore(like=tree(0), step=1)
+
+
+def test_a_checkpoint_of_another_model_is_an_error_with_file_and_paths(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with pytest.raises(FileError) as error:
+        Checkpoints(tmp_path).restore(like={**TREE, "a": np.zeros((3, 3), np.float32), "c": 0})
+    for part in (str(tmp_path / "step-3.npz"), "missing:    c (int 0)", "different:  a is float32[3,3] in the tree, float32[2,3] in the file"):
+        assert part in str(error.value)
+    found = Checkpoints(tmp_path).restore(like={**TREE, "c": 0}, strict=False)
+    assert found["c"] == 0
+    np.testing.assert_array_equal(Checkpoints(tmp_path).restore(like={"d": TREE["a"]}, strict=False, rename={"a": "d"})["d"], tree(3)["a"])
+
+
+def test_a_list_that_is_lost_or_damaged_is_made_again_from_the_files(tmp_path: Path) -> None:
+    filled(tmp_path)
+    for step in (1, 2, 3):
+        os.utime(tmp_path / f"step-{step}.npz", (1000 + step, 1000 + step))
+    (tmp_path / "checkpoints.json").unlink()
+    fd.testing.assert_trees_equal(Checkpoints(tmp_path).restore(like=tree(0)), tree(3))
+    (tmp_path / "checkpoints.json").write_text('{"checkpoints": [{"step"')
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    with pytest.warns(CheckpointWarning, match=r"checkpoints\.json is damaged .*found by their names"):
+        checkpoints.restore(like=tree(0))
+    damage(tmp_path / "step-3.npz")  # without the list, the format itself notices
+    with pytest.warns(CheckpointWarning, match=r"(checkpoints\.json|step-3\.npz) is damaged"):
+        fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0)), tree(2))
+    with pytest.warns(CheckpointWarning, match=r"checkpoints\.json is damaged"):
+        save_and_wait(checkpoints, 4)  # the thread warns also
+    assert steps(checkpoints) == [3, 4]
+    assert names(tmp_path) == ["checkpoints.json", "step-3.npz", "step-4.npz"]
+
+
+def test_a_list_from_a_stranger_reaches_no_file_outside(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "run", tmp_path / "step-1.npz"
+    filled(folder, (2,))
+    outside.write_text("of somebody else")
+    (folder / "checkpoints.json").write_text(json.dumps({"checkpoints": [{"step": 1, "file": "../step-1.npz"}, {"step": 9, "file": "notes.txt"}]}))
+    (folder / "notes.txt").write_text("mine")
+    checkpoints = Checkpoints(folder, keep=1)
+    assert steps(checkpoints) == [2]
+    checkpoints.restore()
+    checkpoints.save(tree(3), 3)
+    assert steps(checkpoints) == [3]
+    assert (outside.exists(), names(folder)) == (True, ["checkpoints.json", "notes.txt", "step-3.npz"])
+
+
+def test_a_step_saved_again_replaces_its_file_and_counts_as_the_last(tmp_path: Path) -> None:
+    checkpoints = filled(tmp_path)
+    again = Checkpoints(tmp_path, suffix=".safetensors")
+    again.restore(step=1, like=tree(0))  # from here on another way
+    again.save(tree(20), 2)
+    assert steps(again) == [1, 3, 2]
+    assert names(tmp_path) == ["checkpoints.json", "step-1.npz", "step-2.safetensors", "step-3.npz"]
+    fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0)), tree(20))
+
+
+def test_a_new_run_does_not_replace_an_earlier_one_by_mistake(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with pytest.raises(FileError, match=r"holds checkpoints of steps 1, 2, 3 of an earlier run, .*restore\(like=state\).*another folder"):
+        Checkpoints(tmp_path, every=1000).save(tree(0), 0)
+    assert len(names(tmp_path)) == 4
+
+
+def test_two_runs_in_one_folder_remove_their_own_alone(tmp_path: Path) -> None:
+    first, second = Checkpoints(tmp_path, keep=2), Checkpoints(tmp_path, keep=1)
+    second._begin()  # both begin in an empty folder
+    for step in range(4):
+        first.save(tree(step), step)
+        second.save(tree(step), 100 + step)
+    first.close()
+    second.close()
+    assert sorted(steps(first)) == [2, 3, 103]
+    third = Checkpoints(tmp_path, keep=1)
+    third.restore(like=tree(0))
+    third.save(tree(4), 4)
+    assert steps(third) == [4]
+
+
+def test_a_checkpoint_removed_while_it_is_read_leads_to_another_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    working, gone = index.damage, []
+
+    def removed_meanwhile(found: Any) -> str:
+        if not gone:
+            gone.append(found.step)
+            found.path.unlink()
+        return working(found)
+
+    monkeypatch.setattr(index, "damage", removed_meanwhile)
+    fd.testing.assert_trees_equal(Checkpoints(tmp_path).restore(like=tree(0)), tree(2))
+    assert gone == [3]
+
+
+SETTINGS = {
+    "no folder": (TypeError, "the folder comes first", lambda: Checkpoints({"a": 1})),  # type: ignore[arg-type]
+    "keep": (RangeError, "keep is how many stay", lambda: Checkpoints("x", keep=0)),
+    "keep as a truth value": (RangeError, "keep is how many stay", lambda: Checkpoints("x", keep=True)),
+    "every": (RangeError, "every is a number of steps", lambda: Checkpoints("x", every=0)),
+    "every as a fraction": (RangeError, "every is a number of steps", lambda: Checkpoints("x", every=0.5)),  # type: ignore[arg-type]
+    "no time": (RangeError, "every is a number of steps", lambda: Checkpoints("x", every=datetime.timedelta(0))),
+    "in flight": (RangeError, "in_flight", lambda: Checkpoints("x", in_flight=-1)),
+    "suffix": (RangeError, "suffix is '.npz' or '.safetensors'; got 'npz'", lambda: Checkpoints("x", suffix="npz")),
+    "best": (RangeError, "best is the name of a metric; got int 3", lambda: Checkpoints("x", best=3)),  # type: ignore[arg-type]
+    "mode": (RangeError, "mode is 'max' or 'min'", lambda: Checkpoints("x", best="accuracy", mode="lowest")),
+    "mode alone": (RangeError, "best= must name a metric", lambda: Checkpoints("x", mode="min")),
+    "a loss without a mode": (RangeError, "the best loss the highest or the lowest", lambda: Checkpoints("x", best="loss")),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_checked_when_checkpoints_are_made(name: str) -> None:
+    kind, message, make = SETTINGS[name]
+    with pytest.raises(kind, match=message):
+        make()
+    assert not Path("x").exists()
+
+
+def _saving(folder: Path, *args: Any, **options: Any) -> Any:
+    return lambda: Checkpoints(folder, every=1000, **options).save(*args)
+
+
+MISTAKES = {
+    "text": (FileError, "a is str, which npz cannot keep", ({"a": "text"}, 1)),
+    "a fraction": (DTypeError, r"whole number: checkpoints\.save\(state, state\.step, metrics\); got float 1\.5", ({"a": 1}, 1.5)),
+    "swapped": (DTypeError, "got dict for the step", (3, {"a": 1})),
+    "a number for the state": (StructureError, "a single leaf", (3, 4)),
+    "a negative step": (RangeError, "0 or more, got -1", ({"a": 1}, -1)),
+    "a metric alone": (DTypeError, "the metrics are a dict of numbers", ({"a": 1}, 1, 0.5)),
+    "a metric of text": (DTypeError, "the metric val/name is str: the list", ({"a": 1}, 1, {"val": {"name": "good"}})),
+    "a large metric": (DTypeError, r"the metric m is float64\[40,40\]", ({"a": 1}, 1, {"m": np.zeros((40, 40))})),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_show_in_the_first_call_before_anything_is_due(tmp_path: Path, name: str) -> None:
+    kind, message, args = MISTAKES[name]
+    with pytest.raises(kind, match=message):
+        Checkpoints(tmp_path / "x", every=1000).save(*args)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_best_metric_that_no_metric_is_called_is_an_error_in_the_first_call(tmp_path: Path) -> None:
+    with pytest.raises(RangeError, match=r"best='acuracy' names no number of these metrics: accuracy, loss"):
+        Checkpoints(tmp_path, every=1000, best="acuracy").save(TREE, 1, {"accuracy": 0.5, "loss": 1.0})
+
+
+def test_a_call_while_the_state_is_traced_names_the_leaf(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(FileError, match=r"a is a traced value float64\[3\]"):
+        fd.compile(lambda a: checkpoints.save({"a": a}, 1))(np.ones(3))
+
+
+def test_an_empty_folder_says_how_a_run_begins(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "none")
+    assert checkpoints.latest() is None
+    with pytest.raises(FileError, match=r"there is no checkpoint in .*none\. .*if checkpoints\.latest\(\): state = checkpoints\.restore"):
+        checkpoints.restore(like=TREE)
+    assert not (tmp_path / "none").exists()
+    filled(tmp_path, (1,))
+    with pytest.raises(FileError, match=r"no checkpoint of step 5 in .*, which holds the checkpoint of step 1\."):
+        Checkpoints(tmp_path).restore(step=5)
+
+
+def test_a_folder_that_must_not_be_written_is_an_error_in_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match=r"must not be written"):
+        Checkpoints(tmp_path, every=1000).save(TREE, 1)
+
+
+def test_the_folder_stays_when_the_program_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoints = Checkpoints("here")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    checkpoints.save(TREE, 1)
+    checkpoints.close()
+    assert names(tmp_path / "here") == ["checkpoints.json", "step-1.npz"]
+
+
+def test_checkpoints_do_not_go_to_another_process() -> None:
+    with pytest.raises(TypeError, match="belong to one process"):
+        pickle.dumps(Checkpoints("x"))
+    assert repr(Checkpoints("/x", every=5, best="accuracy")) == "Checkpoints('/x', keep=3, every=5, best='accuracy')"
+
+
+def test_an_error_of_the_thread_names_the_file_at_the_next_call_and_older_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = filled(tmp_path, (1, 2), every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        checkpoints.save(tree(3), 3)
+        checkpoints._tasks[-1].wait()
+    with pytest.raises(CheckpointError, match=r"step-3\.npz could not be written: .*No space left.* holds checkpoints of steps 1, 2\.") as error:
+        checkpoints.save(tree(3), 3)  # which would not even be due
+    assert isinstance(error.value, OSError)
+    assert names(tmp_path) == ["checkpoints.json", "step-1.npz", "step-2.npz"]
+    checkpoints.save(tree(4), 4)  # the disk has room again
+    fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0)), tree(4))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdezero.io import files
+
+    checkpoints = filled(tmp_path, (1,))
+    monkeypatch.setattr(files, "_create", lambda temporary, place, old: os.open("/dev/full", os.O_RDWR))
+    checkpoints.save({"a": np.zeros(300_000)}, 2)
+    with pytest.raises(CheckpointError, match=r"step-2\.npz could not be written: .*No space left on device.* holds the checkpoint of step 1\."):
+        checkpoints.wait()
+    assert names(tmp_path) == ["checkpoints.json", "step-1.npz"]
+
+
+def test_an_error_of_the_thread_does_not_hide_that_of_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("no disk")))
+    with pytest.raises(ZeroDivisionError) as error, Checkpoints(tmp_path) as checkpoints:
+        _ = checkpoints.save(TREE, 1) / 0
+    assert "step-1.npz could not be written: no disk" in error.value.__notes__[0]
+    with pytest.raises(CheckpointError, match="no disk"), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(TREE, 1)
