@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import tree as trees
 from ..core import Tracer
 from ..errors import CheckpointError, CheckpointWarning, DTypeError, FileError, RangeError
 from ..messages import describe
@@ -21,7 +20,7 @@ from . import background, index
 from .files import PathLike, write_whole
 from .index import Checkpoint
 from .snapshots import Snapshot
-from .trees import Rename, _check, _format, load
+from .trees import Format, Rename, checked, load
 
 __all__ = ["Checkpoints"]
 
@@ -114,16 +113,16 @@ class Checkpoints:
         number = _step(step)
         if self._runs is not None and not (force or self.due(number)):
             return False
-        form = _format(self.suffix)
-        for path, leaf in trees.flatten_to_dict(state).items():
-            _check(path, leaf, form)
+        form = checked(self.suffix, state)[0]
         found = self._numbers(metrics)
         self._begin()
         if not (force or self.due(number)):
             return False
         self._wait_for(self.in_flight - 1)
         snapshot = Snapshot(state)
-        task = background.Task(lambda: self._write(snapshot, number, found), self._tasks[-1] if self._tasks else None)
+        task = background.Task(
+            lambda: self._write(form, snapshot, number, found), self._tasks[-1] if self._tasks else None
+        )
         self._tasks.append(task)
         background.ends_well(self)
         task.thread.start()
@@ -161,7 +160,7 @@ class Checkpoints:
             raise RangeError(f"best={self.metric!r} names no number of these metrics: {', '.join(found)}.")
         return found
 
-    def _write(self, snapshot: Snapshot, step: int, metrics: Mapping[str, Any]) -> None:
+    def _write(self, form: Format, snapshot: Snapshot, step: int, metrics: Mapping[str, Any]) -> None:
         """Write a snapshot, its line in the list, and remove what need not stay. Runs on the thread."""
         place = self.folder / f"step-{step}{self.suffix}"
         new: list[Checkpoint] = []
@@ -169,7 +168,7 @@ class Checkpoints:
             with contextlib.ExitStack() as stack:
 
                 def fill(file: Any) -> None:
-                    _format(place).write(file, snapshot, False)
+                    form.write(file, snapshot.leaves, "auto")
                     file.flush()
                     os.fsync(file.fileno())  # before the lock, which is held for milliseconds
                     size, number = index.checksum(file.fileno())

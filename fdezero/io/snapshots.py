@@ -5,7 +5,6 @@ of them is left. So most of a snapshot is references. What you could write into 
 your tree refers to it, read-only until it is written.
 """
 
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from ..core.owners import LARGE, Guard, is_sealed
 from ..devices import backend_of
 from ..tree import flatten_to_dict
+from .leaves import Pending
 
 
-class Snapshot(Mapping[str, Any]):
-    """The leaves of a tree by their paths. Arrays of a GPU are copied on their device, and come to the CPU when they are read."""
+class Snapshot:
+    """The leaves of a tree by their paths, in `leaves`. Arrays of a GPU are copied on their device, and come to the CPU one by one."""
 
     def __init__(self, tree: Any) -> None:
         self.guard = Guard()
@@ -31,31 +31,12 @@ class Snapshot(Mapping[str, Any]):
             number = id(leaves[i])
             if number not in copies:
                 copies[number] = _kept(self.guard, leaves[i])
-        self.leaves = {name: copies[id(leaf)] for name, leaf in zip(names, leaves, strict=True)}
-
-    def __getitem__(self, key: str) -> Any:
-        leaf = self.leaves[key]
-        return leaf.fetch() if isinstance(leaf, _OnDevice) else leaf
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.leaves)
-
-    def __len__(self) -> int:
-        return len(self.leaves)
+        self.leaves: dict[str, Any] = {name: copies[id(leaf)] for name, leaf in zip(names, leaves, strict=True)}
 
     def release(self) -> None:
         """Forget the leaves; what was locked can be written again."""
         self.leaves = {}
         self.guard.release()
-
-
-class _OnDevice:
-    """A copy of an array on its device."""
-
-    __slots__ = ("fetch",)
-
-    def __init__(self, fetch: Callable[[], np.ndarray]) -> None:
-        self.fetch = fetch
 
 
 def _kept(guard: Guard, leaf: Any) -> Any:
@@ -65,4 +46,4 @@ def _kept(guard: Guard, leaf: Any) -> Any:
             return guard.views[id(leaf)][1]
         return leaf if is_sealed(leaf) else np.array(leaf, order="K")
     backend = backend_of(leaf)
-    return leaf if backend.reads_at_once else _OnDevice(backend.copied_for_later(leaf))
+    return leaf if backend.reads_at_once else Pending(leaf.shape, leaf.dtype, backend.copied_for_later(leaf))

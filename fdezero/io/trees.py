@@ -73,11 +73,17 @@ def save(path: PathLike, tree: Any, *, compress: bool | Literal["auto"] = "auto"
         )
     if not isinstance(compress, bool) and compress != "auto":
         raise TypeError(f'save: compress is True, False or "auto"; got {compress!r}.')
+    form, leaves = checked(path, tree)
+    write_whole(path, lambda file: form.write(file, leaves, compress))
+
+
+def checked(path: PathLike, tree: Any) -> tuple[Format, dict[str, Any]]:
+    """The format that `path` names, and the leaves of the tree by their keys. Raises FileError for what it cannot keep."""
     leaves, form = flatten_to_dict(tree), _format(path)
     _refuse_unmade(tree)
     for key, leaf in leaves.items():
         _check(key, leaf, form)
-    write_whole(path, lambda file: form.write(file, leaves, compress))
+    return form, leaves
 
 
 def _refuse_unmade(tree: Any) -> None:

@@ -48,7 +48,8 @@ def save_and_wait(checkpoints: Checkpoints, step: int) -> None:
 
 def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    place = content.index(tree(int(path.stem.rpartition("-")[2]))["a"].tobytes())
+    content[place] ^= 1
     path.write_bytes(content)
 
 
