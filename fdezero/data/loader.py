@@ -17,7 +17,7 @@ from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
 from .making import Maker, check_transform, classes_by_path, takes_key
 from .prefetching import prefetch as prefetched
-from .samplers import checked_order, cut, missing_key, needs_key
+from .samplers import checked_order, cut, missing_key, needs_key, whole
 from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
 
 __all__ = ["DataLoader"]
@@ -63,7 +63,7 @@ class DataLoader:
 
     def __attrs_post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 0), ("prefetch", 0)):
-            _whole(getattr(self, name), name.replace("_", " "), least)
+            whole(getattr(self, name), f"DataLoader: the {name.replace('_', ' ')}", least)
         if self.key is not None:
             check_key(self.key, "DataLoader")
         elif what := needs_key(self.sampler, self.shuffle):
@@ -99,22 +99,14 @@ class DataLoader:
     def shard(self, rank: int, size: int) -> Self:
         """The loader of one part of each batch, for process `rank` of `size`: the global batches stay as they are.
 
-        A batch of n examples gives the first n % size ranks one more than the others; `loader.counts(step)` has the numbers.
+        A batch of n examples gives the first n % size ranks one more than the others; `loader.counts(epoch, step)` has the numbers.
         """
         return attrs.evolve(self, shard=(rank, size))
 
-    def counts(self, step: int) -> tuple[int, ...]:
-        """How many examples of the batch of a step each rank has: its weight in a mean over ranks, and 0 for a rank without any.
-
-        In a loader with buckets only batches of a given epoch have sizes, so this raises RangeError there.
-        """
+    def counts(self, epoch: int, step: int) -> tuple[int, ...]:
+        """How many examples of one batch each rank has: its weight in a mean over ranks, and 0 for a rank without any."""
         self._check_step(step, len(self))
-        if hasattr(self.sampler, "steps"):
-            raise RangeError(
-                "DataLoader: with buckets the sizes of batches differ from epoch to epoch. Count the batch: len(batch[0])."
-            )
-        n = min(self.batch_size, self._count() - step * self.batch_size)
-        size = self.shard_of[1]
+        n, size = len(self._batches(self.order(epoch))[step]), self.shard_of[1]
         return tuple(_bound(n, rank + 1, size) - _bound(n, rank, size) for rank in range(size))
 
     def order(self, epoch: int) -> np.ndarray:
@@ -181,7 +173,7 @@ class DataLoader:
         return (self.epoch(number, step if number == epoch else 0) for number in range(epoch, stop))
 
     def __iter__(self) -> Iterator[Any]:
-        if self.shuffle or self.sampler is not None or self.transform_draws():
+        if (self.shuffle if self.sampler is None else getattr(self.sampler, "draws", True)) or self._draws():
             raise TypeError(
                 "a shuffled DataLoader has a new order every epoch: iterate over loader.epoch(0), loader.epoch(1), ... or write "
                 "`for batches in loader.epochs(5):` and `for x, t in batches:` within."
@@ -196,16 +188,20 @@ class DataLoader:
                 shown.append(f"{field.alias}={describe(value) if field.name == 'key' else repr(value)}")
         return ", ".join(shown) + ")"
 
-    def transform_draws(self) -> bool:
+    def _draws(self) -> bool:
         """Whether a transform draws from the key, so that epochs differ."""
-        transforms = (self.transform, self.transform_example)
-        return self.key is not None and any(t is not None and takes_key(t) for t in transforms)
+        return self.key is not None and (takes_key(self.transform) or takes_key(self.transform_example))
 
     def _maker(self, source: Source, epoch: int, classes: Mapping[str, int]) -> Maker:
-        key = None
-        if self.transform_draws():
-            key = to_numpy(random.fold_in(self.key, epoch))
-        return Maker(source, self.transform, self.transform_example, self.collate, classes, key, self.shard_of[0])
+        keys: list[Any] = [None, None]
+        if self._draws():
+            keys = list(random.split(to_numpy(random.fold_in(self.key, epoch))))
+        key, example_key = (
+            key if takes_key(transform) else None
+            for key, transform in zip(keys, (self.transform, self.transform_example), strict=True)
+        )
+        changes = (self.transform, self.transform_example, self.collate)
+        return Maker(source, *changes, classes, key, example_key, self.shard_of[0])
 
     def _labels_are_known(self, source: Source) -> bool:
         return is_of_arrays(source) and self.transform_example is None and self.collate is None
@@ -223,7 +219,7 @@ class DataLoader:
 
     def _numbers(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """The number of the key of each example: its own, or one of its own for each further time that a sampler draws it."""
-        if self.sampler is None or self.transform_example is None or not self.transform_draws():
+        if self.sampler is None or self.transform_example is None or not self._draws():
             return batches
         order = np.concatenate([batch.reshape(-1) for batch in batches])
         by_example = np.argsort(order, kind="stable")
@@ -275,13 +271,6 @@ def _on_device(batches: list[np.ndarray], place: str) -> list[Any]:
 def _bound(n: int, rank: int, size: int) -> int:
     """Where the part of a rank begins in a batch of n examples: the first n % size parts have one more than the others."""
     return rank * (n // size) + min(rank, n % size)
-
-
-def _whole(number: Any, name: str, least: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise DTypeError(f"DataLoader: the {name} is a whole number, got {describe(number)}.")
-    if number < least:
-        raise RangeError(f"DataLoader: the {name} is {least} or more, got {number}.")
 
 
 def _check_shard(shard: Any) -> None:

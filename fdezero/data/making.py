@@ -12,7 +12,7 @@ from .. import tree as trees
 from ..devices import to_numpy
 from ..errors import DTypeError, KeyMissingError, RangeError, StructureError
 from ..messages import called, describe
-from .sources import Index, Source
+from .sources import Index, Source, listed
 from .stacking import at, stack
 
 __all__: list[str] = []
@@ -27,7 +27,8 @@ class Maker:
     transform_example: Callable[..., Any] | None
     collate: Callable[..., Any] | None
     classes: Mapping[str, int]
-    key: Any  # of the epoch; None if the loader has none
+    key: Any  # for transform in this epoch; None if it does not draw
+    example_key: Any  # for transform_example
     rank: int  # which shard of each batch; 0 also if there is one
 
     def __call__(self, step: int, index: Index, numbers: Index, kept: int) -> Any:
@@ -45,7 +46,7 @@ class Maker:
             examples = self.source.examples(flat)
             if self.transform_example is not None:
                 examples = self._transformed(self.transform_example, examples, flat, numbers.reshape(-1))
-            batch = stack(examples, flat) if self.collate is None else self.collate(examples)
+            batch = stack(examples, flat) if self.collate is None else self._collated(self.collate, examples, flat)
         if index.ndim > 1:
             batch = trees.map(lambda leaf: leaf.reshape(*index.shape, *leaf.shape[1:]), batch)
         if kept < len(index):
@@ -54,17 +55,15 @@ class Maker:
             self.check_labels(batch, index)
         if self.transform is None:
             return batch
-        if self.key is None or not takes_key(self.transform):
+        if self.key is None:
             return self.transform(batch)
-        key = random.fold_in(random.split(self.key)[0], step)
+        key = random.fold_in(self.key, step)
         return self.transform(batch, key=random.fold_in(key, self.rank) if self.rank else key)
 
     def _transformed(
         self, transform: Callable[..., Any], examples: list[Any], index: Index, numbers: Index
     ) -> list[Any]:
-        keys = None
-        if self.key is not None and takes_key(transform):
-            keys = random.fold_in(random.split(self.key)[1], numbers)
+        keys = None if self.example_key is None else random.fold_in(self.example_key, numbers)
         found = []
         for place, example in enumerate(examples):
             try:
@@ -73,6 +72,13 @@ class Maker:
                 error.add_note(f"in transform_example of example {index[place]} of the data set")
                 raise
         return found
+
+    def _collated(self, collate: Callable[..., Any], examples: list[Any], index: Index) -> Any:
+        try:
+            return collate(examples)
+        except Exception as error:
+            error.add_note(f"in collate of the examples {listed(index.tolist())} of the data set")
+            raise
 
     def check_labels(self, batch: Any, index: Index) -> None:
         leaves = dict(trees.flatten_with_path(batch))
@@ -95,11 +101,13 @@ class Maker:
 
 def takes_key(transform: Any) -> bool:
     """Whether a transform has a parameter `key`."""
+    if transform is None:
+        return False
     try:
         parameters = inspect.signature(transform).parameters
     except (TypeError, ValueError):  # a builtin
         return False
-    return "key" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return "key" in parameters
 
 
 def check_transform(transform: Any, name: str, key: Any) -> None:

@@ -44,14 +44,13 @@ def _column(values: Any, what: str) -> Array:
     return array
 
 
-def _size(size: Any, default: int, what: str) -> int:
-    if size is None:
-        return default
-    if isinstance(size, bool) or not hasattr(type(size), "__index__"):
-        raise DTypeError(f"{what}: the size is a whole number, got {describe(size)}.")
-    if size < 1:
-        raise RangeError(f"{what}: the size is 1 or more, got {size}.")
-    return operator.index(size)
+def whole(number: Any, what: str, least: int) -> int:
+    """A whole number. Raises DTypeError or RangeError that say `what` it is."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise DTypeError(f"{what} is a whole number, got {describe(number)}.")
+    if number < least:
+        raise RangeError(f"{what} is {least} or more, got {number}.")
+    return int(number)
 
 
 @attrs.frozen(eq=False)
@@ -84,7 +83,7 @@ class Weighted(Sampler):
             )
 
     def __len__(self) -> int:
-        return _size(self.size, len(self.weights), "data.Weighted")
+        return len(self.weights) if self.size is None else whole(self.size, "data.Weighted: the size", 1)
 
     def __call__(self, key: Any, epoch: int) -> Array:
         weights = np.asarray(to_numpy(self.weights), float)
@@ -110,7 +109,7 @@ class Balanced(Sampler):
         len(self)
 
     def __len__(self) -> int:
-        return _size(self.size, len(self.labels), "data.Balanced")
+        return len(self.labels) if self.size is None else whole(self.size, "data.Balanced: the size", 1)
 
     def __call__(self, key: Any, epoch: int) -> Array:
         key = to_numpy(random.fold_in(key, epoch))

@@ -122,7 +122,7 @@ class Examples(Source):
         wanted = index.tolist()
         read = getattr(self.dataset, "__getitems__", None)
         if read is not None:
-            found = _noted(read, wanted, f"in examples {_listed(wanted)}{at(self.path)}")
+            found = _noted(read, wanted, f"in examples {listed(wanted)}{at(self.path)}")
             if len(found) != len(wanted):
                 raise ShapeError(
                     f"{type(self.dataset).__name__}.__getitems__ returned {len(found)} examples{at(self.path)}, "
@@ -157,6 +157,41 @@ class Tree(Source):
         return str(trees.unflatten(self.treedef, map(str, self.columns)))
 
 
+@attrs.frozen(eq=False)
+class Subset:
+    """Some examples of a data set, which are read when they are asked for."""
+
+    dataset: Any = attrs.field(repr=lambda dataset: type(dataset).__name__)
+    index: Index = attrs.field(repr=describe)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.dataset[int(self.index[i])]
+
+
+@attrs.frozen(eq=False)
+class Part(Source):
+    """The source of a Subset."""
+
+    whole: Source
+    index: Index
+
+    @property
+    def size(self) -> int:  # type: ignore[override]  # an attribute of the base
+        return len(self.index)
+
+    def gather(self, index: Index) -> Any:
+        return self.whole.gather(self.index[index])
+
+    def examples(self, index: Index) -> list[Any]:
+        return self.whole.examples(self.index[index])
+
+    def __str__(self) -> str:
+        return f"{self.size} examples of {self.whole}"
+
+
 def source_of(dataset: Any, what: str = "DataLoader") -> Source:
     """The data set in its form. Raises StructureError or ShapeError, which name the path, if it has none, or no example."""
     found: Source
@@ -165,7 +200,7 @@ def source_of(dataset: Any, what: str = "DataLoader") -> Source:
     else:
         dataset = dict(dataset) if isinstance(dataset, Mapping) and not isinstance(dataset, dict) else dataset
         trees.flatten(dataset)  # registers classes that are new
-        paths, leaves, treedef = optree.tree_flatten_with_path(dataset, is_leaf=_is_column, namespace=ALL)
+        paths, leaves, treedef = optree.tree_flatten_with_path(dataset, is_leaf=is_column, namespace=ALL)
         if not leaves:
             raise StructureError(f"{what}: the data set holds no array.")
         names = ["/".join(map(str, path)) for path in paths]
@@ -200,7 +235,7 @@ def _is_container(dataset: Any) -> bool:
     return hasattr(type(dataset), "__attrs_attrs__") and not hasattr(type(dataset), "__getitem__")
 
 
-def _is_column(value: Any) -> bool:
+def is_column(value: Any) -> bool:
     """Whether a value within a tree is a column."""
     return not (_is_container(value) or value is None)
 
@@ -212,6 +247,8 @@ def _source_of_leaf(dataset: Any, path: str, what: str) -> Source:
     if path and is_list_of_numbers(dataset):
         return Column(np.asarray(dataset))
     kind = type(dataset)
+    if kind is Subset:
+        return Part(_source_of_leaf(dataset.dataset, path, what), dataset.index)
     if hasattr(dataset, "column_names") and hasattr(dataset, "with_format") and hasattr(kind, "__len__"):
         chosen = dataset if (getattr(dataset, "format", None) or {}).get("type") else dataset.with_format("numpy")
         return HuggingFaceTable(chosen, list(dataset.column_names), len(dataset))
@@ -268,7 +305,7 @@ def _noted(read: Any, wanted: Any, note: str) -> Any:
         raise
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
 
 
