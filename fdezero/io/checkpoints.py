@@ -18,9 +18,10 @@ from ..errors import CheckpointError, CheckpointWarning, DTypeError, FileError, 
 from ..messages import describe
 from . import background, index
 from .files import PathLike, write_whole
+from .formats import Format
 from .index import Checkpoint
 from .snapshots import Snapshot
-from .trees import Format, Rename, checked, load
+from .trees import Rename, checked, load
 
 __all__ = ["Checkpoints"]
 

@@ -27,12 +27,18 @@ DAY = 24 * 60 * 60
 BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
-def write_whole(path: PathLike, write: Callable[[IO[bytes]], object]) -> None:
+def name_of(path: PathLike) -> str:
+    """A path as text, as it was given."""
+    return os.fspath(path)
+
+
+def write_whole(path: PathLike, write: Callable[[IO[bytes]], object], *, like: PathLike | None = None) -> None:
     """Call `write` with a new file, which takes the place of `path` if `write` returns, and is removed if `write` raises.
 
     A symbolic link stays: the file that it points to is replaced. If several processes write at once, the last one wins.
     The new file has the permissions of the old one from its first byte on, and never more. Its owner, group, extended
-    attributes and access lists are also those of the old file, where the system lets this process set them.
+    attributes and access lists are also those of the old file, where the system lets this process set them. If there is no old
+    file, they are those of the file `like`, if there is such a file.
 
     Raises FileNotFoundError for a missing folder, FileError if `path` is not a regular file, PermissionError if `path` must
     not be written. An interrupt comes out as it is.
@@ -40,13 +46,16 @@ def write_whole(path: PathLike, write: Callable[[IO[bytes]], object]) -> None:
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {place.parent} to save {place.name} in.")
-    old, system = _old(place), _system()
+    old, model, system = _old(place), place, this_system()
+    if old is None and like is not None:
+        model = Path(os.path.realpath(like))
+        old = _old(model)
     _sweep(place.parent, system)
     temporary = place.with_name(f".{place.name[:50]}.{system}-{os.urandom(4).hex()}{ENDING}")
     file = None
     # One function with one `try`: an interrupt between the `__enter__` of a context manager and its block would leave the file.
     try:
-        file = open(_create(temporary, place, old), "wb")  # noqa: SIM115, as the comment above says
+        file = open(_create(temporary, model, old), "wb")  # noqa: SIM115, as the comment above says
         write(file)
         file.flush()
         os.fsync(file.fileno())
@@ -84,7 +93,7 @@ def _create(temporary: Path, place: Path, old: os.stat_result | None) -> int:
     while True:
         descriptor = os.open(temporary, flags, mode if ours else mode & ~stat.S_IRWXG)
         try:
-            _lock(descriptor, wait=True)
+            lock(descriptor, wait=True)
             # A process that sweeps the folder may have met the file before it was locked.
             if not fcntl or os.fstat(descriptor).st_nlink:
                 if old is not None and hasattr(os, "fchmod"):
@@ -123,12 +132,12 @@ def _attributes(place: Path) -> list[str]:
     return []
 
 
-def _lock(descriptor: int, *, wait: bool) -> bool:
+def lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
     """Lock an open file for this process: the system lets go when the process ends. False if it does not know locks."""
     if not fcntl:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         raise
     except OSError:  # some network file systems
@@ -155,7 +164,7 @@ def _remove_if_dead(path: str, here: bool) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or (hasattr(os, "geteuid") and os.geteuid() not in (0, found.st_uid)):
             return
-        knows_locks = _lock(descriptor, wait=False)
+        knows_locks = lock(descriptor, wait=False)
         if not (knows_locks and here) and time.time() - found.st_mtime < DAY:
             return
         if fcntl:
@@ -167,7 +176,7 @@ def _remove_if_dead(path: str, here: bool) -> None:
 
 
 @functools.cache
-def _system() -> str:
+def this_system() -> str:
     """Eight digits for the running system: its name, or on Linux the number of its start."""
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text()

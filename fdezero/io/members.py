@@ -94,6 +94,12 @@ def read_kind(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -
     return shape, bfloat16.loaded_dtype() if dtype == bfloat16.RECORD else dtype
 
 
+def order_of(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """The order of the entries in a member, "C" or "F"."""
+    with _member(path, archive, info, "is damaged") as member:
+        return "F" if _header(path, info, member)[1] else "C"
+
+
 def read_array(path: PathLike, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """The array of a member, which owns its memory."""
     with _member(path, archive, info, "is damaged") as member:

@@ -13,7 +13,7 @@ from . import bfloat16
 from .archive import Archive, shrinks
 from .files import PathLike
 from .leaves import CHUNK, flat_bytes, in_order, to_array
-from .members import Kind, map_array, open_archive, read_array, read_kind, read_pieces
+from .members import Kind, map_array, open_archive, order_of, read_array, read_kind, read_pieces
 
 NAME = "npz"
 
@@ -76,6 +76,9 @@ class NpzReader:
 
     def pieces(self, entry: zipfile.ZipInfo, count: int) -> Iterator[np.ndarray]:
         return read_pieces(self.path, self.archive, entry, count)
+
+    def stored(self, entry: zipfile.ZipInfo) -> tuple[int, str]:
+        return entry.compress_size, order_of(self.path, self.archive, entry)
 
 
 def open_reader(path: PathLike, file: IO[bytes]) -> NpzReader:

@@ -131,6 +131,10 @@ class SafetensorsReader:
             place, left = place + piece.nbytes, left - len(piece)
             yield _as_numbers(piece, narrow)
 
+    def stored(self, entry: tuple[str, Any]) -> tuple[int, str]:
+        first, last = entry[1]["data_offsets"]
+        return last - first, "C"
+
     def _stored(self, entry: tuple[str, Any]) -> tuple[tuple[int, ...], np.dtype, bool]:
         """Shape and dtype in the file, and whether its integers are the bits of bfloat16."""
         name, facts = entry

@@ -1,8 +1,8 @@
 """`save` and `load`: a pytree as one file, checked when it is read, written whole or not at all."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from ..foreign import is_foreign
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
 from ..tree.structure import first_where
-from . import bfloat16, npz, safetensors
+from . import bfloat16
 from .files import PathLike, write_whole
+from .formats import Format, Reader, format_of
 from .members import Kind
+from .shards import bytes_of, open_reader, parts_of, remove_shards, write_shards
 
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
 NUMBERS = {
@@ -27,41 +29,17 @@ NUMBERS = {
 DIFFERENT = "  different:  "
 
 
-class Reader(Protocol):
-    """An open file: the names and entries that it lists, then kind and array of an entry. A key is a name without `suffix`."""
-
-    suffix: str
-    entries: list[tuple[str, Any]]
-
-    def kind(self, entry: Any) -> Kind: ...
-    def array(self, entry: Any) -> np.ndarray: ...
-    def mapped(self, entry: Any) -> np.ndarray: ...
-    def pieces(self, entry: Any, count: int) -> Iterator[np.ndarray]: ...
-
-
-class Format(Protocol):
-    """A module for one format of files, chosen by the ending of the path."""
-
-    NAME: str
-
-    def keeps(self, dtype: Any) -> bool: ...
-    def check_key(self, key: str) -> None: ...
-    def write(self, file: IO[bytes], leaves: Mapping[str, Any], compress: bool | str) -> None: ...
-    def open_reader(self, path: PathLike, file: IO[bytes]) -> Reader: ...
-
-
-def _format(path: PathLike) -> Format:
-    return safetensors if os.fspath(path).endswith(".safetensors") else npz
-
-
-def save(path: PathLike, tree: Any, *, compress: bool | Literal["auto"] = "auto") -> None:
+def save(
+    path: PathLike, tree: Any, *, compress: bool | Literal["auto"] = "auto", shard_size: int | str | None = None
+) -> None:
     """Write `tree` to `path` as npz: `{"layers/0/W": array}`, readable by numpy.load and by DeZero.
 
     A path that ends in `.safetensors` becomes a file of that format instead, which is never compressed and needs the
     package safetensors. The file is written beside its place and renamed when complete: an interrupt or a full disk leaves
     an older file intact. It keeps the permissions of the older file. No ending is appended to `path`. Arrays on a GPU are
     copied to the CPU, one at a time. With "auto", arrays of which a sample shrinks by a fifth are compressed, and others
-    stored; with False all are stored, so that `load` can map the file into memory.
+    stored; with False all are stored, so that `load` can map the file into memory. With `shard_size`, such as "5GB", a tree
+    that is larger goes into several files, and `path` with .index.json at its end lists them.
 
     Raises FileError, before anything is written, for a leaf that is not a number or an array of numbers, for a lazy layer,
     and for a key that the file cannot hold. Raises MissingExtraError without safetensors. Raises OSError, such as
@@ -73,13 +51,20 @@ def save(path: PathLike, tree: Any, *, compress: bool | Literal["auto"] = "auto"
         )
     if not isinstance(compress, bool) and compress != "auto":
         raise TypeError(f'save: compress is True, False or "auto"; got {compress!r}.')
+    most = None if shard_size is None else bytes_of(shard_size)
     form, leaves = checked(path, tree)
+    parts = [leaves] if most is None else parts_of(leaves, most)
+    if len(parts) > 1:
+        write_shards(path, form, parts, compress)
+        return
     write_whole(path, lambda file: form.write(file, leaves, compress))
+    if most is not None:
+        remove_shards(path)
 
 
 def checked(path: PathLike, tree: Any) -> tuple[Format, dict[str, Any]]:
     """The format that `path` names, and the leaves of the tree by their keys. Raises FileError for what it cannot keep."""
-    leaves, form = flatten_to_dict(tree), _format(path)
+    leaves, form = flatten_to_dict(tree), format_of(path)
     _refuse_unmade(tree)
     for key, leaf in leaves.items():
         _check(key, leaf, form)
@@ -113,7 +98,8 @@ def _check(key: str, leaf: Any, form: Format) -> None:
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None, mmap: bool = False) -> Any:
     """Read the tree in a file, with the structure, devices, memory order and Python numbers of `like`; without it, a flat dict.
 
-    A path that ends in `.safetensors` is read by the package safetensors. Every other file is npz. Entries of bfloat16 are
+    A path that ends in `.safetensors` is read by the package safetensors. Every other file is npz. `path` may also be the index
+    of several files, the path that they were saved to, or the folder that holds one such file or index. Entries of bfloat16 are
     arrays of ml_dtypes.bfloat16 if that package is installed, else float32; where `like` is float32, they become float32.
 
     Every key, shape and dtype is checked before an array is read. With `strict=False` leaves that the file lacks are
@@ -128,8 +114,7 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     wanted = None if like is None else flatten_to_dict(like)
     if like is not None:
         _refuse_unmade(like)
-    with open(path, "rb") as file:
-        reader = _format(path).open_reader(path, file)
+    with open_reader(path) as reader:
         entries = _entries(path, reader, rename)
         if wanted is not None and not strict:
             entries = {key: entry for key, entry in entries.items() if key in wanted}

@@ -30,7 +30,7 @@ def temporary(folder: Path, system: str, name: str = "x.npz", age: float = 0) ->
 def test_dead_temporaries_are_swept_and_living_ones_are_not(tmp_path: Path) -> None:
     import fcntl
 
-    here = files._system()
+    here = files.this_system()
     dead = temporary(tmp_path, here), temporary(tmp_path, here, "other.npz"), temporary(tmp_path, "00000000", age=2 * files.DAY)
     away = temporary(tmp_path, "00000000")
     living = temporary(tmp_path, here, age=2 * files.DAY)
@@ -58,14 +58,14 @@ def test_where_locks_are_unknown_temporaries_stay_for_a_day(tmp_path: Path, monk
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unknown)
-    young, old = temporary(tmp_path, files._system()), temporary(tmp_path, files._system(), age=2 * files.DAY)
+    young, old = temporary(tmp_path, files.this_system()), temporary(tmp_path, files.this_system(), age=2 * files.DAY)
     fd.save(tmp_path / "x.npz", TREE)
     assert (young.exists(), old.exists()) == (True, False)
 
 
 @posix
 def test_temporaries_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = temporary(tmp_path, files._system(), age=2 * files.DAY)
+    found = temporary(tmp_path, files.this_system(), age=2 * files.DAY)
     monkeypatch.setattr(os, "geteuid", lambda: found.stat().st_uid + 1)
     fd.save(tmp_path / "x.npz", TREE)
     assert found.exists()
@@ -73,7 +73,7 @@ def test_temporaries_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_systems_without_these_locks_sweep_what_nobody_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "fcntl", None)
-    dead = temporary(tmp_path, files._system())
+    dead = temporary(tmp_path, files.this_system())
     fd.save(tmp_path / "x.npz", TREE)
     assert not dead.exists()
     assert names(tmp_path) == ["x.npz"]
