@@ -90,6 +90,11 @@ def test_metrics_run_on_the_device_of_the_examples(row: Row, gpu: Any) -> None:
         there = there.update(*piece)
     assert {fd.device_of(leaf) for leaf in fd.tree.leaves(there)} == {"gpu:0"}
     assert fd.device_of(there.result()) == "gpu:0"
+    weight, mask = np.arange(60) % 4, np.arange(60) % 3 != 0
+    of_both = row.make().update(*fd.to_device(given, "gpu"), weight=fd.to_device(weight, "gpu"), mask=fd.to_device(mask, "gpu"))
+    assert_trees_close(fd.to_numpy(of_both), row.make().update(*given, weight=weight, mask=mask), 1e-6)
+    of_number = row.make().update(*fd.to_device(given, "gpu"), weight=2)
+    assert_trees_close(fd.to_numpy(of_number), row.make().update(*given, weight=2.0), 1e-6)
     merged = row.make().merge(there)
     expected = row.make().update(*given)
     assert_trees_close(fd.to_numpy(merged), expected, 1e-6)

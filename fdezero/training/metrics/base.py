@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import numpy as fnp
 from ... import tree as trees
+from ...core import Tracer
 from ...devices import CPU, backend_of, to_numpy
 from ...errors import DTypeError, ShapeError, StructureError
 from ...functions.reduction import mask_of
@@ -74,12 +75,14 @@ def summed(x: Any) -> Any:
     return fnp.sum(cast(x, np.float64))
 
 
-def weights_of(name: str, shape: tuple[int, ...], weight: Any, mask: Any) -> Any:
-    """How much each example counts: float64 of this shape, or None if all count 1. Raises DTypeError and ShapeError."""
+def weights_of(name: str, examples: Any, weight: Any, mask: Any) -> Any:
+    """How much each of the examples (...) counts: float64 (...), or None if all count 1. Raises DTypeError and ShapeError."""
     if weight is None and mask is None:
         return None
-    weights: Any = np.float64(1)
-    if weight is not None:
+    shape = examples.shape
+    if np.ndim(weight) == 0 and not isinstance(weight, Tracer):
+        weights = fnp.full_like(examples, 1.0 if weight is None else weight, dtype=np.float64)  # on their device
+    else:
         weights = fnp.asarray(weight)
         if weights.dtype.kind not in "biuf":
             raise DTypeError(f"{name}: weights are real numbers, got {describe(weights)}.")

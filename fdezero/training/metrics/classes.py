@@ -34,7 +34,7 @@ def _answers(name: str, predictions: Any, labels: Any, weight: Any, mask: Any, c
     predictions = fnp.asarray(predictions)
     labels, part = checked_labels(name, predictions, labels, mask, classes)
     predictions = chosen(name, predictions, labels, part, classes)
-    weights = weights_of(name, labels.shape, weight, part)
+    weights = weights_of(name, labels, weight, part)
     weights = fnp.ones_like(labels, dtype=np.float64) if weights is None else weights
     if not backend_of(labels).reads_at_once:  # nobody has looked whether they are classes
         known = (labels >= 0) & (labels < classes)
@@ -116,7 +116,7 @@ class _ByClass(Metric):
                 f"{name}(multilabel=True) takes predictions and labels (..., {self.classes}), got {describe(predictions)} and "
                 f"{describe(labels)}."
             )
-        weights = weights_of(name, shape[:-1], weight, mask)
+        weights = weights_of(name, labels[..., 0], weight, mask)
         weights = 1.0 if weights is None else fnp.expand_dims(weights, -1)
         axes = tuple(range(len(shape) - 1))
         return tuple(

@@ -49,7 +49,7 @@ class Mean(_Ratio):
         values = fnp.asarray(values)
         if values.dtype.kind not in "biuf":
             raise DTypeError(f"Mean: the numbers are real, got {describe(values)}.")
-        return self._with(values, weights_of("Mean", values.shape, weight, mask))
+        return self._with(values, weights_of("Mean", values, weight, mask))
 
 
 class Accuracy(_Ratio):
@@ -66,7 +66,7 @@ class Accuracy(_Ratio):
         if predictions.ndim > labels.ndim:
             greatest = fnp.max(predictions, axis=-1)
             right = right & (greatest == greatest)
-        return self._with(right, weights_of("Accuracy", labels.shape, weight, part))
+        return self._with(right, weights_of("Accuracy", labels, weight, part))
 
 
 class TopKAccuracy(_Ratio):
@@ -96,7 +96,7 @@ class TopKAccuracy(_Ratio):
         own = fnp.sum(fnp.where(here, scores, 0), axis=-1, keepdims=True)
         before = (scores > own) | (scores != scores) | ((scores == own) & (classes < label))
         right = (fnp.sum(before & ~here, axis=-1) < self.k) & (own == own)[..., 0] & fnp.any(here, axis=-1)
-        return self._with(right, weights_of("TopKAccuracy", labels.shape, weight, part))
+        return self._with(right, weights_of("TopKAccuracy", labels, weight, part))
 
 
 class Perplexity(_Ratio):
@@ -108,7 +108,7 @@ class Perplexity(_Ratio):
         Raises as `fd.functions.softmax_cross_entropy` does.
         """
         losses = softmax_cross_entropy(logits, labels, mask=mask, reduction="none")
-        return self._with(losses, weights_of("Perplexity", losses.shape, weight, mask))
+        return self._with(losses, weights_of("Perplexity", losses, weight, mask))
 
     def result(self) -> Any:
         """The perplexity so far; NaN if there is nothing."""

@@ -67,7 +67,7 @@ class AUC(Metric):
             x = 0.5 + 0.5 * fnp.where(abs(x) == np.inf, fnp.sign(x), x / (1 + fnp.where(abs(x) == np.inf, 0, abs(x))))
         else:
             x = checked(x, test=_is_probability, error=_not_a_probability)
-        weights = weights_of("AUC", labels.shape, weight, mask)
+        weights = weights_of("AUC", labels, weight, mask)
         weights = fnp.ones_like(x) if weights is None else weights
         positive = labels == 1
         known = (x >= 0) & (x <= 1) & (positive | (labels == 0))

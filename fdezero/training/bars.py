@@ -1,0 +1,273 @@
+"""`progress`: how far an epoch is, and the running means of its metrics, on a terminal, in a notebook or in a log."""
+
+import functools
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..errors import MissingExtraError, RangeError, StructureError
+from ..messages import describe
+from .metrics import Mean, merge, results
+from .metrics.base import is_metric
+
+__all__ = ["Progress", "progress"]
+
+ON_HOST = (float, int, np.generic, np.ndarray)
+STYLES = ("auto", "bar", "lines", "none")
+
+
+def progress(
+    batches: Iterable[Any],
+    description: str = "",
+    *,
+    total: int | None = None,
+    start: int = 0,
+    style: str = "auto",
+    interval: float | None = None,
+    leave: bool = True,
+    file: Any = None,
+) -> "Progress":
+    """Batches, as they come, with a display of how far they are; `show(metrics)` adds the running means of metrics to it.
+
+        for batch in (bar := training.progress(loader.epoch(0), "epoch 1", total=len(loader))):
+            state, metrics = step(state, batch)
+            bar.show(metrics)
+
+    On a terminal and in notebooks it is a bar of tqdm; a line that is rewritten where tqdm is not installed; elsewhere a new line every
+    ten seconds. `style` is "auto", "bar", "lines" or "none", `interval` the seconds between two looks, `leave` whether the bar stays at
+    the end, `file` where it goes (stderr). `total` is `len(batches)`, if they have a length, and
+    `start` the number of the first one.
+    """
+    return Progress(batches, description, total, start, style, interval, leave, file)
+
+
+class Progress:
+    """What `progress` returns: iterate over it once. `results()` are the means of what `show` got, as floats."""
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        description: str,
+        total: int | None,
+        start: int,
+        style: str,
+        interval: float | None,
+        leave: bool,
+        file: Any,
+    ) -> None:
+        if style not in STYLES:
+            raise RangeError(f"progress: style is one of {', '.join(map(repr, STYLES))}; got {style!r}.")
+        if not hasattr(batches, "__iter__"):
+            raise StructureError(f"progress: expects batches to iterate over, such as loader.epoch(0); got {describe(batches)}.")
+        if interval is not None and not interval >= 0:
+            raise RangeError(f"progress: interval is a number of seconds, 0 or more; got {interval!r}.")
+        if total is None and hasattr(batches, "__len__"):
+            total = start + len(batches)
+        self.batches, self.total, self.start, self.count = batches, total, start, start
+        self.sums = Sums()  # of everything that was shown
+        self.seconds = 0.0  # since the first batch was asked for
+        self._size: int | None = None  # of the batch that is at work
+        self._begin = _display(style, sys.stderr if file is None else file, description, start, total, interval, leave)
+
+    def __len__(self) -> int:
+        if self.total is None:
+            raise TypeError("progress: the number of batches is not known. Pass total=len(loader).")
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[Any]:
+        display, self.count, self.sums = self._begin(), self.start, Sums()
+        display.draw(self.start, "")
+        began = time.monotonic()
+        due = began + display.interval
+        try:
+            for batch in self.batches:
+                self._size = _size(batch)
+                yield batch
+                self.count += 1
+                if time.monotonic() >= due:  # the only place that waits for a device
+                    display.draw(self.count, self._text())
+                    due = time.monotonic() + display.interval
+            text = self._text()  # waits for the device
+            self.seconds = time.monotonic() - began
+            display.draw(self.count, text, last=True)
+        finally:
+            display.close()
+
+    def show(self, metrics: Mapping[str, Any]) -> None:
+        """Add the metrics of a batch: numbers, which are means over the batch, or metrics of `fdezero.training`, in a dict.
+
+        Nothing is read from a device until a line is due. Raises StructureError for other names than before.
+        """
+        self.sums.add(metrics, self._size)
+
+    def results(self) -> dict[str, Any]:
+        """The mean of every number and the result of every metric so far."""
+        return self.sums.results()
+
+    def _text(self) -> str:
+        return ", ".join(f"{name}: {shown(value)}" for name, value in self.results().items() if not np.ndim(value))
+
+
+class Sums:
+    """The metrics of several batches, added up. Numbers of the host are added as Python's, which takes no time."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}  # [sum, number of examples] for a number of the host, otherwise a metric or a dict
+
+    def add(self, metrics: Mapping[str, Any], size: int | None) -> None:
+        if not isinstance(metrics, Mapping):
+            raise StructureError(
+                f'a step returns metrics as a dict by name, such as {{"loss": loss}}; got {describe(metrics)}.'
+            )
+        if self.found and metrics.keys() != self.found.keys():
+            raise StructureError(
+                f"each step returns metrics of the same names: first {', '.join(self.found)}; now {', '.join(metrics)}."
+            )
+        weight = 1 if size is None else size
+        for name, value in metrics.items():
+            before = self.found.get(name)
+            if isinstance(value, ON_HOST) and not np.ndim(value) and (before is None or before.__class__ is list):
+                total, count = before or (0.0, 0)
+                self.found[name] = [total + float(value) * weight, count + weight]
+            else:
+                new = _summed(name, value, weight)
+                self.found[name] = new if before is None else merge(_metric(before), new)
+
+    def results(self) -> dict[str, Any]:
+        return results({name: _metric(value) for name, value in self.found.items()})
+
+
+def _metric(value: Any) -> Any:
+    return Mean(total=np.float64(value[0]), count=np.float64(value[1])) if value.__class__ is list else value
+
+
+def _summed(name: str, value: Any, weight: int) -> Any:
+    """A metric, or a number as the mean over a batch, or a dict of both, as what adds up."""
+    if is_metric(value):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _summed(f"{name}/{key}", part, weight) for key, part in value.items()}
+    if np.ndim(value):
+        raise StructureError(
+            f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
+        )
+    return Mean().update(value, weight=weight)
+
+
+def shown(value: float) -> str:
+    """A number in few digits: 0.0312, 12.5, 3.1e-05, 1200."""
+    return f"{value:.4f}" if 0.01 <= abs(value) < 100 else f"{value:.4g}"
+
+
+def _size(batch: Any) -> int | None:
+    """The number of examples in a batch: the length of its first array."""
+    first = next((leaf for leaf in trees.leaves(batch) if np.ndim(leaf)), None)
+    return None if first is None else int(np.shape(first)[0])
+
+
+# Displays
+
+
+class _Nothing:
+    interval = float("inf")
+
+    def draw(self, count: int, text: str, last: bool = False) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Bar(_Nothing):
+    """A bar of tqdm. It is drawn when we say so, because its numbers are read from the device only then."""
+
+    def __init__(
+        self, kind: Any, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
+    ) -> None:
+        self.interval = interval
+        options = {} if kind.__module__.endswith("notebook") else {"file": stream, "dynamic_ncols": True}
+        self.bar = kind(desc=description or None, initial=start, total=total, leave=leave, mininterval=0, miniters=1, **options)
+
+    def draw(self, count: int, text: str, last: bool = False) -> None:
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(count - self.bar.n)
+        if last:
+            self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class _Lines(_Nothing):
+    """Lines of text: new ones, or one that is written over on a terminal."""
+
+    def __init__(
+        self, in_place: bool, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
+    ) -> None:
+        self.in_place, self.stream, self.description, self.start, self.total = in_place, stream, description, start, total
+        self.interval, self.leave, self.width, self.drawn = interval, leave, 0, start
+        self.started = time.monotonic()
+
+    def draw(self, count: int, text: str, last: bool = False) -> None:
+        if not self.in_place and (count == self.drawn or (last and not self.leave)):
+            return
+        self.drawn = count
+        seconds = time.monotonic() - self.started
+        of = f" of {self.total}" if self.total is not None else ""
+        parts = [f"step {count}{of}", *filter(None, [text]), f"{seconds:.0f} s"]
+        line = ", ".join([*filter(None, [self.description]), *parts])
+        if not self.in_place:
+            print(line, file=self.stream, flush=True)
+            return
+        line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be written over
+        print("\r" + line.ljust(self.width), end="", file=self.stream, flush=True)
+        self.width = len(line)
+
+    def close(self) -> None:
+        if self.in_place and self.width:
+            print("" if self.leave else "\r" + " " * self.width + "\r", end="\n" if self.leave else "", file=self.stream, flush=True)
+            self.width = 0
+
+
+def _display(
+    style: str, stream: Any, description: str, start: int, total: int | None, interval: float | None, leave: bool
+) -> Callable[[], _Nothing]:
+    """The call that makes the display when the first batch is asked for. What is missing is an error before that."""
+    on_terminal = bool(getattr(stream, "isatty", lambda: False)())
+    if style == "none":
+        return _Nothing
+    bar = _tqdm() if style == "bar" or (style == "auto" and (on_terminal or in_notebook())) else None
+    if style == "bar" and bar is None:
+        raise MissingExtraError('progress: style="bar" needs tqdm: pip install "fdezero[progress]".')
+    often = 0.1 if on_terminal or bar is not None else 10.0
+    interval = often if interval is None else interval
+    if bar is not None:
+        return functools.partial(_Bar, bar, stream, description, start, total, interval, leave)
+    return functools.partial(_Lines, on_terminal, stream, description, start, total, interval, leave)
+
+
+def in_notebook() -> bool:
+    """Whether this program runs in a notebook, whose output shows widgets."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _tqdm() -> Any:
+    """The bar of tqdm for this place; None if tqdm is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tqdm says that it guesses where it runs
+            if in_notebook():
+                from tqdm.auto import tqdm
+            else:
+                from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm

@@ -1,0 +1,198 @@
+"""`fit`: a training loop made of the public parts, for those who do not want to write one."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import RangeError, StructureError
+from ..messages import describe
+from .bars import progress as bar_of
+from .bars import shown
+from .logs import open_log
+from .metrics import results
+from .state import State
+from .stopping import EarlyStopping
+
+__all__ = ["fit"]
+
+Step = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
+
+
+def fit(
+    step: Step, state: State, loader: Any, *, epochs: int, evaluate: Callable[[State], Mapping[str, Any]] | None = None,
+    checkpoints: Any = None, log: Any = None, stop: EarlyStopping | None = None, progress: str = "auto",
+) -> tuple[State, list[dict[str, Any]]]:  # fmt: skip
+    """Train until `epochs` epochs are complete: the last state, and a dict of numbers for each epoch, `(state, history)`.
+
+    It goes on where the state is, also within an epoch. A new state is replaced by the latest of `checkpoints` if there is one; they are
+    saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns further metrics. `log` is a file, a
+    function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters lie in `state.extra`. `progress` is
+    the style of the display. Ctrl-C saves, says where, and returns the state.
+    """
+    _check(step, state, loader, epochs)
+    state = _begun(state, checkpoints, stop, progress)
+    stop = state.extra["stop"] if stop else None
+    number, epoch = int(state.step), int(state.epoch)
+    history: list[dict[str, Any]] = []
+    with _Logs(log) as logs:
+        try:
+            while epoch < epochs and not (stop and stop.stopped):
+                start = _within(number, epoch, len(loader))
+                text = f"epoch {epoch + 1} of {epochs}"
+                batches = loader.epoch(epoch, start)
+                bar = bar_of(batches, text, total=len(loader), start=start, style=progress, leave=False)
+                for batch in bar:
+                    state, metrics = _stepped(step, state, batch, number)
+                    number += 1
+                    bar.show(metrics)
+                    if checkpoints is not None and _is_due(checkpoints, number) and number % len(loader):
+                        checkpoints.save(state, number)
+                row = {"epoch": epoch + 1, **bar.results(), "seconds": bar.seconds}
+                if evaluate is not None:
+                    row |= _evaluated(evaluate(state), row)
+                if stop:
+                    _, stop = stop.update(row)
+                    state = state.replace(extra={**state.extra, "stop": stop})
+                state, epoch = state.replace(epoch=state.epoch + 1), epoch + 1
+                history.append({"step": number, **row})
+                logs(number, row)
+                if checkpoints is not None:
+                    checkpoints.save(state, number, row, force=True)
+                if progress != "none":
+                    print(f"{text}, {_described(row)}", flush=True)
+        except KeyboardInterrupt:
+            number = int(state.step)  # an interrupt may come between a step and the line that counts it
+            if checkpoints is not None:
+                checkpoints.save(state, number, force=True)
+            where = "nothing was saved" if checkpoints is None else f"saved to {_place(checkpoints)}"
+            print(f"interrupted in epoch {int(state.epoch) + 1}, after step {number}: {where}", flush=True)
+    if checkpoints is not None:
+        checkpoints.wait()
+    return state, history
+
+
+def _check(step: Any, state: Any, loader: Any, epochs: Any) -> None:
+    if not isinstance(state, State):
+        raise StructureError(
+            f"fit takes the step, the state and the loader: fit(step, state, loader, epochs=5), with a training.State; got "
+            f"{describe(state)} for the state."
+        )
+    if not callable(step):
+        raise StructureError(f"fit: the step is a function (state, batch) -> (state, metrics), got {describe(step)}.")
+    if not (hasattr(loader, "epoch") and hasattr(loader, "__len__")):
+        raise StructureError(
+            f"fit: the loader is a fd.data.DataLoader, or has its epoch(epoch, start) and a length; got {describe(loader)}."
+        )
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        raise RangeError(f"fit: epochs is how many epochs are complete at the end, 0 or more; got {epochs!r}.")
+
+
+def _begun(state: State, checkpoints: Any, stop: EarlyStopping | None, progress: str) -> State:
+    """The state to begin with: with the counters of `stop`, and the latest one of the folder if `state` is new."""
+    if stop is not None:
+        if not isinstance(stop, EarlyStopping):
+            raise StructureError(f"fit: stop is training.early_stopping('val_loss'), got {describe(stop)}.")
+        extra = {} if state.extra is None else state.extra
+        if not isinstance(extra, dict):
+            raise StructureError(
+                f"fit: with stop= the extra of the state is a dict, where its counters are saved; got {describe(extra)}."
+            )
+        before = extra.get("stop", stop)
+        state = state.replace(extra={**extra, "stop": stop.replace(best=before.best, waited=before.waited)})
+    if checkpoints is not None and not int(state.step) and checkpoints.latest():
+        state = checkpoints.restore(like=state)
+        if progress != "none":
+            print(f"goes on after epoch {int(state.epoch)}, step {int(state.step)}: {_place(checkpoints)}", flush=True)
+    return state
+
+
+def _within(number: int, epoch: int, steps: int) -> int:
+    """The step within an epoch at which the state is."""
+    start = number - epoch * steps
+    if not 0 <= start <= steps:
+        raise RangeError(
+            f"fit: the state is at step {number}, which is not in epoch {epoch} (counted from 0) of {steps} steps. It comes from a "
+            f"loader of another length: to go on with this one, write state.replace(step={epoch * steps})."
+        )
+    return start
+
+
+def _stepped(step: Step, state: State, batch: Any, number: int) -> tuple[State, Mapping[str, Any]]:
+    """What the step returns, if it is what a step returns."""
+    found: Any = step(state, batch)
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], State)):
+        raise StructureError(
+            f"fit: the step returns (state, metrics), a training.State and a dict; got {_kinds(found)}. Write "
+            'return state.replace(model=model, optimiser=optimiser, step=state.step + 1), {"loss": loss}.'
+        )
+    if isinstance(found[0].step, int | np.integer) and found[0].step != number + 1:  # on a GPU, a look would wait
+        raise StructureError(
+            f"fit: the step got the state of step {number} and returned that of step {int(found[0].step)}. A step counts itself: "
+            "state.replace(..., step=state.step + 1)."
+        )
+    return found
+
+
+def _kinds(value: Any) -> str:
+    return f"({', '.join(map(describe, value))})" if isinstance(value, tuple) else describe(value)
+
+
+def _is_due(checkpoints: Any, number: int) -> bool:
+    """Whether a checkpoint is due within an epoch: only checkpoints that say how often."""
+    return getattr(checkpoints, "every", None) is not None and bool(checkpoints.due(number))
+
+
+def _evaluated(metrics: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(metrics, Mapping):
+        raise StructureError(
+            f'fit: evaluate(state) returns metrics by name, such as {{"val_loss": loss}}; got {describe(metrics)}.'
+        )
+    found = results(metrics)
+    for name in found:
+        if name in row:
+            raise StructureError(
+                f"fit: evaluate(state) returns {name!r}, which the row of the epoch has already: call it 'val_{name}'."
+            )
+    return found
+
+
+def _described(row: Mapping[str, Any]) -> str:
+    found = {name: value for name, value in row.items() if name not in ("epoch", "seconds") and not np.ndim(value)}
+    return ", ".join([*[f"{name}: {shown(value)}" for name, value in found.items()], f"{row['seconds']:.1f} s"])
+
+
+def _place(checkpoints: Any) -> Any:
+    """The file of the latest checkpoint."""
+    latest = checkpoints.latest()
+    return getattr(latest, "path", latest)
+
+
+class _Logs:
+    """One log of several. Those that are given by the names of files are opened and closed here."""
+
+    def __init__(self, log: Any) -> None:
+        given = [] if log is None else log if isinstance(log, list | tuple) else [log]
+        self.opened: list[Any] = []
+        self.all: list[Callable[[int, Mapping[str, Any]], Any]] = []
+        for one in given:
+            if isinstance(one, str | os.PathLike):
+                one = open_log(one)
+                self.opened.append(one)
+            elif not callable(one):
+                raise StructureError(
+                    f"fit: a log is a file such as 'run.csv', or a function of (step, values); got {describe(one)}."
+                )
+            self.all.append(one)
+
+    def __call__(self, number: int, row: Mapping[str, Any]) -> None:
+        for log in self.all:
+            log(number, row)
+
+    def __enter__(self) -> "_Logs":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for log in self.opened:
+            log.close()
