@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,12 @@ class Progress:
         if style not in STYLES:
             raise RangeError(f"progress: style is one of {', '.join(map(repr, STYLES))}; got {style!r}.")
         if not hasattr(batches, "__iter__"):
-            raise StructureError(f"progress: expects batches to iterate over, such as loader.epoch(0); got {describe(batches)}.")
+            raise StructureError(
+                f"progress: expects batches to iterate over, such as loader.epoch(0); got {describe(batches)}."
+            )
         if interval is not None and not interval >= 0:
             raise RangeError(f"progress: interval is a number of seconds, 0 or more; got {interval!r}.")
-        if total is None and hasattr(batches, "__len__"):
+        if total is None and isinstance(batches, Sized):
             total = start + len(batches)
         self.batches, self.total, self.start, self.count = batches, total, start, start
         self.sums = Sums()  # of everything that was shown
@@ -118,7 +120,9 @@ class Sums:
     """The metrics of several batches, added up. Numbers of the host are added as Python's, which takes no time."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Any] = {}  # [sum, number of examples] for a number of the host, otherwise a metric or a dict
+        self.found: dict[
+            str, Any
+        ] = {}  # [sum, number of examples] for a number of the host, otherwise a metric or a dict
 
     def add(self, metrics: Mapping[str, Any], size: int | None) -> None:
         if not isinstance(metrics, Mapping):
@@ -192,7 +196,9 @@ class _Bar(_Nothing):
     ) -> None:
         self.interval = interval
         options = {} if kind.__module__.endswith("notebook") else {"file": stream, "dynamic_ncols": True}
-        self.bar = kind(desc=description or None, initial=start, total=total, leave=leave, mininterval=0, miniters=1, **options)
+        self.bar = kind(
+            desc=description or None, initial=start, total=total, leave=leave, mininterval=0, miniters=1, **options
+        )
 
     def draw(self, count: int, text: str, last: bool = False) -> None:
         self.bar.set_postfix_str(text, refresh=False)
@@ -210,7 +216,13 @@ class _Lines(_Nothing):
     def __init__(
         self, in_place: bool, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
     ) -> None:
-        self.in_place, self.stream, self.description, self.start, self.total = in_place, stream, description, start, total
+        self.in_place, self.stream, self.description, self.start, self.total = (
+            in_place,
+            stream,
+            description,
+            start,
+            total,
+        )
         self.interval, self.leave, self.width, self.drawn = interval, leave, 0, start
         self.started = time.monotonic()
 
@@ -231,7 +243,12 @@ class _Lines(_Nothing):
 
     def close(self) -> None:
         if self.in_place and self.width:
-            print("" if self.leave else "\r" + " " * self.width + "\r", end="\n" if self.leave else "", file=self.stream, flush=True)
+            print(
+                "" if self.leave else "\r" + " " * self.width + "\r",
+                end="\n" if self.leave else "",
+                file=self.stream,
+                flush=True,
+            )
             self.width = 0
 
 

@@ -211,8 +211,15 @@ LOGS: dict[str, Callable[[Any], Any]] = {
 
 def step_of(step: Any) -> int:
     """The number of a step. Raises RangeError for what is none."""
-    if np.ndim(step) or isinstance(step, bool) or not isinstance(step, int | float | np.generic | np.ndarray) or int(step) != step:
-        raise RangeError(f"a log is called with the step and the values, log(3, {{'loss': 0.5}}); got {describe(step)}.")
+    if (
+        np.ndim(step)
+        or isinstance(step, bool)
+        or not isinstance(step, int | float | np.generic | np.ndarray)
+        or int(step) != step
+    ):
+        raise RangeError(
+            f"a log is called with the step and the values, log(3, {{'loss': 0.5}}); got {describe(step)}."
+        )
     return int(step)
 
 

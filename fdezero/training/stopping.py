@@ -45,15 +45,14 @@ class EarlyStopping(Module):
         return later.stopped, later
 
 
-def early_stopping(
-    metric: str, *, patience: int = 5, min_delta: float = 0.0, mode: str | None = None
-) -> EarlyStopping:
+def early_stopping(metric: str, *, patience: int = 5, min_delta: float = 0.0, mode: str | None = None) -> EarlyStopping:
     """A pure state machine that says when to stop: after `patience` updates without a value better by more than `min_delta`.
 
         stop = training.early_stopping("val_loss", patience=3)
         done, stop = stop.update({"val_loss": 0.5})
 
-    `mode` is "min" or "max"; names with loss, error or perplexity in them mean "min", those with accuracy, auc, f1, precision or recall "max".
+    `mode` is "min" or "max". Names with loss, error or perplexity in them mean "min", and those with accuracy, auc, f1, precision or
+    recall "max".
     Raises RangeError for settings that make no sense, and for a name that does not tell the mode.
     """
     if not isinstance(metric, str):
