@@ -17,6 +17,9 @@ class Task:
         self.function: Callable[[], None] | None = function
         self.before = before
         self.error: BaseException | None = None
+        self.over = (
+            threading.Event()
+        )  # not Thread.join: Python 3.11 takes a thread for ended if a signal's error leaves `join`
         # Not a daemon: Python waits for it at the end, unless the process is killed.
         self.thread = threading.Thread(target=self._run, name="fdezero checkpoint", daemon=False)
 
@@ -30,16 +33,17 @@ class Task:
             self.error = error
         finally:
             self.before = self.function = None  # and with it all that it holds
+            self.over.set()
 
     def wait(self) -> None:
         """Wait for the end. An interrupt comes out, and the task goes on."""
-        if self.thread.ident is not None:  # an interrupt may have come before the thread was started
-            self.thread.join()
+        if not self.is_over:
+            self.over.wait()
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return not self.thread.is_alive()
+        """Whether there is nothing to wait for. An interrupt may have come before the thread was started."""
+        return self.over.is_set() or self.thread.ident is None
 
 
 def report(tasks: list[Task]) -> None:
