@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import DTypeError
 from .messages import describe
+from .values import kind_of
 
 # Exactly these types need no question. CuPy's array and the tracers of each level join them when they are first met.
 PLAIN: set[type] = {
@@ -79,6 +80,6 @@ def _converted(value: Any) -> np.ndarray:
         made = np.asarray(value)
     except Exception as error:
         raise DTypeError(f"{describe(value)} does not become a NumPy array: {error} {ways}") from error
-    if made.dtype.kind not in "biufc":
+    if kind_of(made.dtype) not in "biufc":
         raise DTypeError(f"{describe(value)} becomes an array {describe(made)}, not one of numbers. {ways}")
     return made

@@ -16,6 +16,7 @@ from .numpy.arguments import Array, Axis, as_array, inexact, trailing_axes
 from .numpy.elementwise import cast
 from .numpy.shape import promoted, slice_axis
 from .ops import convolution
+from .values import is_floating
 
 __all__ = ["convolve", "correlate", "fftconvolve"]
 
@@ -64,7 +65,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Axis = None) -> Ar
     in1, in2 = (cast(x, np.result_type(x.dtype, np.float32)) for x in (in1, in2))
     sizes = [in1.shape[axis] + in2.shape[axis] - 1 for axis in along]
     padded = [_fast_length(size) for size in sizes]
-    if in1.dtype.kind == in2.dtype.kind == "f":
+    if is_floating(in1.dtype) and is_floating(in2.dtype):
         product = fnp.fft.rfftn(in1, padded, along) * fnp.fft.rfftn(in2, padded, along)
         y = fnp.fft.irfftn(product, padded, along)
     else:

@@ -20,6 +20,7 @@ from .ops import softmax as lines
 from .ops import special as operations
 from .ops.elementwise import sigmoid, stop_gradient
 from .ops.slopes import flat
+from .values import is_floating, is_inexact, limits
 
 ROOT2 = math.sqrt(2)
 
@@ -58,7 +59,7 @@ def polygamma(n: Any, x: Any) -> ArrayOrNumber:
     """
     if not isinstance(n, int):
         x = as_array(x)
-        n = fnp.astype(n, x.dtype if x.dtype.kind == "f" else float)
+        n = fnp.astype(n, x.dtype if is_floating(x.dtype) else float)
         higher = (-1) ** (n + 1) * fnp.exp(gammaln(n + 1)) * hurwitz_zeta(fnp.maximum(n, 1) + 1, x)
         return fnp.where(n == 0, digamma(x), higher)
     return digamma(x) if n == 0 else (-1) ** (n + 1) * math.gamma(n + 1) * hurwitz_zeta(n + 1, x)
@@ -125,7 +126,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     if b is None and not return_sign:
         return fnp.logsumexp(a, axis=axis, keepdims=keepdims)
     b = fnp.ones_like(a) if b is None else beside(b, a)
-    dtype = np.result_type(a.dtype, b.dtype) if b.dtype.kind in "fc" else a.dtype
+    dtype = np.result_type(a.dtype, b.dtype) if is_inexact(b.dtype) else a.dtype
     a, b = fnp.broadcast_arrays(cast(a, dtype), cast(b, dtype))
     if not a.size:
         y = fnp.logsumexp(a, axis=axis, keepdims=keepdims)
@@ -133,7 +134,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     top = stop_gradient(fnp.max(fnp.where(b == 0, -math.inf, a), axis=axis, keepdims=True))
     top = fnp.where(fnp.isfinite(top), top, 0)
     # An entry with b = 0 may exceed `top`; its exponent is limited so that it does not overflow.
-    exponent = fnp.where(b == 0, fnp.minimum(a - top, 0.99 * math.log(np.finfo(a.dtype).max)), a - top)
+    exponent = fnp.where(b == 0, fnp.minimum(a - top, 0.99 * math.log(limits(a.dtype).max)), a - top)
     total = fnp.sum(b * fnp.exp(exponent), axis=axis, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = fnp.log(fnp.absolute(total) if return_sign else total) + top
@@ -154,7 +155,7 @@ def log_softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     The entries count from the greatest one, so a number that they share changes no digit. If all are -inf, you get NaN.
     """
     x = inexact(x)
-    if x.ndim and x.size and x.dtype.kind == "f":
+    if x.ndim and x.size and is_floating(x.dtype):
         return lines.log_softmax(x, axes=trailing_axes(axis, x.ndim))
     below = below_greatest(x, axis)
     return below - fnp.log(fnp.sum(fnp.exp(below), axis=axis, keepdims=True))
@@ -164,7 +165,7 @@ def log_softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
 def softmax(x: Any, axis: Axis = None) -> ArrayOrNumber:
     """exp(x) / sum(exp(x)) over `axis`, without overflow: x (...) -> (...). If all entries are -inf, you get NaN."""
     x = inexact(x)
-    if x.ndim and x.size and x.dtype.kind == "f":
+    if x.ndim and x.size and is_floating(x.dtype):
         return lines.softmax(x, axes=trailing_axes(axis, x.ndim))
     e = fnp.exp(below_greatest(x, axis))
     return e / fnp.sum(e, axis=axis, keepdims=True)
@@ -178,7 +179,7 @@ def rel_entr(x: Any, y: Any) -> ArrayOrNumber:
     p, q = fnp.where(inside, x, 1), fnp.where(inside, y, 1)
     at_zero = flat(x == 0, x)  # the second derivative is infinite
     logs = fnp.log(p) - fnp.log(q)  # near 0 they cancel, and far from it the quotient may overflow or vanish
-    far = abs(logs) > -math.log(np.finfo(logs.dtype).tiny) / 2
+    far = abs(logs) > -math.log(limits(logs.dtype).tiny) / 2
     logs = fnp.where(far, logs, fnp.log(fnp.where(far, 1, p) / fnp.where(far, 1, q)))
     value = fnp.where(inside | ((x == 0) & (y >= 0)), fnp.where(inside, p * logs, at_zero), math.inf)
     return fnp.where(fnp.isnan(x) | fnp.isnan(y), math.nan, value)

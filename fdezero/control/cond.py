@@ -17,7 +17,7 @@ from ..messages import describe
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
-from ..values import dtype_of, shape_of
+from ..values import dtype_of, is_inexact, shape_of
 
 
 class Cond(Region):
@@ -79,7 +79,7 @@ class Cond(Region):
         given = [*leaves[1:], *[tangents[i] for i in moved]]
         results = Cond(pushed(self.yes), pushed(self.no))(leaves[0], *given)
         count = len(self.yes.graph.outputs)
-        is_floating = [atom.dtype.kind in "fc" for atom in self.yes.graph.outputs]
+        is_floating = [is_inexact(atom.dtype) for atom in self.yes.graph.outputs]
         return results[:count], tuple(
             [t if floating else None for t, floating in zip(results[count:], is_floating, strict=True)]
         )

@@ -23,7 +23,7 @@ from ..numpy.arguments import as_array
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
-from ..values import shape_of, with_shape
+from ..values import is_inexact, shape_of, with_shape
 from .rounds import Rounds, empty_rows
 
 
@@ -165,7 +165,7 @@ class Scan(Region):
         active, values = self.split(is_active), self.split(leaves)
         moved = self.split(filled(leaves, tangents, is_active)).where(active)
         given = Parts(*[[*part, *ts] for part, ts in zip(values, moved, strict=True)])
-        is_floating = [atom.dtype.kind in "fc" for atom in self.body.graph.outputs]
+        is_floating = [is_inexact(atom.dtype) for atom in self.body.graph.outputs]
         of_carry, of_ys = is_floating[: self.carries], is_floating[self.carries :]
 
         def round_forward(*now: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..values import own_dtype, shape_of, with_shape
+from ..values import WIDE, is_half, own_dtype, shape_of, with_shape
 from .primitive import REGISTRY
 from .tracer import Tracer
 
@@ -47,17 +47,28 @@ def fit(t: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         if extra := len(t.shape) - len(shape):
             t = _summed_in_front(t, extra)
         if axes := tuple(i for i, n in enumerate(shape) if n == 1 and t.shape[i] != 1):
-            t = t.sum(axis=axes, keepdims=True)
+            t = total(t, axes, True)
         if t.shape != shape:
             t = np.broadcast_to(t, shape)
     return cast(t, dtype)
+
+
+def total(t: Any, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    """The sum over `axes`, in float32 for float16 and bfloat16. NumPy would round after each row there."""
+    if t.dtype in WIDE or not is_half(t.dtype):
+        return t.sum(axis=axes, keepdims=keepdims, out=out) if out is not None else t.sum(axis=axes, keepdims=keepdims)
+    y = t.astype(np.float32).sum(axis=axes, keepdims=keepdims).astype(t.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
 
 
 def _summed_in_front(t: Any, count: int) -> Any:
     """The sum over the first `count` axes. As an operation it has a name of its own, because NumPy's `sum` adds in another order."""
     shape = t.shape
     if len(shape) == count or math.prod(shape) < SMALL:
-        return t.sum(axis=tuple(range(count)))
+        return total(t, tuple(range(count)), False)
     if isinstance(t, Tracer):
         return REGISTRY["sum_in_front"](t, count=count, ndim=len(shape) - count)
     return sum_in_front(t, count)
@@ -68,7 +79,7 @@ def sum_in_front(t: Any, count: int, out: Any = None) -> Any:
     shape = t.shape[count:]
     rows, columns = math.prod(t.shape[:count]), math.prod(shape)
     if t.__class__ is not np.ndarray or rows < 4 or columns < 2 or t.dtype not in ONES or not t.flags.c_contiguous:
-        return t.sum(axis=tuple(range(count)), out=out)
+        return total(t, tuple(range(count)), False, out)
     t = t.reshape(rows, columns)
     if rows <= CHUNK and out is not None and out.flags.c_contiguous:
         np.matmul(ONES[t.dtype][:rows], t, out=out.reshape(columns))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..values import with_shape
-from .cotangents import fit, zeros_like
+from .cotangents import fit, total, zeros_like
 from .pieces import Gathers, Views
 from .primitive import C, Core, Primitive, positional
 from .tape import Tape, TapeTracer
@@ -126,7 +126,7 @@ class Reduction(Primitive):
     def push(self, y: Any, args: list[Any], tangents: list[Any], params: dict[str, Any]) -> Any:
         axes, keepdims = params["axes"], params["keepdims"]
         product = self.rule(tangents[0], _expand(y, axes, keepdims), args[0], axes)
-        return product.sum(axis=axes, keepdims=keepdims)
+        return total(product, axes, keepdims)
 
     def save(self, y: Any, args: list[Any], active: int, params: dict[str, Any]) -> tuple[Any, ...]:
         return (y, args[0])

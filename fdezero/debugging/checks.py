@@ -15,7 +15,7 @@ from ..errors import KeyReuseError, NanError, RangeError, RuleError
 from ..messages import describe
 from ..ops.indexing import gather, ids, labels, put, refused_ids, scatter_add
 from ..random.source import DRAW, FOLD, random_bits
-from ..values import broadcasts_to, is_differentiable
+from ..values import broadcasts_to, is_differentiable, kind_of
 
 
 def shown(line: Line) -> str:
@@ -88,7 +88,7 @@ def _operands(values: Sequence[Any]) -> str:
 def _ranged(value: Any) -> str:
     """A description of an operand with the bounds of its finite entries."""
     text = describe(value)
-    if not hasattr(value, "dtype") or value.dtype.kind not in "iufc" or not value.size:
+    if not hasattr(value, "dtype") or kind_of(value.dtype) not in "iufc" or not value.size:
         return text
     if not np.ndim(value):
         return f"{text} = {value}"

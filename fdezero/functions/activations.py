@@ -35,6 +35,7 @@ def relu(x: Any) -> Any:
     return elementwise.relu(x)
 
 
+@in_single
 def leaky_relu(x: Any, slope: float = 0.2) -> Any:
     """x where x is positive, slope * x elsewhere."""
     # The derivative of clip at its bound is 1, that of relu 0. A choice by a mask would be ten times as slow.

@@ -16,6 +16,7 @@ from ..numpy.arguments import whole_number
 from ..numpy.precision import in_single
 from ..ops import attention as operation
 from ..ops.checks import checked
+from ..values import is_floating, kind_of, limits
 from .dropout import checked_rate, missing_key
 
 __all__ = ["attention", "length_mask", "rotary", "sinusoidal_positions"]
@@ -97,7 +98,7 @@ def _plain(q: Any, k: Any, v: Any, extras: dict[str, Any], causal: bool, scale: 
         p = special.softmax(s, -1)
     else:
         sees = functools.reduce(operator.and_, seen)
-        p = special.softmax(fnp.where(sees, s, float(np.finfo(s.dtype).min)), -1)
+        p = special.softmax(fnp.where(sees, s, float(limits(s.dtype).min)), -1)
         p = p if len(seen) == causal and T <= S else fnp.where(sees, p, 0)  # a query may see no key
     if "keep" in extras:
         p = fnp.where(extras["keep"], p * (1 / kept), 0)
@@ -106,8 +107,8 @@ def _plain(q: Any, k: Any, v: Any, extras: dict[str, Any], causal: bool, scale: 
 
 def _in_one_dtype(*arrays: Any) -> tuple[Any, ...]:
     found = [fnp.asarray(x) for x in arrays]
-    dtype = np.result_type(*[x.dtype for x in found], np.float32 if found[0].dtype.kind == "f" else np.float64)
-    if dtype.kind != "f":
+    dtype = np.result_type(*[x.dtype for x in found], np.float32 if is_floating(found[0].dtype) else np.float64)
+    if not is_floating(dtype):
         raise DTypeError(f"attention takes real numbers, got q, k, v {', '.join(map(describe, found))}.")
     return tuple([fnp.astype(x, dtype, copy=False) for x in found])
 
@@ -234,7 +235,7 @@ def _angles(name: str, positions: Any, beside: Any, count: int, base: float, siz
             raise RangeError(f"{name}: a count of positions is not negative, got {positions}.")
         positions = xp.arange(int(positions))
     positions = fnp.asarray(positions)
-    if positions.dtype.kind not in "iuf":
+    if kind_of(positions.dtype) not in "iuf":
         raise DTypeError(f"{name}: positions are real numbers, got {describe(positions)}.")
     rates = xp.asarray(float(base) ** (-2.0 * np.arange(count) / (size or 2 * count)))
     return fnp.expand_dims(fnp.astype(positions, np.float64), -1) * rates

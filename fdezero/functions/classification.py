@@ -18,6 +18,7 @@ from ..messages import describe
 from ..ops import elementwise
 from ..ops.checks import checked
 from ..ops.indexing import labels as labels_of
+from ..values import is_floating, limits
 from .reduction import broadcast_factor, first_wrong, in_dtype_of_first, mask_of, paired, reduced
 
 __all__ = [
@@ -71,7 +72,9 @@ class _Classes:
                     f"{name}: weight has a number for each class, shape {logits.shape[-1:]}; got {describe(self.weight)}. "
                     "For a weight for each example, use reduction='none' and multiply."
                 )
-            self.weight = fnp.astype(self.weight, logits.dtype, copy=False) if logits.dtype.kind == "f" else self.weight
+            self.weight = (
+                fnp.astype(self.weight, logits.dtype, copy=False) if is_floating(logits.dtype) else self.weight
+            )
 
     def reduced(self, losses: Any, reduction: str, weights: Any = None) -> Any:
         losses = _nan_if_unknown(losses, self.labels, self.logits.shape[-1])
@@ -216,7 +219,7 @@ def binary_cross_entropy(
     """
     p, t, mask = paired("binary_cross_entropy", probabilities, targets, mask, filler=0.5)
     checked(p, test=_is_probability, error=_not_a_probability)
-    tiny = float(np.finfo(p.dtype).tiny if p.dtype.kind == "f" else np.finfo(float).tiny)
+    tiny = float(limits(p.dtype).tiny if is_floating(p.dtype) else np.finfo(float).tiny)
     sure = p >= 1
     rest = fnp.where(
         sure, math.log(tiny), fnp.log1p(-fnp.where(sure, 0, fnp.maximum(p, 0)))
@@ -260,7 +263,7 @@ def sigmoid_focal_loss(
     if gamma:
         wrong = elementwise.sigmoid(x) * (1 - t) + elementwise.sigmoid(-x) * t  # 1 - q, without cancellation
         tiny = (
-            float(np.finfo(wrong.dtype).tiny) ** 0.5
+            float(limits(wrong.dtype).tiny) ** 0.5
         )  # the slopes of a root at 0 are infinite; the cross entropy there is smaller still
         losses = losses * (fnp.square(wrong) if gamma == 2 else fnp.maximum(wrong, tiny) ** gamma)
     if alpha is not None:

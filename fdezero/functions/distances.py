@@ -9,6 +9,7 @@ from ..messages import describe
 from ..numpy import linalg
 from ..numpy.precision import in_single
 from ..ops import elementwise
+from ..values import is_floating
 from .reduction import in_dtype_of_first, mask_of, reduced, signs
 
 __all__ = ["cosine_embedding_loss", "cosine_similarity", "triplet_margin_loss"]
@@ -95,7 +96,7 @@ def _vectors(name: str, mask: Any, **given: Any) -> list[Any]:
         said = ", ".join(f"{what} {describe(x)}" for what, x in arrays.items())
         raise ShapeError(f"{name}: vectors (..., n) of one shape are needed, got {said}.")
     first, *others = arrays.values()
-    vectors = [first, *[fnp.astype(x, first.dtype, copy=False) if first.dtype.kind == "f" else x for x in others]]
+    vectors = [first, *[fnp.astype(x, first.dtype, copy=False) if is_floating(first.dtype) else x for x in others]]
     if mask is None:
         return [*vectors, None]
     mask = mask_of(name, mask, first.shape[:-1])

@@ -7,12 +7,13 @@ from .. import numpy as fnp
 from ..errors import ShapeError, StructureError
 from ..messages import describe
 from ..numpy.precision import in_single
+from ..values import WIDE, is_half
 
 __all__ = ["bilinear", "linear"]
 
 
 def linear(x: Any, W: Any, b: Any = None) -> Any:
-    """x @ W + b over the last axis: x (..., n), W (n, m), b (m,) or None -> (..., m).
+    """x @ W + b over the last axis: x (..., n), W (n, m), b (m,) or None -> (..., m). float16 and bfloat16 are added up in float32.
 
     Raises StructureError for a W that is not an array, ShapeError for shapes that do not fit, or a W that is not a matrix.
     """
@@ -27,9 +28,13 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
         flat = [i for i in range(1, x.ndim) if x.size and x.size // math.prod(x.shape[:i]) == W.shape[0]]
         hint = f" Flatten first: x.reshape({', '.join(map(str, (*x.shape[: flat[0]], W.shape[0])))})." if flat else ""
         raise ShapeError(f"linear expects a last axis of {W.shape[0]}, got x {describe(x)} for W {describe(W)}.{hint}")
+    if x.dtype not in WIDE and is_half(x.dtype):
+        return _linear_in_single(x, W, b)
     y = fnp.matmul(x, W)
     return y if b is None else y + _checked_bias("linear", b, W)
 
+
+_linear_in_single = in_single(linear)
 
 _HINTS = {
     1: " For one output write fd.numpy.matmul(x, W), or W.reshape(-1, 1).",

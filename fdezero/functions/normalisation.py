@@ -15,13 +15,14 @@ from ..devices import backend_of
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..numpy.arguments import Array, Axis, inexact, trailing_axes, whole_number
-from ..numpy.precision import HALF, in_single, narrowed, widened
+from ..numpy.precision import half_of, in_single, narrowed, widened
 from ..ops import normalisation as ops
 from ..ops import pooling
 from ..ops.memory_order import is_number
 from ..ops.normalised_lines import normalised_lines
 from ..transforms.collectives import pmean
 from ..transforms.custom import custom_vjp
+from ..values import is_floating
 
 __all__ = [
     "batch_norm", "batch_norm_with_statistics", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm",
@@ -121,7 +122,7 @@ def _as_lines(name: str, x: Any, *affine: Any) -> Array:
     if x.dtype.kind in "iub" and (kinds := [value.dtype for value in affine if hasattr(value, "dtype")]):
         x = fnp.astype(x, np.result_type(x.dtype, *kinds))
     x = inexact(x)
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}. Normalise x.real and x.imag.")
     return x
 
@@ -198,9 +199,9 @@ def _by_statistics(x: Any, scale: Any, shift: Any, mean: Any, variance: Any, axi
 
 
 def _as_input(y: Any, x: Any, *affine: Any) -> Array:
-    """y in float16 if all that has been given is; statistics do not count."""
-    is_half = all(value is None or value.dtype == HALF for value in (x, *affine))
-    result: Array = narrowed(y) if is_half else y
+    """y in float16 or bfloat16 if all that has been given is; statistics do not count."""
+    half = half_of([value.dtype for value in (x, *affine) if value is not None])
+    result: Array = y if half is None else narrowed(y, half)
     return result
 
 

@@ -18,6 +18,7 @@ from ..numpy.arguments import Array, Axis, inexact, trailing_axes
 from ..numpy.precision import in_single
 from ..ops import pooling as ops
 from ..ops.window_steps import Windows, all_have_entries
+from ..values import kind_of
 from .window_arguments import Sizes, for_each_axis
 
 __all__ = [
@@ -40,7 +41,7 @@ def _as_images(name: str, x: Any, count: int) -> Array:
 
 
 def _ordered(name: str, x: Array) -> Array:
-    if x.dtype.kind not in "biuf":
+    if kind_of(x.dtype) not in "biuf":
         raise DTypeError(f"{name} takes real numbers, which have an order; got {describe(x)}. Pool x.real or abs(x).")
     return x
 

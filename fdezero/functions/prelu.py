@@ -5,11 +5,13 @@ from typing import Any
 from .. import numpy as fnp
 from ..errors import ShapeError
 from ..messages import describe
+from ..numpy.precision import in_single
 from ..ops import elementwise
 
 __all__ = ["prelu"]
 
 
+@in_single
 def prelu(x: Any, slope: Any, axis: int = 1) -> Any:
     """x where x is positive, slope * x elsewhere, with one slope for all or one for each channel along `axis`.
 

@@ -9,21 +9,23 @@ import numpy as np
 from .. import numpy as fnp
 from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
-from ..numpy.precision import HALF, narrowed, widened
+from ..numpy.precision import narrowed, widened
 from ..ops.checks import checked
+from ..values import WIDE, is_floating, is_half
 
 __all__: list[str] = []  # helpers of the losses
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_dtype_of_first(function: Function) -> Function:
-    """`function`, computed in float32 if its first argument is float16, and rounded once; dtypes of weights do not count."""
+    """`function`, computed in float32 if its first argument is float16 or bfloat16, and rounded once; dtypes of weights do not count."""
     first = function.__code__.co_varnames[0]
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if getattr(args[0] if args else kwargs.get(first), "dtype", None) != HALF:
+        dtype = getattr(args[0] if args else kwargs.get(first), "dtype", None)
+        if dtype in WIDE or not is_half(dtype):
             return function(*args, **kwargs)
-        return narrowed(function(*map(widened, args), **{name: widened(x) for name, x in kwargs.items()}))
+        return narrowed(function(*map(widened, args), **{name: widened(x) for name, x in kwargs.items()}), dtype)
 
     return functools.update_wrapper(call, function, updated=())  # type: ignore[return-value]  # it has the same signature
 
@@ -36,7 +38,7 @@ def paired(name: str, x: Any, targets: Any, mask: Any = None, filler: float = 0.
     x, targets = fnp.asarray(x), fnp.asarray(targets)
     if x.shape != targets.shape:
         raise ShapeError(f"{name}: predictions {describe(x)} and targets {describe(targets)} must have the same shape.")
-    targets = fnp.astype(targets, x.dtype, copy=False) if x.dtype.kind == "f" else targets
+    targets = fnp.astype(targets, x.dtype, copy=False) if is_floating(x.dtype) else targets
     if mask is None:
         return x, targets, None
     mask = mask_of(name, mask, x.shape)
@@ -70,7 +72,7 @@ def broadcast_factor(name: str, what: str, factor: Any, x: Any) -> Any:
     fits = factor.ndim <= x.ndim
     if not fits or any(m not in (1, n) for m, n in zip(factor.shape[::-1], x.shape[::-1], strict=False)):
         raise ShapeError(f"{name}: {what} {describe(factor)} must broadcast to the shape of the losses, {x.shape}.")
-    return fnp.astype(factor, x.dtype, copy=False) if x.dtype.kind == "f" else factor
+    return fnp.astype(factor, x.dtype, copy=False) if is_floating(x.dtype) else factor
 
 
 def reduced(name: str, losses: Any, reduction: str, mask: Any = None, weights: Any = None) -> Any:

@@ -168,7 +168,7 @@ class LSTMCell(Cell):
         Wx, Wh, b = _drawn("LSTMCell", 4, key, sizes, bias, weight_init, recurrent_init, bias_init, dtype)
         if forget_bias:
             i, f, g, o = fnp.split(b, 4)
-            b = fnp.concatenate([i, f + forget_bias, g, o])
+            b = fnp.concatenate([i, fnp.astype(f + forget_bias, f.dtype, copy=False), g, o])
         return cls(Wx, Wh, b)
 
     def initial_state(self, *loops: int) -> tuple[Array, Array]:

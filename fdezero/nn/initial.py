@@ -21,6 +21,7 @@ from ..errors import DeviceError, DTypeError, FdezeroError, RangeError, ShapeErr
 from ..messages import called, describe
 from ..numpy.arguments import Array, beside, whole_number
 from ..random.source import check_dtype, check_key, check_shape
+from ..values import kind_of
 
 __all__ = [
     "constant", "draw", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "kaiming_normal",
@@ -64,7 +65,7 @@ def draw(
         raise ShapeError(
             f"{of}: {called(initialiser)} was asked for an array of shape {shape}, but gave {describe(y)}."
         )
-    if y.dtype.kind not in "biuf":
+    if kind_of(y.dtype) not in "biuf":
         raise DTypeError(f"{of}: {called(initialiser)} was asked for {dtype}, but gave {describe(y)}.")
     if array_module(y) is not array_module(key):
         raise DeviceError(

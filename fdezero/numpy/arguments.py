@@ -12,6 +12,7 @@ from ..errors import RangeError, ShapeError, TraceError
 from ..foreign import accepted
 from ..messages import describe
 from ..ops import shape as shapes
+from ..values import is_inexact
 
 # Checkers take a cupy.ndarray and a traced value for the NumPy array whose members they have, as users' annotations do.
 Array: TypeAlias = np.ndarray
@@ -51,7 +52,7 @@ def beside(x: Any, *arrays: Any) -> Array:
 def inexact(x: Any) -> Array:
     """Convert `x` to a floating or complex array; other dtypes become float64."""
     x = as_array(x)
-    return x if x.dtype.kind in "fc" else shapes.astype(x, dtype=np.dtype(float))
+    return x if is_inexact(x.dtype) else shapes.astype(x, dtype=np.dtype(float))
 
 
 def _has_tracer(x: Any) -> bool:

@@ -9,6 +9,7 @@ from ..core import Tracer
 from ..errors import ShapeError
 from ..messages import refuse_out
 from ..ops import elementwise
+from ..values import is_floating
 from .arguments import Array, as_array, beside
 from .creation import zeros_like
 from .dtypes import result_type
@@ -31,7 +32,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             f"select needs one choice for each condition, and at least one, got {len(choicelist)} for {len(condlist)}."
         )
     dtype = _promoted(*choicelist, default)
-    y = default if type(default) in NUMBERS and dtype.kind == "f" else cast(beside(default, *choicelist), dtype)
+    y = default if type(default) in NUMBERS and is_floating(dtype) else cast(beside(default, *choicelist), dtype)
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = where(condition, choice if type(choice) in NUMBERS else cast(choice, dtype), y)
     return cast(y, dtype)

@@ -9,6 +9,7 @@ from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from ..ops.checks import checked
+from ..values import is_floating, limits
 from . import reductions
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from .elementwise import cast
@@ -75,7 +76,7 @@ def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
         steps *= len(axes)
     if len(steps) != len(axes):
         raise ShapeError(f"gradient needs one spacing, or one for each axis, got {len(steps)} for {len(axes)} axes.")
-    real = np.finfo(f.dtype).dtype
+    real = limits(f.dtype).dtype
     steps = [cast(beside(h, f), real) if isinstance(h, int | float) else beside(h, f) for h in steps]
     slopes = [moveaxis(_slopes(moveaxis(f, i, -1), h, edge_order), -1, i) for i, h in zip(axes, steps, strict=True)]
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
@@ -85,7 +86,7 @@ def _slopes(x: Array, spacing: Array, edge_order: int) -> Array:
     n = x.shape[-1]
     if n <= edge_order:
         raise ShapeError(f"gradient: edge_order={edge_order} needs {edge_order + 1} entries along the axis, got {n}.")
-    dtype = np.finfo(x.dtype).dtype  # so that a float64 distance does not widen a float32 result
+    dtype = limits(x.dtype).dtype  # so that a float64 distance does not widen a float32 result
     spacing = spacing if spacing.dtype == dtype else cast(spacing, dtype)
     widths = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
     rises = elementwise.divide(diff(x), widths)  # the slope between neighbours
@@ -130,7 +131,7 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: Any 
     Multiples of the period are added to the entries behind a jump.
     """
     p = as_array(p)
-    if p.dtype.kind != "f":
+    if not is_floating(p.dtype):
         p = cast(p, np.float64)
     axis = trailing_axis(axis, p.ndim)
     steps = elementwise.stop_gradient(diff(p, axis=axis))

@@ -85,7 +85,7 @@ from ..ops.elementwise import (
     tanh,
     trunc,
 )
-from ..values import dtype_of, is_complex
+from ..values import dtype_of, is_complex, is_floating, is_inexact, limits
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 
 __all__ = [
@@ -157,7 +157,7 @@ def _floating(name: str, x: Any) -> Array:
     x = as_array(x)
     if x.dtype.kind == "c":
         raise DTypeError(f"{name} takes real numbers, got {describe(x)}.")
-    return cast(x, np.result_type(x.dtype, np.float16))
+    return x if is_floating(x.dtype) else cast(x, np.result_type(x.dtype, np.float16))
 
 
 def fabs(x: Any, /) -> ArrayOrNumber:
@@ -221,7 +221,7 @@ def clip(
         max = None if type(max) is int and max >= np.iinfo(dtype).max else max
     if min is None and max is None:
         return elementwise.positive(as_array(a))
-    if dtype.kind == "f":  # maximum and minimum would halve the derivative on a bound
+    if is_floating(dtype):  # maximum and minimum would halve the derivative on a bound
         return elementwise.clip(a, -np.inf if min is None else min, np.inf if max is None else max)
     if min is None:
         return elementwise.minimum(a, max)
@@ -258,7 +258,7 @@ def cast(x: Any, dtype: Any) -> Array:
     x, dtype = as_array(x), np.dtype(dtype)
     if x.dtype == dtype:
         return x
-    return shapes.astype(x, dtype=dtype) if dtype.kind in "fc" else elementwise.to_discrete(x, dtype=dtype)
+    return shapes.astype(x, dtype=dtype) if is_inexact(dtype) else elementwise.to_discrete(x, dtype=dtype)
 
 
 def astype(x: Any, dtype: Any, copy: bool = True, *, device: str | None = None) -> Array:
@@ -317,12 +317,12 @@ def nan_to_num(
     if not copy:
         raise ImmutableError("nan_to_num(copy=False) would write into x. Write x = nan_to_num(x).")
     x = as_array(x)
-    if x.dtype.kind not in "fc":
+    if not is_inexact(x.dtype):
         return x
     if is_complex(x):
         return nan_to_num(real(x), copy, nan, posinf, neginf) + 1j * nan_to_num(imag(x), copy, nan, posinf, neginf)
-    limits = np.finfo(x.dtype)
-    fills = (nan, float(limits.max) if posinf is None else posinf, float(limits.min) if neginf is None else neginf)
+    ends = limits(x.dtype)
+    fills = (nan, float(ends.max) if posinf is None else posinf, float(ends.min) if neginf is None else neginf)
     instead, high, low = (cast(fill, x.dtype) if hasattr(fill, "dtype") else fill for fill in fills)
     x = elementwise.where(elementwise.isnan(x), instead, x)
     return elementwise.where(

@@ -8,6 +8,7 @@ from ..core import Tracer
 from ..errors import DTypeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise
+from ..values import limits
 from .arguments import Array, ArrayOrNumber, as_array, inexact, plain_values
 from .elementwise import imag, real
 from .reductions import all as all_of
@@ -113,6 +114,6 @@ def real_if_close(a: Any, tol: float = 100) -> ArrayOrNumber:
     a = as_array(a)
     if a.dtype.kind != "c":
         return a
-    bound = tol * np.finfo(a.dtype).eps if tol > 1 else tol
+    bound = tol * limits(a.dtype).eps if tol > 1 else tol
     values = plain_values(a, "real_if_close")
     return real(a) if bool((abs(values.imag) < bound).all()) else a

@@ -9,7 +9,7 @@ from ..errors import RangeError
 from ..messages import refuse_out
 from ..ops import elementwise
 from ..ops.checks import checked
-from ..values import is_complex
+from ..values import is_complex, is_floating, is_inexact
 from . import reductions, running
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact
 from .creation import zeros_like
@@ -27,8 +27,8 @@ __all__ = [
 def _filled(x: Any, value: float, where: Any = True) -> tuple[Array, Array]:
     """(`x` with `value` in place of NaN, mask of NaN and of what `where` excludes)."""
     x = as_array(x)
-    missing = elementwise.isnan(x) if x.dtype.kind in "fc" else elementwise.not_equal(x, x)
-    filled = elementwise.where(missing, value, x) if x.dtype.kind in "fc" else x
+    missing = elementwise.isnan(x) if is_inexact(x.dtype) else elementwise.not_equal(x, x)
+    filled = elementwise.where(missing, value, x) if is_inexact(x.dtype) else x
     return filled, missing if where is True else elementwise.logical_or(missing, elementwise.logical_not(where))
 
 
@@ -79,7 +79,7 @@ def _extreme(
 ) -> ArrayOrNumber:
     filled, missing = _filled(a, fill, where)
     y = extreme(filled, axis, out, keepdims, initial, where)
-    if y.dtype.kind not in "fc" or initial is not None:
+    if not is_inexact(y.dtype) or initial is not None:
         return y
     y = elementwise.where(reductions.all(missing, axis, None, keepdims), np.nan, y)
     return _with_lost_lines(y, as_array(a), missing, axis, keepdims, where)
@@ -87,7 +87,7 @@ def _extreme(
 
 def _with_lost_lines(y: Array, a: Array, missing: Array, axis: Axis, keepdims: bool, where: Any) -> ArrayOrNumber:
     """`y`, but the maximum of a line of nothing but NaN: it is NaN, and its derivative is NaN as well, not 0."""
-    if where is not True or a.dtype.kind != "f" or not a.size:
+    if where is not True or not is_floating(a.dtype) or not a.size:
         return y
     lost = reductions.all(missing, axis, None, keepdims)
     return elementwise.where(lost, reductions.max(a, axis, None, keepdims), y)
@@ -144,14 +144,14 @@ def nanargmin(a: Any, axis: int | None = None, out: None = None, *, keepdims: bo
 def _floating(x: Any, dtype: Any) -> Array:
     """Cast `x` to `dtype`, if given; else integers, whose sum could overflow, to float64."""
     x = as_array(x)
-    return cast(x, dtype) if dtype is not None else x if x.dtype.kind in "fc" else cast(x, np.float64)
+    return cast(x, dtype) if dtype is not None else x if is_inexact(x.dtype) else cast(x, np.float64)
 
 
 def _mean(x: Any, missing: Array, axis: Axis, keepdims: bool, ddof: float = 0) -> ArrayOrNumber:
     """The sum of `x` over the entries that are not missing, divided by their count minus `ddof`."""
     count = reductions.sum(elementwise.logical_not(missing), axis, None, None, keepdims)
     total = reductions.sum(elementwise.where(missing, 0, x), axis, None, None, keepdims)
-    count = cast(count, total.dtype if total.dtype.kind in "fc" else np.float64) - ddof
+    count = cast(count, total.dtype if is_inexact(total.dtype) else np.float64) - ddof
     enough = elementwise.greater(count, 0)
     return elementwise.where(enough, elementwise.divide(total, elementwise.where(enough, count, 1)), np.nan)
 
@@ -189,7 +189,7 @@ def nanvar(
     """
     refuse_out(out)
     ddof = reductions.one_of("nanvar and nanstd", ddof, correction)
-    if as_array(a).dtype.kind not in "fc":
+    if not is_inexact(as_array(a).dtype):
         return reductions.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     whole = _filled(a, 0)[0]
     a = _floating(a, dtype)
@@ -199,7 +199,11 @@ def nanvar(
     # As for `var`, a real `dtype` is that of the mean and of the sum.
     spread = elementwise.subtract(whole if is_complex(whole) else filled, centre)
     y = _mean(reductions.squared_size(elementwise.where(missing, 0, spread)), missing, axis, keepdims, ddof)
-    y = y if dtype is None or (y.dtype.kind == filled.dtype.kind == "f" and y.dtype == filled.dtype) else cast(y, dtype)
+    y = (
+        y
+        if dtype is None or (is_floating(y.dtype) and is_floating(filled.dtype) and y.dtype == filled.dtype)
+        else cast(y, dtype)
+    )
     return _with_lost_lines(y, a, missing, axis, keepdims, where)
 
 

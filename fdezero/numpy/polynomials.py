@@ -9,6 +9,7 @@ from ..errors import RangeError, ShapeError
 from ..messages import describe
 from ..ops import convolution, elementwise
 from ..ops.checks import checked
+from ..values import limits
 from . import linalg
 from .arguments import Array, ArrayOrNumber, as_array, beside, inexact
 from .creation import zeros_like
@@ -143,7 +144,7 @@ def polyfit(
         powers = elementwise.multiply(powers, expand_dims(w, 1))
         y = elementwise.multiply(y, w if y.ndim == 1 else expand_dims(w, 1))
     size = elementwise.sqrt(sum_of(squared_size(powers), axis=0))
-    rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    rcond = x.shape[0] * float(limits(x.dtype).eps) if rcond is None else rcond
     powers = elementwise.divide(powers, size)
     found, residuals, rank, s = linalg.lstsq(powers, y, rcond)
     p = elementwise.divide(found, size if y.ndim == 1 else expand_dims(size, 1))

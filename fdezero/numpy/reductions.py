@@ -12,7 +12,7 @@ from ..core.tracer import is_shown
 from ..errors import ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, reductions
-from ..values import is_complex
+from ..values import WIDE, is_complex, is_half, is_inexact, limits
 from .arguments import Array, ArrayOrNumber, Axis, as_array, axis_of_number, inexact, trailing_axes
 from .elementwise import cast, imag, real
 from .precision import in_single
@@ -47,8 +47,8 @@ def _chosen(x: Array, where: Any, neutral: Any) -> Array:
 
 def _as_entry(initial: Any, x: Array) -> Any:
     """`initial` in the dtype of the entries of `x`, so that it does not widen the result."""
-    if isinstance(initial, bool | int | float) and (x.dtype.kind in "fc" or isinstance(initial, int)):
-        return initial if x.dtype.kind in "fc" else x.dtype.type(initial)  # OverflowError if it does not fit
+    if isinstance(initial, bool | int | float) and (is_inexact(x.dtype) or isinstance(initial, int)):
+        return initial if is_inexact(x.dtype) else x.dtype.type(initial)  # OverflowError if it does not fit
     return cast(initial, x.dtype)
 
 
@@ -63,9 +63,12 @@ def sum(
 ) -> ArrayOrNumber:
     """The sum over `axis` (all axes when None): a (..., n) -> (...).
 
-    `where` selects the entries that count, and `initial` is added.
+    `where` selects the entries that count, and `initial` is added. float16 and bfloat16 are summed in float32 and rounded once.
     """
-    a = _chosen(_given(a, out, dtype), where, 0)
+    a = _given(a, out, dtype)
+    if a.dtype not in WIDE and is_half(a.dtype):
+        return cast(sum(a, axis, "float32", None, keepdims, initial, where), a.dtype)
+    a = _chosen(a, where, 0)
     y = _over(reductions.sum_axes, a, axis, keepdims)
     y = y if dtype is None else cast(y, dtype)  # the reduction widens small integers, whatever `dtype` is
     return (
@@ -148,7 +151,7 @@ def _count(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
     if where is True:
         return math.prod(x.shape[axis] for axis in axes)
     count = sum(broadcast_to(as_array(where), x.shape), axes, None, None, keepdims)
-    return cast(count, np.finfo(x.dtype).dtype)
+    return cast(count, limits(x.dtype).dtype)
 
 
 def mean(
@@ -156,12 +159,12 @@ def mean(
 ) -> ArrayOrNumber:
     """The mean over `axis` (all axes when None): a (..., n) -> (...). `where` selects the entries that count.
 
-    float16 is summed in float32, and integers give float64, as in NumPy.
+    float16 and bfloat16 are summed in float32, and integers give float64, as in NumPy.
     """
     a = _given(a, out, dtype)
-    if a.dtype == np.float16:
+    if is_half(a.dtype):
         return cast(mean(a, axis, "float32", None, keepdims, where=where), a.dtype)
-    if a.dtype.kind not in "fc":  # a sum of integers could overflow
+    if not is_inexact(a.dtype):  # a sum of integers could overflow
         y = mean(cast(a, np.float64), axis, None, None, keepdims, where=where)
         return y if dtype is None else cast(y, dtype)
     axes = trailing_axes(axis, a.ndim)
@@ -221,7 +224,7 @@ def var(
     ddof = one_of("var and std", ddof, correction)
     whole = as_array(a)
     a = _given(a, out, dtype)
-    if a.dtype == np.float16:
+    if is_half(a.dtype):
         spread = whole if is_complex(whole) else a
         return cast(var(spread, axis, "float32", None, ddof, keepdims, where=where, mean=mean), a.dtype)
     axes = trailing_axes(axis, a.ndim)
@@ -265,8 +268,13 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> ArrayOrNumbe
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """The cumulative sum along `axis` (of the flattened array when None): a (..., n) -> (..., n)."""
+    """The cumulative sum along `axis` (of the flattened array when None): a (..., n) -> (..., n).
+
+    float16 and bfloat16 are summed in float32, and each sum is rounded.
+    """
     a, axis = line_along(_given(a, out, dtype), axis)
+    if is_half(a.dtype):
+        return cast(reductions.cumsum(cast(a, "float32"), axis=axis), a.dtype)
     y = reductions.cumsum(a, axis=axis)
     return y if dtype is None else cast(y, dtype)  # the operation widens small integers
 

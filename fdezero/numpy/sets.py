@@ -7,6 +7,7 @@ import numpy as np
 from .. import tree as trees
 from ..devices import backend_of, to_numpy
 from ..ops import elementwise
+from ..values import is_floating
 from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import cast
@@ -108,7 +109,7 @@ def isin(
         raise ValueError(f"isin: kind must be None, 'sort' or 'table', got {kind!r}.")
     element, test_elements = as_array(element), ravel(test_elements)
     dtype = np.result_type(element.dtype, test_elements.dtype)
-    beyond = dtype.kind == "f" and element.dtype.kind in "iu" and test_elements.dtype.kind in "iu"
+    beyond = is_floating(dtype) and element.dtype.kind in "iu" and test_elements.dtype.kind in "iu"
     if beyond:  # uint64 and a signed dtype, which only share numbers from 0 to 2 ** 63 - 1; float64 would round them
         dtype = np.dtype(np.int64)
     if not test_elements.size:

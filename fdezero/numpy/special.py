@@ -7,6 +7,7 @@ import numpy as np
 
 from ..devices import array_module
 from ..ops import elementwise
+from ..values import is_floating
 from .arguments import ArrayOrNumber, as_array
 from .elementwise import cast
 from .reductions import mean
@@ -33,7 +34,7 @@ def i0(x: Any) -> ArrayOrNumber:
     periodic function: 64 points give every digit, up to the overflow. Source: Abramowitz and Stegun 9.6.16.
     """
     x = as_array(x)
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         x = cast(x, np.float64)
     angles = (np.arange(64) + 0.5) * (math.pi / 128)
     nodes = array_module(x).asarray(np.cos(angles).astype(x.dtype))

@@ -9,6 +9,7 @@ from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe, refuse_out
 from ..ops import elementwise, indexing
 from ..ops.checks import checked
+from ..values import is_floating, is_inexact
 from .arguments import Array, ArrayOrNumber, Axis, as_array, beside, inexact, trailing_axes, trailing_axis
 from .creation import zeros_like
 from .elementwise import cast, clip, conjugate, round
@@ -61,11 +62,11 @@ def ordered_lines(x: Any, axis: Axis, method: str = "linear") -> tuple[Array, tu
 
 def spoiled(lines: Array, where: Array) -> Array:
     """`lines` (..., n), but NaN in those that `where` (..., 1) names, and NaN as the derivative of all their entries."""
-    if lines.dtype.kind not in "fc":
+    if not is_inexact(lines.dtype):
         return lines
     # A quotient, because its derivative stays 0 for what nothing depends on.
     y = elementwise.divide(lines, cast(elementwise.where(where, np.nan, 1.0), lines.dtype))
-    return y if lines.dtype.kind == "f" else elementwise.where(where, y, lines)  # a complex infinity over 1 is NaN
+    return y if is_floating(lines.dtype) else elementwise.where(where, y, lines)  # a complex infinity over 1 is NaN
 
 
 def _places(q: Array, n: Any, method: str) -> tuple[Array, Array]:
@@ -338,7 +339,7 @@ def _weights_of_observations(name: str, weights: Any, x: Array) -> Array:
             f"cov: {name} {describe(weights)} must have one entry for each of the {x.shape[1]} observations."
         )
     checked(weights, test=lambda w: ~(w < 0), error=lambda _: RangeError(f"cov: {name} must not be negative."))
-    if name == "fweights" and weights.dtype.kind == "f":
+    if name == "fweights" and is_floating(weights.dtype):
         checked(weights, test=lambda w: w == np.round(w), error=lambda _: TypeError("cov: fweights must be integers."))
     return weights
 

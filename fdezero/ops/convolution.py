@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Multilinear, multilinear
+from ..values import WIDE, is_half
 
 Around = tuple[tuple[int, int], ...]  # for each trailing axis, how far w reaches over the ends of x
 Lengths = tuple[int, ...]
@@ -29,11 +30,11 @@ def _correlate(x: Any, w: Any, *, around: Around) -> Any:
     ndim = len(around)
     n, m = x.shape[x.ndim - ndim :], w.shape[w.ndim - ndim :]
     count = tuple(i + before + after - j + 1 for i, j, (before, after) in zip(n, m, around, strict=True))
-    if x.ndim == w.ndim == 1 and isinstance(x, np.ndarray) and n >= m and 0 <= min(around[0]) <= max(around[0]) < m[0]:
+    if x.ndim == w.ndim == 1 and isinstance(x, np.ndarray) and x.dtype in WIDE and n >= m and 0 <= min(around[0]) <= max(around[0]) < m[0]:
         return _of_vectors(x, w, *around[0])
     dtype = np.result_type(x.dtype, w.dtype)
     loops = np.broadcast_shapes(x.shape[: x.ndim - ndim], w.shape[: w.ndim - ndim])
-    if dtype == np.float16:  # sums in single precision
+    if is_half(dtype):  # sums in single precision
         x, w = x.astype(np.float32), w.astype(np.float32)
     y: Any = np.zeros_like(x, shape=(*loops, *count), dtype=np.result_type(x.dtype, w.dtype))
     # Python loops over the smallest of the three: the entries of the result, of w, or of x.

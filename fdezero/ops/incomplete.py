@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import Elementwise, elementwise
 from ..devices import array_module, backend_of
+from ..values import is_floating
 from . import special as operations
 from . import tails
 from .special import digamma, module_of, special
@@ -38,7 +39,7 @@ def numeric(name: str, compute: Numbers, *rules: Any, doc: str, bounded: bool = 
         with np.errstate(all="ignore"):
             y = compute(module_of(backend), *map(int, args[:fixed]), *arrays)
             y = y.reshape(wide[0].shape) if flat else xp.asarray(y)
-            dtype = dtype if dtype.kind == "f" else np.dtype(float)
+            dtype = dtype if is_floating(dtype) else np.dtype(float)
             y = (np.clip(y, -(great := float(np.finfo(dtype).max) ** 0.8), great) if bounded else y).astype(dtype)
         return y if y.shape or xp is not np else y[()]
 

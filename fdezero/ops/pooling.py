@@ -17,7 +17,7 @@ import numpy as np
 from ..core import Linear, Primitive, discrete, linear
 from ..core.kinds import Aval
 from ..devices import backend_of
-from ..values import with_shape
+from ..values import is_floating, with_shape
 from . import native_pooling, window_places
 from . import window_kernels as kernels
 from .elementwise import BITS
@@ -42,7 +42,7 @@ from .window_steps import (
 
 def _least(dtype: Any) -> Any:
     """What is never greater than an entry."""
-    return -math.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
+    return -math.inf if is_floating(dtype) else False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def _combine(out: Any, x: Any, axis: int, window: Window, ufunc: Any, nothing: Any) -> None:

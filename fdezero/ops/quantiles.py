@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core import Primitive, discrete
 from ..devices import array_module, backend_of
+from ..values import is_floating
 from .special import function_of
 
 
@@ -40,7 +41,7 @@ def _declared(name: str, quantile: Callable[..., Any], trials: bool, upper: bool
             y = quantile(backend, upper, *[np.where(valid, x, 0.5) for x in arrays])
         last = np.floor(arrays[1]) if trials else np.inf
         y = np.where(known & (q == upper), -1.0, np.where(known & (q == 1 - upper), last, np.where(valid, y, np.nan)))
-        y = y.astype(dtype if dtype.kind == "f" else float)
+        y = y.astype(dtype if is_floating(dtype) else float)
         return y if y.shape or xp is not np else y[()]
 
     def write(out: Any, *args: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Linear, cotangents, discrete, linear, reduction
+from ..values import is_half
 from .elementwise import stop_gradient
 from .shape import cut, slice_axes
 
@@ -117,8 +118,15 @@ any_of = discrete("any", lambda x, *, axes, keepdims: x.any(axis=axes, keepdims=
 all_of = discrete("all", lambda x, *, axes, keepdims: x.all(axis=axes, keepdims=keepdims), write=_write("all"))
 argmax = discrete("argmax", lambda x, *, axis, keepdims: _keep(x.argmax(axis=axis), axis, keepdims))
 argmin = discrete("argmin", lambda x, *, axis, keepdims: _keep(x.argmin(axis=axis), axis, keepdims))
-argsort = discrete("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"))
-argpartition = discrete("argpartition", lambda x, *, kth, axis: np.argpartition(x, kth, axis=axis))
+
+
+def _ordered(x: Any) -> Any:
+    """x as NumPy can sort it: it does not know where the NaN of bfloat16 belongs."""
+    return x.astype(np.float32) if is_half(x.dtype) else x
+
+
+argsort = discrete("argsort", lambda x, *, axis: np.argsort(_ordered(x), axis=axis, kind="stable"))
+argpartition = discrete("argpartition", lambda x, *, kth, axis: np.argpartition(_ordered(x), kth, axis=axis))
 
 
 def _keep(y: Any, axis: int, keepdims: bool) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..values import is_half
+
 ENTRIES = 1 << 14  # up to so many, and for rows up to so long, `add.at` of single entries is the fastest (timeit)
 NARROW = 4
 TINY = 1024  # up to so many entries, what comes before the additions would take longer than they do
@@ -14,7 +16,7 @@ TINY = 1024  # up to so many entries, what comes before the additions would take
 
 def takes(out: Any, x: Any, indices: Sequence[Any]) -> bool:
     """Whether `scattered` is faster than `add.at` as it is, or more accurate."""
-    if out.dtype == np.float16:
+    if is_half(out.dtype):
         return bool(indices)
     is_line = len(indices) == 1 and x.ndim == indices[0].ndim == 1  # for which `add.at` is fast
     return x.size > TINY and bool(indices) and not is_line
@@ -25,11 +27,11 @@ def scattered(
 ) -> None:
     """Write the sums of x (*loops, *points, *rest) at k indices (..., *points) to out (*loops, n1..nk, *rest).
 
-    `zeroed`: out is zero already. float16 is summed in float32 and rounded once. Raises IndexError for an index out of range.
+    `zeroed`: out is zero already. float16 and bfloat16 are summed in float32 and rounded once. Raises IndexError for an index out of range.
     """
     sizes = out.shape[len(loops) : out.ndim - rest]
     rows, width = math.prod(loops) * math.prod(sizes), math.prod(out.shape[out.ndim - rest :])
-    wide = np.dtype(np.float32) if out.dtype == np.float16 else out.dtype
+    wide = np.dtype(np.float32) if is_half(out.dtype) else out.dtype
     direct = out.dtype == wide and out.flags.c_contiguous
     sums = out.reshape(rows, width) if direct else np.empty((rows, width), wide)
     if not (zeroed and direct):

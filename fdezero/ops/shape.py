@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import values
 from ..core import Linear, linear
-from ..core.cotangents import cast
+from ..core.cotangents import cast, total
 from ..core.pieces import Path, Piece, Views, add_piece, room_for
 from ..devices import array_module, backend_of
 from .joining_kernels import joined
@@ -79,7 +79,7 @@ permute: Linear = linear(
 broadcast: Linear = linear(
     "broadcast",
     lambda x, *, shape: np.broadcast_to(x, _replace(x.shape, len(shape), shape)),
-    lambda t, x, *, shape: t.sum(axis=tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), keepdims=True),
+    lambda t, x, *, shape: total(t, tuple(i for i in range(-len(shape), 0) if x.shape[i] != shape[i]), True),
 )
 CAST = "xp.copyto({out}, {0}, casting='unsafe')"
 astype: Linear = linear(

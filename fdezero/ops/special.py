@@ -15,6 +15,7 @@ import numpy as np
 from ..core import Elementwise, elementwise
 from ..devices import CPU, Backend, backend_of
 from ..errors import DerivativeError, DeviceError, MissingExtraError
+from ..values import is_floating
 from .elementwise import sigmoid
 from .slopes import corner, quotient
 
@@ -62,7 +63,7 @@ def function_of(backend: Backend, name: str) -> Any:
 def _one_by_one(function: Callable[[float], float], x: Any, out: Any = None) -> Any:
     """Python's function of every entry of x."""
     x = np.asarray(x)
-    y = np.empty_like(x, dtype=x.dtype if x.dtype.kind == "f" else NUMBER) if out is None else out
+    y = np.empty_like(x, dtype=x.dtype if is_floating(x.dtype) else NUMBER) if out is None else out
     y[...] = np.reshape([function(entry) for entry in x.ravel().tolist()], x.shape)
     return y if y.shape else y[()]
 
@@ -75,7 +76,7 @@ def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> 
         if backend is not CPU:  # CuPy takes integers in half precision for some functions
             args = tuple([x.astype(np.float64) if getattr(x, "dtype", NUMBER).kind in "biu" else x for x in args])
         y, dtype = function_of(backend, name)(*args), backend.module.result_type(*args)
-        return y.astype(dtype) if dtype.kind == "f" and y.dtype != dtype else y
+        return y.astype(dtype) if is_floating(dtype) and y.dtype != dtype else y
 
     def write(out: Any, *args: Any) -> None:
         function_of(CPU, name)(*args, out=out)

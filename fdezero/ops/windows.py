@@ -19,6 +19,7 @@ import numpy as np
 
 from ..core import Multilinear, multilinear
 from ..devices import array_module
+from ..values import is_half, is_inexact
 from . import window_products
 from .patches import Ints, Scratch, merged, patches, views
 from .raw_kernels import serves
@@ -30,9 +31,9 @@ ARGUMENTS = {"y": "xw", "x": "wy", "w": "xy"}  # of the operation whose result i
 
 
 def _dtypes(a: Any, b: Any) -> tuple[Any, Any]:
-    """The dtype of the result, and the one to compute in: sums of float16 are float32."""
+    """The dtype of the result, and the one to compute in: sums of float16 and bfloat16 are float32."""
     dtype = np.result_type(a.dtype, b.dtype)
-    return dtype, np.dtype(np.float32) if dtype == np.float16 else dtype
+    return dtype, np.dtype(np.float32) if is_half(dtype) else dtype
 
 
 def _last(x: Any, rank: int) -> Any:
@@ -208,7 +209,7 @@ def _write_kernel(
     if serves(out, x, y):
         window_products.adjoint_of_kernels(w, x, y, windows, dtype)
         return
-    of_blocks = _of_channels if x.shape[-1] == 1 < groups and dtype.kind in "fc" else _of_products
+    of_blocks = _of_channels if x.shape[-1] == 1 < groups and is_inexact(dtype) else _of_products
     scratch = Scratch()
     try:
         total = w if w.dtype == dtype else scratch(w, w.size, dtype).reshape(w.shape)

@@ -1,5 +1,8 @@
 """Optimisers, pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
 
+import importlib as _importlib
+import typing as _typing
+
 from . import chains, gradients, leaves, transformation
 from .chains import *
 from .gradients import *
@@ -22,6 +25,13 @@ __all__ += _sgd.__all__
 __all__ += _momentum.__all__
 __all__ += _adam.__all__
 
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name != "precision":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _importlib.import_module(f"{__name__}.precision")  # on first use: it loads the layers
+
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "precision"]

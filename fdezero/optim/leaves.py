@@ -1,6 +1,6 @@
 """Leaf by leaf: how updates are computed and applied, in which dtype, and whether trees fit the parameters.
 
-Gradients and updates of float16 parameters are float32 on their way through transformations, and so is what a state holds of
+Gradients and updates of float16 and bfloat16 parameters are float32 on their way through transformations, and so is what a state holds of
 them. The parameter is rounded once, after the update is added.
 """
 
@@ -14,8 +14,9 @@ from .. import tree as trees
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..numpy.elementwise import cast
-from ..numpy.precision import HALF, SINGLE, narrowed, widened
+from ..numpy.precision import SINGLE, narrowed, widened
 from ..ops.roots import length
+from ..values import WIDE, is_half, is_inexact
 
 __all__ = ["apply_updates", "global_norm"]
 
@@ -33,7 +34,14 @@ def applied(params: Any, leaves: list[Any], treedef: Any, updates: Any) -> Any:
 
 def moved(p: Any, move: Any) -> Any:
     """p + move in the dtype of p."""
-    return narrowed(widened(p) + move) if getattr(p, "dtype", None) == HALF else p + move
+    half = half_dtype(p)
+    return p + move if half is None else narrowed(widened(p) + move, half)
+
+
+def half_dtype(p: Any) -> Any:
+    """The dtype of a parameter that is float16 or bfloat16, else None."""
+    dtype = getattr(p, "dtype", None)
+    return dtype if dtype not in WIDE and is_half(dtype) else None
 
 
 def moved_in_place(p: Any, move: Any) -> Any:
@@ -51,7 +59,7 @@ def global_norm(tree: Any) -> Any:
     """
     total: Any = np.float32(0)
     for leaf in map(fnp.asarray, trees.leaves(tree)):
-        x = magnitude(leaf if leaf.dtype.kind in "fc" else cast(leaf, float))
+        x = magnitude(leaf if is_inexact(leaf.dtype) else cast(leaf, float))
         total = fnp.hypot(total, length(x, axes=tuple(range(-x.ndim, 0)), keepdims=False))
     return total
 
@@ -71,7 +79,7 @@ def fitted(params: Any, leaves: list[Any], treedef: Any, others: Any, name: str)
     if structure != treedef:
         raise trees.structure_error(trees.trainable(params), others, "params", name)
     for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
-        if other is not None and not _fits(leaf, other if name == "grads" else narrowed_like(leaf, other)):
+        if other is not None and not _fits(leaf, narrowed_like(leaf, other)):
             path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
             raise _misfit({"grads": "gradient", "updates": "update"}[name], path, leaf, other)
         if leaf.__class__ is float:
@@ -80,13 +88,14 @@ def fitted(params: Any, leaves: list[Any], treedef: Any, others: Any, name: str)
 
 
 def narrowed_like(leaf: Any, update: Any) -> Any:
-    """`update`, in float16 if the parameter is: float32 fits as well."""
-    return narrowed(update) if getattr(leaf, "dtype", None) == HALF else update
+    """A gradient or an update in float16 or bfloat16 if the parameter is: float32 fits as well."""
+    half = half_dtype(leaf)
+    return update if half is None else narrowed(update, half)
 
 
 def _fits(leaf: Any, other: Any) -> bool:
     try:
-        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype) and leaf.dtype.kind in "fc"
+        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype) and is_inexact(leaf.dtype)
     except AttributeError:  # a Python number
         return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
 
@@ -154,7 +163,7 @@ def times_all(tree: Any, factor: Any) -> Any:
 
 def zeros_of(p: Any) -> Any:
     """Zeros for a state: in the shape and dtype of the parameter, or in float32 for float16."""
-    return fnp.zeros_like(p, dtype=SINGLE if getattr(p, "dtype", None) == HALF else None)
+    return fnp.zeros_like(p, dtype=None if half_dtype(p) is None else SINGLE)
 
 
 def in_dtype_of(x: Any, number: Any) -> Any:

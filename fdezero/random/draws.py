@@ -39,6 +39,8 @@ _LANES = {2: (np.uint16, 11), 4: (np.uint32, 24), 8: (np.uint64, 53)}
 
 
 def _fraction(lanes: Array, *, dtype: np.dtype[Any]) -> Array:
+    if dtype.kind == "V":  # bfloat16, which has 8 bits, and which a Python number would widen
+        return (lanes >> 8).astype(dtype) * dtype.type(2.0**-8)
     kept = _LANES[dtype.itemsize][1]
     return (lanes >> 8 * dtype.itemsize - kept).astype(dtype) * 2.0**-kept
 
@@ -49,7 +51,8 @@ fraction = discrete("random_fraction", _fraction)
 def uniform(key: Key, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = np.float32) -> ArrayOrNumber:
     """Uniform numbers from `low` up to `high`: `shape`, floating `dtype`; differentiable in the bounds.
 
-    Between 0 and 1 they are multiples of 2**-53 (float64, as NumPy's own), 2**-24 (float32) or 2**-11 (float16), never 1.
+    Between 0 and 1 they are multiples of 2**-53 (float64, as NumPy's own), 2**-24 (float32), 2**-11 (float16) or
+    2**-8 (bfloat16), never 1.
     Raises ShapeError if a bound does not broadcast to `shape`.
     """
     what = "fd.random.uniform"

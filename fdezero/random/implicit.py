@@ -17,6 +17,7 @@ from ..core import Elementwise, elementwise
 from ..devices import backend_of
 from ..ops.elementwise import sigmoid
 from ..ops.special import digamma
+from ..values import is_floating
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(40)
 NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2  # on [0, 1]
@@ -43,7 +44,7 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def compute(*args: Any) -> Any:
         y, dtype = function(*args), np.result_type(*args)
-        return y.astype(dtype) if dtype.kind == "f" and dtype != y.dtype else y
+        return y.astype(dtype) if is_floating(dtype) and dtype != y.dtype else y
 
     return compute
 

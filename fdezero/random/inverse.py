@@ -13,6 +13,7 @@ from ..core import discrete, elementwise
 from ..numpy.arguments import ArrayOrNumber
 from ..ops.elementwise import floor
 from ..ops.special import erfc, erfcinv, erfcx
+from ..values import is_floating
 from .draws import normal
 from .source import (
     DRAW,
@@ -159,7 +160,7 @@ def geometric(key: Key, p: Any, shape: Shape | None = None, dtype: Any = np.int6
 
 def counted(draw: Any, dtype: np.dtype[Any]) -> ArrayOrNumber:
     """A draw of whole numbers in float64 as `dtype`; NaN becomes -1 in an integer dtype, and numbers stay in its range."""
-    if dtype.kind == "f":
+    if is_floating(dtype):
         return fnp.astype(draw, dtype)
     most = float(np.iinfo(dtype).max)
     most = most if most < 2.0**53 else np.nextafter(most, 0)

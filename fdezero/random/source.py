@@ -13,7 +13,7 @@ from ..messages import describe
 from ..numpy.arguments import Array, ArrayOrNumber, beside
 from ..numpy.elementwise import astype, clip
 from ..ops.elementwise import exp, minimum
-from ..values import broadcasts_to, is_complex, shape_of, with_shape
+from ..values import broadcasts_to, is_complex, kind_of, limits, shape_of, with_shape
 from . import philox
 
 Key = Array  # of dtype uint64 and shape (2,)
@@ -84,7 +84,7 @@ def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
         found = np.dtype(dtype)
     except TypeError:
         raise DTypeError(f"{what} needs {asked[kinds]}, got {dtype!r}.{hint}") from None
-    if found.kind not in kinds or found.itemsize > 8:
+    if kind_of(found) not in kinds or found.itemsize > 8:
         raise DTypeError(f"{what} needs {asked[kinds]}, got {found}.")
     return found
 
@@ -119,7 +119,7 @@ def refuse_dtypes(what: str, parameters: dict[str, Any]) -> None:
 
 def as_parameter(value: Any, what: str, key: Key) -> Any:
     """A parameter of a distribution as float64, a number on the device of the key. Raises DTypeError for a complex one."""
-    if is_complex(array := beside(value, key)) or array.dtype.kind not in "biuf":
+    if is_complex(array := beside(value, key)) or kind_of(array.dtype) not in "biuf":
         raise DTypeError(f"{what} needs real parameters, got {describe(array)}.")
     return array if array.dtype == FLOAT64 else astype(array, FLOAT64)
 
@@ -133,6 +133,6 @@ def fitted(draw: Any, dtype: np.dtype[Any], positive: bool = False) -> ArrayOrNu
     """A draw in float64 as `dtype`, within its finite numbers; a `positive` one does not become 0."""
     if dtype == FLOAT64 and not positive:
         return draw
-    ends = np.finfo(dtype)
+    ends = limits(dtype)
     least = float(ends.smallest_subnormal if positive else ends.min)
     return astype(clip(draw, least, float(ends.max)), dtype)

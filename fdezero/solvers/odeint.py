@@ -17,7 +17,7 @@ from ..control.while_loop import while_loop
 from ..errors import DTypeError, ShapeError
 from ..messages import describe
 from ..transforms import custom_vjp, ravel, vjp
-from ..values import dtype_of, shape_of
+from ..values import dtype_of, limits, shape_of
 
 Field = Callable[[Any, Any, Any], Any]  # (y (n,), t, parameters) -> dy/dt (n,)
 
@@ -53,7 +53,7 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
         )
     if not y.shape[0]:
         raise DTypeError("odeint: y0 has no floating numbers that could change.")
-    real = np.finfo(y.dtype).dtype
+    real = limits(y.dtype).dtype
     ts = ts if ts.dtype == real else ts.astype(real)  # because a float64 time would widen a float32 state
     pure, captured = closure_converted(lambda y, t, args: function(y, t, *args), y0, ts[0], args)
 

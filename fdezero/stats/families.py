@@ -18,6 +18,7 @@ from ..numpy.arguments import ArrayOrNumber, as_array
 from ..numpy.elementwise import cast
 from ..numpy.precision import in_single
 from ..ops.elementwise import stop_gradient
+from ..values import is_floating
 
 Rule = Callable[..., Any]
 LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
@@ -44,7 +45,7 @@ def promoted(x: Any, *parameters: Any) -> list[Any]:
 
 def in_one_dtype(values: Sequence[Any]) -> list[Any]:
     """Arrays in the dtype of the floating arrays among `values`, float64 if there are none."""
-    floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and v.dtype.kind == "f"]
+    floats = [v.dtype for v in values if hasattr(unwrap(v), "dtype") and is_floating(v.dtype)]
     dtype = np.result_type(*floats) if floats else np.dtype(float)
     return [dtype.type(v) if isinstance(v, int | float) else cast(v, dtype) for v in values]
 

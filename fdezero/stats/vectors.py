@@ -11,6 +11,7 @@ from ..messages import describe
 from ..numpy.arguments import ArrayOrNumber, as_array
 from ..numpy.precision import in_single
 from ..special import gammaln, log_softmax, xlogy
+from ..values import limits
 from .families import LOG_ROOT_TAU, promoted, within
 
 __all__ = ["categorical", "dirichlet", "multivariate_normal"]
@@ -53,7 +54,7 @@ class Dirichlet:
             raise ShapeError(
                 f"stats.dirichlet: x {describe(x)} and alpha {describe(alpha)} must have a last axis of the same length."
             )
-        apart = abs(fnp.sum(x, -1) - 1) > math.sqrt(np.finfo(x.dtype).eps)
+        apart = abs(fnp.sum(x, -1) - 1) > math.sqrt(limits(x.dtype).eps)
         outside = fnp.any(x < 0, -1) | apart
         alpha = within(alpha > 0, alpha)
         safe = fnp.where(fnp.expand_dims(outside, -1), 1 / x.shape[-1], x)

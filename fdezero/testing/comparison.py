@@ -8,6 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..devices import to_numpy
 from ..messages import describe
+from ..values import is_inexact, kind_of
 
 Names = tuple[str, str]
 LINES = 8  # An error lists at most this many differences and counts the rest.
@@ -43,7 +44,7 @@ def assert_trees_equal(
         if a.dtype != b.dtype:
             return f"dtype {a.dtype} in {names[0]}, {b.dtype} in {names[1]}"
         wrong = ~((a == b) | (_is_nan(a) & _is_nan(b)))
-        if bits and a.dtype.kind in "fc":
+        if bits and is_inexact(a.dtype):
             wrong |= (np.signbit(a.real) != np.signbit(b.real)) | (np.signbit(a.imag) != np.signbit(b.imag))
         return _entries(wrong, relative_error(a, b), a, b, names) if wrong.any() else ""
 
@@ -53,7 +54,7 @@ def assert_trees_equal(
 def relative_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a - b| / (1 + the largest finite |b|), entry by entry: 0 for equal entries and two NaNs, infinite if only one entry is finite."""
     same = np.asarray(a == b) | (_is_nan(a) & _is_nan(b))
-    if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":
+    if kind_of(a.dtype) not in "biufc" or kind_of(b.dtype) not in "biufc":
         return np.where(same, 0.0, np.inf)
     a, b = wide(a), wide(b)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -74,7 +75,7 @@ def entry(index: tuple[Any, ...]) -> str:
 
 
 def _is_nan(x: np.ndarray) -> np.ndarray:
-    return np.isnan(x) if x.dtype.kind in "fc" else np.zeros(x.shape, bool)
+    return np.isnan(x) if is_inexact(x.dtype) else np.zeros(x.shape, bool)
 
 
 def _entries(wrong: np.ndarray, error: np.ndarray, a: np.ndarray, b: np.ndarray, names: Names) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
+from ..core.cotangents import total
 from ..core.owners import own
 from ..errors import ShapeError, StructureError
 from ..foreign import accepted
@@ -152,4 +153,6 @@ def in_axes_of(is_batched: Sequence[bool]) -> tuple[int | None, ...]:
 
 def over_the_batch(gradients: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
     """Gradients of batched arguments from the gradients of each example. An argument shared by all examples gets their sum."""
-    return tuple([t if t is None or axis == 0 else t.sum(axis=0) for t, axis in zip(gradients, axes, strict=True)])
+    return tuple(
+        [t if t is None or axis == 0 else total(t, (0,), False) for t, axis in zip(gradients, axes, strict=True)]
+    )

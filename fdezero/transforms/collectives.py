@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import numpy as np
-
+from .. import numpy as fnp
 from .. import tree as trees
 from ..core import Region, Tracer
 from ..core.batch import Batch
@@ -27,7 +26,7 @@ class _Mean(Region):
         if (
             isinstance(x, Tracer) and x.level is self.level
         ):  # the batch is the array below, and its mean is no batch any more
-            return (np.mean(self.level.below(x), axis=0),)
+            return (fnp.mean(self.level.below(x), axis=0),)
         return super().__call__(x) if any(tracer.level is self.level for tracer in tracers_of(x)) else (x,)
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:

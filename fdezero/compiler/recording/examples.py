@@ -10,7 +10,7 @@ from ... import tree as trees
 from ...core import Tracer
 from ...core.batch import BatchTracer
 from ...devices import CPU, backend_named, device_of_array, parse_device
-from ...values import dtype_of
+from ...values import dtype_of, is_inexact
 from ..graph import Variable
 
 
@@ -65,7 +65,7 @@ def harmless(value: Any) -> Any:
     if variable.kind != "array" or variable.device != CPU.name:
         return y
     shape = variable.shape
-    if variable.dtype.kind not in "fc":
+    if not is_inexact(variable.dtype):
         y *= variable.dtype.type(0)
     elif len(shape) > 1 and shape[-1] == shape[-2] and 0 not in y.strides[-2:]:
         y += shape[-1] * np.eye(shape[-1], dtype=variable.dtype)
