@@ -15,7 +15,7 @@ from ..errors import DTypeError, RangeError
 from ..messages import describe
 from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
-from .making import Maker, check_transform, classes_by_path, takes_key
+from .making import Maker, check_labels, check_transform, classes_by_path, takes_key
 from .prefetching import prefetch as prefetched
 from .samplers import checked_order, cut, missing_key, needs_key, whole
 from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
@@ -86,9 +86,7 @@ class DataLoader:
             )
         source = source_for(self, self.dataset)
         if self._labels_are_known(source):
-            self._maker(source, 0, classes_by_path(self.classes)).check_labels(
-                arrays_by_path(source), np.arange(self.size)
-            )
+            check_labels(arrays_by_path(source), classes_by_path(self.classes), np.arange(self.size))
 
     def __len__(self) -> int:
         if hasattr(self.sampler, "steps"):
@@ -136,11 +134,12 @@ class DataLoader:
             raise RangeError(f"an epoch of {len(self)} steps cannot start at step {start}.")
         source = self._placed()
         place = place_of(source)
-        batches = self._batches(self.order(epoch))
-        numbers = self._numbers(batches)
-        batches = _on_device(batches, place)
+        on_host = self._batches(self.order(epoch))
+        numbers = self._numbers(on_host)
+        batches = _on_device(on_host, place)
+        numbers = batches if numbers is on_host else _on_device(numbers, place)
         known = self._labels_are_known(source)
-        make = self._maker(source, epoch, {} if known else classes_by_path(self.classes))
+        make = self._maker(source, epoch, place, {} if known else classes_by_path(self.classes))
         backend, index = backend_named(place), parse_device(place) or 0
 
         def task(step: int) -> Any:
@@ -192,16 +191,16 @@ class DataLoader:
         """Whether a transform draws from the key, so that epochs differ."""
         return self.key is not None and (takes_key(self.transform) or takes_key(self.transform_example))
 
-    def _maker(self, source: Source, epoch: int, classes: Mapping[str, int]) -> Maker:
+    def _maker(self, source: Source, epoch: int, place: str, classes: Mapping[str, int]) -> Maker:
         keys: list[Any] = [None, None]
         if self._draws():
-            keys = list(random.split(to_numpy(random.fold_in(self.key, epoch))))
+            keys = list(to_device(random.split(random.fold_in(to_numpy(self.key), epoch)), place))
         key, example_key = (
             key if takes_key(transform) else None
             for key, transform in zip(keys, (self.transform, self.transform_example), strict=True)
         )
         changes = (self.transform, self.transform_example, self.collate)
-        return Maker(source, *changes, classes, key, example_key, self.shard_of[0])
+        return Maker(source, *changes, classes, key, example_key)
 
     def _labels_are_known(self, source: Source) -> bool:
         return is_of_arrays(source) and self.transform_example is None and self.collate is None
@@ -219,7 +218,7 @@ class DataLoader:
 
     def _numbers(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """The number of the key of each example: its own, or one of its own for each further time that a sampler draws it."""
-        if self.sampler is None or self.transform_example is None or not self._draws():
+        if self.sampler is None or not self._draws():
             return batches
         order = np.concatenate([batch.reshape(-1) for batch in batches])
         by_example = np.argsort(order, kind="stable")

@@ -29,16 +29,15 @@ class Maker:
     classes: Mapping[str, int]
     key: Any  # for transform in this epoch; None if it does not draw
     example_key: Any  # for transform_example
-    rank: int  # which shard of each batch; 0 also if there is one
 
     def __call__(self, step: int, index: Index, numbers: Index, kept: int) -> Any:
         """The batch of the examples `index` (n,) or (n, length). `numbers` are those of the examples' keys; `kept` examples remain."""
         try:
-            return self._made(step, index, numbers, kept)
+            return self._made(index, numbers, kept)
         except StopIteration as error:  # the loop over an epoch would end without a word
-            raise RuntimeError(f"a transform or collate raised StopIteration in step {step}.") from error
+            raise RuntimeError(f"a function of the loader raised StopIteration in step {step}.") from error
 
-    def _made(self, step: int, index: Index, numbers: Index, kept: int) -> Any:
+    def _made(self, index: Index, numbers: Index, kept: int) -> Any:
         flat = index.reshape(-1)
         if self.transform_example is None and self.collate is None:
             batch = self.source.gather(flat)
@@ -49,16 +48,20 @@ class Maker:
             batch = stack(examples, flat) if self.collate is None else self._collated(self.collate, examples, flat)
         if index.ndim > 1:
             batch = trees.map(lambda leaf: leaf.reshape(*index.shape, *leaf.shape[1:]), batch)
-        if kept < len(index):
-            batch = trees.map(lambda leaf: leaf[:kept], batch)
-        if self.classes:
-            self.check_labels(batch, index)
-        if self.transform is None:
-            return batch
-        if self.key is None:
-            return self.transform(batch)
-        key = random.fold_in(self.key, step)
-        return self.transform(batch, key=random.fold_in(key, self.rank) if self.rank else key)
+        check_labels(batch, self.classes, index)
+        if self.transform is not None:
+            batch = self._changed(self.transform, batch, index, numbers.reshape(len(index), -1)[:, 0])
+        return batch if kept == len(index) else trees.map(lambda leaf: leaf[:kept], batch)
+
+    def _changed(self, transform: Callable[..., Any], batch: Any, index: Index, numbers: Index) -> Any:
+        keys = None if self.key is None else random.fold_in(self.key, numbers)
+        try:
+            return transform(batch) if keys is None else transform(batch, key=keys)
+        except Exception as error:
+            error.add_note(
+                f"in transform of the batch of examples {listed(index.reshape(-1).tolist())} of the data set"
+            )
+            raise
 
     def _transformed(
         self, transform: Callable[..., Any], examples: list[Any], index: Index, numbers: Index
@@ -80,53 +83,55 @@ class Maker:
             error.add_note(f"in collate of the examples {listed(index.tolist())} of the data set")
             raise
 
-    def check_labels(self, batch: Any, index: Index) -> None:
-        leaves = dict(trees.flatten_with_path(batch))
-        for path, classes in self.classes.items():
-            if path not in leaves:
-                raise StructureError(
-                    f"DataLoader: classes= names {path or 'the root'}, but a batch has {', '.join(leaves) or 'no name'}."
-                )
-            labels = np.asarray(to_numpy(leaves[path]))
-            if labels.dtype.kind not in "iu":
-                raise DTypeError(f"DataLoader: labels are whole numbers, got {describe(labels)}{at(path)}.")
-            wrong = np.argwhere((labels < 0) | (labels >= classes))
-            if wrong.size:
-                place = tuple(wrong[0].tolist())
-                number = index[place[0]] if index.ndim == 1 else index[place[:2]]
-                raise RangeError(
-                    f"DataLoader: example {number} has the label {labels[place]}{at(path)}, but classes are 0 to {classes - 1}."
-                )
+
+def check_labels(batch: Any, classes: Mapping[str, int], index: Index) -> None:
+    """Raise, with the example and the path, for a label outside its classes."""
+    if not classes:
+        return
+    leaves = dict(trees.flatten_with_path(batch))
+    for path, count in classes.items():
+        if path not in leaves:
+            raise StructureError(
+                f"DataLoader: classes= names {path or 'the root'}, but a batch has {', '.join(leaves) or 'no name'}."
+            )
+        labels = np.asarray(to_numpy(leaves[path]))
+        if labels.dtype.kind not in "iu":
+            raise DTypeError(f"DataLoader: labels are whole numbers, got {describe(labels)}{at(path)}.")
+        wrong = np.argwhere((labels < 0) | (labels >= count))
+        if wrong.size:
+            place = tuple(wrong[0].tolist())
+            raise RangeError(
+                f"DataLoader: example {index[place[: index.ndim]]} has the label {labels[place]}{at(path)}, "
+                f"but classes are 0 to {count - 1}."
+            )
 
 
 def takes_key(transform: Any) -> bool:
-    """Whether a transform has a parameter `key`."""
-    if transform is None:
-        return False
-    try:
-        parameters = inspect.signature(transform).parameters
-    except (TypeError, ValueError):  # a builtin
-        return False
-    return "key" in parameters
+    """Whether a transform takes a key: those of `data.transforms` say so, a function of one's own has a parameter of that name."""
+    if isinstance(draws := getattr(transform, "draws", None), bool):
+        return draws
+    return _key_parameter(transform) is not None
 
 
 def check_transform(transform: Any, name: str, key: Any) -> None:
     """Raise unless a transform is None or a function that this loader can call."""
     if transform is None:
         return
-    if not callable(transform):
-        raise DTypeError(f"DataLoader: {name} is a function, got {describe(transform)}.")
-    if (
-        key is None
-        and takes_key(transform)
-        and inspect.signature(transform).parameters.get("key", EMPTY).default is inspect.Parameter.empty
-    ):
-        raise KeyMissingError(
-            f"DataLoader: {name}={called(transform)} draws random numbers: pass key=fd.random.key(0)."
-        )
+    if not callable(transform) or isinstance(transform, type):
+        made = " Make one of it: " + transform.__name__ + "(...)." if isinstance(transform, type) else ""
+        raise DTypeError(f"DataLoader: {name} is a function, got {describe(transform)}.{made}")
+    if key is None and takes_key(transform):
+        parameter = _key_parameter(transform)
+        if getattr(transform, "draws", False) or parameter is None or parameter.default is parameter.empty:
+            shown = called(transform) if inspect.isfunction(transform) else repr(transform)
+            raise KeyMissingError(f"DataLoader: {name}={shown} draws random numbers: pass key=fd.random.key(0).")
 
 
-EMPTY = inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None)
+def _key_parameter(transform: Any) -> inspect.Parameter | None:
+    try:
+        return None if transform is None else inspect.signature(transform).parameters.get("key")
+    except (TypeError, ValueError):  # some built-in functions do not say
+        return None
 
 
 def classes_by_path(classes: Any) -> dict[str, int]:
