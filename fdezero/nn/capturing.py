@@ -7,9 +7,10 @@ from ..core.tracer import tracers_of
 from ..errors import StructureError, TraceError
 from ..numpy.arguments import Array
 from ..tree import structure as trees
+from ..tree.patterns import is_pattern
 from . import standing
 from .abstract import called
-from .places import Place, is_pattern, matching, places
+from .places import Place, matching, places
 
 __all__ = ["capture"]
 

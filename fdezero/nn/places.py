@@ -1,12 +1,10 @@
 """Paths in a model: all places of its tree, and those that match a pattern such as `blocks/*/norm`."""
 
-import difflib
-import functools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import StructureError
+from ..tree.patterns import matches, near
 from .standing import children
 
 __all__: list[str] = []
@@ -43,26 +41,9 @@ def matching(patterns: Iterable[str], known: Sequence[Place], what: str) -> list
         if not isinstance(pattern, str):
             several = " Pass several one by one: *paths." if isinstance(pattern, tuple | list) else ""
             raise StructureError(f"{what}: a path is a text such as 'layers/0', got {pattern!r}.{several}")
-        hits = [place for place in known if _regex(pattern).fullmatch(place.path)]
+        hits = [place for place in known if matches(pattern, place.path)]
         if not hits:
-            paths = list(dict.fromkeys(place.path for place in known if place.path))
-            near = difflib.get_close_matches(pattern, paths, 5, 0.4) or paths[:5]
-            raise StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {', '.join(near) or 'none'}.")
+            paths = near(pattern, [place.path for place in known])
+            raise StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {paths}.")
         found.update((place.path, place) for place in hits)
     return list(found.values())
-
-
-def is_pattern(path: str) -> bool:
-    """Whether a path stands for several."""
-    return "*" in path or "?" in path
-
-
-@functools.lru_cache(256)
-def _regex(pattern: str) -> re.Pattern[str]:
-    *parts, last = pattern.split("/")
-    front = ["(?:.*/)?" if part == "**" else "".join(map(_letter, part)) + "/" for part in parts]
-    return re.compile("".join(front) + (".*" if last == "**" else "".join(map(_letter, last))))
-
-
-def _letter(letter: str) -> str:
-    return {"*": "[^/]*", "?": "[^/]"}.get(letter, re.escape(letter))

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from ..errors import StructureError
 from ..messages import describe
-from .transformation import GradientTransformation, Params, State, Tree, _shown
+from .settings import shown
+from .transformation import GradientTransformation, Params, State, Tree
 
 __all__ = ["chain"]
 
@@ -92,12 +93,13 @@ def arranged(parts: tuple[GradientTransformation, ...]) -> tuple[Place, ...]:
     taken = {name for names, is_apart in zip(known, apart, strict=True) if not is_apart for name in names or ()}
     places = []
     for part, names, is_apart in zip(parts, known, apart, strict=True):
-        folder = _unused(part.name, taken) if is_apart else None
+        folder = unused(part.name, taken) if is_apart else None
         places.append(Place(folder, () if is_apart else names or ()))
     return tuple(places)
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def unused(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken already. It is taken from then on."""
     number, found = 1, name
     while found in taken:
         number += 1
@@ -114,7 +116,7 @@ class Chain(Composite):
     name = "chain"
 
     def __repr__(self) -> str:
-        return f"chain({', '.join(map(_shown, self.parts))})"
+        return f"chain({', '.join(map(shown, self.parts))})"
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformation:

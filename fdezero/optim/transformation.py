@@ -1,69 +1,24 @@
 """Gradient transformations: frozen classes with their settings as fields, pure `init`, `update` and `step`, and user-made ones."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, dataclass_transform
 
 import attrs
-import numpy as np
 
 from .. import tree as trees
-from ..errors import DTypeError, RangeError, StructureError
-from ..messages import called, describe
+from ..errors import StructureError
+from ..messages import describe
 from ..tree import Module, static
-from .leaves import applied, moved_in_place, side_by_side, times, weak
+from .leaves import applied, moved_in_place, side_by_side, times
+from .settings import Number as Number
+from .settings import Rate as Rate
+from .settings import number, rate, shown, text_of
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
 Params = TypeVar("Params")
-Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
-Number: TypeAlias = Any  # float | Array
 
 __all__ = ["GradientTransformation"]
-
-
-def number(
-    *, default: Any = attrs.NOTHING, least: float | None = None, below: float | None = None, most: float | None = None
-) -> Any:
-    """A field for a number, which may be a traced one. Its bounds are checked when the transformation is made.
-
-    NumPy's numbers become Python's, whose dtype is weak, so a rate of float64 keeps parameters of float32.
-    """
-
-    def checked(value: Any, owner: Any, field: Any) -> Any:
-        value = weak(value)
-        where = f"{type(owner).__name__}: {field.name}"
-        if isinstance(value, bool | str | None) or callable(value) or not (_is_plain(value) or hasattr(value, "dtype")):
-            raise DTypeError(f"{where} is a number; got {_shown(value)}.")
-        if _is_plain(value):
-            bounds = [
-                f"{sign} {bound:g}" for sign, bound in ((">=", least), ("<", below), ("<=", most)) if bound is not None
-            ]
-            outside = (least is not None and value < least) or (below is not None and value >= below)
-            if math.isnan(value) or outside or (most is not None and value > most):
-                raise RangeError(f"{where} is a number {' and '.join(bounds) or 'that is not NaN'}; got {value!r}.")
-        return value
-
-    return attrs.field(default=default, converter=attrs.Converter(checked, takes_self=True, takes_field=True))
-
-
-def rate(*, default: Any = attrs.NOTHING) -> Any:
-    """A field for a rate: a number, or a schedule, a function of the step. It is checked when the transformation is made."""
-
-    def checked(value: Any, owner: Any, field: Any) -> Any:
-        value = weak(value)
-        where = f"{type(owner).__name__}: {field.name}"
-        if isinstance(value, type) or not (callable(value) or _is_plain(value) or hasattr(value, "dtype")):
-            raise DTypeError(f"{where} is a number or a schedule, a function of the step; got {_shown(value)}.")
-        if _is_plain(value) and not math.isfinite(value):
-            raise RangeError(f"{where} is a finite number or a schedule; got {value!r}.")
-        return value
-
-    return attrs.field(default=default, converter=attrs.Converter(checked, takes_self=True, takes_field=True))
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number, rate))
@@ -134,8 +89,7 @@ class GradientTransformation(Module):
         )
 
     def __repr__(self) -> str:
-        fields = [(field.name, getattr(self, field.name, None)) for field in attrs.fields(type(self))]
-        return f"{type(self).__name__}({', '.join(f'{name}={_shown(value)}' for name, value in fields)})"
+        return text_of(self)
 
 
 class OfFunctions(GradientTransformation):
@@ -147,7 +101,7 @@ class OfFunctions(GradientTransformation):
     name = "part"
 
     def __repr__(self) -> str:
-        return f"GradientTransformation(init={_shown(self.init)}, update={_shown(self.update)})"
+        return f"GradientTransformation(init={shown(self.init)}, update={shown(self.update)})"
 
 
 class Stateless(GradientTransformation):
@@ -179,18 +133,3 @@ class Scaling(Stateless):
         factor = self.factor
         new = [p if g is None else moved_in_place(p, times(g, factor)) for p, g in zip(leaves, found, strict=True)]
         return trees.unflatten(treedef, new), state
-
-
-def _shown(value: Any) -> str:
-    """The text of a setting."""
-    if isinstance(value, Module) or hasattr(type(value), "__attrs_attrs__"):
-        return repr(value)
-    if callable(value):
-        return called(value)
-    if isinstance(value, tuple | list):
-        inner = ", ".join(map(_shown, value))
-        return f"({inner}{',' * (len(value) == 1)})" if isinstance(value, tuple) else f"[{inner}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_shown(part)}' for key, part in value.items())}}}"
-    is_array = hasattr(value, "dtype") and not isinstance(value, np.generic)
-    return describe(value) if is_array or trees.leaves(value) != [value] else repr(value)

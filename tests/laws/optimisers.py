@@ -5,6 +5,8 @@ from typing import Any
 
 from fdezero import optim
 
+from .optimisers_wrapped import WAITING, WRAPPED
+
 # A row has the name of its transformation and, if needed, a word for the variant.
 OPTIMISERS: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "adam": optim.adam,
@@ -20,4 +22,5 @@ OPTIMISERS: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "velocity": lambda lr: optim.chain(optim.velocity(0.5), optim.descend(lr)),
     "weight_decay": lambda lr: optim.chain(optim.weight_decay(0.01), optim.momentum(lr)),
 }
-SCHEDULED = [name for name in OPTIMISERS if name != "scale"]
+OPTIMISERS |= WRAPPED
+SCHEDULED = [name for name in OPTIMISERS if name != "scale" and name not in WAITING]
