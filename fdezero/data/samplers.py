@@ -75,6 +75,8 @@ class Weighted(Sampler):
             raise RangeError(
                 f"data.Weighted: weight {wrong[0]} is {weights[wrong[0]]}. Weights are finite and not negative."
             )
+        if self.size is not None:
+            whole(self.size, "data.Weighted: the size", 1)
         positive = int(np.count_nonzero(weights))
         if not positive or (not self.replace and positive < len(self)):
             raise RangeError(
@@ -83,7 +85,7 @@ class Weighted(Sampler):
             )
 
     def __len__(self) -> int:
-        return len(self.weights) if self.size is None else whole(self.size, "data.Weighted: the size", 1)
+        return len(self.weights) if self.size is None else self.size
 
     def __call__(self, key: Any, epoch: int) -> Array:
         weights = np.asarray(to_numpy(self.weights), float)
@@ -106,10 +108,11 @@ class Balanced(Sampler):
         labels = _column(self.labels, "data.Balanced: labels")
         if labels.dtype.kind == "f":
             raise DTypeError(f"data.Balanced: labels are classes, not fractions, got {describe(labels)}.")
-        len(self)
+        if self.size is not None:
+            whole(self.size, "data.Balanced: the size", 1)
 
     def __len__(self) -> int:
-        return len(self.labels) if self.size is None else whole(self.size, "data.Balanced: the size", 1)
+        return len(self.labels) if self.size is None else self.size
 
     def __call__(self, key: Any, epoch: int) -> Array:
         key = to_numpy(random.fold_in(key, epoch))
