@@ -1,23 +1,18 @@
 """Images in the form that networks trained on ImageNet expect, and the names of its 1000 classes."""
 
-import ast
 import importlib
 import os
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, FileError, MissingExtraError, RangeError, ShapeError
-from ..io.download import downloaded
+from ..data.sets.imagenet import imagenet_labels
+from ..errors import DTypeError, MissingExtraError, RangeError, ShapeError
 from ..messages import describe
 from ..numpy.arguments import whole_number
 
 __all__ = ["labels", "preprocess"]
 
-LABELS = (  # the file that DeZero downloads
-    "https://gist.githubusercontent.com/yrevar/942d3a0ac09ec9e5eb3a/raw/"
-    "238f720ff059c1f82f368259d1ca4ffa5dd8f9f5/imagenet1000_clsidx_to_labels.txt"
-)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green, blue in [0, 1]: torchvision's
 BGR_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red in [0, 255]: Caffe's, of the files of VGG and of He
 FORMS = ("torchvision", "dezero")
@@ -82,21 +77,5 @@ def _centre(picture: Any, size: int) -> Any:
 
 
 def labels(path: str | os.PathLike[str] | None = None) -> list[str]:
-    """The names of the 1000 classes of ImageNet, in the order of the logits: labels()[0] is "tench, Tinca tinca".
-
-    The list is downloaded once into the cache folder, from the place that DeZero names; or it is read from `path`.
-    Raises FileError for a file without 1000 names, DownloadError (an OSError) without a network.
-    """
-    place = downloaded(LABELS, "imagenet1000_clsidx_to_labels.txt") if path is None else path
-    try:
-        with open(place, encoding="utf-8") as file:
-            names = ast.literal_eval(file.read())  # a dict in Python's spelling; nothing of it runs
-        listed = [names[number] for number in range(1000)]
-        if len(names) != 1000 or not all(isinstance(name, str) for name in listed):
-            raise ValueError("a name is missing")
-    except (ValueError, SyntaxError, LookupError, TypeError, MemoryError, RecursionError) as error:
-        raise FileError(
-            f"{os.fspath(place)} is not a dict of the numbers 0 to 999 and their names: {error}. "
-            "Remove it, and it is downloaded anew."
-        ) from error
-    return listed
+    """The names of the 1000 classes of ImageNet, in the order of the logits: `fd.data.imagenet_labels`."""
+    return imagenet_labels(path)

@@ -16,7 +16,8 @@ import pytest
 
 import fdezero as fd
 from fdezero.data import mnist, spiral
-from fdezero.data.sets.mnist import FILES, PACKAGED
+from fdezero.data.sets.mnist import FILES
+from fdezero.data.sets.packaged import PACKAGED
 from fdezero.errors import (
     DTypeError,
     FileError,
@@ -56,8 +57,14 @@ def test_mnist_test_images(cache: Path) -> None:
 def test_mnist_refuses_other_splits_and_whole_numbers() -> None:
     with pytest.raises(ValueError, match="'train' or 'test', got 'valid'"):
         mnist("valid")
-    with pytest.raises(DTypeError, match="uint8"):
-        mnist("test", dtype=np.uint8)
+    with pytest.raises(DTypeError, match=r"fractions from 0 to 1, which int64 cannot hold.*dtype=np\.uint8"):
+        mnist("test", dtype=np.int64)
+
+
+def test_mnist_as_bytes() -> None:
+    x, _ = mnist("test", dtype=np.uint8)
+    assert (x.dtype, x.min(), x.max()) == (np.uint8, 0, 255)
+    np.testing.assert_array_equal(x[:20] / np.float32(255), mnist("test")[0][:20])
 
 
 def test_a_damaged_cache_is_written_anew(cache: Path) -> None:

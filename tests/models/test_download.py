@@ -100,6 +100,97 @@ def test_a_file_that_does_not_come_whole_is_not_kept(server: Server, path: str, 
     assert in_cache() == []
 
 
+class Resumable(Handler):
+    """/parts breaks off in the middle of each answer before the third, and sends the rest of a version that is asked for."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.append(self.headers.get("Range", ""))
+        start = 0
+        if self.path == "/parts" and self.headers.get("If-Range") == server.tag and "Range" in self.headers:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if start > len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.end_headers()
+        self.wfile.write(server.content[start : None if len(server.asked) >= 3 else start + 100_000])
+        self.close_connection = True
+
+
+@pytest.fixture
+def resumable(server: Server) -> Any:
+    server.RequestHandlerClass = Resumable
+    found: Any = server
+    found.tag, found.headers, found.content = '"v1"', {"ETag": '"v1"'}, CONTENT
+    return found
+
+
+def fails(server: Any, sha256: str | None = SHA256) -> None:
+    with pytest.raises(DownloadError, match="IncompleteRead"):
+        downloaded(url(server, "/parts"), "w.bin", sha256=sha256)
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_a_download_that_broke_off_goes_on_where_it_ended(resumable: Any, sha256: str | None) -> None:
+    fails(resumable, sha256)
+    assert in_cache() == [".w.bin.part", ".w.bin.part.tag"]
+    fails(resumable, sha256)
+    assert downloaded(url(resumable, "/parts"), "w.bin", sha256=sha256).read_bytes() == CONTENT
+    assert resumable.asked == ["", "bytes=65536-", "bytes=131072-"]
+    assert in_cache() == ["w.bin"]
+
+
+def test_a_changed_file_begins_anew(resumable: Any) -> None:
+    fails(resumable)
+    resumable.tag, resumable.headers = '"v2"', {"ETag": '"v2"'}
+    fails(resumable)
+    resumable.content = bytes(len(CONTENT))  # another content under the same tag: the checksum finds it
+    with pytest.raises(FileError, match="its checksum differs"):
+        downloaded(url(resumable, "/parts"), "w.bin", sha256=SHA256)
+    assert resumable.asked == ["", "bytes=65536-", "bytes=65536-"]
+    assert in_cache() == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"v1"'}])
+def test_without_the_name_of_a_version_nothing_is_kept(resumable: Any, headers: dict[str, str]) -> None:
+    resumable.headers = headers
+    fails(resumable)
+    assert in_cache() == []
+
+
+def test_the_time_of_the_last_change_names_a_version(resumable: Any) -> None:
+    resumable.tag = "Mon, 02 Nov 2026 10:00:00 GMT"
+    resumable.headers = {"Last-Modified": resumable.tag}
+    fails(resumable)
+    fails(resumable)
+    assert resumable.asked == ["", "bytes=65536-"]
+
+
+def test_a_part_that_is_too_long_begins_anew(resumable: Any) -> None:
+    fails(resumable)
+    (Path(os.environ["FDEZERO_CACHE"]) / ".w.bin.part").write_bytes(bytes(len(CONTENT) + 5))
+    assert downloaded(url(resumable, "/parts"), "w.bin", sha256=SHA256).read_bytes() == CONTENT
+    assert resumable.asked == ["", f"bytes={len(CONTENT) + 5}-", ""]
+
+
+def test_two_processes_do_not_write_into_one_part(resumable: Any) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    fails(resumable)
+    part = Path(os.environ["FDEZERO_CACHE"]) / ".w.bin.part"
+    with open(part, "rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        resumable.asked += ["", ""]
+        assert downloaded(url(resumable, "/parts"), "w.bin", sha256=SHA256).read_bytes() == CONTENT
+        assert part.stat().st_size == 65536
+    assert resumable.asked[-1] == ""
+
+
 def test_without_a_network_the_address_and_the_place_are_named(server: Server) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

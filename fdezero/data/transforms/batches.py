@@ -15,6 +15,7 @@ from ...transforms import vmap
 
 __all__: list[str] = []  # for the transforms
 
+CHANNELS = (1, 3, 4)  # of pictures: grey, colours, colours and opacity
 IN_CACHE = 1 << 20  # bytes of examples at a time: what lies between two steps of a chain then stays in the cache
 
 
@@ -102,6 +103,11 @@ def images(x: Any, of: Any) -> Any:
             "x[None] for a single image" if x.ndim == 3 else "x.reshape(len(x), 1, 28, 28) for flat images of 28 x 28"
         )
         raise ShapeError(f"{name_of(of)} takes images (N, C, H, W), got {describe(x)}. Write {hint}.")
+    if x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS:
+        raise ShapeError(
+            f"{name_of(of)} takes images (N, C, H, W), got {describe(x)}, whose channels seem to be last. "
+            "Write x.transpose(0, 3, 1, 2)."
+        )
     return numbers(x, of)
 
 
@@ -118,8 +124,7 @@ def colours(x: Any, of: Any) -> Any:
     """Images with one or three channels."""
     x = images(x, of)
     if x.shape[1] not in (1, 3):
-        hint = " Channels stand first: x.transpose(0, 3, 1, 2)." if x.shape[3] in (1, 3) else ""
-        raise ShapeError(f"{name_of(of)} takes images with 1 or 3 channels, (N, C, H, W), got {describe(x)}.{hint}")
+        raise ShapeError(f"{name_of(of)} takes images with 1 or 3 channels, (N, C, H, W), got {describe(x)}.")
     return x
 
 
