@@ -30,6 +30,37 @@ SHARED = """\
 template <class V, class T> static INLINE V load(const T *p) { V a; __builtin_memcpy(&a, p, sizeof a); return a; }
 template <class V, class T> static INLINE void store(T *p, V a) { __builtin_memcpy(p, &a, sizeof a); }"""
 
+# Copies past the caches, of a whole stretch of a result that begins on a line of memory. Any other stretch is copied as usual.
+STRETCH = 64  # entries: longer stretches would let the processor wait for memory in turn with its stores
+STREAMS = f"""\
+#if defined(__AVX512F__)
+typedef long long line_ __attribute__((vector_size(64), may_alias));
+#define PUT(p, a) __builtin_ia32_movntdq512(p, a)
+#elif defined(__AVX__)
+typedef long long line_ __attribute__((vector_size(32), may_alias));
+#define PUT(p, a) __builtin_ia32_movntdq256(p, a)
+#elif defined(__SSE2__)
+typedef long long line_ __attribute__((vector_size(16), may_alias));
+#define PUT(p, a) __builtin_ia32_movntdq(p, a)
+#else
+typedef long long line_ __attribute__((vector_size(16), may_alias));
+#define PUT(p, a) store(p, a)
+#endif
+#ifdef __clang__
+#undef PUT
+#define PUT(p, a) __builtin_nontemporal_store(a, p)
+#endif
+template <class T> static INLINE void stream(T *to, const T *from, long long count) {{
+    if (count != {STRETCH} || (unsigned long long)to % 64) {{ __builtin_memcpy(to, from, count * sizeof(T)); return; }}
+    UNROLL for (unsigned k = 0; k < {STRETCH} * sizeof(T); k += sizeof(line_))
+        PUT((line_ *)((char *)to + k), load<line_>((const char *)from + k));
+}}
+static inline void streamed() {{
+#ifdef __SSE2__
+    __builtin_ia32_sfence();
+#endif
+}}"""
+
 
 def own_functions() -> str:
     """Functions in plain arithmetic, which any compiler makes vectors of."""
@@ -62,7 +93,7 @@ def preamble(own: bool = False) -> str:
             f'extern "C" {{ {vector}double {name}({of("double")}) noexcept; {vector}float {name}f({of("float")}) noexcept; }}'
         )
         lines.append(f"static inline float {name}({of('float')}) {{ return {name}f({given}); }}")
-    lines.append(SHARED)
+    lines += [SHARED, STREAMS]
     if own:
         lines += [own_functions(), *[f"#define {name}(x) own::{name}(x)" for name in OWN]]
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def substituted(c: str, operands: Sequence[str], loop: np.dtype[Any], y: np.dtyp
         # A half is made from a float, or explicitly from a double, which is rounded once.
         operands = [f"{'float16' if loop == np.float64 else '(float)'}({operand})" for operand in operands]
     suffix = "f" if loop.itemsize < 8 else ""
-    c = re.sub(r"\d+\.\d+", lambda number: number[0] + suffix, c)
+    c = re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: number[0] + suffix, c)
     return re.sub(r"\bx(\d)\b", lambda x: operands[int(x[1])], c)
 
 

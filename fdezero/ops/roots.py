@@ -15,8 +15,11 @@ def _ratio(x: Any, y: Any) -> Any:
     return np.where(nowhere, 0, x / np.where(nowhere, 1, y))
 
 
+OPERANDS = {np.ndarray, np.float32, np.float64, float}  # an array beside a number is computed as two arrays are
+
+
 def _root_of_mean(x: Any, y: Any, a: Any, b: Any) -> Any:
-    if not (x.__class__ is y.__class__ is np.ndarray):
+    if not ((x.__class__ in OPERANDS and y.__class__ in OPERANDS) and np.ndarray in (x.__class__, y.__class__)):
         return array_module(x, y).hypot(a**0.5 * x, b**0.5 * y)
     try:
         with np.errstate(over="raise", under="ignore"):  # the processor notes an overflow, so no pass looks for one
@@ -47,9 +50,14 @@ def _with_overflow(x: Any, y: Any, a: Any, b: Any) -> Any:
         return np.where(np.isinf(total), np.hypot(a**0.5 * x, b**0.5 * y), np.sqrt(total))
 
 
-GREATER, LESSER = ("(fabs(x0) > fabs(x1) ? fabs(x{}) : fabs(x{}))".format(*pair) for pair in ((0, 1), (1, 0)))
-# At most 1, and 0 for two zeros.
-QUOTIENT = f"({LESSER} / ({GREATER} + ({GREATER} == 0 ? 1 : 0)))"
+def _of(number: str) -> str:
+    """A number of float32 in C++, and its eighth power in float64, whose exponents have eight times the range."""
+    return f"(sizeof(x0) == 4 ? {number} : {' * '.join([number] * 8)})"
+
+
+# Where a square might overflow, a power of 2, here 2**66, makes both numbers smaller, which changes no digit.
+IS_LARGE = f"fabs(x0) + fabs(x1) > {_of('1.0e18')}"
+SCALE, BACK = (f"({IS_LARGE} ? {_of(number)} : 1.0)" for number in ("1.3552527156068805e-20", "7.378697629483821e19"))
 
 root_of_mean = elementwise(
     "root_of_mean",
@@ -57,8 +65,8 @@ root_of_mean = elementwise(
     lambda t, y, x1, x3: t * x3 * _ratio(x1, y),
     lambda t, y, x0: t * 0.5 * _ratio(x0, y) * x0,
     lambda t, y, x1: t * 0.5 * _ratio(x1, y) * x1,
-    # No square of a quotient overflows. Unlike hypot, this makes a loop over vectors.
-    c=f"{GREATER} * sqrt(fabs(x0) > fabs(x1) ? x2 + x3 * {QUOTIENT} * {QUOTIENT} : x3 + x2 * {QUOTIENT} * {QUOTIENT})",
+    # Unlike hypot, this makes a loop over vectors.
+    c=f"sqrt(x0 * {SCALE} * (x0 * {SCALE}) * x2 + x1 * {SCALE} * (x1 * {SCALE}) * x3) * {BACK}",
     loop=lambda dtypes, y: (y, y, y, y),
     impl=_root_of_mean,
     write=_write_root_of_mean,

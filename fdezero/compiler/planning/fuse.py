@@ -26,6 +26,8 @@ MOST_OPERANDS = {
     "loops": 256,
 }  # of a group, by its mode; ctypes takes 1024 arguments
 
+APART = 1 << 16  # bytes of an array from which on steps that nothing connects are loops of their own
+
 # Operations in the body of a loop: compilers take longer than in proportion (6,000 in one loop: 8 s, 20,000: 90 s, GCC 12).
 MOST_STEPS = 1 << 11
 
@@ -272,8 +274,40 @@ def _assembled(graph: Graph, order: list[Instruction | _Group]) -> Graph:
             instructions.append(step)
             continue
         leaving = {v for i in step.instructions for v in i.outputs if v in kept or last_reader.get(v, number) > number}
-        instructions += _as_one(step, step.instructions, leaving)
+        for steps in _apart(step):
+            instructions += _as_one(step, steps, leaving)
     return attrs.evolve(graph, instructions=tuple(instructions))
+
+
+def _apart(group: _Group) -> list[list[Instruction]]:
+    """The steps of a group, cut where nothing connects them: updates of two parameters, for example.
+
+    One loop over many large arrays would wait for memory, because processors look ahead for only some of them.
+    """
+    first = group.instructions[0].output
+    if group.lines is not None or group.key[0] not in ("loops", "blocks") or first.nbytes < APART:
+        return [group.instructions]
+    part_of: dict[Atom, list[Instruction]] = {}
+    members: dict[int, list[Atom]] = {}
+    order = {step: i for i, step in enumerate(group.instructions)}
+    for step in group.instructions:
+        atoms = [step.output, *[a for a in step.inputs if not is_number(a)]]
+        found = list({id(part): part for a in atoms if (part := part_of.get(a)) is not None}.values())
+        part = max(found, key=len, default=[])
+        mine = members.setdefault(id(part), [])
+        for other in found:
+            if other is not part:
+                part += other
+                for atom in (moved := members.pop(id(other))):
+                    part_of[atom] = part
+                mine += moved
+        part.append(step)
+        for atom in atoms:
+            if part_of.get(atom) is not part:
+                part_of[atom] = part
+                mine.append(atom)
+    parts = list({id(part): part for part in part_of.values()}.values())
+    return [sorted(part, key=order.__getitem__) for part in parts]
 
 
 def _as_one(group: _Group, steps: list[Instruction], leaving: set[Variable]) -> list[Instruction]:

@@ -12,6 +12,7 @@ from .store import MEMORY
 
 Shape = tuple[int, ...]
 Spec = tuple[Shape, Any, Shape]  # shape, dtype, strides
+FEW = 1 << 10  # entries of an output from which on it begins on a cache line
 
 
 def memory(nbytes: int) -> np.ndarray:
@@ -40,15 +41,19 @@ class Generation:
     def add(self, spec: Spec) -> None:
         """Append a new array."""
         shape, dtype, strides = spec
+        size, ahead = math.prod(shape), 64 // np.dtype(dtype).itemsize if math.prod(shape) >= FEW else 0
         # NumPy makes this view the base of all others, because its own base has another type.
-        owner = Reused((math.prod(shape),), dtype).view(np.ndarray)
+        owner = Reused((size + ahead,), dtype).view(np.ndarray)
+        start = -owner.ctypes.data % 64 // owner.itemsize if ahead else 0
         order = (
             sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis))
             if owner.size
             else list(range(len(shape)))
         )
-        written = owner.reshape([shape[axis] for axis in order]).transpose(
-            [order.index(axis) for axis in range(len(order))]
+        written = (
+            owner[start : start + size]
+            .reshape([shape[axis] for axis in order])
+            .transpose([order.index(axis) for axis in range(len(order))])
         )
         owner.flags.writeable = False  # so that `y.base` of a result cannot be written
         self.owners.append(owner)

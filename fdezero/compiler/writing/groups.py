@@ -8,6 +8,7 @@ from ...devices import Backend
 from ...native import How, library
 from ...ops.kernels import OPTIONS
 from ..graph import Atom, Constant, Graph, Instruction
+from ..planning import streaming
 from ..planning.fuse import Fused, is_number
 from ..planning.places import Places
 from ..planning.plan import Plan
@@ -30,6 +31,7 @@ class Groups(Calls):
         self.kernels: dict[tuple[str, ...], str] = {}  # the name of each kernel, by its text
         self.body: list[str] = []
         self.loops: list[str] = []  # C++ functions
+        self.streamed = streaming.streamed(graph, plan)
         self.has_helpers = False  # of reductions
         self.symbols: dict[str, str] = {}  # of C++ functions, by their text
 
@@ -39,7 +41,7 @@ class Groups(Calls):
             self.build[:0] = [
                 f'library = {self.keep("compiled", library, "")}("""',
                 *self.loops,
-                f'""", {loops.OPTION!r})',
+                f'""", {", ".join(map(repr, loops.OPTIONS))})',
             ]
 
     def _kernel(self, instruction: Instruction, fused: Fused) -> None:
@@ -114,7 +116,7 @@ class Groups(Calls):
         given: list[Any]
         written: loops.Written | lines.Written
         if fused.schedule is None:
-            written = loops.write(name, fused, self._is_steady)
+            written = loops.write(name, fused, self._is_steady, self.streamed)
             function, given = self.keep("function", loops.function, ""), [written.length, threads, dtype]
         else:
             written = lines.write(name, fused, self._is_steady)

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...native import PARAMETERS, function_of, in_parts
-from ...native.preamble import KNOWN
+from ...native.preamble import KNOWN, STRETCH
 from ...ops.kernels import C_TYPES
 from ..graph import Atom, Instruction, Variable, row_strides, strides_of
 from ..planning import expressions
 from ..planning.fuse import Fused, Part
 from . import kernels
 
-# GCC's elimination of partial redundancies makes choices between truth values, which it cannot put into vectors.
-OPTION = "-fno-tree-pre"
+# GCC's elimination of partial redundancies makes choices between truth values, which it cannot put into vectors. Its threading of jumps
+# copies what follows a choice, a root for example, and vectors then compute both copies.
+OPTIONS = ("-fno-tree-pre", "-fno-thread-jumps")
 
 
 def is_expressible(instruction: Instruction) -> bool:
@@ -75,8 +76,13 @@ class _Text(NamedTuple):
     stores: list[str]
 
 
-def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written:
-    """The group as a function in C++. An operand that is not steady, whose layout may differ in another call, is taken in C order."""
+def write(
+    name: str, fused: Fused, is_steady: Callable[[Atom], bool], streamed: frozenset[Variable] = frozenset()
+) -> Written:
+    """The group as a function in C++. An operand that is not steady, whose layout may differ in another call, is taken in C order.
+
+    Results that are `streamed` are stored past the caches, if they lie as the loop goes.
+    """
     operands, (_, *body) = kernels.write(fused.body)
     body = [re.sub(r"^bool (t\d+) = (.*?);", r"int \1 = !!(\2);", line) for line in body]  # GCC does not vectorise bool
     # Clang takes a float beyond the narrow integers to the nearest of them. NumPy goes by way of an int, and so does GCC.
@@ -104,10 +110,13 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
         [lying[array.part.whole] for array in moving],
         fused.body.instructions[0].output,
     )
+    far = []
     for array, moves in zip(moving, steps, strict=True):
         whole = array.part.whole
         offset = array.part.offset(lying[whole]) // array.atom.dtype.itemsize if array.part.start else 0
-        _add_array(text, array, moves, passed[whole], offset)
+        is_far = array.atom in streamed and array.local.startswith("out") and whole is array.atom and moves == [1]
+        far += [array] if is_far else []
+        _add_array(text, array, moves, passed[whole], offset, is_far)
     for array in arrays:
         if by_value(array.atom):
             text.begin.append(f"const {C_TYPES[array.atom.dtype.name]} {array.local} = {array.given};")
@@ -122,17 +131,17 @@ def write(name: str, fused: Fused, is_steady: Callable[[Atom], bool]) -> Written
     lines = [
         f'extern "C" {result} {name}({parameters}, long long start, long long stop) {{',
         *[f"    {line}" for line in text.begin],
-        *_loops(shape, [*text.loads, *body, *text.stores], is_sum=total is not None),
+        *_loops(shape, [*text.loads, *body, *text.stores], total is not None, far),
         *end,
         "}",
     ]
     return Written([*passed], kinds, lines, shape[0])
 
 
-def _add_array(text: _Text, array: _Array, steps: list[int], given: str, offset: int) -> None:
+def _add_array(text: _Text, array: _Array, steps: list[int], given: str, offset: int, is_far: bool) -> None:
     """Add the lines that read an operand (x) or write a result (out) which moves by `steps` entries in each loop.
 
-    It begins `offset` entries behind the first one of the parameter `given`.
+    It begins `offset` entries behind the first one of the parameter `given`. A result that goes far is written nearby first.
     """
     local, pointer, dtype = array.local, array.pointer, array.atom.dtype
     where = (
@@ -140,7 +149,9 @@ def _add_array(text: _Text, array: _Array, steps: list[int], given: str, offset:
     )
     behind = f" + {offset}" if offset else ""
     text.begin.append(f"{dtype.name}_ *{pointer} = DATA({dtype.name}_, {given}){behind};")
-    if not local.startswith("x"):
+    if is_far:
+        text.stores.append(f"{pointer}_near[i0 - begin] = {local};")
+    elif not local.startswith("x"):
         text.stores.append(f"{pointer}[{where}] = {local};")
     elif dtype.kind == "b":
         text.loads.append(f"const int {local} = !!(int){pointer}[{where}];")
@@ -148,8 +159,25 @@ def _add_array(text: _Text, array: _Array, steps: list[int], given: str, offset:
         text.loads.append(f"const {C_TYPES[dtype.name]} {local} = {pointer}[{where}];")
 
 
-def _loops(shape: Sequence[int], body: Sequence[str], is_sum: bool) -> Iterator[str]:
-    """The lines of nested loops over `shape` around `body`. The outermost goes from `start` to `stop`."""
+def _loops(shape: Sequence[int], body: Sequence[str], is_sum: bool, far: Sequence[_Array]) -> Iterator[str]:
+    """The lines of nested loops over `shape` around `body`. The outermost goes from `start` to `stop`.
+
+    Results that go `far` are computed by stretches that stay in the first cache, and then stored past the caches.
+    """
+    if far:
+        yield "    for (long long begin = start, end; begin < stop; begin = end) {"
+        yield f"        end = begin - begin % {STRETCH} + {STRETCH};"
+        yield "        end = end < stop ? end : stop;"
+        for array in far:
+            yield f"        alignas(64) {array.atom.dtype.name}_ {array.pointer}_near[{STRETCH}];"
+        yield "        #pragma omp simd" + (" reduction(+:total)" if is_sum else "")
+        yield "        for (long long i0 = begin; i0 < end; i0++) {"
+        yield from ["            " + line for line in body]
+        yield "        }"
+        for array in far:
+            yield f"        stream({array.pointer} + begin, {array.pointer}_near, end - begin);"
+        yield from ["    }", "    streamed();"]
+        return
     depth = len(shape)
     for axis, length in enumerate(shape):
         indent = "    " * (axis + 1)
