@@ -15,11 +15,12 @@ def _ratio(x: Any, y: Any) -> Any:
     return np.where(nowhere, 0, x / np.where(nowhere, 1, y))
 
 
-OPERANDS = {np.ndarray, np.float32, np.float64, float}  # an array beside a number is computed as two arrays are
+OPERANDS: set[type] = {np.ndarray, np.float32, np.float64, float}  # an array beside a number is computed as two arrays are
 
 
 def _root_of_mean(x: Any, y: Any, a: Any, b: Any) -> Any:
-    if not ((x.__class__ in OPERANDS and y.__class__ in OPERANDS) and np.ndarray in (x.__class__, y.__class__)):
+    kinds = {x.__class__, y.__class__}
+    if np.ndarray not in kinds or not kinds <= OPERANDS:
         return array_module(x, y).hypot(a**0.5 * x, b**0.5 * y)
     try:
         with np.errstate(over="raise", under="ignore"):  # the processor notes an overflow, so no pass looks for one

@@ -23,12 +23,36 @@ from .gradients import *
 from .inspecting import *
 from .leaves import *
 from .masks import *
+from .methods import adadelta as _adadelta
+from .methods import adafactor as _adafactor
+from .methods import adagrad as _adagrad
 from .methods import adam as _adam
+from .methods import adamax as _adamax
+from .methods import adamw as _adamw
+from .methods import lamb as _lamb
+from .methods import lars as _lars
+from .methods import lion as _lion
 from .methods import momentum as _momentum
+from .methods import nadam as _nadam
+from .methods import radam as _radam
+from .methods import rmsprop as _rmsprop
 from .methods import sgd as _sgd
+from .methods import sign as _sign
+from .methods.adadelta import *
+from .methods.adafactor import *
+from .methods.adagrad import *
 from .methods.adam import *
+from .methods.adamax import *
+from .methods.adamw import *
+from .methods.lamb import *
+from .methods.lars import *
+from .methods.lion import *
 from .methods.momentum import *
+from .methods.nadam import *
+from .methods.radam import *
+from .methods.rmsprop import *
 from .methods.sgd import *
+from .methods.sign import *
 from .plateaus import *
 from .transformation import *
 from .wrappers import *
@@ -45,9 +69,21 @@ __all__ += wrappers.__all__
 __all__ += averages.__all__
 __all__ += plateaus.__all__
 __all__ += inspecting.__all__
-__all__ += _sgd.__all__
-__all__ += _momentum.__all__
+__all__ += _adadelta.__all__
+__all__ += _adafactor.__all__
+__all__ += _adagrad.__all__
 __all__ += _adam.__all__
+__all__ += _adamax.__all__
+__all__ += _adamw.__all__
+__all__ += _lamb.__all__
+__all__ += _lars.__all__
+__all__ += _lion.__all__
+__all__ += _momentum.__all__
+__all__ += _nadam.__all__
+__all__ += _radam.__all__
+__all__ += _rmsprop.__all__
+__all__ += _sgd.__all__
+__all__ += _sign.__all__
 
 if not _typing.TYPE_CHECKING:
 

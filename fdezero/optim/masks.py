@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
         return f"a tree of {len(self.values)} truth values, {sum(value for _, value in self.values)} of them True"
 
 
-def _mask(value: Mask) -> Any:
+def as_mask(value: Mask) -> Any:
     """A mask in a form that can be hashed: None, patterns, a function or `Chosen`."""
     if isinstance(value, str):
         return (value,)
@@ -58,7 +58,7 @@ class weight_decay(Stateless):
     """
 
     rate: Number = number()
-    mask: Mask = static(default=None, converter=_mask)
+    mask: Mask = static(default=None, converter=as_mask)
 
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The gradients plus the decay."""

@@ -71,8 +71,8 @@ def checked_rate(value: Any, where: str, schedules: bool = True) -> Any:
     value, what = weak(value), " or a schedule, a function of the step" if schedules else ""
     if not (_is_number(value) or _is_array(value) or (schedules and callable(value) and not isinstance(value, type))):
         raise DTypeError(f"{where} is a number{what}; got {shown(value)}.")
-    if _is_number(value) and not math.isfinite(value):
-        raise RangeError(f"{where} is a finite number{what}; got {value!r}.")
+    if _is_number(value) and not 0 <= value < math.inf:
+        raise RangeError(f"{where} is a finite number >= 0{what}; got {value!r}.")
     return value
 
 

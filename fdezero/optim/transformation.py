@@ -107,6 +107,10 @@ class OfFunctions(GradientTransformation):
 class Stateless(GradientTransformation):
     """Base of transformations without a state: a subclass has `update`."""
 
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
     @property
     def entries(self) -> tuple[str, ...]:
         """No names."""

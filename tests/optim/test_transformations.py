@@ -109,7 +109,7 @@ def test_an_optimiser_is_a_tree_of_its_rates_so_one_program_serves_all_rates() -
         (lambda: optim.sgd("0.1"), DTypeError, "sgd: lr is a number or a schedule, a function of the step; got '0.1'"),
         (lambda: optim.sgd(None), DTypeError, "sgd: lr is a number or a schedule"),
         (lambda: optim.sgd(MODEL), DTypeError, "sgd: lr is a number or a schedule"),
-        (lambda: optim.adam(float("nan")), RangeError, "adam: lr is a finite number or a schedule, a function of the step; got nan"),
+        (lambda: optim.adam(float("nan")), RangeError, "adam: lr is a finite number >= 0 or a schedule, a function of the step; got nan"),
         (lambda: optim.adam(b1=1), RangeError, "adam: b1 is a number >= 0 and < 1; got 1"),
         (lambda: optim.adam(eps=-1e-8), RangeError, "adam: eps is a number >= 0; got -1e-08"),
         (lambda: optim.adam(b2=cosine), DTypeError, "adam: b2 is a number; got cosine"),

@@ -8,7 +8,8 @@ from ...tree import static
 from ..chains import Composite
 from ..gradients import descend
 from ..leaves import leafwise, times, zeros_of
-from ..transformation import GradientTransformation, Number, Rate, State, number, rate
+from ..settings import Number, Rate, number, rate
+from ..transformation import GradientTransformation, State
 
 __all__ = ["momentum", "velocity"]
 
@@ -56,7 +57,7 @@ class momentum(Composite):
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
 
-    lr: Rate = rate()
+    lr: Rate = rate(default=1e-2)
     decay: Number = number(default=0.9)
     nesterov: bool = static(default=False)
 
