@@ -191,7 +191,7 @@ def moved(name: str, dtype: Any, gradient: np.ndarray, steps: int = 3) -> np.nda
 @pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("scale", [1.0, 2.0**-12, 2.0**-20, 2.0**5])
 def test_a_step_in_float16_is_that_in_float64_rounded_at_every_step(name: str, scale: float) -> None:
-    gradient = np.array([0.0, 0.125, 1.0, -2.0, 0.75, 3.0]) * scale  # exact in float16
+    gradient = np.array([0.0, 0.5, 1.0, -2.0, 0.75, 3.0]) * scale  # exact in float16 at each of three steps
     expected = moved(name, np.float64, gradient)
     np.testing.assert_allclose(moved(name, np.float16, gradient).astype(float), expected, rtol=4 * HALF_ULP, atol=4 * HALF_ULP)
 
@@ -203,7 +203,7 @@ def test_adam_in_float16_takes_the_step_of_adam() -> None:
     assert {leaf.dtype for leaf in fd.tree.leaves(state) if np.ndim(leaf)} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMISERS if "adam" in name or "chain" in name or "clip" in name])
+@pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("greatest", [1e18, 1e20, 1e30, 1e37])
 def test_float32_gradients_of_any_size_take_the_step_of_float64(name: str, greatest: float) -> None:
     gradient = np.array([1e-6, -greatest, 0.0, greatest / 3, 1e3]).astype(np.float32).astype(float)
