@@ -1,11 +1,9 @@
-"""What the examples share: checked arguments, a line of progress, and an end without a traceback."""
+"""What the examples share: checked arguments, a line for each file, and an end without a traceback."""
 
 import argparse
 import math
 import os
-import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -59,13 +57,13 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
-def output(ending: str) -> Callable[[str], Path]:
-    """An argument that is a file to write, whose name ends in `ending`."""
+def output(*endings: str) -> Callable[[str], Path]:
+    """An argument that is a file to write, whose name has one of these endings."""
 
     def parse(text: str) -> Path:
         path = Path(text)
-        if path.suffix != ending:
-            raise argparse.ArgumentTypeError(f"{text} does not end in {ending}")
+        if path.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"{text} does not end in {' or '.join(endings)}")
         folder(str(path.parent))
         if path.is_dir():
             raise argparse.ArgumentTypeError(f"{text} is a folder")
@@ -76,49 +74,13 @@ def output(ending: str) -> Callable[[str], Path]:
     return parse
 
 
-class Progress:
-    """A line of progress: rewritten in place on a terminal, elsewhere a new line every ten seconds.
-
-    A bar would say less than the loss does, and would need a package.
-    """
-
-    def __init__(self) -> None:
-        self.in_place = sys.stdout.isatty()
-        self.interval = 0.1 if self.in_place else 10.0
-        self.last = time.monotonic()
-        self.width = 0  # of the line that stands on the terminal
-
-    def is_due(self) -> bool:
-        return time.monotonic() - self.last >= self.interval
-
-    def show(self, line: str) -> None:
-        if self.in_place:
-            line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be rewritten
-            text, self.width = "\r" + line.ljust(self.width), len(line)  # set before print, which Ctrl-C may interrupt
-            print(text, end="", flush=True)
-        else:
-            print(line, flush=True)
-        self.last = time.monotonic()
-
-    def finish(self, line: str) -> None:
-        """Print a line that stays, in place of the line of progress."""
-        print(("\r" if self.in_place else "") + line.ljust(self.width), flush=True)
-        self.width, self.last = 0, time.monotonic()
-
-    def leave(self) -> None:
-        """Leave the line as it is, and begin the next one."""
-        if self.width:
-            print(flush=True)
-        self.width = 0
-
-
 SAVED: list[Path] = []  # so that an interrupted example can say whether there is anything
 
 
 def saved(path: Path) -> None:
     """Say what was written."""
     SAVED.append(path)
-    print(f"saved {path} ({path.stat().st_size / 1e3:,.0f} kB)", flush=True)
+    print(f"saved to {path} ({path.stat().st_size / 1e3:,.0f} kB)", flush=True)
 
 
 def run(main: Callable[[], None]) -> None:

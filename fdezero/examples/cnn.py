@@ -1,14 +1,13 @@
 """Train a convolutional network on MNIST to 98.9 % in under two minutes: a model of your own, a compiled step, a loop."""
 
 import argparse
-import time
 from typing import Any, Self
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn, optim
+from fdezero import nn, optim, training
 from fdezero.data import DataLoader, mnist
-from fdezero.examples._terminal import Parser, Progress, devices, folder, number, output, run, saved
+from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
 
 
 class CNN(fd.Module):
@@ -43,9 +42,9 @@ def loss_fn(model: CNN, x: Any, t: Any, key: Any) -> Any:
 
 def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CNN:
     """Train on one device and print a line per epoch."""
-    training, test = data
+    images, test = data
     order_key, dropout_key = fd.random.split(fd.random.key(options.seed + 1))
-    loader = DataLoader(training, options.batch_size, key=order_key, device=device)
+    loader = DataLoader(images, options.batch_size, key=order_key, device=device)
     steps = options.epochs * len(loader)
     opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
 
@@ -57,21 +56,16 @@ def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CN
 
     model, dropout_key = fd.to_device((model, dropout_key), device)
     state = opt.init(model)
-    progress = Progress()
     try:
         for epoch in range(options.epochs):
-            start, losses = time.perf_counter(), []
-            for step, (x, t) in enumerate(loader.epoch(epoch)):
+            bar = training.progress(loader.epoch(epoch), f"epoch {epoch + 1}", leave=False)
+            for step, (x, t) in enumerate(bar):
                 key = fd.random.fold_in(dropout_key, epoch * len(loader) + step)
                 model, state, loss = train_step(model, state, x, t, key)
-                losses.append(loss)
-                if progress.is_due():
-                    progress.show(f"epoch {epoch + 1}, step {step + 1} of {len(loader)}, loss: {float(loss):.4f}")
-            mean, seconds = sum(map(float, losses)) / len(losses), time.perf_counter() - start
-            right = f"test accuracy: {accuracy(model, test):.4f}"
-            progress.finish(f"epoch: {epoch + 1}, loss: {mean:.4f}, time: {seconds:.1f}[sec], {right}")
+                bar.show({"loss": loss})
+            loss, right = bar.results()["loss"], f"test accuracy: {accuracy(model, test):.4f}"
+            print(f"epoch: {epoch + 1}, loss: {loss:.4f}, time: {bar.seconds:.1f}[sec], {right}", flush=True)
     finally:
-        progress.leave()
         if options.weights:
             fd.save(options.weights, model)
             saved(options.weights)
@@ -108,11 +102,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
-    training, test = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
-    training = fd.tree.map(lambda a: a[: options.images], training)
-    print(f"{len(training[0]):,} images to train on, {len(test[0]):,} to test with", flush=True)
+    images, test = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
+    images = fd.tree.map(lambda a: a[: options.images], images)
+    print(f"{len(images[0]):,} images to train on, {len(test[0]):,} to test with", flush=True)
     for device in options.device:
-        train(model, (training, test), options, device)
+        train(model, (images, test), options, device)
 
 
 if __name__ == "__main__":

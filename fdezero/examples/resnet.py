@@ -1,16 +1,15 @@
 """Train a ResNet-18 on MNIST resized to 32 x 32 to 98 % in under two minutes: batch norm by nn.step, a compiled step."""
 
 import argparse
-import time
 from typing import Any
 
 import numpy as np
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn, optim
+from fdezero import nn, optim, training
 from fdezero.data import DataLoader, mnist
-from fdezero.examples._terminal import Parser, Progress, devices, folder, number, output, run, saved
+from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
 from fdezero.models import ResNet18
 
 
@@ -22,8 +21,8 @@ def loss_fn(model: ResNet18, x: Any, t: Any) -> tuple[Any, ResNet18]:
 
 def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) -> ResNet18:
     """Train on one device and print a line per epoch."""
-    training, test = data
-    loader = DataLoader(training, options.batch_size, key=fd.random.key(options.seed + 1), device=device)
+    images, test = data
+    loader = DataLoader(images, options.batch_size, key=fd.random.key(options.seed + 1), device=device)
     steps = options.epochs * len(loader)
     opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
 
@@ -35,20 +34,15 @@ def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) 
 
     model = fd.to_device(model, device)
     state = opt.init(model)
-    progress = Progress()
     try:
         for epoch in range(options.epochs):
-            start, losses = time.perf_counter(), []
-            for step, (x, t) in enumerate(loader.epoch(epoch)):
+            bar = training.progress(loader.epoch(epoch), f"epoch {epoch + 1}", leave=False)
+            for x, t in bar:
                 model, state, loss = train_step(model, state, x, t)
-                losses.append(loss)
-                if progress.is_due():
-                    progress.show(f"epoch {epoch + 1}, step {step + 1} of {len(loader)}, loss: {float(loss):.4f}")
-            mean, seconds = sum(map(float, losses)) / len(losses), time.perf_counter() - start
-            right = f"test accuracy: {accuracy(model, test):.4f}"
-            progress.finish(f"epoch: {epoch + 1}, loss: {mean:.4f}, time: {seconds:.1f}[sec], {right}")
+                bar.show({"loss": loss})
+            loss, right = bar.results()["loss"], f"test accuracy: {accuracy(model, test):.4f}"
+            print(f"epoch: {epoch + 1}, loss: {loss:.4f}, time: {bar.seconds:.1f}[sec], {right}", flush=True)
     finally:
-        progress.leave()
         if options.weights:
             fd.save(options.weights, model)
             saved(options.weights)
@@ -96,15 +90,13 @@ def main(arguments: list[str] | None = None) -> None:
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     pairs = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
-    training, test = (
+    images, test = (
         (resized(x[:count], options.size), t[:count])
         for (x, t), count in zip(pairs, (options.images, None), strict=True)
     )
-    print(
-        f"{len(training[0]):,} images to train on, {len(test[0]):,} to test with, {test[0].shape[1:]} each", flush=True
-    )
+    print(f"{len(images[0]):,} images to train on, {len(test[0]):,} to test with, {test[0].shape[1:]} each", flush=True)
     for device in options.device:
-        train(model, (training, test), options, device)
+        train(model, (images, test), options, device)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn, optim
-from fdezero.examples._terminal import Parser, Progress, number, output, run, saved
+from fdezero import nn, optim, training
+from fdezero.examples._terminal import Parser, number, output, run, saved
 
 POINTS, NOISE = 1000, 0.05
 
@@ -63,22 +62,17 @@ def train(model: Forecaster, values: np.ndarray, options: argparse.Namespace) ->
 
     x, length = tracks(values, options.batch_size), options.bptt
     pieces = [x[:, start : start + length + 1] for start in range(0, POINTS - length + 1, length)]
-    opt_state, progress = opt.init(model), Progress()
+    opt_state = opt.init(model)
     try:
         for epoch in range(options.epochs):
-            start, total = time.perf_counter(), 0.0
             state = model.lstm.initial_state(len(x))
-            for k, piece in enumerate(pieces):
+            bar = training.progress(pieces, f"epoch {epoch + 1} of {options.epochs}", leave=False)
+            for piece in bar:
                 model, opt_state, state, loss = train_step(model, opt_state, state, piece[:, :-1], piece[:, 1:])
-                total += float(loss)
-                if progress.is_due():
-                    progress.show(
-                        f"epoch {epoch + 1} of {options.epochs}, piece {k + 1} of {len(pieces)}, loss: {total / (k + 1):.6f}"
-                    )
+                bar.show({"loss": loss})
             line = "epoch: {}, loss: {:.6f}, time: {:.4f}[sec], error on a cosine: {:.4f}"
-            progress.finish(line.format(epoch + 1, total / len(pieces), time.perf_counter() - start, error_of(model)))
+            print(line.format(epoch + 1, bar.results()["loss"], bar.seconds, error_of(model)), flush=True)
     finally:
-        progress.leave()
         if options.weights:
             fd.save(options.weights, model)
             saved(options.weights)

@@ -1,10 +1,17 @@
 """What a training run needs around its step: its state as one tree, metrics that add up, a display, a loop, logs and plots."""
 
-from . import bars, fitting, logs, metrics, plots, state, stopping
+from . import bars, fitting, logs, plots, state, stopping
 from .bars import *
 from .fitting import *
 from .logs import *
-from .metrics import *
+from .metrics import base as _base
+from .metrics import classes as _classes
+from .metrics import means as _means
+from .metrics import ranking as _ranking
+from .metrics.base import *
+from .metrics.classes import *
+from .metrics.means import *
+from .metrics.ranking import *
 from .plots import *
 from .state import *
 from .stopping import *
@@ -12,7 +19,10 @@ from .stopping import *
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
 __all__: list[str] = []
 __all__ += state.__all__
-__all__ += metrics.__all__
+__all__ += _base.__all__
+__all__ += _means.__all__
+__all__ += _classes.__all__
+__all__ += _ranking.__all__
 __all__ += bars.__all__
 __all__ += fitting.__all__
 __all__ += stopping.__all__

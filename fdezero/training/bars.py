@@ -13,8 +13,8 @@ import numpy as np
 from .. import tree as trees
 from ..errors import MissingExtraError, RangeError, StructureError
 from ..messages import describe
-from .metrics import Mean, merge, results
-from .metrics.base import is_metric
+from .metrics.base import is_metric, merge, results
+from .metrics.means import Mean
 
 __all__ = ["Progress", "progress"]
 
@@ -27,7 +27,7 @@ def progress(
     description: str = "",
     *,
     total: int | None = None,
-    start: int = 0,
+    start: int | None = None,
     style: str = "auto",
     interval: float | None = None,
     leave: bool = True,
@@ -35,14 +35,14 @@ def progress(
 ) -> "Progress":
     """Batches, as they come, with a display of how far they are; `show(metrics)` adds the running means of metrics to it.
 
-        for batch in (bar := training.progress(loader.epoch(0), "epoch 1", total=len(loader))):
+        for batch in (bar := training.progress(loader.epoch(0), "epoch 1")):
             state, metrics = step(state, batch)
             bar.show(metrics)
 
     On a terminal and in notebooks it is a bar of tqdm; a line that is rewritten where tqdm is not installed; elsewhere a new line every
     ten seconds. `style` is "auto", "bar", "lines" or "none", `interval` the seconds between two looks, `leave` whether the bar stays at
-    the end, `file` where it goes (stderr). `total` is `len(batches)`, if they have a length, and
-    `start` the number of the first one.
+    the end, `file` where it goes (stderr). `start` is the number of the first batch, and `total`
+    that of all: those of a loader know both.
     """
     return Progress(batches, description, total, start, style, interval, leave, file)
 
@@ -55,7 +55,7 @@ class Progress:
         batches: Iterable[Any],
         description: str,
         total: int | None,
-        start: int,
+        start: int | None,
         style: str,
         interval: float | None,
         leave: bool,
@@ -69,6 +69,7 @@ class Progress:
             )
         if interval is not None and not interval >= 0:
             raise RangeError(f"progress: interval is a number of seconds, 0 or more; got {interval!r}.")
+        start = getattr(batches, "step", 0) if start is None else start
         if total is None and isinstance(batches, Sized):
             total = start + len(batches)
         self.batches, self.total, self.start, self.count = batches, total, start, start

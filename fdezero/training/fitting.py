@@ -11,7 +11,7 @@ from ..messages import describe
 from .bars import progress as bar_of
 from .bars import shown
 from .logs import open_log
-from .metrics import results
+from .metrics.base import results
 from .state import State
 from .stopping import EarlyStopping
 
@@ -41,8 +41,9 @@ def fit(
             while epoch < epochs and not (stop and stop.stopped):
                 start = _within(number, epoch, len(loader))
                 text = f"epoch {epoch + 1} of {epochs}"
-                batches = loader.epoch(epoch, start)
-                bar = bar_of(batches, text, total=len(loader), start=start, style=progress, leave=False)
+                bar = bar_of(
+                    loader.epoch(epoch, start), text, total=len(loader), start=start, style=progress, leave=False
+                )
                 for batch in bar:
                     state, metrics = _stepped(step, state, batch, number)
                     number += 1

@@ -18,7 +18,7 @@ from ..errors import MissingExtraError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..nn.places import matching, places
 from .logs import read_log
-from .metrics import ConfusionMatrix
+from .metrics.classes import ConfusionMatrix
 
 __all__ = ["plot_confusion_matrix", "plot_histograms", "plot_history", "plot_images"]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero.training import bars
 
 
 @functools.cache
@@ -19,4 +20,9 @@ def digits(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 def put_in_place(example: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a script see so many images of each split, and write no lines within an epoch, even on a slow machine."""
     monkeypatch.setattr(example, "mnist", lambda split, **_: digits(split, count))
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+    show_nothing(monkeypatch)
+
+
+def show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a display of progress show nothing, even on a slow machine."""
+    monkeypatch.setattr(bars, "_display", lambda *_: bars._Nothing)

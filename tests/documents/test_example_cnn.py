@@ -30,7 +30,7 @@ def test_it_learns_and_keeps_what_it_learned(tmp_path: Path, capsys: pytest.Capt
     assert (match := re.fullmatch(EPOCH, epoch))
     assert float(match[1]) < 2
     assert float(match[2]) > 0.6
-    assert written.startswith(f"saved {file} (")
+    assert written.startswith(f"saved to {file} (")
     assert fd.load(file)["conv1/W"].shape == (4, 1, 3, 3)
     example.main([*SMALL, "--lr", "0", "--weights", str(file)])
     _, loaded, _, again, _ = capsys.readouterr().out.splitlines()

@@ -12,8 +12,13 @@ import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero import training
 from fdezero.examples import mnist as example
 from fdezero.testing import assert_trees_equal
+from fdezero.training import bars
+
+from ..native.compilers import HAS_COMPILER
+from .few_images import show_nothing
 
 SMALL = ["--epochs", "1", "--hidden", "16", "--batch-size", "1000", "--device", "cpu"]
 HEAD = ["MNIST: MLP 784-16-10 with 12,730 parameters, device: cpu, batch size: 1000, epochs: 1",
@@ -30,7 +35,19 @@ mnist = functools.cache(fd.data.mnist)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the data once, and print no lines within an epoch, even on a slow machine."""
     monkeypatch.setattr(example, "mnist", mnist)
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+    show_nothing(monkeypatch)
+
+
+class Drawn(bars._Nothing):
+    """A display that is drawn at each step, and keeps what it got."""
+
+    interval = -1.0
+
+    def __init__(self) -> None:
+        self.draws: list[tuple[int, str]] = []
+
+    def draw(self, count: int, text: str, last: bool = False) -> None:
+        self.draws.append((count, text))
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -73,7 +90,7 @@ def test_the_first_line_comes_before_the_data(capsys: pytest.CaptureFixture[str]
 def test_the_readme_shows_what_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"```text\n(MNIST: .*?)```", readme, re.DOTALL)[0].splitlines()
-    monkeypatch.setattr(example, "train", lambda model, *_: (model, [example.Epoch(1.0, 1.0, 0.5)]))
+    monkeypatch.setattr(example, "train", lambda model, *_: (model, [{"seconds": 1.0}]))
     example.main(["--device", "cpu"])
     assert lines(capsys) == [*shown[:2], shown[-1]]
     pattern = EPOCH.replace(r"\d+\.\d{{4}}\[sec", r"\.\.\.\[sec")
@@ -81,20 +98,20 @@ def test_the_readme_shows_what_is_printed(capsys: pytest.CaptureFixture[str], mo
     assert re.fullmatch(pattern.format(5), shown[-2])
 
 
-def test_lines_within_an_epoch_tell_the_mean_loss_so_far(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: True)
+def test_the_display_tells_the_mean_loss_so_far(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "_display", lambda *_: lambda: display)
+    display = Drawn()
     example.main(SMALL)
-    *steps, epoch, _ = lines(capsys)[2:]
-    found = [re.fullmatch(r"epoch 1 of 1, step (\d+) of 60, loss: (\d\.\d{4})", line) for line in steps]
-    assert [int(match[1]) for match in found if match] == [*range(1, 61)]
-    assert found[-1]
-    assert float(found[-1][2]) == numbers(epoch)[0]
+    epoch = lines(capsys)[2]
+    assert [count for count, _ in display.draws] == [*range(61), 60]
+    assert display.draws[-1][1] == f"loss: {numbers(epoch)[0]:.4f}"
+    assert all(re.fullmatch(r"loss: \d\.\d{4}", text) for _, text in display.draws[1:])
 
 
 def test_the_step_is_compiled_with_the_bits_of_eager_code(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found, compiled = [], []
     compile_ = fd.compile
-    for make in (lambda f: compiled.append(compile_(f)) or compiled[-1], lambda f: f):
+    for make in (lambda **_: lambda f: compiled.append(compile_(f)) or compiled[-1], lambda **_: lambda f: f):
         monkeypatch.setattr(fd, "compile", make)
         example.main([*SMALL, "--dropout", "0.5"])
         found.append(re.sub("time: .*sec", "", lines(capsys)[2]))
@@ -120,7 +137,7 @@ def test_weights_are_saved_and_loaded(tmp_path: Path, capsys: pytest.CaptureFixt
         "layers/0/W": ((784, 16), "float32"), "layers/0/b": ((16,), "float32"),
         "layers/1/W": ((16, 10), "float32"), "layers/1/b": ((10,), "float32"),
     }  # fmt: skip
-    assert written == f"saved {file} ({file.stat().st_size / 1000:.0f} kB)"
+    assert written == f"saved to {file} ({file.stat().st_size / 1000:.0f} kB)"
     names = {"fd": fd}
     exec(how.removeprefix("to load it: "), names)
     assert_trees_equal(fd.tree.flatten_to_dict(names["model"]), saved)
@@ -141,6 +158,18 @@ def test_weights_of_another_size_are_refused_and_kept(tmp_path: Path) -> None:
     assert file.read_bytes() == content
 
 
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come after so many steps."""
+
+    class Interrupting(Drawn):
+        def draw(self, count: int, text: str, last: bool = False) -> None:
+            if next(steps) == step:
+                raise KeyboardInterrupt
+
+    steps = itertools.count()
+    monkeypatch.setattr(bars, "_display", lambda *_: Interrupting)
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_interrupted_training_leaves_whole_weights_and_says_so(
     existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -149,29 +178,54 @@ def test_interrupted_training_leaves_whole_weights_and_says_so(
     start = fd.nn.MLP.init(fd.random.key(0), (784, 16, 10))
     if existing:
         fd.save(file, start)
-    steps = itertools.count()
-
-    def is_due(self: object) -> bool:
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        return False
-
-    monkeypatch.setattr(example.Progress, "is_due", is_due)
+    interrupt_at(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         example.main([*SMALL, "--weights", str(file)])
-    assert lines(capsys)[-2].startswith(f"saved {file}")
+    assert lines(capsys)[-2].startswith(f"saved to {file}")
     saved = fd.load(file, like=start)
     assert (saved.layers[0].W != start.layers[0].W).any()
     assert all(np.isfinite(leaf).all() for leaf in fd.tree.leaves(saved))
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run, log = tmp_path / "run", tmp_path / "run.csv"
+    whole = ["--epochs", "2", "--hidden", "16", "--batch-size", "1000", "--device", "cpu", "--dropout", "0.5", "--lr", "0.5"]
+    example.main([*whole, "--weights", str(tmp_path / "whole.npz")])
+    *_, second, _, _ = lines(capsys)
+    options = [*whole, "--checkpoints", str(run), "--log", str(log), "--weights", str(tmp_path / "parts.npz")]
+    interrupt_at(90, monkeypatch)  # 62 times in the first epoch: before it, after each of 60 steps, at the end
+    with pytest.raises(KeyboardInterrupt):
+        example.main(options)
+    assert f"saved to {run / 'step-88.npz'} (" in "".join(lines(capsys))
+    show_nothing(monkeypatch)
+    (tmp_path / "parts.npz").unlink()
+    example.main(options)
+    _, _, on, again, *_ = lines(capsys)
+    assert on == f"goes on from {run / 'step-88.npz'}, in epoch 2"
+    assert numbers(again)[1] == numbers(second)[1]
+    assert_trees_equal(fd.load(tmp_path / "parts.npz"), fd.load(tmp_path / "whole.npz"), bits=True)
+    rows = training.read_log(log)
+    assert [(row["step"], row["epoch"]) for row in rows] == [(60, 1), (120, 2)]
+    assert rows[1]["accuracy"] == pytest.approx(numbers(second)[1], abs=1e-4)
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
+def test_native_code_gives_the_same_to_rounding(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for native in ([], ["--native"]):
+        example.main([*SMALL, *native])
+        found.append(numbers(lines(capsys)[2]))
+    assert found[0] == pytest.approx(found[1], abs=0.0011)
+
+
 def test_plot_writes_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "plot.png"
     example.main([*SMALL, "--plot", str(file)])
-    assert lines(capsys)[-2] == f"saved {file} ({file.stat().st_size / 1000:.0f} kB)"
-    assert file.read_bytes().startswith(b"\x89PNG\r\n")
+    digits = tmp_path / "plot-digits.png"
+    assert lines(capsys)[-3:-1] == [f"saved to {path} ({path.stat().st_size / 1000:.0f} kB)" for path in (file, digits)]
+    assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in (file, digits))
 
 
 def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,7 +249,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         ["--epochs", "0"], ["--epochs", "1.5"], ["--batch-size", "0"], ["--hidden", "-1"], ["--lr", "-0.1"], ["--lr", "nan"],
         ["--lr", "fast"], ["--dropout", "1"], ["--seed", "-1"], ["--device", "tpu"], ["--weights", "missing/folder/w.npz"],
-        ["--weights", "w.pt"], ["--plot", "missing/folder/p.png"], ["--plot", "plot.xyz"],
+        ["--weights", "w.pt"], ["--plot", "missing/folder/p.png"], ["--plot", "plot.xyz"], ["--log", "log.txt"],
         ["--data-dir", "missing/folder"], ["--epoch", "1"], ["--unknown"], ["extra"],
     ],
 )  # fmt: skip

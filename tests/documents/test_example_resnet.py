@@ -30,7 +30,7 @@ def test_it_learns_and_says_how_to_load_what_it_learned(tmp_path: Path, capsys: 
     assert (match := re.fullmatch(EPOCH, epoch))
     assert float(match[1]) < 2.3
     assert float(match[2]) > 0.2
-    assert written.startswith(f"saved {file} (")
+    assert written.startswith(f"saved to {file} (")
     names = {"fd": fd}
     exec(how.removeprefix("to load it: "), names)
     model = names["model"]

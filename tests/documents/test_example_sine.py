@@ -12,6 +12,8 @@ import fdezero as fd
 from fdezero.examples import sine as example
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from .few_images import show_nothing
+
 SMALL = ["--epochs", "2", "--hidden", "8", "--lr", "0.02"]
 HEAD = "sine: LSTM with 8 units and 329 parameters, 30 sequences in pieces of 30 steps, epochs: 2"
 EPOCH = r"epoch: {}, loss: (\d\.\d{{6}}), time: \d+\.\d{{4}}\[sec\], error on a cosine: (\d\.\d{{4}})"
@@ -20,7 +22,7 @@ EPOCH = r"epoch: {}, loss: (\d\.\d{{6}}), time: \d+\.\d{{4}}\[sec\], error on a 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Print no lines within an epoch, even on a slow machine."""
-    monkeypatch.setattr(example.Progress, "is_due", lambda self: False)
+    show_nothing(monkeypatch)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -83,7 +85,7 @@ def test_weights_are_saved_and_loaded_and_a_plot_is_drawn(tmp_path: Path, capsys
     file, picture = tmp_path / "weights.npz", tmp_path / "sine.png"
     example.main([*SMALL, "--weights", str(file)])
     *_, epoch, written = lines(capsys)
-    assert written.startswith(f"saved {file}")
+    assert written.startswith(f"saved to {file}")
     saved = fd.load(file)
     assert set(saved) == {*[f"lstm/cells/0/{name}" for name in ("Wx", "Wh", "b")], "head/W", "head/b"}
     example.main([*SMALL, "--epochs", "1", "--lr", "0", "--weights", str(file), "--plot", str(picture)])
@@ -91,7 +93,7 @@ def test_weights_are_saved_and_loaded_and_a_plot_is_drawn(tmp_path: Path, capsys
     assert loaded == f"loaded {file}"
     assert numbers(again, 1)[1] == numbers(epoch, 2)[1]
     assert_trees_equal(fd.load(file), saved)
-    assert drawn.startswith(f"saved {picture}")
+    assert drawn.startswith(f"saved to {picture}")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

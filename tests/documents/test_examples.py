@@ -1,6 +1,5 @@
-"""The list of examples and their common parts: a line of progress, and an end without a traceback."""
+"""The list of examples, and their end without a traceback."""
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,41 +54,6 @@ def test_an_example_that_does_not_exist_is_explained(
     assert capsys.readouterr() == ("", message)
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_progress_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", out := Terminal())
-    monkeypatch.setenv("COLUMNS", "12")
-    monkeypatch.setenv("LINES", "24")
-    progress = terminal.Progress()
-    assert not progress.is_due()
-    progress.last -= 1
-    assert progress.is_due()
-    progress.show("loss: 10")
-    assert not progress.is_due()
-    progress.show("loss: 9")
-    progress.finish("done")
-    progress.show("a line that is too long")
-    progress.leave()
-    progress.leave()
-    assert out.getvalue() == "\rloss: 10\rloss: 9 \rdone   \n\ra line that\n"
-
-
-def test_elsewhere_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = terminal.Progress()
-    progress.last -= 9
-    assert not progress.is_due()
-    progress.last -= 1
-    assert progress.is_due()
-    progress.show("loss: 9")
-    progress.finish("done")
-    progress.leave()
-    assert capsys.readouterr().out == "loss: 9\ndone\n"
-
-
 def raising(error: BaseException) -> Callable[[], None]:
     def main() -> None:
         raise error
@@ -127,7 +91,7 @@ def test_an_interrupted_program_does_not_deny_what_it_saved(
 
     with pytest.raises(SystemExit):
         terminal.run(main)
-    assert capsys.readouterr() == (f"saved {tmp_path / 'w.npz'} (1,235 kB)\n", "interrupted\n")
+    assert capsys.readouterr() == (f"saved to {tmp_path / 'w.npz'} (1,235 kB)\n", "interrupted\n")
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
