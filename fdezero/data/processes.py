@@ -6,6 +6,7 @@ travel apart from its pickle and are received into the memory of the result, so 
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import signal
 import traceback
@@ -13,11 +14,14 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+
 from ..errors import StructureError, WorkerError
 from ..messages import called
 
 __all__: list[str] = []
 
+READS_INTO = hasattr(os, "readv")  # not on Windows, whose pipes have other functions
 PATIENCE = 5.0  # seconds for a process to end by itself
 
 
@@ -151,15 +155,33 @@ def send(pipe: Connection, value: Any) -> None:
     views = [buffer.raw() for buffer in buffers]
     pipe.send((text, [view.nbytes for view in views]))
     for view in views:
-        if view.nbytes:
+        if view.nbytes and READS_INTO:
+            _write(pipe, view)
+        elif view.nbytes:
             pipe.send_bytes(view)
 
 
 def receive(pipe: Connection) -> Any:
     """What `send` sent. Arrays own their memory and can be written to."""
     text, sizes = pipe.recv()
-    buffers = [bytearray(size) for size in sizes]
+    buffers = [np.empty(size, np.uint8) for size in sizes]
     for buffer in buffers:
-        if buffer:
-            pipe.recv_bytes_into(buffer)
+        if buffer.size and READS_INTO:
+            _read(pipe, buffer.data)
+        elif buffer.size:
+            pipe.recv_bytes_into(buffer.data)
     return pickle.loads(text, buffers=buffers)
+
+
+def _write(pipe: Connection, view: memoryview) -> None:
+    while view:
+        view = view[os.write(pipe.fileno(), view) :]
+
+
+def _read(pipe: Connection, view: memoryview) -> None:
+    """Read into memory. Python's `recv_bytes_into` reads into a memory of its own and copies."""
+    while view:
+        count = os.readv(pipe.fileno(), [view])
+        if not count:
+            raise EOFError
+        view = view[count:]

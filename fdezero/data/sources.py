@@ -120,16 +120,32 @@ class Examples(Source):
 
     def examples(self, index: Index) -> list[Any]:
         wanted = index.tolist()
-        read = getattr(self.dataset, "__getitems__", None)
-        if read is not None:
-            found = _noted(read, wanted, f"in examples {listed(wanted)}{at(self.path)}")
-            if len(found) != len(wanted):
-                raise ShapeError(
-                    f"{type(self.dataset).__name__}.__getitems__ returned {len(found)} examples{at(self.path)}, "
-                    f"but {len(wanted)} were asked for."
-                )
-            return list(found)
-        return [_noted(self.dataset.__getitem__, i, f"in example {i} of the data set{at(self.path)}") for i in wanted]
+        dataset = self.dataset
+        if hasattr(dataset, "__getitems__"):
+            return self._whole(wanted)
+        i = -1
+        try:
+            return [dataset[i := number] for number in wanted]
+        except StopIteration as error:  # the loop over an epoch would end without a word
+            raise RuntimeError(
+                f"the data set raised StopIteration in example {i} of the data set{at(self.path)}."
+            ) from error
+        except Exception as error:
+            error.add_note(f"in example {i} of the data set{at(self.path)}")
+            raise
+
+    def _whole(self, wanted: list[int]) -> list[Any]:
+        try:
+            found = list(self.dataset.__getitems__(wanted))
+        except Exception as error:
+            error.add_note(f"in examples {listed(wanted)} of the data set{at(self.path)}")
+            raise
+        if len(found) != len(wanted):
+            raise ShapeError(
+                f"{type(self.dataset).__name__}.__getitems__ returned {len(found)} examples{at(self.path)}, "
+                f"but {len(wanted)} were asked for."
+            )
+        return found
 
     def __str__(self) -> str:
         return f"{type(self.dataset).__name__} of {self.size} examples"
@@ -291,18 +307,6 @@ def _column_of(values: Any, name: str, index: Index) -> Any:
     if isinstance(array, list) or (array.dtype == object and len(array) and isinstance(array[0], np.ndarray | list)):
         return stack([{name: value} for value in array], index)[name]
     return array
-
-
-def _noted(read: Any, wanted: Any, note: str) -> Any:
-    """`read(wanted)`, whose errors say which example it was."""
-    try:
-        return read(wanted)
-    except StopIteration as error:  # the loop over an epoch would end without a word
-        failed = RuntimeError(f"the data set raised StopIteration {note}.")
-        raise failed from error
-    except Exception as error:
-        error.add_note(note)
-        raise
 
 
 def listed(numbers: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ from ..tree.structure import ALL
 
 __all__ = ["stack"]
 
+LEAVES = {np.ndarray, bool, int, float, complex, str, np.float32, np.float64, np.int64}
 NUMBERS = (bool, int, float, complex, str, bytes, np.generic)
 
 
@@ -29,12 +30,24 @@ def stack(examples: Sequence[Any], index: Any = None) -> Any:
     names = range(len(examples)) if index is None else index
     if not examples:
         raise ShapeError("data.stack: there is no example to stack.")
+    if (columns := _columns_of_tuples(examples)) is not None:
+        return tuple(_stacked(values, names, place, examples[0]) for place, values in enumerate(columns))
     rows, structures = zip(*map(flatten_example, examples), strict=True)
     for number, structure in enumerate(structures):
         if structure != structures[0]:
             raise _misfit(examples[0], examples[number], names[0], names[number])
-    columns = [_stacked(values, names, place, examples[0]) for place, values in enumerate(zip(*rows, strict=True))]
-    return trees.unflatten(structures[0], columns)
+    return trees.unflatten(
+        structures[0],
+        [_stacked(values, names, place, examples[0]) for place, values in enumerate(zip(*rows, strict=True))],
+    )
+
+
+def _columns_of_tuples(examples: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+    """The columns of examples such as (x, t), which need no look at their trees; None for others."""
+    if set(map(type, examples)) != {tuple} or len(set(map(len, examples))) > 1:
+        return None
+    columns = list(zip(*examples, strict=True))
+    return columns if all(set(map(type, column)) <= LEAVES for column in columns) else None
 
 
 def flatten_example(example: Any) -> tuple[list[Any], Any]:
@@ -65,6 +78,10 @@ def at(path: str) -> str:
 
 def _stacked(values: Sequence[Any], names: Sequence[int], place: int, example: Any) -> Any:
     first = values[0]
+    kinds = set(map(type, values))
+    if kinds == {np.ndarray}:
+        _check_shapes(values, names, place, example)
+        return np.array(values)
     if backend_of(first) is not CPU:
         _check_shapes(values, names, place, example)
         return backend_of(first).module.stack(values)
@@ -94,6 +111,8 @@ def _array(value: Any, names: Sequence[int], number: int, place: int, example: A
 
 def _check_shapes(arrays: Sequence[Any], names: Sequence[int], place: int, example: Any) -> None:
     shape = arrays[0].shape
+    if len({array.shape for array in arrays}) == 1:
+        return
     for number, array in enumerate(arrays):
         if array.shape != shape:
             columns = ""

@@ -55,7 +55,7 @@ def test_the_streams_wait_for_each_other(strict_cupy: Any) -> None:
     own = captured(compiled).stream
     assert own.waited == [("event of", NULL)]
     assert NULL.waited == [("event of", own)]
-    assert streams == []
+    assert streams.entered == []
 
 
 def test_gradients_are_captured(strict_cupy: Any) -> None:

@@ -1,13 +1,23 @@
 """Streams, events and CUDA graphs of the stand-in for CuPy: what runs during a capture is only noted, and computed by each launch."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 NOTED: list[list[Callable[[], None]]] = []  # of the capture that runs now, if one does
-streams: list["Stream"] = []
+
+
+class Streams(threading.local):
+    """The streams that each thread has entered."""
+
+    def __init__(self) -> None:
+        self.entered: list[Stream] = []
+
+
+streams = Streams()
 STOPPED = "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
 
 
@@ -19,11 +29,11 @@ class Stream:
         self.waited: list[Any] = []
 
     def __enter__(self) -> "Stream":
-        streams.append(self)
+        streams.entered.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        streams.pop()
+        streams.entered.pop()
 
     def record(self) -> Any:
         return ("event of", self)
@@ -59,7 +69,7 @@ NULL = Stream(null=True)
 
 
 def current_stream() -> Stream:
-    return streams[-1] if streams else NULL
+    return streams.entered[-1] if streams.entered else NULL
 
 
 def stopped(what: str) -> None:
