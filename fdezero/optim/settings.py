@@ -1,6 +1,7 @@
 """The settings of transformations and schedules: fields for numbers and rates, checked when an object is made, and their text."""
 
 import math
+import os
 from typing import Any, TypeAlias
 
 import attrs
@@ -89,7 +90,7 @@ def rate_at(schedule: Any, step: Any) -> Any:
             raise _not_finite(schedule, value, step)
         return value
     if getattr(value, "shape", None) != ():
-        raise DTypeError(f"the schedule {shown(schedule)} gives {describe(value)} for a step; a rate is a number.")
+        raise DTypeError(f"the schedule {_place(schedule)} gives {describe(value)} for a step; a rate is a number.")
     # One number tells the check both whether the rate is finite and which step it is: -1, or the step.
     bad = fnp.where(fnp.isfinite(value), -1, fnp.asarray(step))
     checked(bad, test=_is_negative, error=lambda bad: _not_finite(schedule, "NaN or an infinity", np.max(bad)))
@@ -102,8 +103,14 @@ def _is_negative(x: Any) -> Any:
 
 def _not_finite(schedule: Any, value: Any, step: Any) -> RangeError:
     return RangeError(
-        f"the schedule {shown(schedule)} gives {value} as the rate of step {step}; a rate is a finite number."
+        f"the schedule {_place(schedule)} gives {value} as the rate of step {step}; a rate is a finite number."
     )
+
+
+def _place(schedule: Any) -> str:
+    """The text of a schedule; for a function, also where it stands."""
+    code = getattr(schedule, "__code__", None)
+    return shown(schedule) + (f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else "")
 
 
 def _is_number(value: Any) -> bool:
@@ -127,6 +134,8 @@ def shown(value: Any) -> str:
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {shown(part)}' for key, part in value.items())}}}"
+    if value is None or isinstance(value, str | bool):
+        return repr(value)
     is_array = hasattr(value, "dtype") and not isinstance(value, np.generic)
     return describe(value) if is_array or trees.leaves(value) != [value] else repr(value)
 
