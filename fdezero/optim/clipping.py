@@ -59,7 +59,7 @@ class adaptive_clip(Stateless):
     """Each row of a leaf scaled down so that its norm is at most `share` times that of the parameters, or times `eps` if that is more.
 
     A row is what makes one output: all axes but the last of a matrix (in, out), all but the first of a kernel (out, in, ...).
-    A vector is one row for each entry.
+    A vector is one row, as in the authors' code.
     Source: Brock et al., "High-Performance Large-Scale Image Recognition Without Normalization", ICML 2021.
     """
 
@@ -80,9 +80,7 @@ class adaptive_clip(Stateless):
 def _row_norms(x: Any) -> Any:
     """The norm of every row, with axes of length 1."""
     x = magnitude(fnp.asarray(x))
-    if x.ndim < 2:
-        return fnp.absolute(x)
-    return length(x, axes=_summed(x.ndim), keepdims=True)
+    return length(x, axes=_summed(x.ndim) if x.ndim > 1 else tuple(range(-x.ndim, 0)), keepdims=True)
 
 
 def _summed(ndim: int) -> tuple[int, ...]:

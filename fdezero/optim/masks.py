@@ -11,6 +11,7 @@ from ..errors import StructureError
 from ..messages import describe
 from ..tree import static
 from ..tree.patterns import covers, near
+from .chains import unused
 from .leaves import times
 from .settings import Number, number, shown
 from .transformation import GradientTransformation, State, Stateless, Tree
@@ -169,10 +170,10 @@ def _split(groups: Mapping[Any, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]
         raise StructureError(
             f'by_path takes a dict from patterns to optimisers, {{"features/*": sgd(0.01), "head/*": adam(1e-3)}}; got {shown(groups)}.'
         )
-    patterns = []
+    patterns: list[Any] = []
     for key, part in groups.items():
-        key = (key,) if isinstance(key, str) else key
-        if key is not ... and not (isinstance(key, tuple) and key and all(isinstance(pattern, str) for pattern in key)):
+        is_several = isinstance(key, tuple) and key and all(isinstance(pattern, str) for pattern in key)
+        if key is not ... and not isinstance(key, str) and not is_several:
             raise StructureError(
                 f"by_path: a key is a pattern such as 'features/*', several in a tuple, or `...` for all other leaves; got {key!r}."
             )
@@ -180,7 +181,7 @@ def _split(groups: Mapping[Any, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]
             raise StructureError(
                 f"by_path: {key!r} has {describe(part)}, not an optimiser. Give a call such as optim.adam(1e-3), or None for frozen leaves."
             )
-        patterns.append(key)
+        patterns.append((key,) if isinstance(key, str) else key)
     return tuple(patterns), tuple(groups.values())
 
 
@@ -201,11 +202,11 @@ class _ByPath(GradientTransformation):
     def names(self) -> tuple[str, ...]:
         """What groups are called in the state: the pattern without its stars."""
         names: list[str] = []
+        taken: set[str] = set()
         for key in self.patterns:
             pattern = "rest" if key is ... else key[0]
             name = ".".join(part for part in pattern.split("/") if part.strip("*")) or "all"
-            number_of_name = sum(other.partition("#")[0] == name for other in names) + 1
-            names.append(name if number_of_name == 1 else f"{name}#{number_of_name}")
+            names.append(unused(name, taken))
         return tuple(names)
 
     @property
@@ -256,10 +257,6 @@ def by_path(groups: Mapping[Any, GradientTransformation | None]) -> GradientTran
     Raises StructureError for a leaf that no pattern or two patterns match, and for a pattern that matches nothing.
     """
     return _ByPath(*_split(groups))
-
-
-def _patterns(value: Any) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 class _Freeze(GradientTransformation):
