@@ -13,6 +13,7 @@ from ..core import Level, Tracer, unwrap
 from ..core.lines import Line, Placed
 from ..core.tracer import NUMPY_FUNCTIONS, tracers_of
 from ..errors import StructureError, TraceError
+from ..values import kind_of
 
 
 class WatchedTracer(Tracer):
@@ -79,7 +80,10 @@ def opened(function: Any) -> tuple[Any, Callable[..., Any]]:
 
 def is_watched(leaf: Any) -> bool:
     """Whether a leaf is an array of numbers or a floating number. Python's integers and booleans cannot make a NaN and stay plain."""
-    return isinstance(leaf, float | complex) or getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("biufc")
+    if isinstance(leaf, float | complex):
+        return True
+    dtype = getattr(leaf, "dtype", None)
+    return hasattr(dtype, "kind") and kind_of(dtype) in "biufc"
 
 
 def refuse_unusable(verb: str, name: str, leaves: Sequence[Any]) -> None:

@@ -13,6 +13,7 @@ from ..io.bfloat16 import widened
 from ..io.files import PathLike
 from ..io.trees import differences
 from ..tree import Module, flatten, flatten_to_dict, unflatten
+from ..values import is_floating
 
 __all__: list[str] = []  # helpers of the models
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -50,7 +51,7 @@ def load_model(
     Raises FileError for a file of another form, and lists the keys that are missing, unexpected or different.
     """
     dtype = None if dtype is None else np.dtype(dtype)
-    if dtype is not None and dtype.kind != "f":
+    if dtype is not None and not is_floating(dtype):
         raise DTypeError(f"{cls.__name__}.load: parameters are floating numbers; got dtype={dtype}.")
     arrays = {key: widened(array) for key, array in load(path).items() if not key.endswith("num_batches_tracked")}
     form = next((form for form in forms if form.sign in arrays), None)
@@ -61,7 +62,7 @@ def load_model(
             f"{' or '.join(form.name for form in forms)}."
         )
     keys = form.keys(arrays)
-    dtypes = {array.dtype for array in arrays.values() if array.dtype.kind == "f"}
+    dtypes = {array.dtype for array in arrays.values() if is_floating(array.dtype)}
     if dtype is None and form.name == "DeZero" and len(dtypes) > 1:
         # As DeZero means it. With NumPy 2 its weights become float64, but its biases stay float32.
         dtype = np.dtype(np.float32)
@@ -74,8 +75,8 @@ def load_model(
     like = _like(cls, path, dict(options(form.name, found)), dtype or min(dtypes, key=str, default=np.float32))
     wanted = flatten_to_dict(like)
     for key in found.keys() & wanted.keys():
-        if (
-            key.endswith(("/mean", "/variance")) and found[key].dtype.kind == "f"
+        if key.endswith(("/mean", "/variance")) and is_floating(
+            found[key].dtype
         ):  # statistics, which are float32 beside parameters of float16
             found[key] = found[key].astype(wanted[key].dtype, copy=False)
     lines = differences({key: (array.shape, array.dtype) for key, array in found.items()}, wanted, True)

@@ -3,6 +3,9 @@
 Constants and dtypes are NumPy's own, so that `fdezero.numpy` can stand where `numpy` stood.
 """
 
+import typing as _typing
+
+from . import arguments as _arguments
 from . import (
     choosing,
     concatenators,
@@ -78,6 +81,13 @@ __all__ += statistics.__all__
 __all__ += triangles.__all__
 
 _protocol.install(globals())
+
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name != "bfloat16":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _arguments.bfloat16()  # on first use: it loads ml_dtypes
 
 
 def __dir__() -> list[str]:

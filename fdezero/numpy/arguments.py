@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer, unwrap
 from ..core.tracer import is_shown
 from ..devices import array_module
-from ..errors import RangeError, ShapeError, TraceError
+from ..errors import MissingExtraError, RangeError, ShapeError, TraceError
 from ..foreign import accepted
 from ..messages import describe
 from ..ops import shape as shapes
@@ -53,6 +53,25 @@ def inexact(x: Any) -> Array:
     """Convert `x` to a floating or complex array; other dtypes become float64."""
     x = as_array(x)
     return x if is_inexact(x.dtype) else shapes.astype(x, dtype=np.dtype(float))
+
+
+def bfloat16() -> Any:
+    """The dtype bfloat16, a class like `np.float16`. Raises MissingExtraError without the package ml_dtypes."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise MissingExtraError("bfloat16 needs the package ml_dtypes: pip install 'fdezero[bfloat16]'") from None
+    return ml_dtypes.bfloat16
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """`np.dtype(dtype)`, which knows "bfloat16" also before ml_dtypes is loaded. Raises TypeError for what is no dtype."""
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        if isinstance(dtype, str) and dtype == "bfloat16":
+            return np.dtype(bfloat16())
+        raise
 
 
 def _has_tracer(x: Any) -> bool:

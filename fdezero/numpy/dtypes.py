@@ -1,5 +1,6 @@
 """NumPy's constants and dtypes, promotion of dtypes, and the inspection functions of the array API standard."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,18 @@ __all__ = [
 
 def result_type(*values: Any) -> np.dtype:
     """The common dtype to which arrays, traced values, numbers and dtypes are promoted."""
-    return np.result_type(*[value.dtype if isinstance(value, Tracer) else value for value in values])
+    values = tuple([value.dtype if isinstance(value, Tracer) else value for value in values])
+    try:
+        return np.result_type(*values)
+    except (
+        np.exceptions.DTypePromotionError
+    ):  # of bfloat16, a wider dtype and a number, which NumPy promotes only two by two
+        dtypes = [np.dtype(getattr(value, "dtype", value)) for value in values if type(value) not in _NUMBERS]
+        whole = functools.reduce(np.promote_types, dtypes)
+        return np.result_type(whole, *[value for value in values if type(value) in _NUMBERS])
+
+
+_NUMBERS = (int, float, complex)
 
 
 class Info:

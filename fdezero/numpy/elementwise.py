@@ -86,7 +86,7 @@ from ..ops.elementwise import (
     trunc,
 )
 from ..values import dtype_of, is_complex, is_floating, is_inexact, limits
-from .arguments import Array, ArrayOrNumber, as_array, plain_values
+from .arguments import Array, ArrayOrNumber, as_array, as_dtype, plain_values
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
@@ -255,7 +255,7 @@ def nonzero(a: Any) -> tuple[Array, ...]:
 
 def cast(x: Any, dtype: Any) -> Array:
     """`x` in `dtype`; an array of that dtype is returned as it is, so functions here use it in place of `astype`."""
-    x, dtype = as_array(x), np.dtype(dtype)
+    x, dtype = as_array(x), as_dtype(dtype)
     if x.dtype == dtype:
         return x
     return shapes.astype(x, dtype=dtype) if is_inexact(dtype) else elementwise.to_discrete(x, dtype=dtype)

@@ -8,31 +8,11 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
-from ..errors import DTypeError, MissingExtraError
 from ..values import WIDE, is_half, is_inexact
 from .elementwise import cast
 
 HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def bfloat16() -> Any:
-    """The dtype bfloat16, a class like `np.float16`. Raises MissingExtraError without the package ml_dtypes."""
-    try:
-        import ml_dtypes
-    except ImportError:
-        raise MissingExtraError("bfloat16 needs the package ml_dtypes: pip install 'fdezero[bfloat16]'") from None
-    return ml_dtypes.bfloat16
-
-
-def dtype_named(dtype: Any, of: str) -> np.dtype[Any]:
-    """`np.dtype(dtype)`, which also knows "bfloat16". Raises DTypeError for what is no dtype; `of` says whose it is."""
-    if isinstance(dtype, str) and dtype == "bfloat16":
-        dtype = bfloat16()
-    try:
-        return np.dtype(dtype)
-    except TypeError:
-        raise DTypeError(f"{of} needs a dtype such as 'float32', got {dtype!r}.") from None
 
 
 def widened(x: Any) -> Any:

@@ -11,6 +11,7 @@ from ..messages import describe, misfit_of_product, refuse_out
 from ..ops import elementwise, products
 from ..ops.shape import slice_axes
 from .arguments import Array, ArrayOrNumber, as_array, trailing_axis
+from .elementwise import cast
 from .indexing import getitem
 from .reductions import sum as sum_of
 from .shape import (
@@ -87,12 +88,20 @@ def dot(a: Any, b: Any, out: None = None) -> ArrayOrNumber:
     a, b = as_array(a), as_array(b)
     if not a.ndim or not b.ndim:
         return elementwise.multiply(a, b)
-    return matmul(a, b) if a.ndim <= 2 and b.ndim <= 2 else tensordot(a, b, ((-1,), (-2 if b.ndim > 1 else -1,)))
+    if a.ndim <= 2 and b.ndim <= 2:
+        return _as_dot(matmul(a, b), a, b)
+    return tensordot(a, b, ((-1,), (-2 if b.ndim > 1 else -1,)))
+
+
+def _as_dot(y: Any, a: Array, b: Array) -> ArrayOrNumber:
+    """A sum of products in the dtype of NumPy's `dot`: bfloat16 for bfloat16, of which `matmul` makes float32."""
+    return cast(y, a.dtype) if a.dtype.kind == "V" and a.dtype == b.dtype else y
 
 
 def vdot(a: Any, b: Any) -> ArrayOrNumber:
     """The sum of conj(a) * b over all entries; a and b must have equally many."""
-    return matmul(_conjugated(ravel(a)), ravel(b))
+    a, b = ravel(a), ravel(b)
+    return _as_dot(matmul(_conjugated(a), b), a, b)
 
 
 def inner(a: Any, b: Any) -> ArrayOrNumber:
@@ -124,7 +133,7 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Any, Any] = 2) -> ArrayOrNumber:
     shape = tuple(a.shape[i] for i in a_rest) + tuple(b.shape[i] for i in b_rest)
     left = reshape(transpose(a, [*a_rest, *first]), (math.prod(a.shape[i] for i in a_rest), inner_size))
     right = reshape(transpose(b, [*second, *b_rest]), (inner_size, math.prod(b.shape[i] for i in b_rest)))
-    return reshape(products.matmul(left, right), shape)
+    return reshape(_as_dot(products.matmul(left, right), a, b), shape)
 
 
 def einsum(

@@ -12,6 +12,7 @@ from .arguments import Array, ArrayOrNumber, as_array, plain_values
 from .creation import zeros_like
 from .elementwise import cast
 from .indexing import take
+from .precision import in_single
 from .shape import ravel
 from .sorting import searchsorted, sort
 
@@ -21,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@in_single  # because NumPy does not sort NaN of bfloat16
 def _call(name: str, *arrays: Any, **keywords: Any) -> Any:
     values = [plain_values(as_array(x), name) for x in arrays]
     backend = backend_of(*values)

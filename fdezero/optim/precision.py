@@ -21,9 +21,9 @@ from ..nn import standing
 from ..nn.capturing import is_layer
 from ..nn.containers import apply_at, as_layer
 from ..nn.places import matching, places
-from ..numpy.arguments import Array
+from ..numpy.arguments import Array, as_dtype
 from ..numpy.elementwise import cast
-from ..numpy.precision import dtype_named, widened
+from ..numpy.precision import widened
 from ..transforms import value_and_grad
 from ..tree import Module, static
 from ..values import is_floating, shape_of
@@ -41,7 +41,10 @@ def _floating(name: str, dtype: Any) -> str | None:
     """The name of a dtype."""
     if dtype is None:
         return None
-    found = dtype_named(dtype, f"Policy: {name}")
+    try:
+        found = as_dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"Policy: {name} is a floating dtype such as 'float16', got {dtype!r}.") from None
     if not is_floating(found):
         raise DTypeError(f"Policy: {name} is a floating dtype such as 'float16', got {found}.")
     return str(found)
@@ -127,7 +130,7 @@ class Policy:
 
 def in_dtype(tree: Tree, dtype: Any) -> Tree:
     """The floating arrays of a tree in `dtype`; everything else, and all of it for None, as it is."""
-    return tree if dtype is None else trees.map(lambda leaf: _in(leaf, dtype_named(dtype, "a cast")), tree)
+    return tree if dtype is None else trees.map(lambda leaf: _in(leaf, as_dtype(dtype)), tree)
 
 
 def _in(leaf: Any, dtype: Any) -> Any:
@@ -172,7 +175,7 @@ class _Casts:
             return value
         pairs = standing.children(value)
         if not pairs:
-            return _in(value, dtype_named(dtype, "a policy"))
+            return _in(value, as_dtype(dtype))
         parts = [self.held(child, dtype) for _, child in pairs]
         same = all(part is child for part, (_, child) in zip(parts, pairs, strict=True))
         return value if same else standing.with_children(value, parts)

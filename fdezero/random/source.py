@@ -10,7 +10,7 @@ from ..core import discrete
 from ..devices import backend_of
 from ..errors import DTypeError, KeyMissingError, ShapeError
 from ..messages import describe
-from ..numpy.arguments import Array, ArrayOrNumber, beside
+from ..numpy.arguments import Array, ArrayOrNumber, as_dtype, beside
 from ..numpy.elementwise import astype, clip
 from ..ops.elementwise import exp, minimum
 from ..values import broadcasts_to, is_complex, kind_of, limits, shape_of, with_shape
@@ -81,7 +81,7 @@ def check_dtype(dtype: Any, kinds: str, what: str) -> np.dtype[Any]:
     }
     hint = " Several sizes make one tuple, (2, 3)." if isinstance(dtype, int) else ""
     try:
-        found = np.dtype(dtype)
+        found = as_dtype(dtype)
     except TypeError:
         raise DTypeError(f"{what} needs {asked[kinds]}, got {dtype!r}.{hint}") from None
     if kind_of(found) not in kinds or found.itemsize > 8:

@@ -46,6 +46,10 @@ def odeint(function: Callable[..., Any], y0: Any, ts: Any, *args: Any, rtol: flo
     Raises ShapeError or DTypeError if the function does not return a tree like y0, or if ts does not have exactly one axis.
     """
     y, unravel = ravel(y0)
+    if y.dtype.kind == "V":
+        raise DTypeError(
+            f"odeint: y0 is {describe(y)}, too coarse for estimates of errors. Write y0.astype('float32')."
+        )
     ts = fnp.asarray(ts)
     if ts.ndim != 1 or ts.shape[0] < 2:
         raise ShapeError(

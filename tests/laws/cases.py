@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero.values import is_inexact
 
 from .folding import folded
 
@@ -49,7 +50,7 @@ class Case(NamedTuple):
         owned = [(number, leaf) for number, arg in enumerate(self.args) for leaf in fd.tree.leaves(arg)]
         if not self.argnums:
             return [i for i, (_, leaf) in enumerate(owned) if isinstance(leaf, ARRAYS)]
-        return [i for i, (number, leaf) in enumerate(owned) if number in self.argnums and np.asarray(leaf).dtype.kind in "fc"]
+        return [i for i, (number, leaf) in enumerate(owned) if number in self.argnums and is_inexact(np.asarray(leaf).dtype)]
 
     @property
     def inputs(self) -> tuple[np.ndarray, ...]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -61,7 +62,7 @@ def test_compiled_has_the_bits_of_eager(row: Row, train: bool) -> None:
 
 
 @law("float16")
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.dtype(ml_dtypes.bfloat16)])
 def test_narrow_dtypes_are_kept(row: Row, train: bool, dtype: Any) -> None:
     layer, xs = row.layer(dtype=dtype), row.xs(dtype)
     keeps_dtype(called(train), (layer, *xs))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.special
@@ -24,26 +25,40 @@ WIDE = {"batch_norm_with_statistics"}  # running statistics are float32
 DIFFERENCES = {"softmax", "log_softmax"}  # so are their gradients
 WIDE = {"batch_norm_with_statistics"}  # statistics of float16 are float32
 HALF_ULP, TINY_HALF = 2.0**-10, 2.0**-23  # relative, with one ulp for the rounding of both; a few subnormal steps
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+ROUNDING = {np.dtype(np.float16): (HALF_ULP, TINY_HALF), BFLOAT16: (2.0**-7, TINY_HALF)}  # terms cancel in float32
+INTEGER_KERNELS = "functions-conv2d-2x3x5x4-4x3x3x2"  # NumPy does not promote bfloat16 with int64
 
 
-def with_slopes(case: Case, dtype: Any) -> list[np.ndarray]:
-    """The values and the gradient of their weighed sum, for arguments rounded to float16 and cast to `dtype`."""
+def with_slopes(case: Case, dtype: Any, half: Any = np.float16) -> list[np.ndarray]:
+    """The values and the gradient of their weighed sum, for arguments rounded to `half` and cast to `dtype`."""
 
     def cast(x: Any) -> Any:
-        return x.astype(np.float16).astype(dtype) if getattr(x, "dtype", None) == np.float64 else x
+        return x.astype(half).astype(dtype) if getattr(x, "dtype", None) == np.float64 else x
 
     narrow = case._replace(args=fd.tree.map(cast, case.args), kwargs=fd.tree.map(cast, case.kwargs))
     values, pullback = fd.vjp(narrow.of_inputs(), *narrow.inputs)
-    weights = [np.asarray(np.cos(np.arange(np.size(y))).reshape(np.shape(y))).astype(np.float16).astype(np.asarray(y).dtype) for y in values]
+    weights = [np.asarray(np.cos(np.arange(np.size(y))).reshape(np.shape(y))).astype(half).astype(np.asarray(y).dtype) for y in values]
     return [np.asarray(leaf) for leaf in (*values, *pullback(weights))]
 
 
 @law(CASES, "float16")
 def test_float16_is_float64_rounded(case: Case) -> None:
-    for got, exact in zip(with_slopes(case, np.float16), with_slopes(case, np.float64), strict=True):
+    is_float64_rounded(case, np.dtype(np.float16))
+
+
+@law(CASES, "float16")
+def test_bfloat16_is_float64_rounded(case: Case) -> None:
+    if not str(case).startswith(INTEGER_KERNELS):
+        is_float64_rounded(case, BFLOAT16)
+
+
+def is_float64_rounded(case: Case, half: Any) -> None:
+    relative, tiny = ROUNDING[half]
+    for got, exact in zip(with_slopes(case, half, half), with_slopes(case, np.float64, half), strict=True):
         scale = abs(exact).max(initial=0) if case.name in SUMS | DIFFERENCES else 0
-        assert got.dtype in (np.float16, np.float64) or case.name in WIDE  # float64 for a Python number
-        np.testing.assert_allclose(got.astype(float), exact, rtol=HALF_ULP, atol=TINY_HALF + HALF_ULP * scale)
+        assert got.dtype in (half, np.float64) or case.name in WIDE  # float64 for a Python number
+        np.testing.assert_allclose(got.astype(float), exact, rtol=relative, atol=tiny + relative * scale)
 
 
 def test_a_function_that_rounds_in_between_is_caught() -> None:

@@ -13,6 +13,7 @@ from ...ops import elementwise, linalg, slopes
 from .. import shape as shapes
 from ..arguments import Array, ArrayOrNumber, as_array, beside, inexact, trailing_axis
 from ..elementwise import absolute, cast, real
+from ..precision import in_single
 from ..reductions import max as max_of
 from ..reductions import min as min_of
 from ..reductions import squared_size
@@ -69,6 +70,7 @@ def _unless_zero(function: Callable[[Array], Array], x: Array, at_zero: Any) -> 
     return elementwise.where(zero, real(at_zero(zero, x)), function(elementwise.where(zero, 1, x)))
 
 
+@in_single
 def _length(x: Array, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     return slopes.root(sum_of(squared_size(x), axis=axes, keepdims=keepdims))
 
@@ -101,6 +103,7 @@ def _greatest(sizes: Array, axes: Any, keepdims: bool) -> ArrayOrNumber:
     return max_of(sizes, axis=axes, keepdims=keepdims, initial=None if sizes.size else 0)
 
 
+@in_single
 def _general_norm(x: Array, ord: Any, axes: Axes, keepdims: bool) -> ArrayOrNumber:
     settled = slopes.flatter if not isinstance(ord, Tracer) and ord > 2 else slopes.flat
     sizes = _unless_zero(lambda entries: elementwise.power(absolute(entries), ord), x, settled)
