@@ -203,7 +203,7 @@ def _write_labels(out: Any, x: Any, *, classes: int, of: str) -> None:
         place = tuple(map(int, np.argwhere((x < 0) | (x >= classes))[0]))
         first = f" The first wrong one is {x[place]}, at index {place}." if place else ""
         raise RangeError(
-            f"{of}: labels lie between {x.min()} and {x.max()}, but the logits have {classes} classes.{first}"
+            f"{of}: labels lie between {x.min()} and {x.max()}, but there are {classes} classes.{first}"
         )
     out[...] = x
 

@@ -53,7 +53,7 @@ class _FileLog(_Log):
     """Rows in a file that is opened by the first row, when it is known which rows of an earlier run stay."""
 
     def __init__(self, path: Any) -> None:
-        self.path = Path(os.path.abspath(os.path.expanduser(path)))
+        self.path, self._name = Path(os.path.abspath(os.path.expanduser(path))), path
         if not self.path.parent.is_dir():
             raise FileError(f"{path}: there is no folder {self.path.parent} for the log.")
         if self.path.is_dir():
@@ -67,7 +67,7 @@ class _FileLog(_Log):
         """Write a row: the step, then numbers and texts by name. Arrays of several entries are left out."""
         row = {"step": step_of(step), **numbers(values)}
         if self._file is None:
-            earlier = read_log(self.path) if self.path.exists() else []
+            earlier = _rows(self.path, self._name) if self.path.exists() else []
             kept = [old for old in earlier if old["step"] < row["step"]]
             if earlier and not kept:  # another run: its log is not lost
                 os.replace(self.path, f"{self.path}~")
@@ -118,7 +118,7 @@ class CSVLog(_FileLog):
         row = {"step": step_of(step), **numbers(values)}
         if self._file is not None and any(name not in self._columns for name in row):
             self.close()
-            self._open(read_log(self.path), row)
+            self._open(_rows(self.path, self._name), row)
         super().__call__(step, values)
 
     def _text(self, rows: list[dict[str, Any]], new: dict[str, Any]) -> str:
@@ -235,7 +235,7 @@ def numbers(values: Values) -> dict[str, Any]:
             value = value.item()
         if not isinstance(value, int | float | str):
             raise RangeError(f"a log takes numbers and texts, but {name!r} is {describe(value)}.")
-        found[str(name)] = value
+        found[" ".join(str(name).splitlines())] = value
     return found
 
 
@@ -244,23 +244,26 @@ def read_log(path: Any) -> list[dict[str, Any]]:
 
     Raises FileError for a file that is no log.
     """
-    place = Path(path)
+    return _rows(Path(path), path)
+
+
+def _rows(place: Path, name: Any) -> list[dict[str, Any]]:
     data = place.read_bytes()
     try:
         text = data[: data.rfind(b"\n") + 1].decode()
         if place.suffix.lower() == ".csv":
             rows = [
-                {name: _number(value) for name, value in row.items() if value != ""}
+                {column: _number(value) for column, value in row.items() if value != ""}
                 for row in csv.DictReader(io.StringIO(text), strict=True)
             ]
         else:
             found = map(json.loads, text.splitlines())
-            rows = [{name: math.nan if value is None else value for name, value in row.items()} for row in found]
+            rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in found]
         if all(isinstance(row["step"], int) for row in rows):
             return rows
     except (ValueError, KeyError, AttributeError, TypeError, csv.Error):
         pass
-    raise FileError(f"{path} is no log: each row needs a whole number as its step. Choose another file.")
+    raise FileError(f"{name} is no log: each row needs a whole number as its step. Choose another file.")
 
 
 def _number(text: Any) -> Any:

@@ -110,7 +110,7 @@ def test_accuracy() -> None:
         (np.array([0, 1, 2]), ShapeError, r"logits float32\[2,3\] need labels of shape \(2,\), got int64\[3\]"),
         (np.array([[0], [1]]), ShapeError, r"got int64\[2,1\]\.$"),
         (np.eye(2, 3, dtype=int), ShapeError, r"For one-hot labels, use labels.argmax\(axis=-1\)"),
-        (np.array([0, 3]), RangeError, "between 0 and 3, but the logits have 3 classes"),
+        (np.array([0, 3]), RangeError, "between 0 and 3, but there are 3 classes"),
         (np.array([-1, 0]), RangeError, "between -1 and 0"),
     ],
 )

@@ -130,7 +130,7 @@ def test_an_ignored_label_may_lie_anywhere_and_joins_the_mask() -> None:
             assert_trees_close(fd.compile(loss)(X, labels, ignore_index=index), expected, 1e-14)
             assert_trees_close(loss(X, labels, ignore_index=index, mask=part), loss(X[kept & part], labels[kept & part]), 1e-14)
     assert_trees_close(F.softmax_cross_entropy(X, np.array([2, 255, 1, 2], np.uint8), ignore_index=255), F.softmax_cross_entropy(X[[0, 2, 3]], LABELS[[0, 2, 3]]), 1e-14)
-    with pytest.raises(RangeError, match=r"between -100 and 2, but the logits have 3 classes. The first wrong one is -100, at index \(1,\)"):
+    with pytest.raises(RangeError, match=r"between -100 and 2, but there are 3 classes. The first wrong one is -100, at index \(1,\)"):
         F.softmax_cross_entropy(X, np.array([2, -100, 1, 2]), ignore_index=-1)
 
 
@@ -249,7 +249,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: F.softmax_cross_entropy(X, LABELS, weight=np.ones(4)), ShapeError, r"weight has a number for each class, shape \(3,\); got float64\[4\]. .* reduction='none' and multiply"),
     (lambda: F.softmax_cross_entropy(X, LABELS, label_smoothing=1.5), RangeError, "label_smoothing lies between 0 and 1, got 1.5"),
     (lambda: F.softmax_cross_entropy(1.0, 0), ShapeError, r"logits have an axis of classes, got float64\[\]"),
-    (lambda: F.nll_loss(X, np.array([2, 0, 3, 1])), RangeError, r"nll_loss: labels lie between 0 and 3, but the logits have 3 classes. The first wrong one is 3, at index \(2,\)"),
+    (lambda: F.nll_loss(X, np.array([2, 0, 3, 1])), RangeError, r"nll_loss: labels lie between 0 and 3, but there are 3 classes. The first wrong one is 3, at index \(2,\)"),
     (lambda: F.sigmoid_cross_entropy(X, P, pos_weight=np.ones(2)), ShapeError, r"sigmoid_cross_entropy: pos_weight float64\[2\] must broadcast to the shape of the losses, \(4, 3\)"),
     (lambda: F.binary_cross_entropy(P, TARGETS, weight=np.ones((2, 4, 3))), ShapeError, r"weight float64\[2,4,3\] must broadcast"),
     (lambda: F.gaussian_nll_loss(X, Y, P[:2]), ShapeError, r"the variance float64\[2,3\] must broadcast"),

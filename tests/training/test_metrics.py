@@ -206,7 +206,7 @@ def test_what_does_not_add_up_is_named() -> None:
 
 
 WRONG: list[tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
-    (training.Accuracy(), (SCORES, np.where(np.arange(N) == 7, 5, LABELS)), {}, RangeError, r"Accuracy: labels lie between 0 and 5, but the logits have 5 classes.*is 5, at index \(7,\)"),
+    (training.Accuracy(), (SCORES, np.where(np.arange(N) == 7, 5, LABELS)), {}, RangeError, r"Accuracy: labels lie between 0 and 5, but there are 5 classes.*is 5, at index \(7,\)"),
     (training.ConfusionMatrix(4), (np.array([0, 1]), np.array([0, 4])), {}, RangeError, r"ConfusionMatrix: labels lie between 0 and 4.*at index \(1,\)"),
     (training.Recall(4), (np.array([0, 4]), np.array([0, 1])), {}, RangeError, r"Recall: predicted classes are 0 to 3, got 4 at index \(1,\)"),
     (training.F1(4), (SCORES, LABELS), {}, ShapeError, r"F1 of 4 classes got scores of 5 classes"),
