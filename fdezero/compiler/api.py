@@ -21,7 +21,7 @@ from ..native import compiler
 from ..native.workers import available_threads
 from .passes.views import lent_by_inputs
 from .program import Options, Program
-from .recording.examples import example_of, identifier, of_leaves
+from .recording.examples import example_of, identifier, of_leaves, steady_strides
 from .recording.record import Record, record, runs_as_written
 from .recordings import Recording, Recordings
 from .running.errors import without_warnings
@@ -98,7 +98,7 @@ class Compiled(Generic[P, T]):
         if last is not None and last[0] == (treedef, constants) and last[1] == layouts:
             recording = last[2]
         else:
-            signature = (treedef, constants, tuple(layouts))
+            signature = (treedef, constants, tuple(map(_steady, layouts)))
             found = self._recordings.by_signature.find(signature)
             if found is None:
                 return self._first(leaves, signature, given, named)
@@ -180,7 +180,7 @@ class Compiled(Generic[P, T]):
             runs_as_written(leaf) for leaf in leaves
         ):  # compile inside compile: the outer program takes in the operations
             return self._call(args, kwargs, constants=constants)
-        signature = (treedef, constants, tuple(layouts))
+        signature = (treedef, constants, tuple(map(_steady, layouts)))
         recording, captures = self._recordings.by_signature.find(signature), ()
         if recording is None:
             recording, _, captures = self._record(leaves, signature, args, kwargs)
@@ -281,6 +281,13 @@ class Compiled(Generic[P, T]):
             number, _, rest = path.partition("/")
             found.append("/".join(filter(None, [names[int(number)], rest])))
         return found + (trees.paths(kwargs) if kwargs else [])
+
+
+def _steady(layout: Any) -> Any:
+    """The layout without the strides of axes of length 1, which mean nothing: results have other ones than the arguments."""
+    if not isinstance(layout, tuple) or len(layout) < 4 or 1 not in layout[1]:
+        return layout
+    return (*layout[:3], steady_strides(layout[1], layout[3]), *layout[4:])
 
 
 def _is_input(leaf: Any) -> bool:

@@ -98,4 +98,11 @@ def layout_of(value: Any) -> Any:
     if strides is None or isinstance(value, np.generic):  # a number, or the variable of a number
         kind = getattr(value, "kind", "scalar" if strides is not None else "number")
         return (kind, dtype_of(value))
-    return (tuple(value.shape), value.dtype, tuple(strides))
+    return (tuple(value.shape), value.dtype, steady_strides(value.shape, strides))
+
+
+def steady_strides(shape: Any, strides: Any) -> tuple[int, ...]:
+    """Strides with 0 for each axis of length 1. There they mean nothing, and copies of one array differ in them."""
+    if 1 not in shape:
+        return tuple(strides)
+    return tuple([0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True)])
