@@ -31,11 +31,13 @@ from .methods import adamax as _adamax
 from .methods import adamw as _adamw
 from .methods import lamb as _lamb
 from .methods import lars as _lars
+from .methods import lbfgs as _lbfgs
 from .methods import lion as _lion
 from .methods import momentum as _momentum
 from .methods import nadam as _nadam
 from .methods import radam as _radam
 from .methods import rmsprop as _rmsprop
+from .methods import scipy_bridge as _scipy_bridge
 from .methods import sgd as _sgd
 from .methods import sign as _sign
 from .methods.adadelta import *
@@ -46,11 +48,13 @@ from .methods.adamax import *
 from .methods.adamw import *
 from .methods.lamb import *
 from .methods.lars import *
+from .methods.lbfgs import *
 from .methods.lion import *
 from .methods.momentum import *
 from .methods.nadam import *
 from .methods.radam import *
 from .methods.rmsprop import *
+from .methods.scipy_bridge import *
 from .methods.sgd import *
 from .methods.sign import *
 from .plateaus import *
@@ -77,11 +81,13 @@ __all__ += _adamax.__all__
 __all__ += _adamw.__all__
 __all__ += _lamb.__all__
 __all__ += _lars.__all__
+__all__ += _lbfgs.__all__
 __all__ += _lion.__all__
 __all__ += _momentum.__all__
 __all__ += _nadam.__all__
 __all__ += _radam.__all__
 __all__ += _rmsprop.__all__
+__all__ += _scipy_bridge.__all__
 __all__ += _sgd.__all__
 __all__ += _sign.__all__
 
