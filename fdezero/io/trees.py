@@ -137,7 +137,7 @@ def _entries(path: PathLike, reader: Reader, rename: Rename) -> dict[str, Any]:
     names: dict[str, str] = {}
     entries: dict[str, Any] = {}
     for name, entry in reader.entries:
-        key = _rename(name.removesuffix(reader.suffix), rename)
+        key = renamed_key(name.removesuffix(reader.suffix), rename)
         if key in names:
             if names[key] == name:
                 raise FileError(f"{os.fspath(path)} is damaged: it holds {name!r} twice.")
@@ -148,7 +148,8 @@ def _entries(path: PathLike, reader: Reader, rename: Rename) -> dict[str, Any]:
     return entries
 
 
-def _rename(key: str, rename: Rename) -> str:
+def renamed_key(key: str, rename: Rename) -> str:
+    """A key as `load(..., rename=rename)` maps it."""
     if rename is None:
         return key
     if not isinstance(rename, Mapping):

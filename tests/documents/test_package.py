@@ -86,7 +86,7 @@ def test_type_checkers_read_the_names_that_python_loads() -> None:
 
 def test_all_is_what_users_see() -> None:
     assert all(hasattr(fd, name) for name in fd.__all__)
-    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "compiler", "control", "debugging", "foreign", "messages", "native", "solvers", "values"}
+    public = {name for name in vars(fd) if not name.startswith("_")} - {"core", "ops", "transforms", "devices", "examples", "commands", "compiler", "control", "debugging", "foreign", "messages", "native", "solvers", "values"}
     assert public == set(fd.__all__)
 
 
