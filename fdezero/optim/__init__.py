@@ -1,103 +1,96 @@
-"""Optimisers, pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`."""
+"""Optimisers, pure gradient transformations: `state = opt.init(params)`, `params, state = opt.step(params, grads, state)`.
 
-import importlib as _importlib
+A name is loaded on first use, so a program pays only for the methods that it uses. Type checkers and editors read the import
+statements, and Python reads the table below them. A test compares the two.
+"""
+
 import typing as _typing
+from importlib import import_module as _import_module
 
-from . import (
-    averages,
-    chains,
-    clipping,
-    gradients,
-    inspecting,
-    leaves,
-    masks,
-    plateaus,
-    schedules,
-    transformation,
-    wrappers,
-)
-from .averages import *
-from .chains import *
-from .clipping import *
-from .gradients import *
-from .inspecting import *
-from .leaves import *
-from .masks import *
-from .methods import adadelta as _adadelta
-from .methods import adafactor as _adafactor
-from .methods import adagrad as _adagrad
-from .methods import adam as _adam
-from .methods import adamax as _adamax
-from .methods import adamw as _adamw
-from .methods import lamb as _lamb
-from .methods import lars as _lars
-from .methods import lbfgs as _lbfgs
-from .methods import lion as _lion
-from .methods import momentum as _momentum
-from .methods import nadam as _nadam
-from .methods import radam as _radam
-from .methods import rmsprop as _rmsprop
-from .methods import scipy_bridge as _scipy_bridge
-from .methods import sgd as _sgd
-from .methods import sign as _sign
-from .methods.adadelta import *
-from .methods.adafactor import *
-from .methods.adagrad import *
-from .methods.adam import *
-from .methods.adamax import *
-from .methods.adamw import *
-from .methods.lamb import *
-from .methods.lars import *
-from .methods.lbfgs import *
-from .methods.lion import *
-from .methods.momentum import *
-from .methods.nadam import *
-from .methods.radam import *
-from .methods.rmsprop import *
-from .methods.scipy_bridge import *
-from .methods.sgd import *
-from .methods.sign import *
-from .plateaus import *
-from .transformation import *
-from .wrappers import *
+from ..messages import unknown_name as _unknown_name
 
-# Type checkers follow these lines; a name is listed once, in the file that defines it.
-__all__: list[str] = ["schedules"]
-__all__ += transformation.__all__
-__all__ += leaves.__all__
-__all__ += chains.__all__
-__all__ += gradients.__all__
-__all__ += clipping.__all__
-__all__ += masks.__all__
-__all__ += wrappers.__all__
-__all__ += averages.__all__
-__all__ += plateaus.__all__
-__all__ += inspecting.__all__
-__all__ += _adadelta.__all__
-__all__ += _adafactor.__all__
-__all__ += _adagrad.__all__
-__all__ += _adam.__all__
-__all__ += _adamax.__all__
-__all__ += _adamw.__all__
-__all__ += _lamb.__all__
-__all__ += _lars.__all__
-__all__ += _lbfgs.__all__
-__all__ += _lion.__all__
-__all__ += _momentum.__all__
-__all__ += _nadam.__all__
-__all__ += _radam.__all__
-__all__ += _rmsprop.__all__
-__all__ += _scipy_bridge.__all__
-__all__ += _sgd.__all__
-__all__ += _sign.__all__
-
-if not _typing.TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
+    from . import precision as precision
+    from . import schedules as schedules
+    from .averages import *
+    from .chains import *
+    from .clipping import *
+    from .gradients import *
+    from .inspecting import *
+    from .leaves import *
+    from .masks import *
+    from .methods.adadelta import *
+    from .methods.adafactor import *
+    from .methods.adagrad import *
+    from .methods.adam import *
+    from .methods.adamax import *
+    from .methods.adamw import *
+    from .methods.lamb import *
+    from .methods.lars import *
+    from .methods.lbfgs import *
+    from .methods.lion import *
+    from .methods.momentum import *
+    from .methods.nadam import *
+    from .methods.radam import *
+    from .methods.rmsprop import *
+    from .methods.scipy_bridge import *
+    from .methods.sgd import *
+    from .methods.sign import *
+    from .plateaus import *
+    from .transformation import *
+    from .wrappers import *
+else:
+    _MODULES = ("precision", "schedules")
+    _NAMES = {
+        "averages": "Averages ema polyak swa",
+        "chains": "chain",
+        "clipping": "adaptive_clip centralise clip clip_by_global_norm clip_by_norm",
+        "gradients": "descend scale",
+        "inspecting": "inspect",
+        "leaves": "apply_updates global_norm",
+        "masks": "by_path freeze weight_decay",
+        "plateaus": "reduce_on_plateau",
+        "transformation": "GradientTransformation",
+        "wrappers": "accumulate lookahead monitor skip_nonfinite",
+        "methods.adadelta": "adadelta adadelta_direction",
+        "methods.adafactor": "adafactor adafactor_direction",
+        "methods.adagrad": "adagrad adagrad_direction",
+        "methods.adam": "adam moments",
+        "methods.adamax": "adamax adamax_direction",
+        "methods.adamw": "adamw",
+        "methods.lamb": "lamb",
+        "methods.lars": "lars trust_ratio",
+        "methods.lbfgs": "lbfgs",
+        "methods.lion": "lion lion_direction",
+        "methods.momentum": "momentum velocity",
+        "methods.nadam": "nadam nadam_direction",
+        "methods.radam": "radam radam_direction",
+        "methods.rmsprop": "rmsprop rmsprop_direction",
+        "methods.scipy_bridge": "Minimum scipy_minimize",
+        "methods.sgd": "sgd",
+        "methods.sign": "sign sign_sgd",
+    }
+    # Names of DeZero, PyTorch and optax, and what they are called here.
+    _ELSEWHERE = {
+        "SGD": "optim.sgd", "MomentumSGD": "optim.momentum", "AdaGrad": "optim.adagrad", "Adagrad": "optim.adagrad",
+        "AdaDelta": "optim.adadelta", "Adadelta": "optim.adadelta", "RMSprop": "optim.rmsprop", "Adam": "optim.adam",
+        "AdamW": "optim.adamw", "Adamax": "optim.adamax", "NAdam": "optim.nadam", "RAdam": "optim.radam",
+        "Adafactor": "optim.adafactor", "LBFGS": "optim.lbfgs", "WeightDecay": "optim.weight_decay",
+        "ClipGrad": "optim.clip_by_global_norm", "FreezeParam": "optim.freeze", "add_decayed_weights": "optim.weight_decay",
+        "scale_by_adam": "optim.moments", "trace": "optim.velocity", "scale_by_learning_rate": "optim.descend",
+        "apply_if_finite": "optim.skip_nonfinite", "MultiSteps": "optim.accumulate", "multi_transform": "optim.by_path",
+    }  # fmt: skip
+    _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
     def __getattr__(name: str) -> _typing.Any:
-        if name != "precision":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return _importlib.import_module(f"{__name__}.precision")  # on first use: it loads the layers
+        if name in _MODULES:
+            return _import_module(f".{name}", __name__)  # the import also makes it an attribute of this module
+        if name not in _MODULE_OF:
+            raise AttributeError(_unknown_name(__name__, name, _ELSEWHERE))
+        value = globals()[name] = getattr(_import_module(f".{_MODULE_OF[name]}", __name__), name)
+        return value
 
+    __all__ = [*_MODULE_OF, "schedules"]
 
-def __dir__() -> list[str]:
-    return [*__all__, "precision"]
+    def __dir__() -> list[str]:
+        return [*__all__, "precision"]

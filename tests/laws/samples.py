@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import fdezero.optim
+import fdezero.ops.roots
 import fdezero.random
 import fdezero.stats  # noqa: F401
 from fdezero.core import REGISTRY, Primitive

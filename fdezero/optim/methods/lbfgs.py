@@ -8,8 +8,6 @@ import numpy as np
 
 from ... import numpy as fnp
 from ... import tree as trees
-from ...control.cond import cond
-from ...control.scan import scan
 from ...errors import DTypeError, RangeError, StructureError
 from ...messages import describe
 from ...numpy.elementwise import cast
@@ -86,6 +84,8 @@ class lbfgs(_Settings):
 
         Raises StructureError for a state of other params, ShapeError for a loss that is not a scalar.
         """
+        from ...control.cond import cond  # imported here because it loads the compiler
+
         name_of("lbfgs.step", loss)  # which raises for what is no function
         leaves, _, treedef = side_by_side(params, self._checked(state, params), "grads")
         evaluate = lambda p: _evaluated(loss, p)
@@ -182,6 +182,8 @@ def _evaluated(loss: Callable[[Any], Any], params: Any) -> tuple[Any, Any]:
 
 def _newton(gradient: Any, state: State) -> Any:
     """The product of the inverse Hessian's estimate and a gradient. A pair that is not there yet has the inverse 0."""
+    from ...control.scan import scan  # imported here because it loads the compiler
+
     rows = state["moves"], state["changes"], state["inverse"]
 
     def back(q: Any, row: Any) -> Any:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ... import numpy as fnp
 from ... import tree as trees
-from ...control.while_loop import while_loop
 
 NARROW = 0.1  # of an interval: a new step keeps this distance from both ends
 BACK = 0.2  # of an interval, where the far end is not finite
@@ -53,6 +52,8 @@ def searched(
     `evaluate(step)` is (value, slope, gradient). An increase below `rounding` times the value is none. After `most` evaluations the
     point is the best one that was seen, which may be the start.
     """
+    from ...control.while_loop import while_loop  # imported here because it loads the compiler
+
     slack = rounding * abs(start.value)
 
     def going(s: _Search) -> Any:
