@@ -18,7 +18,9 @@ from fdezero.training import State
 SIZE, BATCH = 40, 8
 EVERY = 3  # steps from checkpoint to checkpoint; not a divisor of the steps of an epoch, nor of what is accumulated
 
-OPTIMISER = optim.chain(optim.clip_by_global_norm(1.0), optim.adam(0.01))
+OPTIMISER = optim.accumulate(optim.chain(optim.clip_by_global_norm(1.0), optim.adam(optim.schedules.cosine(0.02, 30))), k=2)
+AVERAGES = optim.ema(0.9)
+HALF = optim.precision.Policy(compute="float16")
 
 
 def data() -> Any:
@@ -27,24 +29,29 @@ def data() -> Any:
 
 
 def begin(x: Any) -> State:
-    """The state before the first step."""
+    """The state before the first step. The loss scale is so high that some steps overflow and are skipped."""
     layers = [nn.Linear.lazy(12), nn.BatchNorm.lazy(), F.relu, nn.Dropout(0.3), nn.Linear.lazy(3)]
     model = nn.init(nn.Sequential(layers), fd.random.key(1), x)
-    return State.init(model, OPTIMISER, fd.random.key(2), extra={"seen": np.zeros(3)})
+    scale = optim.precision.LossScale.init(2.0**17, interval=4)
+    more = {"averages": AVERAGES.init(model), "loss_scale": scale, "extra": {"seen": np.zeros(3)}}
+    return State.init(model, OPTIMISER, fd.random.key(2), **more)
 
 
 def step(state: State, batch: Any) -> tuple[State, dict[str, Any]]:
-    """One step: dropout, batch norm, and all else that a state holds."""
+    """One step: float16, dropout, batch norm, accumulated gradients, an average, and what the user counts."""
     x, t = batch
 
     def loss_fn(model: Any) -> Any:
-        y, model = nn.step(model, x, key=fd.random.fold_in(state.key, state.step))
-        return F.softmax_cross_entropy(y, t), (model, F.accuracy(y, t))
+        y, successor = nn.step(HALF(model), x, key=fd.random.fold_in(state.key, state.step))
+        return F.softmax_cross_entropy(y, t), (successor.model, F.accuracy(y, t))
 
-    (loss, (model, accuracy)), grads = fd.value_and_grad(loss_fn, has_aux=True)(state.model)
-    model, optimiser = OPTIMISER.step(model, grads, state.optimiser)
+    (loss, (model, accuracy)), grads = state.loss_scale.value_and_grad(loss_fn, has_aux=True)(state.model)
+    model, optimiser, scale = state.loss_scale.step(OPTIMISER, model, grads, state.optimiser, before=state.model)
+    averages = AVERAGES.update(state.averages, model)
     seen = state.extra["seen"] + fd.numpy.bincount(t, length=3)
-    state = state.replace(model=model, optimiser=optimiser, step=state.step + 1, extra={"seen": seen})
+    state = state.replace(
+        model=model, optimiser=optimiser, averages=averages, loss_scale=scale, step=state.step + 1, extra={"seen": seen}
+    )
     return state, {"loss": loss, "accuracy": accuracy}
 
 
