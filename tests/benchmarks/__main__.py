@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from tests.benchmarks import (  # noqa: E402
     chain,
+    checkpoints,
     cnn,
     compiling,
     derivatives,
@@ -49,7 +50,7 @@ PARTS = {
     "compiling": compiling.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,
-    "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run,
+    "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run, "checkpoints": checkpoints.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 APART = {"gpu"}  # which runs where the peers are not
