@@ -72,7 +72,8 @@ class Checkpoints:
         _refuse(mode not in (None, *DIRECTIONS), f"mode is 'max' or 'min'; got {mode!r}")
         unsure = best is not None and mode is None and any(word in best.lower() for word in UNSURE)
         _refuse(unsure, f"is the best {best} the highest or the lowest? Say mode='min' or mode='max'")
-        self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self._named = Path(os.path.expanduser(folder))
+        self._place = Path(os.path.abspath(self._named))
         self.keep, self.every, self.metric, self.mode = keep, every, best, mode or "max"
         self.in_flight, self.suffix = in_flight, suffix
         self._run = os.urandom(4).hex()
@@ -84,6 +85,11 @@ class Checkpoints:
         self._tasks: list[background.Task] = []
         self._process = os.getpid()
         weakref.finalize(self, background.report, self._tasks)
+
+    @property
+    def folder(self) -> Path:
+        """The folder as you named it; from its root, if the program has changed its working directory since."""
+        return self._named if os.path.abspath(self._named) == os.fspath(self._place) else self._place
 
     def __repr__(self) -> str:
         names = {"keep": self.keep, "every": self.every, "best": self.metric}
@@ -163,28 +169,32 @@ class Checkpoints:
 
     def _write(self, form: Format, snapshot: Snapshot, step: int, metrics: Mapping[str, Any]) -> None:
         """Write a snapshot, its line in the list, and remove what need not stay. Runs on the thread."""
-        place = self.folder / f"step-{step}{self.suffix}"
+        name, folder = f"step-{step}{self.suffix}", self._place
         new: list[Checkpoint] = []
         try:
             with contextlib.ExitStack() as stack:
 
                 def fill(file: Any) -> None:
                     form.write(file, snapshot.leaves, "auto")
+                    snapshot.release()
                     file.flush()
                     os.fsync(file.fileno())  # before the lock, which is held for milliseconds
                     size, number = index.checksum(file.fileno())
-                    stack.enter_context(index.locked(self.folder))
-                    found = index.read(self.folder)
-                    if place in [checkpoint.path for checkpoint in found]:  # until the new file is there, with its line
-                        index.write(self.folder, [checkpoint for checkpoint in found if checkpoint.path != place])
+                    stack.enter_context(index.locked(folder))
+                    found = index.read(folder)
+                    before = [checkpoint for checkpoint in found if checkpoint.path.name == name]
+                    if before:  # the line goes first, so that at no moment it belongs to another file
+                        index.write(folder, [checkpoint for checkpoint in found if checkpoint not in before])
+                    known = metrics or (
+                        before[0].metrics if before else {}
+                    )  # such as those of the epoch that ended with this step
                     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                    new.append(Checkpoint(step, metrics, place, when, index.version(), size, number, self._run))
+                    new.append(Checkpoint(step, known, folder / name, when, index.version(), size, number, self._run))
 
-                write_whole(place, fill)
-                snapshot.release()
-                found = [checkpoint for checkpoint in index.read(self.folder) if checkpoint.path != place]
+                write_whole(folder / name, fill)
+                found = [checkpoint for checkpoint in index.read(folder) if checkpoint.path.name != name]
                 kept = self._kept([*found, *new])
-                index.write(self.folder, kept)
+                index.write(folder, kept)
                 for checkpoint in found:
                     if checkpoint not in kept:
                         with contextlib.suppress(FileNotFoundError):
@@ -193,10 +203,12 @@ class Checkpoints:
             snapshot.release()
             others = "nothing"
             with contextlib.suppress(Exception):  # of the folder, which may be gone; the first error is the one to tell
-                others = _listing(index.read(self.folder)) or others
+                others = _listing(index.read(folder)) or others
             reason = str(error) or type(error).__name__
             traceback.clear_frames(error.__traceback__)  # which hold leaves
-            raise CheckpointError(f"{place} could not be written: {reason}. The folder holds {others}.") from error
+            raise CheckpointError(
+                f"{self.folder / name} could not be written: {reason}. The folder holds {others}."
+            ) from error
 
     def _kept(self, found: list[Checkpoint]) -> list[Checkpoint]:
         """Those that stay: the last ones and the best of this run and of those that it continues, and all of other runs."""

@@ -215,6 +215,13 @@ def test_a_step_saved_again_replaces_its_file_and_counts_as_the_last(tmp_path: P
     fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0)), tree(20))
 
 
+def test_a_step_saved_again_without_metrics_keeps_those_it_had(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, best="accuracy")
+    for metrics in ({"accuracy": 0.5}, None, {"accuracy": 0.25}):
+        checkpoints.save(tree(1), 1, metrics)
+        assert [found.metrics["accuracy"] for found in checkpoints.all()] == [0.25 if metrics == {"accuracy": 0.25} else 0.5]
+
+
 def test_a_new_run_does_not_replace_an_earlier_one_by_mistake(tmp_path: Path) -> None:
     filled(tmp_path)
     with pytest.raises(FileError, match=r"holds checkpoints of steps 1, 2, 3 of an earlier run, .*restore\(like=state\).*another folder"):
@@ -331,11 +338,13 @@ def test_a_folder_that_must_not_be_written_is_an_error_in_the_first_call(tmp_pat
 def test_the_folder_stays_when_the_program_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoints = Checkpoints("here")
+    assert checkpoints.folder == Path("here")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     checkpoints.save(TREE, 1)
     checkpoints.close()
     assert names(tmp_path / "here") == ["checkpoints.json", "step-1.npz"]
+    assert [found.path for found in checkpoints.all()] == [tmp_path / "here" / "step-1.npz"]
 
 
 def test_checkpoints_do_not_go_to_another_process() -> None:
