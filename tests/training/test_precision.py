@@ -1,6 +1,7 @@
 """Mixed precision: policies, the loss scale against a model of it in Python, and what float16 loses without a scale."""
 
 import copy
+import functools
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
-from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
+from fdezero.errors import DTypeError, NanError, RangeError, ShapeError, StructureError
 from fdezero.optim.precision import LossScale, Mixed, Policy, all_finite, select
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
@@ -266,24 +267,33 @@ class Reference:
             self.value, self.streak = min(self.value * self.factor, self.greatest), 0
 
 
-OPT = optim.chain(optim.clip_by_global_norm(0.5), optim.adam(0.1))
+CLIPPED = optim.chain(optim.clip_by_global_norm(0.5), optim.adam(0.1))
+OPTIMISERS = {
+    "clipped": CLIPPED,
+    "accumulated": optim.accumulate(CLIPPED, 2),
+    "skipping": optim.skip_nonfinite(CLIPPED, most=100),
+    "averaged": optim.lookahead(optim.momentum(0.1), 2),
+}
 
 
-@fd.compile
-def _compiled(run: Any, grads: Any) -> Any:
+def _step(opt: Any, run: Any, grads: Any) -> Any:
     params, state, scale = run
-    return scale.step(OPT, params, scale.unscale(grads), state)
+    return scale.step(opt, params, scale.unscale(grads), state)
+
+
+COMPILED = {name: fd.compile(functools.partial(_step, opt)) for name, opt in OPTIMISERS.items()}
 
 
 @given(
     plan=st.lists(st.tuples(st.sampled_from([None, np.inf, -np.inf, np.nan]), st.integers(0, 5)), min_size=1, max_size=14),
-    interval=st.integers(1, 4), compiled=st.booleans(),
+    interval=st.integers(1, 4), compiled=st.booleans(), name=st.sampled_from(list(OPTIMISERS)),
 )  # fmt: skip
-@settings(max_examples=examples(2))
-def test_overflow_planted_at_random(plan: list[Any], interval: int, compiled: bool) -> None:
+@settings(max_examples=examples(1))
+def test_overflow_planted_at_random(plan: list[Any], interval: int, compiled: bool, name: str) -> None:
     """The scale follows its rules, and parameters and state are those of a run without the steps that overflow."""
-    params = {"a": np.ones((2, 2), np.float32), "b": np.ones(2, np.float16), "n": np.arange(2)}
-    run = alone = params, OPT.init(params), LossScale.init(4.0, interval=interval, factor=2.0, least=1.0, greatest=16.0)
+    opt, params = OPTIMISERS[name], {"a": np.ones((2, 2), np.float32), "b": np.ones(2, np.float16), "n": np.arange(2)}
+    run = alone = params, opt.init(params), LossScale.init(4.0, interval=interval, factor=2.0, least=1.0, greatest=16.0)
+    step = COMPILED[name] if compiled else functools.partial(_step, opt)
     expected = Reference(4.0, interval, 2.0, 1.0, 16.0)
     for k, (planted, place) in enumerate(plan):
         scale = float(run[2].value)
@@ -292,13 +302,31 @@ def test_overflow_planted_at_random(plan: list[Any], interval: int, compiled: bo
         scaled = {"a": a * np.float32(scale), "b": b * np.float16(scale), "n": None}
         if planted is not None:
             (scaled["a"].reshape(-1) if place < 4 else scaled["b"])[place % 4] = planted
-        run = _compiled(run, scaled) if compiled else run[2].step(OPT, run[0], run[2].unscale(scaled), run[1])
+        run = step(run, scaled)
         expected.step(planted is None)
         if planted is None:
-            alone = (*OPT.step(alone[0], plain, alone[1]), alone[2])
+            alone = (*opt.step(alone[0], plain, alone[1]), alone[2])
         assert (run[2].value, run[2].streak, run[2].skipped) == (expected.value, expected.streak, expected.skipped)
         assert run[2].value.dtype == np.float32
     assert_trees_close(run[:2], alone[:2], 2e-3)
+
+
+def test_an_optimiser_that_skips_can_take_the_place_of_the_step_of_the_scale() -> None:
+    """It gives up where gradients never become finite, which the scale alone does not."""
+    skipping, scale = OPTIMISERS["skipping"], LossScale.init(8.0, interval=2)
+    params = other = {"w": np.ones(2, np.float32)}
+    state, plain, same = skipping.init(params), CLIPPED.init(params), scale
+    for bad in (0, 0, np.inf, 0, np.nan, 0):
+        grads = scale.unscale({"w": np.array([8.0, bad], np.float32)})
+        params, state = skipping.step(params, grads, state)
+        scale = scale.adjust(grads)
+        other, plain, same = same.step(CLIPPED, other, same.unscale({"w": np.array([8.0, bad], np.float32)}), plain)
+    assert_trees_equal(params, other, bits=True)
+    assert_trees_equal(scale, same, bits=True)
+    assert state["skipped"] == scale.skipped == 2
+    strict = optim.skip_nonfinite(optim.sgd(0.1), most=0)
+    with pytest.raises(NanError, match="the gradient of w has a NaN or an infinity"):
+        strict.step(params, scale.unscale({"w": np.array([np.inf, 1], np.float32)}), strict.init(params))
 
 
 def test_the_bounds_hold_and_a_fixed_scale_stays() -> None:
