@@ -25,6 +25,7 @@ from tests.benchmarks import (  # noqa: E402
     gpu,
     importing,
     layers,
+    loading,
     lstm,
     measure,
     memory,
@@ -51,6 +52,7 @@ PARTS = {
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,
     "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run, "checkpoints": checkpoints.run,
+    "loading": loading.run, "waiting": loading.run_waiting,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 APART = {"gpu"}  # which runs where the peers are not
