@@ -23,8 +23,8 @@ __all__: list[str] = []
 
 Index = np.ndarray
 FORMS = (
-    "arrays with one common first axis, alone or in a tuple or dict; a list of examples; a table; or an object with len(dataset) "
-    "and dataset[i]"
+    "an array with the examples along its first axis, a tuple or dict of data sets, a list of examples, a table, or an object with "
+    "len(dataset) and dataset[i]"
 )
 
 
@@ -285,7 +285,7 @@ def _source_of_leaf(dataset: Any, path: str, what: str) -> Source:
         if hasattr(kind, "__iter__") and not isinstance(dataset, str | bytes)
         else ""
     )
-    raise StructureError(f"{what}: {name} is {describe(dataset)}, which is no data set. Data sets are {FORMS}.{hint}")
+    raise StructureError(f"{what}: a data set is {FORMS}, got {describe(dataset)}{at(path)}.{hint}")
 
 
 def _source_of_frame(frame: Any, name: str, what: str) -> Source:

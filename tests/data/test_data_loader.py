@@ -83,7 +83,7 @@ def test_batches_share_nothing_with_the_data_set() -> None:
     [
         ({"x": np.ones(3), "t": np.ones(4)}, ShapeError, "t has 4 examples.* but x has 3 examples"),
         ({"x": np.ones(3), "t": np.float64(1)}, StructureError, "t is float64"),
-        ((np.ones(1), 1), StructureError, "1 is int 1"),
+        ((np.ones(1), 1), StructureError, "got int 1 at 1"),
         ({}, StructureError, "holds no array"),
     ],
 )
