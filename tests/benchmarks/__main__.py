@@ -15,6 +15,7 @@ os.environ["NPROC"] = "1"  # the threads of JAX, whose flag leaves it two where 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from tests.benchmarks import (  # noqa: E402
+    augmenting,
     chain,
     checkpoints,
     cnn,
@@ -53,6 +54,7 @@ PARTS = {
     "pinn": pinn.run, "vmap": pinn.run_forms,
     "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run, "checkpoints": checkpoints.run,
     "loading": loading.run, "waiting": loading.run_waiting,
+    "augmenting": augmenting.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
 APART = {"gpu"}  # which runs where the peers are not

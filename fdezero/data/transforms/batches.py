@@ -16,7 +16,7 @@ from ...transforms import vmap
 __all__: list[str] = []  # for the transforms
 
 CHANNELS = (1, 3, 4)  # of pictures: grey, colours, colours and opacity
-IN_CACHE = 1 << 20  # bytes of examples at a time: what lies between two steps of a chain then stays in the cache
+IN_CACHE = 1 << 16  # numbers of a block of examples: what lies between two steps of a chain then stays in the cache
 
 
 def name_of(transform: Any) -> str:
@@ -158,22 +158,19 @@ def apart(new: Any, old: Any) -> Any:
     return new.copy() if is_plain(new, old) and np.may_share_memory(new, old) else new
 
 
-def in_blocks(run: Callable[[Any, Any], Any], batch: Any, keys: Any) -> Any:
-    """run(batch, keys); plain arrays in blocks of examples that fit the cache, with the same bits, as no example needs another."""
+def in_blocks(run: Callable[[Any, Any], Any], batch: Any, drawn: Any) -> Any:
+    """run(batch, drawn); plain arrays in blocks of examples that fit the cache, with the same bits, as no example needs another."""
     parts = batch if isinstance(batch, tuple) else (batch,)
-    if not all(type(part) is np.ndarray and part.ndim for part in parts) or not (keys is None or is_plain(keys)):
-        return run(batch, keys)
+    if not all(type(part) is np.ndarray and part.ndim and len(part) for part in parts) or not _is_plain_tree(drawn):
+        return run(batch, drawn)
     n = len(parts[0])
-    step = max(1, IN_CACHE // max(1, sum(part.nbytes for part in parts) // max(n, 1)))
+    step = max(1, IN_CACHE // max(part[0].size for part in parts))
     if step >= n or any(len(part) != n for part in parts):
-        return run(batch, keys)
+        return run(batch, drawn)
     found: list[Any] = []
     for start in range(0, n, step):
         cut = slice(start, start + step)
-        block = tuple(part[cut] for part in parts)
-        if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-            block = type(batch)(*block)
-        done = run(block if isinstance(batch, tuple) else block[0], None if keys is None else keys[cut])
+        done = run(_cut(batch, cut), _cut(drawn, cut))
         pieces = done if isinstance(done, tuple) else (done,)
         if not found:
             found = [np.empty((n, *piece.shape[1:]), piece.dtype) for piece in pieces]
@@ -182,3 +179,15 @@ def in_blocks(run: Callable[[Any, Any], Any], batch: Any, keys: Any) -> Any:
     if not isinstance(done, tuple):
         return found[0]
     return type(done)(*found) if hasattr(done, "_fields") else tuple(found)
+
+
+def _is_plain_tree(drawn: Any) -> bool:
+    return all(map(_is_plain_tree, drawn)) if isinstance(drawn, tuple) else drawn is None or is_plain(drawn)
+
+
+def _cut(tree: Any, cut: slice) -> Any:
+    """These examples of all arrays in tuples."""
+    if isinstance(tree, tuple):
+        parts = [_cut(part, cut) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return None if tree is None else tree[cut]

@@ -3,16 +3,24 @@
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 
 from ... import numpy as fnp
+from ...devices import array_module
 from ...errors import RangeError
-from .batches import between, colours, column, rounded, top, uniform, working
+from .batches import between, colours, rounded, top, uniform, working
 from .settings import is_number, setting
 from .transform import Transform
 
 __all__ = ["colour_jitter"]
 
 GREY = (0.299, 0.587, 0.114)  # the shares of red, green and blue in what the eye takes for bright: ITU-R BT.601
+# Y, I and Q of NTSC: brightness, and the plane of colours
+YIQ = np.array([GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+PROJECTION = np.ones((3, 1)) * np.array(GREY)  # of a colour on its grey
+QUARTER_TURN = np.linalg.inv(YIQ) @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ YIQ  # of I to Q
+
+NEUTRAL = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (0.0, 0.0))
 
 
 def _factors(value: Any, what: str) -> tuple[float, float]:
@@ -38,8 +46,9 @@ class colour_jitter(Transform):
     """Brightness, contrast, saturation and hue of each image (N, 3, H, W) or (N, 1, H, W), changed in this order.
 
     The first three are factors, from 1 - d to 1 + d, or (low, high); `hue` is a share of the colour wheel, from -d to d, at most
-    0.5. Images are uint8, or fractions from 0 to 1, so they are not normalised yet. Each step cuts off what lies outside.
-    torchvision draws the order as well. Grey images have no saturation and no hue.
+    0.5. Images are uint8, or fractions from 0 to 1, so they are not normalised yet. All changes together are one matrix for
+    each image, and what lies outside is cut off once, at the end. The hue turns about grey, in the plane of I and Q, as in NVIDIA's
+    DALI, so the brightness stays; torchvision turns it in HSV, draws the order as well, and cuts off after each change.
     """
 
     brightness: tuple[float, float] = setting(_factors, default=0.0)
@@ -49,55 +58,28 @@ class colour_jitter(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 4)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = colours(x, self)
-        u, y = uniform(keys, 4), working(x)
-        steps = (
-            (self.brightness, 1.0, _brightened),
-            (self.contrast, 1.0, _contrasted),
-            (self.saturation, 1.0, _saturated),
-            (self.hue, 0.0, _turned),
+        if (self.brightness, self.contrast, self.saturation, self.hue) == NEUTRAL:
+            return x
+        y, channels = working(x), x.shape[1]
+        bright, contrast, colour, turn = (
+            between(drawn[:, k], ends)
+            for k, ends in enumerate((self.brightness, self.contrast, self.saturation, self.hue))
         )
-        for k, (ends, neutral, change) in enumerate(steps):
-            if ends == (neutral, neutral) or (k > 1 and x.shape[1] == 1):
-                continue
-            y = fnp.clip(change(y, column(between(u[:, k], ends), y.dtype), top(x)), 0, top(x))
-        return rounded(y, x.dtype)
-
-
-def _grey(x: Any) -> Any:
-    """(N, 3, H, W) -> (N, 1, H, W)."""
-    if x.shape[1] == 1:
-        return x
-    red, green, blue = GREY
-    return x[:, :1] * red + x[:, 1:2] * green + x[:, 2:] * blue
-
-
-def _brightened(x: Any, factor: Any, white: int) -> Any:
-    return x * factor
-
-
-def _contrasted(x: Any, factor: Any, white: int) -> Any:
-    return x * factor + (1 - factor) * _grey(x).mean(axis=(1, 2, 3), keepdims=True)
-
-
-def _saturated(x: Any, factor: Any, white: int) -> Any:
-    return x * factor + (1 - factor) * _grey(x)
-
-
-def _turned(x: Any, turn: Any, white: int) -> Any:
-    """The hue is the angle of a hexagon: six sides, on each of which one colour rises or falls while the others stay."""
-    red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
-    most, least = fnp.maximum(fnp.maximum(red, green), blue), fnp.minimum(fnp.minimum(red, green), blue)
-    chroma = most - least
-    safe = fnp.where(chroma == 0, 1, chroma)
-    angle = fnp.where(
-        most == red, (green - blue) / safe, fnp.where(most == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
-    )
-    angle = angle + 6 * turn
-
-    def colour(offset: int) -> Any:
-        place = fnp.remainder(angle + offset, 6)
-        return most - chroma * fnp.clip(fnp.minimum(place, 4 - place), 0, 1)
-
-    return fnp.concatenate([colour(5), colour(3), colour(1)], axis=1)
+        flat = y.reshape(len(x), channels, -1)
+        grey = fnp.asarray(GREY if channels == 3 else (1.0,))
+        # Grey is scaled by brightness and contrast alone, and what differs from it also by saturation, and turned.
+        parts = [PROJECTION, np.eye(3) - PROJECTION, QUARTER_TURN] if channels == 3 else [np.eye(1)]
+        scale = bright * contrast
+        angle = turn * (-2 * np.pi)  # from red to green is backwards in the plane of I and Q
+        factors = [scale, scale * colour * fnp.cos(angle), scale * colour * fnp.sin(angle)]
+        beside = array_module(x).asarray
+        matrix = sum(factor[:, None, None] * beside(part) for factor, part in zip(factors, parts, strict=False))
+        mean = (fnp.astype(flat.mean(axis=2), np.float64) * beside(grey)).sum(axis=1)
+        shift = fnp.astype((1 - contrast) * bright * mean, y.dtype)[:, None, None]
+        y = fnp.matmul(fnp.astype(matrix, y.dtype), flat) + shift
+        return rounded(fnp.clip(y, 0, top(x)).reshape(x.shape), x.dtype)

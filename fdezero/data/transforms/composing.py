@@ -26,10 +26,15 @@ def _takes_key(part: Any) -> bool:
         return False
 
 
-def _run(part: Any, batch: Any, keys: Any) -> Any:
+def _draw(part: Any, keys: Any) -> Any:
+    """What a part draws with its keys; a function of one's own gets the keys themselves."""
+    return part.draw(keys) if isinstance(part, Transform) else keys
+
+
+def _run(part: Any, batch: Any, drawn: Any) -> Any:
     if isinstance(part, Transform):
-        return part.run(batch, keys)
-    return part(batch) if keys is None else part(batch, key=keys)
+        return part.run(batch, drawn)
+    return part(batch) if drawn is None else part(batch, key=drawn)
 
 
 def _parts(value: Any, what: str) -> tuple[Any, ...]:
@@ -70,36 +75,38 @@ class compose(Transform):
     def by_example(self) -> bool:  # type: ignore[override]
         return all(isinstance(part, Transform) and part.by_example for part in self.parts)
 
-    def whole(self, batch: Any, key: Any) -> Any:
-        """Runs of parts that work by example go through the cache together; a part that needs all examples stands alone."""
-        keys, number, run = self.keys(batch, key), 0, list[Any]()
-        for part in (*self.parts, None):
-            if part is not None and isinstance(part, Transform) and part.by_example:
-                run.append(part)
+    def draw(self, keys: Any) -> Any:
+        drawn, number = list[Any](), 0
+        for part in self.parts:
+            takes_key = _takes_key(part)
+            drawn.append(_draw(part, folded(keys, number)) if takes_key else None)
+            number += takes_key
+        return tuple(drawn)
+
+    def whole(self, batch: Any, drawn: Any) -> Any:
+        """Parts that work by example go through the cache together; a part that needs all examples stands alone."""
+        drawn = drawn or (None,) * len(self.parts)
+        pending: list[tuple[Any, Any]] = []
+        for part, its in zip((*self.parts, None), (*drawn, None), strict=True):
+            if isinstance(part, Transform) and part.by_example:
+                pending.append((part, its))
                 continue
-            if run:
-                batch = in_blocks(_chain(run, number), batch, keys)
-                number += sum(map(_takes_key, run))
-                run = []
-            if part is not None:
-                takes_key = _takes_key(part)
-                batch = _run(part, batch, folded(keys, number) if takes_key else None)
-                number += takes_key
+            if pending:
+                parts, theirs = zip(*pending, strict=True)
+                batch, pending = in_blocks(_chain(parts), batch, theirs), []
+            batch = batch if part is None else _run(part, batch, its)
         return batch
 
-    def run(self, batch: Any, keys: Any) -> Any:
-        return _chain(self.parts, 0)(batch, keys)
+    def run(self, batch: Any, drawn: Any) -> Any:
+        return _chain(self.parts)(batch, drawn or (None,) * len(self.parts))
 
 
-def _chain(parts: Any, number: int) -> Callable[[Any, Any], Any]:
-    """The function of parts in turn; the first that draws has this number."""
+def _chain(parts: Any) -> Callable[[Any, Any], Any]:
+    """The function of parts in turn."""
 
-    def run(batch: Any, keys: Any) -> Any:
-        count = number
-        for part in parts:
-            takes_key = _takes_key(part)
-            batch = _run(part, batch, folded(keys, count) if takes_key else None)
-            count += takes_key
+    def run(batch: Any, drawn: Any) -> Any:
+        for part, its in zip(parts, drawn, strict=True):
+            batch = _run(part, batch, its)
         return batch
 
     return run
@@ -132,15 +139,18 @@ class on(_Around):
     transform: Any = setting(_transform)
 
     def keys(self, batch: Any, key: Any) -> Any:
-        return keys_of(key, size_of(self._part(batch), self), self) if self.draws else None
+        return keys_of(key, size_of(self._part(batch), self), self)
 
-    def run(self, batch: Any, keys: Any) -> Any:
-        part = _run(self.transform, self._part(batch), keys)
+    def draw(self, keys: Any) -> Any:
+        return _draw(self.transform, keys)
+
+    def run(self, batch: Any, drawn: Any) -> Any:
+        part = _run(self.transform, self._part(batch), drawn)
         return {**batch, self.place: part} if isinstance(batch, dict) else with_part(batch, self.place, part)
 
     def _part(self, batch: Any) -> Any:
         try:
-            return batch[self.place] if isinstance(batch, dict | tuple) else None or batch[self.place]
+            return batch[self.place]
         except (KeyError, IndexError, TypeError):
             has = ", ".join(map(repr, batch)) if isinstance(batch, dict) else describe(batch)
             raise StructureError(f"on({self.place!r}, ...): the batch has no such part; it has {has}.") from None
@@ -155,9 +165,13 @@ class sometimes(_Around):
 
     draws = True
 
-    def run(self, batch: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
         chosen = uniform(folded(keys, 0), 1)[:, 0] < self.p
-        new = _run(self.transform, batch, folded(keys, 1) if _takes_key(self.transform) else None)
+        return chosen, _draw(self.transform, folded(keys, 1)) if _takes_key(self.transform) else None
+
+    def run(self, batch: Any, drawn: Any) -> Any:
+        chosen, its = drawn
+        new = _run(self.transform, batch, its)
         if not isinstance(batch, tuple):
             return self._choice(chosen, new, batch)
         parts = [self._choice(chosen, y, x) for y, x in zip(new, batch, strict=True)]

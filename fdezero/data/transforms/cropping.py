@@ -29,7 +29,7 @@ class centre_crop(Transform):
 
     size: tuple[int, int] = setting(pair(1))
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         x, (h, w) = images(x, self), self.size
         _check_fits(self.size, x, self)
         top, left = (x.shape[2] - h) // 2, (x.shape[3] - w) // 2
@@ -50,15 +50,17 @@ class random_crop(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 2)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
         rows, columns = self.padding
         if rows or columns:
             filled = {"constant_values": paint(self.value, x, self)} if self.mode == "constant" else {}
             x = fnp.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)), self.mode, **filled)
         _check_fits(self.size, x, self, " with its padding" if rows or columns else "")
-        u = uniform(keys, 2)
-        tops, lefts = (below(u[:, k], x.shape[2 + k] - self.size[k] + 1) for k in (0, 1))
+        tops, lefts = (below(drawn[:, k], x.shape[2 + k] - self.size[k] + 1) for k in (0, 1))
         return cropped(x, tops, lefts, self.size)
 
 
@@ -85,9 +87,12 @@ class horizontal_flip(Transform):
     draws: ClassVar[bool] = True
     axis: ClassVar[int] = 3
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 1)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
-        chosen = uniform(keys, 1)[:, 0] < self.p
+        chosen = drawn[:, 0] < self.p
         if is_plain(x, chosen):
             y = x.copy()
             back = np.flip(x, self.axis)
@@ -117,11 +122,13 @@ class cutout(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 2 * self.count)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
         value = paint(self.value, x, self)
-        u = uniform(keys, 2 * self.count)
-        tops, lefts = (below(u[:, k::2], x.shape[2 + k]) - self.size[k] // 2 for k in (0, 1))
+        tops, lefts = (below(drawn[:, k::2], x.shape[2 + k]) - self.size[k] // 2 for k in (0, 1))
         if is_plain(x, tops, lefts):
             y = x.copy()
             h, w = self.size

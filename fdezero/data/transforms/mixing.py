@@ -36,16 +36,16 @@ class _Mixing(Transform):
     by_example: ClassVar[bool] = False
     changes: ClassVar[int | None] = None
 
-    def apply(self, batch: Any, keys: Any) -> Any:
+    def apply(self, batch: Any, drawn: Any) -> Any:
         if not isinstance(batch, tuple) or len(batch) != 2:
             raise StructureError(
                 f"{name_of(self)} mixes inputs and labels alike, so a batch is a pair (x, t), got {describe(batch)}."
             )
         x, t = (array_of(part, self) for part in batch)
         t = self._rows(t)
-        partner = below(uniform(folded(keys, 0), 1)[:, 0], len(x))
-        weight = vmap(lambda key: random.beta(key, self.alpha, self.alpha, dtype=np.float64))(folded(keys, 1))
-        mixed, weight = self.mixed(x, x[partner], weight, folded(keys, 2))
+        partner = below(uniform(folded(drawn, 0), 1)[:, 0], len(x))
+        weight = vmap(lambda key: random.beta(key, self.alpha, self.alpha, dtype=np.float64))(folded(drawn, 1))
+        mixed, weight = self.mixed(x, x[partner], weight, folded(drawn, 2))
         share = column(weight, t.dtype, t.ndim)
         return with_part(with_part(batch, 0, mixed), 1, share * t + (1 - share) * t[partner])
 

@@ -46,7 +46,7 @@ class from_pil(Transform):
 
     by_example: ClassVar[bool] = False
 
-    def run(self, batch: Any, keys: Any) -> Any:
+    def run(self, batch: Any, drawn: Any) -> Any:
         module = pillow("from_pil")
         listed = list(batch) if isinstance(batch, list | tuple) else [batch]
         for i, image in enumerate(listed):
@@ -72,7 +72,7 @@ class to_pil(Transform):
 
     by_example: ClassVar[bool] = False
 
-    def run(self, batch: Any, keys: Any) -> Any:
+    def run(self, batch: Any, drawn: Any) -> Any:
         module = pillow("to_pil")
         x = to_numpy(images(array_of(batch, self), self))
         if x.shape[1] not in (1, 3, 4):

@@ -11,14 +11,13 @@ import numpy as np
 from ... import numpy as fnp
 from ...devices import array_module
 from ...errors import RangeError
-from .batches import between, images, rounded, uniform, working
-from .cropping import inside
+from .batches import between, images, is_plain, rounded, uniform, working
 from .settings import is_number, one_of, pair, setting
 from .transform import Transform
 
 __all__ = ["random_resized_crop", "resize"]
 
-ROWS = 32  # results for each product: few enough that most of their weights are not 0
+RESULTS = 16  # of one product: few enough that most of their weights are not 0
 
 
 def _box(x: Any) -> Any:
@@ -64,7 +63,7 @@ class resize(Transform):
         if self.shorter and self.size[0] != self.size[1]:
             raise RangeError(f"resize: with shorter=True the size is one number, got {self.size}.")
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
         height, width = x.shape[2:]
         h, w = self.size
@@ -76,53 +75,90 @@ class resize(Transform):
                 places = ((np.arange(here) + 0.5) * (there / here)).astype(np.int64)
                 x = fnp.take(x, array_module(x).asarray(places), axis=axis)
             return x
-        y = _columns(working(x), width, w, self)
-        return rounded(_rows(y, height, h, self), x.dtype)
+        y = _with_bands(working(x), width, w, 3, self)
+        return rounded(_with_bands(y, height, h, 2, self), x.dtype)
 
 
 @functools.lru_cache(256)
-def _bands(there: int, here: int, axis: int, of: resize, dtype: Any) -> list[tuple[slice, np.ndarray]]:
+def _bands(there: int, here: int, axis: int, mode: str, antialias: bool, dtype: Any) -> list[tuple[slice, np.ndarray]]:
     """The weights of `here` results from `there` pixels: for each few results the pixels they need, and a matrix.
 
     It is (results, pixels) for axis 2, the rows, and (pixels, results) for axis 3.
     """
     ratio = there / here
-    centres = (np.arange(here) + 0.5) * ratio
-    weights = weights_at(np.arange(there), centres, max(ratio, 1.0) if of.antialias else 1.0, of.mode)
+    scale = max(ratio, 1.0) if antialias else 1.0
+    centres = (np.arange(here)[None] + 0.5) * ratio
+    first, weights = taps_at(centres, np.full((1, 1), scale), count_of(mode, scale, there), mode, 0, there, there)
+    whole = np.zeros((here, there))
+    np.put_along_axis(whole, first[0, :, None] + np.arange(weights.shape[2]), weights[0], axis=1)
     found = []
-    for start in range(0, here, ROWS):
-        results = slice(start, min(start + ROWS, here))
-        needed = weights[results].any(axis=0).nonzero()[0]
+    for start in range(0, here, RESULTS):
+        results = slice(start, start + RESULTS)
+        needed = np.flatnonzero(whole[results].any(axis=0))
         pixels = slice(int(needed[0]), int(needed[-1]) + 1)
-        matrix = weights[results, pixels].astype(dtype)
+        matrix = whole[results, pixels].astype(dtype)
         found.append((pixels, matrix if axis == 2 else np.ascontiguousarray(matrix.T)))
     return found
 
 
-def weights_at(pixels: Any, centres: Any, scale: Any, mode: str) -> Any:
-    """The weights of all pixels for results at these centres, (..., results, pixels), whose sum is 1."""
-    curve, reach = FILTERS[mode]
-    distance = (pixels + 0.5 - centres[..., None]) / scale
-    weights = np.where(np.abs(distance) <= reach, curve(distance), 0.0)
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def _columns(x: Any, there: int, here: int, of: resize) -> Any:
+def _with_bands(x: Any, there: int, here: int, axis: int, of: resize) -> Any:
+    """x with `here` pixels along an axis, by one product for each band."""
     if there == here:
         return x
-    bands = _bands(there, here, 3, of, x.dtype)
-    return _joined([fnp.matmul(x[..., pixels], array_module(x).asarray(matrix)) for pixels, matrix in bands], 3)
-
-
-def _rows(x: Any, there: int, here: int, of: resize) -> Any:
-    if there == here:
-        return x
-    bands = _bands(there, here, 2, of, x.dtype)
-    return _joined([fnp.matmul(array_module(x).asarray(matrix), x[..., pixels, :]) for pixels, matrix in bands], 2)
-
-
-def _joined(parts: list[Any], axis: int) -> Any:
+    parts = []
+    for pixels, matrix in _bands(there, here, axis, of.mode, of.antialias, x.dtype):
+        beside = array_module(x).asarray(matrix)
+        parts.append(fnp.matmul(beside, x[..., pixels, :]) if axis == 2 else fnp.matmul(x[..., pixels], beside))
     return parts[0] if len(parts) == 1 else fnp.concatenate(parts, axis=axis)
+
+
+def count_of(mode: str, scale: float, there: int) -> int:
+    """How many pixels a result needs at most."""
+    return min(max(1, math.ceil(2 * FILTERS[mode][1] * scale)), there)
+
+
+def taps_at(centres: Any, scale: Any, count: int, mode: str, start: Any, stop: Any, there: int) -> tuple[Any, Any]:
+    """For results at `centres` (N, here) the first pixel of each, and the weights of `count` pixels from there on.
+
+    The filter is wider by `scale` (N, 1). Pixels outside `start` to `stop` have no weight. Weights have the sum 1.
+    """
+    curve, reach = FILTERS[mode]
+    first = fnp.clip(fnp.floor(centres - reach * scale - 0.5) + 1, 0, there - count)
+    pixels = first[:, :, None] + array_module(centres).arange(count)
+    distance = (pixels + 0.5 - centres[:, :, None]) / scale[:, :, None]
+    near = (pixels >= start) & (pixels < stop)
+    weights = fnp.where(near, curve(distance), 0.0)
+    return fnp.astype(first, np.int64), weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _along_rows(x: Any, first: Any, weights: Any) -> Any:
+    """Weighted sums of rows: (N, C, H, W) -> (N, C, h, W)."""
+    n, channels, height, width = x.shape
+    h = first.shape[1]
+    weights = fnp.astype(weights, x.dtype)
+    total = None
+    for k in range(weights.shape[2]):
+        if is_plain(x, first):
+            rows = (np.arange(n * channels).reshape(n, channels, 1) * height + (first[:, None] + k)).reshape(-1)
+            part = x.reshape(-1, width).take(rows, axis=0).reshape(n, channels, h, width)
+            part *= weights[:, None, :, k, None]
+        else:
+            part = fnp.take_along_axis(x, first[:, None, :, None] + k, axis=2) * weights[:, None, :, k, None]
+        total = part if total is None else added(total, part)
+    return total
+
+
+def added(total: Any, part: Any) -> Any:
+    """total + part; plain arrays, which were made here, are added in place."""
+    if is_plain(total, part):
+        total += part
+        return total
+    return total + part
+
+
+def _swapped(x: Any) -> Any:
+    """Rows and columns exchanged, also in memory."""
+    return np.ascontiguousarray(x.swapaxes(2, 3)) if is_plain(x) else fnp.swapaxes(x, 2, 3)
 
 
 def _range(least: float) -> Callable[[Any, str], tuple[float, float]]:
@@ -152,30 +188,27 @@ class random_resized_crop(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 4)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
         height, width = x.shape[2:]
-        u = uniform(keys, 4)
-        area = between(u[:, 0], self.scale) * (height * width)
-        ratio = fnp.exp(between(u[:, 1], (math.log(self.ratio[0]), math.log(self.ratio[1]))))
+        area = between(drawn[:, 0], self.scale) * (height * width)
+        ratio = fnp.exp(between(drawn[:, 1], (math.log(self.ratio[0]), math.log(self.ratio[1]))))
         rows, columns = (
             fnp.clip(fnp.rint(fnp.sqrt(side)), 1, whole)
             for side, whole in ((area / ratio, height), (area * ratio, width))
         )
-        y = working(x)
-        across = self._weights(x, width, columns, u[:, 2], self.size[1], y.dtype)
-        down = self._weights(x, height, rows, u[:, 3], self.size[0], y.dtype)
-        return rounded(fnp.matmul(down[:, None], fnp.matmul(y, fnp.swapaxes(across, 1, 2)[:, None])), x.dtype)
+        y = _swapped(working(x))
+        y = _swapped(_along_rows(y, *self._taps(width, columns, drawn[:, 2], self.size[1])))
+        return rounded(_along_rows(y, *self._taps(height, rows, drawn[:, 3], self.size[0])), x.dtype)
 
-    def _weights(self, x: Any, there: int, length: Any, u: Any, here: int, dtype: Any) -> Any:
-        """The weights of all pixels of a side in each result: (N, here, there)."""
-        xp = array_module(x)
+    def _taps(self, there: int, length: Any, u: Any, here: int) -> tuple[Any, Any]:
+        """The pixels and weights of the results along a side, of which each image has a part of its own length."""
         start = fnp.floor(u * (there - length + 1))[:, None]
         ratio = (length / here)[:, None]
-        pixels = xp.arange(there)
-        centres = start + (xp.arange(here) + 0.5) * ratio
-        curve, reach = FILTERS[self.mode]
-        distance = (pixels + 0.5 - centres[:, :, None]) / fnp.maximum(ratio, 1.0)[:, :, None]
-        near = inside(pixels, start, length[:, None])[:, None] & (abs(distance) <= reach)
-        weights = fnp.where(near, curve(distance), 0.0)
-        return fnp.astype(weights / weights.sum(axis=-1, keepdims=True), dtype)
+        centres = start + (array_module(length).arange(here) + 0.5) * ratio
+        count = count_of(self.mode, max(there / here, 1.0), there)
+        stop = start + length[:, None]
+        return taps_at(centres, fnp.maximum(ratio, 1.0), count, self.mode, start[:, :, None], stop[:, :, None], there)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import attrs
 
 from ...errors import StructureError
-from .batches import apart, array_of, in_blocks, keys_of, name_of, size_of, with_part
+from .batches import apart, array_of, in_blocks, is_plain, keys_of, name_of, size_of, with_part
 
 __all__ = ["Transform"]
 
@@ -20,8 +20,8 @@ class Transform:
     key, or a key for each example, (N, 2). With one key, example i has the key `fd.random.fold_in(key, i)`. So an example
     never depends on the others around it.
 
-    To write your own, define `apply(x, keys)` in an `@attrs.frozen` subclass, where x is the array and keys is (N, 2), or None
-    unless the class says `draws = True`. A plain function of a batch also serves as a part of `compose`.
+    To write your own, define `apply(x, drawn)` in an `@attrs.frozen` subclass. With `draws = True`, `drawn` has the key of each
+    example, (N, 2), or what `draw(keys)` makes of the keys. A plain function of a batch also serves as a part of `compose`.
     """
 
     draws: ClassVar[bool] = False  # whether it needs a key
@@ -29,31 +29,38 @@ class Transform:
     changes: ClassVar[int | None] = INPUTS  # the place in a tuple; None for a transform of the whole tuple
 
     def __call__(self, batch: Any, key: Any = None) -> Any:
-        if self.by_example:
-            return apart(in_blocks(self.run, batch, self.keys(batch, key)), batch)
-        return apart(self.whole(batch, key), batch)
-
-    def whole(self, batch: Any, key: Any) -> Any:
-        """The transform of a batch that is not cut into blocks."""
-        return self.run(batch, self.keys(batch, key))
+        drawn = self.draw(self.keys(batch, key)) if self.draws else None
+        return apart(in_blocks(self.run, batch, drawn) if self.by_example else self.whole(batch, drawn), batch)
 
     def keys(self, batch: Any, key: Any) -> Any:
-        """A key for each example; None if nothing is drawn. Raises KeyMissingError."""
-        return keys_of(key, size_of(batch, self), self) if self.draws else None
+        """A key for each example. Raises KeyMissingError."""
+        return keys_of(key, size_of(batch, self), self)
 
-    def run(self, batch: Any, keys: Any) -> Any:
-        """The transform of a batch with a key for each example."""
+    def draw(self, keys: Any) -> Any:
+        """What is drawn with the keys (N, 2): arrays with the examples along the first axis."""
+        return keys
+
+    def whole(self, batch: Any, drawn: Any) -> Any:
+        """The transform of a batch that is not cut into blocks."""
+        return self.run(batch, drawn)
+
+    def run(self, batch: Any, drawn: Any) -> Any:
+        """The transform of a batch, with what was drawn for it."""
         if self.changes is None:
-            return self.apply(batch, keys)
+            return self.apply(batch, drawn)
         if not isinstance(batch, tuple):
-            return self.apply(array_of(batch, self), keys)
+            return self._own(array_of(batch, self), drawn)
         if len(batch) <= self.changes:
             raise StructureError(
                 f"{name_of(self)} changes part {self.changes} of a batch, but the batch has {len(batch)}: write (x, t)."
             )
-        y = self.apply(array_of(batch[self.changes], self), keys)
-        return with_part(batch, self.changes, y)
+        return with_part(batch, self.changes, self._own(array_of(batch[self.changes], self), drawn))
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def _own(self, x: Any, drawn: Any) -> Any:
+        """What `apply` makes; a copy where it has nothing to do, so that nobody holds the same array twice."""
+        y = self.apply(x, drawn)
+        return y.copy() if y is x and is_plain(y) else y
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         """The new array."""
-        raise NotImplementedError(f"{name_of(self)} needs a method apply(x, keys).")
+        raise NotImplementedError(f"{name_of(self)} needs a method apply(x, drawn).")

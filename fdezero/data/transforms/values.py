@@ -1,5 +1,7 @@
 """Transforms of numbers, whatever their places: dtypes, normalisation, noise, labels as rows, flat images."""
 
+import functools
+import statistics
 from typing import Any, ClassVar
 
 import attrs
@@ -24,7 +26,7 @@ class to_float(Transform):
 
     dtype: Any = setting(floating, default=np.float32)
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         if x.dtype.kind not in "iuf":
             raise DTypeError(f"to_float takes integers or floating numbers, got {describe(x)}.")
         if x.dtype.kind == "f":
@@ -41,7 +43,7 @@ class as_type(Transform):
 
     dtype: Any = setting(lambda value, what: np.dtype(value), default=np.float32)
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         return fnp.astype(x, self.dtype)
 
 
@@ -72,7 +74,7 @@ class normalise(Transform):
     mean: Any = setting(_channels, default=0.0)
     std: Any = setting(_deviation, default=1.0)
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         if x.dtype.kind != "f":
             raise DTypeError(
                 f"normalise takes floating numbers, got {describe(x)}: write compose(to_float(), normalise(...))."
@@ -95,25 +97,39 @@ class normalise(Transform):
         return array_module(x).asarray(value, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 2))
 
 
+@functools.cache
+def _quantiles() -> np.ndarray:
+    """65,536 normal numbers, all equally likely, of mean 0 and deviation 1: (65536,) float64."""
+    normal = statistics.NormalDist()
+    half = np.array([normal.inv_cdf((k + 0.5) / 65536) for k in range(32768)])
+    both = np.concatenate([half, -half[::-1]])
+    return both / np.sqrt(np.mean(both**2))
+
+
 @attrs.frozen
 class noise(Transform):
-    """x plus normal noise of deviation `std`, a fraction of white: 0.1 is 0.1 for floating x, and 25.5 for uint8."""
+    """x plus normal noise of deviation `std`, a fraction of white: 0.1 is 0.1 for floating x, and 25.5 for uint8.
+
+    A number is one of 65,536 equally likely ones, at most 4.3 deviations from 0, which takes a tenth of the time of `random.normal`.
+    """
 
     std: float = setting(not_negative)
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
-        x, shape, dtype = numbers(x, self), x.shape[1:], working(x[:0]).dtype
-        drawn = vmap(lambda key: random.normal(key, shape, dtype))(keys)
-        return rounded(working(x) + drawn * (self.std * top(x)), x.dtype)
+    def apply(self, x: Any, drawn: Any) -> Any:
+        x, shape = numbers(x, self), x.shape[1:]
+        y = working(x)
+        words = vmap(lambda key: random.bits(key, shape, np.uint16))(drawn)
+        table = array_module(x).asarray(_quantiles() * (self.std * top(x)), dtype=y.dtype)
+        return rounded(y + fnp.take(table, fnp.astype(words, np.int64)), x.dtype)
 
 
 @attrs.frozen
 class flatten(Transform):
     """(N, ...) -> (N, size): each example as one row."""
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         return x.reshape(len(x), -1) if len(x) else x.reshape(0, int(np.prod(x.shape[1:])))
 
 
@@ -131,7 +147,7 @@ class one_hot(Transform):
 
     changes: ClassVar[int | None] = TARGETS
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def apply(self, x: Any, drawn: Any) -> Any:
         return rows_of(x, self.classes, self.dtype, self, self.smoothing)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ... import numpy as fnp
 from ...devices import array_module
 from ...errors import RangeError
-from .batches import between, images, is_plain, rounded, uniform, working
+from .batches import between, images, is_plain, uniform, working
 from .cropping import paint
 from .settings import is_number, number, one_of, setting, span
 from .transform import Transform
@@ -50,16 +50,20 @@ class affine(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 6)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
         fill = paint(self.fill, x, self)
-        u = uniform(keys, 6)
         angle, shear, shear_columns = (
-            between(u[:, k], ends) * (math.pi / 180)
+            between(drawn[:, k], ends) * (math.pi / 180)
             for k, ends in enumerate((self.degrees, self.shear, self.shear_columns))
         )
-        size = between(u[:, 3], self.scale)
-        down, across = (between(u[:, 4 + k], (-part, part)) * x.shape[2 + k] for k, part in enumerate(self.translate))
+        size = between(drawn[:, 3], self.scale)
+        down, across = (
+            between(drawn[:, 4 + k], (-part, part)) * x.shape[2 + k] for k, part in enumerate(self.translate)
+        )
         # The way back from a result to its pixel: the shift, the rotation and both shears are undone, in this order.
         cos, sin = fnp.cos(angle) / size, fnp.sin(angle) / size
         by_columns = fnp.tan(shear_columns)
@@ -82,8 +86,11 @@ class rotation(Transform):
 
     draws: ClassVar[bool] = True
 
-    def apply(self, x: Any, keys: Any) -> Any:
-        return affine(self.degrees, mode=self.mode, fill=self.fill).apply(images(x, self), keys)
+    def draw(self, keys: Any) -> Any:
+        return uniform(keys, 6)
+
+    def apply(self, x: Any, drawn: Any) -> Any:
+        return affine(self.degrees, mode=self.mode, fill=self.fill).apply(images(x, self), drawn)
 
 
 def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> Any:
@@ -92,48 +99,62 @@ def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> A
     Parts of column, row and shift are (N,); the first counts along a row.
     """
     xp, dtype = array_module(x), working(x[:0]).dtype
-    height, width = x.shape[2:]
+    n, (height, width) = len(x), x.shape[2:]
     across = xp.arange(width) - (width - 1) / 2 - shift[0][:, None]
     down = xp.arange(height) - (height - 1) / 2 - shift[1][:, None]
 
     def read_at(factors: Any, size: int) -> Any:
-        along, along_too = (
-            fnp.astype(factor[:, None] * part, dtype) for factor, part in zip(factors, (across, down), strict=True)
-        )
-        place = along[:, None, :] + along_too[:, :, None] + (size - 1) / 2
-        return fnp.clip(place, -1, size)  # further outside there is nothing else
+        along_row = fnp.astype(factors[0][:, None] * across + (size - 1) / 2, dtype)
+        along_column = fnp.astype(factors[1][:, None] * down, dtype)
+        return fnp.clip(
+            along_row[:, None, :] + along_column[:, :, None], -1, size
+        )  # further outside there is nothing else
 
     columns, rows = read_at(column, width), read_at(row, height)
-    padded = fnp.pad(x, ((0, 0), (0, 0), (1, 2), (1, 2)), constant_values=fill)
-    if mode == "nearest":
-        return _read(padded, fnp.rint(rows), fnp.rint(columns), [0])[0].reshape(x.shape)
-    first_row, first_column = fnp.floor(rows), fnp.floor(columns)
-    corners = _read(working(padded), first_row, first_column, [0, 1, width + 3, width + 4])
-    right, low = (
-        (place - first).reshape(len(x), 1, -1) for place, first in ((columns, first_column), (rows, first_row))
-    )
-    upper, lower = _mixed(corners[0], corners[1], right), _mixed(corners[2], corners[3], right)
-    return rounded(_mixed(upper, lower, low).reshape(x.shape), x.dtype)
+    nearest = mode == "nearest"
+    first_row, first_column = (fnp.rint(place) if nearest else fnp.floor(place) for place in (rows, columns))
+    # All examples side by side in each channel, with a frame of one pixel, and one more at the end for the neighbours
+    framed = _framed(x if nearest else working(x), fill)
+    line = width + 3
+    index = fnp.astype(first_row * line + (first_column + (line + 1)), np.int64)
+    index = (index + xp.arange(n)[:, None, None] * (line * (height + 3))).reshape(-1)
+    corners = [_taken(framed, index + step) for step in ((0,) if nearest else (0, 1, line, line + 1))]
+    if nearest:
+        return _apart(corners[0], x.shape)
+    right, low = ((place - first).reshape(-1) for place, first in ((columns, first_column), (rows, first_row)))
+    y = _mixed(_mixed(corners[0], corners[1], right), _mixed(corners[2], corners[3], right), low)
+    return _apart(fnp.astype(fnp.rint(y), x.dtype) if x.dtype == np.uint8 else fnp.astype(y, x.dtype), x.shape)
+
+
+def _framed(x: Any, fill: Any) -> Any:
+    """(N, C, H, W) -> (C, N * (H + 3) * (W + 3)), with the value `fill` around each image."""
+    n, channels, height, width = x.shape
+    if is_plain(x):
+        y = np.full((channels, n, height + 3, width + 3), fill, x.dtype)
+        y[:, :, 1:-2, 1:-2] = x.swapaxes(0, 1)
+    else:
+        y = fnp.pad(fnp.swapaxes(x, 0, 1), ((0, 0), (0, 0), (1, 2), (1, 2)), constant_values=fill)
+    return y.reshape(channels, -1)
+
+
+def _taken(x: Any, index: Any) -> Any:
+    """x (C, size) at places (n,) -> (C, n)."""
+    if is_plain(x, index):
+        return np.take(x, index, axis=1, out=np.empty((len(x), len(index)), x.dtype), mode="clip")  # none is outside
+    return fnp.take(x, index, axis=1)
+
+
+def _apart(y: Any, shape: tuple[int, ...]) -> Any:
+    """(C, N * H * W) -> (N, C, H, W)."""
+    y = fnp.swapaxes(y.reshape(shape[1], shape[0], *shape[2:]), 0, 1)
+    return np.ascontiguousarray(y) if is_plain(y) else y
 
 
 def _mixed(a: Any, b: Any, share: Any) -> Any:
     """a + share * (b - a)."""
-    if is_plain(a, b, share):
-        b -= a  # both were made by `_read`, or here
+    if is_plain(a, b, share):  # all were made here
+        b -= a
         b *= share
         b += a
         return b
     return a + share * (b - a)
-
-
-def _read(padded: Any, rows: Any, columns: Any, steps: list[int]) -> list[Any]:
-    """The pixels at rows and columns, which count from -1, and those that follow after some steps: (N, C, places) each."""
-    n, channels, height, width = padded.shape
-    index = (fnp.astype(rows, np.int64) + 1) * width + fnp.astype(columns, np.int64) + 1
-    index = index.reshape(n, 1, -1)
-    if is_plain(padded, index):
-        flat = padded.reshape(-1)
-        index = index + (np.arange(n * channels) * (height * width)).reshape(n, channels, 1)
-        return [flat[step:].take(index) for step in steps]
-    flat = padded.reshape(n, channels, height * width)
-    return [fnp.take_along_axis(flat, index + step, axis=2) for step in steps]
