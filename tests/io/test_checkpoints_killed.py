@@ -1,6 +1,7 @@
 """A write is finished when a program ends, whatever ends it but `kill -9`; and processes that share a folder do not spoil it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,76 @@ def test_processes_that_share_a_folder_do_not_spoil_it(tmp_path: Path) -> None:
         assert checkpoint.crc32 is not None
         tree = Checkpoints(folder).restore(like={"a": np.zeros(1000, int)}, step=checkpoint.step)
         fd.testing.assert_trees_equal(tree, {"a": np.full(1000, checkpoint.step)})
+
+
+# The process ends at the number-th call that changes something on the disk.
+CUT = """if True:
+    import os, pathlib, sys
+    import numpy as np
+    import fdezero as fd
+    from fdezero.io import Checkpoints
+
+    root, counted = sys.argv[1], 0
+    os.fsync = lambda descriptor: None  # a process that ends loses nothing that the system has
+
+    def cutting(function):
+        def call(*args, **options):
+            global counted
+            counted += 1
+            if counted == number:
+                os._exit(9)
+            return function(*args, **options)
+        return call
+
+    def tree(step):
+        return {"a": np.full(1000, step), "b": np.array(step)}
+
+    number, code = 0, 9
+    while code == 9:
+        number += 1
+        if (child := os.fork()) == 0:
+            checkpoints = Checkpoints(os.path.join(root, str(number)), keep=2)
+            for step in (1, 2, 3):
+                checkpoints.save(tree(step), step)
+                checkpoints.wait()
+            os.fsync, os.replace, os.unlink, os.open = map(cutting, (os.fsync, os.replace, os.unlink, os.open))
+            pathlib.Path.unlink = cutting(pathlib.Path.unlink)
+            checkpoints.save(tree(4), 4)
+            checkpoints.wait()
+            checkpoints.save(tree(30), 3)
+            checkpoints.wait()
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, 9), code
+    print(number)
+"""
+
+
+@posix
+@pytest.mark.filterwarnings("error")
+def test_a_run_that_ends_at_any_write_to_the_disk_leaves_whole_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", CUT, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    cuts, newest = int(run.stdout), []
+    assert cuts > 20
+    for number in range(1, cuts + 1):
+        checkpoints = Checkpoints(tmp_path / str(number), keep=2)
+        found = checkpoints.restore()
+        assert (found["a"] == found["b"]).all()
+        newest.append(int(found["b"]))
+        for checkpoint in checkpoints.all():
+            tree = checkpoints.restore(step=checkpoint.step)
+            assert (tree["a"] == tree["b"]).all()
+            assert int(tree["b"]) in (checkpoint.step, 10 * checkpoint.step)
+        checkpoints.restore()
+        for step in (50, 51):
+            checkpoints.save({"a": np.zeros(3)}, step)
+        assert [checkpoint.step for checkpoint in checkpoints.all()] == [50, 51]
+        names = sorted(path.name for path in checkpoints.folder.iterdir())
+        assert names == ["checkpoints.json", "step-50.npz", "step-51.npz"], number
+    assert newest == sorted(newest), "a later end has an earlier state"
+    assert set(newest) == {3, 4, 30}
 
 
 def test_a_fork_makes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

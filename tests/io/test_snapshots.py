@@ -1,5 +1,7 @@
 """What a snapshot holds is never torn: not by compiled programs, which write their outputs again, and not by you."""
 
+import gc
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -15,7 +17,11 @@ from fdezero.errors import CheckpointError
 from fdezero.io import Checkpoints, npz
 from fdezero.io.snapshots import Snapshot
 
+from ..profiles import NIGHTLY
+from ..transforms.test_interrupts import interrupted
+
 SIZE = LARGE // 8 + 1000  # of float64: a large array
+EVERY = 1 if NIGHTLY else 17  # one line in so many is interrupted
 
 counted = pytest.mark.skipif(COUNTS is None, reason="this interpreter does not count references")
 
@@ -169,6 +175,29 @@ def test_a_save_needs_no_more_memory_than_one_leaf(tmp_path: Path, suffix: str) 
             tracemalloc.stop()
     assert peak < 1.5 * leaf, f"{peak / leaf:.1f} leaves"
     fd.testing.assert_trees_equal(checkpoints.restore(like=tree), tree)
+
+
+def test_an_interrupt_between_any_two_lines_leaves_nothing_locked_and_no_checkpoint_torn(tmp_path: Path) -> None:
+    """Ctrl-C comes out of `save`; then the state is the user's again, and the next save and restore are those of a whole state."""
+    w, number, again = np.zeros(SIZE), 1, True
+    while again:
+        checkpoints = Checkpoints(tmp_path / str(number))
+        tree = {"w": w, "n": number}
+        again = interrupted(lambda c=checkpoints, t=tree: c.save(t, 1), number)  # type: ignore[misc]  # called at once
+        del tree
+        checkpoints.wait()
+        assert not again or all(found.step == 1 for found in checkpoints.all())
+        gc.collect()
+        w[0] = number  # raises if it is locked
+        del w
+        w = np.full(SIZE, float(number))
+        checkpoints.save({"w": w, "n": number}, 2)
+        found = checkpoints.restore()
+        assert (found["w"] == number).all()
+        assert found["n"] == number
+        shutil.rmtree(checkpoints.folder)
+        number += EVERY
+    assert number > 10 * EVERY, "no line of the library was interrupted"
 
 
 def test_arrays_of_a_gpu_are_copied_there(gpu: Any, tmp_path: Path, held: Held) -> None:

@@ -74,6 +74,7 @@ TESTS = (
     ("fdezero/optim/*", "test_optimiser_laws test_optim", "test_training test_nn"),
     ("fdezero/io/cache.py", "test_data", ""),
     ("fdezero/native/*", "test_disk_cache test_native_compilers test_native_operations", ""),
+    *((f"fdezero/io/{name}.py", "test_checkpoints test_snapshots", "test_checkpoints_killed") for name in ("checkpoints", "index", "snapshots", "background")),
     ("fdezero/io/*", "test_io test_io_saving test_io_killed", "test_io_files test_io_hostile"),
     ("*", "", ""),
 )
