@@ -70,6 +70,7 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
 NAMES_ELSEWHERE = {  # names of autograd, JAX, PyTorch, and of early fdezero -> what to write here
     "array": "numpy.array", "device_put": "fd.to_device", "egrad": "fd.elementwise_grad", "flatten": "fd.ravel or fd.functions.flatten",
     "holomorphic_grad": "fd.grad(f, holomorphic=True)", "jit": "fd.compile", "lax": "fd.scan, fd.cond, fd.while_loop, fd.stop_gradient",
+    "optimisers": "fd.optim", "optimizers": "fd.optim",
     "make_hvp": "fd.hvp", "make_jvp": "fd.jvp", "make_vjp": "fd.vjp", "manual_seed": "fd.random.key(seed)",
     "module": "`class Layer(fd.Module)` without a decorator", "multigrad_dict": "fd.grad, which takes any tree",
     "no_grad": "fd.stop_gradient(x)", "remat": "fd.checkpoint", "tensor": "numpy.array", "tree_map": "fd.tree.map", "tree_util": "fd.tree",
@@ -104,6 +105,37 @@ NETWORKS_ELSEWHERE = {  # names of layers, activations and losses in PyTorch and
     "scaled_dot_product_attention": "fd.functions.attention",
 }  # fmt: skip
 
+_METHODS = {  # classes of DeZero, PyTorch and Keras that are optimisers here
+    "AdaDelta": "adadelta", "AdaGrad": "adagrad", "Adadelta": "adadelta", "Adafactor": "adafactor", "Adagrad": "adagrad", "Adam": "adam",
+    "AdamW": "adamw", "Adamax": "adamax", "LBFGS": "lbfgs", "Lion": "lion", "MomentumSGD": "momentum", "NAdam": "nadam", "Nadam": "nadam", "RAdam": "radam",
+    "RMSprop": "rmsprop", "SGD": "sgd",
+}  # fmt: skip
+_SCHEDULES = {
+    "CosineAnnealingLR": "cosine", "CosineAnnealingWarmRestarts": "cosine_restarts", "CosineDecay": "cosine",
+    "ExponentialDecay": "exponential",
+    "ExponentialLR": "exponential", "MultiStepLR": "piecewise", "OneCycleLR": "one_cycle", "PiecewiseConstantDecay": "piecewise",
+    "PolynomialDecay": "polynomial", "SequentialLR": "join", "StepLR": "step", "cosine_decay_schedule": "cosine",
+    "exponential_decay": "exponential", "join_schedules": "join", "linear_schedule": "linear", "piecewise_constant_schedule": "piecewise",
+    "polynomial_schedule": "polynomial", "warmup_cosine_decay_schedule": "warmup",
+}  # fmt: skip
+OPTIMISERS_ELSEWHERE = {  # names of optimisers, hooks and schedules in DeZero, PyTorch, Keras and optax -> what to write here
+    **{name: f"fd.optim.{ours}" for name, ours in _METHODS.items()},
+    **{name: f"fd.optim.schedules.{ours}" for name, ours in _SCHEDULES.items()},
+    "AveragedModel": "fd.optim.swa or fd.optim.ema", "ClipGrad": "fd.optim.chain(fd.optim.clip_by_global_norm(max_norm), method)",
+    "FreezeParam": "fd.optim.freeze(method, pattern) or fd.nn.freeze(model, pattern)", "LambdaLR": "any function of the step as lr",
+    "MultiSteps": "fd.optim.accumulate", "Optimizer": "fd.optim.GradientTransformation",
+    "ReduceLROnPlateau": "fd.optim.reduce_on_plateau", "WeightDecay": "fd.optim.chain(fd.optim.weight_decay(rate), method)",
+    "adaptive_grad_clip": "fd.optim.adaptive_clip", "add_decayed_weights": "fd.optim.weight_decay",
+    "apply_if_finite": "fd.optim.skip_nonfinite",
+    "centralize": "fd.optim.centralise", "clip_by_block_norm": "fd.optim.clip_by_norm",
+    "inject_hyperparams": "the optimiser as an argument of the compiled step, because its rates are leaves of a tree",
+    "lr_scheduler": "fd.optim.schedules", "masked": "fd.optim.by_path", "multi_transform": "fd.optim.by_path",
+    "partition": "fd.optim.by_path",
+    "scale_by_adam": "fd.optim.moments", "scale_by_learning_rate": "fd.optim.descend",
+    "scale_by_schedule": "fd.optim.descend", "set_to_zero": "fd.optim.freeze", "swa_utils": "fd.optim.swa or fd.optim.ema",
+    "trace": "fd.optim.velocity",
+}  # fmt: skip
+
 ATTRIBUTES_ELSEWHERE = {  # what other libraries' arrays have -> what to write here
     "at": "For x.at[index].set(y) write fd.at(x)[index].set(y)",
     "backward": "For loss.backward() write fd.grad(f)(x), which returns the gradients",
@@ -131,6 +163,18 @@ MODULES_ELSEWHERE = {  # what models of PyTorch and DeZero have -> what to write
     "to": "Write fd.to_device(model, device), or model = fd.tree.map(lambda x: x.astype(dtype), model)",
     "weight": "The weights are W",
     "zero_grad": _GRADIENTS,
+}  # fmt: skip
+
+_PURE = "An optimiser keeps nothing: model, state = opt.step(model, grads, state)"
+_RATES = "A rate is a field: make another optimiser, opt.replace(lr=...), or give a schedule as lr"
+TRANSFORMATIONS_ELSEWHERE = {  # what optimisers of DeZero and PyTorch have -> what to write here
+    "add_hook": "Hooks are transformations before the method: fd.optim.chain(hook, opt)",
+    "add_param_group": 'Groups have optimisers of their own: fd.optim.by_path({"head/*": opt, ...: other})',
+    "apply_gradients": "Write model, state = opt.step(model, grads, state)", "hooks": "Hooks are parts: opt.parts",
+    "learning_rate": _RATES, "minimize": "Write loss, grads = fd.value_and_grad(loss_fn)(model), then opt.step(model, grads, state)",
+    "param_groups": _RATES, "setup": "Write state = opt.init(model)", "target": _PURE,
+    "load_state_dict": "Write fd.load(path, like=opt.init(model))", "state_dict": "The state is a tree of its own: state = opt.init(model)",
+    "update_one": _PURE, "zero_grad": _GRADIENTS, "cleargrads": _GRADIENTS,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ statements, and Python reads the table below them. A test compares the two.
 import typing as _typing
 from importlib import import_module as _import_module
 
+from ..messages import OPTIMISERS_ELSEWHERE as _ELSEWHERE
 from ..messages import unknown_name as _unknown_name
 
 if _typing.TYPE_CHECKING:
@@ -70,16 +71,6 @@ else:
         "methods.sgd": "sgd",
         "methods.sign": "sign sign_sgd",
     }
-    # Names of DeZero, PyTorch and optax, and what they are called here.
-    _ELSEWHERE = {
-        "SGD": "optim.sgd", "MomentumSGD": "optim.momentum", "AdaGrad": "optim.adagrad", "Adagrad": "optim.adagrad",
-        "AdaDelta": "optim.adadelta", "Adadelta": "optim.adadelta", "RMSprop": "optim.rmsprop", "Adam": "optim.adam",
-        "AdamW": "optim.adamw", "Adamax": "optim.adamax", "NAdam": "optim.nadam", "RAdam": "optim.radam",
-        "Adafactor": "optim.adafactor", "LBFGS": "optim.lbfgs", "WeightDecay": "optim.weight_decay",
-        "ClipGrad": "optim.clip_by_global_norm", "FreezeParam": "optim.freeze", "add_decayed_weights": "optim.weight_decay",
-        "scale_by_adam": "optim.moments", "trace": "optim.velocity", "scale_by_learning_rate": "optim.descend",
-        "apply_if_finite": "optim.skip_nonfinite", "MultiSteps": "optim.accumulate", "multi_transform": "optim.by_path",
-    }  # fmt: skip
     _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
     def __getattr__(name: str) -> _typing.Any:

@@ -11,11 +11,13 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import describe
 from ..numpy.elementwise import cast
 from ..numpy.precision import SINGLE, narrowed, widened
 from ..ops.roots import length
+from ..tree import Frozen
+from ..tree.marks import is_marked
 from ..values import WIDE, is_half, is_inexact
 
 __all__ = ["apply_updates", "global_norm"]
@@ -77,7 +79,17 @@ def fitted(params: Any, leaves: list[Any], treedef: Any, others: Any, name: str)
     """The leaves of the `grads` or `updates`. Raises if they do not fit the parameters, whose leaves and structure are given."""
     found, structure = trees.flatten_trainable(others)
     if structure != treedef:
-        raise trees.structure_error(trees.trainable(params), others, "params", name)
+        error = trees.structure_error(trees.trainable(params), others, "params", name)
+        are_dicts = isinstance(params, dict) and isinstance(others, dict)
+        if name == "grads" and (type(params) is not type(others) or (are_dicts and not params.keys() & others.keys())):
+            error = StructureError(f"{error} {ORDER}")
+        raise error
+    if name == "grads" and is_marked(params) and not is_marked(others):
+        path = next(iter(trees.paths(params)), "")
+        raise StructureError(
+            f"step got gradients in place of the parameters, as grad made them, at {path or 'the root'}, and other values in place of "
+            f"the gradients. {ORDER} To step from a gradient on purpose, copy it: fd.tree.map(np.copy, gradient)."
+        )
     for i, (leaf, other) in enumerate(zip(leaves, found, strict=True)):
         if other is not None and not _fits(leaf, narrowed_like(leaf, other)):
             path = trees.flatten_with_path(params, none_is_leaf=True, namespace=trees.TRAINABLE)[i][0]
@@ -100,7 +112,12 @@ def _fits(leaf: Any, other: Any) -> bool:
         return trees.is_differentiable(leaf) and getattr(leaf, "shape", ()) == getattr(other, "shape", ())
 
 
-def _misfit(what: str, path: str, leaf: Any, other: Any) -> ShapeError | DTypeError:
+def _misfit(what: str, path: str, leaf: Any, other: Any) -> Exception:
+    if leaf is None or isinstance(other, Frozen):
+        return StructureError(
+            f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}: gradients have None for "
+            f"integers and what is frozen, parameters do not. Are params and grads swapped? {ORDER}"
+        )
     text = f"the {what} of {path or 'the parameter'} is {describe(other)}, the parameter {describe(leaf)}"
     if not trees.is_differentiable(leaf):
         return DTypeError(f"{text}, which has no {what}: give None there.")
@@ -126,6 +143,7 @@ def leafwise(function: Callable[..., Any], grads: Any, *others: Any, names: tupl
     return trees.unflatten(treedef, [function(*row) for row in zip(*columns, strict=True)])
 
 
+ORDER = "The order is step(params, grads, state)."
 _NUMBER = ()  # the shape of a number
 
 

@@ -7,7 +7,7 @@ import attrs
 
 from .. import tree as trees
 from ..errors import StructureError
-from ..messages import describe
+from ..messages import TRANSFORMATIONS_ELSEWHERE, describe
 from ..tree import Module, static
 from .leaves import applied, moved_in_place, side_by_side, times
 from .settings import Number as Number
@@ -87,6 +87,17 @@ class GradientTransformation(Module):
             f"{self.name} got the state of another optimiser, or no state: it has {got}, but {self.name} keeps "
             f"{', '.join(entries) or 'nothing'}. Pass the state from its own init(params), or from its last step."
         )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Python asks here for what is not found. The error says what to write for a method of another library."""
+            if name in TRANSFORMATIONS_ELSEWHERE:
+                message = (
+                    f"{type(self).__name__!r} object has no attribute {name!r}. {TRANSFORMATIONS_ELSEWHERE[name]}."
+                )
+                raise AttributeError(message, name=name, obj=self)
+            return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         return text_of(self)

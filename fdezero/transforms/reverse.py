@@ -17,6 +17,7 @@ from ..foreign import accepted
 from ..messages import describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
+from ..tree.marks import mark
 from ..values import is_complex, shape_of
 from .arguments import check_holomorphic, check_scalar, name_of, numbers_of, split_aux
 
@@ -170,6 +171,7 @@ def _gradient_of(
                     del full, traced, result, value, aux
                     tape.backward(keep=False)
                 gradients = trace.gradients(conjugate=not holomorphic)
+                mark(gradients)
             finally:
                 tape.close()
         finally:

@@ -156,7 +156,7 @@ def test_frozen_paths_stay_and_have_no_state() -> None:
     opt = optim.freeze(optim.adam(0.1), "features", "head/b")
     assert moved(opt) == ["head/W"]
     assert fd.tree.paths(opt.init(MODEL)) == ["mean/head/W", "root/head/W", "step"]
-    assert repr(opt) == "freeze(adam(lr=0.1, b1=0.9, b2=0.999, eps=1e-08, amsgrad=False), 'features', 'head/b')"
+    assert repr(opt) == f"freeze({optim.adam(0.1)!r}, 'features', 'head/b')"
     assert_trees_equal(run(opt), run(opt, compiled=True), bits=True)
     assert run(opt)[0]["head"].b is MODEL["head"].b
     with pytest.raises(StructureError, match="nothing matches 'feature'"):

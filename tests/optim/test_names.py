@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from fdezero import optim
 from fdezero.optim import methods
 
@@ -37,11 +35,3 @@ def test_an_optimiser_loads_neither_the_compiler_nor_other_methods() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fdezero.optim.methods.adam" in loaded
     assert not [name for name in loaded if name.startswith(("fdezero.compiler", "fdezero.optim.methods.lbfgs", "fdezero.optim.wrappers"))]
-
-
-@pytest.mark.parametrize("name", optim._ELSEWHERE)
-def test_names_of_other_libraries_lead_to_ours(name: str) -> None:
-    ours = optim._ELSEWHERE[name].removeprefix("optim.")
-    assert ours in optim.__all__
-    with pytest.raises(AttributeError, match=rf"has no attribute '{name}': use optim.{ours}"):
-        getattr(optim, name)

@@ -1,14 +1,17 @@
 """Transformations as values: names of states, text, pickles, trees of settings, user-made ones, settings that are refused."""
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fdezero as fd
-from fdezero import optim
+from fdezero import functions as F
+from fdezero import nn, optim
 from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
+from fdezero.messages import OPTIMISERS_ELSEWHERE, TRANSFORMATIONS_ELSEWHERE
 from fdezero.testing import assert_trees_equal
 
 MODEL = {"layers": [{"W": np.ones((2, 3), np.float32)}]}
@@ -100,7 +103,82 @@ def test_an_optimiser_is_a_tree_of_its_rates_so_one_program_serves_all_rates() -
         assert_trees_equal(step(opt, MODEL, opt.init(MODEL)), opt.step(MODEL, MODEL, opt.init(MODEL)), bits=True)
 
 
+# Names of other libraries
+
+
+@pytest.mark.parametrize("name", OPTIMISERS_ELSEWHERE)
+def test_names_of_other_libraries_lead_to_ours(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'fdezero.optim' has no attribute '{name}': use ") as caught:
+        getattr(optim, name)
+    for place, ours in re.findall(r"fd\.optim\.(schedules\.)?(\w+)", str(caught.value)):
+        assert ours in (optim.schedules if place else optim).__all__
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS_ELSEWHERE)
+def test_methods_of_other_libraries_lead_to_ours(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"^'adam' object has no attribute '{name}'\. .*[^.]\.$"):
+        getattr(optim.adam(), name)
+
+
+def test_a_name_that_nobody_has_is_plainly_unknown() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'fdezero.optim' has no attribute 'adamm'$"):
+        assert optim.adamm
+    with pytest.raises(AttributeError, match="^'adam' object has no attribute 'rho'$"):
+        assert optim.adam().rho
+    with pytest.raises(AttributeError, match="has no attribute 'optimizers': use fd.optim"):
+        assert fd.optimizers
+
+
 # Errors
+
+
+def loss(model: Any) -> Any:
+    model = model["net"] if isinstance(model, dict) else model
+    return F.softmax_cross_entropy(model(np.ones((4, 4), np.float32)), np.arange(4) % 3)
+
+
+NET = nn.MLP.init(fd.random.key(0), (4, 5, 3))
+MODELS = {
+    "a model": NET, "a frozen layer": nn.freeze(NET, "layers/0"), "a model in a dict": {"net": NET},
+    "statistics": nn.init(nn.Sequential([nn.Linear.lazy(3), nn.BatchNorm.lazy()]), fd.random.key(0), np.ones((4, 4), np.float32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("opt", [optim.sgd(0.1), optim.adam()], ids=["sgd", "adam"])
+def test_swapped_arguments_are_errors(name: str, opt: Any) -> None:
+    model, state = MODELS[name], opt.init(MODELS[name])
+    order = r"The order is step\(params, grads, state\)"
+    for how in (lambda f: f, fd.compile):
+        with pytest.raises(StructureError, match=rf"step got gradients in place of the parameters, .* at (net/)?layers/[01]/W, .*{order}"):
+            how(lambda model, state: opt.step(fd.grad(loss)(model), model, state))(model, state)
+        with pytest.raises(StructureError, match=rf"structures of params and grads differ at '(net/)?layers/[01]/W'.*{order}"):
+            how(lambda model, state: opt.step(model, state, fd.grad(loss)(model)))(model, state)
+        with pytest.raises(StructureError, match=rf"structures of params and grads differ at .*{order}"):
+            how(lambda model, state: opt.step(state, model, fd.grad(loss)(model)))(model, state)
+        with pytest.raises(StructureError, match=rf"structures of params and grads differ at .*{order}"):
+            how(lambda model, state: opt.step(fd.grad(loss)(model), state, model))(model, state)
+
+
+def test_gradients_that_were_changed_and_gradients_of_gradients_are_parameters_if_you_say_so() -> None:
+    grads, opt = fd.grad(loss)(NET), optim.sgd(0.1)
+    halved = fd.tree.map(lambda g: g / 2, grads)
+    assert_trees_equal(opt.step(NET, halved, {}), opt.step(NET, fd.tree.map(np.copy, halved), {}))
+    assert_trees_equal(opt.step(fd.tree.map(np.copy, grads), NET, {}), opt.step(halved.replace(layers=grads.layers), NET, {}))
+    assert_trees_equal(opt.step(grads, fd.grad(loss)(NET), {}), opt.step(fd.tree.map(np.copy, grads), grads, {}))
+    assert_trees_equal(opt.step(pickle.loads(pickle.dumps(grads)), NET, {}), opt.step(fd.tree.map(np.copy, grads), NET, {}))
+
+
+def test_integers_and_frozen_layers_have_no_gradient() -> None:
+    model, opt = {"W": np.ones(2), "n": 3, "f": fd.Frozen(np.ones(2))}, optim.sgd(1.0)
+    grads = {"W": np.ones(2), "n": None, "f": None}
+    for how in (lambda f: f, fd.compile):
+        step = how(opt.step)
+        with pytest.raises(DTypeError, match="the gradient of n is float.* which has no gradient: give None there"):
+            step(model, {**grads, "n": 0.3}, {})
+        with pytest.raises(StructureError, match="the gradient of f is Frozen, the parameter NoneType: .* Are params and grads swapped?"):
+            step(grads, model, {})
+
 
 
 @pytest.mark.parametrize(
