@@ -136,20 +136,20 @@ def _assigned(
 
 
 @lru_cache(256)
-def _groups_of(groups: tuple[Any, ...], treedef: Any, trained: tuple[bool, ...]) -> list[int | None]:
+def _groups_of(what: str, groups: tuple[Any, ...], treedef: Any, trained: tuple[bool, ...]) -> list[int | None]:
     """The group of each leaf of a tree that was flattened with None as a leaf; None for leaves that are not trained."""
     places = [i for i, is_trained in enumerate(trained) if is_trained]
     every = _paths_of(treedef)
     paths = [every[i] for i in places]
     rest = groups.index(...) if ... in groups else None
-    assigned = _assigned([() if group is ... else group for group in groups], paths, "by_path")
+    assigned = _assigned([() if group is ... else group for group in groups], paths, what)
     found: list[int | None] = [None] * len(trained)
     for i, group in zip(places, assigned, strict=True):
         found[i] = rest if group is None else group
     if missing := [every[i] for i in places if found[i] is None]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise StructureError(
-            f"by_path: no pattern matches {missing[0]}{more}. Add one; `...: optim.adam(1e-3)` is for all other leaves, "
+            f"{what}: no pattern matches {missing[0]}{more}. Add one; `...: optim.adam(1e-3)` is for all other leaves, "
             "and `...: None` leaves them as they are."
         )
     return found
@@ -215,7 +215,7 @@ class _ByPath(GradientTransformation):
         return tuple(name for name, part in zip(self.names, self.parts, strict=True) if part is not None)
 
     def _groups(self, leaves: list[Any], treedef: Any) -> list[int | None]:
-        return _groups_of(self.patterns, treedef, tuple(map(trees.is_differentiable, leaves)))
+        return _groups_of(self.name, self.patterns, treedef, tuple(map(trees.is_differentiable, leaves)))
 
     def init(self, params: Tree) -> State:
         """The states of all groups, each of its leaves alone."""
@@ -259,6 +259,12 @@ def by_path(groups: Mapping[Any, GradientTransformation | None]) -> GradientTran
     return _ByPath(*_split(groups))
 
 
+class _OfFreeze(_ByPath):
+    """Two groups, of which one is frozen."""
+
+    name = "freeze"
+
+
 class _Freeze(GradientTransformation):
     """An optimiser that passes over some paths."""
 
@@ -279,7 +285,7 @@ class _Freeze(GradientTransformation):
 
     @property
     def _split(self) -> _ByPath:
-        return _ByPath((self.patterns, ...), (None, self.optimiser))
+        return _OfFreeze((self.patterns, ...), (None, self.optimiser))
 
     def init(self, params: Tree) -> State:
         """The state of the optimiser, without the frozen leaves."""

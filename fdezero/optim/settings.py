@@ -141,6 +141,11 @@ def shown(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """The text of an object with settings: its class and all of them."""
-    fields = [(field.name, getattr(value, field.name, None)) for field in attrs.fields(type(value))]
-    return f"{type(value).__name__}({', '.join(f'{name}={shown(setting)}' for name, setting in fields)})"
+    """The text of an object with settings: its class and all of them, but not what is switched off as usual."""
+    fields = [(field, getattr(value, field.name, None)) for field in attrs.fields(type(value))]
+    told = [
+        (f.name, setting)
+        for f, setting in fields
+        if not (setting is f.default and (setting is None or setting is False))
+    ]
+    return f"{type(value).__name__}({', '.join(f'{name}={shown(setting)}' for name, setting in told)})"

@@ -159,7 +159,7 @@ def test_frozen_paths_stay_and_have_no_state() -> None:
     assert repr(opt) == f"freeze({optim.adam(0.1)!r}, 'features', 'head/b')"
     assert_trees_equal(run(opt), run(opt, compiled=True), bits=True)
     assert run(opt)[0]["head"].b is MODEL["head"].b
-    with pytest.raises(StructureError, match="nothing matches 'feature'"):
+    with pytest.raises(StructureError, match="freeze: nothing matches 'feature'"):
         optim.freeze(optim.sgd(0.1), "feature").init(MODEL)
 
 
