@@ -107,7 +107,8 @@ NETWORKS_ELSEWHERE = {  # names of layers, activations and losses in PyTorch and
 
 _METHODS = {  # classes of DeZero, PyTorch and Keras that are optimisers here
     "AdaDelta": "adadelta", "AdaGrad": "adagrad", "Adadelta": "adadelta", "Adafactor": "adafactor", "Adagrad": "adagrad", "Adam": "adam",
-    "AdamW": "adamw", "Adamax": "adamax", "LBFGS": "lbfgs", "Lion": "lion", "MomentumSGD": "momentum", "NAdam": "nadam", "Nadam": "nadam", "RAdam": "radam",
+    "AdamW": "adamw", "Adamax": "adamax", "LBFGS": "lbfgs", "Lion": "lion", "MomentumSGD": "momentum", "NAdam": "nadam", "Nadam": "nadam",
+    "RAdam": "radam",
     "RMSprop": "rmsprop", "SGD": "sgd",
 }  # fmt: skip
 _SCHEDULES = {
