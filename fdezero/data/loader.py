@@ -130,6 +130,7 @@ class DataLoader:
 
         Raises RangeError unless 0 <= start <= len(loader).
         """
+        epoch, start = _number(epoch, "epoch"), _number(start, "step")
         if not 0 <= start <= len(self):
             raise RangeError(f"an epoch of {len(self)} steps cannot start at step {start}.")
         source = self._placed()
@@ -168,7 +169,7 @@ class DataLoader:
 
         `start` is the first epoch, or an epoch with a step: a run that stopped after step s of epoch e goes on from (e, s + 1).
         """
-        epoch, step = start if isinstance(start, tuple) else (start, 0)
+        epoch, step = (_number(number, "epoch") for number in (start if isinstance(start, tuple) else (start, 0)))
         return (self.epoch(number, step if number == epoch else 0) for number in range(epoch, stop))
 
     def __iter__(self) -> Iterator[Any]:
@@ -253,6 +254,17 @@ class DataLoader:
     def _check_step(self, step: int, steps: int) -> None:
         if not 0 <= step < steps:
             raise RangeError(f"there is no step {step}: an epoch has {steps} steps, counted from 0.")
+
+
+def _number(number: Any, what: str) -> int:
+    """An epoch or a step, which may come from the state of a run as an array."""
+    try:
+        found = operator.index(to_numpy(number))
+    except TypeError:
+        raise DTypeError(f"DataLoader: the {what} is a whole number, got {describe(number)}.") from None
+    if found < 0:
+        raise RangeError(f"DataLoader: there is no {what} {found}.")
+    return found
 
 
 def _on_device(batches: list[np.ndarray], place: str) -> list[Any]:

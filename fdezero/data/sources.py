@@ -74,6 +74,13 @@ class StoredColumn(Column):
         return np.asarray(self.array[index])
 
 
+class SparseColumn(Column):
+    """The rows of a sparse matrix of SciPy. Batches are dense."""
+
+    def gather(self, index: Index) -> Any:
+        return self.array[index].toarray()
+
+
 @attrs.frozen(eq=False)
 class Table(Source):
     """Columns by name that are gathered from the whole table at once: `read(index)` gives the mapping of columns."""
@@ -274,6 +281,8 @@ def _source_of_leaf(dataset: Any, path: str, what: str) -> Source:
         return _source_of_frame(dataset, name, what)
     if hasattr(kind, "__array__") and (hasattr(kind, "__dlpack__") or hasattr(dataset, "to_numpy")):
         return Column(np.asarray(dataset))
+    if hasattr(dataset, "tocsr") and hasattr(dataset, "toarray"):
+        return SparseColumn(dataset.tocsr())
     if getattr(dataset, "shape", None) and hasattr(dataset, "dtype") and hasattr(kind, "__getitem__"):
         return StoredColumn(dataset)
     if hasattr(kind, "__getitem__") and hasattr(kind, "__len__") and not isinstance(dataset, str | bytes | dict):
@@ -306,7 +315,7 @@ def _column_of(values: Any, name: str, index: Index) -> Any:
     array = values if isinstance(values, list) else np.asarray(values)
     if isinstance(array, list) or (array.dtype == object and len(array) and isinstance(array[0], np.ndarray | list)):
         return stack([{name: value} for value in array], index)[name]
-    return array
+    return np.require(array, requirements="W")  # Arrow's are not to be written to, but a batch is its user's own
 
 
 def listed(numbers: Sequence[int]) -> str:

@@ -79,6 +79,10 @@ def memmaps(n: int, folder: Path) -> Any:
     return {"x": np.load(folder / "x.npy", mmap_mode="r"), "t": labels(n)}
 
 
+def sparse(n: int) -> Any:
+    return pytest.importorskip("scipy.sparse").coo_array(inputs(n))
+
+
 def frame(n: int) -> Any:
     pandas = pytest.importorskip("pandas")
     return pandas.DataFrame({"x": inputs(n)[:, 0], "t": labels(n)})
@@ -113,6 +117,7 @@ FORMS: dict[str, Callable[[int, Path], Any]] = {
     "object of whole batches": lambda n, folder: Whole(n),
     "objects in a tuple": lambda n, folder: (Stored(inputs(n)), list(labels(n))),
     "a part": lambda n, folder: data.split(Lazy(n), (n - 1, 1))[0] if n > 1 else Lazy(n),
+    "sparse rows": lambda n, folder: (sparse(n), labels(n)),
     "pandas": lambda n, folder: frame(n),
     "columns of pandas": lambda n, folder: (inputs(n), frame(n)["t"]),
     "Arrow": lambda n, folder: arrow(n),

@@ -66,6 +66,8 @@ def test_batches_are_the_examples_of_the_order(form: str, tmp_path: Path) -> Non
         np.testing.assert_array_equal(x, expected if x.ndim == 2 else expected[:, 0])
         np.testing.assert_array_equal(t, labels(SIZE)[rows])
         assert t.dtype == np.int64
+        assert x.flags.writeable, "a batch is its user's own"
+        assert t.flags.writeable
         if form != "list of lists of numbers":
             assert x.dtype == np.float32
 
@@ -157,6 +159,20 @@ def test_transforms_of_the_library_get_a_key_for_each_example() -> None:
         DataLoader((images, np.arange(6)), 4, shuffle=False, transform=change)
     with pytest.raises(fd.errors.DTypeError, match=r"to_float\(\.\.\.\)"):
         DataLoader(images, 4, key=KEY, transform=transforms.to_float)
+
+
+def test_the_place_may_come_from_the_state_of_a_run() -> None:
+    loader = DataLoader(np.arange(10), 4, key=KEY)
+    state = {"epoch": np.array(2), "step": np.array(1)}
+    batches = loader.epoch(state["epoch"], state["step"])
+    assert_trees_equal(list(batches), list(loader.epoch(2, 1)), bits=True)
+    assert (state["step"].item(), batches.step, type(batches.step)) == (1, 3, int)
+    assert_trees_equal(next(loader.epochs(5, (state["epoch"], state["step"]))).__next__(), loader.batch(2, 1), bits=True)
+    for place in ((0.0, 0), (0, 1.5), ("0", 0)):
+        with pytest.raises(fd.errors.DTypeError, match="is a whole number, got"):
+            loader.epoch(*place)
+    with pytest.raises(fd.errors.RangeError, match="no epoch -1"):
+        loader.epoch(-1)
 
 
 def test_epochs_follow_one_another() -> None:
