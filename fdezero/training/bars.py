@@ -158,7 +158,7 @@ def _summed(name: str, value: Any, weight: int) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: _summed(f"{name}/{key}", part, weight) for key, part in value.items()}
-    if np.ndim(value):
+    if np.ndim(value) or not (isinstance(value, int | float) or hasattr(value, "dtype")):
         raise StructureError(
             f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
         )

@@ -1,5 +1,6 @@
 """`fit`: a training loop made of the public parts, for those who do not want to write one."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RangeError, StructureError
+from ..io import Checkpoints
 from ..messages import describe
 from .bars import progress as bar_of
 from .bars import shown
@@ -26,17 +28,19 @@ def fit(
 ) -> tuple[State, list[dict[str, Any]]]:  # fmt: skip
     """Train until `epochs` epochs are complete: the last state, and a dict of numbers for each epoch, `(state, history)`.
 
-    It goes on where the state is, also within an epoch. A new state is replaced by the latest of `checkpoints` if there is one; they are
-    saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns further metrics. `log` is a file, a
-    function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters lie in `state.extra`. `progress` is
-    the style of the display. Ctrl-C saves, says where, and returns the state.
+    It goes on where the state is, also within an epoch. A new state is replaced by the latest of `checkpoints` (a `fd.io.Checkpoints`, or
+    a folder) if there is one. They are saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns
+    further metrics. `log` is a file, a function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters
+    lie in `state.extra`. `progress` is the style of the display. Ctrl-C saves, says where, and returns the state.
     """
-    _check(step, state, loader, epochs)
-    state = _begun(state, checkpoints, stop, progress)
-    stop = state.extra["stop"] if stop else None
-    number, epoch = int(state.step), int(state.epoch)
+    _check(step, state, loader, epochs, evaluate)
     history: list[dict[str, Any]] = []
-    with _Logs(log) as logs:
+    with contextlib.ExitStack() as opened:
+        logs = _logs(log, opened)
+        checkpoints = _opened(checkpoints, Checkpoints, opened)
+        state = _begun(state, checkpoints, stop, progress)
+        stop = state.extra["stop"] if stop else None
+        number, epoch = int(state.step), int(state.epoch)
         try:
             while epoch < epochs and not (stop and stop.stopped):
                 start = _within(number, epoch, len(loader))
@@ -58,7 +62,8 @@ def fit(
                     state = state.replace(extra={**state.extra, "stop": stop})
                 state, epoch = state.replace(epoch=state.epoch + 1), epoch + 1
                 history.append({"step": number, **row})
-                logs(number, row)
+                for write in logs:
+                    write(number, row)
                 if checkpoints is not None:
                     checkpoints.save(state, number, row, force=True)
                 if progress != "none":
@@ -69,12 +74,12 @@ def fit(
                 checkpoints.save(state, number, force=True)
             where = "nothing was saved" if checkpoints is None else f"saved to {_place(checkpoints)}"
             print(f"interrupted in epoch {int(state.epoch) + 1}, after step {number}: {where}", flush=True)
-    if checkpoints is not None:
-        checkpoints.wait()
+        if checkpoints is not None:
+            checkpoints.wait()
     return state, history
 
 
-def _check(step: Any, state: Any, loader: Any, epochs: Any) -> None:
+def _check(step: Any, state: Any, loader: Any, epochs: Any, evaluate: Any) -> None:
     if not isinstance(state, State):
         raise StructureError(
             f"fit takes the step, the state and the loader: fit(step, state, loader, epochs=5), with a training.State; got "
@@ -88,6 +93,10 @@ def _check(step: Any, state: Any, loader: Any, epochs: Any) -> None:
         )
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise RangeError(f"fit: epochs is how many epochs are complete at the end, 0 or more; got {epochs!r}.")
+    if evaluate is not None and not callable(evaluate):
+        raise StructureError(
+            f"fit: evaluate is a function of the state that returns metrics; got {describe(evaluate)}."
+        )
 
 
 def _begun(state: State, checkpoints: Any, stop: EarlyStopping | None, progress: str) -> State:
@@ -170,30 +179,22 @@ def _place(checkpoints: Any) -> Any:
     return getattr(latest, "path", latest)
 
 
-class _Logs:
-    """One log of several. Those that are given by the names of files are opened and closed here."""
+def _opened(what: Any, make: Callable[[Any], Any], opened: contextlib.ExitStack) -> Any:
+    """What has the name of a file or folder, opened until the end; anything else as it is."""
+    if not isinstance(what, str | os.PathLike):
+        return what
+    made = make(what)
+    opened.callback(made.close)
+    return made
 
-    def __init__(self, log: Any) -> None:
-        given = [] if log is None else log if isinstance(log, list | tuple) else [log]
-        self.opened: list[Any] = []
-        self.all: list[Callable[[int, Mapping[str, Any]], Any]] = []
-        for one in given:
-            if isinstance(one, str | os.PathLike):
-                one = open_log(one)
-                self.opened.append(one)
-            elif not callable(one):
-                raise StructureError(
-                    f"fit: a log is a file such as 'run.csv', or a function of (step, values); got {describe(one)}."
-                )
-            self.all.append(one)
 
-    def __call__(self, number: int, row: Mapping[str, Any]) -> None:
-        for log in self.all:
-            log(number, row)
-
-    def __enter__(self) -> "_Logs":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for log in self.opened:
-            log.close()
+def _logs(log: Any, opened: contextlib.ExitStack) -> list[Callable[[int, Mapping[str, Any]], Any]]:
+    """The functions that take the rows."""
+    given = [] if log is None else log if isinstance(log, list | tuple) else [log]
+    logs = [_opened(one, open_log, opened) for one in given]
+    for one in logs:
+        if not callable(one):
+            raise StructureError(
+                f"fit: a log is a file such as 'run.csv', or a function of (step, values); got {describe(one)}."
+            )
+    return logs

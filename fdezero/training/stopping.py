@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import RangeError
+from ..messages import describe
 from ..tree import Module, static
 
 __all__ = ["EarlyStopping", "early_stopping"]
@@ -31,13 +34,16 @@ class EarlyStopping(Module):
     def update(self, metrics: Any) -> tuple[bool, "EarlyStopping"]:
         """Whether to stop, and the next state, for the metrics of an epoch (a dict, or the number itself). A NaN is never better.
 
-        Raises RangeError if the dict does not have the metric.
+        Raises RangeError if the dict does not have the metric, or if it is no number.
         """
         if isinstance(metrics, Mapping) and self.metric not in metrics:
             raise RangeError(
                 f"early_stopping watches {self.metric!r}, but the metrics of an epoch are {', '.join(metrics) or 'none'}."
             )
-        value, best = float(metrics[self.metric] if isinstance(metrics, Mapping) else metrics), float(self.best)
+        given, best = metrics[self.metric] if isinstance(metrics, Mapping) else metrics, float(self.best)
+        if np.ndim(given) or isinstance(given, str) or not (hasattr(given, "dtype") or isinstance(given, int | float)):
+            raise RangeError(f"early_stopping: {self.metric} is a number, got {describe(given)}.")
+        value = float(given)
         gain = best - value if self.mode == "min" else value - best
         if gain > self.min_delta or (math.isnan(best) and not math.isnan(value)):
             return False, self.replace(best=value, waited=0)

@@ -135,6 +135,23 @@ def test_checkpoints_are_saved_after_each_epoch_and_within_if_they_say_so(tmp_pa
     assert folder.restored == 0, "a state that has taken steps is not replaced"
 
 
+def test_a_folder_is_a_place_for_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(begin(), epochs=1, checkpoints=str(tmp_path / "run"))
+    state, _ = fit(begin(), epochs=2, checkpoints=tmp_path / "run", progress="lines")
+    assert_trees_equal(state, by_hand(2)[0], bits=True)
+    assert capsys.readouterr().out.startswith(f"goes on after epoch 1, step 4: {tmp_path / 'run' / 'step-4.npz'}\n")
+    assert [checkpoint.metrics["epoch"] for checkpoint in fd.io.Checkpoints(tmp_path / "run").all()] == [1, 2]
+
+
+def test_it_runs_on_a_gpu(gpu: Any) -> None:
+    on_gpu = fd.data.DataLoader((X, T), 30, key=fd.random.key(2), device="gpu")
+    state, history = training.fit(fd.compile(plain_step), fd.to_device(begin(), "gpu"), on_gpu, epochs=1, progress="none")
+    assert {fd.device_of(leaf) for leaf in fd.tree.leaves((state.model, state.optimiser))} == {"gpu:0"}
+    on_cpu = fd.data.DataLoader((X, T), 30, key=fd.random.key(2))
+    _, expected = training.fit(step, begin(), on_cpu, epochs=1, progress="none")
+    assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
+
+
 @pytest.mark.parametrize("broken_at", [1, 2, 6, 8, 11])
 def test_an_interrupt_returns_the_state_and_says_where_it_was_saved(broken_at: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls = itertools.count()
@@ -269,6 +286,9 @@ def test_the_counters_of_early_stopping_need_no_further_recording() -> None:
         (lambda: fit(begin().replace(step=30)), RangeError, r"step 30, which is not in epoch 0 .* of 4 steps.*state.replace\(step=0\)"),
         (lambda: fit(begin().replace(epoch=1)), RangeError, "step 0, which is not in epoch 1"),
         (lambda: fit(begin(), log=3), StructureError, r"a log is a file such as 'run.csv'.* got int 3"),
+        (lambda: fit(begin(), evaluate={"loss": 1}), StructureError, "evaluate is a function of the state that returns metrics; got dict"),
+        (lambda: training.early_stopping("loss").update(None), RangeError, "loss is a number, got NoneType"),
+        (lambda: training.early_stopping("loss").update({"loss": [1.0, 2.0]}), RangeError, "loss is a number, got list"),
         (lambda: fit(begin(), evaluate=lambda state: 0.5), StructureError, r'\{"val_loss": loss\}; got float 0.5'),
         (lambda: fit(begin(), evaluate=lambda state: {"loss": 0.5}), StructureError, "returns 'loss', which .* call it 'val_loss'"),
         (lambda: training.fit(lambda state, batch: state, begin(), LOADER, epochs=1), StructureError, r"the step returns \(state, metrics\).*; got State"),  # type: ignore[arg-type, return-value]  # on purpose

@@ -213,6 +213,8 @@ WRONG: list[tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     (training.Accuracy(), (SCORES, LABELS.astype(float)), {}, DTypeError, r"integer labels, got float64\[200\]. Use labels.astype\(int\)"),
     (training.Accuracy(), (SCORES, np.eye(C)[LABELS]), {}, DTypeError, r"Use labels.argmax\(axis=-1\)"),
     (training.Accuracy(), (ANSWERS, np.eye(C, dtype=int)[LABELS]), {}, ShapeError, r"For one-hot labels"),
+    (training.Accuracy(), (LABELS, SCORES), {}, DTypeError, r"the scores come first, then the labels; got int64\[200\], then float32\[200,5\]"),
+    (training.Accuracy(), (SCORES, LABELS[:, None]), {}, ShapeError, r"Use labels.reshape\(\(200,\)\)"),
     (training.Accuracy(), (SCORES, LABELS[:-1]), {}, ShapeError, r"got float32\[200,5\] and int64\[199\]"),
     (training.Accuracy(), (P, T), {}, DTypeError, r"predicted classes are integers, got float32\[200\].*use p > 0.5"),
     (training.TopKAccuracy(2), (ANSWERS, LABELS), {}, ShapeError, r"takes scores \(..., classes\)"),

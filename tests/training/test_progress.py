@@ -195,6 +195,7 @@ def test_a_second_loop_begins_again() -> None:
         (lambda: len(training.progress(iter(BATCHES))), TypeError, r"Pass total=len\(loader\)"),
         (lambda: training.progress([], style="none").show(0.5), StructureError, r'\{"loss": loss\}; got float 0.5'),  # type: ignore[arg-type]  # on purpose
         (lambda: training.progress([], style="none").show({"loss": np.ones(3)}), StructureError, r"the metric 'loss' is float64\[3\], not a number"),
+        (lambda: training.progress([], style="none").show({"a": {"loss": None}}), StructureError, r"the metric 'a/loss' is NoneType, not a number"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(make: Any, kind: Any, message: str) -> None:

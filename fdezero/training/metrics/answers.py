@@ -1,5 +1,6 @@
 """Predictions and labels as the metrics of classes take them: checked, and the chosen class of each example."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ def checked_labels(name: str, predictions: Any, labels: Any, mask: Any, classes:
     The number of classes is that of the scores, or `classes`; without both, labels are not limited.
     """
     labels = fnp.asarray(labels)
+    if labels.dtype.kind == "f" and predictions.dtype.kind in "iu" and predictions.ndim < labels.ndim:
+        raise DTypeError(
+            f"{name}: the scores come first, then the labels; got {describe(predictions)}, then {describe(labels)}."
+        )
     if labels.dtype.kind not in "iub":
         hint = (
             "labels.argmax(axis=-1)" if labels.shape == predictions.shape and labels.ndim > 1 else "labels.astype(int)"
@@ -34,6 +39,8 @@ def checked_labels(name: str, predictions: Any, labels: Any, mask: Any, classes:
         count = classes
     else:
         hint = " For one-hot labels, use labels.argmax(axis=-1)." if predictions.ndim < labels.ndim else ""
+        if predictions.ndim == labels.ndim and math.prod(predictions.shape[:-1]) == labels.size:
+            hint = f" Use labels.reshape({predictions.shape[:-1]})."
         raise ShapeError(
             f"{name}: scores (..., classes) or predicted classes (...) go with labels (...), got {describe(predictions)} and "
             f"{describe(labels)}.{hint}"

@@ -46,10 +46,10 @@ class Mean(_Ratio):
 
     def update(self, values: Any, *, weight: Any = None, mask: Any = None) -> Self:
         """With further numbers (...). Raises DTypeError for complex ones, ShapeError for weights that do not fit."""
-        values = fnp.asarray(values)
-        if values.dtype.kind not in "biuf":
+        numbers = fnp.asarray(values)
+        if numbers.dtype.kind not in "biuf":
             raise DTypeError(f"Mean: the numbers are real, got {describe(values)}.")
-        return self._with(values, weights_of("Mean", values, weight, mask))
+        return self._with(numbers, weights_of("Mean", numbers, weight, mask))
 
 
 class Accuracy(_Ratio):
