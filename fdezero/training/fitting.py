@@ -57,13 +57,12 @@ def fit(
                 row = {"epoch": epoch + 1, **bar.results(), "seconds": bar.seconds}
                 if evaluate is not None:
                     row |= _evaluated(evaluate(state), row)
-                if stop:
-                    _, stop = stop.update(row)
-                    state = state.replace(extra={**state.extra, "stop": stop})
-                state, epoch = state.replace(epoch=state.epoch + 1), epoch + 1
-                history.append({"step": number, **row})
-                for write in logs:
+                for write in logs:  # before the state: an epoch that is evaluated anew replaces its row
                     write(number, row)
+                history.append({"step": number, **row})
+                _, stop = stop.update(row) if stop else (False, None)
+                extra = {**state.extra, "stop": stop} if stop else state.extra
+                state, epoch = state.replace(epoch=state.epoch + 1, extra=extra), epoch + 1
                 if checkpoints is not None:
                     checkpoints.save(state, number, row, force=True)
                 if progress != "none":
