@@ -103,7 +103,7 @@ def images(x: Any, of: Any) -> Any:
             "x[None] for a single image" if x.ndim == 3 else "x.reshape(len(x), 1, 28, 28) for flat images of 28 x 28"
         )
         raise ShapeError(f"{name_of(of)} takes images (N, C, H, W), got {describe(x)}. Write {hint}.")
-    if x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS:
+    if x.shape[3] in CHANNELS and min(x.shape[1:3]) > max(CHANNELS):
         raise ShapeError(
             f"{name_of(of)} takes images (N, C, H, W), got {describe(x)}, whose channels seem to be last. "
             "Write x.transpose(0, 3, 1, 2)."

@@ -72,7 +72,7 @@ class resize(Transform):
             h, w = h * height // short, w * width // short
         if self.mode == "nearest":
             for axis, (there, here) in ((2, (height, h)), (3, (width, w))):
-                places = ((np.arange(here) + 0.5) * (there / here)).astype(np.int64)
+                places = (2 * np.arange(here) + 1) * there // (2 * here)
                 x = fnp.take(x, array_module(x).asarray(places), axis=axis)
             return x
         y = _with_bands(working(x), width, w, 3, self)

@@ -90,7 +90,8 @@ class rotation(Transform):
         return uniform(keys, 6)
 
     def apply(self, x: Any, drawn: Any) -> Any:
-        return affine(self.degrees, mode=self.mode, fill=self.fill).apply(images(x, self), drawn)
+        fill = paint(self.fill, images(x, self), self)
+        return affine(self.degrees, mode=self.mode, fill=fill).apply(x, drawn)
 
 
 def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> Any:
