@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,52 @@ def test_mistakes_are_explained(do: Any, kind: Any, message: str) -> None:
 
 def test_the_loop_itself_is_short_enough_to_read() -> None:
     assert len(inspect.getsource(training.fit).splitlines()) <= 60
+
+
+# Interrupts between any two lines
+
+
+def interrupted_at(line: int, run: Any) -> bool:
+    """Run with a KeyboardInterrupt before so many lines of `fit`; False if there are fewer."""
+    left = [line]
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code is not training.fit.__code__:
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return left[0] <= 0
+
+
+def test_an_interrupt_between_any_two_lines_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    loader = fd.data.DataLoader((X, T), 32, key=fd.random.key(2))
+    stop = training.early_stopping("val_loss", patience=9)
+    options: dict[str, Any] = {"epochs": 2, "stop": stop, "evaluate": lambda state: {"val_loss": float(state.step)}}
+    whole, _ = fit(begin(), loader, **options)
+    places = itertools.count(1)
+    for line in places:
+        state, path = begin(), tmp_path / f"{line}.csv"
+
+        def run() -> None:
+            nonlocal state
+            state, _ = fit(state, loader, log=path, **options)
+
+        try:
+            if not interrupted_at(line, run):
+                break
+        except KeyboardInterrupt:  # outside the loop of epochs, where it goes to the caller
+            assert state.step == 0
+        state, _ = fit(state, loader, log=path, **options)
+        assert_trees_equal(state, whole, bits=True)
+        assert [row["epoch"] for row in training.read_log(path)] == [1, 2]
+    assert line > 40
