@@ -158,7 +158,7 @@ class DataLoader:
             results = Processes(make, arguments, self.workers, self.processes)
         else:
             results = Threads(task, steps, self.workers, 2 * self.workers)
-        if self.prefetch:
+        if self.prefetch and place == CPU.name:  # on a GPU the host only launches kernels, and does not wait
             return prefetched(Batches(epoch, start, len(self), results), self.prefetch, device=self.device)
         if (device := self.device) is not None:
             results = Moved(results, lambda batch: to_device(batch, device))

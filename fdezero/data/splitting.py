@@ -115,4 +115,6 @@ def _taken(dataset: Any, index: np.ndarray) -> Any:
         return dataset.select(index)
     if hasattr(dataset, "take") and (hasattr(dataset, "column_names") or hasattr(dataset, "iloc")):  # Arrow, pandas
         return dataset.take(index)
+    if hasattr(dataset, "columns") and hasattr(dataset, "dtypes"):  # Polars
+        return dataset[index]
     return Subset(dataset, index)

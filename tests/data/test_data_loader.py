@@ -85,6 +85,14 @@ def test_batches_share_nothing_with_the_data_set() -> None:
         ({"x": np.ones(3), "t": np.float64(1)}, StructureError, "t is float64"),
         ((np.ones(1), 1), StructureError, "got int 1 at 1"),
         ({}, StructureError, "holds no array"),
+        ([], ShapeError, r"no examples \(list of 0 examples\)"),
+        (np.ones((0, 3)), ShapeError, r"no examples \(float64\[0,3\]\)"),
+        (np.float64(1), StructureError, "the data set is float64"),
+        ("abc", StructureError, "got str.$"),
+        ({"x": {1, 2}}, StructureError, "got set at x. Make a list of it"),
+        (iter([1]), StructureError, "got list_iterator. Make a list of it"),
+        ({"x": [np.ones(3)], "t": np.ones(3)}, ShapeError, "t has 3 examples.* but x has 1 examples.*write a tuple"),
+        (lambda: 0, StructureError, "a list of examples, a table, or an object with .* got function"),
     ],
 )
 def test_invalid_data_sets_are_refused(dataset: Any, error: type[Exception], message: str) -> None:
@@ -171,3 +179,95 @@ def test_a_device_that_is_not_there_is_refused_at_once(strict_cupy: Any) -> None
             DataLoader(np.arange(3), 2, shuffle=False, device=device)
     with pytest.raises(DeviceError, match="1 .*is on gpu:0"):
         DataLoader((np.arange(3), strict_cupy.asarray([1, 2, 3])), 2, shuffle=False).epoch(0)
+
+
+def test_tables_without_columns_are_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.ones((2, 2)), columns=["a", "a"])
+    with pytest.raises(StructureError, match="the data set has two columns of the name 'a'"):
+        DataLoader(frame, 2, shuffle=False)
+    with pytest.raises(StructureError, match="t has no columns"):
+        DataLoader({"t": pandas.DataFrame(index=[1, 2])}, 2, shuffle=False)
+
+
+def test_columns_of_text_and_missing_numbers_come_as_they_are() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"name": ["a", "b", None], "n": pandas.array([1, 2, None], "Int64"), "c": pandas.Categorical([3, 4, 3])})
+    batch = DataLoader(frame, 3, shuffle=False).batch(0, 0)
+    assert (batch["name"].tolist()[:2], batch["c"].tolist()) == (["a", "b"], [3, 4, 3])
+    assert batch["n"].tolist()[:2] == [1, 2]
+
+
+def test_labels_are_checked_with_their_paths() -> None:
+    x, t = np.ones((5, 2)), np.array([0, 1, 2, 3, 1])
+    for dataset, classes, message in (
+        ((x, t), 3, "example 3 has the label 3 at 1, but classes are 0 to 2"),
+        ({"x": x, "t": -t}, {"t": 4}, "example 1 has the label -1 at t, but"),
+        (t, {"": 3}, "example 3 has the label 3, but"),
+        ({"x": x, "t": np.stack([t, t], 1)}, {"t": 3}, "example 3 has the label 3 at t"),
+    ):
+        with pytest.raises(RangeError, match=message):
+            DataLoader(dataset, 2, shuffle=False, classes=classes)  # type: ignore[arg-type]
+    lazy = DataLoader(list(zip(x, t, strict=True)), 2, shuffle=False, classes=3)
+    assert len(next(lazy.epoch(0))[1]) == 2
+    with pytest.raises(RangeError, match="example 3 has the label 3 at 1"):
+        list(lazy)
+    with pytest.raises(StructureError, match="classes= names y, but a batch has t, x"):
+        DataLoader({"x": x, "t": t}, 2, shuffle=False, classes={"y": 3})
+    with pytest.raises(DTypeError, match=r"labels are whole numbers, got float64\[5\] at t"):
+        DataLoader({"x": x, "t": t / 2}, 2, shuffle=False, classes={"t": 3})
+    for wrong in (0, -1, 2.0, True):
+        with pytest.raises(RangeError, match="number of classes"):
+            DataLoader((x, t), 2, shuffle=False, classes=wrong)  # type: ignore[arg-type]
+    assert len(DataLoader((x, t), 2, shuffle=False, classes=4)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"transform": 3}, DTypeError, "transform is a function, got int 3"),
+        ({"collate": "pad"}, DTypeError, "collate is a function"),
+        ({"transform_example": lambda example, key: example}, KeyMissingError, "transform_example=<lambda> draws"),
+        ({"key": 3}, KeyMissingError, r"int 3 is a seed. Pass fd.random.key\(3\)"),
+        ({"shard": (2, 2)}, RangeError, "no rank 2 of 2"),
+        ({"shard": (-1, 2)}, RangeError, "no rank -1 of 2"),
+        ({"shard": 3}, DTypeError, r"\(rank, size\), got 3"),
+        ({"shard": (0, 1, 2)}, DTypeError, "got \\(0, 1, 2\\)"),
+        ({"drop_last": True}, RangeError, "4 examples do not fill a batch of 5, and drop_last=True"),
+    ],
+)
+def test_options_are_checked_when_a_loader_is_made(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        DataLoader(np.ones(4), 5, **{"shuffle": False, **options})
+
+
+def test_examples_that_cannot_be_stacked_are_named() -> None:
+    class Strange:
+        pass
+
+    for examples, error, message in (
+        ([(np.ones(2), 1), (np.ones(3), 1)], ShapeError, r"examples 0 and 1 cannot be stacked at 0: float64\[2\] and float64\[3\].*collate="),
+        ([{"x": 1}, {"y": 1}], StructureError, "structures of example 0 and example 1 differ at 'x'"),
+        ([(1, 2), (1,)], StructureError, "example 0 and example 1"),
+        ([np.ones((2, 3)), np.ones(2)], ShapeError, r"write a tuple \(x, t\)"),
+        ([(1, Strange()), (1, Strange())], DTypeError, "example 0 has Strange at 1.*transform_example="),
+        ([([1, 2], 0), ([[1], [2, 3]], 0)], ValueError, "inhomogeneous"),
+    ):
+        with pytest.raises(error, match=message):
+            next(iter(DataLoader(examples, 2, shuffle=False)))
+
+    class Few(list[Any]):
+        def __getitems__(self, indices: list[int]) -> list[Any]:
+            return [0]
+
+    with pytest.raises(ShapeError, match="Few.__getitems__ returned 1 examples, but 2 were asked for"):
+        next(iter(DataLoader(Few([1, 2]), 2, shuffle=False)))
+
+
+def test_a_loader_goes_through_pickle_and_stays_as_it_was() -> None:
+    import pickle
+
+    loader = DataLoader((np.arange(10), np.arange(10)), 3, key=fd.random.key(4), drop_last=True)
+    again = pickle.loads(pickle.dumps(loader))
+    assert_trees_equal(list(again.epoch(2)), list(loader.epoch(2)), bits=True)
+    assert repr(again) == repr(loader) == "DataLoader(('int64[10]', 'int64[10]'), 3, key=uint64[2], drop_last=True)"

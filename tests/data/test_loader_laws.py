@@ -173,6 +173,8 @@ def test_the_place_may_come_from_the_state_of_a_run() -> None:
             loader.epoch(*place)
     with pytest.raises(fd.errors.RangeError, match="no epoch -1"):
         loader.epoch(-1)
+    with pytest.raises(fd.errors.RangeError, match="no step 3"):
+        loader.counts(0, 3)
 
 
 def test_epochs_follow_one_another() -> None:

@@ -136,6 +136,27 @@ def test_an_epoch_that_is_given_up_leaves_nothing(way: dict[str, Any]) -> None:
     list(loader.epoch(0))
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_threads_work_ahead_but_not_further(workers: int) -> None:
+    """Two batches for each thread, and the one that is handed out."""
+    read: list[int] = []
+
+    class Noted(Lazy):
+        def __getitem__(self, i: int) -> Any:
+            read.append(i)
+            return super().__getitem__(i)
+
+    with DataLoader(Noted(60), 2, shuffle=False, workers=workers).epoch(0) as batches:
+        assert not read
+        next(batches)
+        wanted = 2 * (1 + 2 * workers)
+        deadline = time.monotonic() + 20
+        while len(read) < wanted and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        assert sorted(read) == list(range(wanted))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
 def test_processes_make_the_same_bits() -> None:
     for options in ({"transform": noise_of_batch}, {"transform_example": noise_of_example}, {}):
