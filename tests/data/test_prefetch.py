@@ -122,3 +122,22 @@ def test_transforms_run_where_the_examples_lie(gpu: Any) -> None:
     shards = [list(data.DataLoader(dataset, 4, key=KEY, transform=noise, device="gpu", shard=(rank, 2)).epoch(1)) for rank in range(2)]
     joined = [fd.tree.map(lambda a, b: np.concatenate([a, b]), *map(fd.to_numpy, parts)) for parts in zip(*shards, strict=True)]
     assert_trees_equal(joined, here, bits=True)
+
+
+def test_examples_of_arrays_on_a_gpu_are_changed_one_by_one_there(gpu: Any) -> None:
+    def noise(example: Any, key: Any) -> Any:
+        x, t = example
+        return x + fd.random.uniform(key, (3,)), t
+
+    dataset = (np.zeros((10, 3), np.float32), np.arange(10))
+    here = list(data.DataLoader(dataset, 4, key=KEY, transform_example=noise).epoch(1))
+    for there in (
+        data.DataLoader(fd.to_device(dataset, "gpu"), 4, key=KEY, transform_example=noise, workers=2),
+        data.DataLoader(dataset, 4, key=KEY, transform_example=noise, device="gpu", classes=10, prefetch=1),
+    ):
+        batches = list(there.epoch(1))
+        assert {fd.device_of(batch) for batch in batches} == {"gpu:0"}
+        assert_trees_equal(fd.to_numpy(batches), here, bits=True)
+    examples = [fd.to_device((np.full(2, i), i), "gpu") for i in range(4)]
+    x, t = data.DataLoader(examples, 4, shuffle=False).batch(0, 0)
+    assert (fd.device_of(x), fd.to_numpy(x)[:, 0].tolist(), t.tolist()) == ("gpu:0", [0, 1, 2, 3], [0, 1, 2, 3])
