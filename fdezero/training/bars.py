@@ -76,7 +76,9 @@ class Progress:
         self.sums = Sums()  # of everything that was shown
         self.seconds = 0.0  # since the first batch was asked for
         self._size: int | None = None  # of the batch that is at work
-        self._begin = _display(style, sys.stderr if file is None else file, description, start, total, interval, leave)
+        self._stream = sys.stderr if file is None else file
+        self._begin = _display(style, self._stream, description, start, total, interval, leave)
+        self._display: _Nothing = _Nothing()
 
     def __len__(self) -> int:
         if self.total is None:
@@ -85,6 +87,7 @@ class Progress:
 
     def __iter__(self) -> Iterator[Any]:
         display, self.count, self.sums = self._begin(), self.start, Sums()
+        self._display = display
         display.draw(self.start, "")
         began = time.monotonic()
         due = began + display.interval
@@ -108,6 +111,10 @@ class Progress:
         Nothing is read from a device until a line is due. Raises StructureError for other names than before.
         """
         self.sums.add(metrics, self._size)
+
+    def write(self, text: str) -> None:
+        """Print a line of your own where the display is, above it."""
+        self._display.write(text, self._stream)
 
     def results(self) -> dict[str, Any]:
         """The mean of every number and the result of every metric so far."""
@@ -185,6 +192,9 @@ class _Nothing:
     def draw(self, count: int, text: str, last: bool = False) -> None:
         pass
 
+    def write(self, text: str, stream: Any) -> None:
+        print(text, file=stream, flush=True)
+
     def close(self) -> None:
         pass
 
@@ -196,16 +206,19 @@ class _Bar(_Nothing):
         self, kind: Any, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
     ) -> None:
         self.interval = interval
-        options = {} if kind.__module__.endswith("notebook") else {"file": stream, "dynamic_ncols": True}
         self.bar = kind(
-            desc=description or None, initial=start, total=total, leave=leave, mininterval=0, miniters=1, **options
-        )
+            desc=description or None, initial=start, total=total, leave=leave, file=stream, dynamic_ncols=True,
+            mininterval=0, miniters=1,
+        )  # fmt: skip
 
     def draw(self, count: int, text: str, last: bool = False) -> None:
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.update(count - self.bar.n)
         if last:
             self.bar.refresh()
+
+    def write(self, text: str, stream: Any) -> None:
+        self.bar.write(text, file=stream)
 
     def close(self) -> None:
         self.bar.close()
@@ -241,6 +254,10 @@ class _Lines(_Nothing):
         line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be written over
         print("\r" + line.ljust(self.width), end="", file=self.stream, flush=True)
         self.width = len(line)
+
+    def write(self, text: str, stream: Any) -> None:
+        print(("\r" if self.width else "") + text.ljust(self.width), file=stream, flush=True)
+        self.width = 0
 
     def close(self) -> None:
         if self.in_place and self.width:

@@ -82,6 +82,7 @@ def test_in_a_notebook_it_is_the_bar_of_notebooks(monkeypatch: pytest.MonkeyPatc
         n = 0
 
         def __init__(self, **options: Any) -> None:
+            assert options["file"] is not None
             self.options, self.postfix = options, ""
             made.append(self)
 
@@ -176,6 +177,18 @@ def test_the_display_ends_with_the_loop(no_tqdm: None) -> None:
         sum(1 / len(x) - 1 / 0 for x, _ in training.progress(BATCHES, file=out))
     assert out.getvalue().endswith("\n")
     training.progress(BATCHES, style="none").show({"loss": 1.0})
+
+
+@pytest.mark.parametrize("style", ["auto", "lines", "none"])
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_lines_of_ones_own_stand_above_the_display(style: str, stream: Any) -> None:
+    out = stream()
+    for _ in (bar := training.progress(BATCHES, "epoch 1", style=style, file=out)):
+        bar.write("a line")
+    lines = [line.rpartition("\r")[2].strip() for line in out.getvalue().splitlines()]
+    assert lines.count("a line") == 3
+    bar.write("after")
+    assert out.getvalue().endswith("after\n")
 
 
 def test_a_second_loop_begins_again() -> None:
