@@ -77,9 +77,7 @@ class Checkpoints:
         self.keep, self.every, self.metric, self.mode = keep, every, best, mode or "max"
         self.in_flight, self.suffix = in_flight, suffix
         self._run = os.urandom(4).hex()
-        self._runs: frozenset[str] | None = (
-            None  # those whose checkpoints this run may remove; None before the first `save`
-        )
+        self._runs: frozenset[str] | None = None  # whose checkpoints may be removed; None before the first `save`
         self._last_step, self._last_time = 0, time.monotonic()
         self._restored = False
         self._tasks: list[background.Task] = []
@@ -164,7 +162,10 @@ class Checkpoints:
             )
         found = index.plain(metrics)
         if self.metric is not None and found and not isinstance(found.get(self.metric), int | float):
-            raise RangeError(f"best={self.metric!r} names no number of these metrics: {', '.join(found)}.")
+            raise RangeError(
+                f"best={self.metric!r} names no number of these metrics: {', '.join(found)}. Where it is not known yet, save "
+                "without metrics: checkpoints.save(state, step)."
+            )
         return found
 
     def _write(self, form: Format, snapshot: Snapshot, step: int, metrics: Mapping[str, Any]) -> None:
@@ -183,11 +184,10 @@ class Checkpoints:
                     stack.enter_context(index.locked(folder))
                     found = index.read(folder)
                     before = [checkpoint for checkpoint in found if checkpoint.path.name == name]
+                    known = metrics
                     if before:  # the line goes first, so that at no moment it belongs to another file
                         index.write(folder, [checkpoint for checkpoint in found if checkpoint not in before])
-                    known = metrics or (
-                        before[0].metrics if before else {}
-                    )  # such as those of the epoch that ended with this step
+                        known = metrics or before[0].metrics  # such as those of the epoch that ended with this step
                     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
                     new.append(Checkpoint(step, known, folder / name, when, index.version(), size, number, self._run))
 
@@ -260,15 +260,12 @@ class Checkpoints:
                 raise FileError(self._why_none(step, refused))
             chosen = found[-1]
             try:
-                trouble = index.damage(chosen)
-                if not trouble:
-                    tree = self._load(chosen, like, strict, rename)
-                    break
+                tree = _loaded(chosen, like, strict, rename)
+                break
             except FileNotFoundError:  # another process has removed it: look again
                 continue
             except _DamagedError as error:
-                trouble = str(error)
-            refused[chosen.path] = trouble
+                refused[chosen.path] = str(error)
         for path, trouble in refused.items():
             message = f"{path} is damaged: {trouble}. Step {chosen.step} is restored in its place."
             warnings.warn(CheckpointWarning(message), stacklevel=2)
@@ -281,14 +278,6 @@ class Checkpoints:
             return [best] if best else []
         found = self.all()
         return found if step is None else [checkpoint for checkpoint in found if checkpoint.step == _step(step)]
-
-    def _load(self, chosen: Checkpoint, like: Any, strict: bool, rename: Rename) -> Any:
-        try:
-            return load(chosen.path, like=like, strict=strict, rename=rename)
-        except FileError as error:
-            if chosen.crc32 is None:  # whether the file is damaged or another model's, the reader alone can say
-                raise _DamagedError(str(error)) from error
-            raise
 
     def _why_none(self, step: int | str | None, refused: dict[Path, str]) -> str:
         found = _listing(self.all())
@@ -339,6 +328,21 @@ class Checkpoints:
 
 class _DamagedError(Exception):
     """A file that cannot be read."""
+
+
+def _loaded(chosen: Checkpoint, like: Any, strict: bool, rename: Rename) -> Any:
+    """The tree of a checkpoint. Raises _DamagedError if its bytes are not those that were written."""
+    # An npz file has a checksum for each array, which `load` compares, and a damaged name is missing.
+    checks_itself = chosen.path.suffix == ".npz" and like is not None and strict
+    if not checks_itself and (trouble := index.damage(chosen)):
+        raise _DamagedError(trouble)
+    try:
+        return load(chosen.path, like=like, strict=strict, rename=rename)
+    except FileError as error:
+        # Without a checksum the reader alone can say whether a file is damaged or another model's.
+        if trouble := str(error) if chosen.crc32 is None else index.damage(chosen):
+            raise _DamagedError(trouble) from error
+        raise
 
 
 def _whole(number: Any, least: int) -> bool:
