@@ -18,8 +18,9 @@ from .. import tree as trees
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..nn import standing
+from ..nn.abstract import check_model
 from ..nn.capturing import is_layer
-from ..nn.containers import apply_at, as_layer
+from ..nn.containers import as_layer, at, options_of
 from ..nn.places import matching, places
 from ..numpy.arguments import Array, as_dtype
 from ..numpy.elementwise import cast
@@ -98,8 +99,7 @@ class Policy:
         """
         if isinstance(model, Mixed):
             model = model.model
-        if isinstance(model, type) or not callable(model):
-            raise StructureError(f"a policy is given a model, which can be called, got {describe(model)}.")
+        check_model(model)
         mixed = Mixed(model, self)
         self._dtypes(mixed.model)  # which checks the paths
         return mixed.replace(model=self.cast_to_params(mixed.model))
@@ -215,12 +215,14 @@ class Mixed(Module):
     model: Any = attrs.field(converter=_as_layer)
     policy: Policy = static()
 
-    def __call__(self, x: Any, *more: Any, key: Array | None = None, train: bool = False) -> Any:
-        """`model(x, *more)`, with `key` and `train` if the model takes them."""
-        policy = self.policy
-        model = policy.cast_to_compute(self.model)
-        x, more = in_dtype((x, more), policy.compute)
-        return policy.cast_to_output(apply_at("model", model, x, *more, key=key, train=train))
+    def __call__(self, x: Any, *more: Any, key: Array | None = None, train: bool = False, **options: Any) -> Any:
+        """`model(x, *more, **options)`, with `key` and `train` if the model takes them."""
+        policy, given = self.policy, {"key": key, "train": train}
+        with at("model"):
+            model = policy.cast_to_compute(self.model)
+            x, more, options = in_dtype((x, more, options), policy.compute)
+            y = model(x, *more, **options, **{name: given[name] for name in options_of(model)})
+        return policy.cast_to_output(y)
 
 
 # Loss scales
@@ -352,7 +354,12 @@ class LossScale(Module):
 
         Where a gradient is not finite the step is skipped: you get `params` and `state` as they are. With statistics, `before` is
         the model that the step began with, because an overflow has also reached the statistics of its successor.
+        Raises StructureError for what is no optimiser, and as `opt.step` does.
         """
+        if not isinstance(opt, GradientTransformation):
+            raise StructureError(
+                f"LossScale.step takes the optimiser first, scale.step(opt, model, grads, state); got {describe(opt)}."
+            )
         finite = all_finite(grads)
         old = (params if before is None else before), state
         if isinstance(finite, bool | np.bool_) and not finite:  # computes nothing, so NumPy does not warn of NaN

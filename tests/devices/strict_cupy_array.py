@@ -12,7 +12,7 @@ import numpy as np
 from .strict_cupy_graph import STOPPED, noted, stopped
 
 PYTHON_SCALARS = (bool, int, float, complex)
-KINDS = "?bhilqBHILQefdFD"
+KINDS = "?bhilqBHILQefdFDE"  # E is bfloat16, of ml_dtypes
 current = [0]
 PEERS: dict[str, bool] = {}  # whether the devices reach each other
 TRANSFERS: list[str] = []  # operations that made the host wait for the device, or copied between them

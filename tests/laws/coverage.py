@@ -95,6 +95,7 @@ case is complex.
   stand-in for CuPy that refuses what CuPy refuses; the tests use CuPy itself where they find a GPU.
 - **complex**: all of these laws hold for complex arguments; gradients are df/dx + i df/dy.
 - **float16**: values and gradients are those of float64, rounded once to float16 (for sums of products, relative to the largest entry).
+  The same holds for bfloat16.
 """
 
 OF_LAYERS = """
@@ -107,7 +108,7 @@ All of it holds in training and in inference.
 - **compiled**: the bits of eager code, results, gradients and statistics.
 - **CPU**: the layer leaves its arrays, and those of its input, as they were.
 - **stand-in**: results and gradients of GPU arrays are those of the CPU, as above.
-- **float16**: results, gradients and statistics keep the dtype float16, and float32 as well.
+- **float16**: results, gradients and statistics keep the dtype float16, bfloat16 or float32.
 - **saved**: the layer comes back from a file, and computes the same bits.
 - **keys**: each random key is used once.
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import functions as F
-from fdezero import nn, optim
+from fdezero import nn, optim, training
 from fdezero.errors import DTypeError, NanError, RangeError, ShapeError, StructureError
 from fdezero.optim.precision import LossScale, Mixed, Policy, all_finite, select
 from fdezero.testing import assert_trees_close, assert_trees_equal
@@ -209,10 +209,12 @@ def test_mistakes_with_policies() -> None:
         Policy(layers=["a"])
     with pytest.raises(StructureError, match="nothing matches 'layers/9'. Paths like it: layers/4"):
         Policy(layers={"layers/9": "float32"})(network())
-    with pytest.raises(StructureError, match="a policy is given a model, which can be called, got float32"):
+    with pytest.raises(StructureError, match=r"a model is expected, got float32\[24,4\], which cannot be called"):
         Policy()(X)
-    with pytest.raises(StructureError, match="got type"):
+    with pytest.raises(StructureError, match=r"got the class Linear: write Linear.init\(key, ...\)"):
         Policy()(nn.Linear)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
+        Policy()(network())(X, mask=3)
     with pytest.raises(ShapeError, match="model/layers/0"):
         Policy()(network())(X[:, :3])
     without = "import sys; sys.modules['ml_dtypes'] = None\nfrom fdezero.optim.precision import Policy; Policy(compute='bfloat16')"
@@ -384,6 +386,11 @@ def test_all_finite_and_select() -> None:
 
 
 def test_mistakes_with_scales() -> None:
+    model, opt = network(), optim.adam(0.1)
+    with pytest.raises(
+        StructureError, match=r"takes the optimiser first, scale.step\(opt, model, grads, state\); got Sequential"
+    ):
+        LossScale.init().step(model, opt, fd.tree.trainable(model), opt.init(model))  # type: ignore[arg-type]
     with pytest.raises(RangeError, match="value 0.5 lies outside least=1 and greatest"):
         LossScale.init(0.5)
     with pytest.raises(RangeError, match="value 0 lies outside"):
@@ -420,6 +427,34 @@ def test_gradients_vanish_in_float16_and_a_scale_keeps_them() -> None:
     assert vanished(exact) == vanished(kept) == 0
     assert vanished(lost) > 0.5 * sum(leaf.size for leaf in fd.tree.leaves(exact))
     assert_trees_close(*(fd.tree.map(lambda g: g * 1e6, grads) for grads in (kept, exact)), 2e-3)
+
+
+def test_models_of_every_kind() -> None:
+    """Lazy layers, frozen models, further arguments, ensembles, and policies inside others."""
+    policy = Policy()
+    lazy = nn.Sequential(nn.Linear.lazy(8), nn.BatchNorm.lazy(), F.relu, nn.Linear.lazy(3))
+    model = nn.init(policy(lazy), KEY, X)
+    assert_trees_equal(model, policy(nn.init(lazy, KEY, X)).replace(model=model.model))
+    assert "layers/0: Linear     float16[24,8]" in str(nn.summary(model, X))
+    assert policy(fd.Frozen(model.model))(X).dtype == fd.Frozen(model)(X).dtype == np.float32
+    y, after = nn.step(nn.Sequential(nn.Checkpoint(model), F.relu), X)
+    assert y.dtype == np.float32
+    assert not np.array_equal(after.layers[0].layer.model.layers[1].mean, model.model.layers[1].mean)
+    assert policy(nn.Sequential(Policy(compute="bfloat16")(model.model), F.relu))(X).dtype == np.float32
+    assert policy(nn.Embedding.init(KEY, 10, 4))(np.arange(3)).dtype == np.float32
+    mlp = policy(nn.MLP.init(KEY, (4, 8, 3)))
+    both = fd.vmap(lambda model: model(X))(fd.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), mlp))
+    assert_trees_close(both[0], mlp(X), 2e-3)
+    attention = policy(nn.MultiHeadAttention.init(KEY, 8, 2))
+    x, mask = np.ones((2, 3, 8), np.float32), np.tri(3, dtype=bool)
+    assert_trees_close(attention(x, mask=mask), attention.model(x, mask=mask), 5e-3)
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_metrics_take_losses_in_half_precision(half: str) -> None:
+    loss = fd.numpy.astype(np.float32(1.5), half)
+    assert training.Mean().update(loss).result() == 1.5
+    assert Policy(compute=half, output=None)(network())(X).dtype == half
 
 
 def test_a_policy_takes_plain_functions_and_wraps_once() -> None:
