@@ -17,6 +17,7 @@ from ..devices import to_numpy
 from ..errors import MissingExtraError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..nn.places import matching, places
+from ..values import is_floating
 from .logs import read_log
 from .metrics.classes import ConfusionMatrix
 
@@ -201,7 +202,7 @@ def plot_histograms(tree: Any, *paths: str, bins: int = 50, to_file: Any = None)
     leaves = {
         path: to_numpy(leaf)
         for path, leaf in trees.flatten_with_path(tree)
-        if getattr(leaf, "dtype", np.dtype(int)).kind == "f"
+        if is_floating(getattr(leaf, "dtype", np.dtype(int)))
         and any(path == p or not p or path.startswith(f"{p}/") for p in found)
     }
     if not leaves:

@@ -12,6 +12,7 @@ from ...errors import DTypeError, KeyMissingError, ShapeError, StructureError
 from ...messages import describe
 from ...numpy.arguments import as_array
 from ...transforms import vmap
+from ...values import is_floating
 
 __all__: list[str] = []  # for the transforms
 
@@ -113,7 +114,7 @@ def images(x: Any, of: Any) -> Any:
 
 def numbers(x: Any, of: Any) -> Any:
     """`x`, which must be uint8 or floating. Raises DTypeError."""
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
+    if x.dtype != np.uint8 and not is_floating(x.dtype):
         raise DTypeError(
             f"{name_of(of)} takes uint8, from 0 to 255, or floating numbers, got {describe(x)}. Write x.astype(np.uint8)."
         )

@@ -11,6 +11,7 @@ from ...devices import array_module
 from ...errors import StructureError
 from ...messages import describe
 from ...transforms import vmap
+from ...values import is_floating
 from .batches import array_of, below, column, folded, images, name_of, numbers, rounded, uniform, with_part, working
 from .cropping import inside
 from .settings import floating, positive, setting, whole
@@ -51,7 +52,7 @@ class _Mixing(Transform):
 
     def _rows(self, t: Any) -> Any:
         """Labels as rows whose parts are shares."""
-        if t.dtype.kind == "f":
+        if is_floating(t.dtype):
             return t
         if self.classes is None:
             raise StructureError(

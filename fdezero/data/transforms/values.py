@@ -13,6 +13,7 @@ from ...devices import array_module
 from ...errors import DTypeError, RangeError, ShapeError
 from ...messages import describe
 from ...transforms import vmap
+from ...values import is_floating
 from .batches import is_plain, name_of, numbers, rounded, top, working
 from .settings import floating, is_number, not_negative, probability, setting, whole
 from .transform import TARGETS, Transform
@@ -29,7 +30,7 @@ class to_float(Transform):
     def apply(self, x: Any, drawn: Any) -> Any:
         if x.dtype.kind not in "iuf":
             raise DTypeError(f"to_float takes integers or floating numbers, got {describe(x)}.")
-        if x.dtype.kind == "f":
+        if is_floating(x.dtype):
             return fnp.astype(x, self.dtype)
         greatest = float(np.iinfo(x.dtype).max)
         if is_plain(x):
@@ -75,7 +76,7 @@ class normalise(Transform):
     std: Any = setting(_deviation, default=1.0)
 
     def apply(self, x: Any, drawn: Any) -> Any:
-        if x.dtype.kind != "f":
+        if not is_floating(x.dtype):
             raise DTypeError(
                 f"normalise takes floating numbers, got {describe(x)}: write compose(to_float(), normalise(...))."
             )

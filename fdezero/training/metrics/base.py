@@ -19,6 +19,7 @@ from ...functions.reduction import mask_of
 from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import Module
+from ...values import kind_of
 
 __all__ = ["Metric", "merge", "results"]
 
@@ -84,7 +85,7 @@ def weights_of(name: str, examples: Any, weight: Any, mask: Any) -> Any:
         weights = fnp.full_like(examples, 1.0 if weight is None else weight, dtype=np.float64)  # on their device
     else:
         weights = fnp.asarray(weight)
-        if weights.dtype.kind not in "biuf":
+        if kind_of(weights.dtype) not in "biuf":
             raise DTypeError(f"{name}: weights are real numbers, got {describe(weights)}.")
         fits = weights.ndim <= len(shape)
         if not fits or any(m not in (1, n) for m, n in zip(weights.shape[::-1], shape[::-1], strict=False)):

@@ -12,6 +12,7 @@ from ...functions import softmax_cross_entropy
 from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import static
+from ...values import kind_of
 from .answers import checked_labels, chosen
 from .base import Metric, summed, weights_of
 
@@ -47,7 +48,7 @@ class Mean(_Ratio):
     def update(self, values: Any, *, weight: Any = None, mask: Any = None) -> Self:
         """With further numbers (...). Raises DTypeError for complex ones, ShapeError for weights that do not fit."""
         numbers = fnp.asarray(values)
-        if numbers.dtype.kind not in "biuf":
+        if kind_of(numbers.dtype) not in "biuf":
             raise DTypeError(f"Mean: the numbers are real, got {describe(values)}.")
         return self._with(numbers, weights_of("Mean", numbers, weight, mask))
 

@@ -12,6 +12,7 @@ from ...messages import describe
 from ...numpy.elementwise import cast
 from ...ops.checks import checked
 from ...tree import static
+from ...values import is_floating, kind_of
 from .base import Metric, plus, weights_of
 
 __all__ = ["AUC"]
@@ -53,7 +54,7 @@ class AUC(Metric):
             raise ShapeError(
                 f"AUC: scores {describe(scores)} and labels {describe(labels)} must have the same shape.{hint}"
             )
-        if scores.dtype.kind != "f" or labels.dtype.kind not in "biuf":
+        if not is_floating(scores.dtype) or kind_of(labels.dtype) not in "biuf":
             raise DTypeError(
                 f"AUC takes floating scores and labels of 0 and 1, got {describe(scores)} and {describe(labels)}."
             )
