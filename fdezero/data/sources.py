@@ -305,7 +305,7 @@ def _source_of_frame(frame: Any, name: str, what: str) -> Source:
         raise StructureError(f"{what}: {name} has two columns of the name {double!r}.")
     if not names:
         raise StructureError(f"{what}: {name} has no columns.")
-    columns = {label: np.asarray(frame[label].to_numpy()) for label in names}
+    columns = {label: frame[label].to_numpy() for label in names}
     leaves, treedef = trees.flatten(columns)
     return Tree(treedef, [Column(leaf) for leaf in leaves])
 

@@ -39,6 +39,7 @@ WAYS = [
 if not hasattr(os, "fork"):
     WAYS = WAYS[:4]
 ways = pytest.mark.parametrize("way", WAYS)
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # of fork in Python 3.12
 
@@ -103,6 +104,18 @@ def test_a_broken_example_is_named(way: dict[str, Any]) -> None:
 
 
 @ways
+def test_a_batch_that_cannot_be_read_is_named(way: dict[str, Any]) -> None:
+    class Whole(Broken):
+        def __getitems__(self, indices: list[int]) -> list[Any]:
+            return [self[i] for i in indices]
+
+    for size, said in ((8, "8, 9, 10, 11, 12, 13, 14, 15 of"), (9, "9, 10, 11, 12, 13, 14, 15, 16, ... of")):
+        with pytest.raises(OSError, match="0013") as caught:
+            list(DataLoader(Whole(20, broken_file), size, shuffle=False, **way))
+        assert f"in examples {said} the data set" in caught.value.__notes__
+
+
+@ways
 def test_an_example_that_ends_an_iteration_does_not_end_the_epoch(way: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match="StopIteration in example 13 of the data set"):
         list(DataLoader(Broken(20, stop), 4, shuffle=False, **way))
@@ -157,19 +170,19 @@ def test_threads_work_ahead_but_not_further(workers: int) -> None:
         assert sorted(read) == list(range(wanted))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
-def test_processes_make_the_same_bits() -> None:
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=FORKS), pytest.param("spawn", marks=nightly), pytest.param(True, marks=nightly)])
+def test_processes_make_the_same_bits(method: bool | str) -> None:
     for options in ({"transform": noise_of_batch}, {"transform_example": noise_of_example}, {}):
         whole = list(DataLoader(Lazy(23), 4, key=KEY, **options).epoch(1))  # type: ignore[arg-type]
         for workers in (1, 2, 3):
-            loader = DataLoader(Lazy(23), 4, key=KEY, workers=workers, processes="fork", **options)  # type: ignore[arg-type]
+            loader = DataLoader(Lazy(23), 4, key=KEY, workers=workers, processes=method, **options)  # type: ignore[arg-type]
             assert_trees_equal(list(loader.epoch(1)), whole, bits=True)
             assert_trees_equal(list(loader.epoch(1, 4)), whole[4:], bits=True)
     batch = loader.batch(0, 0)
     batch["x"] += 1  # the arrays are the caller's own
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
+@FORKS
 def test_an_error_that_cannot_be_pickled_comes_as_one_that_can() -> None:
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(OfTwoArguments(1, 2)))
@@ -182,7 +195,7 @@ def test_an_error_that_cannot_be_pickled_comes_as_one_that_can() -> None:
     assert "on its way to the process that trains" in "".join(caught.value.__notes__)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
+@FORKS
 def test_a_process_that_is_killed_is_an_error_with_its_examples() -> None:
     loader = DataLoader(Broken(20, lambda: os.kill(os.getpid(), signal.SIGKILL)), 4, shuffle=False, workers=2, processes="fork")
     with pytest.raises(WorkerError, match=r"process 1 ended with exit code -9 .* step 3 \(examples 12, 13, 14, 15.*memory"):

@@ -141,3 +141,6 @@ def test_examples_of_arrays_on_a_gpu_are_changed_one_by_one_there(gpu: Any) -> N
     examples = [fd.to_device((np.full(2, i), i), "gpu") for i in range(4)]
     x, t = data.DataLoader(examples, 4, shuffle=False).batch(0, 0)
     assert (fd.device_of(x), fd.to_numpy(x)[:, 0].tolist(), t.tolist()) == ("gpu:0", [0, 1, 2, 3], [0, 1, 2, 3])
+    examples[2] = fd.to_device((np.zeros(3), 2), "gpu")
+    with pytest.raises(fd.errors.ShapeError, match=r"examples 0 and 2 cannot be stacked at 0: int64\[2\] and float64\[3\]"):
+        data.DataLoader(examples, 4, shuffle=False).batch(0, 0)
