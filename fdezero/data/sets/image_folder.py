@@ -104,7 +104,7 @@ class ImageFolder:
                     return pixels(image, self.mode)
                 return pixels(_covering(image, *self.size), self.mode)
         except Exception as error:  # Pillow raises nearly anything for a damaged file
-            reason = str(error).replace(f"{os.fspath(path)!r}", "it")
+            reason = str(error).replace(f" {os.fspath(path)!r}", "").rstrip(": ") or type(error).__name__
             raise FileError(
                 f"{path}, example {number}, is not an image that Pillow can read: {reason}. Remove or replace the file."
             ) from error
