@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -30,6 +31,35 @@ def key_of(row: Row, key: Any = KEY) -> Any:
 def test_the_table_has_every_transform() -> None:
     assert {row.name for row in TRANSFORMS} | set(OTHERS) == {name for name in T.__all__ if inspect.isclass(getattr(T, name))} == set(T.__all__)
     assert all(type(row.transform).__name__ == row.name for row in TRANSFORMS)
+
+
+def test_the_page_names_every_transform_and_every_data_set() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "images.md").read_text(encoding="utf-8")
+    functions = {name for name in fd.data.__all__ if str(getattr(getattr(fd.data, name), "__module__", "")).startswith("fdezero.data.sets.")}
+    assert len(functions) > 8
+    for name in (set(T.__all__) | functions) - {"Transform", "Text"}:
+        assert f"`{name}(" in page or f", `{name}(" in page or f"data.{name}(" in page, name
+
+
+def test_wrong_transforms_are_caught() -> None:
+    """The laws can fail: transforms with one mistake each."""
+
+    class Leaking(T.Transform):  # its draws depend on the batch
+        draws = True
+
+        def apply(self, x: Any, drawn: Any) -> Any:
+            return x + fd.random.uniform(drawn[0], (len(x),))[:, None, None, None].astype(x.dtype)
+
+    class Changing(T.Transform):  # it writes into its input
+        def apply(self, x: Any, drawn: Any) -> Any:
+            x += 1
+            return x
+
+    leaking, changing = (Row(name, kind(), takes=("float32",), linear=False) for name, kind in (("Leaking", Leaking), ("Changing", Changing)))
+    with pytest.raises(AssertionError):
+        test_an_example_does_not_depend_on_the_others(leaking)
+    with pytest.raises(ValueError, match="read-only"):
+        test_the_input_stays_and_shares_no_memory_with_the_result(changing)
 
 
 @law

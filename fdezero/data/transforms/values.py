@@ -111,7 +111,7 @@ def _quantiles() -> np.ndarray:
 class noise(Transform):
     """x plus normal noise of deviation `std`, a fraction of white: 0.1 is 0.1 for floating x, and 25.5 for uint8.
 
-    A number is one of 65,536 equally likely ones, at most 4.3 deviations from 0, which takes a tenth of the time of `random.normal`.
+    A number is one of 65,536 equally likely ones, at most 4.3 deviations from 0, which takes a fourth of the time of `random.normal`.
     """
 
     std: float = setting(not_negative)
