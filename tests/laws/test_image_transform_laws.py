@@ -203,3 +203,10 @@ def test_the_gpu_gives_the_same(row: Row, gpu: Any) -> None:
         for ours, expected in zip(fd.to_numpy(there), here, strict=True):
             assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
             np.testing.assert_allclose(ours.astype(float), expected.astype(float), atol=1 if expected.dtype == np.uint8 else 1e-3 if expected.dtype == np.float16 else 1e-5)
+
+
+def test_functions_of_ones_own_are_shown_by_name() -> None:
+    def brighter(x: Any) -> Any:
+        return x * 2
+
+    assert repr(T.compose(brighter, T.on(0, brighter), T.flatten())) == "compose(brighter, on(place=0, transform=brighter), flatten())"

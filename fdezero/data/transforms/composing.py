@@ -8,7 +8,7 @@ import attrs
 
 from ... import numpy as fnp
 from ...errors import ShapeError, StructureError
-from ...messages import describe
+from ...messages import called, describe
 from .batches import column, folded, in_blocks, keys_of, name_of, size_of, uniform, with_part
 from .settings import probability, setting
 from .transform import Transform
@@ -24,6 +24,11 @@ def _takes_key(part: Any) -> bool:
         return "key" in inspect.signature(part).parameters
     except (TypeError, ValueError):  # some built-in functions do not say
         return False
+
+
+def _shown(part: Any) -> str:
+    """The text of a part: a function of one's own has its name."""
+    return repr(part) if hasattr(part, "__attrs_attrs__") else called(part)
 
 
 def _draw(part: Any, keys: Any) -> Any:
@@ -65,7 +70,7 @@ class compose(Transform):
         self.__attrs_init__(parts)
 
     def __repr__(self) -> str:
-        return f"compose({', '.join(map(repr, self.parts))})"
+        return f"compose({', '.join(map(_shown, self.parts))})"
 
     @property
     def draws(self) -> bool:  # type: ignore[override]  # a property here
@@ -136,7 +141,7 @@ class on(_Around):
     """A transform of one part of a batch: `on("image", resize(64))` for dicts, `on(1, one_hot(10))` for tuples."""
 
     place: Any = setting(lambda value, what: value)
-    transform: Any = setting(_transform)
+    transform: Any = setting(_transform, repr=_shown)
 
     def keys(self, batch: Any, key: Any) -> Any:
         return keys_of(key, size_of(self._part(batch), self), self)
@@ -160,7 +165,7 @@ class on(_Around):
 class sometimes(_Around):
     """A transform of some examples, each with probability `p`; the others stay as they are. Shapes and dtypes must not change."""
 
-    transform: Any = setting(_transform)
+    transform: Any = setting(_transform, repr=_shown)
     p: float = setting(probability, default=0.5)
 
     draws = True
