@@ -1,6 +1,7 @@
 """`progress`: how far an epoch is, and the running means of its metrics, on a terminal, in a notebook or in a log."""
 
 import functools
+import os
 import shutil
 import sys
 import time
@@ -206,10 +207,11 @@ class _Bar(_Nothing):
         self, kind: Any, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
     ) -> None:
         self.interval = interval
-        self.bar = kind(
-            desc=description or None, initial=start, total=total, leave=leave, file=stream, dynamic_ncols=True,
-            mininterval=0, miniters=1,
-        )  # fmt: skip
+        columns, rows = shutil.get_terminal_size()
+        known = in_notebook() or _has_size(stream)
+        size = {"dynamic_ncols": True} if known else {"ncols": columns, "nrows": rows}
+        options = {"desc": description or None, "initial": start, "total": total, "leave": leave, "file": stream}
+        self.bar = kind(**options, **size, mininterval=0, miniters=1)
 
     def draw(self, count: int, text: str, last: bool = False) -> None:
         self.bar.set_postfix_str(text, refresh=False)
@@ -268,6 +270,14 @@ class _Lines(_Nothing):
                 flush=True,
             )
             self.width = 0
+
+
+def _has_size(stream: Any) -> bool:
+    """Whether the terminal of a stream says how large it is. Where it says 0 x 0, as under `script`, tqdm would draw nothing."""
+    try:
+        return all(os.get_terminal_size(stream.fileno()))
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _display(

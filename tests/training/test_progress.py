@@ -1,6 +1,8 @@
 """`training.progress`: what it shows where, how it adds up metrics, and when it looks at numbers."""
 
 import io
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -72,6 +74,23 @@ def test_on_a_terminal_it_is_a_bar_of_tqdm(clock: list[float]) -> None:
     assert "loss: 0.2500, heads/a: 1234]" in shown.replace("1235", "1234")
     assert "100%|" in shown
     assert shown.endswith("\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_that_does_not_know_its_size_shows_the_bar() -> None:
+    pytest.importorskip("tqdm")
+    import pty
+
+    code = "from fdezero import training\nfor _ in (bar := training.progress([1, 2], 'epoch 1')): bar.show({'loss': 0.5})"
+    ours, theirs = pty.openpty()  # 0 x 0
+    try:
+        subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
+        shown = os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "epoch 1: 100%|" in shown
+    assert "loss: 0.5000]" in shown
 
 
 def test_in_a_notebook_it_is_the_bar_of_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
