@@ -33,6 +33,7 @@ from tests.benchmarks import (  # noqa: E402
     mnist,
     networks,
     norms,
+    optimisers,
     overhead,
     peaks,
     pinn,
@@ -49,6 +50,7 @@ PARTS = {
     "pooling": pooling.run, "norms": norms.run, "softmax": norms.run_softmax, "rows": sequences.run_rows,
     "attention": sequences.run_attention, "elementwise": elementwise.run, "product": derivatives.run_product,
     "five": derivatives.run_five, "matrices": derivatives.run_matrices, "chain": chain.run, "reads": reads.run, "overhead": overhead.run,
+    "optimisers": optimisers.run,
     "compiling": compiling.run,
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,
@@ -56,7 +58,7 @@ PARTS = {
     "loading": loading.run, "waiting": loading.run_waiting,
     "augmenting": augmenting.run,
 }  # fmt: skip
-PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "dezero")
+PACKAGES = ("numpy", "torch", "jax", "optax", "autograd", "mygrad", "dezero")
 APART = {"gpu"}  # which runs where the peers are not
 DOCUMENT = Path(__file__).parents[2] / "docs" / "about" / "benchmarks.md"
 
