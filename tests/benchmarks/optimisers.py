@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-import fdezero as fd
 from fdezero import optim
 
 from .measure import EAGER, Legs, agree, compiled_ways, interleaved, peer, rows_of
