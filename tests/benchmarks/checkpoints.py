@@ -1,13 +1,15 @@
-"""Checkpoints of 1 GB beside torch's and orbax's: how long a write takes, how long training stands still, and the peak of memory."""
+"""Checkpoints of 1 GB beside torch's and orbax's: the write, how long training stands still, memory, and the load."""
 
+import functools
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,12 +20,14 @@ from .memory import forget_peak, held, most_held
 
 LEAVES, ENTRIES = 16, 1 << 24  # sixteen leaves of 64 MiB of float32
 SAVES = 3  # each to a new place; the median counts
-NAMES = [
-    "raw bytes and a sync (floor)", "fdezero, fd.save", "fdezero, Checkpoints", "torch, save", "torch, async_save", "orbax, save",
-    "orbax, asynchronous",
-]  # fmt: skip
 
-Save = Callable[[int], None]
+
+class Leg(NamedTuple):
+    """Save to a place with a number, wait until that is done, and load what was saved there."""
+
+    save: Callable[[int], Any]
+    wait: Callable[[], Any]
+    load: Callable[[int], Any]
 
 
 def _tree() -> dict[str, np.ndarray]:
@@ -31,7 +35,11 @@ def _tree() -> dict[str, np.ndarray]:
     return {f"leaf{i}": rng.standard_normal(ENTRIES, np.float32) for i in range(LEAVES)}
 
 
-def _floor(folder: Path) -> tuple[Save, Callable[[], None]]:
+def _nothing() -> None:
+    """What a save that waits itself has to wait for."""
+
+
+def _floor(folder: Path) -> Leg:
     tree = _tree()
 
     def save(number: int) -> None:
@@ -41,27 +49,35 @@ def _floor(folder: Path) -> tuple[Save, Callable[[], None]]:
             file.flush()
             os.fsync(file.fileno())
 
-    return save, lambda: None
+    def load(number: int) -> Any:
+        with open(folder / str(number), "rb") as file:
+            return [np.fromfile(file, np.float32, ENTRIES) for _ in tree]
+
+    return Leg(save, _nothing, load)
 
 
-def _save(folder: Path) -> tuple[Save, Callable[[], None]]:
+def _save(folder: Path) -> Leg:
     tree = _tree()
-    return lambda number: fd.save(folder / f"{number}.npz", tree), lambda: None
+    return Leg(
+        lambda number: fd.save(folder / f"{number}.npz", tree), _nothing, lambda number: fd.load(folder / f"{number}.npz", like=tree)
+    )
 
 
-def _checkpoints(folder: Path) -> tuple[Save, Callable[[], None]]:
+def _checkpoints(folder: Path) -> Leg:
     tree, checkpoints = _tree(), fd.io.Checkpoints(folder, keep=1)
-    return lambda number: checkpoints.save(tree, number) and None, checkpoints.wait
+    return Leg(
+        lambda number: checkpoints.save(tree, number), checkpoints.wait, lambda number: checkpoints.restore(like=tree, step=number)
+    )
 
 
-def _torch(folder: Path) -> tuple[Save, Callable[[], None]] | None:
+def _torch(folder: Path) -> Leg | None:
     if (torch := peer("torch")) is None:
         return None
     tree = {name: torch.from_numpy(leaf) for name, leaf in _tree().items()}
-    return lambda number: torch.save(tree, folder / f"{number}.pt"), lambda: None
+    return Leg(lambda number: torch.save(tree, folder / f"{number}.pt"), _nothing, lambda number: torch.load(folder / f"{number}.pt"))
 
 
-def _torch_async(folder: Path) -> tuple[Save, Callable[[], None]] | None:
+def _torch_async(folder: Path) -> Leg | None:
     if peer("torch") is None or (saving := peer("torch.distributed.checkpoint")) is None:
         return None
     import torch
@@ -72,10 +88,10 @@ def _torch_async(folder: Path) -> tuple[Save, Callable[[], None]] | None:
     def save(number: int) -> None:
         running.append(saving.async_save(tree, checkpoint_id=folder / str(number)))
 
-    return save, lambda: running[-1].result()
+    return Leg(save, lambda: running[-1].result(), lambda number: saving.load(tree, checkpoint_id=folder / str(number)))
 
 
-def _orbax(folder: Path, *, asynchronous: bool) -> tuple[Save, Callable[[], None]] | None:
+def _orbax(folder: Path, *, asynchronous: bool) -> Leg | None:
     if (orbax := peer("orbax.checkpoint")) is None:
         return None
     import jax
@@ -83,19 +99,18 @@ def _orbax(folder: Path, *, asynchronous: bool) -> tuple[Save, Callable[[], None
     tree = jax.device_put(_tree())
     kind = orbax.AsyncCheckpointer if asynchronous else orbax.Checkpointer
     checkpointer = kind(orbax.StandardCheckpointHandler())
+    return Leg(
+        lambda number: checkpointer.save(folder / str(number), args=orbax.args.StandardSave(tree)),
+        getattr(checkpointer, "wait_until_finished", _nothing),
+        lambda number: jax.block_until_ready(checkpointer.restore(folder / str(number), args=orbax.args.StandardRestore(tree))),
+    )
 
-    def save(number: int) -> None:
-        checkpointer.save(folder / str(number), args=orbax.args.StandardSave(tree))
 
-    return save, getattr(checkpointer, "wait_until_finished", lambda: None)
-
-
-def _leg(name: str, folder: Path) -> tuple[Save, Callable[[], None]] | None:
-    kinds: dict[str, Callable[[], Any]] = dict(zip(NAMES, [
-        lambda: _floor(folder), lambda: _save(folder), lambda: _checkpoints(folder), lambda: _torch(folder), lambda: _torch_async(folder),
-        lambda: _orbax(folder, asynchronous=False), lambda: _orbax(folder, asynchronous=True),
-    ], strict=True))  # fmt: skip
-    return kinds[name]()
+LEGS: dict[str, Callable[[Path], Leg | None]] = {
+    "raw bytes and a sync (floor)": _floor, "fdezero, fd.save": _save, "fdezero, Checkpoints": _checkpoints, "torch, save": _torch,
+    "torch, async_save": _torch_async, "orbax, save": functools.partial(_orbax, asynchronous=False),
+    "orbax, asynchronous": functools.partial(_orbax, asynchronous=True),
+}  # fmt: skip
 
 
 def _remove(folder: Path, number: int) -> None:
@@ -104,36 +119,38 @@ def _remove(folder: Path, number: int) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _measured(name: str, place: str) -> tuple[float, float, float] | None:
-    """Seconds of a write, seconds until the caller goes on, and MB beyond the tree."""
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        leg = _leg(name, Path(folder))
+def _measured(name: str) -> tuple[float, ...] | None:
+    """Seconds of a write, seconds until the caller goes on, MB beyond the tree, and seconds of a load."""
+    with tempfile.TemporaryDirectory() as folder:
+        leg = LEGS[name](Path(folder))
         if leg is None:
             return None
-        save, wait = leg
-        save(0)
-        wait()
+        leg.save(0)
+        leg.wait()
         found = []
         for number in range(1, SAVES + 1):
             _remove(Path(folder), number - 1)
             forget_peak()
             before = held()
             start = time.perf_counter()
-            save(number)
+            leg.save(number)
             back = time.perf_counter()
-            wait()
-            found.append((time.perf_counter() - start, back - start, most_held() - before))
-        return tuple(sorted(column)[SAVES // 2] for column in zip(*found, strict=True))  # type: ignore[return-value]  # three columns
+            leg.wait()
+            whole, stands, grown = time.perf_counter() - start, back - start, most_held() - before
+            start = time.perf_counter()
+            leg.load(number)
+            found.append((whole, stands, grown, time.perf_counter() - start))
+        return tuple(map(statistics.median, zip(*found, strict=True)))
 
 
 def run() -> str:
     rows = []
-    for name in NAMES:
+    for name in LEGS:
         with get_context("spawn").Pool(1) as pool:
-            found = pool.apply(_measured, (name, tempfile.gettempdir()))
+            found = pool.apply(_measured, (name,))
         if found is None:
             continue
-        whole, stands, grown = found
-        rows.append([name, f"{whole:.2f}", f"{stands:.3f}", f"{100 * stands / whole:.1f} %", f"{grown:.0f}"])
-    heads = ["write, s", "training stands still, s", "of the write", "MB beyond the tree"]
+        whole, stands, grown, loading = found
+        rows.append([name, f"{whole:.2f}", f"{stands:.3f}", f"{100 * stands / whole:.1f} %", f"{grown:.0f}", f"{loading:.2f}"])
+    heads = ["write, s", "training stands still, s", "of the write", "MB beyond the tree", "load, s"]
     return table([f"{LEAVES} leaves, {LEAVES * ENTRIES * 4 / 1e9:.1f} GB", *heads], rows)

@@ -211,3 +211,32 @@ def test_arrays_of_a_gpu_are_copied_there(gpu: Any, tmp_path: Path, held: Held) 
         found = checkpoints.restore(like=tree)
     assert fd.device_of(found) == "gpu:0"
     fd.testing.assert_trees_equal(found, wanted)
+
+
+def test_without_room_on_the_device_the_copy_is_made_on_the_cpu_at_once(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = fd.to_device({"a": np.arange(6.0)}, "gpu")
+
+    def full(*args: Any, **options: Any) -> None:
+        raise MemoryError("out of memory allocating 48 bytes")
+
+    monkeypatch.setattr(type(tree["a"]), "copy", full)
+    snapshot = Snapshot(tree)
+    tree["a"][...] = -1.0
+    np.testing.assert_array_equal(snapshot.leaves["a"].read(), np.arange(6.0))
+
+
+def test_the_thread_waits_for_the_copy_on_a_stream_of_its_own(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams: list[Any] = []
+    made = strict_cupy.cuda.Stream
+
+    def stream(**options: Any) -> Any:
+        assert options == {"non_blocking": True}
+        streams.append(made(**options))
+        return streams[-1]
+
+    monkeypatch.setattr(strict_cupy.cuda, "Stream", stream)
+    here = made()
+    with here:
+        snapshot = Snapshot(fd.to_device({"a": np.arange(6.0)}, "gpu"))
+    np.testing.assert_array_equal(snapshot.leaves["a"].read(), np.arange(6.0))
+    assert [found.waited for found in streams] == [[("event of", here)]]
