@@ -23,6 +23,13 @@ class Task:
         # Not a daemon: Python waits for it at the end, unless the process is killed.
         self.thread = threading.Thread(target=self._run, name="fdezero checkpoint", daemon=False)
 
+    def start(self) -> None:
+        """Start the thread; where there can be none, because Python is about to end or the system has no more, work at once."""
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self._run()
+
     def _run(self) -> None:
         try:
             if self.before is not None:

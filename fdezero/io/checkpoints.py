@@ -130,7 +130,7 @@ class Checkpoints:
         )
         self._tasks.append(task)
         background.ends_well(self)
-        task.thread.start()
+        task.start()
         self._last_step, self._last_time = number, time.monotonic()
         if not self.in_flight:
             self.wait()

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import threading
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -399,6 +400,17 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match=r"step-2\.npz could not be written: .*No space left on device.* holds the checkpoint of step 1\."):
         checkpoints.wait()
     assert names(tmp_path) == ["checkpoints.json", "step-1.npz"]
+
+
+def test_where_no_thread_can_start_the_call_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(tree(1), 1)
+    assert (tmp_path / "step-1.npz").exists()
+    fd.testing.assert_trees_equal(checkpoints.restore(like=tree(0)), tree(1))
 
 
 def test_an_error_of_the_thread_does_not_hide_that_of_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
