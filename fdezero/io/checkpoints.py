@@ -273,11 +273,15 @@ class Checkpoints:
         return tree
 
     def _candidates(self, step: int | str | None) -> list[Checkpoint]:
-        if step == "best":
+        if isinstance(step, str) and step == "best":
             best = self.best()
             return [best] if best else []
-        found = self.all()
-        return found if step is None else [checkpoint for checkpoint in found if checkpoint.step == _step(step)]
+        number = (
+            None
+            if step is None
+            else _step(step, "a whole number, or 'best': checkpoints.restore(like=state, step=500)")
+        )
+        return [checkpoint for checkpoint in self.all() if number in (None, checkpoint.step)]
 
     def _why_none(self, step: int | str | None, refused: dict[Path, str]) -> str:
         found = _listing(self.all())
@@ -354,12 +358,11 @@ def _refuse(wrong: bool, message: str) -> None:
         raise RangeError(f"Checkpoints: {message}.")
 
 
-def _step(step: Any) -> int:
+def _step(step: Any, how: str = "a whole number: checkpoints.save(state, state.step, metrics)") -> int:
     is_array = getattr(step, "shape", None) == () and getattr(getattr(step, "dtype", None), "kind", "") in "iu"
     if isinstance(step, bool | Tracer) or not (isinstance(step, int) or is_array):
-        raise DTypeError(
-            f"the step of a checkpoint is a whole number: checkpoints.save(state, state.step, metrics); got {describe(step)} for the step."
-        )
+        got = repr(step) if isinstance(step, str) else describe(step)
+        raise DTypeError(f"the step of a checkpoint is {how}; got {got} for the step.")
     if int(step) < 0:
         raise RangeError(f"the step of a checkpoint is 0 or more, got {int(step)}.")
     return int(step)

@@ -15,7 +15,7 @@ import numpy as np
 
 import fdezero as fd
 
-from .measure import peer, table
+from .measure import peer, table, timed
 from .memory import forget_peak, held, most_held
 
 LEAVES, ENTRIES = 16, 1 << 24  # sixteen leaves of 64 MiB of float32
@@ -120,7 +120,7 @@ def _remove(folder: Path, number: int) -> None:
 
 
 def _measured(name: str) -> tuple[float, ...] | None:
-    """Seconds of a write, seconds until the caller goes on, MB beyond the tree, and seconds of a load."""
+    """Seconds of a write on the wall and of CPU, seconds until the caller goes on, MB beyond the tree, CPU seconds of a load."""
     with tempfile.TemporaryDirectory() as folder:
         leg = LEGS[name](Path(folder))
         if leg is None:
@@ -131,15 +131,13 @@ def _measured(name: str) -> tuple[float, ...] | None:
         for number in range(1, SAVES + 1):
             _remove(Path(folder), number - 1)
             forget_peak()
-            before = held()
-            start = time.perf_counter()
+            before, cpu, start = held(), time.process_time(), time.perf_counter()
             leg.save(number)
-            back = time.perf_counter()
+            stands = time.perf_counter() - start
             leg.wait()
-            whole, stands, grown = time.perf_counter() - start, back - start, most_held() - before
-            start = time.perf_counter()
-            leg.load(number)
-            found.append((whole, stands, grown, time.perf_counter() - start))
+            whole, busy, grown = time.perf_counter() - start, time.process_time() - cpu, most_held() - before
+            loading = timed(lambda: leg.load(number)).cpu
+            found.append((whole, busy, stands, grown, loading))
         return tuple(map(statistics.median, zip(*found, strict=True)))
 
 
@@ -150,7 +148,8 @@ def run() -> str:
             found = pool.apply(_measured, (name,))
         if found is None:
             continue
-        whole, stands, grown, loading = found
-        rows.append([name, f"{whole:.2f}", f"{stands:.3f}", f"{100 * stands / whole:.1f} %", f"{grown:.0f}", f"{loading:.2f}"])
-    heads = ["write, s", "training stands still, s", "of the write", "MB beyond the tree", "load, s"]
+        whole, busy, stands, grown, loading = found
+        share = f"{100 * stands / whole:.1f} %"
+        rows.append([name, f"{whole:.2f}", f"{busy:.2f}", f"{stands:.3f}", share, f"{grown:.0f}", f"{loading:.2f}"])
+    heads = ["write, wall s", "write, CPU s", "training stands still, s", "of the write", "MB beyond the tree", "load, CPU s"]
     return table([f"{LEAVES} leaves, {LEAVES * ENTRIES * 4 / 1e9:.1f} GB", *heads], rows)

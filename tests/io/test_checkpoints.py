@@ -348,6 +348,8 @@ def test_an_empty_folder_says_how_a_run_begins(tmp_path: Path) -> None:
         checkpoints.restore(like=TREE)
     assert not (tmp_path / "none").exists()
     filled(tmp_path, (1,))
+    with pytest.raises(DTypeError, match=r"a whole number, or 'best': .*restore\(like=state, step=500\); got 'last' for the step"):
+        checkpoints.restore(step="last")
     with pytest.raises(FileError, match=r"no checkpoint of step 5 in .*, which holds the checkpoint of step 1\."):
         Checkpoints(tmp_path).restore(step=5)
 
