@@ -170,6 +170,26 @@ def test_threads_work_ahead_but_not_further(workers: int) -> None:
         assert sorted(read) == list(range(wanted))
 
 
+def test_batches_that_wait_for_a_thread_are_not_made_after_the_end() -> None:
+    read: list[int] = []
+    go_on = threading.Event()
+
+    class Held(Lazy):
+        def __getitem__(self, i: int) -> Any:
+            read.append(i)
+            if i:
+                assert go_on.wait(20)
+            return super().__getitem__(i)
+
+    batches = DataLoader(Held(10), 1, shuffle=False, workers=1).epoch(0)
+    next(batches)
+    timer = threading.Timer(0.05, go_on.set)
+    timer.start()
+    batches.close()  # waits for the batch that is being made, and for no other
+    timer.join()
+    assert read in ([0], [0, 1])
+
+
 @pytest.mark.parametrize("method", [pytest.param("fork", marks=FORKS), pytest.param("spawn", marks=nightly), pytest.param(True, marks=nightly)])
 def test_processes_make_the_same_bits(method: bool | str) -> None:
     for options in ({"transform": noise_of_batch}, {"transform_example": noise_of_example}, {}):

@@ -72,6 +72,11 @@ def test_what_cannot_be_prefetched() -> None:
         data.prefetch([1], device="cuda")
 
 
+def test_a_device_that_is_not_there_is_refused_at_once(strict_cupy: Any) -> None:
+    with pytest.raises(DeviceError, match="no device 'gpu:7'"):
+        data.prefetch([1], device="gpu:7")
+
+
 def test_batches_come_to_the_device(gpu: Any) -> None:
     dataset = [(np.full((2, 3), i, np.float32), i) for i in range(10)]
     plain = data.DataLoader(dataset, 3, key=KEY)
