@@ -137,6 +137,23 @@ def test_blocks_have_the_bits_of_the_whole(row: Row, monkeypatch: pytest.MonkeyP
 
 
 @law
+def test_a_batch_without_examples_stays_one(row: Row) -> None:
+    x, t = row.batch(row.takes[0])
+    whole = row.transform((x, t), key_of(row))
+    none = row.transform((x[:0], t[:0]), key_of(row))
+    for found, expected in zip(none, whole, strict=True):
+        assert (found.shape, found.dtype) == ((0, *expected.shape[1:]), expected.dtype)
+
+
+@law
+def test_the_order_of_memory_does_not_matter(row: Row) -> None:
+    x, t = row.batch(row.takes[0])
+    whole = row.transform((x, t), key_of(row))
+    for other in (np.asfortranarray(x), np.repeat(x, 2, axis=3)[..., ::2], x[:, :, ::-1].copy()[:, :, ::-1]):
+        assert_trees_equal(row.transform((other, t), key_of(row)), whole, bits=True)
+
+
+@law
 def test_compiled_has_the_bits_of_eager(row: Row) -> None:
     compiled = fd.compile(lambda batch, key: row.transform(batch, key))
     for dtype in (row.takes[0], "float32"):

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100: small photographs, from the archives of their authors."""
 
+import importlib
 import os
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def _files(
 def _members(path: Path, names: list[str]) -> list[tuple[str, bytes]]:
     """The files of these names in an archive, read in memory: nothing is written, whatever paths the archive names."""
     found: dict[str, bytes] = {}
+    tarfile: Any = importlib.import_module("tarfile")  # which loads all compressions
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:

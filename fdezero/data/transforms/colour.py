@@ -70,7 +70,7 @@ class colour_jitter(Transform):
             between(drawn[:, k], ends)
             for k, ends in enumerate((self.brightness, self.contrast, self.saturation, self.hue))
         )
-        flat = y.reshape(len(x), channels, -1)
+        flat = y.reshape(len(x), channels, x.shape[2] * x.shape[3])
         grey = fnp.asarray(GREY if channels == 3 else (1.0,))
         # Grey is scaled by brightness and contrast alone, and what differs from it also by saturation, and turned.
         parts = [PROJECTION, np.eye(3) - PROJECTION, QUARTER_TURN] if channels == 3 else [np.eye(1)]

@@ -1,7 +1,6 @@
 """Transforms of numbers, whatever their places: dtypes, normalisation, noise, labels as rows, flat images."""
 
 import functools
-import statistics
 from typing import Any, ClassVar
 
 import attrs
@@ -101,7 +100,9 @@ class normalise(Transform):
 @functools.cache
 def _quantiles() -> np.ndarray:
     """65,536 normal numbers, all equally likely, of mean 0 and deviation 1: (65536,) float64."""
-    normal = statistics.NormalDist()
+    from statistics import NormalDist  # which loads fractions and decimal
+
+    normal = NormalDist()
     half = np.array([normal.inv_cdf((k + 0.5) / 65536) for k in range(32768)])
     both = np.concatenate([half, -half[::-1]])
     return both / np.sqrt(np.mean(both**2))
