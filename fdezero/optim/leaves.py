@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
+from ..devices import CPU, backend_of
 from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import describe
 from ..numpy.elementwise import cast
@@ -182,6 +183,14 @@ def times_all(tree: Any, factor: Any) -> Any:
 def zeros_of(p: Any) -> Any:
     """Zeros for a state: in the shape and dtype of the parameter, or in float32 for float16."""
     return fnp.zeros_like(p, dtype=None if half_dtype(p) is None else SINGLE)
+
+
+def zero_beside(params: Any, dtype: Any) -> Any:
+    """The number 0 where operations on these parameters leave numbers: a NumPy number, or an array without axes on their GPU."""
+    for leaf in trees.leaves(trees.trainable(params)):
+        if backend_of(leaf) is not CPU:
+            return fnp.zeros_like(leaf, dtype=dtype, shape=())
+    return np.zeros((), dtype)[()]
 
 
 def in_dtype_of(x: Any, number: Any) -> Any:

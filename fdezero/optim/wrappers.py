@@ -1,7 +1,8 @@
 """Optimisers around optimisers: accumulated gradients, slow weights, skipped steps, norms for logs."""
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, dataclass_transform
+from typing import Any, TypeAlias, dataclass_transform
 
 import attrs
 import numpy as np
@@ -11,14 +12,26 @@ from .. import tree as trees
 from ..compiler.recording.examples import example_of
 from ..compiler.recording.record import is_structured
 from ..control.cond import cond
+from ..devices import backend_of
 from ..errors import NanError, StructureError
 from ..messages import describe
 from ..ops.checks import checked
 from ..tree import static
 from .chains import unused
-from .leaves import global_norm, leafwise, times, times_all, weak, widened, zeros_of
+from .leaves import (
+    apply_updates,
+    global_norm,
+    leafwise,
+    side_by_side,
+    times,
+    times_all,
+    weak,
+    widened,
+    zero_beside,
+    zeros_of,
+)
 from .settings import Number, number, shown
-from .transformation import GradientTransformation, State, Tree
+from .transformation import GradientTransformation, Params, State, Tree
 
 __all__ = ["accumulate", "lookahead", "monitor", "skip_nonfinite"]
 
@@ -77,7 +90,42 @@ class Wrapper(GradientTransformation):
         return own | ({self.folder: inner} if self.folder else inner)
 
 
-class accumulate(Wrapper):
+Finish: TypeAlias = Callable[[Tree, Tree | None], Tree]  # of parameters and updates, or None for no move
+
+
+class Branching(Wrapper):
+    """Base of wrappers that sometimes do not move. `advance` says what happens, for updates and for parameters alike.
+
+    A step that does not move hands the parameters on, so it neither adds zeros nor makes them.
+    """
+
+    def advance(self, grads: Tree, state: State, params: Tree, finish: Finish) -> tuple[Tree, State]:
+        """What `finish(params, updates)` makes of the updates, and the new state. `params` has None for what is not trained."""
+        raise NotImplementedError
+
+    def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        """The updates, zeros for no move, and the new state."""
+        self.check(state)
+        return self.advance(grads, state, trees.trainable(params), _as_updates)
+
+    def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
+        """Return the new params and the new state. Raises as the step of every transformation does."""
+        leaves, _, treedef = side_by_side(params, grads, "grads")
+        self.check(state)
+        moved, state = self.advance(grads, state, trees.trainable(params), _as_params)
+        new = trees.flatten_trainable(moved)[0]
+        return trees.unflatten(treedef, [p if n is None else n for p, n in zip(leaves, new, strict=True)]), state
+
+
+def _as_updates(params: Tree, updates: Tree | None) -> Tree:
+    return trees.map(zeros_of, params) if updates is None else updates
+
+
+def _as_params(params: Tree, updates: Tree | None) -> Tree:
+    return params if updates is None else apply_updates(params, updates)
+
+
+class accumulate(Branching):
     """One step of the optimiser for the mean gradient of `k` batches, which takes as little memory as a batch.
 
     The other steps change nothing but the sum. The result is that of a batch k times as large, to rounding, if the loss is a mean
@@ -99,26 +147,27 @@ class accumulate(Wrapper):
         total = trees.map(zeros_of, trees.trainable(params))
         return self.joined(self.optimiser.init(params), sum=total, batch=np.int64(0))
 
-    def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        """The updates of the optimiser for the mean, or zeros."""
-        inner = self.inner(state)
-        total = leafwise(lambda g, s: s + widened(g), grads, state["sum"], names=("the state's sum",))
-        number_of_batch, optimiser, share = state["batch"] + 1, self.optimiser, 1 / self.k
+    def advance(self, grads: Tree, state: State, params: Tree, finish: Finish) -> tuple[Tree, State]:
+        """The move of the optimiser for the mean gradient, or none."""
+        optimiser, share, number_of_batch = self.optimiser, 1 / self.k, state["batch"] + 1
         is_last = number_of_batch >= self.k
 
-        def step(total: Tree, inner: State, params: Tree) -> Any:
-            updates, inner = optimiser.update(times_all(total, share), inner, params)
-            return updates, inner, trees.map(zeros_of, total)
+        def added(grads: Tree, total: Tree) -> Tree:
+            return leafwise(lambda g, s: s + widened(g), grads, total, names=("the state's sum",))
 
-        def wait(total: Tree, inner: State, params: Tree) -> Any:
-            return trees.map(zeros_of, total), inner, total
+        def step(grads: Tree, total: Tree, inner: State, params: Tree) -> Any:
+            updates, inner = optimiser.update(times_all(added(grads, total), share), inner, params)
+            return finish(params, updates), inner, trees.map(zeros_of, total)
 
-        updates, inner, total = cond(is_last, step, wait, total, inner, trees.trainable(params))
+        def wait(grads: Tree, total: Tree, inner: State, params: Tree) -> Any:
+            return finish(params, None), inner, added(grads, total)
+
+        moved, inner, total = either(is_last, step, wait, grads, state["sum"], self.inner(state), params)
         left = fnp.where(is_last, 0, number_of_batch) + np.int64(0)
-        return updates, self.joined(inner, sum=total, batch=left)
+        return moved, self.joined(inner, sum=total, batch=left)
 
 
-class lookahead(Wrapper):
+class lookahead(Branching):
     """Slow weights that go `share` of the way to those of the optimiser every `k` steps, from where it goes on.
 
     Source: Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back", NeurIPS 2019.
@@ -140,24 +189,24 @@ class lookahead(Wrapper):
         slow = trees.map(lambda p: widened(p) * 1, trees.trainable(params))
         return self.joined(self.optimiser.init(params), slow=slow, since=np.int64(0))
 
-    def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        """The updates of the optimiser, or those to the new slow weights."""
+    def advance(self, grads: Tree, state: State, params: Tree, finish: Finish) -> tuple[Tree, State]:
+        """The move of the optimiser, or that to the new slow weights."""
         updates, inner = self.optimiser.update(grads, self.inner(state), params)
         since, share = state["since"] + 1, self.share
         syncs = since >= self.k
-        params = trees.trainable(params)
-        slow = leafwise(
-            lambda u, s, p: chosen(syncs, lambda: _like(s, s + times(widened(p) + u - s, share)), lambda: s),
-            updates, state["slow"], params, names=("the state's slow", "the parameter"),
-        )  # fmt: skip
-        updates = leafwise(
-            lambda u, s, p: chosen(syncs, lambda: s - widened(p), lambda: u),
-            updates,
-            slow,
-            params,
-            names=("the slow weights", "the parameter"),
-        )
-        return updates, self.joined(inner, slow=slow, since=fnp.where(syncs, 0, since) + np.int64(0))
+
+        def sync(updates: Tree, slow: Tree, params: Tree) -> Any:
+            slow = leafwise(
+                lambda u, s, p: _like(s, s + times(widened(p) + u - s, share)),
+                updates, slow, params, names=("the state's slow", "the parameter"),
+            )  # fmt: skip
+            return finish(params, trees.map(lambda s, p: s - widened(p), slow, params)), slow
+
+        def go_on(updates: Tree, slow: Tree, params: Tree) -> Any:
+            return finish(params, updates), slow
+
+        moved, slow = either(syncs, sync, go_on, updates, state["slow"], params)
+        return moved, self.joined(inner, slow=slow, since=fnp.where(syncs, 0, since) + np.int64(0))
 
 
 def _like(before: Any, now: Any) -> Any:
@@ -165,7 +214,7 @@ def _like(before: Any, now: Any) -> Any:
     return weak(now) if before.__class__ is float else now
 
 
-class skip_nonfinite(Wrapper):
+class skip_nonfinite(Branching):
     """Steps whose gradient has a NaN or an infinity change nothing. More than `most` of them in a row raise NanError.
 
     The state counts `skipped` steps, those `in_a_row`, and the `calls`. The error names the step and the leaf, also in compiled code.
@@ -184,13 +233,16 @@ class skip_nonfinite(Wrapper):
 
     def init(self, params: Tree) -> State:
         """No step was skipped, and the state of the optimiser."""
-        zero = np.int64(0)
-        return self.joined(self.optimiser.init(params), calls=zero, skipped=zero, in_a_row=zero)
+        skipped, row = zero_beside(params, np.int64), zero_beside(params, np.int64)
+        # On a GPU all counts inside depend on numbers of the device, so they lie there from the start.
+        inner = trees.map(
+            lambda x: zero_beside(params, x.dtype) + x if isinstance(x, np.generic) else x, self.optimiser.init(params)
+        )
+        return self.joined(inner, calls=np.int64(0), skipped=skipped, in_a_row=row)
 
-    def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        """The updates of the optimiser, or zeros."""
-        inner = self.inner(state)
-        found = trees.flatten_with_path(grads)
+    def advance(self, grads: Tree, state: State, params: Tree, finish: Finish) -> tuple[Tree, State]:
+        """The move of the optimiser, or none."""
+        found, optimiser = trees.flatten_with_path(grads), self.optimiser
         finite = [fnp.all(fnp.isfinite(g)) for _, g in found]
         good: Any = np.True_
         for is_finite in finite:
@@ -198,14 +250,17 @@ class skip_nonfinite(Wrapper):
         calls, row = state["calls"] + 1, fnp.where(good, 0, state["in_a_row"] + 1) + np.int64(0)
         if found:
             self._give_up(row, calls, [path for path, _ in found], finite)
-        zeros = trees.map(zeros_of, grads)
 
-        def step() -> Any:
-            return self.optimiser.update(grads, inner, params)
+        def step(grads: Tree, inner: State, params: Tree) -> Any:
+            updates, inner = optimiser.update(grads, inner, params)
+            return finish(params, updates), inner
 
-        updates, after = chosen(good, step, lambda: (zeros, inner))
+        def skip(grads: Tree, inner: State, params: Tree) -> Any:
+            return finish(params, None), inner
+
+        moved, inner = either(good, step, skip, grads, self.inner(state), params)
         skipped = state["skipped"] + fnp.where(good, 0, 1)
-        return updates, self.joined(after, calls=calls, skipped=skipped, in_a_row=row)
+        return moved, self.joined(inner, calls=calls, skipped=skipped, in_a_row=row)
 
     def _give_up(self, row: Any, calls: Any, paths: list[str], finite: list[Any]) -> None:
         """Raise NanError if too many steps in a row were skipped."""
@@ -230,17 +285,17 @@ def _is_negative(x: Any) -> Any:
     return x < 0
 
 
-def chosen(condition: Any, yes: Any, no: Any) -> Any:
-    """`yes()` or `no()`. In compiled code both are computed, so that no device is waited for."""
-    if not is_structured(condition):
-        return yes() if condition else no()
+def either(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
+    """`yes(*operands)` or `no(*operands)`. On a GPU compiled code computes both, because a branch would wait for the condition."""
+    if not is_structured(condition) or backend_of(example_of(condition)).reads_at_once:
+        return cond(condition, yes, no, *operands)
 
     def choose(a: Any, b: Any) -> Any:
         result = fnp.where(condition, a, b)
         # A number stays a number: an array without axes would be another kind of argument in the next step.
-        return result if isinstance(example_of(b), np.ndarray) else result * np.asarray(1, result.dtype)[()]
+        return result * np.asarray(1, result.dtype)[()] if isinstance(example_of(b), np.generic) else result
 
-    return trees.map(choose, yes(), no())
+    return trees.map(choose, yes(*operands), no(*operands))
 
 
 class monitor(Wrapper):
@@ -257,7 +312,8 @@ class monitor(Wrapper):
 
     def init(self, params: Tree) -> State:
         """Zeros, and the state of the optimiser."""
-        return self.joined(self.optimiser.init(params), gradient_norm=np.float64(0), update_norm=np.float64(0))
+        of_grads, of_updates = zero_beside(params, np.float64), zero_beside(params, np.float64)
+        return self.joined(self.optimiser.init(params), gradient_norm=of_grads, update_norm=of_updates)
 
     def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         """The updates of the optimiser."""

@@ -246,3 +246,19 @@ def test_wrappers_show_themselves_and_pickle() -> None:
 def test_settings_that_make_no_sense_are_named(make: Any, kind: Any, words: str) -> None:
     with pytest.raises(kind, match=words):
         make()
+
+
+@pytest.mark.parametrize("make", [lambda: optim.skip_nonfinite(optim.adam(falling), 1), lambda: optim.accumulate(optim.adam(falling), 2),
+                                  lambda: optim.lookahead(optim.momentum(0.1), 2), lambda: optim.monitor(optim.sgd(falling))])  # fmt: skip
+def test_compiled_steps_on_a_gpu_are_recorded_once_and_wait_for_no_count(make: Any, gpu: Any) -> None:
+    opt, good = make(), {"w": np.float32([1, -2, 0.5])}
+    bad = {"w": np.float32([1, np.nan, 0.5])}
+    order = [good, bad, bad, bad, good, good] if isinstance(opt, optim.skip_nonfinite) else [good] * 6
+    there, here = (fd.to_device(good, "gpu"), opt.init(fd.to_device(good, "gpu"))), (good, opt.init(good))
+    step = fd.compile(opt.step, max_recordings=1)
+    plain = opt.replace(most=5) if isinstance(opt, optim.skip_nonfinite) else opt
+    for grads in order:
+        there, here = step(there[0], fd.to_device(grads, "gpu"), there[1]), plain.step(here[0], grads, here[1])
+    assert fd.device_of(there[0]["w"]) == "gpu:0"
+    assert_trees_close(fd.to_numpy(there), here, 1e-4)
+    assert optim.inspect(fd.to_numpy(there[1])).keys() == optim.inspect(here[1]).keys()
