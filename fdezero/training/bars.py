@@ -262,7 +262,7 @@ class _Lines(_Nothing):
         self.width = 0
 
     def close(self) -> None:
-        if self.in_place and self.width:
+        if self.width:  # of a line that was written over
             print(
                 "" if self.leave else "\r" + " " * self.width + "\r",
                 end="\n" if self.leave else "",

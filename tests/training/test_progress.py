@@ -210,6 +210,32 @@ def test_lines_of_ones_own_stand_above_the_display(style: str, stream: Any) -> N
     assert out.getvalue().endswith("after\n")
 
 
+def test_a_line_of_ones_own_takes_the_place_of_the_one_that_is_written_over(clock: list[float], no_tqdm: None) -> None:
+    out = Terminal()
+    for _ in (bar := training.progress([1], file=out)):
+        bar.write("a")
+        bar.write("b")
+        clock[0] += 1
+    assert out.getvalue() == "\rstep 0 of 1, 0 s\ra               \nb\n\rstep 1 of 1, 1 s\rstep 1 of 1, 1 s\n"
+    out = Terminal()
+    batches = iter(bar := training.progress([1, 2], file=out))
+    next(batches)
+    bar.write("a")
+    del batches
+    assert out.getvalue().endswith("\ra               \n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.5000"), (-0.5, "-0.5000"), (0.01, "0.0100"), (0.00999, "0.00999"), (-1e-5, "-1e-05"), (99.9999, "99.9999"), (100.0, "100"),
+        (123456.0, "1.235e+05"), (0.0, "0"), (float("nan"), "nan"), (float("inf"), "inf"),
+    ],
+)  # fmt: skip
+def test_numbers_are_shown_with_few_digits(value: float, text: str) -> None:
+    assert bars.shown(value) == text
+
+
 def test_a_second_loop_begins_again() -> None:
     bar = training.progress(BATCHES, style="none")
     for value in (1.0, 2.0):
