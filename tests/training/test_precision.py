@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -134,6 +135,29 @@ def test_exceptions_by_path_compute_in_their_own_dtype() -> None:
     assert after.model.layers[1].layers[0].count == 1
 
 
+def test_arrays_in_containers_of_a_layer_are_cast_and_others_stay_the_same_objects() -> None:
+    class Tables(fd.Module):
+        weights: Any
+        ids: Any
+        inner: Any
+
+        def __call__(self, x: Any) -> Any:
+            return x
+
+    layer = Tables(
+        {"a": np.ones(2, np.float32), "b": [np.arange(2), np.ones(1, np.float32)]},
+        (np.arange(3), None),
+        [F.tanh, seen()],
+    )
+    cast = Policy().cast_to_compute(layer)
+    assert dtypes((cast.weights, cast.inner[1])) == {
+        "0/a": "float16", "0/b/0": "int64", "0/b/1": "float16", "1/W": "float16", "1/ids": "int64", "1/count": "float64"
+    }  # fmt: skip
+    assert cast.ids is layer.ids
+    assert Policy().cast_to_params(layer) is layer
+    assert cast.inner[0] is F.tanh
+
+
 def test_exceptions_work_inside_transforms_of_the_model() -> None:
     class Mapped(fd.Module):
         norm: Any
@@ -237,6 +261,25 @@ def test_the_scale_is_float32_and_does_not_overflow_by_itself() -> None:
     value, slope = scale.value_and_grad(lambda x: (x * x).sum())(np.array([3.0, 4.0], np.float32))
     assert value == 25
     assert_trees_equal(slope, np.array([6.0, 8.0], np.float32))
+
+
+def test_the_settings_that_a_scale_has_by_itself() -> None:
+    scale = LossScale.init()
+    assert (scale.value, scale.interval, scale.factor, scale.least, scale.greatest, scale.dynamic) == (
+        2**15,
+        2000,
+        2,
+        1,
+        2**24,
+        True,
+    )
+    assert attrs.evolve(scale.replace(value=np.float32(2)), dynamic=False).adjust(False).value == 2
+    bare = LossScale(np.float32(2.0**24), np.int64(1999), np.int64(0))
+    assert bare.adjust(True).value == 2**24
+    assert bare.adjust(False).adjust(True).value == 2**23
+    a, b = np.float32(3), np.float32(4)
+    assert scale.value_and_grad(lambda a, b: a * a * b)(a, b) == (36, 24)
+    assert scale.value_and_grad(lambda a, b: a * a * b, (1, 0))(a, b) == (36, (9, 24))
 
 
 def test_a_float16_run_begins_with_an_overflow_and_recovers() -> None:
@@ -399,6 +442,12 @@ def test_mistakes_with_scales() -> None:
         LossScale.init(factor=0.5)
     with pytest.raises(RangeError, match="interval is a number of steps, at least 1, got 0"):
         LossScale.init(interval=0)
+    with pytest.raises(RangeError, match="greatest is a finite number of at least 0, got inf"):
+        LossScale.init(greatest=np.inf)
+    with pytest.raises(RangeError, match="least is a finite number of at least 0, got -1"):
+        LossScale.init(least=-1)
+    with pytest.raises(RangeError, match="interval is a number of steps, at least 1, got True"):
+        LossScale.init(interval=True)
     with pytest.raises(RangeError, match="value is a finite number of at least 0, got nan"):
         LossScale.init(float("nan"))
     with pytest.raises(ShapeError, match=r"a loss is a scalar, got float32\[2\]"):
