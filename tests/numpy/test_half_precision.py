@@ -72,6 +72,17 @@ def test_terms_are_added_up_in_float32_and_the_sum_is_rounded_once(name: str, ha
     assert_trees_equal(fd.compile(function)(*narrow), got, bits=True)
 
 
+@halves
+def test_arguments_by_name_are_widened_as_well(half: Any) -> None:
+    x, W, b = (drawn(*shape).astype(half) for shape in ((3, 900), (900, 2), (2,)))
+    assert_trees_equal(F.linear(x=x, W=W, b=b), F.linear(x, W, b), bits=True)
+    assert_trees_equal(F.softplus(x=x), F.softplus(x), bits=True)
+    assert_trees_equal(F.leaky_relu(x, slope=half.type(0.3)), F.leaky_relu(x, half.type(0.3)), bits=True)
+    assert F.leaky_relu(x, slope=half.type(0.3)).dtype == half
+    assert F.leaky_relu(x, slope=np.float32(0.3)).dtype == np.float32  # wider than half
+    assert F.elu(x.astype(np.float32), alpha=half.type(2)).dtype == np.float32
+
+
 def test_products_of_float16_have_the_speed_of_float32_in_layers_alone() -> None:
     """`x @ W` keeps NumPy's bits: its own loop, which also adds in float32."""
     x, W = drawn(20, 30).astype(np.float16), drawn(30, 10).astype(np.float16)
