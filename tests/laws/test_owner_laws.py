@@ -155,6 +155,10 @@ def test_what_nobody_else_refers_to_is_not_copied(monkeypatch: pytest.MonkeyPatc
     fd.vjp(square, np.ones(SMALL))
     fd.vjp(lambda p: square(p["w"]), {"w": np.ones((SMALL, 2))})
     fd.grad(lambda w, x: ((x @ w) ** 2).sum(), argnums=(0,))(np.ones(2), np.ones((SMALL, 2)))
+    step = fd.compile(lambda p: {"w": p["w"] * 0.5})
+    output = step(step({"w": np.ones((SMALL, 2))}))  # in the memory of the program
+    fd.grad(lambda p: square(p["w"]))(output)
+    assert output["w"].flags.writeable
     assert [shape for shape in kept if SMALL in shape] == []
 
 
