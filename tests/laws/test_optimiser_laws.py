@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,6 +150,28 @@ def test_compiled_steps_have_the_bits_of_eager_ones_and_are_recorded_once(name: 
     for _ in range(4):
         compiled, eager = step(*compiled), after(opt, eager[0], 1, eager[1])
         assert_trees_equal(compiled, eager, bits=True)
+
+
+@law
+def test_steps_keep_memory_orders_and_are_recorded_once_for_any(name: str) -> None:
+    params = {"t": np.ones((3, 4), np.float32).T, "kernel": np.ones((5, 2, 3, 4)).transpose(3, 0, 1, 2), "row": np.ones((1, 5))}
+    opt = OPTIMISERS[name](0.1)
+    step = fd.compile(lambda params, state: opt.step(params, gradient_of(params), state), max_recordings=1)
+    moved = (params, opt.init(params))
+    for _ in range(3):
+        moved = step(*moved)
+    assert fd.tree.map(lambda p: p.strides, moved[0]) == fd.tree.map(lambda p: p.strides, params)
+
+
+@law
+def test_optimisers_pickle_and_show_their_settings(name: str) -> None:
+    opt = OPTIMISERS[name](0.125)
+    if "<lambda>" in repr(opt):  # a function without a name does not pickle
+        return
+    again = pickle.loads(pickle.dumps(opt))
+    assert repr(again) == repr(opt)
+    assert_trees_equal(after(again, start(), 2), after(opt, start(), 2), bits=True)
+    assert any(f"={rate}" in repr(opt) for rate in (0.125, -0.125, 0.0625, 0.375, 2.5))  # times the factor of the row
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIMISERS if name not in PARTIAL])

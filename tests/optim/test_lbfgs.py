@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fdezero as fd
@@ -88,6 +88,7 @@ def test_minima_are_those_of_scipy() -> None:
     np.testing.assert_allclose(found.W, back(theirs.x).W, rtol=1e-5, atol=1e-7)
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=3), st.floats(1e-3, 1e3))
 def test_the_value_never_rises(start: list[float], scale: float) -> None:
     loss = lambda x: scale * fnp.sum(fnp.log(fnp.cosh(x - 1)) + 0.01 * x**4)
