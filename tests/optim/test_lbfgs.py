@@ -186,9 +186,9 @@ def test_mistakes_are_told() -> None:
         opt.step(classifier, model, opt.init(nn.Linear.init(fd.random.key(0), 4, 5)))
     with pytest.raises(TypeError, match="takes a function"):
         opt.step(1.0, model, state)  # type: ignore[arg-type]  # the mistake
-    for settings, words in (
+    for options, words in (
         ({"memory_size": 0}, "memory_size is a whole number >= 1"), ({"lr": -1}, "lr is a number > 0"), ({"c1": 2}, "c1 is a number > 0 and < 1"),
         ({"c1": 0.9, "c2": 0.1}, "c1 is smaller than c2; got c1=0.9 and c2=0.1"), ({"max_evaluations": 0.5}, "max_evaluations is a whole number"),
     ):  # fmt: skip
         with pytest.raises(RangeError, match=words):
-            optim.lbfgs(**settings)  # type: ignore[arg-type]  # the mistakes
+            optim.lbfgs(**options)  # type: ignore[arg-type]  # the mistakes
