@@ -235,6 +235,7 @@ class _ByPath(GradientTransformation):
         for i, (name, part) in enumerate(zip(self.names, self.parts, strict=True)):
             if part is None:
                 continue
+            part.check(state[name])
             own = _only(found, treedef, groups, i)
             moved, after[name] = part.update(own, state[name], _only(leaves, treedef, groups, i))
             for j, update in enumerate(_flat(moved)[0]):

@@ -167,3 +167,10 @@ def test_a_frozen_model_and_frozen_paths_take_the_same_steps() -> None:
     model, opt = {**MODEL, "features": nn.freeze(MODEL["features"])}, optim.adam(0.1)
     stepped, _ = opt.step(model, fd.grad(loss)(model), opt.init(model))
     assert_trees_equal(stepped["head"], run(optim.freeze(opt, "features/**"), 1)[0]["head"], bits=True)
+
+
+def test_the_state_of_a_group_is_checked() -> None:
+    opt = optim.by_path({"features": optim.momentum(0.1), "head": optim.adam(0.1)})
+    state = optim.by_path({"features": optim.adam(0.1), "head": optim.adam(0.1)}).init(MODEL)
+    with pytest.raises(StructureError, match="momentum got the state of another optimiser, or no state: it has step, mean, root"):
+        opt.step(MODEL, fd.tree.trainable(MODEL), state)
