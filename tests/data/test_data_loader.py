@@ -247,6 +247,7 @@ def test_examples_that_cannot_be_stacked_are_named() -> None:
 
     for examples, error, message in (
         ([(np.ones(2), 1), (np.ones(3), 1)], ShapeError, r"examples 0 and 1 cannot be stacked at 0: float64\[2\] and float64\[3\].*collate="),
+        ([([1, 2], 0), ([1, 2, 3], 0)], ShapeError, r"cannot be stacked at 0: int64\[2\] and int64\[3\]. Pad them with collate=fd.data.pad"),
         ([{"x": 1}, {"y": 1}], StructureError, "structures of example 0 and example 1 differ at 'x'"),
         ([(1, 2), (1,)], StructureError, "example 0 and example 1"),
         ([np.ones((2, 3)), np.ones(2)], ShapeError, r"write a tuple \(x, t\)"),

@@ -71,6 +71,24 @@ def test_parts_in_order_share_memory_and_memmaps_stay_on_disk(tmp_path: Path) ->
     assert (len(train), train[0].tolist()) == (5, x[train.index[0]].tolist())
 
 
+def test_a_part_that_is_read_later_works_with_every_option(tmp_path: Path) -> None:
+    part, _ = data.split(FORMS["object"](20, tmp_path), 0.5, KEY)
+    assert repr(part) == "Subset(dataset=Lazy, index=int64[10])"
+    plain = [{"x": inputs(20)[i], "t": labels(20)[i]} for i in part.index]
+    for options in ({"collate": data.pad}, {"transform_example": lambda example, key: fd.random.uniform(key, (2,)) + example["x"]}):
+        loaders = [data.DataLoader(dataset, 4, key=KEY, **options) for dataset in (part, plain)]  # type: ignore[arg-type]
+        assert_trees_equal(*[list(loader.epoch(1)) for loader in loaders], bits=True)
+
+
+def test_files_of_arrays_are_split_like_dicts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=inputs(10), t=labels(10))
+    with np.load(tmp_path / "data.npz") as file:
+        parts = data.split(file, 0.7, KEY)
+        whole = list(data.DataLoader(file, 4, key=KEY).epoch(0))
+    assert_trees_equal(parts, data.split({"x": inputs(10), "t": labels(10)}, 0.7, KEY), bits=True)
+    assert_trees_equal(whole, list(data.DataLoader({"x": inputs(10), "t": labels(10)}, 4, key=KEY).epoch(0)), bits=True)
+
+
 @pytest.mark.parametrize(
     ("fractions", "options", "error", "message"),
     [

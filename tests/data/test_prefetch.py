@@ -112,6 +112,15 @@ def test_copies_wait_for_the_reader_and_the_reader_for_copies(strict_cupy: Any) 
     assert len(reader.waited) == 4
 
 
+def test_batches_come_to_the_second_gpu(strict_cupy: Any) -> None:
+    dataset = [(np.full((2, 3), i, np.float32), i) for i in range(10)]
+    for loader in (data.DataLoader(dataset, 3, key=KEY, device="gpu:1", prefetch=2), data.DataLoader(dataset, 3, key=KEY, device="gpu:1")):
+        batches = list(loader.epoch(1))
+        assert {fd.device_of(batch) for batch in batches} == {"gpu:1"}
+        with strict_cupy.cuda.Device(1):
+            assert_trees_equal(fd.to_numpy(batches), list(data.DataLoader(dataset, 3, key=KEY).epoch(1)), bits=True)
+
+
 def test_transforms_run_where_the_examples_lie(gpu: Any) -> None:
     seen = []
 
