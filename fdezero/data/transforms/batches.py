@@ -165,7 +165,7 @@ def in_blocks(run: Callable[[Any, Any], Any], batch: Any, drawn: Any) -> Any:
     if not all(type(part) is np.ndarray and part.ndim and len(part) for part in parts) or not _is_plain_tree(drawn):
         return run(batch, drawn)
     n = len(parts[0])
-    step = max(1, IN_CACHE // max(part[0].size for part in parts))
+    step = max(1, IN_CACHE // max(1, *(part[0].size for part in parts)))
     if step >= n or any(len(part) != n for part in parts):
         return run(batch, drawn)
     found: list[Any] = []
