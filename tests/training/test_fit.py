@@ -249,6 +249,7 @@ def test_early_stopping_counts_updates_without_a_gain() -> None:
     assert updates(early("score", patience=1, mode="max"), [1, math.inf, math.inf]) == [False, False, True]
     assert updates(early("loss", patience=1), [0, -math.inf, math.inf]) == [False, False, True]
     stop = early("loss")
+    assert (stop.patience, stop.min_delta, stop.mode, early("macro_f1").mode) == (5, 0.0, "min", "max")
     assert stop.update({"loss": 3.0, "other": 1})[1].best == 3.0
     assert math.isnan(stop.best)
 

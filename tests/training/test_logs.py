@@ -26,7 +26,7 @@ def test_rows_come_back_as_they_were_written(name: str, tmp_path: Path) -> None:
         log(1, {"loss": np.float32(0.5), "note": 'a, "b"', "epoch": 1})
         log(np.int64(2), {"loss": 1e-300, "note": "ü", "epoch": np.int64(2)})
         log(np.array(3), {"loss": math.inf, "note": "", "epoch": 2, "matrix": np.eye(2)})
-    first, second, third = training.read_log(tmp_path / name)
+    first, second, third = training.read_log(str(tmp_path / name))
     assert first == {"step": 1, "loss": 0.5, "note": 'a, "b"', "epoch": 1}
     assert second == {"step": 2, "loss": 1e-300, "note": "ü", "epoch": 2}
     assert (third["step"], third["loss"], third["epoch"], "matrix" in third) == (3, math.inf, 2, False)
