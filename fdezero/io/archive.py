@@ -9,6 +9,8 @@ import struct
 import zlib
 from typing import IO, Any
 
+from .checksums import crc32
+
 STORED, DEFLATED = 0, 8
 ALIGNMENT = 64  # bytes: a line of the cache, and what NumPy aligns the data to within a member
 PADDING = 0xD935  # the kind of extra field that Android's zipalign fills up with
@@ -57,13 +59,14 @@ class Member:
         self.flags, self.method = (0 if name.isascii() else 1 << 11), (DEFLATED if compress else STORED)
         self.checksum = self.size = self.stored = 0
         self.compressor = _compressor() if compress else None
+        self.crc32 = crc32()
         self.padding = b"" if compress else _padding(self.start + len(self._header(b"")))
         self.file.write(self._header(self.padding))
 
     def write(self, data: Any) -> None:
         """Add bytes, or anything with a buffer of bytes."""
         self.size += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
+        self.checksum = self.crc32(data, self.checksum)
         self._put(self.compressor.compress(data) if self.compressor else data)
 
     def close(self) -> None:

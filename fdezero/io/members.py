@@ -7,7 +7,6 @@ import mmap
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from numpy.lib import format as npy
 
 from ..errors import FileError
 from . import bfloat16
+from .checksums import crc32
 from .files import PathLike
 from .leaves import flat_bytes
 
@@ -165,12 +165,13 @@ def _fill(member: IO[bytes], room: memoryview) -> None:
 def _fill_from_file(file: IO[bytes], info: zipfile.ZipInfo, skipped: int, room: memoryview) -> None:
     """Fill a flat array with the bytes of a stored member after the first `skipped` ones: they go nowhere on their way."""
     file.seek(_place(file, info))
-    checksum = zlib.crc32(file.read(skipped))
+    count = crc32()
+    checksum = count(file.read(skipped), 0)
     for start in range(0, len(room), READ):
         part = room[start : start + READ]
         if file.readinto(part) != len(part):  # type: ignore[attr-defined]  # a file that `open` made has it
             raise ValueError("it is cut short")
-        checksum = zlib.crc32(part, checksum)  # while they are in the cache
+        checksum = count(part, checksum)  # while they are in the cache
     if checksum != info.CRC:
         raise ValueError("its checksum is wrong")
 

@@ -139,7 +139,7 @@ class SafetensorsReader:
         """Shape and dtype in the file, and whether its integers are the bits of bfloat16."""
         name, facts = entry
         shape, stored = tuple(facts["shape"]), facts["dtype"]
-        if len(shape) > AXES or any(size >= 1 << 63 for size in shape):
+        if len(shape) > AXES or math.prod(size or 1 for size in shape) >= 1 << 60:  # also where one size is 0
             raise FileError(f"{os.fspath(self.path)}: {name!r} has a shape that an array cannot have.")
         if stored != BF16 and stored not in DTYPES:
             raise FileError(

@@ -19,6 +19,7 @@ from fdezero import commands, nn
 from fdezero.commands.helpers import contents, words
 from fdezero.io.formats import format_of
 
+from ..io import test_io_hostile, test_safetensors
 from ..io.test_io import ARRAYS
 from ..io.test_safetensors import entry, stored
 
@@ -229,6 +230,24 @@ def test_safetensors_and_shards_are_verified_as_far_as_the_format_allows(run: Ru
     assert f"y.safetensors.index.json names {shard}, which is not beside it" in out
     Path("w.safetensors").write_bytes(stored({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4)))
     assert run("verify", "w.safetensors")[0] == 1
+
+
+HOSTILE = {f"{name}.npz": make for name, (make, _) in test_io_hostile.HOSTILE.items()} | {
+    f"{name}.safetensors": make for name, (make, _) in test_safetensors.HOSTILE.items()
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_no_command_trips_over_a_hostile_file(run: Run, kind: str) -> None:
+    path = f"x{Path(kind).suffix}"
+    Path(path).write_bytes(HOSTILE[kind]())
+    for arguments in (["ls", path], ["ls", "--fast", "--depth", "1", path], ["verify", path], ["cat", path, "*"], ["diff", path, path], ["convert", path, "y.npz"]):
+        status, out, err = run(*arguments)
+        assert status in (1, 2), (arguments, out)
+        assert err.count("\n") <= 1
+        assert "Traceback" not in out + err
+        assert path in out + err
+    assert os.listdir() == [path]
 
 
 # --- diff ------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import types
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from numpy.lib import format as npy
 
 import fdezero as fd
 from fdezero.errors import FileError
-from fdezero.io import files
+from fdezero.io import checksums, files
 from fdezero.testing import assert_trees_equal
 
 NUMBERS = np.random.default_rng(0).standard_normal((6, 8))
@@ -79,6 +80,37 @@ def test_what_a_sample_says_shrinks_by_a_fifth_is_compressed(tmp_path: Path) -> 
     for wrong in ("yes", 1, None):
         with pytest.raises(TypeError, match=f'compress is True, False or "auto"; got {wrong!r}'):
             fd.save(tmp_path / "x.npz", tree, compress=wrong)  # type: ignore[arg-type]
+
+
+def test_checksums_are_those_of_zlib_whoever_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def crc32(data: Any, start: int) -> int:
+        counted.append(len(data))
+        return zlib.crc32(data, start)
+
+    monkeypatch.setitem(sys.modules, "isal", types.ModuleType("isal"))
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", types.SimpleNamespace(crc32=crc32))  # type: ignore[arg-type]
+    files_of: list[bytes] = []
+    for module in ("isal.isal_zlib", None):
+        checksums.crc32.cache_clear()
+        if module is None:
+            monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+        fd.save(tmp_path / "x.npz", TREE, compress=False)
+        files_of.append((tmp_path / "x.npz").read_bytes())
+        assert_trees_equal(fd.load(tmp_path / "x.npz", like=TREE), TREE)
+        assert bool(counted) == (module is not None)
+        counted.clear()
+    checksums.crc32.cache_clear()
+    assert files_of[0] == files_of[1]
+
+
+def test_the_package_isal_counts_what_zlib_counts() -> None:
+    isal_zlib = pytest.importorskip("isal.isal_zlib")
+    data = np.random.default_rng(0).bytes(100_001)
+    for start in (0, 1, 0xFFFFFFFF):
+        for length in (0, 1, 63, 64, 100_001):
+            assert isal_zlib.crc32(memoryview(data)[:length], start) == zlib.crc32(data[:length], start)
 
 
 @pytest.mark.parametrize("name", ["weights", "weights.npz", "weights.zip", "ü weights.v2", "x" * 250])

@@ -113,7 +113,7 @@ def test_hostile_files_are_refused_within_bounded_memory(tmp_path: Path, kind: s
     path = tmp_path / "x.npz"
     path.write_bytes(make())
     size = path.stat().st_size
-    for options in ({}, {"like": {"x": np.zeros(1)}}):
+    for options in ({}, {"like": {"x": np.zeros(1)}}, {"mmap": True}):
         tracemalloc.start()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]

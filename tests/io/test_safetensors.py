@@ -180,7 +180,7 @@ def test_hostile_files_are_refused_within_bounded_memory(tmp_path: Path, kind: s
     make, said = HOSTILE[kind]
     path = tmp_path / "x.safetensors"
     path.write_bytes(make())
-    for options in ({}, {"like": {"x": np.zeros(1)}}):
+    for options in ({}, {"like": {"x": np.zeros(1)}}, {"mmap": True}):
         tracemalloc.start()
         try:
             with pytest.raises(FileError, match=said) as caught:
