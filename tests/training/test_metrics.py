@@ -192,6 +192,11 @@ def test_what_does_not_add_up_is_named() -> None:
         training.merge({"a": mean, "b": mean}, {"a": mean})
     with pytest.raises(StructureError, match=r"merge: heads/a is float 0.5, not a metric.*Mean\(\)\.update"):
         training.merge({"heads": {"a": 0.5}}, {"heads": {"a": 0.5}})
+    for pair in ([{"a": mean}, {"a": 0.5}], [{"a": 0.5}, {"a": mean}], [{"a": {"b": mean}}, {"a": 0.5}], [{"a": 0.5}, {"a": {"b": mean}}]):
+        with pytest.raises(StructureError, match=r"merge: a is float 0.5, not a metric"):
+            training.merge(*pair)
+    with pytest.raises(StructureError, match=r"merge: a is Mean, not a metric|merge: a is dict, not a metric"):
+        training.merge({"a": mean}, {"a": {"b": mean}})
     with pytest.raises(StructureError, match=r'a dict by name, such as \{"loss": loss\}; got float 0.5'):
         training.results(0.5)
     with pytest.raises(StructureError, match="float64\\[\\] and float64\\[3\\]; shapes must agree"):
@@ -211,6 +216,7 @@ WRONG: list[tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     (training.Recall(4), (np.array([0, 4]), np.array([0, 1])), {}, RangeError, r"Recall: predicted classes are 0 to 3, got 4 at index \(1,\)"),
     (training.F1(4), (SCORES, LABELS), {}, ShapeError, r"F1 of 4 classes got scores of 5 classes"),
     (training.Accuracy(), (SCORES, LABELS.astype(float)), {}, DTypeError, r"integer labels, got float64\[200\]. Use labels.astype\(int\)"),
+    (training.Accuracy(), (ANSWERS, LABELS.astype(float)), {}, DTypeError, r"Use labels.astype\(int\)"),
     (training.Accuracy(), (SCORES, np.eye(C)[LABELS]), {}, DTypeError, r"Use labels.argmax\(axis=-1\)"),
     (training.Accuracy(), (ANSWERS, np.eye(C, dtype=int)[LABELS]), {}, ShapeError, r"For one-hot labels"),
     (training.Accuracy(), (LABELS, SCORES), {}, DTypeError, r"the scores come first, then the labels; got int64\[200\], then float32\[200,5\]"),

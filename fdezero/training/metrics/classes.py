@@ -119,9 +119,7 @@ class _ByClass(Metric):
         weights = weights_of(name, labels[..., 0], weight, mask)
         weights = 1.0 if weights is None else fnp.expand_dims(weights, -1)
         axes = tuple(range(len(shape) - 1))
-        return tuple(
-            [fnp.sum(cast(x, np.float64) * weights, axis=axes) for x in (predictions & labels, predictions, labels)]
-        )
+        return tuple([fnp.sum(x * weights, axis=axes) for x in (predictions & labels, predictions, labels)])
 
     def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
         raise NotImplementedError
