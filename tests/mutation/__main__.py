@@ -71,6 +71,8 @@ TESTS = (
     ("fdezero/functions/cells.py", "test_recurrent", "test_function_laws"),
     ("fdezero/functions/recurrent.py", "test_recurrent", "test_function_laws"),
     ("fdezero/functions/*", "test_functions test_layer_laws test_nn", "test_function_laws test_debug_keys_and_rules"),
+    ("fdezero/optim/precision.py", "test_precision test_loss_scale", "test_policy_laws"),
+    ("fdezero/numpy/precision.py", "test_half_precision test_precision", "test_precision_laws"),
     ("fdezero/optim/*", "test_optimiser_laws test_optim test_transformations test_wrappers test_masks", "test_training test_nn"),
     ("fdezero/training/metrics/*", "test_metric_laws test_metrics", ""),
     ("fdezero/training/*", "test_progress test_logs test_fit test_plots test_state", "test_docs"),
