@@ -299,6 +299,9 @@ def test_shifts_stay_within_their_share() -> None:
         (lambda: T.noise(-1), "noise: std is a number of at least 0"),
         (lambda: T.colour_jitter(-1), "colour_jitter: brightness is a number d >= 0"),
         (lambda: T.colour_jitter(hue=0.6), "colour_jitter: hue is a number d from 0 to 0.5"),
+        (lambda: T.colour_jitter(hue=(0.2, -0.2)), "colour_jitter: hue"),
+        (lambda: T.colour_jitter((1.5, 0.5)), "colour_jitter: brightness is a number"),
+        (lambda: T.affine(scale=(2, 1)), "affine: scale is a number above 0, or .low, high."),
         (lambda: T.mixup(0), "mixup: alpha is a number above 0"),
         (lambda: T.mixup(1, 0), "mixup: classes is a whole number of at least 1"),
         (lambda: T.sometimes(T.cutout(2), 2), "sometimes: p is a probability"),
@@ -392,6 +395,14 @@ def test_cutmix_takes_a_rectangle_and_counts_its_area() -> None:
     assert {int(foreign) for foreign in (y[:, 0] != np.arange(n)[:, None, None]).sum(axis=(1, 2))} > {0, 1, 2, 4, 6}
 
 
+def test_the_centre_of_a_cutmix_is_any_pixel() -> None:
+    n, size = MANY, 12
+    x = np.broadcast_to(np.arange(n, dtype=np.float64)[:, None, None, None], (n, 1, size, size)).copy()
+    covered = (T.cutmix(classes=n)((x, np.arange(n)), KEY)[0] != x).mean(axis=(0, 1))
+    for line in (covered.mean(axis=0), covered.mean(axis=1)):
+        assert line[:4].mean() == pytest.approx(line[-4:].mean(), abs=0.06)
+
+
 class Pair(NamedTuple):
     image: Any
     label: Any
@@ -432,6 +443,9 @@ def test_functions_of_ones_own_are_parts() -> None:
     np.testing.assert_array_equal(found, -x + np.array([fd.random.uniform(key) for key in keys])[:, None, None, None])
     with pytest.raises(StructureError, match=r"compose takes transforms or functions of a batch, got list\. Write compose\(a, b\)"):
         T.compose([T.to_float()])
+    for make in (lambda: T.on("x", 3), lambda: T.sometimes(T.cutout)):
+        with pytest.raises(StructureError, match="transform is a transform or a function of a batch, got (int 3|type)"):
+            make()
     with pytest.raises(StructureError, match=r"Make one: to_float\(\.\.\.\)"):
         T.compose(T.to_float)
 

@@ -136,6 +136,22 @@ def test_blocks_have_the_bits_of_the_whole(row: Row, monkeypatch: pytest.MonkeyP
         monkeypatch.undo()
 
 
+def test_blocks_have_as_many_examples_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "IN_CACHE", 20)
+    seen: list[tuple[int, ...]] = []
+
+    def run(batch: Any, drawn: Any) -> Any:
+        seen.append(tuple(map(len, batch)))
+        return batch
+
+    x, t = np.ones((5, 10)), np.arange(5)
+    assert_trees_equal(batches.in_blocks(run, (x, t), None), (x, t))
+    assert seen == [(2, 2), (2, 2), (1, 1)]
+    seen.clear()
+    batches.in_blocks(run, (x, t[:3]), None)  # parts of different lengths are not cut
+    assert seen == [(5, 3)]
+
+
 @law
 def test_a_batch_without_examples_stays_one(row: Row) -> None:
     x, t = row.batch(row.takes[0])
