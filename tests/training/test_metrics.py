@@ -95,6 +95,32 @@ def test_values_of_classes_are_loops(weight: Any) -> None:
     np.testing.assert_allclose(matrix.sum(1), labelled, 1e-12)
 
 
+def test_several_labels_of_an_example_are_counted_class_by_class() -> None:
+    answers, labels = SCORES > 0.3, np.random.default_rng(4).random((N, C)) < 0.3
+    hits, answered, labelled = np.zeros((3, C))
+    for i in range(N):
+        for c in range(C):
+            hits[c] += WEIGHT[i] if answers[i, c] and labels[i, c] else 0
+            answered[c] += WEIGHT[i] if answers[i, c] else 0
+            labelled[c] += WEIGHT[i] if labels[i, c] else 0
+    values = {training.Precision: hits / answered, training.Recall: hits / labelled, training.F1: 2 * hits / (answered + labelled)}
+    for metric, value in values.items():
+        got = metric(C, None, multilabel=True).update(answers, labels, weight=WEIGHT).result()
+        np.testing.assert_allclose(got, value, 1e-12)
+        assert metric(C, multilabel=True).update(answers, labels, weight=WEIGHT).result() == pytest.approx(value.mean())
+
+
+def test_average_precision_is_a_loop_over_thresholds() -> None:
+    binned = np.minimum(np.floor(P.astype(float) * 16), 15)
+    area = recall = 0.0
+    for threshold in sorted(set(binned), reverse=True):
+        chosen = binned >= threshold
+        now = T[chosen].sum() / T.sum()
+        area += (now - recall) * T[chosen].mean()
+        recall = now
+    assert training.AUC(16, curve="pr").update(P, T).result() == pytest.approx(area, rel=1e-12)
+
+
 def test_classes_that_do_not_occur() -> None:
     answers, labels = np.array([0, 0, 1]), np.array([0, 2, 1])  # 1 is right, 2 is never answered, 3 does not occur
     got = {m: m(4, None).update(answers, labels).result() for m in (training.Precision, training.Recall, training.F1)}
@@ -135,7 +161,7 @@ def test_auc_is_the_share_of_pairs_in_order_of_binned_scores(weight: Any) -> Non
 
 
 def test_auc_takes_the_ends_and_infinite_logits() -> None:
-    assert training.AUC(4).update(np.array([0.0, 1.0]), np.array([0, 1])).result() == 1
+    assert training.AUC(2).update(np.array([0.0, 1.0]), np.array([0, 1])).result() == 1
     assert training.AUC(4, logits=True).update(np.array([-np.inf, np.inf, 0.0]), np.array([True, False, False])).result() == 0
     assert np.isnan(training.AUC(4).update(np.array([0.2, np.nan]), np.array([0, 1])).result())
     assert np.isnan(training.AUC(4).update(np.array([0.2, 0.3]), np.array([1, 1])).result())
