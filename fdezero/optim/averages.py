@@ -8,9 +8,9 @@ import numpy as np
 from .. import numpy as fnp
 from .. import tree as trees
 from ..numpy.elementwise import cast
-from ..tree import Module, static
+from ..tree import static
 from .leaves import in_dtype_of, leafwise, weak, widened
-from .settings import Number, number, text_of
+from .settings import Number, Settings, checked_state, number
 
 __all__ = ["Averages", "ema", "polyak", "swa"]
 
@@ -18,7 +18,7 @@ Model = TypeVar("Model")
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number))
-class Averages(Module):
+class Averages(Settings):
     """Base of averages: `init(model) -> state`, `update(state, model) -> state` and `read(state, model) -> model`, pure functions.
 
     The state is a dict of `mean`, a tree like the gradients of the model, and `step`, the number of updates. Means of float16
@@ -35,6 +35,7 @@ class Averages(Module):
 
     def update(self, state: dict[str, Any], model: Any) -> dict[str, Any]:
         """The state with another model in the mean."""
+        checked_state(state, ("mean", "step"), type(self).__name__)
         share = weak(self.share(state["step"]))
 
         def mixed(p: Any, mean: Any) -> Any:
@@ -49,14 +50,12 @@ class Averages(Module):
 
         After weight averaging, statistics of batch normalisation belong to other weights: run `nn.step` over some batches.
         """
+        checked_state(state, ("mean", "step"), type(self).__name__)
         leaves, treedef = trees.flatten_trainable(model)
         means, structure = trees.flatten_trainable(state["mean"])
         if structure != treedef:
             raise trees.structure_error(trees.trainable(model), state["mean"], "the model", "the average")
         return trees.unflatten(treedef, [p if m is None else _like(p, m) for p, m in zip(leaves, means, strict=True)])
-
-    def __repr__(self) -> str:
-        return text_of(self)
 
 
 def _like(p: Any, mean: Any) -> Any:

@@ -8,8 +8,8 @@ import numpy as np
 from .. import numpy as fnp
 from ..errors import RangeError
 from ..messages import describe
-from ..tree import Module, static
-from .settings import Number, number, text_of
+from ..tree import static
+from .settings import Number, Settings, checked_state, number
 
 __all__ = ["reduce_on_plateau"]
 
@@ -21,7 +21,7 @@ def _mode(value: Any) -> str:
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number))
-class _Settings(Module):
+class _Settings(Settings):
     """Base that lets type checkers know the fields."""
 
 
@@ -52,6 +52,7 @@ class reduce_on_plateau(_Settings):
 
     def update(self, state: dict[str, Any], value: Any) -> dict[str, Any]:
         """The state after a measure, a scalar."""
+        checked_state(state, ("rate", "best", "bad", "wait"), "reduce_on_plateau")
         if getattr(value, "shape", ()) != () or not (hasattr(value, "dtype") or isinstance(value, float | int)):
             raise RangeError(f"reduce_on_plateau: a measure is one number; got {describe(value)}.")
         # Products with a NumPy number and sums with one are numbers, not arrays without axes. So a compiled step is recorded once.
@@ -75,6 +76,3 @@ class reduce_on_plateau(_Settings):
         """What a better measure must go beyond."""
         sign = 1 if self.mode == "min" else -1
         return best * (1 - sign * self.threshold) if self.relative else best - sign * self.threshold
-
-    def __repr__(self) -> str:
-        return text_of(self)

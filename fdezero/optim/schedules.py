@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import numpy as fnp
 from ..errors import RangeError, StructureError
-from ..tree import Module, static
-from .settings import Number, Rate, checked_rate, number, rate, text_of
+from ..tree import static
+from .settings import Number, Rate, Settings, checked_rate, number, rate
 
 __all__ = [
     "Schedule", "constant", "cosine", "cosine_restarts", "exponential", "inverse_sqrt", "join", "linear", "one_cycle", "piecewise",
@@ -25,15 +25,12 @@ Step: TypeAlias = Any  # int | Array, of no axes
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number, rate))
-class Schedule(Module):
+class Schedule(Settings):
     """Base of schedules. Any function of the step is a schedule; a subclass also has settings, a text, and pickles."""
 
     def __call__(self, step: Step) -> Any:
         """The rate of a step, which is a number of steps so far."""
         raise NotImplementedError(f"{type(self).__name__} needs a method __call__(step).")
-
-    def __repr__(self) -> str:
-        return text_of(self)
 
 
 class constant(Schedule):

@@ -1,5 +1,6 @@
 """The settings of transformations and schedules: fields for numbers and rates, checked when an object is made, and their text."""
 
+import html
 import math
 import os
 from typing import Any, TypeAlias
@@ -9,9 +10,10 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
-from ..errors import DTypeError, RangeError
+from ..errors import DTypeError, RangeError, StructureError
 from ..messages import called, describe
 from ..ops.checks import checked
+from ..tree import Module
 from .leaves import weak
 
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
@@ -113,6 +115,15 @@ def _place(schedule: Any) -> str:
     return shown(schedule) + (f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else "")
 
 
+def checked_state(state: Any, names: tuple[str, ...], owner: str) -> None:
+    """Raise StructureError unless a state is a dict of these names."""
+    if not isinstance(state, dict) or state.keys() != {*names}:
+        got = ", ".join(map(str, state)) if state and isinstance(state, dict) else describe(state)
+        raise StructureError(
+            f"{owner}: the state has {', '.join(names)}; got {got}. The state comes first, and the first one from init."
+        )
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
 
@@ -149,3 +160,13 @@ def text_of(value: Any) -> str:
         if not (setting is f.default and (setting is None or setting is False))
     ]
     return f"{type(value).__name__}({', '.join(f'{name}={shown(setting)}' for name, setting in told)})"
+
+
+class Settings(Module):
+    """Base of objects with settings, which say them all in their text."""
+
+    def __repr__(self) -> str:
+        return text_of(self)
+
+    def _repr_html_(self) -> str:  # what notebooks show
+        return f"<pre>{html.escape(repr(self))}</pre>"

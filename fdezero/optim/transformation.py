@@ -8,11 +8,11 @@ import attrs
 from .. import tree as trees
 from ..errors import StructureError
 from ..messages import TRANSFORMATIONS_ELSEWHERE, describe
-from ..tree import Module, static
+from ..tree import static
 from .leaves import applied, moved_in_place, side_by_side, times
 from .settings import Number as Number
 from .settings import Rate as Rate
-from .settings import number, rate, shown, text_of
+from .settings import Settings, number, rate, shown
 
 Tree: TypeAlias = Any
 State: TypeAlias = Any
@@ -22,7 +22,7 @@ __all__ = ["GradientTransformation"]
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field, static, number, rate))
-class GradientTransformation(Module):
+class GradientTransformation(Settings):
     """`init(params) -> state` and `update(grads, state, params) -> (updates, state)`, pure functions.
 
     `step` adds the updates to the params. Gradients and updates have the structure of `fd.tree.trainable(params)`: None for
@@ -98,9 +98,6 @@ class GradientTransformation(Module):
                 )
                 raise AttributeError(message, name=name, obj=self)
             return object.__getattribute__(self, name)
-
-    def __repr__(self) -> str:
-        return text_of(self)
 
 
 class OfFunctions(GradientTransformation):

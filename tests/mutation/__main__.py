@@ -95,7 +95,9 @@ SLOW = (  # run last
 
 def stages(path: Path, folder: Path) -> list[tuple[str, list[str]]]:
     """The test files for a mutant of `path`, in the order in which they run: the likeliest, each of the laws, all others."""
-    files = {file.stem: str(file.relative_to(folder)) for file in sorted((folder / "tests").rglob("test_*.py"))}
+    files: dict[str, list[str]] = {}  # by their names, which several folders may have
+    for file in sorted((folder / "tests").rglob("test_*.py")):
+        files.setdefault(file.stem, []).append(str(file.relative_to(folder)))
     first, laws = next(
         (first.split(), laws.split()) for pattern, first, laws in TESTS if fnmatch.fnmatch(str(path), pattern)
     )
@@ -103,11 +105,11 @@ def stages(path: Path, folder: Path) -> list[tuple[str, list[str]]]:
         sys.exit(f"no test file named {', '.join(sorted(missing))}: tests/mutation/__main__.py names it.")
     rest = files.keys() - {*first, *laws}
     named = {
-        stem for stem in rest if path.parts[1] in (folder / files[stem]).read_text()
+        stem for stem in rest if any(path.parts[1] in (folder / file).read_text() for file in files[stem])
     }  # tests that name the package come first
     others = sorted(rest, key=lambda stem: (stem in SLOW, stem not in named, stem))
     ordered = [("first", first), *(("laws", [law]) for law in laws), ("others", others)]
-    return [(name, [files[stem] for stem in stems]) for name, stems in ordered if stems]
+    return [(name, [file for stem in stems for file in files[stem]]) for name, stems in ordered if stems]
 
 
 class Copy:

@@ -118,6 +118,10 @@ def test_averages_of_another_model_are_named() -> None:
         optim.ema().update(state, {"w": np.ones((2, 3))})
     with pytest.raises(StructureError, match="the model and the average differ at 'v'"):
         optim.ema().read(state, {"v": np.ones(3)})
+    with pytest.raises(StructureError, match="ema: the state has mean, step; got dict. The state comes first, and the first one from init"):
+        optim.ema().update({}, state)
+    with pytest.raises(StructureError, match="ema: the state has mean, step; got w"):
+        optim.ema().read({"w": np.ones(3)}, state)
     for make in (lambda: optim.ema(1.0), lambda: optim.ema(-0.1), lambda: optim.swa(0, 0), lambda: optim.swa(1.5), lambda: optim.polyak(-1)):
         with pytest.raises(RangeError, match=r"(ema|swa|polyak): \w+ is a"):
             make()
@@ -198,6 +202,8 @@ def test_plateaus_that_make_no_sense_are_named() -> None:
         optim.reduce_on_plateau(0.1, mode="least")
     with pytest.raises(RangeError, match="reduce_on_plateau: factor is a number > 0 and < 1; got 1"):
         optim.reduce_on_plateau(0.1, 1)
+    with pytest.raises(StructureError, match="reduce_on_plateau: the state has rate, best, bad, wait; got dict"):
+        optim.reduce_on_plateau(0.1).update({}, 1.0)
     for value in (np.ones(3), "0.1", None):
         with pytest.raises(RangeError, match="reduce_on_plateau: a measure is one number"):
             optim.reduce_on_plateau(0.1).update(optim.reduce_on_plateau(0.1).init(), value)

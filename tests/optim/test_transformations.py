@@ -85,6 +85,7 @@ def test_text_says_parts_and_rates() -> None:
     assert repr(opt) == "chain(clip_by_global_norm(max_norm=1), sgd(lr=0.5))"
     assert repr(optim.momentum(cosine, nesterov=True)) == "momentum(lr=cosine, decay=0.9, nesterov=True)"
     assert repr(optim.sgd(np.ones(2))) == "sgd(lr=float64[2])"
+    assert optim.sgd(lambda step: 0.1)._repr_html_() == "<pre>sgd(lr=&lt;lambda&gt;)</pre>"
 
 
 def test_optimisers_and_states_pickle() -> None:
