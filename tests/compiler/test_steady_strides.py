@@ -30,7 +30,7 @@ kinds = pytest.mark.parametrize("settings", [{}, pytest.param({"native": True}, 
 def strided(x: np.ndarray, shifts: Any) -> np.ndarray:
     """The same array with other strides of its axes of length 1."""
     found = np.lib.stride_tricks.as_strided(x, strides=(x.strides[0], shifts[0], x.strides[2], shifts[1]))
-    assert found.tolist() == x.tolist()
+    np.testing.assert_array_equal(found, x)
     return found
 
 
@@ -51,7 +51,7 @@ def test_one_recording_and_the_same_bits(name: str, settings: dict[str, Any], co
 
 
 def test_large_groups_see_the_same_memory() -> None:
-    x = np.linspace(-1, 1, 8 * 3 * 50_000).reshape(8, 1, 150_000, 1)
+    x = np.linspace(-1, 1, 8 * 30_000).reshape(8, 1, 30_000, 1)
     step = fd.compile(lambda x, y: np.exp(x) * y + x, max_recordings=1)
     assert bits(step(x, x)) == bits(step(strided(x, (8, 999)), strided(x, (1 << 20, 0))))
 

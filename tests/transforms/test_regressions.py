@@ -209,7 +209,7 @@ def test_labels_out_of_range_are_an_error_in_compiled_code_too() -> None:
     for function in (fd.compile(loss), fd.compile(fd.grad(loss)), fd.grad(fd.compile(loss)), lambda x, t: batched(x, t[None])):
         for bad in (np.array([1, 2]), np.array([2, 5])):
             function(logits, good)
-            with pytest.raises(RangeError, match="the logits have 3 classes"):
+            with pytest.raises(RangeError, match="there are 3 classes"):
                 function(logits, bad)
 
 
