@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -117,16 +118,20 @@ def test_every_may_be_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_list_is_readable_and_says_when_by_what_and_how_good(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     metrics = {"loss": np.float32(0.5), "bad": math.inf, "odd": math.nan, "hits": np.array([1, 2]), "mean": SimpleNamespace(result=lambda: 0.25), "n": 3}
+    metrics["narrow"] = np.array(0.5, ml_dtypes.bfloat16)
     checkpoints.save(TREE, np.int64(12), metrics)
     checkpoints.close()
     text = (tmp_path / "checkpoints.json").read_text()
     assert len(text.splitlines()) == 3
     (line,) = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["checkpoints"]
-    assert line["metrics"] == {"loss": 0.5, "bad": "inf", "odd": "nan", "hits": [1, 2], "mean": 0.25, "n": 3}
+    assert line["metrics"] == {"loss": 0.5, "bad": "inf", "odd": "nan", "hits": [1, 2], "mean": 0.25, "n": 3, "narrow": 0.5}
+    assert [type(line["metrics"][name]) for name in ("n", "loss", "narrow")] == [int, float, float]
     assert (line["step"], line["file"], line["fdezero"]) == (12, "step-12.npz", fd.__version__)
     assert line["bytes"] == (tmp_path / "step-12.npz").stat().st_size
     assert abs(datetime.datetime.fromisoformat(line["time"]) - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=5)
     (found,) = Checkpoints(tmp_path).all()
+    assert repr(found).startswith("Checkpoint(step=12, metrics={'loss': 0.5,")
+    assert line["run"] not in repr(found)
     assert (found.metrics["bad"], math.isnan(found.metrics["odd"]), found.metrics["hits"]) == (math.inf, True, [1, 2])
 
 

@@ -86,6 +86,7 @@ def test_the_outputs_of_a_program_are_held_and_not_copied() -> None:
     tree = {"plain": np.zeros(SIZE), "output": step(step(np.zeros(SIZE))), "turned": np.zeros((SIZE, 2)).T}
     snapshot = Snapshot(tree)
     assert all(np.shares_memory(snapshot.leaves[name], leaf) for name, leaf in tree.items())
+    assert not any(snapshot.leaves[name] is leaf for name, leaf in tree.items())  # whose shape and dtype could still be set
     assert not any(leaf.flags.writeable for leaf in tree.values())
     snapshot.release()
     assert all(leaf.flags.writeable for leaf in tree.values())
