@@ -86,25 +86,27 @@ def test_a_row_that_was_cut_off_is_left_out_and_written_over(name: str, tmp_path
 CHILD = """
 import itertools, sys
 from fdezero import training
-log = training.open_log(sys.argv[1])
+logs = [training.open_log(name) for name in sys.argv[1:]]
 for step in itertools.count():
-    log(step, {"loss": step / 3, "note": "x" * 50})
+    for log in logs:
+        log(step, {"loss": step / 3, "note": "x" * 50})
     if step == 200:
         print("go", flush=True)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@files
-def test_a_killed_run_leaves_whole_rows(name: str, tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / name)], stdout=subprocess.PIPE) as child:
+def test_a_killed_run_leaves_whole_rows(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in FILES]
+    with subprocess.Popen([sys.executable, "-c", CHILD, *map(str, paths)], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
         child.send_signal(signal.SIGKILL)
-    assert (tmp_path / name).read_bytes().endswith(b"\n")
-    rows = training.read_log(tmp_path / name)
-    assert [row["step"] for row in rows] == [*range(len(rows))]
-    assert len(rows) > 200
+    for path in paths:
+        assert path.read_bytes().endswith(b"\n")
+        rows = training.read_log(path)
+        assert [row["step"] for row in rows] == [*range(len(rows))]
+        assert len(rows) > 200
 
 
 def test_a_full_disk_leaves_whole_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
