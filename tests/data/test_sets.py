@@ -96,6 +96,9 @@ def test_splits_labels_and_dtypes_are_checked(folder: Path) -> None:
 def test_a_folder_without_the_files_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"no cifar-10-python\.tar\.gz and no folder cifar-10-batches-py with test_batch in .*kriz/cifar-10"):
         cifar10("test", data_dir=tmp_path)
+    (tmp_path / "data_batch_1").write_bytes(old_pickle(_content()))  # one of five
+    with pytest.raises(FileError, match=r"with data_batch_1, data_batch_2, data_batch_3, data_batch_4, data_batch_5 in"):
+        cifar10("train", data_dir=tmp_path)
     with pytest.raises(FileError, match=r"no t10k-images\.idx3-ubyte in"):
         fashion_mnist("test", data_dir=tmp_path)
 
