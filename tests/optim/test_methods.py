@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fdezero import optim
+from fdezero.errors import DTypeError, RangeError
 
 from .methods import METHODS, Method
 
@@ -129,3 +130,29 @@ def test_defaults_are_those_of_dezero(name: str) -> None:
         theirs.update()
     for key, p in ps.items():
         np.testing.assert_allclose(params[key], p.data, rtol=1e-6)  # DeZero's Adam adds eps to the root before its correction
+
+
+@pytest.mark.parametrize("name", [name for name in optim.__all__ if name.endswith("_direction")])
+def test_a_direction_has_the_defaults_of_its_method(name: str) -> None:
+    method, direction = getattr(optim, name.removesuffix("_direction"))(), getattr(optim, name)()
+    assert repr(method.parts[0]) == repr(direction)
+    for field in attrs.fields(type(direction)):
+        assert getattr(direction, field.name) == getattr(method, field.name)
+
+
+def test_settings_out_of_range_are_errors_when_a_method_is_made() -> None:
+    for name in {row.split()[0] for row in METHODS}:
+        make = getattr(optim, name)
+        for wrong in (-0.1, np.nan, np.inf, np.float64(-1), -3):
+            with pytest.raises(RangeError, match=f"{name}: lr is a finite number >= 0"):
+                make(wrong)
+        for wrong in (None, "0.1", True, [0.1]):
+            with pytest.raises(DTypeError, match=f"{name}: lr is a number or a schedule"):
+                make(wrong)
+        for decay in {"b1", "b2", "decay", "momentum"} & set(attrs.fields_dict(make)) - ({"decay"} if name == "momentum" else set()):
+            for wrong in (1.0, 1, -0.1, np.nan):
+                with pytest.raises(RangeError, match=f"{name}: {decay} is a number >= 0 and < 1"):
+                    make(0.1, **{decay: wrong})
+    for name in ("sign_sgd", "lars", "descend"):
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'lr'"):
+            getattr(optim, name)()
