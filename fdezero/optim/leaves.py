@@ -195,7 +195,10 @@ def zero_beside(params: Any, dtype: Any) -> Any:
 
 def in_dtype_of(x: Any, number: Any) -> Any:
     """`number` in the dtype of x, unless it or x is a Python number, whose dtype is weak."""
-    return cast(number, x.dtype) if hasattr(number, "dtype") and hasattr(x, "dtype") else number
+    if not (hasattr(number, "dtype") and hasattr(x, "dtype")):
+        return number
+    y = cast(number, x.dtype)
+    return y[()] if y.shape == () and backend_of(x) is not backend_of(y) is CPU else y  # an array cannot go to a GPU
 
 
 def magnitude(x: Any) -> Any:

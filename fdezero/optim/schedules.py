@@ -12,8 +12,10 @@ import attrs
 import numpy as np
 
 from .. import numpy as fnp
+from ..core import Tracer
 from ..errors import RangeError, StructureError
 from ..tree import static
+from .leaves import weak
 from .settings import Number, Rate, Settings, checked_rate, number, rate
 
 __all__ = [
@@ -93,7 +95,7 @@ class exponential(Schedule):
         rate = self.start * self.factor ** (step / self.every)
         if self.end is None:
             return rate
-        return fnp.where(self.start > self.end, fnp.maximum(rate, self.end), fnp.minimum(rate, self.end))
+        return _chosen(self.start > self.end, fnp.maximum(rate, self.end), fnp.minimum(rate, self.end))
 
 
 class cosine(Schedule):
@@ -168,9 +170,9 @@ class one_cycle(Schedule):
     def __call__(self, step: Step) -> Any:
         """The rate of a step."""
         start, top, last = self.peak / self.divide, self.rise * self.steps - 1, self.steps - 1
-        up = _half_wave(start, self.peak, fnp.clip(step / fnp.where(top > 0, top, 1), 0, 1))
+        up = _half_wave(start, self.peak, fnp.clip(step / _chosen(top > 0, top, 1), 0, 1))
         down = _half_wave(
-            self.peak, start / self.divide_end, fnp.clip((step - top) / fnp.where(last > top, last - top, 1), 0, 1)
+            self.peak, start / self.divide_end, fnp.clip((step - top) / _chosen(last > top, last - top, 1), 0, 1)
         )
         return fnp.where(step <= top, up, down)
 
@@ -187,8 +189,8 @@ class warmup(Schedule):
 
     def __call__(self, step: Step) -> Any:
         """The rate of a step."""
-        peak, after = _at(self.then, 0), _at(self.then, fnp.maximum(step - self.steps, 0))
-        rising = self.start + (peak - self.start) * step / fnp.where(self.steps > 0, self.steps, 1)
+        peak, after = _number(_at(self.then, 0)), _at(self.then, fnp.maximum(step - self.steps, 0))
+        rising = self.start + (peak - self.start) * step / _chosen(self.steps > 0, self.steps, 1)
         return fnp.where(step < self.steps, rising, after)
 
 
@@ -257,6 +259,18 @@ def _share(step: Step, steps: Any) -> Any:
 def _half_wave(start: Any, end: Any, share: Any) -> Any:
     """From `start` to `end` along half a cosine."""
     return end + (start - end) * (0.5 + 0.5 * fnp.cos(np.pi * share))
+
+
+def _chosen(condition: Any, yes: Any, no: Any) -> Any:
+    """One of two numbers, by a condition that does not depend on the step."""
+    if isinstance(condition, bool | np.bool_):
+        return yes if condition else no
+    return _number(fnp.where(_number(condition), yes, no))
+
+
+def _number(value: Any) -> Any:
+    """A value without axes as a number: unlike an array, it goes together with a step on a GPU."""
+    return weak(value) if not isinstance(value, Tracer) else value[()]
 
 
 def _at(schedule: Rate, step: Step) -> Any:

@@ -120,6 +120,24 @@ def test_an_optimiser_takes_the_rates_in_their_order(name: str) -> None:
         assert optim.inspect(eager[1]) == {"step": k + 1, "rate": pytest.approx(formula(k), rel=1e-12)}
 
 
+@law
+def test_a_state_on_a_gpu_meets_the_same_rates(name: str, gpu: Any) -> None:
+    opt, p = optim.adam(ROWS[name].schedule), np.ones(2)
+    there = fd.to_device((p, opt.init(p)), "gpu")  # all of it, also the number of steps
+    closed = fd.compile(lambda p, s: opt.step(p, p, s))
+    given = fd.compile(lambda opt, p, s: opt.step(p, p, s))
+    here = (p, opt.init(p))
+    ways = {"eager": there, "compiled": there, "an argument": there}
+    for _ in range(3):
+        here = opt.step(here[0], here[0], here[1])
+        ways["eager"] = opt.step(ways["eager"][0], *ways["eager"])
+        ways["compiled"] = closed(*ways["compiled"])
+        ways["an argument"] = given(opt, *ways["an argument"])
+    for found in ways.values():
+        assert fd.device_of(found[0]) == "gpu:0"
+        np.testing.assert_allclose(fd.to_numpy(found[0]), here[0], rtol=1e-9)
+
+
 def test_cycles_begin_where_they_should_however_long_they_are() -> None:
     for first, longer in ((3, 2), (10, 2), (7, 3), (1000, 2), (5, 10)):
         schedule, begin, length = S.cosine_restarts(1.0, first, longer=longer), 0, first
