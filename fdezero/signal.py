@@ -20,6 +20,11 @@ from .values import is_floating
 
 __all__ = ["convolve", "correlate", "fftconvolve"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 MODES, METHODS = ("full", "same", "valid"), ("auto", "direct", "fft")
 
 

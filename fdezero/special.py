@@ -191,3 +191,7 @@ __all__ = [
     "j1", "jn", "jv", "kv", "kve", "log_expit", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
     "polygamma", "psi", "rel_entr", "rgamma", "softmax", "xlog1py", "xlogy", "y0", "y1", "yn", "yv", "zeta",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,3 +5,7 @@ from .plot import plot, trace
 from .profile import Profile, profile
 
 __all__ = ["Profile", "debug", "plot", "profile", "trace"]
+
+
+def __dir__() -> list[str]:
+    return __all__

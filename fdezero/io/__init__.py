@@ -20,3 +20,7 @@ else:
 
 
 __all__ = ["Checkpoints", "flatten_to_dict", "load", "save", "unflatten_from_dict"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,6 +13,11 @@ from ..numpy.arguments import whole_number
 
 __all__ = ["labels", "preprocess"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green, blue in [0, 1]: torchvision's
 BGR_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red in [0, 255]: Caffe's, of the files of VGG and of He
 FORMS = ("torchvision", "dezero")

@@ -29,6 +29,8 @@ __all__ = [
     "variance_scaling", "xavier_normal", "xavier_uniform", "zeros"
 ]  # fmt: skip
 
+__dir__ = lambda: __all__
+
 Initialiser: TypeAlias = Callable[..., Array]
 Axes: TypeAlias = int | tuple[int, ...]
 FANS = ("fan_in", "fan_out", "fan_avg")

@@ -82,8 +82,6 @@ log_beta_density = numeric(
     flat=False,
     doc="The log-density of the beta distribution with shapes x0 and x1 at x2.",
 )
-
-
 log_beta = numeric(
     "log_beta",
     tails.log_beta,

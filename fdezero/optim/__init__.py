@@ -81,7 +81,7 @@ else:
         value = globals()[name] = getattr(_import_module(f".{_MODULE_OF[name]}", __name__), name)
         return value
 
-    __all__ = [*_MODULE_OF, "schedules"]
+    __all__ = [*_MODULE_OF, *_MODULES]
 
     def __dir__() -> list[str]:
-        return [*__all__, "precision"]
+        return __all__

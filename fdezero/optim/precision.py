@@ -32,6 +32,11 @@ from .transformation import GradientTransformation
 
 __all__ = ["LossScale", "Mixed", "Policy", "all_finite", "select"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Tree = Any
 
 

@@ -23,6 +23,11 @@ __all__ = [
     "polynomial", "step", "warmup",
 ]  # fmt: skip
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Step: TypeAlias = Any  # int | Array, of no axes
 
 

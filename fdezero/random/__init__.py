@@ -31,3 +31,7 @@ __all__ = [
     "multivariate_normal", "normal", "pareto", "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "t",
     "triangular", "truncated_normal", "uniform", "weibull_min"
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

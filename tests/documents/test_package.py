@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,8 +93,15 @@ def test_all_is_what_users_see() -> None:
 
 def test_dir_shows_what_is_public() -> None:
     assert sorted(dir(fd)) == sorted([*fd.__all__, "__version__"])
-    assert sorted(dir(fd.testing)) == sorted(fd.testing.__all__)
-    assert sorted(dir(fd.tree)) == sorted(fd.tree.__all__)
+    modules, found = [fd], [fd]
+    while modules:
+        module = modules.pop()
+        inside = [value for name in module.__all__ if isinstance(value := getattr(module, name), types.ModuleType)]
+        new = [value for value in inside if hasattr(value, "__all__") and value not in found]
+        modules, found = modules + new, found + new
+        if module not in (fd, fd.numpy):
+            assert sorted(dir(module)) == sorted(module.__all__), module.__name__
+    assert {fd.io, fd.optim.schedules, fd.optim.precision, fd.data.transforms, fd.training} <= set(found)
     assert {"sum", "fft", "linalg", "float32", "at"} <= set(dir(fd.numpy))
     assert {"reductions", "protocol", "round_to", "annotations"}.isdisjoint(dir(fd.numpy))
 

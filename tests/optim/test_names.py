@@ -21,7 +21,7 @@ def modules() -> set[str]:
 def test_the_table_has_the_names_that_modules_list() -> None:
     listed = {name: set(getattr(importlib.import_module(f"fdezero.optim.{name}"), "__all__", ())) for name in modules() - LISTED_ELSEWHERE}
     assert {name: set(names.split()) for name, names in optim._NAMES.items()} == {name: names for name, names in listed.items() if names}
-    assert set(optim.__all__) == {name for names in listed.values() for name in names} | {"schedules"}
+    assert set(optim.__all__) == {name for names in listed.values() for name in names} | LISTED_ELSEWHERE
     assert all(getattr(optim, name) is not None for name in optim.__all__)
 
 

@@ -15,3 +15,7 @@ __all__ += factors.__all__
 __all__ += norms.__all__
 __all__ += products.__all__
 __all__ += solutions.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__
