@@ -284,8 +284,8 @@ class Compiled(Generic[P, T]):
 
 
 def _steady(layout: Any) -> Any:
-    """The layout without the strides of axes of length 1, which mean nothing: results have other ones than the arguments."""
-    if not isinstance(layout, tuple) or len(layout) < 4 or 1 not in layout[1]:
+    """The layout without strides that mean nothing: results have other ones than the arguments."""
+    if not isinstance(layout, tuple) or len(layout) < 4 or not (1 in layout[1] or 0 in layout[1]):
         return layout
     return (*layout[:3], steady_strides(layout[1], layout[3]), *layout[4:])
 

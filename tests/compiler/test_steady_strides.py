@@ -1,4 +1,4 @@
-"""The strides of axes of length 1 mean nothing: arrays that differ in them share a recording, and give the same bits."""
+"""Strides mean nothing along axes of length 1 and without entries: arrays that differ in them share a recording and its bits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +54,13 @@ def test_large_groups_see_the_same_memory() -> None:
     x = np.linspace(-1, 1, 8 * 30_000).reshape(8, 1, 30_000, 1)
     step = fd.compile(lambda x, y: np.exp(x) * y + x, max_recordings=1)
     assert bits(step(x, x)) == bits(step(strided(x, (8, 999)), strided(x, (1 << 20, 0))))
+
+
+def test_arrays_without_entries_share_a_recording() -> None:
+    step = fd.compile(lambda x, y: (x + y, x.sum(), x.reshape(-1)), max_recordings=1)
+    for strides in ((0, 0), (24, 8), (8, 24), (-8, 0)):
+        x = np.lib.stride_tricks.as_strided(np.zeros((0, 3)), (0, 3), strides)
+        assert bits(step(x, np.zeros((0, 3)))) == bits((np.zeros((0, 3)), np.float64(0), np.zeros(0)))
 
 
 def test_a_convolution_of_one_channel_is_trained_by_one_recording() -> None:

@@ -102,7 +102,9 @@ def layout_of(value: Any) -> Any:
 
 
 def steady_strides(shape: Any, strides: Any) -> tuple[int, ...]:
-    """Strides with 0 for each axis of length 1. There they mean nothing, and copies of one array differ in them."""
-    if 1 not in shape:
-        return tuple(strides)
-    return tuple([0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True)])
+    """Strides with 0 where they mean nothing, and where copies of one array differ: along axes of length 1, and without entries."""
+    if 0 in shape:
+        return (0,) * len(shape)
+    if 1 in shape:
+        return tuple([0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True)])
+    return tuple(strides)
