@@ -14,6 +14,7 @@ import numpy as np
 from .. import tree as trees
 from ..errors import MissingExtraError, RangeError, StructureError
 from ..messages import describe
+from ..values import kind_of
 from .metrics.base import is_metric, merge, results
 from .metrics.means import Mean
 
@@ -145,7 +146,7 @@ class Sums:
         weight = 1 if size is None else size
         for name, value in metrics.items():
             before = self.found.get(name)
-            if isinstance(value, ON_HOST) and not np.ndim(value) and (before is None or before.__class__ is list):
+            if (before is None or before.__class__ is list) and _is_real(value):
                 total, count = before or (0.0, 0)
                 self.found[name] = [total + float(value) * weight, count + weight]
             else:
@@ -166,11 +167,18 @@ def _summed(name: str, value: Any, weight: int) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: _summed(f"{name}/{key}", part, weight) for key, part in value.items()}
-    if np.ndim(value) or not (isinstance(value, int | float) or hasattr(value, "dtype")):
+    if np.ndim(value) or not (
+        isinstance(value, int | float) or (hasattr(value, "dtype") and kind_of(value.dtype) in "biuf")
+    ):
         raise StructureError(
             f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
         )
     return Mean().update(value, weight=weight)
+
+
+def _is_real(value: Any) -> bool:
+    """Whether a value is a real number of the host."""
+    return isinstance(value, float) or (isinstance(value, ON_HOST) and not np.ndim(value) and np.isrealobj(value))
 
 
 def shown(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RangeError, StructureError
+from ..errors import FileError, RangeError, StructureError
 from ..io import Checkpoints
 from ..messages import describe
 from .bars import progress as bar_of
@@ -18,6 +18,8 @@ from .state import State
 from .stopping import EarlyStopping
 
 __all__ = ["fit"]
+
+OWN = frozenset({"epoch", "seconds", "step"})  # names in a row that are not those of metrics
 
 Step = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 
@@ -60,11 +62,11 @@ def fit(
                 for write in logs:  # before the state: an epoch that is evaluated anew replaces its row
                     write(number, row)
                 history.append({"step": number, **row})
-                _, stop = stop.update(row) if stop else (False, None)
+                stop = _updated(stop, row, start < len(loader))
                 extra = {**state.extra, "stop": stop} if stop else state.extra
                 state, epoch = state.replace(epoch=state.epoch + 1, extra=extra), epoch + 1
                 if checkpoints is not None:
-                    checkpoints.save(state, number, row, force=True)
+                    checkpoints.save(state, number, _scored(checkpoints, row, start < len(loader)), force=True)
                 if progress != "none":
                     print(f"{text}, {_described(row)}", flush=True)
         except KeyboardInterrupt:
@@ -109,12 +111,42 @@ def _begun(state: State, checkpoints: Any, stop: EarlyStopping | None, progress:
                 f"fit: with stop= the extra of the state is a dict, where its counters are saved; got {describe(extra)}."
             )
         before = extra.get("stop", stop)
-        state = state.replace(extra={**extra, "stop": stop.replace(best=before.best, waited=before.waited)})
+        if (before.metric, before.mode) == (stop.metric, stop.mode):  # values of another metric say nothing
+            stop = stop.replace(best=before.best, waited=before.waited)
+        state = state.replace(extra={**extra, "stop": stop})
     if checkpoints is not None and not int(state.step) and checkpoints.latest():
-        state = checkpoints.restore(like=state)
+        state = _restored(checkpoints, state)
         if progress != "none":
             print(f"goes on after epoch {int(state.epoch)}, step {int(state.step)}: {_place(checkpoints)}", flush=True)
     return state
+
+
+def _restored(checkpoints: Any, state: State) -> State:
+    """The latest state, also if the run before was without early stopping and this one is with it, or the other way."""
+    try:
+        return checkpoints.restore(like=state)
+    except FileError as error:
+        extra = state.extra if isinstance(state.extra, dict) else {}
+        other = {name: value for name, value in extra.items() if name != "stop"}
+        like = other if "stop" in extra else {**extra, "stop": EarlyStopping("loss", 1, 0.0, "min")}
+        try:
+            found = checkpoints.restore(like=state.replace(extra=like))
+        except FileError:
+            raise error from None
+    kept = {name: value for name, value in found.extra.items() if name != "stop"}
+    return found.replace(extra={**kept, "stop": extra["stop"]} if "stop" in extra else kept or state.extra)
+
+
+def _updated(stop: EarlyStopping | None, row: Mapping[str, Any], has_steps: bool) -> EarlyStopping | None:
+    """The next counters. A run may go on after the last step of an epoch: then its row lacks the metrics of steps."""
+    if stop is None or not (has_steps or stop.metric in row):
+        return stop
+    return stop.update(row)[1]
+
+
+def _scored(checkpoints: Any, row: Mapping[str, Any], has_steps: bool) -> Mapping[str, Any] | None:
+    """The metrics of a checkpoint: those of the row, unless it lacks the one that says which is the best, because it has no steps."""
+    return row if has_steps or getattr(checkpoints, "metric", None) in (None, *row) else None
 
 
 def _within(number: int, epoch: int, steps: int) -> int:
@@ -141,6 +173,12 @@ def _stepped(step: Step, state: State, batch: Any, number: int) -> tuple[State, 
             f"fit: the step got the state of step {number} and returned that of step {int(found[0].step)}. A step counts itself: "
             "state.replace(..., step=state.step + 1)."
         )
+    if isinstance(found[1], Mapping) and (taken := OWN & found[1].keys()):
+        name = min(taken)
+        raise StructureError(
+            f"fit: the step returns the metric {name!r}, but {', '.join(sorted(OWN))} are names that fit itself writes. Choose another "
+            f"name, or a dict within: {{'loss': loss, 'optimiser': optim.inspect(state.optimiser)}} becomes 'optimiser/{name}'."
+        )
     return found
 
 
@@ -160,7 +198,7 @@ def _evaluated(metrics: Any, row: Mapping[str, Any]) -> dict[str, Any]:
         )
     found = results(metrics)
     for name in found:
-        if name in row:
+        if name in row or name in OWN:
             raise StructureError(
                 f"fit: evaluate(state) returns {name!r}, which the row of the epoch has already: call it 'val_{name}'."
             )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fdezero as fd
@@ -271,6 +272,11 @@ def test_the_counters_of_early_stopping_need_no_further_recording() -> None:
     training.fit(counted, begin(), LOADER, epochs=4, stop=training.early_stopping("loss", patience=1, mode="max"), progress="none")
 
 
+def returning(**metrics: Any) -> Any:
+    """Train with a step that returns these metrics."""
+    return training.fit(lambda state, batch: (state.replace(step=state.step + 1), metrics), begin(), LOADER, epochs=1, progress="none")
+
+
 # Mistakes
 
 
@@ -293,6 +299,10 @@ def test_the_counters_of_early_stopping_need_no_further_recording() -> None:
         (lambda: training.early_stopping("loss").update({"loss": [1.0, 2.0]}), RangeError, "loss is a number, got list"),
         (lambda: fit(begin(), evaluate=lambda state: 0.5), StructureError, r'\{"val_loss": loss\}; got float 0.5'),
         (lambda: fit(begin(), evaluate=lambda state: {"loss": 0.5}), StructureError, "returns 'loss', which .* call it 'val_loss'"),
+        (lambda: fit(begin(), evaluate=lambda state: {"step": 0.5}), StructureError, "returns 'step', which .* call it 'val_step'"),
+        (lambda: returning(step=1), StructureError, r"the metric 'step', but epoch, seconds, step .* becomes 'optimiser/step'"),
+        (lambda: returning(epoch=1, seconds=2.0), StructureError, "the metric 'epoch', but"),
+        (lambda: returning(z=np.complex64(1)), StructureError, "the metric 'z' is complex64.*, not a number"),
         (lambda: training.fit(lambda state, batch: state, begin(), LOADER, epochs=1), StructureError, r"the step returns \(state, metrics\).*; got State"),  # type: ignore[arg-type, return-value]  # on purpose
         (lambda: training.fit(lambda state, batch: (state.model, 0.5), begin(), LOADER, epochs=1), StructureError, r"got \(MLP, float 0.5\)"),  # type: ignore[arg-type, return-value]  # on purpose
         (lambda: training.fit(lambda state, batch: (state, {}), begin(), LOADER, epochs=1), StructureError, "A step counts itself"),
