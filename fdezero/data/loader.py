@@ -11,13 +11,13 @@ import numpy as np
 from .. import random
 from .. import tree as trees
 from ..devices import CPU, backend_named, parse_device, to_device, to_numpy
-from ..errors import DTypeError, RangeError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
 from .making import Maker, check_labels, check_transform, classes_by_path, takes_key
 from .prefetching import prefetch as prefetched
-from .samplers import checked_order, cut, missing_key, needs_key, whole
+from .samplers import Sampler, checked_order, cut, missing_key, needs_key, whole
 from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
 
 __all__ = ["DataLoader"]
@@ -70,6 +70,11 @@ class DataLoader:
             raise missing_key(what, ", or shuffle=False" if self.sampler is None else "")
         if self.sampler is not None and not callable(self.sampler):
             raise DTypeError(f"DataLoader: a sampler is a function order(key, epoch), got {describe(self.sampler)}.")
+        known = getattr(self.sampler, "examples", None) if isinstance(self.sampler, Sampler) else None
+        if known not in (None, self.size):
+            raise ShapeError(
+                f"DataLoader: the sampler {type(self.sampler).__name__} is made for {known} examples, but the data set has {self.size}."
+            )
         check_transform(self.transform, "transform", self.key)
         check_transform(self.transform_example, "transform_example", self.key)
         check_transform(self.collate, "collate", ())

@@ -24,6 +24,11 @@ Array = np.ndarray
 class Sampler:
     """The base of samplers that draw: a loader refuses them without a key, before the first step."""
 
+    @property
+    def examples(self) -> int | None:
+        """How many examples the data set must have; None if the sampler does not say so."""
+        return None
+
     def batches(self, order: Array, batch_size: int, drop_last: bool) -> list[Array]:
         """The order of an epoch, cut into batches."""
         return cut(order, batch_size, drop_last)
@@ -84,6 +89,11 @@ class Weighted(Sampler):
                 f"but {positive} weights are positive."
             )
 
+    @property
+    def examples(self) -> int:
+        """One for each weight."""
+        return len(self.weights)
+
     def __len__(self) -> int:
         return len(self.weights) if self.size is None else self.size
 
@@ -110,6 +120,11 @@ class Balanced(Sampler):
             raise DTypeError(f"data.Balanced: labels are classes, not fractions, got {describe(labels)}.")
         if self.size is not None:
             whole(self.size, "data.Balanced: the size", 1)
+
+    @property
+    def examples(self) -> int:
+        """One for each label."""
+        return len(self.labels)
 
     def __len__(self) -> int:
         return len(self.labels) if self.size is None else self.size
@@ -163,6 +178,11 @@ class Buckets(Sampler):
             raise RangeError(
                 f"data.Buckets: example {long[0]} has length {lengths[long[0]]}, more than the greatest bound {self.bounds[-1]}."  # type: ignore[index]  # the same
             )
+
+    @property
+    def examples(self) -> int:
+        """One for each length."""
+        return len(self.lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -123,7 +123,13 @@ class Examples(Source):
     path: str = ""
 
     def gather(self, index: Index) -> Any:
-        return stack(self.examples(index), index)
+        examples = self.examples(index)
+        try:
+            return stack(examples, index)
+        except ShapeError as error:
+            if self.path:
+                error.add_note(f"in the data set{at(self.path)}")
+            raise
 
     def examples(self, index: Index) -> list[Any]:
         wanted = index.tolist()
@@ -268,8 +274,13 @@ def _source_of_leaf(dataset: Any, path: str, what: str) -> Source:
     if is_in_memory(dataset) and dataset.shape:
         return Column(dataset)
     if path and is_list_of_numbers(dataset):
-        return Column(np.asarray(dataset))
+        try:
+            return Column(np.asarray(dataset))
+        except ValueError:  # lists of different lengths
+            return Examples(dataset, len(dataset), path)
     kind = type(dataset)
+    if is_in_memory(dataset):
+        raise StructureError(f"{what}: {name} is {describe(dataset)}, not an array of examples along its first axis.")
     if kind is Subset:
         return Part(_source_of_leaf(dataset.dataset, path, what), dataset.index)
     if hasattr(dataset, "column_names") and hasattr(dataset, "with_format") and hasattr(kind, "__len__"):

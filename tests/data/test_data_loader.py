@@ -88,6 +88,8 @@ def test_batches_share_nothing_with_the_data_set() -> None:
         ([], ShapeError, r"no examples \(list of 0 examples\)"),
         (np.ones((0, 3)), ShapeError, r"no examples \(float64\[0,3\]\)"),
         (np.float64(1), StructureError, "the data set is float64"),
+        (np.array(1.0), StructureError, r"the data set is float64\[\], not an array of examples"),
+        ({"x": np.array(1.0)}, StructureError, r"x is float64\[\], not an array of examples"),
         ("abc", StructureError, "got str.$"),
         ({"x": {1, 2}}, StructureError, "got set at x. Make a list of it"),
         (iter([1]), StructureError, "got list_iterator. Make a list of it"),
@@ -239,6 +241,15 @@ def test_labels_are_checked_with_their_paths() -> None:
 def test_options_are_checked_when_a_loader_is_made(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         DataLoader(np.ones(4), 5, **{"shuffle": False, **options})
+
+
+def test_columns_of_lists_of_different_lengths_hold_examples() -> None:
+    dataset = {"ids": [[1, 2], [3], [4, 5, 6]], "t": [1, 0, 1]}
+    with pytest.raises(ShapeError, match=r"examples 0 and 1 cannot be stacked: int64\[2\] and int64\[1\]. Pad them") as caught:
+        DataLoader(dataset, 2, shuffle=False).batch(0, 0)
+    assert caught.value.__notes__ == ["in the data set at ids"]
+    batch = DataLoader(dataset, 2, shuffle=False, collate=fd.data.pad).batch(0, 0)
+    assert (batch["ids"].tolist(), batch["t"].tolist()) == ([[1, 2], [3, 0]], [1, 0])
 
 
 def test_examples_that_cannot_be_stacked_are_named() -> None:

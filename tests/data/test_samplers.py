@@ -135,6 +135,12 @@ def test_what_a_sampler_returns_is_checked(order: Any, error: type[Exception], m
         DataLoader(np.arange(3), 1, key=KEY, sampler=order).epoch(7)
 
 
+@pytest.mark.parametrize("sampler", [Weighted([1.0, 2.0]), Balanced([0, 1]), Balanced([0, 1], 3), Buckets([4, 5])])
+def test_a_sampler_for_another_data_set_is_an_error(sampler: Any) -> None:
+    with pytest.raises(ShapeError, match=f"sampler {type(sampler).__name__} is made for 2 examples, but the data set has 3"):
+        DataLoader(np.arange(3), 1, key=KEY, sampler=sampler)
+
+
 def test_a_sampler_may_be_any_function() -> None:
     loader = DataLoader(np.arange(5), 2, sampler=lambda key, epoch: (np.arange(5) + epoch) % 5)
     assert [batch.tolist() for batch in loader.epoch(1)] == [[1, 2], [3, 4], [0]]

@@ -216,6 +216,8 @@ def test_what_does_not_add_up_is_named() -> None:
         training.TopKAccuracy(5).merge(training.TopKAccuracy(3))
     with pytest.raises(StructureError, match=r"'b' is in one of them alone"):
         training.merge({"a": mean, "b": mean}, {"a": mean})
+    with pytest.raises(StructureError, match="two metrics have the name 'heads/a'"):
+        training.results({"heads": {"a": 1.0}, "heads/a": 2.0})
     with pytest.raises(StructureError, match=r"merge: heads/a is float 0.5, not a metric.*Mean\(\)\.update"):
         training.merge({"heads": {"a": 0.5}}, {"heads": {"a": 0.5}})
     for pair in ([{"a": mean}, {"a": 0.5}], [{"a": 0.5}, {"a": mean}], [{"a": {"b": mean}}, {"a": 0.5}], [{"a": 0.5}, {"a": {"b": mean}}]):

@@ -139,8 +139,11 @@ def results(metrics: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            found |= results(value, f"{prefix}{name}/")
-            continue
-        number = to_numpy(value.result() if is_metric(value) else value)
-        found[f"{prefix}{name}"] = number if np.ndim(number) else float(number)
+            new = results(value, f"{prefix}{name}/")
+        else:
+            number = to_numpy(value.result() if is_metric(value) else value)
+            new = {f"{prefix}{name}": number if np.ndim(number) else float(number)}
+        if twice := found.keys() & new.keys():
+            raise StructureError(f"two metrics have the name {min(twice)!r}: give one of them another.")
+        found |= new
     return found
