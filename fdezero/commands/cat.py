@@ -14,14 +14,14 @@ import numpy as np
 
 from ..errors import FileError, RangeError
 from ..io.shards import open_reader
-from .helpers.contents import array_of, entries_of, in_rows
+from .helpers.contents import FILE, array_of, entries_of, in_rows
 from .helpers.words import shown, shown_shape
 
 __all__ = ["arguments", "run"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="npz, safetensors, an index of shards, or a folder of one")
+    parser.add_argument("file", metavar="FILE", help=FILE)
     parser.add_argument(
         "keys", nargs="+", metavar="KEY", help="a key; * and ? stand for any signs; [0, :5] at the end chooses entries"
     )

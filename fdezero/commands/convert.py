@@ -16,7 +16,7 @@ from ..io.bfloat16 import is_bfloat16, loaded_dtype
 from ..io.leaves import Pending
 from ..io.shards import INDEX, located, open_reader
 from ..io.trees import renamed_key, save
-from .helpers.contents import entries_of
+from .helpers.contents import FILE, entries_of
 from .helpers.naming import NAMINGS, renamed
 from .helpers.words import counted, shown
 
@@ -27,7 +27,7 @@ COMPRESS = {"auto": "auto", "yes": True, "no": False}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="FROM", help="npz, safetensors, an index of shards, or a folder of one")
+    parser.add_argument("source", metavar="FROM", help=FILE)
     parser.add_argument("target", metavar="TO", help="a name that ends in .npz or .safetensors")
     parser.add_argument("--names", choices=[*NAMINGS], help="whose names to write")
     parser.add_argument(
@@ -69,7 +69,7 @@ def _reading(reader: Any, entry: Any, dtype: np.dtype) -> Any:
 
 def _dtype(name: str) -> np.dtype:
     if name == BFLOAT16 and not is_bfloat16(loaded_dtype()):
-        raise MissingExtraError("--dtype bfloat16 needs the package ml_dtypes: pip install ml_dtypes")
+        raise MissingExtraError("--dtype bfloat16 needs the package ml_dtypes: pip install 'fdezero[bfloat16]'")
     return loaded_dtype() if name == BFLOAT16 else np.dtype(name)
 
 

@@ -13,16 +13,14 @@ import numpy as np
 from ..errors import FdezeroError
 from ..io.formats import Reader
 from ..io.shards import located, open_reader
-from .helpers.contents import Norm, array_of, entries_of, for_each, is_number, norm_of
+from .helpers.contents import FILE, Norm, array_of, entries_of, for_each, is_number, norm_of
 from .helpers.words import counted, in_a_line, in_bytes, shown, shown_shape
 
 __all__ = ["arguments", "run"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="npz, safetensors, an index of shards, or a folder of one"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
     parser.add_argument("--depth", type=int, metavar="N", help="sum up what lies deeper than N parts of a key")
     parser.add_argument("--fast", action="store_true", help="read headers alone: without norms")
 

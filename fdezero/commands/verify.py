@@ -7,16 +7,14 @@ import argparse
 
 from ..errors import FdezeroError
 from ..io.shards import located, open_reader
-from .helpers.contents import COUNT, entries_of, for_each
+from .helpers.contents import COUNT, FILE, entries_of, for_each
 from .helpers.words import counted, in_a_line, shown
 
 __all__ = ["arguments", "run"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="npz, safetensors, an index of shards, or a folder of one"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing of files that are whole")
 
 

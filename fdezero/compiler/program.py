@@ -45,9 +45,8 @@ from .writing.emit import Emitter, backend_of_graph
 MOST_DERIVED = 64  # derivatives and batched forms that a program keeps, for each memory layout of the leaves
 LARGE = 1 << 16  # bytes of a loop's memory that it gives back when it ends
 _serials = itertools.count(1)
-EXECUTABLES: weakref.WeakValueDictionary[str, "Executable"] = (
-    weakref.WeakValueDictionary()
-)  # by the name of their source
+# By the name of their source.
+EXECUTABLES: weakref.WeakValueDictionary[str, "Executable"] = weakref.WeakValueDictionary()
 
 
 @attrs.frozen

@@ -114,7 +114,7 @@ def lent(value: Any, *, private: bool = False) -> Any:
 
 
 def taken_back(results: list[Any], given: Sequence[Any], lent_ones: Sequence[Any]) -> list[Any]:
-    """The results of a user's rule, none of which the user can write into. The list is changed and returned.
+    """The results of a user's rule, so that the user can write into none of them. The list is changed and returned.
 
     Where the rule returns one of its arguments, which were lent to it, the result is the array that was `given`. Other arrays are
     copied if anything but the list refers to them.

@@ -17,12 +17,11 @@ from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
 from .making import Maker, check_labels, check_transform, classes_by_path, takes_key
 from .prefetching import prefetch as prefetched
-from .samplers import Sampler, checked_order, cut, missing_key, needs_key, whole
+from .samplers import STATIC, Sampler, checked_order, cut, missing_key, needs_key, whole
 from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
 
 __all__ = ["DataLoader"]
 
-STATIC = {"static": True}
 COPIES: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()  # of data sets on a GPU, by their loaders
 
 

@@ -10,6 +10,7 @@ from .. import tree as trees
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from .stacking import at, flatten_example, path_of, stack
+from .transforms.settings import whole
 
 __all__ = ["pad"]
 
@@ -34,8 +35,7 @@ def pad(
     if not examples:
         raise ShapeError("data.pad: there is no sequence to pad.")
     allowed = _lengths(length)
-    if isinstance(multiple, bool) or not isinstance(multiple, int | np.integer) or multiple < 1:
-        raise RangeError(f"data.pad: multiple is a whole number from 1 on, got {describe(multiple)}.")
+    whole(1)(multiple, "data.pad: multiple")
     rows, structures = zip(*map(flatten_example, examples), strict=True)
     if any(structure != structures[0] for structure in structures):
         stack(examples)  # which raises, naming two examples

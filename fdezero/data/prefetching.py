@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..devices import backend_named, parse_device, to_device
-from ..errors import DTypeError, RangeError
+from ..errors import DTypeError
 from ..messages import describe
 from .batches import Batches, Threads
+from .samplers import whole
 
 __all__ = ["prefetch"]
 
@@ -81,10 +82,7 @@ def prefetch(batches: Iterable[Any], n: int = 2, *, device: str | None = None) -
     caller's stream waits for each copy before it computes with it. An error in the thread is raised where its batch is asked for.
     The thread ends with the last batch, with an error, with `close()`, and when nobody holds the iterator any more.
     """
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise DTypeError(f"data.prefetch: n is a whole number, got {describe(n)}.")
-    if n < 1:
-        raise RangeError(f"data.prefetch: n is 1 or more, got {n}.")
+    whole(n, "data.prefetch: n", 1)
     if not hasattr(type(batches), "__iter__"):
         raise DTypeError(
             f"data.prefetch takes batches that can be iterated, such as loader.epoch(0), got {describe(batches)}."

@@ -114,9 +114,8 @@ class Processes:
 
 def _work(make: Callable[..., Any], pipe: Connection, inherited: list[Connection]) -> None:
     """What a process does: answer tasks until the pipe is closed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all processes; the one that reads batches ends the others
+    # Ctrl-C goes to all processes; the one that reads batches ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
         other.close()

@@ -12,6 +12,7 @@ from ..devices import to_numpy
 from ..errors import MissingExtraError, RangeError, ShapeError
 from ..messages import describe
 from .sources import source_of
+from .transforms.settings import whole
 
 __all__ = ["show"]
 
@@ -38,8 +39,7 @@ def show(
     Raises ShapeError for what is no image, RangeError for a grid without places, MissingExtraError without matplotlib.
     """
     for name, count in (("rows", rows), ("columns", columns)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise RangeError(f"show: {name} is a whole number of at least 1, got {describe(count)}.")
+        whole(1)(count, f"show: {name}")
     try:
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
     except ImportError:

@@ -17,9 +17,8 @@ class Task:
         self.function: Callable[[], None] | None = function
         self.before = before
         self.error: BaseException | None = None
-        self.over = (
-            threading.Event()
-        )  # not Thread.join: Python 3.11 takes a thread for ended if a signal's error leaves `join`
+        # Not Thread.join: Python 3.11 takes a thread for ended if a signal's error leaves `join`.
+        self.over = threading.Event()
         # Not a daemon: Python waits for it at the end, unless the process is killed.
         self.thread = threading.Thread(target=self._run, name="fdezero checkpoint", daemon=False)
 

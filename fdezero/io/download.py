@@ -82,9 +82,7 @@ class Resuming:
                 os.replace(self.part, output) if fcntl else _copy(part, output)
             except BaseException:
                 part.flush()
-                if (
-                    not self.tag.exists()
-                ):  # the server does not name versions, so the rest might be that of another file
+                if not self.tag.exists():  # without the name of a version, the rest might be that of another file
                     part.truncate(0)
                     with contextlib.suppress(OSError):
                         os.unlink(self.part)

@@ -8,7 +8,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import IO, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
@@ -38,6 +38,14 @@ def naming(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise FileError(f"{what}: {error}") from error
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` for JSON in such files. Raises ValueError for a name that stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a name twice")
+    return found
 
 
 def open_archive(path: PathLike, file: IO[bytes]) -> zipfile.ZipFile:

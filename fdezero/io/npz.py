@@ -44,9 +44,8 @@ def write(file: IO[bytes], leaves: Mapping[str, Any], compress: bool | str) -> N
         data = flat_bytes(array)
         packed = shrinks(data) if compress == "auto" else bool(compress)
         member = archive.member(f"{key}.npy", compress=packed, size=array.nbytes)
-        npy.write_array_header_1_0(
-            cast(IO[bytes], member), npy.header_data_from_array_1_0(array)
-        )  # it calls `write` alone
+        # It calls `write` alone.
+        npy.write_array_header_1_0(cast(IO[bytes], member), npy.header_data_from_array_1_0(array))
         for start in range(0, len(data), CHUNK):
             member.write(data[start : start + CHUNK])
         member.close()

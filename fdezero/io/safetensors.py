@@ -19,7 +19,7 @@ from ..errors import FileError, MissingExtraError
 from . import bfloat16
 from .files import PathLike
 from .leaves import CHUNK, flat_bytes, to_array
-from .members import AXES, READ, Kind, as_booleans, naming, view_of
+from .members import AXES, READ, Kind, as_booleans, naming, unique, view_of
 
 NAME = "safetensors"
 DTYPES = {
@@ -164,13 +164,6 @@ def _as_numbers(array: np.ndarray, narrow: bool) -> np.ndarray:
     return bfloat16.of_bits(array) if narrow else as_booleans(array) if array.dtype == np.bool_ else array
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("its header has a name twice")
-    return found
-
-
 def open_reader(path: PathLike, file: IO[bytes]) -> SafetensorsReader:
     """The entries of an open file, if the package finds that they are those of its header and fill it."""
     package = _package("safetensors")
@@ -178,7 +171,7 @@ def open_reader(path: PathLike, file: IO[bytes]) -> SafetensorsReader:
         with package.safe_open(os.fspath(path), framework="np"):  # which raises for a file that is not whole
             pass
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
+        header = json.loads(file.read(length), object_pairs_hook=unique)
         for name, facts in header.items():
             first, last = (0, 0) if name == "__metadata__" else facts["data_offsets"]
             if not 0 <= first <= last:

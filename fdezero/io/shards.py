@@ -22,7 +22,7 @@ from ..errors import FileError
 from . import files
 from .files import PathLike, name_of, write_whole
 from .formats import Format, Reader, format_of
-from .members import Kind, naming
+from .members import Kind, naming, unique
 
 INDEX = ".index.json"
 ENDINGS = (".safetensors", ".npz")
@@ -170,7 +170,7 @@ def _sweep(place: Path, index: Path, alone: bool) -> None:
                     os.unlink(entry.path)
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
+# Reading
 
 
 def located(path: PathLike) -> str:
@@ -198,20 +198,13 @@ def read_index(path: PathLike) -> dict[str, str]:
     with open(path, "rb") as file, naming(f"{os.fspath(path)} is no index of shards, or is damaged"):
         if (size := os.fstat(file.fileno()).st_size) > LONGEST_INDEX:
             raise ValueError(f"it has {size} bytes: {LONGEST_INDEX} are allowed")
-        found = json.loads(file.read(size), object_pairs_hook=_unique)["weight_map"]
+        found = json.loads(file.read(size), object_pairs_hook=unique)["weight_map"]
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
             raise ValueError("its weight_map does not map keys to names of files")
         for name in set(found.values()):
             name.encode()  # an error for half a surrogate pair
             if any(sign in name for sign in "/\\:\0") or not name.endswith(ENDINGS):
                 raise ValueError(f"{name[:80]!r} is not the name of an .npz or .safetensors file beside it")
-    return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("it has a name twice")
     return found
 
 

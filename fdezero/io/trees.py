@@ -20,12 +20,8 @@ from .members import Kind
 from .shards import bytes_of, open_reader, parts_of, remove_shards, write_shards
 
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str] | None
-NUMBERS = {
-    bool: "b",
-    int: "iu",
-    float: "f",
-    complex: "c",
-}  # kinds of dtype that each type of Python number is read from
+# The kinds of dtype that each type of Python number is read from.
+NUMBERS = {bool: "b", int: "iu", float: "f", complex: "c"}
 DIFFERENT = "  different:  "
 
 
@@ -37,7 +33,7 @@ def save(
     A path that ends in `.safetensors` becomes a file of that format instead, which is never compressed and needs the
     package safetensors. The file is written beside its place and renamed when complete: an interrupt or a full disk leaves
     an older file intact. It keeps the permissions of the older file. No ending is appended to `path`. Arrays on a GPU are
-    copied to the CPU, one at a time. With "auto", arrays of which a sample shrinks by a fifth are compressed, and others
+    copied to the CPU, one at a time. With "auto", arrays whose sample shrinks by a fifth are compressed, and others
     stored; with False all are stored, so that `load` can map the file into memory. With `shard_size`, such as "5GB", a tree
     that is larger goes into several files, and `path` with .index.json at its end lists them.
 

@@ -75,9 +75,8 @@ def load_model(
     like = _like(cls, path, dict(options(form.name, found)), dtype or min(dtypes, key=str, default=np.float32))
     wanted = flatten_to_dict(like)
     for key in found.keys() & wanted.keys():
-        if key.endswith(("/mean", "/variance")) and is_floating(
-            found[key].dtype
-        ):  # statistics, which are float32 beside parameters of float16
+        # Statistics are float32 beside parameters of float16.
+        if key.endswith(("/mean", "/variance")) and is_floating(found[key].dtype):
             found[key] = found[key].astype(wanted[key].dtype, copy=False)
     lines = differences({key: (array.shape, array.dtype) for key, array in found.items()}, wanted, True)
     if lines:

@@ -84,9 +84,8 @@ class Compiler(NamedTuple):
         text, library = folder / "source.cpp", folder / "library.so"
         text.write_text(f"{self.preamble}\n{source}", encoding="utf-8", errors="backslashreplace")
         if not self.form.startswith("gcc"):
-            more = [
-                option for option in more if not option.startswith(("-fno-tree-", "-fno-thread-"))
-            ]  # Zig refuses them
+            refused = ("-fno-tree-", "-fno-thread-")  # by Zig
+            more = [option for option in more if not option.startswith(refused)]
         words = [*self.command, *OPTIONS, *more, *self.way.options, str(text), "-o", str(library), *self.way.linked]
         # Zig has two caches of its own: one would grow for ever, and the other needs a home that can be written to.
         variables = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(folder)}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import StructureError
-from ..tree.patterns import matches, near
+from ..tree.patterns import matches, no_match
 from .standing import children
 
 __all__: list[str] = []
@@ -43,7 +43,6 @@ def matching(patterns: Iterable[str], known: Sequence[Place], what: str) -> list
             raise StructureError(f"{what}: a path is a text such as 'layers/0', got {pattern!r}.{several}")
         hits = [place for place in known if matches(pattern, place.path)]
         if not hits:
-            paths = near(pattern, [place.path for place in known])
-            raise StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {paths}.")
+            raise no_match(what, pattern, [place.path for place in known])
         found.update((place.path, place) for place in hits)
     return list(found.values())

@@ -51,9 +51,8 @@ def result_type(*values: Any) -> np.dtype:
     values = tuple([value.dtype if isinstance(value, Tracer) else value for value in values])
     try:
         return np.result_type(*values)
-    except (
-        np.exceptions.DTypePromotionError
-    ):  # of bfloat16, a wider dtype and a number, which NumPy promotes only two by two
+    except np.exceptions.DTypePromotionError:
+        # Of bfloat16, a wider dtype and a number, NumPy promotes only two at a time.
         dtypes = [np.dtype(getattr(value, "dtype", value)) for value in values if type(value) not in _NUMBERS]
         whole = functools.reduce(np.promote_types, dtypes)
         return np.result_type(whole, *[value for value in values if type(value) in _NUMBERS])

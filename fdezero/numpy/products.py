@@ -94,7 +94,7 @@ def dot(a: Any, b: Any, out: None = None) -> ArrayOrNumber:
 
 
 def _as_dot(y: Any, a: Array, b: Array) -> ArrayOrNumber:
-    """A sum of products in the dtype of NumPy's `dot`: bfloat16 for bfloat16, of which `matmul` makes float32."""
+    """A sum of products in the dtype of NumPy's `dot`: bfloat16 for bfloat16, where `matmul` gives float32."""
     return cast(y, a.dtype) if a.dtype.kind == "V" and a.dtype == b.dtype else y
 
 

@@ -26,7 +26,7 @@ class Averages(Settings):
     """
 
     def share(self, step: Any) -> Any:
-        """What part of the new mean the model has in an update, of which there were `step` before: 1 for the first."""
+        """What part of the new mean the model has, after `step` updates: 1 for the first update."""
         raise NotImplementedError(f"{type(self).__name__} needs a method share(step).")
 
     def init(self, model: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from .leaves import times_all
-from .settings import rate_at
-from .transformation import GradientTransformation, Number, Params, Rate, Scaling, State, number, rate
+from .settings import Number, Rate, number, rate, rate_at
+from .transformation import GradientTransformation, Params, Scaling, State
 
 __all__ = ["descend", "scale"]
 

@@ -40,9 +40,7 @@ def _numbers(state: Any, path: str) -> Any:
     """The numbers of a state and of the dicts in it, which belong to parts. Trees like the parameters have no such names."""
     for name, value in state.items():
         is_number = name in _NUMBERS and getattr(value, "shape", None) == ()
-        if is_number and not (
-            path and isinstance(value, np.ndarray)
-        ):  # further in it might be a parameter of that name
+        if is_number and not (path and isinstance(value, np.ndarray)):  # an array further in may be a parameter
             yield path + name, weak(value)
         elif isinstance(value, dict) and name not in _NUMBERS:
             yield from _numbers(value, f"{path}{name}/")

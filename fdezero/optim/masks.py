@@ -10,7 +10,7 @@ from .. import tree as trees
 from ..errors import StructureError
 from ..messages import describe
 from ..tree import static
-from ..tree.patterns import covers, near
+from ..tree.patterns import covers, no_match
 from .chains import unused
 from .leaves import times
 from .settings import Number, number, shown
@@ -81,9 +81,7 @@ def _chosen(mask: Any, params: Any, leaves: list[Any], treedef: Any) -> Sequence
     if isinstance(mask, Chosen) or not callable(mask):
         return _chosen_by_path(mask, treedef)
     found = [mask(path, leaf) for path, leaf in trees.flatten_with_path(params)]
-    if wrong := [
-        value for value in found if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool")
-    ]:
+    if wrong := [value for value in found if not isinstance(value, bool | np.bool)]:
         raise StructureError(
             f"weight_decay: the mask {shown(mask)} returns {describe(wrong[0])}; it must return True or False."
         )
@@ -122,7 +120,7 @@ def _assigned(
         for pattern in patterns:
             hits = [i for i, path in enumerate(paths) if covers(pattern, path)]
             if not hits:
-                raise StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {near(pattern, paths)}.")
+                raise no_match(what, pattern, paths)
             for i in hits:
                 if not several and found[i] not in (None, number_of_group):
                     raise StructureError(
@@ -153,10 +151,6 @@ def _groups_of(what: str, groups: tuple[Any, ...], treedef: Any, trained: tuple[
             "and `...: None` leaves them as they are."
         )
     return found
-
-
-def _flat(tree: Tree) -> tuple[list[Any], Any]:
-    return trees.flatten_trainable(tree)
 
 
 def _only(leaves: Sequence[Any], treedef: Any, groups: Sequence[int | None], group: int) -> Tree:
@@ -219,7 +213,7 @@ class _ByPath(GradientTransformation):
 
     def init(self, params: Tree) -> State:
         """The states of all groups, each of its leaves alone."""
-        leaves, treedef = _flat(params)
+        leaves, treedef = trees.flatten_trainable(params)
         groups, state = self._groups(leaves, treedef), {}
         for i, (name, part) in enumerate(zip(self.names, self.parts, strict=True)):
             if part is not None:
@@ -229,7 +223,7 @@ class _ByPath(GradientTransformation):
     def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         """The updates of all groups together, and their new states. Leaves without an optimiser have None."""
         self.check(state)
-        (leaves, treedef), found = _flat(params), _flat(grads)[0]
+        (leaves, treedef), found = trees.flatten_trainable(params), trees.flatten_trainable(grads)[0]
         groups, after = self._groups(leaves, treedef), {}
         updates: list[Any] = [None] * len(leaves)
         for i, (name, part) in enumerate(zip(self.names, self.parts, strict=True)):
@@ -238,7 +232,7 @@ class _ByPath(GradientTransformation):
             part.check(state[name])
             own = _only(found, treedef, groups, i)
             moved, after[name] = part.update(own, state[name], _only(leaves, treedef, groups, i))
-            for j, update in enumerate(_flat(moved)[0]):
+            for j, update in enumerate(trees.flatten_trainable(moved)[0]):
                 if groups[j] == i:
                     updates[j] = update
         return trees.unflatten(treedef, updates), after
@@ -261,7 +255,7 @@ def by_path(groups: Mapping[Any, GradientTransformation | None]) -> GradientTran
 
 
 class _OfFreeze(_ByPath):
-    """Two groups, of which one is frozen."""
+    """Two groups; the optimiser of one is None."""
 
     name = "freeze"
 
@@ -285,16 +279,16 @@ class _Freeze(GradientTransformation):
         return self.optimiser.counts
 
     @property
-    def _split(self) -> _ByPath:
+    def _groups(self) -> _ByPath:
         return _OfFreeze((self.patterns, ...), (None, self.optimiser))
 
     def init(self, params: Tree) -> State:
         """The state of the optimiser, without the frozen leaves."""
-        return self._split.init(params)["rest"]
+        return self._groups.init(params)["rest"]
 
     def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         """The updates of the other leaves; None for frozen ones."""
-        updates, after = self._split.update(grads, {"rest": state}, params)
+        updates, after = self._groups.update(grads, {"rest": state}, params)
         return updates, after["rest"]
 
     def __repr__(self) -> str:

@@ -95,11 +95,11 @@ def rate_at(schedule: Any, step: Any) -> Any:
         raise DTypeError(f"the schedule {_place(schedule)} gives {describe(value)} for a step; a rate is a number.")
     # One number tells the check both whether the rate is finite and which step it is: -1, or the step.
     bad = fnp.where(fnp.isfinite(value), -1, fnp.asarray(step))
-    checked(bad, test=_is_negative, error=lambda bad: _not_finite(schedule, "NaN or an infinity", np.max(bad)))
+    checked(bad, test=is_negative, error=lambda bad: _not_finite(schedule, "NaN or an infinity", np.max(bad)))
     return value
 
 
-def _is_negative(x: Any) -> Any:
+def is_negative(x: Any) -> Any:
     return x < 0
 
 

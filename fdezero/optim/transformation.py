@@ -10,8 +10,6 @@ from ..errors import StructureError
 from ..messages import TRANSFORMATIONS_ELSEWHERE, describe
 from ..tree import static
 from .leaves import applied, moved_in_place, side_by_side, times
-from .settings import Number as Number
-from .settings import Rate as Rate
 from .settings import Settings, number, rate, shown
 
 Tree: TypeAlias = Any

@@ -30,7 +30,7 @@ from .leaves import (
     zero_beside,
     zeros_of,
 )
-from .settings import Number, number, shown
+from .settings import Number, is_negative, number, shown
 from .transformation import GradientTransformation, Params, State, Tree
 
 __all__ = ["accumulate", "lookahead", "monitor", "skip_nonfinite"]
@@ -278,11 +278,7 @@ class skip_nonfinite(Branching):
                 f"and more than {most} steps in a row were skipped. fd.debug(step)(...) names the operation that made it."
             )
 
-        checked(code, test=_is_negative, error=error)
-
-
-def _is_negative(x: Any) -> Any:
-    return x < 0
+        checked(code, test=is_negative, error=error)
 
 
 def either(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:

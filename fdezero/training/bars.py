@@ -130,9 +130,8 @@ class Sums:
     """The metrics of several batches, added up. Numbers of the host are added as Python's, which takes no time."""
 
     def __init__(self) -> None:
-        self.found: dict[
-            str, Any
-        ] = {}  # [sum, number of examples] for a number of the host, otherwise a metric or a dict
+        # [sum, number of examples] for a number of the host, otherwise a metric or a dict
+        self.found: dict[str, Any] = {}
 
     def add(self, metrics: Mapping[str, Any], size: int | None) -> None:
         if not isinstance(metrics, Mapping):
@@ -240,13 +239,7 @@ class _Lines(_Nothing):
     def __init__(
         self, in_place: bool, stream: Any, description: str, start: int, total: int | None, interval: float, leave: bool
     ) -> None:
-        self.in_place, self.stream, self.description, self.start, self.total = (
-            in_place,
-            stream,
-            description,
-            start,
-            total,
-        )
+        self.in_place, self.stream, self.description, self.total = in_place, stream, description, total
         self.interval, self.leave, self.width, self.drawn = interval, leave, 0, start
         self.started = time.monotonic()
 
@@ -271,12 +264,8 @@ class _Lines(_Nothing):
 
     def close(self) -> None:
         if self.width:  # of a line that was written over
-            print(
-                "" if self.leave else "\r" + " " * self.width + "\r",
-                end="\n" if self.leave else "",
-                file=self.stream,
-                flush=True,
-            )
+            end = "\n" if self.leave else "\r" + " " * self.width + "\r"
+            print(end, end="", file=self.stream, flush=True)
             self.width = 0
 
 

@@ -74,9 +74,8 @@ def plot_history(history: Any, names: Sequence[str] | None = None, *, to_file: A
     along = next((name for name in ("epoch", "step") if all(name in row for row in rows)), None)
     panels: dict[str, list[str]] = {}
     for name in chosen:
-        panels.setdefault(next((name.removeprefix(mark) for mark in MARKS if name.startswith(mark)), name), []).append(
-            name
-        )
+        title = next((name.removeprefix(mark) for mark in MARKS if name.startswith(mark)), name)
+        panels.setdefault(title, []).append(name)
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = _figure(4.8 * columns, 3.2 * lines)
@@ -124,15 +123,8 @@ def plot_confusion_matrix(
     if n <= FEW:
         for i, j in np.ndindex(n, n):
             text = f"{fractions[i, j]:.2f}" if normalise else f"{counts[i, j]:.6g}"
-            axes.text(
-                j,
-                i,
-                text,
-                ha="center",
-                va="center",
-                color="white" if fractions[i, j] > 0.5 else "black",
-                fontsize="small",
-            )
+            colour = "white" if fractions[i, j] > 0.5 else "black"
+            axes.text(j, i, text, ha="center", va="center", color=colour, fontsize="small")
     axes.set(xlabel="answer", ylabel="label")
     return _done(figure, to_file)
 

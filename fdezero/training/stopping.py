@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import RangeError
+from ..io.checkpoints import UNSURE as LOWER  # words in names of metrics whose lowest value is the best
 from ..messages import describe
 from ..tree import Module, static
 
 __all__ = ["EarlyStopping", "early_stopping"]
 
-LOWER = ("loss", "error", "perplexity")  # words in names of metrics whose lowest value is the best
 HIGHER = ("accuracy", "auc", "f1", "precision", "recall")
 
 

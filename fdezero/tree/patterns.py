@@ -1,9 +1,11 @@
-"""Patterns of paths, such as `features/*` and `**/b`: which paths they match, and what is near a pattern that matches nothing."""
+"""Patterns of paths, such as `features/*` and `**/b`: which paths they match, and the error if they match nothing."""
 
 import difflib
 import functools
 import re
 from collections.abc import Iterable
+
+from ..errors import StructureError
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -21,10 +23,11 @@ def is_pattern(path: str) -> bool:
     return "*" in path or "?" in path
 
 
-def near(pattern: str, paths: Iterable[str]) -> str:
-    """The paths that are near a pattern, for an error."""
+def no_match(what: str, pattern: str, paths: Iterable[str]) -> StructureError:
+    """The error for a pattern that matches none of the paths. It names those that are near."""
     known = list(dict.fromkeys(path for path in paths if path))
-    return ", ".join(difflib.get_close_matches(pattern, known, 5, 0.4) or known[:5]) or "none"
+    near = ", ".join(difflib.get_close_matches(pattern, known, 5, 0.4) or known[:5]) or "none"
+    return StructureError(f"{what}: nothing matches {pattern!r}. Paths like it: {near}.")
 
 
 @functools.lru_cache(256)

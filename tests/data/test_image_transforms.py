@@ -252,7 +252,7 @@ def by_scipy(image: np.ndarray, angle: float, scale: float = 1, shear: float = 0
 @pytest.mark.parametrize(("mode", "order"), [("bilinear", 1), ("nearest", 0)])
 def test_a_rotation_is_scipys(angle: float, mode: str, order: int) -> None:
     x = fractions(2, 2, 8, 9)
-    found = T.rotation((angle, angle), mode=mode, fill=0.25)(x, KEY)
+    found = T.rotation((angle, angle), mode=mode, value=0.25)(x, KEY)
     for n, c in itertools.product(range(2), range(2)):
         expected = by_scipy(x[n, c], angle, order=order, fill=0.25)
         if order == 1 or angle % 90:  # else two pixels are equally near, and either may be taken
@@ -290,7 +290,7 @@ def test_shifts_stay_within_their_share() -> None:
         (lambda: T.affine(scale=0), "affine: scale is a number above 0"),
         (lambda: T.affine(translate=1.5), "affine: translate is a share of the image from 0 to 1"),
         (lambda: T.affine(mode="bicubic"), "affine: mode is 'bilinear' or 'nearest', got 'bicubic'"),
-        (lambda: T.rotation(5, fill=300)(bytes_of(1, 1, 2, 2), KEY), "rotation: the value 300.0 is not a whole number"),
+        (lambda: T.rotation(5, value=300)(bytes_of(1, 1, 2, 2), KEY), "rotation: the value 300.0 is not a whole number"),
         (lambda: T.resize(True), "resize: size is a whole number of at least 1, got bool True"),
         (lambda: T.resize((1, 2, 3)), "resize: size is a number, or .height, width., got .1, 2, 3."),
         (lambda: T.resize(3, "cubic"), "resize: mode is 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos', got 'cubic'"),

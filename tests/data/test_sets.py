@@ -305,7 +305,7 @@ def test_the_sine_curve_is_that_of_the_book() -> None:
 def test_the_sine_curve_checks_its_arguments(gpu: Any) -> None:
     with pytest.raises(KeyMissingError, match="sine_curve"):
         sine_curve(None)
-    with pytest.raises(RangeError, match="at least 2, got 1"):
+    with pytest.raises(RangeError, match="at least 2, got int 1"):
         sine_curve(None, "test", points=1)
     with pytest.raises(RangeError, match="'train' or 'test', got True"):
         sine_curve(fd.random.key(0), True)

@@ -10,10 +10,12 @@ import numpy as np
 from ...errors import FdezeroError, FileError
 from ...io.bfloat16 import widened
 from ...io.formats import Reader
+from ...values import kind_of
 from .words import in_a_line
 
 __all__ = ["Norm", "array_of", "entries_of", "for_each", "in_rows", "is_number", "norm_of"]
 
+FILE = "npz, safetensors, an index of shards, or a folder of one"  # what an argument FILE may be
 COUNT = 1 << 18  # numbers that are looked at once
 
 
@@ -61,7 +63,7 @@ def entries_of(reader: Reader) -> dict[str, Any]:
 
 def is_number(dtype: np.dtype) -> bool:
     """Whether entries of the dtype are numbers or booleans."""
-    return dtype.kind in "biufc" or dtype.name == "bfloat16"
+    return kind_of(dtype) in "biufc"
 
 
 def norm_of(reader: Reader, entry: Any) -> Norm:

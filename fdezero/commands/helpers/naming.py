@@ -14,11 +14,8 @@ __all__ = ["NAMINGS", "renamed"]
 
 NORMS = {"gamma": "scale", "beta": "shift", "avg_mean": "mean", "avg_var": "variance"}  # of DeZero, and here
 CELLS = {"f": "ifuo", "h": "h"}  # the gate that tells a cell of DeZero, and its gates in the order of columns here
-FIELDS = {
-    "Wx": ("x", "W"),
-    "Wh": ("h", "W"),
-    "b": ("x", "b"),
-}  # of a cell here; in DeZero, from where a matrix leads, and its field
+# Of a cell here; in DeZero, from where a matrix leads, and its field.
+FIELDS = {"Wx": ("x", "W"), "Wh": ("h", "W"), "b": ("x", "b")}
 BLOCKS = ("a", *(f"b{number}" for number in range(1, 36)))  # of a ResNet of DeZero: the deepest has 36 in a stage
 
 
@@ -48,9 +45,8 @@ def families() -> list[Family]:
         f"bn1/{field}" for field in NORMS
     ]
     return [
-        Family(
-            squeezenet.FORMS, "fires/0/squeeze/W"
-        ),  # first: its file of torchvision has the name that tells a VGG, too
+        # SqueezeNet comes first: its file of torchvision also has the name that tells a VGG.
+        Family(squeezenet.FORMS, "fires/0/squeeze/W"),
         Family(vgg.FORMS, "blocks/0/convs/0/W", tuple(vggs), "fc8/W"),
         # torchvision's ResNet has no bias at its stem, and its strides are elsewhere
         Family(resnet.FORMS, "stages/0/layers/0/convs/0/W", tuple(resnets), "conv1/b"),

@@ -21,10 +21,8 @@ from .schedule import Schedule
 from .sinking import sunk
 
 LARGE = 1 << 19  # bytes of an array from which a group pays on the CPU
-MOST_OPERANDS = {
-    "kernel": expressions.MOST_OPERANDS,
-    "loops": 256,
-}  # of a group, by its mode; ctypes takes 1024 arguments
+# Of a group, by its mode; ctypes takes 1024 arguments.
+MOST_OPERANDS = {"kernel": expressions.MOST_OPERANDS, "loops": 256}
 
 APART = 1 << 16  # bytes of an array from which on steps that nothing connects are loops of their own
 

@@ -35,9 +35,8 @@ class Emitter(Groups):
         self.makers: dict[Atom, Instruction] = {y: step for step in graph.instructions for y in step.outputs}
         self.unused = "_"  # the name for results that are written into given memory
         self.given: dict[Storage, list[int]] = self._given() if rows else {}
-        self.steps: list[
-            tuple[int, Instruction]
-        ] = []  # where each instruction begins: a position in `body`, later a line
+        # Where each instruction begins: a position in `body`, later a line.
+        self.steps: list[tuple[int, Instruction]] = []
 
     # The program
 

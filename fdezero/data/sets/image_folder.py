@@ -1,6 +1,5 @@
 """`ImageFolder`: images in a folder for each class, read when they are asked for."""
 
-import importlib
 import operator
 import os
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...errors import FileError, MissingExtraError
+from ...errors import FileError
 from ...messages import describe
-from ..transforms.pillow import pixels
+from ..transforms.pillow import pillow, pixels
 from ..transforms.settings import one_of, pair
 
 __all__ = ["ImageFolder"]
@@ -94,10 +93,7 @@ class ImageFolder:
         return np.array([label for _, label in self.files], np.int64)
 
     def _read(self, path: Path, number: int) -> np.ndarray:
-        try:
-            module = importlib.import_module("PIL.Image")
-        except ImportError:
-            raise MissingExtraError("ImageFolder needs the package Pillow: pip install 'fdezero[data]'") from None
+        module = pillow("ImageFolder")
         try:
             with module.open(path) as image:
                 if self.size is None:

@@ -7,8 +7,8 @@ import numpy as np
 from ... import numpy as fnp
 from ... import random
 from ...devices import array_module
-from ...errors import RangeError
 from ...random.source import check_dtype, check_key
+from ..transforms.settings import whole
 from .fetching import check_split
 
 __all__ = ["sine_curve"]
@@ -24,8 +24,7 @@ def sine_curve(
     Raises KeyMissingError for "train" without a key, RangeError for another split or fewer than 2 points.
     """
     check_split("sine_curve", split)
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 2:
-        raise RangeError(f"sine_curve: points is a whole number of at least 2, got {points!r}.")
+    whole(2)(points, "sine_curve: points")
     dtype = check_dtype(dtype, "f", "sine_curve")
     xp = np if key is None else array_module(key)
     angle = xp.arange(points) * (2 * np.pi / (points - 1))

@@ -64,9 +64,8 @@ KNOWN: dict[tuple[str, str], Any] = {
 }
 
 
-class _Reader(
-    pickle._Unpickler
-):  # in Python: the one in C takes memory for any number that a pickle gives to an object
+# Python's own reader: the one in C takes memory for any number that a pickle gives to an object.
+class _Reader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")

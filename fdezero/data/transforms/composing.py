@@ -1,6 +1,5 @@
 """Transforms made of transforms: `compose` in turn, `on` a part of a batch, `sometimes` for some examples."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,21 +8,12 @@ import attrs
 from ... import numpy as fnp
 from ...errors import ShapeError, StructureError
 from ...messages import called, describe
+from ..making import takes_key
 from .batches import column, folded, in_blocks, keys_of, name_of, size_of, uniform, with_part
 from .settings import probability, setting
 from .transform import Transform
 
 __all__ = ["compose", "on", "sometimes"]
-
-
-def _takes_key(part: Any) -> bool:
-    """Whether a part needs a key: a transform says so, a function of one's own has a parameter of that name."""
-    if isinstance(part, Transform):
-        return part.draws
-    try:
-        return "key" in inspect.signature(part).parameters
-    except (TypeError, ValueError):  # some built-in functions do not say
-        return False
 
 
 def _shown(part: Any) -> str:
@@ -74,7 +64,7 @@ class compose(Transform):
 
     @property
     def draws(self) -> bool:  # type: ignore[override]  # a property here
-        return any(map(_takes_key, self.parts))
+        return any(map(takes_key, self.parts))
 
     @property
     def by_example(self) -> bool:  # type: ignore[override]
@@ -83,9 +73,9 @@ class compose(Transform):
     def draw(self, keys: Any) -> Any:
         drawn, number = list[Any](), 0
         for part in self.parts:
-            takes_key = _takes_key(part)
-            drawn.append(_draw(part, folded(keys, number)) if takes_key else None)
-            number += takes_key
+            draws = takes_key(part)
+            drawn.append(_draw(part, folded(keys, number)) if draws else None)
+            number += draws
         return tuple(drawn)
 
     def whole(self, batch: Any, drawn: Any) -> Any:
@@ -123,7 +113,7 @@ class _Around(Transform):
 
     @property
     def draws(self) -> bool:  # type: ignore[override]
-        return _takes_key(self.transform)  # type: ignore[attr-defined]  # a field of the subclass
+        return takes_key(self.transform)  # type: ignore[attr-defined]  # a field of the subclass
 
     @property
     def by_example(self) -> bool:  # type: ignore[override]
@@ -172,7 +162,7 @@ class sometimes(_Around):
 
     def draw(self, keys: Any) -> Any:
         chosen = uniform(folded(keys, 0), 1)[:, 0] < self.p
-        return chosen, _draw(self.transform, folded(keys, 1)) if _takes_key(self.transform) else None
+        return chosen, _draw(self.transform, folded(keys, 1)) if takes_key(self.transform) else None
 
     def run(self, batch: Any, drawn: Any) -> Any:
         chosen, its = drawn

@@ -15,7 +15,7 @@ from .transform import Transform
 
 __all__ = ["centre_crop", "cutout", "horizontal_flip", "random_crop", "vertical_flip"]
 
-PADDINGS = {"constant": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
+PADDINGS = ("constant", "edge", "reflect", "symmetric")
 
 
 def _check_fits(size: tuple[int, int], x: Any, of: Any, padded: str = "") -> None:

@@ -205,7 +205,7 @@ class random_resized_crop(Transform):
         return rounded(_along_rows(y, *self._taps(height, rows, drawn[:, 3], self.size[0])), x.dtype)
 
     def _taps(self, there: int, length: Any, u: Any, here: int) -> tuple[Any, Any]:
-        """The pixels and weights of the results along a side, of which each image has a part of its own length."""
+        """The pixels and weights of the results along a side. Each image has a part of its own length there."""
         start = fnp.floor(u * (there - length + 1))[:, None]
         ratio = (length / here)[:, None]
         centres = start + (array_module(length).arange(here) + 0.5) * ratio

@@ -37,7 +37,7 @@ class affine(Transform):
 
     `degrees` counts against the clock: a number d for -d to d, or (low, high); so does `shear`, along rows, and `shear_columns`.
     `translate` is the largest shift as a share of the image, a number or (rows, columns). `scale` is (low, high). Pixels from
-    outside have the value `fill`. `mode` is "bilinear" or "nearest".
+    outside have the `value`. `mode` is "bilinear" or "nearest".
     """
 
     degrees: tuple[float, float] = setting(span, default=0.0)
@@ -46,7 +46,7 @@ class affine(Transform):
     shear: tuple[float, float] = setting(span, default=0.0)
     shear_columns: tuple[float, float] = setting(span, default=0.0, kw_only=True)
     mode: str = setting(one_of("bilinear", "nearest"), default="bilinear", kw_only=True)
-    fill: float = setting(number, default=0.0, kw_only=True)
+    value: float = setting(number, default=0.0, kw_only=True)
 
     draws: ClassVar[bool] = True
 
@@ -55,7 +55,7 @@ class affine(Transform):
 
     def apply(self, x: Any, drawn: Any) -> Any:
         x = images(x, self)
-        fill = paint(self.fill, x, self)
+        value = paint(self.value, x, self)
         angle, shear, shear_columns = (
             between(drawn[:, k], ends) * (math.pi / 180)
             for k, ends in enumerate((self.degrees, self.shear, self.shear_columns))
@@ -70,19 +70,19 @@ class affine(Transform):
         row = (sin + by_columns * cos, cos - by_columns * sin)
         by_rows = fnp.tan(shear)
         column_ = (cos + by_rows * row[0], -sin + by_rows * row[1])
-        return warped(x, column_, row, (across, down), self.mode, fill)
+        return warped(x, column_, row, (across, down), self.mode, value)
 
 
 @attrs.frozen
 class rotation(Transform):
     """Images (N, C, H, W), each turned about its centre by an angle of its own, against the clock.
 
-    `degrees` is a number d, for -d to d, or (low, high). `mode` and `fill` are those of `affine`.
+    `degrees` is a number d, for -d to d, or (low, high). `mode` and `value` are those of `affine`.
     """
 
     degrees: tuple[float, float] = setting(span)
     mode: str = setting(one_of("bilinear", "nearest"), default="bilinear", kw_only=True)
-    fill: float = setting(number, default=0.0, kw_only=True)
+    value: float = setting(number, default=0.0, kw_only=True)
 
     draws: ClassVar[bool] = True
 
@@ -90,11 +90,11 @@ class rotation(Transform):
         return uniform(keys, 6)
 
     def apply(self, x: Any, drawn: Any) -> Any:
-        fill = paint(self.fill, images(x, self), self)
-        return affine(self.degrees, mode=self.mode, fill=fill).apply(x, drawn)
+        value = paint(self.value, images(x, self), self)
+        return affine(self.degrees, mode=self.mode, value=value).apply(x, drawn)
 
 
-def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> Any:
+def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, value: Any) -> Any:
     """The images read at (column . p, row . p), where p is the place of a result, from the centre, less the shift.
 
     Parts of column, row and shift are (N,); the first counts along a row.
@@ -107,15 +107,14 @@ def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> A
     def read_at(factors: Any, size: int) -> Any:
         along_row = fnp.astype(factors[0][:, None] * across + (size - 1) / 2, dtype)
         along_column = fnp.astype(factors[1][:, None] * down, dtype)
-        return fnp.clip(
-            along_row[:, None, :] + along_column[:, :, None], -1, size
-        )  # further outside there is nothing else
+        places = along_row[:, None, :] + along_column[:, :, None]
+        return fnp.clip(places, -1, size)  # further outside there is nothing else
 
     columns, rows = read_at(column, width), read_at(row, height)
     nearest = mode == "nearest"
     first_row, first_column = (fnp.rint(place) if nearest else fnp.floor(place) for place in (rows, columns))
     # All examples side by side in each channel, with a frame of one pixel, and one more at the end for the neighbours
-    framed = _framed(x if nearest else working(x), fill)
+    framed = _framed(x if nearest else working(x), value)
     line = width + 3
     index = fnp.astype(first_row * line + (first_column + (line + 1)), np.int64)
     index = (index + xp.arange(n)[:, None, None] * (line * (height + 3))).reshape(-1)
@@ -127,14 +126,14 @@ def warped(x: Any, column: Any, row: Any, shift: Any, mode: str, fill: Any) -> A
     return _apart(fnp.astype(fnp.rint(y), x.dtype) if x.dtype == np.uint8 else fnp.astype(y, x.dtype), x.shape)
 
 
-def _framed(x: Any, fill: Any) -> Any:
-    """(N, C, H, W) -> (C, N * (H + 3) * (W + 3)), with the value `fill` around each image."""
+def _framed(x: Any, value: Any) -> Any:
+    """(N, C, H, W) -> (C, N * (H + 3) * (W + 3)), with a value around each image."""
     n, channels, height, width = x.shape
     if is_plain(x):
-        y = np.full((channels, n, height + 3, width + 3), fill, x.dtype)
+        y = np.full((channels, n, height + 3, width + 3), value, x.dtype)
         y[:, :, 1:-2, 1:-2] = x.swapaxes(0, 1)
     else:
-        y = fnp.pad(fnp.swapaxes(x, 0, 1), ((0, 0), (0, 0), (1, 2), (1, 2)), constant_values=fill)
+        y = fnp.pad(fnp.swapaxes(x, 0, 1), ((0, 0), (0, 0), (1, 2), (1, 2)), constant_values=value)
     return y.reshape(channels, -1)
 
 

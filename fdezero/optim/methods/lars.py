@@ -13,7 +13,7 @@ from ..masks import Mask, as_mask
 from ..settings import Number, Rate, number, rate
 from ..transformation import GradientTransformation, Stateless
 from .adamw import decay
-from .momentum import _followed
+from .momentum import followed
 
 __all__ = ["lars", "trust_ratio"]
 
@@ -52,5 +52,5 @@ class lars(Composite):
     @cached_property
     def parts(self) -> tuple[GradientTransformation, ...]:
         """Weight decay, direction and rate."""
-        direction = trust_ratio(self.coefficient), _followed(self.decay, self.nesterov)
+        direction = trust_ratio(self.coefficient), followed(self.decay, self.nesterov)
         return *decay(self.weight_decay, self.mask), *direction, descend(self.lr)

@@ -44,7 +44,7 @@ class velocity(GradientTransformation):
         return direction, {"velocity": v}
 
 
-class _followed(velocity):
+class followed(velocity):
     """`velocity` with a part behind it, which makes new arrays of the direction."""
 
     def update(self, grads: Any, state: State, params: Any) -> tuple[Any, State]:
@@ -64,4 +64,4 @@ class momentum(Composite):
     @cached_property
     def parts(self) -> tuple[GradientTransformation, ...]:
         """Direction and rate."""
-        return _followed(self.decay, self.nesterov), descend(self.lr)
+        return followed(self.decay, self.nesterov), descend(self.lr)

@@ -11,7 +11,7 @@ from ..gradients import descend
 from ..roots import added, averaged, divided, zero_means, zero_roots
 from ..settings import Number, Rate, number, rate
 from ..transformation import GradientTransformation, State
-from .momentum import _followed
+from .momentum import followed
 
 __all__ = ["rmsprop", "rmsprop_direction"]
 
@@ -67,4 +67,4 @@ class rmsprop(Composite):
         """Direction, momentum and rate."""
         direction = rmsprop_direction(self.decay, self.eps, self.centred)
         is_plain = isinstance(self.momentum, float | int) and self.momentum == 0
-        return (direction, descend(self.lr)) if is_plain else (direction, _followed(self.momentum), descend(self.lr))
+        return (direction, descend(self.lr)) if is_plain else (direction, followed(self.momentum), descend(self.lr))

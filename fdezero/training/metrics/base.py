@@ -14,7 +14,7 @@ from ... import numpy as fnp
 from ... import tree as trees
 from ...core import Tracer
 from ...devices import CPU, backend_of, to_numpy
-from ...errors import DTypeError, ShapeError, StructureError
+from ...errors import DTypeError, RangeError, ShapeError, StructureError
 from ...functions.reduction import mask_of
 from ...messages import describe
 from ...numpy.elementwise import cast
@@ -74,6 +74,18 @@ def plus(one: Any, other: Any) -> Any:
 def summed(x: Any) -> Any:
     """The sum of all entries in float64."""
     return fnp.sum(cast(x, np.float64))
+
+
+def ratio(x: Any, y: Any) -> Any:
+    """x / y, and NaN for y = 0, without a warning."""
+    return fnp.where(y == 0, np.nan, x / fnp.where(y == 0, 1.0, y))
+
+
+def whole(value: Any, what: str, least: int) -> int:
+    """A setting that is a whole number. Raises RangeError, which says `what` it is."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise RangeError(f"{what} is a whole number, {least} or more, got {value!r}.")
+    return int(value)
 
 
 def weights_of(name: str, examples: Any, weight: Any, mask: Any) -> Any:

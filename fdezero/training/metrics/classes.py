@@ -12,7 +12,7 @@ from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import static
 from .answers import checked_labels, chosen
-from .base import Metric, plus, weights_of
+from .base import Metric, plus, ratio, weights_of, whole
 
 __all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
 
@@ -21,12 +21,7 @@ AVERAGES = ("macro", "micro", "weighted", "binary", None)
 
 def _counted(metric: Any) -> int:
     """The number of classes of a metric, checked."""
-    classes = metric.classes
-    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1:
-        raise RangeError(
-            f"{type(metric).__name__}: the number of classes is a whole number, 1 or more, got {classes!r}."
-        )
-    return int(classes)
+    return whole(metric.classes, f"{type(metric).__name__}: the number of classes", 1)
 
 
 def _answers(name: str, predictions: Any, labels: Any, weight: Any, mask: Any, classes: int) -> tuple[Any, Any, Any]:
@@ -140,12 +135,7 @@ class _ByClass(Metric):
             return values[..., 1]
         occurs = (self.answered + self.labelled) != 0  # NaN occurs
         weights = self.labelled if self.average == "weighted" else cast(occurs, np.float64)
-        return _ratio(fnp.sum(fnp.where(occurs, values, 0.0) * weights), fnp.sum(weights))
-
-
-def _ratio(x: Any, y: Any) -> Any:
-    """x / y, and NaN for y = 0, without a warning."""
-    return fnp.where(y == 0, np.nan, x / fnp.where(y == 0, 1.0, y))
+        return ratio(fnp.sum(fnp.where(occurs, values, 0.0) * weights), fnp.sum(weights))
 
 
 def _share(hits: Any, of: Any, occurs: Any) -> Any:
@@ -174,4 +164,4 @@ class F1(_ByClass):
     """The harmonic mean of precision and recall of a class: `F1(10, average=None)` has all of them."""
 
     def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
-        return _ratio(2 * hits, answered + labelled)
+        return ratio(2 * hits, answered + labelled)

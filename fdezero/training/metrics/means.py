@@ -7,14 +7,14 @@ import numpy as np
 
 from ... import numpy as fnp
 from ...devices import array_module
-from ...errors import DTypeError, RangeError, ShapeError
+from ...errors import DTypeError, ShapeError
 from ...functions import softmax_cross_entropy
 from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import static
 from ...values import kind_of
 from .answers import checked_labels, chosen
-from .base import Metric, summed, weights_of
+from .base import Metric, ratio, summed, weights_of, whole
 
 __all__ = ["Accuracy", "Mean", "Perplexity", "TopKAccuracy"]
 
@@ -36,7 +36,7 @@ class _Ratio(Metric):
 
     def result(self) -> Any:
         """The mean so far; NaN if there is nothing."""
-        return fnp.where(self.count == 0, np.nan, self.total / fnp.where(self.count == 0, 1.0, self.count))
+        return ratio(self.total, self.count)
 
 
 class Mean(_Ratio):
@@ -80,8 +80,7 @@ class TopKAccuracy(_Ratio):
     k: int = static()
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise RangeError(f"TopKAccuracy: k is a whole number, 1 or more, got {self.k!r}.")
+        whole(self.k, "TopKAccuracy: k", 1)
 
     def update(self, scores: Any, labels: Any, *, weight: Any = None, mask: Any = None) -> Self:
         """With further examples: scores (..., classes), integer labels (...). Raises as `Accuracy` does."""

@@ -13,7 +13,7 @@ from ...numpy.elementwise import cast
 from ...ops.checks import checked
 from ...tree import static
 from ...values import is_floating, kind_of
-from .base import Metric, plus, weights_of
+from .base import Metric, plus, ratio, weights_of, whole
 
 __all__ = ["AUC"]
 
@@ -37,8 +37,7 @@ class AUC(Metric):
     negatives: Any = attrs.field(default=attrs.Factory(_empty, takes_self=True), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.bins, bool) or not isinstance(self.bins, int | np.integer) or self.bins < 2:
-            raise RangeError(f"AUC: the number of bins is a whole number, 2 or more, got {self.bins!r}.")
+        whole(self.bins, "AUC: the number of bins", 2)
         if self.curve not in ("roc", "pr"):
             raise RangeError(f'AUC: curve is "roc" or "pr", got {self.curve!r}.')
 
@@ -88,19 +87,15 @@ class AUC(Metric):
         p, n = fnp.sum(positives), fnp.sum(negatives)
         if self.curve == "roc":
             below = fnp.cumsum(negatives) - negatives
-            return _over(fnp.sum(positives * (below + negatives / 2)), p * n)
+            return ratio(fnp.sum(positives * (below + negatives / 2)), p * n)
         hits, answered = (fnp.cumsum(x[::-1]) for x in (positives, positives + negatives))
         precision = hits / fnp.where(answered == 0, 1.0, answered)
-        return _over(fnp.sum(positives[::-1] * precision), fnp.where(n == 0, 0.0, p))
+        return ratio(fnp.sum(positives[::-1] * precision), fnp.where(n == 0, 0.0, p))
 
     def bound(self) -> Any:
         """How far the area under the ROC curve can be from that of scores that are not binned."""
         p, n = fnp.sum(self.positives), fnp.sum(self.negatives)
-        return _over(fnp.sum(self.positives * self.negatives) / 2, p * n)
-
-
-def _over(x: Any, y: Any) -> Any:
-    return fnp.where(y == 0, np.nan, x / fnp.where(y == 0, 1.0, y))
+        return ratio(fnp.sum(self.positives * self.negatives) / 2, p * n)
 
 
 def _is_label(t: Any) -> Any:
