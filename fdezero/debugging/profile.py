@@ -7,7 +7,7 @@ import linecache
 import os
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ from ..compiler.program import Executable, Program
 from ..core import Level
 from ..core.lines import Line, user_line
 from ..devices import CPU, Backend, backend_of
-from ..errors import DTypeError, RangeError
+from ..errors import DTypeError, RangeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
 from ..transforms.arguments import name_of
@@ -209,6 +209,10 @@ def profile(function: Callable[..., Any], *, runs: int = 3) -> Callable[..., Pro
             return call(inner, *given, **named)
 
         result = once(leaves)
+        if isinstance(result, Generator | Coroutine | AsyncGenerator):
+            raise StructureError(
+                f"{name} returns a {type(result).__name__}, of which nothing has run yet. Profile a function that runs it."
+            )
         seconds = min(_timed(lambda: once(leaves), backends) for _ in range(runs))
         recorder, measured = Recorder(backends), Recorder(backends, memory=True)
         programs = _watch(name, once, leaves, recorder, runs)

@@ -204,7 +204,7 @@ class Checkpoints:
             others = "nothing"
             with contextlib.suppress(Exception):  # of the folder, which may be gone; the first error is the one to tell
                 others = _listing(index.read(folder)) or others
-            reason = str(error) or type(error).__name__
+            reason = (str(error) or type(error).__name__).removesuffix(".")
             traceback.clear_frames(error.__traceback__)  # which hold leaves
             raise CheckpointError(
                 f"{self.folder / name} could not be written: {reason}. The folder holds {others}."
@@ -267,7 +267,7 @@ class Checkpoints:
             except _DamagedError as error:
                 refused[chosen.path] = str(error)
         for path, trouble in refused.items():
-            message = f"{path} is damaged: {trouble}. Step {chosen.step} is restored in its place."
+            message = f"{path} is damaged: {trouble.removesuffix('.')}. Step {chosen.step} is restored in its place."
             warnings.warn(CheckpointWarning(message), stacklevel=2)
         self._last_step, self._last_time, self._restored = chosen.step, time.monotonic(), True
         return tree

@@ -21,7 +21,7 @@ import attrs
 import numpy as np
 
 from ..devices import to_numpy
-from ..errors import CheckpointWarning, DTypeError
+from ..errors import CheckpointWarning, DTypeError, FileError
 from ..messages import describe
 from .files import fcntl, write_whole
 
@@ -53,7 +53,16 @@ def read(folder: Path) -> list[Checkpoint]:
         names = {name for name in os.listdir(folder) if FILE.fullmatch(name)}
     except FileNotFoundError:
         return []
-    listed = [found for found in _listed(folder) if found.path.name in names]
+    except NotADirectoryError:
+        raise FileError(
+            f"{folder} is no folder for checkpoints: a file has this name, or that of a folder above."
+        ) from None
+    by_name: dict[str, Checkpoint] = {}
+    for found in _listed(folder):
+        by_name.pop(found.path.name, None)  # in a list that was edited, the last line of a file counts
+        if found.path.name in names:
+            by_name[found.path.name] = found
+    listed = list(by_name.values())
     newest = _age(listed[-1].path) if listed else 0.0
     others = sorted((_age(folder / name), name) for name in names - {found.path.name for found in listed})
     before, after = (
@@ -70,7 +79,7 @@ def _listed(folder: Path) -> list[Checkpoint]:
         return [_entry(folder, entry) for entry in entries if FILE.fullmatch(entry["file"])]
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IsADirectoryError) as error:
         message = (
             f"{path} is damaged ({error}): the checkpoints beside it are found by their names, without their metrics."
         )

@@ -85,10 +85,16 @@ def _check(key: str, leaf: Any, form: Format) -> None:
         or not form.keeps(dtype)
     ):
         raise FileError(
-            f"{key} is {describe(leaf)}, which {form.NAME} cannot keep: "
+            f"{key} is {_named(leaf)}, which {form.NAME} cannot keep: "
             "convert it to an array of numbers, or declare the field static."
         )
     form.check_key(key)
+
+
+def _named(leaf: Any) -> str:
+    """What a leaf is; arrays of a class of their own with its name."""
+    owner = type(leaf).__name__ if isinstance(leaf, np.ndarray) and type(leaf) is not np.ndarray else ""
+    return f"{owner} {describe(leaf)}".strip()
 
 
 def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Rename = None, mmap: bool = False) -> Any:

@@ -99,7 +99,7 @@ class centralise(Stateless):
 
 
 def _centred(g: Any) -> Any:
-    if getattr(g, "ndim", 0) < 2:
+    if getattr(g, "ndim", 0) < 2 or 0 in g.shape:
         return widened(g)
     g = widened(g)
     return g - fnp.mean(g, axis=_summed(g.ndim), keepdims=True)

@@ -120,7 +120,12 @@ def _assigned(
         for pattern in patterns:
             hits = [i for i, path in enumerate(paths) if covers(pattern, path)]
             if not hits:
-                raise no_match(what, pattern, paths)
+                error = no_match(what, pattern, paths)
+                raise (
+                    error
+                    if pattern != "..."
+                    else StructureError(f"{error} For all other leaves write ..., without quotes.")
+                )
             for i in hits:
                 if not several and found[i] not in (None, number_of_group):
                     raise StructureError(

@@ -11,7 +11,7 @@ def flatten_to_dict(tree: Tree) -> dict[str, Any]:
     """`{"layers/0/W": leaf, ...}` in the order of the leaves.
 
     Raises StructureError if two leaves would have the same key, as in `{"a/b": x, "a": {"b": y}}` or `{1: x, "1": y}`, or if `tree`
-    is a single leaf, which does not have a key.
+    is a single leaf, which does not have a key, or has the key "".
     """
     flat: dict[str, Any] = {}
     for path, leaf in flatten_with_path(tree):
@@ -19,6 +19,8 @@ def flatten_to_dict(tree: Tree) -> dict[str, Any]:
             raise StructureError(
                 f"two leaves have the key {path!r}. Rename a field or a dict key. Does one contain a slash?"
             )
+        if not path and leaf is not tree:
+            raise StructureError("a leaf has the key '', which is no name: rename the field or dict key.")
         if not path:
             raise StructureError("a single leaf does not have a key. Put it into a dict: {'x': leaf}")
         flat[path] = leaf

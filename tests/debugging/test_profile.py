@@ -225,6 +225,8 @@ def test_mistakes_are_told() -> None:
         fd.profile(loss, runs=0)
     with pytest.raises(DTypeError, match=r"runs is a whole number"):
         fd.profile(loss, runs=1.5)  # type: ignore[arg-type]
+    with pytest.raises(StructureError, match=r"profile\(<lambda>\) returns a generator, of which nothing has run yet"):
+        fd.profile(lambda x: (v for v in x))(np.ones(3))
     with pytest.raises(StructureError, match=r"no argument has an array, and profile sees only values"):
         fd.profile(lambda: X.sum())()
     with pytest.raises(TraceError, match=r"Put profile outside: fd\.profile\(fd\.grad\(f\)\)"):

@@ -219,6 +219,24 @@ def test_a_list_that_is_lost_or_damaged_is_made_again_from_the_files(tmp_path: P
     assert names(tmp_path) == ["checkpoints.json", "step-3.npz", "step-4.npz"]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, None])
+def test_a_list_that_no_reader_understands_counts_as_damaged(tmp_path: Path, text: str | None) -> None:
+    filled(tmp_path, (1,))
+    (tmp_path / "checkpoints.json").unlink()
+    (tmp_path / "checkpoints.json").mkdir() if text is None else (tmp_path / "checkpoints.json").write_text(text)
+    with pytest.warns(CheckpointWarning, match=r"checkpoints\.json is damaged .*found by their names"):
+        fd.testing.assert_trees_equal(Checkpoints(tmp_path).restore(like=tree(0)), tree(1))
+
+
+def test_a_line_that_was_copied_in_the_list_counts_once(tmp_path: Path) -> None:
+    filled(tmp_path, (1, 2))
+    place = tmp_path / "checkpoints.json"
+    lines = json.loads(place.read_text())["checkpoints"]
+    place.write_text(json.dumps({"checkpoints": [{**lines[0], "metrics": {"loss": 3}}, *lines]}))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert [(found.step, found.metrics) for found in checkpoints.all()] == [(1, lines[0]["metrics"]), (2, lines[1]["metrics"])]
+
+
 def test_a_list_from_a_stranger_reaches_no_file_outside(tmp_path: Path) -> None:
     folder, outside = tmp_path / "run", tmp_path / "step-1.npz"
     filled(folder, (2,))

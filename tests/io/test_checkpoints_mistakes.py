@@ -81,6 +81,14 @@ def test_an_empty_folder_says_how_a_run_begins(tmp_path: Path) -> None:
         Checkpoints(tmp_path).restore(step=5)
 
 
+@pytest.mark.parametrize("place", ["runs", "runs/a"])
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "runs").write_text("mine")
+    for call in (lambda: Checkpoints(tmp_path / place).latest(), lambda: Checkpoints(tmp_path / place).save(TREE, 1)):
+        with pytest.raises(FileError, match=f"{place} is no folder for checkpoints: a file has this name, or that of a folder above"):
+            call()
+
+
 def test_a_folder_that_must_not_be_written_is_an_error_in_the_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(PermissionError, match=r"must not be written"):

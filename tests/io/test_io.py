@@ -178,7 +178,7 @@ def test_no_key_is_lost_or_confused(tmp_path: Path) -> None:
         (np.array(["a"], np.dtypes.StringDType()), "StringDType"), (np.zeros(2, "V2"), r"\|V2\[2\]"),
         (np.str_("name"), r"<U4\[\]"),
         (np.zeros(2, [("a", "f4")]), r"\[\('a', '<f4'\)\]\[2\]"), (print, "builtin_function"), ({1, 2}, "set"),
-        (np.ma.masked_array([1.0, 2.0], [True, False]), r"float64\[2\]"), (zipfile.ZipInfo("x"), "ZipInfo"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), r"MaskedArray float64\[2\]"), (zipfile.ZipInfo("x"), "ZipInfo"),
     ],
     ids=lambda value: str(type(value).__name__),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.errors import DTypeError, MatrixError, ShapeError
 from fdezero.numpy import linalg
+from fdezero.ops import roots
 from fdezero.testing import check_grads
 
 from ..laws.matrices import Matrices
@@ -58,6 +59,12 @@ def test_empty_and_single_matrices(n: int) -> None:
     assert linalg.svdvals(a).shape == (2, n)
     assert linalg.matrix_rank(a).tolist() == [n, n]
     assert linalg.solve(a, np.ones((2, n, 3))).shape == (2, n, 3)
+
+
+def test_lengths_of_extended_precision_have_its_range() -> None:
+    for scale in (1, np.finfo("g").tiny, np.finfo("g").max / 8):
+        found = roots.length(np.array([3, 4], np.longdouble) * scale, axes=(0,), keepdims=False)
+        np.testing.assert_allclose(found / scale, 5, rtol=1e-15)
 
 
 def test_integers_become_float64() -> None:

@@ -49,6 +49,13 @@ def test_clips_are_loops() -> None:
     assert_trees_close(updates(optim.centralise()), {name: centred(g) for name, g in GRADS.items()}, 1e-14)
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)])
+def test_gradients_without_entries_stay_without_a_warning(shape: tuple[int, ...]) -> None:
+    g = {"a": np.ones(shape)}
+    for opt in (optim.clip(0.5), optim.clip_by_norm(0.5), optim.clip_by_global_norm(0.5), optim.adaptive_clip(0.5), optim.centralise()):
+        assert opt.update(g, opt.init(g), g)[0]["a"].shape == shape
+
+
 def test_clips_are_pytorchs() -> None:
     torch = pytest.importorskip("torch")
     for ours, theirs in (

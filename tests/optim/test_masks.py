@@ -125,6 +125,8 @@ def test_leaves_without_a_place_are_named() -> None:
         optim.by_path({"features/*": optim.sgd(0.1)}).init(MODEL)
     with pytest.raises(StructureError, match=r"by_path: nothing matches 'heads/\*'. Paths like it: head/b"):
         optim.by_path({"heads/*": optim.sgd(0.1), ...: optim.sgd(0.1)}).init(MODEL)
+    with pytest.raises(StructureError, match=r"nothing matches '\.\.\.'.* For all other leaves write \.\.\., without quotes"):
+        optim.by_path({"head": optim.sgd(0.1), "...": optim.sgd(0.1)}).init(MODEL)
     with pytest.raises(StructureError, match="by_path: nothing matches 'count'"):  # an integer has no gradient
         optim.by_path({"count": optim.sgd(0.1), ...: optim.sgd(0.1)}).init(MODEL)
     opt = optim.by_path({"features/*": optim.sgd(0.1), ...: optim.adam(0.1)})

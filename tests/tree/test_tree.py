@@ -164,6 +164,13 @@ def test_keys_that_collide_are_refused(tree: Any) -> None:
         fd.tree.flatten_to_dict(tree)
 
 
+def test_an_empty_key_is_not_taken_for_a_single_leaf() -> None:
+    with pytest.raises(StructureError, match="a leaf has the key '', which is no name"):
+        fd.tree.flatten_to_dict({"": 1, "a": 2})
+    with pytest.raises(StructureError, match="a single leaf does not have a key"):
+        fd.tree.flatten_to_dict(1)
+
+
 def test_a_single_leaf_has_no_key() -> None:
     with pytest.raises(StructureError, match="Put it into a dict"):
         fd.tree.flatten_to_dict(np.ones(2))
