@@ -76,7 +76,7 @@ root_of_mean = elementwise(
 
 
 # Sums of squares from here on have all their digits.
-LEAST = {np.dtype("g"): np.finfo("g").tiny / np.finfo("g").eps ** 2}  # too small for a Python number
+LEAST: dict[Any, Any] = {np.dtype("g"): np.finfo("g").tiny / np.finfo("g").eps ** 2}  # too small for a Python number
 LEAST |= {np.dtype(kind): float(np.finfo(kind).tiny) / float(np.finfo(kind).eps) ** 2 for kind in ("f2", "f4", "f8")}
 
 
