@@ -83,5 +83,5 @@ TRANSFORMS = [
     Row("sometimes", T.sometimes(T.vertical_flip(1)), T.sometimes(T.vertical_flip(1), 0)),
     Row("sometimes", T.sometimes(T.compose(T.rotation(50), T.cutout(3)), 0.7), T.sometimes(T.rotation(50), 0)),
 ]  # fmt: skip
-OTHERS = {"from_pil": "tests/data/test_image_transforms_pillow.py", "to_pil": "tests/data/test_transforms_pillow.py", "Transform": "the base"}
+OTHERS = {"from_pil": "tests/data/test_image_transforms_pillow.py", "to_pil": "tests/data/test_image_transforms_pillow.py", "Transform": "the base"}
 Transformed = Callable[..., Any]

@@ -80,7 +80,7 @@ TESTS = (
     ("fdezero/optim/*", "test_optimiser_laws test_optim test_transformations test_wrappers test_masks", "test_training test_nn"),
     ("fdezero/training/metrics/*", "test_metric_laws test_metrics", ""),
     ("fdezero/training/*", "test_progress test_logs test_fit test_plots test_state", "test_docs"),
-    ("fdezero/data/transforms/*", "test_image_transform_laws test_image_transforms test_image_transforms_pillow", ""),
+    ("fdezero/data/transforms/*", "test_image_transform_laws test_image_transforms test_image_transforms_composed test_image_transforms_pillow", ""),
     ("fdezero/data/sets/image_folder.py", "test_image_folder", ""),
     ("fdezero/data/sets/*", "test_sets test_data", "test_dataset_laws"),
     ("fdezero/data/showing.py", "test_show", ""),
