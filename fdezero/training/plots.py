@@ -101,7 +101,7 @@ def plot_confusion_matrix(
 ) -> Any:
     """A confusion matrix, a `ConfusionMatrix` or its result (classes, classes): labels in rows, answers in columns.
 
-    Colours are fractions of a row. With `normalise` the numbers are, too. `classes` are their names. Raises ShapeError for another shape.
+    Colours are fractions of a row, and with `normalise` also the numbers. `classes` are their names. Raises ShapeError for another shape.
     """
     counts = to_numpy(matrix.result() if isinstance(matrix, ConfusionMatrix) else matrix)
     n = len(counts) if np.ndim(counts) else 0

@@ -16,7 +16,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import commands, nn
-from fdezero.commands.helpers import contents, words
+from fdezero.commands.helpers import contents
 from fdezero.io.formats import format_of
 
 from ..io import test_io_hostile, test_safetensors
@@ -398,8 +398,3 @@ def test_commands_hold_pieces_of_a_file(run: Run, form: str, compress: bool) -> 
         finally:
             tracemalloc.stop()
         assert peak < 18 << 20, arguments
-
-
-@pytest.mark.parametrize(("size", "said"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (5e12, "5.0 TB"), (5e15, "5000.0 TB")])
-def test_sizes_in_words(size: float, said: str) -> None:
-    assert words.in_bytes(size) == said

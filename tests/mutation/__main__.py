@@ -89,7 +89,7 @@ TESTS = (
     ("fdezero/native/*", "test_disk_cache test_native_compilers test_native_operations", ""),
     *((f"fdezero/io/{name}.py", "test_checkpoints test_checkpoints_mistakes test_snapshots", "test_checkpoints_killed") for name in ("checkpoints", "index", "snapshots", "background")),
     ("fdezero/io/*", "test_io test_io_mapped test_io_shards test_safetensors test_io_hostile", "test_io_files test_io_saving test_io_killed test_io_bfloat16"),
-    ("fdezero/commands/*", "test_commands test_convert", ""),
+    ("fdezero/commands/*", "test_commands test_convert test_words", ""),
     ("*", "", ""),
 )
 SLOW = (  # run last
