@@ -59,9 +59,8 @@ def _initialised(cls: Any, key: Array | None, args: tuple[Any, ...], options: di
 class Lazy(Module):
     """A layer without parameters yet: `nn.Linear.lazy(10)`. In a model, `nn.init(model, key, x)` puts the layer in its place."""
 
-    unmade: ClassVar[str] = (
-        "make the model's layers first: model = nn.init(model, key, x)"  # for files, which know no layer
-    )
+    # For files, which know no layer.
+    unmade: ClassVar[str] = "make the model's layers first: model = nn.init(model, key, x)"
     layer: type = static()
     args: tuple[Any, ...] = static(default=())
     options: tuple[tuple[str, Any], ...] = static(default=())
