@@ -118,7 +118,7 @@ class CSVLog(_FileLog):
         row = {"step": step_of(step), **numbers(values)}
         if self._file is not None and any(name not in self._columns for name in row):
             self.close()
-            self._open(_rows(self.path, self._name), row)
+            self._open(_rows(self.path, self._name) if self.path.exists() else [], row)
         super().__call__(step, values)
 
     def _text(self, rows: list[dict[str, Any]], new: dict[str, Any]) -> str:
@@ -251,6 +251,8 @@ def _rows(place: Path, name: Any) -> list[dict[str, Any]]:
     data = place.read_bytes()
     try:
         text = data[: data.rfind(b"\n") + 1].decode()
+        if data and not text and not data.startswith(b'{"step": '):  # no first row that was cut off: it is not a log's
+            raise ValueError("no line")
         if place.suffix.lower() == ".csv":
             rows = [
                 {column: _number(value) for column, value in row.items() if value != ""}

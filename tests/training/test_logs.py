@@ -70,6 +70,24 @@ def test_the_log_of_another_run_is_kept_beside_the_new_one(name: str, tmp_path: 
 
 
 @files
+@pytest.mark.parametrize("content", [b"my notes", b"\0\0\0", b"{"])
+def test_a_file_of_one_line_that_is_no_log_is_not_written_over(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FileError, match="is no log"), training.open_log(tmp_path / name) as log:
+        log(1, {"loss": 1.0})
+    assert (tmp_path / name).read_bytes() == content
+
+
+@files
+def test_a_log_that_somebody_removed_begins_anew_with_the_next_column(name: str, tmp_path: Path) -> None:
+    with training.open_log(tmp_path / name) as log:
+        log(1, {"loss": 1.0})
+        (tmp_path / name).unlink()
+        log(2, {"loss": 1.0, "more": 2.0})
+    assert not name.endswith(".csv") or training.read_log(tmp_path / name) == [{"step": 2, "loss": 1.0, "more": 2.0}]
+
+
+@files
 def test_a_row_that_was_cut_off_is_left_out_and_written_over(name: str, tmp_path: Path) -> None:
     with training.open_log(tmp_path / name) as log:
         for step in range(3):
