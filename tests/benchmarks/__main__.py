@@ -14,7 +14,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 os.environ["NPROC"] = "1"  # the threads of JAX, whose flag leaves it two where there are two processors
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from tests.benchmarks import (  # noqa: E402
+from tests.benchmarks import (  # noqa: E402, after what libraries read when they are imported
     augmenting,
     chain,
     checkpoints,

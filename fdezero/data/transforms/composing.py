@@ -67,7 +67,7 @@ class compose(Transform):
         return any(map(takes_key, self.parts))
 
     @property
-    def by_example(self) -> bool:  # type: ignore[override]
+    def by_example(self) -> bool:  # type: ignore[override]  # the same
         return all(isinstance(part, Transform) and part.by_example for part in self.parts)
 
     def draw(self, keys: Any) -> Any:
@@ -112,12 +112,12 @@ class _Around(Transform):
     """A transform around another one, whose needs are its own."""
 
     @property
-    def draws(self) -> bool:  # type: ignore[override]
+    def draws(self) -> bool:  # type: ignore[override]  # a property here
         return takes_key(self.transform)  # type: ignore[attr-defined]  # a field of the subclass
 
     @property
-    def by_example(self) -> bool:  # type: ignore[override]
-        return isinstance(self.transform, Transform) and self.transform.by_example  # type: ignore[attr-defined]
+    def by_example(self) -> bool:  # type: ignore[override]  # the same
+        return isinstance(self.transform, Transform) and self.transform.by_example  # type: ignore[attr-defined]  # a field of the subclass
 
 
 def _transform(value: Any, what: str) -> Any:
