@@ -12,6 +12,8 @@ from ..numpy.precision import widened
 from ..ops.roots import root_of_mean
 from .leaves import in_dtype_of, leafwise, magnitude, times, zeros_of
 
+__all__: list[str] = []  # for methods
+
 
 def zero_means(params: Any) -> Any:
     """Zeros for means of gradients."""

@@ -16,6 +16,8 @@ from ..ops.checks import checked
 from ..tree import Module
 from .leaves import weak
 
+__all__: list[str] = []  # for transformations and schedules
+
 Rate: TypeAlias = Any  # float | Array | Callable[[step], float | Array]
 Number: TypeAlias = Any  # float | Array
 

@@ -12,6 +12,8 @@ import numpy as np
 from ... import numpy as fnp
 from ... import tree as trees
 
+__all__: list[str] = []  # for lbfgs
+
 NARROW = 0.1  # of an interval: a new step keeps this distance from both ends
 BACK = 0.2  # of an interval, where the far end is not finite
 LEAST, MOST = 2.0, 10.0  # times the last step, while steps are too short
