@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
+import fdezero as fd
 from fdezero import optim
 from fdezero.errors import DTypeError, RangeError
 
@@ -99,6 +100,17 @@ def test_float32_follows_float64(row: Method, ours: Any) -> None:
         params, state = row.ours.step(params, grads, state)
     for name, p in START.items():
         np.testing.assert_allclose(params[name], row.reference(gradient_of(name), p, 20, **row.settings), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_may_be_an_argument_of_a_compiled_step(name: str) -> None:
+    opt = METHODS[name].ours
+    state = opt.init(START)
+    found, after = fd.compile(lambda opt, p, g, s: opt.step(p, g, s))(opt, START, START, state)
+    expected, _ = opt.step(START, START, state)
+    assert fd.tree.paths(after) == fd.tree.paths(state)
+    for key in START:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-12, atol=1e-12)
 
 
 def test_a_wrong_method_is_caught() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import fdezero as fd
 from fdezero import training
-from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
+from fdezero.errors import DeviceError, DTypeError, RangeError, ShapeError, StructureError
 
 RNG = np.random.default_rng(3)
 N, C = 200, 5
@@ -281,6 +281,14 @@ def test_a_compiled_metric_checks_labels_in_every_call() -> None:
     for wrong in (C, -1):
         with pytest.raises(RangeError, match=f"is {wrong}, at index \\(3,\\)"):
             update(metric, SCORES, np.where(np.arange(N) == 3, wrong, LABELS))
+
+
+def test_sums_on_two_devices_are_named(gpu: Any) -> None:
+    here = training.F1(C).update(SCORES, LABELS)
+    there = training.F1(C).update(*fd.to_device((SCORES, LABELS), "gpu"))
+    for one, other in ((here, there), (there, here)):
+        with pytest.raises(DeviceError, match=r"the sums float64\[5\] and float64\[5\] are on different devices.*fd.to_device\(metric, 'gpu'\)"):
+            one.merge(other)
 
 
 def test_on_a_gpu_labels_of_no_class_make_the_result_nan(strict_cupy: Any) -> None:

@@ -59,12 +59,13 @@ class rmsprop(Composite):
     lr: Rate = rate(default=1e-2)
     decay: Number = number(default=0.99, least=0, below=1)
     eps: Number = number(default=1e-8, least=0)
-    momentum: Number = number(default=0.0, least=0, below=1)
+    momentum: Number = number(default=0.0, least=0, below=1, fixed=True)  # it decides what the state has
     centred: bool = static(default=False)
 
     @cached_property
     def parts(self) -> tuple[GradientTransformation, ...]:
         """Direction, momentum and rate."""
         direction = rmsprop_direction(self.decay, self.eps, self.centred)
-        is_plain = isinstance(self.momentum, float | int) and self.momentum == 0
-        return (direction, descend(self.lr)) if is_plain else (direction, followed(self.momentum), descend(self.lr))
+        return (
+            (direction, followed(self.momentum), descend(self.lr)) if self.momentum else (direction, descend(self.lr))
+        )

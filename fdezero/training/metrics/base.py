@@ -14,7 +14,7 @@ from ... import numpy as fnp
 from ... import tree as trees
 from ...core import Tracer
 from ...devices import CPU, backend_of, to_numpy
-from ...errors import DTypeError, RangeError, ShapeError, StructureError
+from ...errors import DeviceError, DTypeError, RangeError, ShapeError, StructureError
 from ...functions.reduction import mask_of
 from ...messages import describe
 from ...numpy.elementwise import cast
@@ -68,6 +68,11 @@ def plus(one: Any, other: Any) -> Any:
     for x, y in ((one, other), (other, one)):
         if isinstance(x, np.ndarray) and backend_of(y) is not CPU and not x.any():
             return y
+        if isinstance(x, np.ndarray) and backend_of(y) is not CPU:
+            raise DeviceError(
+                f"merge: the sums {describe(one)} and {describe(other)} are on different devices. Bring them together first: "
+                "fd.to_device(metric, 'gpu')."
+            )
     return one + other
 
 
