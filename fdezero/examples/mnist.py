@@ -76,13 +76,13 @@ def accuracy(model: nn.MLP, data: Any) -> float:
 
 
 def plot(path: Path, model: nn.MLP, history: list[dict[str, Any]], test: Any) -> None:
-    """Draw loss and accuracy over the epochs, and in a second file test digits below the model's answers."""
+    """Draw loss and accuracy over the epochs, and in a second file test digits below the model's predictions."""
     training.plot_history(history, to_file=path)
     saved(path)
     images, labels = test[0][:24], test[1][:24]
-    answers = fd.numpy.argmax(model(fd.to_device(images, fd.device_of(model))), axis=-1)
+    predictions = fd.numpy.argmax(model(fd.to_device(images, fd.device_of(model))), axis=-1)
     digits = path.with_stem(f"{path.stem}-digits")
-    training.plot_images(images, answers, labels, to_file=digits)
+    training.plot_images(images, predictions, labels, to_file=digits)
     saved(digits)
 
 

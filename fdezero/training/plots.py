@@ -1,4 +1,4 @@
-"""Plots of a run: its history, a confusion matrix, images with answers, histograms of parameters and gradients. Extra `plot`.
+"""Plots of a run: its history, a confusion matrix, images with predictions, histograms of parameters and gradients. Extra `plot`.
 
 Each function returns the figure of matplotlib, which notebooks show, and saves it with `to_file="plot.png"`. No window opens.
 """
@@ -99,7 +99,7 @@ def _is_number(value: Any) -> bool:
 def plot_confusion_matrix(
     matrix: Any, classes: Sequence[str] | None = None, *, normalise: bool = False, to_file: Any = None
 ) -> Any:
-    """A confusion matrix, a `ConfusionMatrix` or its result (classes, classes): labels in rows, answers in columns.
+    """A confusion matrix, a `ConfusionMatrix` or its result (classes, classes): labels in rows, predictions in columns.
 
     Colours are fractions of a row, and with `normalise` also the numbers. `classes` are their names. Raises ShapeError for another shape.
     """
@@ -125,30 +125,30 @@ def plot_confusion_matrix(
             text = f"{fractions[i, j]:.2f}" if normalise else f"{counts[i, j]:.6g}"
             colour = "white" if fractions[i, j] > 0.5 else "black"
             axes.text(j, i, text, ha="center", va="center", color=colour, fontsize="small")
-    axes.set(xlabel="answer", ylabel="label")
+    axes.set(xlabel="prediction", ylabel="label")
     return _done(figure, to_file)
 
 
 def plot_images(
     images: Any,
-    answers: Any = None,
+    predictions: Any = None,
     labels: Any = None,
     *,
     classes: Sequence[str] | None = None,
     columns: int = 8,
     to_file: Any = None,
 ) -> Any:
-    """Images in a grid, below the answers of a model: red where the label is another one.
+    """Images in a grid, below the predictions of a model: red where the label is another one.
 
     Images are (n, height, width), (n, channels, height, width), or flat squares (n, size). Numbers outside 0 to 1 are scaled.
     Raises ShapeError for what is no image.
     """
     pictures = _pictures(to_numpy(images))
-    texts: list[Any] = [None if given is None else to_numpy(given) for given in (answers, labels)]
+    texts: list[Any] = [None if given is None else to_numpy(given) for given in (predictions, labels)]
     for given in texts:
         if given is not None and np.shape(given) != (len(pictures),):
             raise ShapeError(
-                f"plot_images: {len(pictures)} images need as many answers and labels, got {describe(given)}."
+                f"plot_images: {len(pictures)} images need as many predictions and labels, got {describe(given)}."
             )
     if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
         raise RangeError(f"plot_images: columns is a whole number, 1 or more; got {columns!r}.")

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(3)
 N, C = 200, 5
 SCORES, LABELS = RNG.normal(size=(N, C)).astype(np.float32), RNG.integers(0, C, N)
 SCORES[np.arange(N), LABELS] += 1
-ANSWERS = SCORES.argmax(1)
+PREDICTIONS = SCORES.argmax(1)
 WEIGHT = RNG.random(N)
 P = RNG.random(N).astype(np.float32)
 T = (RNG.random(N) < P).astype(int)
@@ -44,7 +44,7 @@ def test_the_mean_of_batches_weighs_them_by_their_sizes() -> None:
 
 def test_accuracy_is_a_loop_over_examples() -> None:
     right = [int(max(range(C), key=row.tolist().__getitem__)) == t for row, t in zip(SCORES, LABELS, strict=True)]
-    for given in (SCORES, ANSWERS):
+    for given in (SCORES, PREDICTIONS):
         assert training.Accuracy().update(given, LABELS).result() == sum(right) / N
         weighted = training.Accuracy().update(given, LABELS, weight=WEIGHT).result()
         assert weighted == pytest.approx(sum(w for w, r in zip(WEIGHT, right, strict=True) if r) / WEIGHT.sum())
@@ -58,7 +58,7 @@ def test_top_k_is_a_loop_over_sorted_scores(k: int) -> None:
     assert training.TopKAccuracy(k).update(SCORES, LABELS).result() == expected
 
 
-def test_equal_scores_and_nan_are_no_right_answers() -> None:
+def test_equal_scores_and_nan_are_no_right_predictions() -> None:
     same, labels = np.zeros((4, 4)), np.arange(4)
     assert training.Accuracy().update(same, labels).result() == 0.25
     assert [training.TopKAccuracy(k).update(same, labels).result() for k in (1, 2, 4)] == [0.25, 0.5, 1]
@@ -71,18 +71,18 @@ def test_equal_scores_and_nan_are_no_right_answers() -> None:
 
 
 def by_class(weight: Any) -> tuple[Any, ...]:
-    hits, answered, labelled = np.zeros(C), np.zeros(C), np.zeros(C)
-    for answer, label, w in zip(ANSWERS, LABELS, weight, strict=True):
-        hits[label] += w * (answer == label)
-        answered[answer] += w
+    hits, predicted, labelled = np.zeros(C), np.zeros(C), np.zeros(C)
+    for prediction, label, w in zip(PREDICTIONS, LABELS, weight, strict=True):
+        hits[label] += w * (prediction == label)
+        predicted[prediction] += w
         labelled[label] += w
-    return hits, answered, labelled
+    return hits, predicted, labelled
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
 def test_values_of_classes_are_loops(weight: Any) -> None:
-    hits, answered, labelled = by_class(np.ones(N) if weight is None else weight)
-    values = {training.Precision: hits / answered, training.Recall: hits / labelled, training.F1: 2 * hits / (answered + labelled)}
+    hits, predicted, labelled = by_class(np.ones(N) if weight is None else weight)
+    values = {training.Precision: hits / predicted, training.Recall: hits / labelled, training.F1: 2 * hits / (predicted + labelled)}
     for metric, value in values.items():
         got = {a: metric(C, a).update(SCORES, LABELS, weight=weight).result() for a in (None, "macro", "micro", "weighted")}
         np.testing.assert_allclose(got[None], value, 1e-12)
@@ -91,23 +91,23 @@ def test_values_of_classes_are_loops(weight: Any) -> None:
         assert got["weighted"] == pytest.approx((value * labelled).sum() / labelled.sum())
     matrix = training.ConfusionMatrix(C).update(SCORES, LABELS, weight=weight).result()
     np.testing.assert_allclose(matrix.diagonal(), hits, 1e-12)
-    np.testing.assert_allclose(matrix.sum(0), answered, 1e-12)
+    np.testing.assert_allclose(matrix.sum(0), predicted, 1e-12)
     np.testing.assert_allclose(matrix.sum(1), labelled, 1e-12)
 
 
 def test_several_labels_of_an_example_are_counted_class_by_class() -> None:
-    answers, labels = SCORES > 0.3, np.random.default_rng(4).random((N, C)) < 0.3
-    hits, answered, labelled = np.zeros((3, C))
+    predictions, labels = SCORES > 0.3, np.random.default_rng(4).random((N, C)) < 0.3
+    hits, predicted, labelled = np.zeros((3, C))
     for i in range(N):
         for c in range(C):
-            hits[c] += WEIGHT[i] if answers[i, c] and labels[i, c] else 0
-            answered[c] += WEIGHT[i] if answers[i, c] else 0
+            hits[c] += WEIGHT[i] if predictions[i, c] and labels[i, c] else 0
+            predicted[c] += WEIGHT[i] if predictions[i, c] else 0
             labelled[c] += WEIGHT[i] if labels[i, c] else 0
-    values = {training.Precision: hits / answered, training.Recall: hits / labelled, training.F1: 2 * hits / (answered + labelled)}
+    values = {training.Precision: hits / predicted, training.Recall: hits / labelled, training.F1: 2 * hits / (predicted + labelled)}
     for metric, value in values.items():
-        got = metric(C, None, multilabel=True).update(answers, labels, weight=WEIGHT).result()
+        got = metric(C, None, multilabel=True).update(predictions, labels, weight=WEIGHT).result()
         np.testing.assert_allclose(got, value, 1e-12)
-        assert metric(C, multilabel=True).update(answers, labels, weight=WEIGHT).result() == pytest.approx(value.mean())
+        assert metric(C, multilabel=True).update(predictions, labels, weight=WEIGHT).result() == pytest.approx(value.mean())
 
 
 def test_average_precision_is_a_loop_over_thresholds() -> None:
@@ -122,13 +122,13 @@ def test_average_precision_is_a_loop_over_thresholds() -> None:
 
 
 def test_classes_that_do_not_occur() -> None:
-    answers, labels = np.array([0, 0, 1]), np.array([0, 2, 1])  # 1 is right, 2 is never answered, 3 does not occur
-    got = {m: m(4, None).update(answers, labels).result() for m in (training.Precision, training.Recall, training.F1)}
+    predictions, labels = np.array([0, 0, 1]), np.array([0, 2, 1])  # 1 is right, 2 is never predicted, 3 does not occur
+    got = {m: m(4, None).update(predictions, labels).result() for m in (training.Precision, training.Recall, training.F1)}
     np.testing.assert_array_equal(got[training.Precision], [0.5, 1, 0, np.nan])
     np.testing.assert_array_equal(got[training.Recall], [1, 1, 0, np.nan])
     np.testing.assert_allclose(got[training.F1], [2 / 3, 1, 0, np.nan])
-    assert training.Precision(4).update(answers, labels).result() == 0.5
-    np.testing.assert_array_equal(training.Recall(4, None).update(labels, answers).result(), [0.5, 1, 0, np.nan])
+    assert training.Precision(4).update(predictions, labels).result() == 0.5
+    np.testing.assert_array_equal(training.Recall(4, None).update(labels, predictions).result(), [0.5, 1, 0, np.nan])
 
 
 def test_perplexity_of_a_guess_is_the_number_of_classes() -> None:
@@ -174,7 +174,7 @@ def test_scikit_learn_has_the_same_numbers() -> None:
         theirs = {"sample_weight": given.get("weight")}
         for ours, name in ((training.Precision, "precision"), (training.Recall, "recall"), (training.F1, "f1")):
             for average in (None, "macro", "micro", "weighted"):
-                value = getattr(sklearn, f"{name}_score")(LABELS, ANSWERS, average=average, zero_division=0, **theirs)
+                value = getattr(sklearn, f"{name}_score")(LABELS, PREDICTIONS, average=average, zero_division=0, **theirs)
                 np.testing.assert_allclose(ours(C, average).update(SCORES, LABELS, **given).result(), value, 1e-12)
             value = getattr(sklearn, f"{name}_score")(T, P > 0.5, **theirs)
             assert ours(2, "binary").update(P > 0.5, T, **given).result() == pytest.approx(value, rel=1e-12)
@@ -183,7 +183,7 @@ def test_scikit_learn_has_the_same_numbers() -> None:
                 value = getattr(sklearn, f"{name}_score")(labels, several, average=average, zero_division=0, **theirs)
                 got = ours(C, average, multilabel=True).update(several, labels, **given).result()
                 np.testing.assert_allclose(got, value, 1e-12)
-        matrix = sklearn.confusion_matrix(LABELS, ANSWERS, **theirs)
+        matrix = sklearn.confusion_matrix(LABELS, PREDICTIONS, **theirs)
         np.testing.assert_allclose(training.ConfusionMatrix(C).update(SCORES, LABELS, **given).result(), matrix, 1e-12)
         auc, binned = training.AUC(2**16).update(P, T, **given), np.floor(P.astype(float) * 64)
         assert auc.result() == pytest.approx(sklearn.roc_auc_score(T, P, **theirs), rel=1e-12)
@@ -203,7 +203,7 @@ def test_results_of_a_dict_are_numbers_by_name() -> None:
     }  # fmt: skip
     found = training.results(metrics)
     assert list(found) == ["loss", "step", "heads/a", "each"]
-    assert (found["loss"], found["step"], found["heads/a"]) == (0.5, 3.0, np.mean(ANSWERS == LABELS))
+    assert (found["loss"], found["step"], found["heads/a"]) == (0.5, 3.0, np.mean(PREDICTIONS == LABELS))
     assert {type(found[name]) for name in ("loss", "step", "heads/a")} == {float}
     np.testing.assert_array_equal(found["each"], [1, 1])
 
@@ -244,14 +244,14 @@ WRONG: list[tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     (training.Recall(4), (np.array([0, 4]), np.array([0, 1])), {}, RangeError, r"Recall: predicted classes are 0 to 3, got 4 at index \(1,\)"),
     (training.F1(4), (SCORES, LABELS), {}, ShapeError, r"F1 of 4 classes got scores of 5 classes"),
     (training.Accuracy(), (SCORES, LABELS.astype(float)), {}, DTypeError, r"integer labels, got float64\[200\]. Use labels.astype\(int\)"),
-    (training.Accuracy(), (ANSWERS, LABELS.astype(float)), {}, DTypeError, r"Use labels.astype\(int\)"),
+    (training.Accuracy(), (PREDICTIONS, LABELS.astype(float)), {}, DTypeError, r"Use labels.astype\(int\)"),
     (training.Accuracy(), (SCORES, np.eye(C)[LABELS]), {}, DTypeError, r"Use labels.argmax\(axis=-1\)"),
-    (training.Accuracy(), (ANSWERS, np.eye(C, dtype=int)[LABELS]), {}, ShapeError, r"For one-hot labels"),
+    (training.Accuracy(), (PREDICTIONS, np.eye(C, dtype=int)[LABELS]), {}, ShapeError, r"For one-hot labels"),
     (training.Accuracy(), (LABELS, SCORES), {}, DTypeError, r"the scores come first, then the labels; got int64\[200\], then float32\[200,5\]"),
     (training.Accuracy(), (SCORES, LABELS[:, None]), {}, ShapeError, r"Use labels.reshape\(\(200,\)\)"),
     (training.Accuracy(), (SCORES, LABELS[:-1]), {}, ShapeError, r"got float32\[200,5\] and int64\[199\]"),
     (training.Accuracy(), (P, T), {}, DTypeError, r"predicted classes are integers, got float32\[200\].*use p > 0.5"),
-    (training.TopKAccuracy(2), (ANSWERS, LABELS), {}, ShapeError, r"takes scores \(..., classes\)"),
+    (training.TopKAccuracy(2), (PREDICTIONS, LABELS), {}, ShapeError, r"takes scores \(..., classes\)"),
     (training.Accuracy(), (SCORES, LABELS), {"mask": np.ones(N)}, DTypeError, "a mask is boolean"),
     (training.Accuracy(), (SCORES, LABELS), {"mask": np.ones(3, bool)}, ShapeError, r"shape of the examples, \(200,\)"),
     (training.Mean(), (P,), {"weight": np.ones(3)}, ShapeError, r"the weights float64\[3\] must have the shape of the examples, \(200,\)"),

@@ -43,12 +43,12 @@ def test_a_history_may_be_a_log_with_gaps(tmp_path: Path) -> None:
 
 
 def test_a_confusion_matrix_shows_counts_or_fractions(tmp_path: Path) -> None:
-    answers, labels = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1])
-    metric = training.ConfusionMatrix(2).update(answers, labels)
+    predictions, labels = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1])
+    metric = training.ConfusionMatrix(2).update(predictions, labels)
     axes = training.plot_confusion_matrix(metric, ["cat", "dog"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["1", "0", "1", "3"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "label")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "label")
     shares = training.plot_confusion_matrix(metric.result(), normalise=True, to_file=tmp_path / "matrix.svg").axes[0]
     assert [text.get_text() for text in shares.texts] == ["1.00", "0.00", "0.25", "0.75"]
     np.testing.assert_allclose(shares.images[0].get_array(), [[1, 0], [0.25, 0.75]])
@@ -63,7 +63,7 @@ def test_a_confusion_matrix_shows_counts_or_fractions(tmp_path: Path) -> None:
         (np.full((3, 3, 4, 5), 255, np.uint8), (4, 5, 3)), (np.linspace(-2, 7, 180).reshape(3, 3, 4, 5), (4, 5, 3)),
     ],
 )  # fmt: skip
-def test_images_stand_below_their_answers(images: Any, shape: tuple[int, ...]) -> None:
+def test_images_stand_below_their_predictions(images: Any, shape: tuple[int, ...]) -> None:
     figure = training.plot_images(images, np.array([1, 0, 1]), np.array([1, 1, 1]), classes=["cat", "dog"], columns=2)
     shown = [axes for axes in figure.axes if axes.images]
     assert [(axes.get_title(), axes.title.get_color()) for axes in shown] == [("dog", "black"), ("cat", "red"), ("dog", "black")]
@@ -118,7 +118,7 @@ def test_plots_are_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: training.plot_confusion_matrix(np.eye(2), ["a"]), ShapeError, "2 classes, but 1 names"),
         (lambda: training.plot_images(np.ones((2, 5))), ShapeError, r"flat squares, got float64\[2,5\]"),
         (lambda: training.plot_images(np.ones((2, 4, 5, 6))), ShapeError, "takes images"),
-        (lambda: training.plot_images(np.ones((2, 4, 4)), [1]), ShapeError, "2 images need as many answers"),
+        (lambda: training.plot_images(np.ones((2, 4, 4)), [1]), ShapeError, "2 images need as many predictions"),
         (lambda: training.plot_images(np.ones((2, 4, 4)), columns=0), RangeError, "columns is a whole number"),
         (lambda: training.plot_histograms({"a": np.arange(3)}), StructureError, "no floating array in dict"),
         (lambda: training.plot_histograms({"a": np.ones(3)}, "b"), StructureError, "nothing matches 'b'"),

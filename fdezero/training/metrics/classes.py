@@ -11,8 +11,8 @@ from ...errors import DTypeError, RangeError, ShapeError
 from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import static
-from .answers import checked_labels, chosen
 from .base import Metric, plus, ratio, weights_of, whole
+from .predictions import checked_labels, chosen
 
 __all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
 
@@ -24,7 +24,7 @@ def _counted(metric: Any) -> int:
     return whole(metric.classes, f"{type(metric).__name__}: the number of classes", 1)
 
 
-def _answers(name: str, predictions: Any, labels: Any, weight: Any, mask: Any, classes: int) -> tuple[Any, Any, Any]:
+def _examples(name: str, predictions: Any, labels: Any, weight: Any, mask: Any, classes: int) -> tuple[Any, Any, Any]:
     """Predicted classes, labels and weights of all examples, each (n,). The weight of a label that is no class is NaN."""
     predictions = fnp.asarray(predictions)
     labels, part = checked_labels(name, predictions, labels, mask, classes)
@@ -39,7 +39,7 @@ def _answers(name: str, predictions: Any, labels: Any, weight: Any, mask: Any, c
 
 
 class ConfusionMatrix(Metric):
-    """How often a label got which answer: `ConfusionMatrix(10)`, whose result is (classes, classes), with a row for each label."""
+    """How often a label got which prediction: `ConfusionMatrix(10)`, whose result is (classes, classes), with a row for each label."""
 
     classes: int = static()
     counts: Any = attrs.field(
@@ -52,13 +52,13 @@ class ConfusionMatrix(Metric):
         Raises RangeError for labels and predictions that are no classes, with the place; on a GPU, where looking would wait, such a label
         makes entries NaN.
         """
-        answers, labels, weights = _answers("ConfusionMatrix", predictions, labels, weight, mask, self.classes)
-        place = cast(labels, np.int64) * self.classes + cast(answers, np.int64)
+        predictions, labels, weights = _examples("ConfusionMatrix", predictions, labels, weight, mask, self.classes)
+        place = cast(labels, np.int64) * self.classes + cast(predictions, np.int64)
         counts = fnp.bincount(place, weights, length=self.classes**2)
         return self.replace(counts=plus(self.counts, fnp.reshape(counts, (self.classes, self.classes))))
 
     def result(self) -> Any:
-        """The counts, (classes, classes) float64: entry [i, j] for label i and answer j."""
+        """The counts, (classes, classes) float64: entry [i, j] for label i and prediction j."""
         return self.counts
 
 
@@ -67,13 +67,13 @@ def _none_of(metric: Any) -> Any:
 
 
 class _ByClass(Metric):
-    """For each class: how often it was answered rightly, was answered, and was the label; (classes,) float64 each."""
+    """For each class: how often it was predicted rightly, was predicted, and was the label; (classes,) float64 each."""
 
     classes: int = static()
     average: str | None = static(default="macro")
     multilabel: bool = static(default=False, kw_only=True)
     hits: Any = attrs.field(default=attrs.Factory(_none_of, takes_self=True), kw_only=True)
-    answered: Any = attrs.field(default=attrs.Factory(_none_of, takes_self=True), kw_only=True)
+    predicted: Any = attrs.field(default=attrs.Factory(_none_of, takes_self=True), kw_only=True)
     labelled: Any = attrs.field(default=attrs.Factory(_none_of, takes_self=True), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -90,14 +90,14 @@ class _ByClass(Metric):
         """
         count = self._several if self.multilabel else self._one
         new = count(fnp.asarray(predictions), fnp.asarray(labels), weight, mask)
-        hits, answered, labelled = map(plus, (self.hits, self.answered, self.labelled), new)
-        return self.replace(hits=hits, answered=answered, labelled=labelled)
+        hits, predicted, labelled = map(plus, (self.hits, self.predicted, self.labelled), new)
+        return self.replace(hits=hits, predicted=predicted, labelled=labelled)
 
     def _one(self, predictions: Any, labels: Any, weight: Any, mask: Any) -> tuple[Any, ...]:
         name = type(self).__name__
-        answers, labels, weights = _answers(name, predictions, labels, weight, mask, self.classes)
-        right = fnp.where(answers == labels, weights, 0.0 * weights)  # 0 times NaN stays NaN
-        pairs = ((labels, right), (answers, weights), (labels, weights))
+        predictions, labels, weights = _examples(name, predictions, labels, weight, mask, self.classes)
+        right = fnp.where(predictions == labels, weights, 0.0 * weights)  # 0 times NaN stays NaN
+        pairs = ((labels, right), (predictions, weights), (labels, weights))
         return tuple([fnp.bincount(places, w, length=self.classes) for places, w in pairs])
 
     def _several(self, predictions: Any, labels: Any, weight: Any, mask: Any) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ class _ByClass(Metric):
         axes = tuple(range(len(shape) - 1))
         return tuple([fnp.sum(x * weights, axis=axes) for x in (predictions & labels, predictions, labels)])
 
-    def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
+    def _value(self, hits: Any, predicted: Any, labelled: Any) -> Any:
         raise NotImplementedError
 
     def result(self) -> Any:
@@ -125,7 +125,7 @@ class _ByClass(Metric):
         "macro" is the mean over the classes that occur, "weighted" the same weighted by how often they are labels, "micro" the value of
         all classes counted together, "binary" the value of class 1.
         """
-        sums = self.hits, self.answered, self.labelled
+        sums = self.hits, self.predicted, self.labelled
         if self.average == "micro":
             return self._value(*map(fnp.sum, sums))
         values = self._value(*sums)
@@ -133,7 +133,7 @@ class _ByClass(Metric):
             return values
         if self.average == "binary":
             return values[..., 1]
-        occurs = (self.answered + self.labelled) != 0  # NaN occurs
+        occurs = (self.predicted + self.labelled) != 0  # NaN occurs
         weights = self.labelled if self.average == "weighted" else cast(occurs, np.float64)
         return ratio(fnp.sum(fnp.where(occurs, values, 0.0) * weights), fnp.sum(weights))
 
@@ -144,24 +144,24 @@ def _share(hits: Any, of: Any, occurs: Any) -> Any:
 
 
 class Precision(_ByClass):
-    """Of the examples answered with a class, the fraction that has it as label: `Precision(10)`, `Precision(2, "binary")`.
+    """Of the examples predicted as a class, the fraction that has it as label: `Precision(10)`, `Precision(2, "binary")`.
 
-    A class that is never answered, but is a label, has precision 0.
+    A class that is never predicted, but is a label, has precision 0.
     """
 
-    def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
-        return _share(hits, answered, labelled)
+    def _value(self, hits: Any, predicted: Any, labelled: Any) -> Any:
+        return _share(hits, predicted, labelled)
 
 
 class Recall(_ByClass):
-    """Of the examples with a class as label, the fraction answered with it. A class that is answered, but never a label, has 0."""
+    """Of the examples with a class as label, the fraction predicted as it. A class that is predicted, but never a label, has 0."""
 
-    def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
-        return _share(hits, labelled, answered)
+    def _value(self, hits: Any, predicted: Any, labelled: Any) -> Any:
+        return _share(hits, labelled, predicted)
 
 
 class F1(_ByClass):
     """The harmonic mean of precision and recall of a class: `F1(10, average=None)` has all of them."""
 
-    def _value(self, hits: Any, answered: Any, labelled: Any) -> Any:
-        return ratio(2 * hits, answered + labelled)
+    def _value(self, hits: Any, predicted: Any, labelled: Any) -> Any:
+        return ratio(2 * hits, predicted + labelled)

@@ -1,4 +1,4 @@
-"""Metrics that are means: of anything, of right answers, of the surprise at each token."""
+"""Metrics that are means: of anything, of right predictions, of the surprise at each token."""
 
 from typing import Any, Self
 
@@ -13,8 +13,8 @@ from ...messages import describe
 from ...numpy.elementwise import cast
 from ...tree import static
 from ...values import kind_of
-from .answers import checked_labels, chosen
 from .base import Metric, ratio, summed, weights_of, whole
+from .predictions import checked_labels, chosen
 
 __all__ = ["Accuracy", "Mean", "Perplexity", "TopKAccuracy"]
 
@@ -54,12 +54,12 @@ class Mean(_Ratio):
 
 
 class Accuracy(_Ratio):
-    """The fraction of examples whose answer is the label. A row of scores with a NaN is a wrong answer."""
+    """The fraction of examples whose prediction is the label. A row of scores with a NaN is a wrong one."""
 
     def update(self, predictions: Any, labels: Any, *, weight: Any = None, mask: Any = None) -> Self:
         """With further examples: scores (..., classes) or predicted classes (...), and integer labels (...).
 
-        Raises RangeError for a label that is no class, with its place; on a GPU, where looking would wait, it is a wrong answer.
+        Raises RangeError for a label that is no class, with its place; on a GPU, where looking would wait, it is a wrong prediction.
         """
         predictions = fnp.asarray(predictions)
         labels, part = checked_labels("Accuracy", predictions, labels, mask)
@@ -74,7 +74,7 @@ class TopKAccuracy(_Ratio):
     """The fraction of examples whose label is among the k greatest scores: `TopKAccuracy(5)`.
 
     Of equal scores the first counts as the greatest, so k = 1 is `Accuracy`. A NaN counts as greater than
-    every number, and never as a right answer.
+    every number, and never as a right prediction.
     """
 
     k: int = static()

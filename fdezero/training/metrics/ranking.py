@@ -88,8 +88,8 @@ class AUC(Metric):
         if self.curve == "roc":
             below = fnp.cumsum(negatives) - negatives
             return ratio(fnp.sum(positives * (below + negatives / 2)), p * n)
-        hits, answered = (fnp.cumsum(x[::-1]) for x in (positives, positives + negatives))
-        precision = hits / fnp.where(answered == 0, 1.0, answered)
+        hits, predicted = (fnp.cumsum(x[::-1]) for x in (positives, positives + negatives))
+        precision = hits / fnp.where(predicted == 0, 1.0, predicted)
         return ratio(fnp.sum(positives[::-1] * precision), fnp.where(n == 0, 0.0, p))
 
     def bound(self) -> Any:
