@@ -103,7 +103,8 @@ class Checkpoints:
             return True
         if isinstance(self.every, datetime.timedelta):
             return time.monotonic() - self._last_time >= self.every.total_seconds()
-        return int(step) // self.every > self._last_step // self.every  # so it may be called at some steps only
+        # So it may be called at some steps only, and a run that begins again, as a cell of a notebook does, is saved.
+        return int(step) // self.every != self._last_step // self.every
 
     def save(self, state: Any, step: Any, metrics: Mapping[str, Any] | None = None, *, force: bool = False) -> bool:
         """Take a snapshot of a tree, which a thread writes; True if it did, because a checkpoint was due, or by `force`.

@@ -105,6 +105,11 @@ def test_a_checkpoint_is_due_when_a_multiple_of_every_has_been_passed(tmp_path: 
     assert [step for step in (38, 39, 40, 41) if again.due(step)] == [40, 41]
 
 
+def test_a_run_that_begins_again_is_saved_before_it_is_as_far(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, every=10)
+    assert [step for step in (5, 10, 35, 12, 13, 20, 25, 30) if checkpoints.save(tree(step), step)] == [10, 35, 12, 20, 30]
+
+
 def test_every_may_be_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("fdezero.io.checkpoints.time", SimpleNamespace(monotonic=lambda: now[0], strftime=lambda *_: "", gmtime=lambda: None))
