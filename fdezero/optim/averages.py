@@ -42,7 +42,7 @@ class Averages(Settings):
             p = widened(p)
             return mean + (p - mean) * in_dtype_of(p, share)
 
-        mean = leafwise(mixed, trees.trainable(model), state["mean"], names=("the average",))
+        mean = leafwise(mixed, trees.trainable(model), state["mean"], names=("the average",), first="the model")
         return {"step": state["step"] + 1, "mean": mean}
 
     def read(self, state: dict[str, Any], model: Model) -> Model:

@@ -127,19 +127,22 @@ def _misfit(what: str, path: str, leaf: Any, other: Any) -> Exception:
     return DTypeError(f"{text}; dtypes must agree: {what}.astype({str(leaf.dtype)!r}).")
 
 
-def leafwise(function: Callable[..., Any], grads: Any, *others: Any, names: tuple[str, ...]) -> Any:
+def leafwise(
+    function: Callable[..., Any], grads: Any, *others: Any, names: tuple[str, ...], first: str = "grads"
+) -> Any:
     """The tree of `function(gradient, *leaves_of_others)`. `names` say in errors what the others are, as in "the state's mean".
+    `first` says it of the first tree, if its leaves are no gradients.
 
     Raises StructureError or ShapeError with the path at which another tree has another structure, or a leaf another shape.
     """
-    first, treedef = trees.flatten(grads)
-    columns = [first]
+    leaves, treedef = trees.flatten(grads)
+    columns = [leaves]
     for other, name in zip(others, names, strict=True):
         column, structure = trees.flatten(other)
         if structure != treedef:
-            raise trees.structure_error(grads, other, "grads", name)
-        if [_shape(g) for g in first] != [_shape(leaf) for leaf in column]:
-            raise _other_shape(grads, column, name)
+            raise trees.structure_error(grads, other, first, name)
+        if [_shape(g) for g in leaves] != [_shape(leaf) for leaf in column]:
+            raise _other_shape(grads, column, name, first)
         columns.append(column)
     return trees.unflatten(treedef, [function(*row) for row in zip(*columns, strict=True)])
 
@@ -152,9 +155,13 @@ def _shape(leaf: Any) -> Any:
     return getattr(leaf, "shape", _NUMBER)
 
 
-def _other_shape(grads: Any, column: list[Any], name: str) -> ShapeError:
+def _other_shape(grads: Any, column: list[Any], name: str, first: str) -> ShapeError:
     known = zip(trees.flatten_with_path(grads), column, strict=True)
     path, g, leaf = next((path, g, leaf) for (path, g), leaf in known if _shape(g) != _shape(leaf))
+    if first != "grads":
+        return ShapeError(
+            f"{name} of {path or 'the parameter'} is {describe(leaf)}, {first} has {describe(g)} there; shapes must agree."
+        )
     return ShapeError(
         f"{name} of {path or 'the parameter'} is {describe(leaf)}, its gradient {describe(g)}; shapes must agree. "
         "Pass the state that this optimiser made of these parameters, opt.init(params), or its last one."

@@ -192,6 +192,10 @@ class warmup(Schedule):
     then: Rate = rate()
     start: Number = number(default=0.0)
 
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.steps, float) and 0 < self.steps < 1:
+            raise RangeError(f"warmup: steps is a number of steps, got {self.steps}. The order is warmup(steps, then).")
+
     def __call__(self, step: Step) -> Any:
         """The rate of a step."""
         peak, after = _number(_at(self.then, 0)), _at(self.then, fnp.maximum(step - self.steps, 0))

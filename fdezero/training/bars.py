@@ -147,7 +147,8 @@ class Sums:
             before = self.found.get(name)
             if (before is None or before.__class__ is list) and _is_real(value):
                 total, count = before or (0.0, 0)
-                self.found[name] = [total + float(value) * weight, count + weight]
+                # The loss of a batch without examples is NaN, and counts nothing.
+                self.found[name] = [total + float(value) * weight if weight else total, count + weight]
             else:
                 new = _summed(name, value, weight)
                 self.found[name] = new if before is None else merge(_metric(before), new)
@@ -172,7 +173,7 @@ def _summed(name: str, value: Any, weight: int) -> Any:
         raise StructureError(
             f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
         )
-    return Mean().update(value, weight=weight)
+    return Mean().update(value, weight=weight) if weight else Mean()
 
 
 def _is_real(value: Any) -> bool:

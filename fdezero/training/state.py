@@ -40,6 +40,10 @@ class State(Module):
 
         Raises StructureError for an optimiser without `init` and `update`, such as a model in its place.
         """
+        if isinstance(optimiser, type):
+            raise StructureError(
+                f"State.init takes an optimiser, got the class {optimiser.__name__}: write {optimiser.__name__}(0.001)."
+            )
         if not (callable(getattr(optimiser, "init", None)) and callable(getattr(optimiser, "update", None))):
             raise StructureError(
                 f"State.init takes the model, then the optimiser: State.init(model, fd.optim.adam(0.001), key); got "

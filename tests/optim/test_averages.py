@@ -114,8 +114,10 @@ def test_the_exponential_average_is_optaxs() -> None:
 
 def test_averages_of_another_model_are_named() -> None:
     state = optim.ema().init({"w": np.ones(3)})
-    with pytest.raises(ShapeError, match=r"the average of w is float64\[3\]"):
+    with pytest.raises(ShapeError, match=r"the average of w is float64\[3\], the model has float64\[2,3\] there; shapes must agree\.$"):
         optim.ema().update(state, {"w": np.ones((2, 3))})
+    with pytest.raises(StructureError, match="the model and the average differ at 'v'"):
+        optim.ema().update(state, {"v": np.ones(3)})
     with pytest.raises(StructureError, match="the model and the average differ at 'v'"):
         optim.ema().read(state, {"v": np.ones(3)})
     with pytest.raises(StructureError, match="ema: the state has mean, step; got dict. The state comes first, and the first one from init"):

@@ -229,6 +229,7 @@ def test_a_schedule_that_gives_nan_is_an_error_with_its_place(how: str) -> None:
 @pytest.mark.parametrize(
     ("make", "kind", "words"),
     [
+        (lambda: S.warmup(0.1, 500), RangeError, r"warmup: steps is a number of steps, got 0.1. The order is warmup\(steps, then\)"),
         (lambda: S.cosine(0.1, 0), RangeError, "cosine: steps is a number >= 1; got 0"),
         (lambda: S.cosine("0.1", 10), DTypeError, "cosine: start is a number; got '0.1'"),
         (lambda: S.cosine_restarts(0.1, 10, longer=1.5), RangeError, "cosine_restarts: longer is a whole number >= 1; got 1.5"),

@@ -299,6 +299,8 @@ def returning(**metrics: Any) -> Any:
         (lambda: training.early_stopping("loss").update({"loss": [1.0, 2.0]}), RangeError, "loss is a number, got list"),
         (lambda: fit(begin(), evaluate=lambda state: 0.5), StructureError, r'\{"val_loss": loss\}; got float 0.5'),
         (lambda: fit(begin(), evaluate=lambda state: {"loss": 0.5}), StructureError, "returns 'loss', which .* call it 'val_loss'"),
+        (lambda: fit(begin(), evaluate=lambda state: {"v": {"note": "good"}}), StructureError, "the metric 'v/note' is str, not a number"),
+        (lambda: fit(begin(), evaluate=lambda state: {"v": None}), StructureError, "the metric 'v' is NoneType, not a number"),
         (lambda: fit(begin(), evaluate=lambda state: {"step": 0.5}), StructureError, "returns 'step', which .* call it 'val_step'"),
         (lambda: returning(step=1), StructureError, r"the metric 'step', but epoch, seconds, step .* becomes 'optimiser/step'"),
         (lambda: returning(epoch=1, seconds=2.0), StructureError, "the metric 'epoch', but"),

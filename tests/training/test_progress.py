@@ -168,6 +168,13 @@ def test_results_are_those_of_all_examples_whatever_the_sizes_of_batches() -> No
     assert bar.results() == {"loss": 0.5}
 
 
+def test_the_nan_of_a_batch_without_examples_counts_nothing() -> None:
+    bar = training.progress([(np.ones(2),), (np.ones(0),), (np.ones(1),)], style="none")
+    for _, loss in zip(bar, (1.0, np.nan, 4.0), strict=True):
+        bar.show({"loss": np.float32(loss), "other": {"loss": np.float32(loss)}})
+    assert bar.results() == {"loss": 2.0, "other/loss": 2.0}
+
+
 def test_a_matrix_is_a_result_and_is_not_shown() -> None:
     out = io.StringIO()
     for _, t in (bar := training.progress(BATCHES, file=out)):

@@ -65,3 +65,5 @@ def test_a_saved_state_goes_on_with_the_same_bits(tmp_path: Path) -> None:
 def test_something_else_in_place_of_the_optimiser_is_an_error_that_shows_the_call(swapped: Any) -> None:
     with pytest.raises(StructureError, match=r"State\.init\(model, fd\.optim\.adam\(0\.001\), key\); got (MLP|tuple|dict|.*State)"):
         swapped()
+    with pytest.raises(StructureError, match=r"State\.init takes an optimiser, got the class adam: write adam\(0\.001\)"):
+        State.init(model(), type(OPT))  # type: ignore[arg-type]  # on purpose

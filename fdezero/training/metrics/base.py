@@ -159,6 +159,9 @@ def results(metrics: Any, prefix: str = "") -> dict[str, Any]:
             new = results(value, f"{prefix}{name}/")
         else:
             number = to_numpy(value.result() if is_metric(value) else value)
+            is_real = hasattr(number, "dtype") or isinstance(number, int | float)
+            if not np.ndim(number) and (np.iscomplexobj(number) or not is_real):
+                raise StructureError(f"the metric {prefix + name!r} is {describe(number)}, not a number.")
             new = {f"{prefix}{name}": number if np.ndim(number) else float(number)}
         if twice := found.keys() & new.keys():
             raise StructureError(f"two metrics have the name {min(twice)!r}: give one of them another.")
