@@ -224,6 +224,10 @@ class Part(Source):
 def source_of(dataset: Any, what: str = "DataLoader") -> Source:
     """The data set in its form. Raises StructureError or ShapeError, which name the path, if it has none, or no example."""
     found: Source
+    if hasattr(type(dataset), "epochs"):
+        raise StructureError(
+            f"{what}: got a {type(dataset).__name__}, which makes batches, in place of the data set that it has."
+        )
     if not _is_container(dataset):
         found = _source_of_leaf(dataset, "", what)
     else:

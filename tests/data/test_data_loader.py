@@ -91,6 +91,7 @@ def test_batches_share_nothing_with_the_data_set() -> None:
         (np.array(1.0), StructureError, r"the data set is float64\[\], not an array of examples"),
         ({"x": np.array(1.0)}, StructureError, r"x is float64\[\], not an array of examples"),
         ("abc", StructureError, "got str.$"),
+        (DataLoader(np.ones(3), 2, shuffle=False), StructureError, "got a DataLoader, which makes batches, in place of the data set"),
         ({"x": {1, 2}}, StructureError, "got set at x. Make a list of it"),
         (iter([1]), StructureError, "got list_iterator. Make a list of it"),
         ({"x": [np.ones(3)], "t": np.ones(3)}, ShapeError, "t has 3 examples.* but x has 1 examples.*write a tuple"),
