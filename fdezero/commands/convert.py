@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
             if (new := renamed_key(key, rename)) in leaves:
                 raise FileError(f"two arrays would get the name {new}: change --rename.")
             wanted = _dtype(options.dtype) if options.dtype and (dtype.kind == "f" or is_bfloat16(dtype)) else dtype
-            leaves[new] = Pending(shape, wanted, _reading(reader, entry, wanted))
+            leaves[new] = Pending(shape, wanted, _reading(reader, entry, wanted, key))
         compress: Any = COMPRESS[options.compress]
         found = renamed(leaves, options.names)
         save(target, found, compress=compress, shard_size=options.shard_size)
@@ -63,8 +63,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _reading(reader: Any, entry: Any, dtype: np.dtype) -> Any:
-    return lambda: reader.array(entry).astype(dtype, copy=False)
+def _reading(reader: Any, entry: Any, dtype: np.dtype, key: str) -> Any:
+    def read() -> Any:
+        array = reader.array(entry)
+        if array.dtype == dtype:
+            return array
+        with np.errstate(over="ignore"):
+            cast = array.astype(dtype)
+        lost = int(np.count_nonzero(np.isfinite(array)) - np.count_nonzero(np.isfinite(cast)))
+        if lost:
+            raise FileError(
+                f"{key} has {counted(lost, 'number')} that {dtype} cannot hold: they would become infinite."
+            )
+        return cast
+
+    return read
 
 
 def _dtype(name: str) -> np.dtype:

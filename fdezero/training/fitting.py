@@ -92,7 +92,7 @@ def _check(step: Any, state: Any, loader: Any, epochs: Any, evaluate: Any) -> No
         raise StructureError(
             f"fit: the loader is a fd.data.DataLoader, or has its epoch(epoch, start) and a length; got {describe(loader)}."
         )
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
         raise RangeError(f"fit: epochs is how many epochs are complete at the end, 0 or more; got {epochs!r}.")
     if evaluate is not None and not callable(evaluate):
         raise StructureError(

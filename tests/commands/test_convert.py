@@ -55,6 +55,14 @@ def test_bfloat16_is_kept() -> None:
     assert_trees_equal(convert("b.safetensors", "c.npz"), tree, bits=True)
 
 
+def test_numbers_that_would_become_infinite_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    fd.save("a.npz", {"x": np.array([1e30, 1.0, np.inf, np.nan, -1e6])})
+    assert commands.main(["convert", "a.npz", "b.npz", "--dtype", "float16"]) == 2
+    assert "convert: x has 2 numbers that float16 cannot hold: they would become infinite." in capsys.readouterr().err
+    assert os.listdir() == ["a.npz"]
+    np.testing.assert_array_equal(convert("a.npz", "b.npz", "--dtype", "float32")["x"][2:4], [np.inf, np.nan])
+
+
 def test_floating_numbers_are_rounded_on_demand() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     tree = {"x": np.linspace(0, 1, 7), "half": np.ones(2, np.float16), "ids": np.arange(3), "c": np.ones(2, complex)}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fdezero as fd
@@ -42,6 +43,10 @@ def test_early_stopping_may_begin_or_end_in_a_later_run(extra: Any, tmp_path: Pa
     other = training.State.init(nn.MLP.init(fd.random.key(1), (2, 9, 3)), OPT, fd.random.key(3), extra=extra)
     with pytest.raises(FileError, match=r"different:  model/layers/0/W"):
         fit(other, epochs=9, checkpoints=tmp_path, stop=stop)
+
+
+def test_the_number_of_epochs_may_be_one_of_numpy() -> None:
+    assert fit(begin(), epochs=np.int64(1))[0].epoch == 1
 
 
 def test_early_stopping_by_another_metric_counts_anew() -> None:
