@@ -21,7 +21,7 @@ def inspect(state: Any, optimiser: GradientTransformation | None = None) -> dict
 
     `monitor` adds `gradient_norm` and `update_norm`. Numbers of groups and of parts with a dict of their own have their path:
     `head/rate`. With the optimiser you also get rates that are constants, which no state holds. Values are Python numbers,
-    or traced ones within `fd.compile`, so a step can return them as metrics.
+    arrays without axes on a GPU, or traced ones within `fd.compile`, so a step can return them as metrics.
 
     Raises StructureError for anything that is not the state of an optimiser.
     """
