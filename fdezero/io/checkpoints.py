@@ -103,7 +103,7 @@ class Checkpoints:
             return True
         if isinstance(self.every, datetime.timedelta):
             return time.monotonic() - self._last_time >= self.every.total_seconds()
-        # So it may be called at some steps only, and a run that begins again, as a cell of a notebook does, is saved.
+        # So `due` may be asked at some steps only, and a run that begins again, in a cell of a notebook, is saved.
         return int(step) // self.every != self._last_step // self.every
 
     def save(self, state: Any, step: Any, metrics: Mapping[str, Any] | None = None, *, force: bool = False) -> bool:

@@ -131,7 +131,7 @@ def leafwise(
     function: Callable[..., Any], grads: Any, *others: Any, names: tuple[str, ...], first: str = "grads"
 ) -> Any:
     """The tree of `function(gradient, *leaves_of_others)`. `names` say in errors what the others are, as in "the state's mean".
-    `first` says it of the first tree, if its leaves are no gradients.
+    `first` is the name of the first tree there, if its leaves are no gradients.
 
     Raises StructureError or ShapeError with the path at which another tree has another structure, or a leaf another shape.
     """
