@@ -28,7 +28,7 @@ CORE = ("numpy", "attrs", "optree")
 # The extras that bring packages, by the packages.
 EXTRAS = {
     "scipy": "scipy", "safetensors": "safetensors", "matplotlib": "plot", "hypothesis": "test", "pooch": "data", "pillow": "data",
-    "tqdm": "progress", "tensorboardX": "log", "ml_dtypes": "bfloat16",
+    "tqdm": "progress", "tensorboardX": "log", "ml_dtypes": "bfloat16", "isal": "isal",
 }  # fmt: skip
 SIZE = 1024  # of the product that is timed
 NUMBERS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
