@@ -169,14 +169,14 @@ class Buckets(Sampler):
             bounds = tuple(map(operator.index, self.bounds))
             if not bounds or list(bounds) != sorted(set(bounds)):
                 raise RangeError(f"data.Buckets: bounds increase, such as (16, 32, 64), got {self.bounds}.")
-            object.__setattr__(self, "bounds", bounds)
         else:
             found = np.quantile(lengths, np.linspace(0, 1, 9)[1:], method="higher")
-            object.__setattr__(self, "bounds", tuple(np.unique(found).tolist()))
-        long = np.flatnonzero(lengths > self.bounds[-1])  # type: ignore[index]  # set above
+            bounds = tuple(np.unique(found).tolist())
+        object.__setattr__(self, "bounds", bounds)
+        long = np.flatnonzero(lengths > bounds[-1])
         if long.size:
             raise RangeError(
-                f"data.Buckets: example {long[0]} has length {lengths[long[0]]}, more than the greatest bound {self.bounds[-1]}."  # type: ignore[index]  # the same
+                f"data.Buckets: example {long[0]} has length {lengths[long[0]]}, more than the greatest bound {bounds[-1]}."
             )
 
     @property
@@ -192,20 +192,25 @@ class Buckets(Sampler):
 
     def steps(self, batch_size: int, drop_last: bool) -> int:
         """The number of batches in every epoch."""
-        counts = np.bincount(self._buckets(), minlength=len(self.bounds))  # type: ignore[arg-type]  # not None once it is made
+        counts = np.bincount(self._buckets(), minlength=len(self._bounds))
         return int(sum(counts // batch_size if drop_last else -(-counts // batch_size)))
 
     def batches(self, order: Array, batch_size: int, drop_last: bool) -> list[Array]:
         """A batch stands where its middle example stands in the order, which is random, so that no further key is needed."""
         bucket = self._buckets()[order]
         found = []
-        for number in range(len(self.bounds)):  # type: ignore[arg-type]  # the same
+        for number in range(len(self._bounds)):
             places = np.flatnonzero(bucket == number)
             found += cut(places, batch_size, drop_last)
         return [order[places] for places in sorted(found, key=lambda places: int(places[len(places) // 2]))]
 
+    @property
+    def _bounds(self) -> Sequence[int]:
+        """The bounds, those that were found where none were given."""
+        return self.bounds or ()
+
     def _buckets(self) -> Array:
-        return np.searchsorted(np.asarray(self.bounds), np.asarray(to_numpy(self.lengths)))
+        return np.searchsorted(np.asarray(self._bounds), np.asarray(to_numpy(self.lengths)))
 
 
 def checked_order(order: Any, count: int, size: int, epoch: int) -> Array:
