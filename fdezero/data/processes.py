@@ -70,7 +70,7 @@ class Processes:
         """Give the next task to the process whose turn it is."""
         if self._sent < len(self._tasks):
             number = self._sent % len(self._pipes)
-            with contextlib.suppress(OSError):  # a process that has ended is told of where its answer is read
+            with contextlib.suppress(OSError):  # `get` says so if the process has ended
                 self._pipes[number].send(self._tasks[self._sent])
             self._sent += 1
 

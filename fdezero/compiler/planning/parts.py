@@ -78,7 +78,7 @@ def _with_stores(graph: Graph) -> Graph:
     for number, step in steps.items():
         # What is read only as a part has no array of its own.
         if _has_loops(step) and (fused := _loops_of(step)).stores:
-            own = {y: (Part(y, -1, 0), *parts) for y, parts in fused.stores.items() if counts[y]}  # type: ignore[index]  # as above
+            own = {y: (Part(y, -1, 0), *parts) for y, parts in fused.stores.items() if counts[y]}  # type: ignore[index]  # results are variables
             outputs = [y for y in step.outputs if counts[y] or y not in fused.stores]
             made = fused.with_parts(fused.views, {**fused.stores, **own})
             steps[number] = attrs.evolve(step, operation=made, outputs=tuple(outputs))
