@@ -1,0 +1,87 @@
+"""The engine of MPI, through mpi4py."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ...errors import MissingExtraError
+from .engine import Engine
+
+
+@functools.cache
+def mpi() -> Any:
+    """The module `mpi4py.MPI`, whose import starts MPI. Raises MissingExtraError where it is not installed."""
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MissingExtraError(
+            "several processes need mpi4py and an MPI library: pip install 'fdezero[mpi]'"
+        ) from error
+    except RuntimeError as error:  # mpi4py is there, but the library of MPI is not
+        raise MissingExtraError(
+            f"mpi4py does not find an MPI library ({error}): pip install 'fdezero[mpi]', or install Open MPI or MPICH."
+        ) from error
+    return MPI
+
+
+@functools.cache
+def _operation(op: str, kind: str) -> Any:
+    """MPI's operation for a kind of dtype. MPI's own max drops NaN or keeps it, as it comes, so floats have NumPy's."""
+    MPI = mpi()
+    if op == "sum":
+        return MPI.SUM
+    if kind == "b":
+        return MPI.LOR if op == "max" else MPI.LAND
+    if kind != "f":
+        return MPI.MAX if op == "max" else MPI.MIN
+    ufunc = np.maximum if op == "max" else np.minimum
+
+    def extreme(x: Any, y: Any, datatype: Any) -> None:
+        dtype = np.dtype(f"f{datatype.Get_size()}")
+        total = np.frombuffer(y, dtype)
+        ufunc(np.frombuffer(x, dtype), total, out=total)
+
+    return MPI.Op.Create(extreme, commute=True)
+
+
+class Mpi(Engine):
+    """The ranks of one communicator of MPI."""
+
+    name = "mpi"
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+
+    def all_reduce(self, x: Any, out: Any, op: str) -> None:
+        self.comm.Allreduce(mpi().IN_PLACE if x is out else x, out, _operation(op, x.dtype.kind))
+
+    def all_gather(self, x: Any, out: Any) -> None:
+        self.comm.Allgather(x, out)
+
+    def reduce_scatter(self, x: Any, out: Any) -> None:
+        self.comm.Reduce_scatter_block(x, out, mpi().SUM)
+
+    def broadcast(self, x: Any, root: int) -> None:
+        self.comm.Bcast(x, root)
+
+    def permute(self, x: Any, out: Any, to: int, source: int) -> None:
+        self.comm.Sendrecv(x, to, 0, out, source, 0)
+
+    def barrier(self) -> None:
+        self.comm.Barrier()
+
+    def split(self, colour: int) -> "Mpi":
+        return Mpi(self.comm.Split(colour, self.rank))
+
+    def local(self) -> tuple[int, int]:
+        MPI = mpi()
+        here = self.comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank)
+        try:
+            return here.Get_rank(), here.Get_size()
+        finally:
+            here.Free()
+
+    def gathered(self, number: int) -> list[int]:
+        return list(self.comm.allgather(number))

@@ -1,0 +1,155 @@
+"""`world`: the processes that run this script together, as a value; a world of one where no launcher started them."""
+
+import functools
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import DeviceError, RangeError, StructureError
+from . import operations
+from .engines.alone import Alone
+from .engines.engine import Engine
+from .messages import Messages
+
+BACKENDS = ("none", "mpi", "nccl")
+# What launchers set in each process: how many there are.
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+_LOCK = threading.RLock()
+_parts: dict[
+    tuple[str, tuple[int, ...]], "World"
+] = {}  # sub-worlds of this process, for worlds that are loaded from a file
+
+
+@attrs.frozen(repr=False)
+class World:
+    """The processes that run a script together, and this one's place among them. `world()` and `split` make worlds.
+
+    `rank` counts from 0 to `size - 1`, `local_rank` and `local_size` count on this machine. `members` are these
+    processes' ranks in the whole world, which has `total` of them.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    device: str
+    backend: str
+    members: tuple[int, ...]
+    total: int
+    messages: Messages = attrs.field(eq=False)
+
+    @property
+    def engine(self) -> Engine:
+        """What carries the messages."""
+        return self.messages.engine
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """`(rank, size)`, as `DataLoader(shard=world.share)` takes it."""
+        return self.rank, self.size
+
+    def __repr__(self) -> str:
+        place = f", local rank {self.local_rank} of {self.local_size}" if self.size > 1 else ""
+        part = f", ranks {list(self.members)} of the whole" if self.size < self.total else ""
+        return f"<world: rank {self.rank} of {self.size}{place} on {self.device}, backend {self.backend}{part}>"
+
+    def __reduce__(self) -> Any:
+        return _loaded, (None if self.size == self.total else self.members,)
+
+    def all_reduce(self, tree: Any, op: str = "sum") -> Any:
+        """See `fd.distributed.all_reduce`."""
+        return operations.all_reduce(tree, self, op)
+
+    def all_gather(self, tree: Any, axis: int = 0) -> Any:
+        """See `fd.distributed.all_gather`."""
+        return operations.all_gather(tree, self, axis)
+
+    def reduce_scatter(self, tree: Any, axis: int = 0) -> Any:
+        """See `fd.distributed.reduce_scatter`."""
+        return operations.reduce_scatter(tree, self, axis)
+
+    def broadcast(self, tree: Any, root: int = 0) -> Any:
+        """See `fd.distributed.broadcast`."""
+        return operations.broadcast(tree, self, root)
+
+    def permute(self, tree: Any, to: int | Sequence[int]) -> Any:
+        """See `fd.distributed.permute`."""
+        return operations.permute(tree, self, to)
+
+    def barrier(self) -> None:
+        """See `fd.distributed.barrier`."""
+        operations.barrier(self)
+
+    def split(self, colour: int) -> "World":
+        """The world of those ranks that call this with the same colour, in their order. All ranks of this world must call it.
+
+        So a mesh of data x tensor is two splits: `world.split(world.rank // 2)` and `world.split(world.rank % 2)`.
+        """
+        if isinstance(colour, bool) or not hasattr(colour, "__index__") or int(colour) < 0:
+            raise RangeError(f"world.split takes a whole number from 0 on as colour; got {colour!r}.")
+        if self.size == 1:
+            return self
+        engine = self.engine.split(int(colour))
+        return _world_of(engine, self.device, self.backend, self.members[self.rank], self.total)
+
+
+def _world_of(engine: Engine, device: str, backend: str, member: int, total: int) -> World:
+    """The world of an engine; `member` is the rank of this process in the whole world."""
+    local_rank, local_size = engine.local()
+    members = tuple(engine.gathered(member))
+    made = World(engine.rank, engine.size, local_rank, local_size, device, backend, members, total, Messages(engine))
+    _parts[(backend, members)] = made
+    return made
+
+
+def launched_size() -> int:
+    """How many processes the launcher says that it started; 1 without a launcher."""
+    for name in SIZES:
+        if (text := os.environ.get(name, "")).isdecimal():
+            return int(text)
+    return 1
+
+
+def world(backend: str | None = None, device: str | None = None) -> World:
+    """The world of this process: all processes that one `mpiexec` or `srun` started. Without a launcher it is a world of one.
+
+    `backend` is "mpi" or "none"; by default it is "mpi" where a launcher started this process. `device` is this rank's, by default
+    the CPU. The same arguments give the same world. Nothing is imported for a world of one.
+
+    Raises MissingExtraError if a launcher started this process, but mpi4py is not installed.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise RangeError(f"world: backend is one of {', '.join(BACKENDS)}; got {backend!r}.")
+    chosen = backend or ("mpi" if launched_size() > 1 else "none")
+    if chosen == "nccl":
+        raise DeviceError("world: NCCL is not there yet.")
+    return _whole(chosen, device or "cpu")
+
+
+@functools.cache
+def _whole(backend: str, device: str) -> World:
+    with _LOCK:
+        if backend == "none":
+            return _world_of(Alone(), device, backend, 0, 1)
+        from .engines.mpi import Mpi, mpi
+
+        # A communicator of our own: messages never meet those that a user sends on MPI.COMM_WORLD.
+        engine = Mpi(mpi().COMM_WORLD.Dup())
+        return _world_of(engine, device, backend, engine.rank, engine.size)
+
+
+def _loaded(members: tuple[int, ...] | None) -> World:
+    """The world of the process that loads a pickled one."""
+    whole = world()
+    if members is None or whole.size == 1:
+        return whole
+    found = _parts.get((whole.backend, members))
+    if found is None:
+        raise StructureError(
+            f"the pickled world is a part of another one, with the ranks {list(members)}. This process has not split its world "
+            "in that way: call world.split before loading."
+        )
+    return found
