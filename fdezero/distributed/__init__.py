@@ -1,9 +1,17 @@
-"""Several processes: the same script on one core, many cores, many machines. See docs/guides/processes.md.
+"""Several processes: the same script on one core, many cores, many machines.
 
 Nothing here imports MPI before `world()` finds that a launcher started the process.
 """
 
-from .operations import all_gather, all_reduce, barrier, broadcast, permute, reduce_scatter
-from .worlds import World, world
+from . import operations, worlds
+from .operations import *
+from .worlds import *
 
-__all__ = ["World", "all_gather", "all_reduce", "barrier", "broadcast", "permute", "reduce_scatter", "world"]
+# Type checkers follow these lines; a name is listed once, in the file that defines it.
+__all__: list[str] = []
+__all__ += worlds.__all__
+__all__ += operations.__all__
+
+
+def __dir__() -> list[str]:
+    return __all__

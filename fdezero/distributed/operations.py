@@ -13,6 +13,8 @@ from ..messages import describe
 from ..ops import collectives
 from ..values import dtype_of, is_complex, is_inexact, shape_of, with_shape
 
+__all__ = ["all_gather", "all_reduce", "barrier", "broadcast", "permute", "reduce_scatter"]
+
 OPS = ("sum", "mean", "max", "min")
 
 

@@ -14,6 +14,8 @@ from .engines.alone import Alone
 from .engines.engine import Engine
 from .messages import Messages
 
+__all__ = ["World", "world"]
+
 BACKENDS = ("none", "mpi", "nccl")
 # What launchers set in each process: how many there are.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
