@@ -6,6 +6,7 @@ from ..messages import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
 from ..messages import unknown_name as _unknown_name
 from . import activations, cells, classification, convolution, ctc, distances, losses, recurrent
 from . import attention as _attention
+from . import batch_statistics as _batch_statistics
 from . import dropout as _dropout
 from . import embedding as _embedding
 from . import flatten as _flatten
@@ -15,6 +16,7 @@ from . import pooling as _pooling
 from . import prelu as _prelu
 from .activations import *
 from .attention import *
+from .batch_statistics import *
 from .cells import *
 from .classification import *
 from .convolution import *
@@ -50,6 +52,7 @@ __all__ += _embedding.__all__
 __all__ += cells.__all__
 __all__ += recurrent.__all__
 __all__ += _pooling.__all__
+__all__ += _batch_statistics.__all__
 __all__ += _normalisation.__all__
 __all__ += _flatten.__all__
 __all__ += _prelu.__all__

@@ -8,11 +8,11 @@ import numpy as np
 from .. import functions as F
 from .. import random
 from ..errors import RangeError, ShapeError
+from ..functions.batch_statistics import checked_world, statistics_of
 from ..messages import describe
 from ..numpy.arguments import Array, whole_number
 from ..numpy.elementwise import cast
 from ..numpy.precision import widened
-from ..transforms.collectives import axis_size
 from ..tree import Module, static, statistic
 from . import initial
 from .lazy import Sized, SizedByFeatures
@@ -58,7 +58,8 @@ class BatchNorm(_Channels, Stateful):
     (1 - momentum) * mean + momentum * (mean of the batch). The running variance is unbiased. Both are PyTorch's conventions;
     DeZero's `decay` is 1 - momentum, and its eps 2e-5. Training runs by `nn.step`, which returns the new statistics.
 
-    The channels are at `axis`. With `axis_name`, the name of an `fd.vmap` over examples, a batch is all its examples.
+    The channels are at `axis`. With `axis_name`, the name of an `fd.vmap` over examples, a batch is all its examples. With
+    `world=fd.distributed.world()` a batch is what all ranks have, so results and statistics do not depend on how many there are.
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
     """
 
@@ -70,11 +71,12 @@ class BatchNorm(_Channels, Stateful):
     eps: float = static(default=1e-5)
     axis: int = static(default=1)
     axis_name: str | None = static(default=None)
+    world: Any = static(default=None)
 
     @classmethod
     def init(
         cls, key: Array, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, axis: int = 1,
-        axis_name: str | None = None, scale: bool = True, shift: bool = True,
+        axis_name: str | None = None, world: Any = None, scale: bool = True, shift: bool = True,
         weight_init: initial.Initialiser = initial.ones, bias_init: initial.Initialiser = initial.zeros,
         dtype: Any = np.float32,
     ) -> Self:  # fmt: skip
@@ -85,10 +87,11 @@ class BatchNorm(_Channels, Stateful):
         check_sizes("BatchNorm", channels=channels)
         if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
             raise RangeError(f"BatchNorm: momentum is the weight of a batch, from 0 to 1; got {momentum!r}.")
+        checked_world("BatchNorm", world)
         affine = _affine(cls, key, (channels,), scale, shift, weight_init, bias_init, dtype)
         wide = np.result_type(dtype, np.float32)
         mean, variance = (initial.draw(each, key, (channels,), wide) for each in (initial.zeros, initial.ones))
-        return cls(*affine, mean, variance, momentum, eps, axis, axis_name)
+        return cls(*affine, mean, variance, momentum, eps, axis, axis_name, world)
 
     def step(  # type: ignore[override]  # a layer of one input
         self, x: Array, *, key: Array | None = None, train: bool = False
@@ -97,12 +100,9 @@ class BatchNorm(_Channels, Stateful):
         if not train:
             y = F.batch_norm(x, self.scale, self.shift, self.mean, self.variance, axis=self.axis, eps=self.eps)
             return y, self
-        y, mean, variance = F.batch_norm_with_statistics(
-            x, self.scale, self.shift, axis=self.axis, eps=self.eps, axis_name=self.axis_name
+        y, mean, variance, count = statistics_of(
+            x, self.scale, self.shift, self.axis, self.eps, self.axis_name, self.world
         )
-        count = x.size // x.shape[self.axis]
-        if self.axis_name is not None:
-            count *= axis_size(x, self.axis_name)
         return y, self.replace(
             mean=self._moved(self.mean, mean), variance=self._moved(self.variance, variance * (count / (count - 1)))
         )

@@ -61,6 +61,8 @@ TESTS = (
     ("fdezero/functions/window_arguments.py", "test_convolution", "test_function_laws"),
     ("fdezero/functions/pooling.py", "test_pooling", "test_function_laws"),
     ("fdezero/functions/normalisation.py", "test_normalisation test_batch_norm", "test_function_laws"),
+    ("fdezero/functions/batch_statistics.py", "test_batch_norm test_normalisation", "test_function_laws"),
+    ("fdezero/functions/moments.py", "test_batch_norm_over_ranks", "test_layer_laws"),
     ("fdezero/functions/activations.py", "test_activations", "test_function_laws"),
     ("fdezero/functions/attention.py", "test_attention", "test_function_laws"),
     ("fdezero/functions/ctc.py", "test_ctc test_losses", "test_function_laws"),
