@@ -15,7 +15,7 @@ from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
-from .making import Maker, check_labels, check_transform, classes_by_path, takes_key
+from .making import Maker, check_labels, check_transform, classes_by_path, mixes, takes_key
 from .prefetching import prefetch as prefetched
 from .samplers import STATIC, Sampler, checked_order, cut, missing_key, needs_key, whole
 from .sources import Source, arrays_by_path, is_of_arrays, moved, place_of, source_for
@@ -33,8 +33,10 @@ class DataLoader:
     `len(loader)` is the number of steps. With `shuffle` the order is a permutation drawn from `fold_in(key, epoch)`; `sampler`
     is another function `order(key, epoch)`. `drop_last` leaves out a smaller last batch. `transform` changes whole batches,
     `transform_example` examples before `collate` stacks them; those with a parameter `key` get one. `workers` threads, or
-    processes, make batches ahead, with the same bits. `prefetch` more batches wait on `device`. `shard=(rank, size)` is one part
-    of every batch. `classes` checks labels: `classes=10` those of (x, t), `classes={"t": 10}` those at a path.
+    processes, make batches ahead, with the same bits. `prefetch` more batches wait on `device`. `shard=(rank, size)`, such as
+    `world.share`, is one part of every batch. With `whole_batches` it is cut out at the end, for functions that look at other
+    examples; `mixup`, `cutmix` and `pad` do not need to be told. `classes` checks labels: `classes=10` those of (x, t),
+    `classes={"t": 10}` those at a path.
 
     Raises StructureError, ShapeError, DTypeError, RangeError, KeyMissingError or DeviceError for what cannot work.
     """
@@ -50,6 +52,7 @@ class DataLoader:
     collate: Callable[[list[Any]], Any] | None = attrs.field(default=None, kw_only=True, metadata=STATIC)
     sampler: Any = attrs.field(default=None, kw_only=True)
     shard_of: tuple[int, int] = attrs.field(default=(0, 1), kw_only=True, metadata=STATIC, alias="shard")
+    whole_batches: bool = attrs.field(default=False, kw_only=True, metadata=STATIC)
     workers: int = attrs.field(default=0, kw_only=True, metadata=STATIC)
     processes: bool | str = attrs.field(default=False, kw_only=True, metadata=STATIC)
     prefetch: int = attrs.field(default=0, kw_only=True, metadata=STATIC)
@@ -78,6 +81,8 @@ class DataLoader:
         check_transform(self.transform_example, "transform_example", self.key)
         check_transform(self.collate, "collate", ())
         _check_shard(self.shard_of)
+        if not isinstance(self.whole_batches, bool):
+            raise DTypeError(f"DataLoader: whole_batches is True or False, got {describe(self.whole_batches)}.")
         if self.processes not in (True, False, "fork", "spawn", "forkserver"):
             raise RangeError(f"DataLoader: processes is True, 'fork', 'spawn' or 'forkserver', got {self.processes!r}.")
         if self.processes and not self.workers:
@@ -234,13 +239,15 @@ class DataLoader:
         ends = np.cumsum([batch.size for batch in batches])[:-1]
         return [part.reshape(batch.shape) for part, batch in zip(np.split(numbers, ends), batches, strict=True)]
 
-    def _part(self, batch: Any, numbers: Any) -> tuple[Any, Any, int]:
-        """The examples of this shard, and how many of them remain: a shard without any makes one and keeps none."""
+    def _part(self, batch: Any, numbers: Any) -> tuple[Any, Any, tuple[int, int]]:
+        """The examples to make, and which of them are those of this shard. A shard without any makes one and keeps none."""
         rank, size = self.shard_of
         start, stop = (_bound(len(batch), bound, size) for bound in (rank, rank + 1))
+        if self.whole_batches or mixes(self.transform) or mixes(self.collate):
+            return batch, numbers, (start, stop)
         if start == stop:
-            return batch[:1], numbers[:1], 0
-        return batch[start:stop], numbers[start:stop], stop - start
+            return batch[:1], numbers[:1], (0, 0)
+        return batch[start:stop], numbers[start:stop], (0, stop - start)
 
     def _placed(self) -> Source:
         """The source of the data set, or its one copy on the device if it fits there."""

@@ -1,5 +1,6 @@
 """How one batch is made of a data set, as a pure function of its index and keys: gather, transform, stack, check."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,14 +31,14 @@ class Maker:
     key: Any  # for transform in this epoch; None if it does not draw
     example_key: Any  # for transform_example
 
-    def __call__(self, step: int, index: Index, numbers: Index, kept: int) -> Any:
-        """The batch of the examples `index` (n,) or (n, length). `numbers` are those of the examples' keys; `kept` examples remain."""
+    def __call__(self, step: int, index: Index, numbers: Index, kept: tuple[int, int]) -> Any:
+        """The batch of the examples `index` (n,) or (n, length), from `kept[0]` up to `kept[1]`. `numbers` are those of their keys."""
         try:
             return self._made(index, numbers, kept)
         except StopIteration as error:  # the loop over an epoch would end without a word
             raise RuntimeError(f"a function of the loader raised StopIteration in step {step}.") from error
 
-    def _made(self, index: Index, numbers: Index, kept: int) -> Any:
+    def _made(self, index: Index, numbers: Index, kept: tuple[int, int]) -> Any:
         flat = index.reshape(-1)
         if self.transform_example is None and self.collate is None:
             batch = self.source.gather(flat)
@@ -51,7 +52,9 @@ class Maker:
         check_labels(batch, self.classes, index)
         if self.transform is not None:
             batch = self._changed(self.transform, batch, index, numbers.reshape(len(index), -1)[:, 0])
-        return batch if kept == len(index) else trees.map(lambda leaf: leaf[:kept], batch)
+        if kept == (0, len(index)):
+            return batch
+        return trees.map(lambda leaf: leaf[slice(*kept)] if np.ndim(leaf) else leaf, batch)
 
     def _changed(self, transform: Callable[..., Any], batch: Any, index: Index, numbers: Index) -> Any:
         keys = None if self.key is None else random.fold_in(self.key, numbers)
@@ -111,6 +114,13 @@ def takes_key(transform: Any) -> bool:
     if isinstance(draws := getattr(transform, "draws", None), bool):
         return draws
     return _key_parameter(transform) is not None
+
+
+def mixes(transform: Any) -> bool:
+    """Whether what a function makes of an example depends on the others of its batch, as those of this library say."""
+    while isinstance(transform, functools.partial):
+        transform = transform.func
+    return bool(getattr(transform, "mixes", False))
 
 
 def check_transform(transform: Any, name: str, key: Any) -> None:

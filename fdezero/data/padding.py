@@ -61,6 +61,9 @@ def pad(
     return (batch, trees.unflatten(structures[0], found)) if lengths else batch
 
 
+pad.mixes = True  # type: ignore[attr-defined]  # the loader asks: T depends on all examples of a batch
+
+
 def _lengths(length: Any) -> list[int] | None:
     if length is None:
         return None

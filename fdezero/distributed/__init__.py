@@ -3,7 +3,8 @@
 Nothing here imports MPI before `world()` finds that a launcher started the process.
 """
 
-from . import operations, worlds
+from . import gradients, operations, worlds
+from .gradients import *
 from .operations import *
 from .worlds import *
 
@@ -11,6 +12,7 @@ from .worlds import *
 __all__: list[str] = []
 __all__ += worlds.__all__
 __all__ += operations.__all__
+__all__ += gradients.__all__
 
 
 def __dir__() -> list[str]:

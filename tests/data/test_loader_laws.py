@@ -1,5 +1,6 @@
 """Laws of loaders, for data sets of every form with every option: each example once, resumed anywhere, any workers, any shards."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import fdezero as fd
 from fdezero import data
-from fdezero.data import DataLoader
+from fdezero.data import DataLoader, transforms
 from fdezero.testing import assert_trees_equal, keys
 
 from .data_forms import FORMS, columns, inputs, labels
@@ -32,6 +33,18 @@ def noise_of_batch(batch: Any, key: Any) -> Any:
     return {"t": t, "noise": fd.vmap(lambda key: fd.random.uniform(key, (2,)))(key)}
 
 
+def centred(batch: Any) -> Any:
+    """A transform that looks at the whole batch."""
+    x, t = columns(batch)
+    x = np.asarray(x, np.float64)
+    return {"x": x - x.mean(axis=0), "t": t}
+
+
+def sorted_by_label(examples: list[Any]) -> Any:
+    """A collate that puts examples into another order."""
+    return data.pad(sorted(examples, key=lambda example: int(example["t"])))
+
+
 def positions(values: Any) -> list[Any]:
     return np.asarray(values).tolist()
 
@@ -44,6 +57,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "by example": {"key": KEY, "transform_example": noise_of_example},
     "both": {"key": KEY, "transform_example": noise_of_example, "transform": lambda batch, key: (batch, key)},
     "collate": {"key": KEY, "collate": data.pad},
+    "of whole batches": {"key": KEY, "transform": centred, "whole_batches": True},
+    "sorted": {"key": KEY, "collate": sorted_by_label, "whole_batches": True, "transform_example": noise_of_example},
     "weighted": {"key": KEY, "sampler": data.Weighted(np.arange(SIZE), 40), "transform_example": noise_of_example},
     "balanced": {"key": KEY, "sampler": data.Balanced(labels(SIZE))},
     "buckets": {"key": KEY, "sampler": data.Buckets(np.arange(SIZE) % 5, (1, 4))},
@@ -76,7 +91,11 @@ def test_batches_are_the_examples_of_the_order(form: str, tmp_path: Path) -> Non
 @form_law
 def test_the_bits_do_not_depend_on_workers_start_or_shards(form: str, options: str, tmp_path: Path) -> None:
     dataset = FORMS[form](SIZE, tmp_path)
-    loader = DataLoader(dataset, 5, **OPTIONS[options]) if form != "a part" else DataLoader(FORMS["object"](SIZE, tmp_path), 5, **OPTIONS[options])
+    loader = (
+        DataLoader(dataset, 5, **OPTIONS[options])
+        if form != "a part"
+        else DataLoader(FORMS["object"](SIZE, tmp_path), 5, **OPTIONS[options])
+    )
     whole = list(loader.epoch(2))
     assert len(whole) == len(loader)
     for workers, prefetch in ((1, 0), (3, 0), (0, 2), (2, 1)):
@@ -102,7 +121,10 @@ def test_an_epoch_has_every_example_once_and_resumes_at_every_step(
     whole = list(loader.epoch(epoch))
     assert len({tuple(row) for batch in whole for row in batch["noise"].tolist()}) == size
     seen = DataLoader(FORMS[form](size, Path()), batch_size, key=key, workers=workers)
-    assert sorted(x for batch in seen.epoch(epoch) for x in columns(batch)[0][:, 0].tolist()) == inputs(size)[:, 0].tolist()
+    assert (
+        sorted(x for batch in seen.epoch(epoch) for x in columns(batch)[0][:, 0].tolist())
+        == inputs(size)[:, 0].tolist()
+    )
     start = data.draw(st.integers(0, len(loader)))
     batches = loader.epoch(epoch, start)
     assert (batches.epoch, batches.step, len(batches)) == (epoch, start, len(whole) - start)
@@ -111,7 +133,47 @@ def test_an_epoch_has_every_example_once_and_resumes_at_every_step(
         assert_trees_equal(loader.batch(epoch, start), whole[start], bits=True)
 
 
-@given(size=st.integers(1, 8), n=st.integers(1, 40), batch_size=st.integers(1, 20), form=st.sampled_from(["dict of arrays", "list of dicts"]))
+IMAGES = (inputs(24)[:, :1, None, None] * np.ones((24, 3, 4, 5), np.float32), labels(24) % 3)
+MIXING: dict[str, tuple[Any, dict[str, Any]]] = {
+    "mixup": (IMAGES, {"transform": transforms.mixup(0.4, classes=3)}),
+    "cutmix": (IMAGES, {"transform": transforms.cutmix(classes=3)}),
+    "a chain": (IMAGES, {"transform": transforms.compose(transforms.horizontal_flip(), transforms.mixup(classes=3))}),
+    "some of them": (
+        IMAGES,
+        {
+            "transform": transforms.compose(
+                transforms.one_hot(3),
+                transforms.sometimes(transforms.on(0, transforms.horizontal_flip())),
+                transforms.cutmix(),
+            )
+        },
+    ),
+    "padded": ([np.arange(i % 7 + 1.0) for i in range(24)], {"collate": data.pad}),
+    "padded, with lengths": (
+        [np.arange(i % 7 + 1.0) for i in range(24)],
+        {"collate": functools.partial(data.pad, lengths=True, multiple=2)},
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [2, 5, 8])
+@pytest.mark.parametrize("name", MIXING)
+def test_what_mixes_examples_sees_the_whole_batch_on_every_rank(name: str, size: int) -> None:
+    """Partners, and the length of padding, do not depend on how many ranks there are."""
+    dataset, options = MIXING[name]
+    loader = DataLoader(dataset, 7, key=KEY, **options)
+    for step, whole in enumerate(loader.epoch(1)):
+        parts = [loader.shard(rank, size).batch(1, step) for rank in range(size)]
+        assert_trees_equal(fd.tree.map(lambda *rows: np.concatenate(rows), *parts), whole, bits=True)
+        assert loader.counts(1, step) == (len(fd.tree.leaves(whole)[0]),)
+
+
+@given(
+    size=st.integers(1, 8),
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 20),
+    form=st.sampled_from(["dict of arrays", "list of dicts"]),
+)
 def test_shards_of_any_number_make_up_the_batches(size: int, n: int, batch_size: int, form: str) -> None:
     loader = DataLoader(FORMS[form](n, Path()), batch_size, key=KEY, transform_example=noise_of_example)
     shards = [loader.shard(rank, size) for rank in range(size)]
@@ -129,16 +191,25 @@ def test_keys_of_examples_do_not_depend_on_batch_sizes_and_differ_by_epoch_and_u
     """Small batches see the same numbers as large ones; a second draw of an example, and the second transform, see others."""
 
     def by_label(loader: DataLoader, epoch: int) -> dict[int, Any]:
-        return {int(t): tuple(noise) for batch in loader.epoch(epoch) for t, noise in zip(batch["t"], batch["noise"].tolist(), strict=True)}
+        return {
+            int(t): tuple(noise)
+            for batch in loader.epoch(epoch)
+            for t, noise in zip(batch["t"], batch["noise"].tolist(), strict=True)
+        }
 
     dataset = {"x": inputs(20), "t": np.arange(20)}
     for kind in ("transform", "transform_example"):
         chosen: Any = {kind: noise_of_batch if kind == "transform" else noise_of_example}
         small, large = (DataLoader(dataset, n, key=KEY, **chosen) for n in (3, 20))
         assert by_label(small, 1) == by_label(large, 1) != by_label(small, 2)
-    both = [DataLoader(dataset, 4, key=KEY, **{name: noise}) for name, noise in (("transform", noise_of_batch), ("transform_example", noise_of_example))]
+    both = [
+        DataLoader(dataset, 4, key=KEY, **{name: noise})
+        for name, noise in (("transform", noise_of_batch), ("transform_example", noise_of_example))
+    ]
     assert by_label(both[0], 0) != by_label(both[1], 0)
-    again = DataLoader(dataset, 8, key=KEY, sampler=lambda key, epoch: np.full(20, 7), transform_example=noise_of_example)
+    again = DataLoader(
+        dataset, 8, key=KEY, sampler=lambda key, epoch: np.full(20, 7), transform_example=noise_of_example
+    )
     drawn = np.concatenate([batch["noise"] for batch in again.epoch(0)])
     assert len(np.unique(drawn, axis=0)) == 20
     once = DataLoader(dataset, 8, key=KEY, transform_example=noise_of_example)
@@ -146,7 +217,6 @@ def test_keys_of_examples_do_not_depend_on_batch_sizes_and_differ_by_epoch_and_u
 
 
 def test_transforms_of_the_library_get_a_key_for_each_example() -> None:
-    from fdezero.data import transforms
 
     images = np.arange(6 * 3 * 8 * 8, dtype=np.uint8).reshape(6, 3, 8, 8)
     change = transforms.compose(transforms.to_float(), transforms.random_crop(6))
@@ -167,7 +237,9 @@ def test_the_place_may_come_from_the_state_of_a_run() -> None:
     batches = loader.epoch(state["epoch"], state["step"])
     assert_trees_equal(list(batches), list(loader.epoch(2, 1)), bits=True)
     assert (state["step"].item(), batches.step, type(batches.step)) == (1, 3, int)
-    assert_trees_equal(next(loader.epochs(5, (state["epoch"], state["step"]))).__next__(), loader.batch(2, 1), bits=True)
+    assert_trees_equal(
+        next(loader.epochs(5, (state["epoch"], state["step"]))).__next__(), loader.batch(2, 1), bits=True
+    )
     for place in ((0.0, 0), (0, 1.5), ("0", 0)):
         with pytest.raises(fd.errors.DTypeError, match="is a whole number, got"):
             loader.epoch(*place)
@@ -184,5 +256,8 @@ def test_epochs_follow_one_another() -> None:
     assert [[batch.tolist() for batch in batches] for batches in loader.epochs(4, start=2)] == whole[2:]
     places = [(batches.epoch, batches.step) for batches in loader.epochs(3, start=(1, 2)) for _ in batches]
     assert places == [(1, 3), (2, 1), (2, 2), (2, 3)]
-    assert [[batch.tolist() for batch in batches] for batches in loader.epochs(3, start=(1, 2))] == [whole[1][2:], whole[2]]
+    assert [[batch.tolist() for batch in batches] for batches in loader.epochs(3, start=(1, 2))] == [
+        whole[1][2:],
+        whole[2],
+    ]
     assert repr(loader.epoch(1, 2)) == "Batches(epoch=1, step=2, 1 to come)"

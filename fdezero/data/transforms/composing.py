@@ -8,7 +8,7 @@ import attrs
 from ... import numpy as fnp
 from ...errors import ShapeError, StructureError
 from ...messages import called, describe
-from ..making import takes_key
+from ..making import mixes, takes_key
 from .batches import column, folded, in_blocks, keys_of, name_of, size_of, uniform, with_part
 from .settings import probability, setting
 from .transform import Transform
@@ -70,6 +70,10 @@ class compose(Transform):
     def by_example(self) -> bool:  # type: ignore[override]  # the same
         return all(isinstance(part, Transform) and part.by_example for part in self.parts)
 
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]  # the same
+        return any(map(mixes, self.parts))
+
     def draw(self, keys: Any) -> Any:
         drawn, number = list[Any](), 0
         for part in self.parts:
@@ -118,6 +122,10 @@ class _Around(Transform):
     @property
     def by_example(self) -> bool:  # type: ignore[override]  # the same
         return isinstance(self.transform, Transform) and self.transform.by_example  # type: ignore[attr-defined]  # a field of the subclass
+
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]  # the same
+        return mixes(self.transform)  # type: ignore[attr-defined]  # the same
 
 
 def _transform(value: Any, what: str) -> Any:

@@ -35,6 +35,7 @@ class _Mixing(Transform):
 
     draws: ClassVar[bool] = True
     by_example: ClassVar[bool] = False
+    mixes: ClassVar[bool] = True
     changes: ClassVar[int | None] = None
 
     def apply(self, batch: Any, drawn: Any) -> Any:
