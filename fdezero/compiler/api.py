@@ -19,6 +19,7 @@ from ..foreign import is_foreign
 from ..messages import called, describe
 from ..native import compiler
 from ..native.workers import available_threads
+from ..ops.collectives import silence
 from .passes.views import lent_by_inputs
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves, steady_strides
@@ -183,7 +184,8 @@ class Compiled(Generic[P, T]):
         signature = (treedef, constants, tuple(map(_steady, layouts)))
         recording, captures = self._recordings.by_signature.find(signature), ()
         if recording is None:
-            recording, _, captures = self._record(leaves, signature, args, kwargs)
+            with silence():  # nobody reads the values
+                recording, _, captures = self._record(leaves, signature, args, kwargs)
         inputs = [leaves[i] for i in recording.places]
         return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
 

@@ -14,16 +14,18 @@ from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
 from ..messages import CURRENT_DEVICE, explain
 from ..native import How
+from ..ops.collectives import silence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import is_differentiable
-from .graph import Graph, evaluate
+from .graph import Graph, Instruction, evaluate
 from .passes.dead import drop_dead
 from .passes.lifting import lift
 from .passes.order import optimise
 from .passes.pieces import in_pieces
 from .passes.residuals import split
 from .passes.sums import with_plain_sums
+from .passes.talking import any_talks, talks
 from .passes.views import lent_by_inputs, read_only
 from .planning.fuse import fuse
 from .planning.joint import joint
@@ -75,6 +77,11 @@ class Executable:
         has_kernels = backend_of_graph(graph).fuses_into_kernels
         is_native = bool(options.native) and not has_kernels
         graph = lift(graph, free=is_native or has_kernels)
+        self.talks = any_talks(graph)
+        if (
+            self.talks
+        ):  # a call that is done again must have the same messages, and loops that were lifted return other results
+            self.recorded = graph
         self.graph = optimise(with_plain_sums(graph) if is_native or has_kernels else graph, native=is_native)
         if has_kernels:
             self.graph = joint(launches(drop_dead(join_sums(self.graph))))
@@ -102,7 +109,7 @@ class Executable:
         # With several devices: which one is current, and the idle instances of each. An instance's constants lie on one device.
         self.current: Callable[[], int] | None = emitter.backend.current_device
         self.free_on: dict[int, list[Callable[..., tuple[Any, ...]]]] = {}
-        self.captures = options.graph and self.current is not None and not rows
+        self.captures = options.graph and self.current is not None and not rows and not self.talks
         self.instances: weakref.WeakSet[Any] = weakref.WeakSet()  # also those that run now
         self.used = 0
 
@@ -111,7 +118,7 @@ class Executable:
         try:
             outputs = run_quietly(instance, leaves)
         except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
-            return self.after(error, leaves)
+            return self.after(error, leaves, instance)
         free.append(instance)
         return outputs if outputs is not None else self.as_recorded(leaves)
 
@@ -125,21 +132,33 @@ class Executable:
         self.used = next(USES)
         return free, instance
 
-    def as_recorded(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
-        """The results, operation by operation, in the caller's error state: slow, but with the errors of eager code."""
-        outputs, lent = evaluate(self.recorded, leaves), lent_by_inputs(self.recorded)
+    def as_recorded(self, leaves: Sequence[Any], heard: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The results, operation by operation, in the caller's error state: slow, but with the errors of eager code.
+
+        `heard` are results that came from other processes already, in their order. These are not asked again.
+        """
+        said = iter(heard)
+
+        def known(instruction: Instruction) -> Any:
+            return next(said, None) if talks(instruction.operation) else None
+
+        outputs = evaluate(self.recorded, leaves, known if self.talks else None)
+        lent = lent_by_inputs(self.recorded)
         return tuple([y if given else read_only(y) for y, given in zip(outputs, lent, strict=True)])
 
-    def after(self, error: Exception, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    def after(self, error: Exception, leaves: Sequence[Any], instance: Any) -> tuple[Any, ...]:
         """What eager code does where the program failed: it explains its error, or it has a result.
 
         It has one, for example, where the type of a Python number depends on its value: 2 ** n is an integer, or a float for n < 0.
         """
         if CURRENT_DEVICE in str(error):
             raise explain(self.graph.name, leaves, error) from None
+        heard = instance.heard if self.talks else ()
+        if heard and heard[-1] is None:  # it failed while it talked to other processes, and what it has said stays said
+            raise error
         try:
             with np.errstate(all="ignore"):
-                outputs = self.as_recorded(leaves)
+                outputs = self.as_recorded(leaves, heard)
         except Exception as eager:
             if (type(eager), str(eager)) == (type(error), str(error)):
                 raise error from None  # the traceback shows the line of the program
@@ -319,7 +338,7 @@ class Program(Region):
             pullback.release()
             return (*outputs, *gradients)
 
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), silence():
             examples, results = evaluated(self.evaluate, examples)
             is_floating = [is_differentiable(y) for y in results]
             seeds = [np.ones_like(y) for y in chosen(results, is_floating)]

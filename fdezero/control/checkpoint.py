@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree as trees
+from ..compiler.passes.talking import any_talks
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
 from ..compiler.recording.record import is_recorded, record
@@ -13,6 +14,7 @@ from ..core.cotangents import chosen, merged
 from ..core.owners import lent
 from ..core.tape import TapeTracer
 from ..messages import called
+from ..ops.collectives import silence
 from ..ops.shape import fence
 from ..transforms import jvp, vmap
 from ..transforms.batching import in_axes_of
@@ -84,10 +86,11 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
-        made = record(flat, [example_of(leaves[i]) for i in places], called(function))
+        with silence():  # the program runs again if it asks other processes, which it does not tell before
+            made = record(flat, [example_of(leaves[i]) for i in places], called(function))
         inputs = [*[leaves[i] for i in places], *made.captures]
         release(made.graph)  # a loop would keep its memory for another run, until the tape lets go of this region
-        plain = not any(_below_a_tape(leaf) for leaf in inputs)
+        plain = not any(_below_a_tape(leaf) for leaf in inputs) and not any_talks(made.graph)
         return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))
 
     return checkpointed

@@ -101,7 +101,7 @@ class Rounds:
                     break
         except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
             self.carry, self.done = carry, now[0]
-            self._keep(executable.after(error, [*carry, *now[1:width], *constants]))
+            self._keep(executable.after(error, [*carry, *now[1:width], *constants], instance))
             return True
         free.append(instance)
         self.carry, self.done = carry, now[0] + 1

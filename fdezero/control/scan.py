@@ -1,6 +1,7 @@
 """`scan`: a loop over rows that stays a loop when it is compiled, differentiated or batched. Only one round is recorded."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import attrs
@@ -11,7 +12,7 @@ from ..compiler.graph import Constant
 from ..compiler.passes.lifting import Lifting
 from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
-from ..compiler.recording.record import is_recorded, owned, record, record_unrun
+from ..compiler.recording.record import is_recorded, owned, record, record_unrun, trial
 from ..compiler.release import rest
 from ..compiler.running.store import Recent
 from ..core import Region, Tracer, unwrap
@@ -20,6 +21,7 @@ from ..errors import ShapeError, StructureError
 from ..messages import describe
 from ..numpy import astype, reshape, stack
 from ..numpy.arguments import as_array
+from ..ops.collectives import silence
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
@@ -259,7 +261,8 @@ def scan(
             if carry is start
             else carry
         )
-        new, y = _pair(name, function(given, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
+        with trial() if carry is start else nullcontext():
+            new, y = _pair(name, function(given, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
         if carry is start:
             if (strong := promoted(start, new)) is not None:
                 return scan(function, strong, xs, length, reverse=reverse)
@@ -282,7 +285,8 @@ def _structured(
     leaves, treedef = trees.flatten((carry, xs))
     flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))
     examples = _first_round(parts_of(leaves, carries, len(leaves) - carries))
-    made = record(flat, examples, name) if length else record_unrun(flat, examples, name)
+    with silence():
+        made = record(flat, examples, name) if length else record_unrun(flat, examples, name)
     if not length:
         new, _ = _pair(name, trees.unflatten(structure[-1], made.outputs))
         before = trees.map(example_of, carry)

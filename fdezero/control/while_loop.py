@@ -1,6 +1,7 @@
 """`while_loop`: rounds until a condition fails, recorded as one operation that has forward mode and a batched form."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
-from ..compiler.recording.record import is_structured, owned, record_unrun
+from ..compiler.recording.record import is_structured, owned, record_unrun, trial
 from ..compiler.release import rest
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError
 from ..messages import describe
+from ..ops.collectives import silence
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
@@ -99,7 +101,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     where it is a Python loop. Raises StructureError or ShapeError if a round changes the carry.
     """
     name = name_of("while_loop", body)
-    going = condition(carry)
+    with silence() if any(map(is_structured, trees.leaves(carry))) else nullcontext(), trial():
+        going = condition(carry)
     if getattr(going, "shape", ()) != ():
         raise ShapeError(f"{name}: the condition must be a scalar, got {describe(going)}. Use .any() or .all().")
     while not any(map(is_structured, [going, *trees.leaves(carry)])):

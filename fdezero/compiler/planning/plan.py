@@ -15,6 +15,7 @@ import numpy as np
 from ...core import Region
 from ...devices import backend_named
 from ..graph import Atom, Graph, Instruction, Variable, ufunc_of
+from ..passes.talking import talks
 from ..passes.views import roots_of
 from .fuse import Fused, depends_on_a_number
 from .lines import layout
@@ -91,6 +92,11 @@ def plan(graph: Graph) -> Plan:
             last_use[roots.get(atom, atom)] = number
     for atom in graph.outputs:
         last_use[roots.get(atom, atom)] = len(graph.instructions)
+    for instruction in graph.instructions:
+        if talks(
+            instruction.operation
+        ):  # what other processes said stays as it is, for a call that fails and is done again
+            last_use.update(dict.fromkeys(instruction.outputs, len(graph.instructions)))
     kept = {roots.get(atom, atom) for atom in graph.outputs}
     storages: dict[Variable, Storage] = {}
     for number, instruction in enumerate(graph.instructions):

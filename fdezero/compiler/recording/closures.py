@@ -6,6 +6,7 @@ from typing import Any
 from ... import tree as trees
 from ...core import Tracer
 from ...messages import called
+from ...ops.collectives import recording, silence
 from ..graph import evaluate
 from .examples import example_of, of_leaves
 from .record import record
@@ -18,10 +19,13 @@ def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callabl
     """
     leaves, treedef = trees.flatten(args)
     examples = [example_of(leaf) for leaf in leaves]
-    if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(function(*trees.unflatten(treedef, examples)))):
-        return (lambda captured, *args: function(*args)), ()
-    flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
-    made = record(flat, examples, called(function))
+    with silence():  # nobody reads the values
+        with recording(None):
+            values = function(*trees.unflatten(treedef, examples))
+        if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(values)):
+            return (lambda captured, *args: function(*args)), ()
+        flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
+        made = record(flat, examples, called(function))
 
     def pure(captured: Any, *args: Any) -> Any:
         return trees.unflatten(structure[0], evaluate(made.graph, (*trees.leaves(args), *captured)))

@@ -1,6 +1,7 @@
 """Recording by example: the function runs once for real, and its tracers write down every operation."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 import attrs
@@ -13,6 +14,7 @@ from ...core.owners import sealed
 from ...core.tracer import Level, tracers_of
 from ...errors import TraceError
 from ...messages import describe
+from ...ops.collectives import TALK, recording, silence
 from ...transforms import vmap
 from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
@@ -63,7 +65,7 @@ class Recorder(Level):
     """The level that writes down all operations on its tracers, and the constants that they meet."""
 
     shows_values = False
-    __slots__ = ("captures", "constants", "contents", "example_of", "instructions")
+    __slots__ = ("captures", "constants", "contents", "example_of", "instructions", "outer", "trials")
 
     def __init__(self, name: str, example_of: Callable[[Any], Any] = example_of) -> None:
         """`example_of` gives a plain value for a value that another level traces."""
@@ -73,6 +75,8 @@ class Recorder(Level):
         self.constants: dict[int, tuple[Any, Constant]] = {}  # by the identity of the value, which stays alive here
         self.contents: dict[Any, Constant] = {}  # the arrays among them, by layout and bits
         self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
+        self.outer: Recorder | None = TALK.recorder  # that records the function which asked for this recording
+        self.trials: list[range] = []  # the positions of instructions that were only tried
 
     def input(self, value: Any) -> RecordTracer:
         return RecordTracer(self, value, variable_of(value))
@@ -113,15 +117,16 @@ class Recorder(Level):
 
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         values = [self.example(leaf) for leaf in leaves]
-        if region.composed:
+        if not region.composed:
+            with recording(None):  # what runs for an example is not part of the program
+                outputs = region(*values)
+        else:
             made = record(region.run, values, region.name)
             if made.captures:  # the closure holds traced values, which belong to this run; so does the region's rule
                 region, leaves = _Closed(region.name, made.graph), (*leaves, *made.captures)
             else:
                 region = _Composed(region, made.graph)
             outputs = made.outputs
-        else:
-            outputs = region(*values)
         atoms = tuple([self.atom(leaf) for leaf in leaves])
         variables = tuple([variable_of(y) for y in outputs])
         self.instructions.append(Instruction(region, atoms, {}, variables, user_line()))
@@ -168,7 +173,13 @@ class _Closed(Region):
 
     def batched(self, size: int, is_batched: tuple[bool, ...]) -> Callable[..., tuple[Any, ...]]:
         mapped = vmap(self.run, in_axes_of(is_batched))
-        return lambda *leaves: _Closed(self.name, record(mapped, map(example_of, leaves), self.name).graph)(*leaves)
+
+        def run(*leaves: Any) -> tuple[Any, ...]:
+            with silence():
+                made = record(mapped, map(example_of, leaves), self.name)
+            return _Closed(self.name, made.graph)(*leaves)
+
+        return run
 
 
 def owned(results: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
@@ -220,6 +231,37 @@ def _owner(array: Any) -> Any:
     return array
 
 
+@contextmanager
+def trial() -> Iterator[None]:
+    """Around a round of a loop that tells whether the loop is recorded. If so, the round runs again, so this one is no part of it."""
+    recorders = []
+    recorder = TALK.recorder
+    while recorder is not None:
+        recorders.append((recorder, len(recorder.instructions)))
+        recorder = recorder.outer
+    if not recorders:
+        yield
+        return
+    with silence():
+        yield
+    for recorder, start in recorders:
+        recorder.trials.append(range(start, len(recorder.instructions)))
+
+
+def _without_trials(
+    instructions: Sequence[Instruction], outputs: Sequence[Atom], trials: Sequence[range]
+) -> tuple[Instruction, ...]:
+    """The instructions without those that were only tried, unless something reads their results."""
+    tried = {position for positions in trials for position in positions}
+    needed, kept = set(outputs), []
+    for position in range(len(instructions) - 1, -1, -1) if tried else ():
+        step = instructions[position]
+        if position not in tried or any(y in needed for y in step.outputs):
+            needed.update(step.inputs)
+            kept.append(step)
+    return tuple(reversed(kept)) if tried else tuple(instructions)
+
+
 @attrs.frozen(eq=False)
 class Record:
     """The result of a recording: the program, and the values of its first run.
@@ -235,29 +277,32 @@ class Record:
 def record_unrun(function: Callable[..., Any], leaves: Iterable[Any], name: str, names: tuple[str, ...] = ()) -> Record:
     """Like `record`, for a program that may never run on such values, as a branch that is not taken.
 
-    Where the function refuses the examples, it is recorded on harmless ones, so only a run raises the error.
+    Where the function refuses the examples, it is recorded on harmless ones, so only a run raises the error. Other processes are
+    not asked: nobody reads the values.
     """
     leaves = list(leaves)
-    try:
-        return record(function, leaves, name, names)
-    except Exception as error:
+    with silence():
         try:
-            with np.errstate(all="ignore"):
-                return record(function, map(harmless, leaves), name, names, _harmless_if_traced)
-        except Exception:
-            raise error from None
+            return record(function, leaves, name, names)
+        except Exception as error:
+            try:
+                with np.errstate(all="ignore"):
+                    return record(function, map(harmless, leaves), name, names, _harmless_if_traced)
+            except Exception:
+                raise error from None
 
 
 def evaluated(function: Callable[..., Any], examples: list[Any]) -> tuple[list[Any], Any]:
     """Examples and the results for them. Harmless examples take the place of those that the function refuses."""
-    try:
-        return examples, function(*examples)
-    except Exception as error:
-        examples = list(map(harmless, examples))
+    with silence(), recording(None):
         try:
             return examples, function(*examples)
-        except Exception:
-            raise error from None
+        except Exception as error:
+            examples = list(map(harmless, examples))
+            try:
+                return examples, function(*examples)
+            except Exception:
+                raise error from None
 
 
 def _harmless_if_traced(value: Any) -> Any:
@@ -278,7 +323,8 @@ def record(
     recorder = Recorder(name, example)
     traced = [recorder.input(leaf) for leaf in leaves]
     try:
-        outputs = tuple(function(*traced))
+        with recording(recorder):
+            outputs = tuple(function(*traced))
         atoms = tuple([recorder.atom(y) for y in outputs])
         values = tuple([recorder.example(y) for y in outputs])
     finally:
@@ -288,7 +334,7 @@ def record(
     graph = Graph(
         identifier(name),
         (*inputs, *captured),
-        tuple(recorder.instructions),
+        _without_trials(recorder.instructions, atoms, recorder.trials),
         atoms,
         (*(names or [f"x{i}" for i in range(len(inputs))]), *[f"captured{i}" for i in range(len(captured))]),
     )

@@ -8,6 +8,7 @@ from ...core import Region
 from ...devices import CPU, Backend, backend_named
 from ...native import How
 from ..graph import Atom, Constant, Graph, Instruction, Variable
+from ..passes.talking import any_talks, talks
 from ..passes.views import is_repeated
 from ..planning.fuse import Fused
 from ..planning.plan import Plan, Storage, is_written
@@ -15,7 +16,7 @@ from ..planning.regions import Joint, Reduced
 from .groups import Groups
 
 # The program's names for memory and helpers.
-OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel|native|make)\d+|outputs|results|build|cp")
+OWN_NAMES = re.compile(r"([bckmov]|run|fused|blocks|kernel|native|make)\d+|outputs|results|heard|build|cp")
 LARGE = 1 << 16  # bytes of a result outside the arena that is deleted after its last use
 # Lines from which on a loop stands around what is built. Before the first jump of a function, Python 3.11 moves all its code once for
 # each value that an inner function uses: 20,000 such lines took 1.6 s to compile, in a loop 0.5 s (time of `compile`).
@@ -80,12 +81,19 @@ class Emitter(Groups):
             lines.append("        outputs = results.take()")
             lines.append(f"        {', '.join(own)}, = outputs.written")
             self.build_outputs(lines)
+        hears = any_talks(graph)
+        if hears:  # what the call has heard from other processes, for a call that fails and is done again
+            lines.insert(lines.index(""), "    heard = []")
+            lines.append("        heard.clear()")
         first = len(lines) + 1 + (len(self.build) > LONG)
         self.steps = [(first + position, instruction) for position, instruction in self.steps]
         lines += [f"        {line}" for line in self.body]
+        if hears:
+            lines.append("        heard.clear()")
         lines += [
             f"        return ({returned}{',' if len(graph.outputs) == 1 else ''})",
             "",
+            *([f"    {called}.heard = heard"] * hears),
             f"    return {called}",
             "",
         ]
@@ -228,9 +236,14 @@ class Emitter(Groups):
         filled = [y for y in instruction.outputs if y in self.plan.storages]
         left = "".join(f"{self.unused if v in filled else self.names[v]}, " for v in instruction.outputs)
         given = [*map(self.name, instruction.inputs)]
+        hears = talks(instruction.operation)
+        if hears:
+            self.body.append("heard.append(None)")
         if filled:
             given.append(f"into=[{', '.join(self.names[v] if v in filled else 'None' for v in instruction.outputs)}]")
         self.body.append(f"{left}{'= ' * bool(left)}{function}({', '.join(given)})  # {instruction.line}")
+        if hears:
+            self.body.append(f"heard[-1] = ({''.join(f'{self.names[v]}, ' for v in instruction.outputs)})")
 
 
 def backend_of_graph(graph: Graph) -> Backend:
