@@ -13,6 +13,7 @@ class Engine:
     name: str
     rank: int
     size: int
+    remark: str = ""  # what a user should know, beside the name
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
         """Write the reduction over ranks into `out`, entry by entry: x (n,) -> out (n,)."""
