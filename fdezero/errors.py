@@ -8,6 +8,8 @@
     ├── RangeError        (ValueError)   a number outside its range
     ├── DeviceError       (RuntimeError) arrays on different devices, or a device that is missing
     ├── WorkerError       (RuntimeError) a process of a loader that ended by itself
+    ├── DisagreementError (RuntimeError) ranks of a world that do not do the same
+    ├── WaitingError      (TimeoutError) a collective that waited for other ranks longer than its limit
     ├── StructureError    (ValueError)   trees that differ, or leaves of the wrong kind
     ├── KinkError         (AssertionError) a derivative checked at a point without one
     ├── FileError         (ValueError)   a file that does not hold what was asked for
@@ -122,6 +124,14 @@ class DeviceError(FdezeroError, RuntimeError):
 
 class WorkerError(FdezeroError, RuntimeError):
     """A process that made batches for a DataLoader ended, for example because memory ran out."""
+
+
+class DisagreementError(FdezeroError, RuntimeError):
+    """Ranks of a world called different collectives, or with different trees, or one took fewer steps than the others."""
+
+
+class WaitingError(FdezeroError, TimeoutError):
+    """A collective waited for other ranks longer than the limit of its world."""
 
 
 class StructureError(FdezeroError, ValueError):

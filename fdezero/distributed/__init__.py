@@ -3,10 +3,9 @@
 Nothing here imports MPI before `world()` finds that a launcher started the process.
 """
 
-from . import gradients, operations, wholes, worlds
+from . import gradients, operations, worlds
 from .gradients import *
 from .operations import *
-from .wholes import *
 from .worlds import *
 
 # Type checkers follow these lines; a name is listed once, in the file that defines it.
@@ -14,7 +13,6 @@ __all__: list[str] = []
 __all__ += worlds.__all__
 __all__ += operations.__all__
 __all__ += gradients.__all__
-__all__ += wholes.__all__
 
 
 def __dir__() -> list[str]:

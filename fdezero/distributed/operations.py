@@ -130,7 +130,11 @@ def _over(
         raise error.under(trees.paths(tree)[place]) from None
     if world.size == 1:
         return trees.unflatten(treedef, [_own(x) for x in leaves])
-    return trees.unflatten(treedef, made(leaves)(*leaves) if leaves else ())
+    if not leaves:
+        return tree
+    collective = made(leaves)
+    collective.tree = treedef
+    return trees.unflatten(treedef, collective(*leaves))
 
 
 def _own(x: Any) -> Any:

@@ -52,6 +52,8 @@ class Collective(Region):
 
     fresh = True
     linear = True
+    setting = "name"  # the attribute that ranks must agree on
+    tree: Any = None  # the structure of the tree that the leaves come from, for messages
 
     def __init__(self, world: Any) -> None:
         self.world = world
@@ -71,6 +73,7 @@ class Collective(Region):
             for x, out in zip(arrays, outs, strict=True):
                 self.example(x, out)
         else:
+            self.meet(arrays)
             self.talk(arrays, outs)
         return tuple([out if isinstance(x, np.ndarray) or out.ndim else out[()] for x, out in zip(leaves, outs, strict=True)])
 
@@ -80,6 +83,13 @@ class Collective(Region):
     def _out(self, x: Any) -> Any:
         """Memory for the result of the array x."""
         return np.empty_like(x)
+
+    def meet(self, arrays: Sequence[Any]) -> None:
+        """Compare this call with those of the other ranks, if it is a new one."""
+        watch = self.world.engine.watch
+        if watch is not None:
+            setting = getattr(self, self.setting)
+            watch.meet((type(self), setting, self.tree, *[(x.shape, x.dtype) for x in arrays]), self, arrays)
 
     def talk(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
         """Write the results for the arrays of all ranks into `outs`."""
@@ -129,7 +139,7 @@ def _spread(mask: Sequence[bool], operation: Callable[..., tuple[Any, ...]], val
 class AllReduce(Collective):
     """The sum or mean over ranks, for each entry."""
 
-    name = "all_reduce"
+    name, setting = "all_reduce", "op"
 
     def __init__(self, world: Any, op: str) -> None:
         super().__init__(world)
@@ -187,6 +197,8 @@ def _share(chosen: Any, count: Any, y: Any, t: Any) -> Any:
 class Along(Collective):
     """A collective that works along an axis of each leaf, counted from the end."""
 
+    setting = "axes"
+
     def __init__(self, world: Any, axes: tuple[int, ...]) -> None:
         super().__init__(world)
         self.axes = axes
@@ -207,6 +219,7 @@ class Along(Collective):
             for x, axis, out in zip(leaves, self.axes, outs, strict=True):
                 self.example_along(x, axis, out)
         else:
+            self.meet(leaves)
             self.talk(leaves, outs)
         return tuple(outs)
 
@@ -262,6 +275,8 @@ def _times(shape: tuple[int, ...], axis: int, change: Callable[[int], int]) -> t
 class Rooted(Collective):
     """A collective with a root, the rank that has the value or gets the sum."""
 
+    setting = "root"
+
     def __init__(self, world: Any, root: int) -> None:
         super().__init__(world)
         self.root = root
@@ -297,7 +312,7 @@ class SumTo(Rooted):
 class Permute(Collective):
     """The array of another rank: what rank r has goes to rank `to[r]`."""
 
-    name = "permute"
+    name, setting = "permute", "to"
 
     def __init__(self, world: Any, to: tuple[int, ...]) -> None:
         super().__init__(world)
@@ -318,5 +333,6 @@ class Barrier(Collective):
 
     def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
         if not TALK.silent:
+            self.meet(())
             self.world.messages.barrier()
         return ()

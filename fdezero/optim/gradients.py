@@ -16,8 +16,6 @@ class scale(Scaling):
 
     factor: Number = number()
 
-    elementwise = True
-
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """All gradients times the factor."""
         return times_all(grads, self.factor), state
@@ -32,8 +30,6 @@ class descend(Scaling):
     """
 
     lr: Rate = rate()
-
-    elementwise = True
 
     @property
     def factor(self) -> Any:

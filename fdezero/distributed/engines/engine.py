@@ -13,7 +13,9 @@ class Engine:
     name: str
     rank: int
     size: int
-    remark: str = ""  # what a user should know, beside the name
+    watch: Any = (
+        None  # compares the ranks' calls, and waits with a limit: a `Watch`; None where nobody can be waited for
+    )
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
         """Write the reduction over ranks into `out`, entry by entry: x (n,) -> out (n,)."""

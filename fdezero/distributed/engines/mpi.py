@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import MissingExtraError
+from ..failing import notes_of_run
+from ..waiting import Watch
 from .engine import Engine
 
 
@@ -46,33 +48,43 @@ def _operation(op: str, kind: str) -> Any:
 
 
 class Mpi(Engine):
-    """The ranks of one communicator of MPI."""
+    """The ranks of one communicator of MPI.
+
+    Calls do not block: a rank looks again and again whether its message has come. So it can give the core away, take Ctrl-C, and
+    say which rank does not come.
+    """
 
     name = "mpi"
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.watch = Watch(comm, notes_of_run(mpi()))
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
-        self.comm.Allreduce(mpi().IN_PLACE if x is out else x, out, _operation(op, x.dtype.kind))
+        given = mpi().IN_PLACE if x is out else x
+        self.watch.wait(self.comm.Iallreduce(given, out, _operation(op, x.dtype.kind)).Test)
 
     def all_gather(self, x: Any, out: Any) -> None:
-        self.comm.Allgather(x, out)
+        self.watch.wait(self.comm.Iallgather(x, out).Test)
 
     def reduce_scatter(self, x: Any, out: Any) -> None:
-        self.comm.Reduce_scatter_block(x, out, mpi().SUM)
+        self.watch.wait(self.comm.Ireduce_scatter_block(x, out, mpi().SUM).Test)
 
     def broadcast(self, x: Any, root: int) -> None:
-        self.comm.Bcast(x, root)
+        self.watch.wait(self.comm.Ibcast(x, root).Test)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
-        self.comm.Sendrecv(x, to, 0, out, source, 0)
+        arriving = self.comm.Irecv(out, source)
+        leaving = self.comm.Isend(x, to)
+        self.watch.wait(lambda: arriving.Test() and leaving.Test())
 
     def barrier(self) -> None:
-        self.comm.Barrier()
+        self.watch.wait(self.comm.Ibarrier().Test)
 
     def split(self, colour: int) -> "Mpi":
+        self.watch.meet_for("split")  # MPI's own call would wait without a limit
+        self.barrier()
         return Mpi(self.comm.Split(colour, self.rank))
 
     def local(self) -> tuple[int, int]:

@@ -1,0 +1,231 @@
+"""How ranks meet in a collective: they compare new calls, wait with a limit, and say why nobody comes."""
+
+import collections
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import DisagreementError, FdezeroError
+from .agreement import Call, Place, call_of, disagreement, ended, first_difference, waiting
+from .notes import Note, Notes, users_line
+
+__all__ = ["Watch"]
+
+TESTS = 100  # looks at a message before others get the core: most small ones have come by then
+MOVING = 2e-5  # seconds: a look that takes longer has copied a part of a large message
+AWAKE = 0.02  # seconds without a change after which a rank sleeps between two looks
+LONGEST = 2e-3  # seconds of such a sleep
+GRACE = 0.5  # seconds after which ranks that wait tell each other where
+ANSWERS = 3.0  # seconds that silent ranks have for saying where they are, after the limit
+EVERY = 100  # calls: as often are known calls compared, because ranks may call them in another order
+MASK = 2**62 - 1
+
+give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+@attrs.frozen(eq=False)
+class Known:
+    """A call that all ranks of the world agreed on."""
+
+    call: Call
+    digest: int
+    where: str  # the line of its first use
+
+    @classmethod
+    def of(cls, call: Call) -> "Known":
+        return cls(call, call.digest, users_line(sys._getframe(1)))
+
+
+class Watch:
+    """Stands by all collectives of one world on this rank.
+
+    `comm` is the world's communicator; comparisons have a copy of it for themselves. `notes` is the mailbox of the process.
+    """
+
+    def __init__(self, comm: Any, notes: Notes) -> None:
+        self.comm, self.notes = comm.Dup(), notes
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self.ranks = _ranks_in(notes.comm, comm)  # in the whole run
+        made = sum(other.ranks == self.ranks for other in notes.watches)
+        self.group = int.from_bytes(
+            hashlib.blake2b(repr((self.ranks, made)).encode(), digest_size=7).digest(), "little"
+        )
+        self.number = self.history = 0
+        self.known: dict[Hashable, Known] = {}
+        self.now: Known | None = None
+        self.before: Known | None = None
+        self.recent: collections.deque[Known] = collections.deque(maxlen=EVERY)
+        self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
+        notes.watches.add(self)
+        notes.first = notes.first or self
+
+    def meet(self, key: Hashable, collective: Any, arrays: Sequence[Any]) -> None:
+        """Begin a collective on arrays. `key` tells calls apart on this rank; a new one is compared with the others'.
+
+        Raises DisagreementError, on every rank, if the others call something else.
+        """
+        self.number += 1
+        known = self.known.get(key)
+        self.before = self.now
+        if known is None:
+            self.known[key] = known = self._agreed(Known.of(call_of(collective, arrays)))
+        elif not self.number % EVERY:
+            self._agreed(known)
+        self.now = known
+        self.history = (self.history * 1_000_003 + known.digest) & MASK
+        self.recent.append(known)
+
+    def meet_for(self, name: str) -> None:
+        """Begin something else that all ranks do together."""
+        self.meet(name, Call(name), ())
+
+    def wait(self, is_over: Callable[[], Any]) -> None:
+        """Return once `is_over()`, which may be the `Test` of a request.
+
+        Raises DisagreementError if another rank waits in another collective or is at the end of its script, and WaitingError after
+        the limit.
+        """
+        try:
+            for _ in range(TESTS):
+                if is_over():
+                    return
+            self._wait_longer(is_over)
+        except BaseException as error:
+            self.unfinished.append(is_over)
+            if not isinstance(error, FdezeroError | KeyboardInterrupt | SystemExit):
+                self._explain(error)  # MPI's own: a message of another length has come
+            raise
+
+    def _explain(self, error: BaseException) -> None:
+        """Raise DisagreementError if the other ranks say within a short time that they do something else."""
+        search, began = Search(self), time.monotonic()
+        while time.monotonic() < began + 2 * GRACE:
+            try:
+                search.look(GRACE)
+            except DisagreementError as found:
+                raise found from error
+            time.sleep(LONGEST)
+
+    def _wait_longer(self, is_over: Callable[[], Any]) -> None:
+        clock = time.monotonic
+        began = moved = before = clock()
+        search = None
+        while not is_over():
+            after = clock()
+            if after - before > MOVING:
+                moved = after
+            if after - moved < AWAKE:
+                give_way()
+            else:
+                search = search or Search(self)
+                search.look(after - began)
+                time.sleep(min((after - moved) / 64, LONGEST))
+            before = clock()
+
+    def place(self) -> Place:
+        """Where this rank is."""
+        assert self.now is not None
+        return Place(self.now.call, self.number, users_line(sys._getframe(1)))
+
+    def _agreed(self, found: Known) -> Known:
+        """The call, if all ranks make it now and made the same ones before."""
+        self.now = found
+        mine = np.array([self.number, found.digest, self.history], np.int64)
+        of_all = np.empty((self.size, 3), np.int64)
+        self.wait(self.comm.Iallgather(mine, of_all).Test)
+        if not (of_all == mine).all():
+            raise self.compared()
+        return found
+
+    def agree_at_end(self) -> None:
+        """Compare what all ranks have called, once more. Raises DisagreementError."""
+        self.meet_for("end")
+
+    def compared(self) -> Exception:
+        """The error for what the ranks do, or for the first call in which they differed. All ranks ask for it together."""
+        return first_difference(dict(zip(self.ranks, self.comm.allgather(self.calls()), strict=True)))
+
+    def calls(self) -> dict[int, Place]:
+        """The latest calls by their numbers, and the one that is running."""
+        first = self.number - len(self.recent)
+        past = {
+            first + i: Place(known.call, first + i, f"{known.where} (at first)") for i, known in enumerate(self.recent)
+        }
+        return {**past, self.number: self.place()}
+
+
+class Search:
+    """Finds out why a collective does not come to its end."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.calls = watch, watch.calls()
+        self.place = self.calls[watch.number]
+        self.others = [rank for rank in watch.ranks if rank != watch.notes.rank]
+        self.told = self.asked = False
+
+    def look(self, waited: float) -> None:
+        """Read the notes of the others. Raise if one of them says why it does not come, or after the limit."""
+        watch, notes = self.watch, self.watch.notes
+        latest = notes.read()
+        if waited < min(GRACE, notes.limit):  # a rank may be at its end, and its last message on the way
+            return
+        if not self.told:
+            self.told = True
+            notes.send(Note("waits", watch.group, self.calls), self.others)
+        gone = {rank: latest[rank].counts for rank in self.others if rank in latest and latest[rank].kind == "ended"}
+        here, elsewhere = self._waiting(latest)
+        here[notes.rank] = self.place
+        if any(place.call != self.place.call for place in here.values()):
+            raise disagreement(here)
+        if gone:
+            raise ended(here, {rank: counts.get(watch.group, 0) for rank, counts in gone.items()})
+        if waited < notes.limit:
+            return
+        silent = [rank for rank in self.others if rank not in here and rank not in elsewhere]
+        if not self.asked:
+            self.asked = True
+            notes.send(Note("asks"), silent)
+        answers = {rank: latest[rank].where if rank in latest and latest[rank].kind == "is" else "" for rank in silent}
+        if all(answers.values()) or waited > notes.limit + ANSWERS:
+            raise waiting(here, elsewhere, answers, notes.limit, self._before())
+
+    def _waiting(self, latest: dict[int, Note]) -> tuple[dict[int, Place], dict[int, Place]]:
+        """The other ranks of the world that wait: in this collective, and in another one.
+
+        Raises DisagreementError if one of them made another call before.
+        """
+        here, elsewhere = {}, {}
+        for rank in self.others:
+            note = latest.get(rank)
+            if note is None or note.kind != "waits":
+                continue
+            number = max(note.calls)
+            if note.group != self.watch.group:
+                elsewhere[rank] = note.calls[number]
+            elif number == self.place.number:
+                here[rank] = note.calls[number]
+            elif common := [n for n in note.calls if n in self.calls and note.calls[n].call != self.calls[n].call]:
+                raise disagreement({rank: note.calls[min(common)], self.watch.notes.rank: self.calls[min(common)]})
+            elif number > self.place.number:
+                elsewhere[rank] = note.calls[number]
+        return here, elsewhere
+
+    def _before(self) -> Place | None:
+        before = self.watch.before
+        return Place(before.call, self.place.number - 1, f"{before.where} (at first)") if before is not None else None
+
+
+def _ranks_in(whole: Any, comm: Any) -> tuple[int, ...]:
+    """The ranks of `comm`, as `whole` counts them."""
+    group, inner = whole.Get_group(), comm.Get_group()
+    try:
+        return tuple([int(rank) for rank in inner.Translate_ranks(list(range(inner.Get_size())), group)])
+    finally:
+        group.Free()
+        inner.Free()
