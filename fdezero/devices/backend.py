@@ -66,6 +66,13 @@ class Backend:
         """The name of the device that holds one of this back end's arrays."""
         return self.name
 
+    def place_of(self, index: int) -> str:
+        """What tells device `index` from all others of this machine, whatever number another process gives it."""
+        return ""
+
+    def choose(self, index: int) -> None:
+        """Make device `index` the current one of this thread."""
+
     def using(self, index: int) -> contextlib.AbstractContextManager[Any]:
         """A context in which new arrays are made on device `index`."""
         return contextlib.nullcontext()

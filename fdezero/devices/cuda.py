@@ -96,6 +96,12 @@ class Cuda(Backend):
     def device_of(self, array: Any) -> str:
         return f"gpu:{array.device.id}"
 
+    def place_of(self, index: int) -> str:
+        return str(self.module.cuda.runtime.deviceGetPCIBusId(index))
+
+    def choose(self, index: int) -> None:
+        self.module.cuda.Device(index).use()
+
     def using(self, index: int) -> contextlib.AbstractContextManager[Any]:
         context: contextlib.AbstractContextManager[Any] = self.module.cuda.Device(index)
         return context

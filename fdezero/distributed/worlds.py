@@ -1,25 +1,27 @@
 """`world`: the processes that run this script together, as a value; a world of one where no launcher started them."""
 
 import functools
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from ..errors import DeviceError, RangeError, StructureError
+from ..devices import parse_device, why_no_gpu
+from ..errors import RangeError, StructureError
 from . import operations
 from .engines.alone import Alone
 from .engines.engine import Engine
+from .engines.placed import Placed
+from .joining import choose_gpu, joined
+from .launchers import launch_of, why_apart
 from .messages import Messages
 
 __all__ = ["World", "world"]
 
 BACKENDS = ("none", "mpi", "nccl")
-# What launchers set in each process: how many there are.
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
 _LOCK = threading.RLock()
+_wholes: list["World"] = []  # the whole worlds of this process, the one that was made last at the end
 _parts: dict[
     tuple[str, tuple[int, ...]], "World"
 ] = {}  # sub-worlds of this process, for worlds that are loaded from a file
@@ -56,7 +58,8 @@ class World:
     def __repr__(self) -> str:
         place = f", local rank {self.local_rank} of {self.local_size}" if self.size > 1 else ""
         part = f", ranks {list(self.members)} of the whole" if self.size < self.total else ""
-        return f"<world: rank {self.rank} of {self.size}{place} on {self.device}, backend {self.backend}{part}>"
+        remark = f" ({self.engine.remark})" if self.engine.remark else ""
+        return f"<world: rank {self.rank} of {self.size}{place} on {self.device}, backend {self.backend}{remark}{part}>"
 
     def __reduce__(self) -> Any:
         return _loaded, (None if self.size == self.total else self.members,)
@@ -109,49 +112,71 @@ def _world_of(engine: Engine, device: str, backend: str, member: int, total: int
 
 def launched_size() -> int:
     """How many processes the launcher says that it started; 1 without a launcher."""
-    for name in SIZES:
-        if (text := os.environ.get(name, "")).isdecimal():
-            return int(text)
-    return 1
+    launch = launch_of()
+    return 1 if launch is None else launch.size
 
 
 def world(backend: str | None = None, device: str | None = None, limit: float | None = None) -> World:
     """The world of this process: all processes that one `mpiexec` or `srun` started. Without a launcher it is a world of one.
 
-    `backend` is "mpi" or "none"; by default it is "mpi" where a launcher started this process. `device` is this rank's, by default
-    the CPU. The same arguments give the same world. Nothing is imported for a world of one. `limit` is how many seconds a collective
-    waits for other ranks, in all worlds of this process, until it ends with an error; 600 if nothing is given.
+    `device` is "cpu", "gpu" or "gpu:1", by default the CPU. "gpu" is one for each rank: number `local_rank` modulo the number of
+    GPUs. It becomes the current GPU of this thread. `backend` is "nccl", "mpi" or "none", by default "nccl" for GPUs and "mpi"
+    for CPUs, where a launcher started this process. If NCCL cannot be had, the world's repr says why, and how arrays travel.
+    The same arguments give the same world. Nothing is imported for a world of one on the CPU. `limit` is how many seconds a
+    collective waits for other ranks, in all worlds of this process, until it ends with an error; 600 if nothing is given.
 
-    Raises MissingExtraError if a launcher started this process, but mpi4py is not installed.
+    Raises MissingExtraError if a launcher started this process, but mpi4py is not installed; DeviceError without a GPU.
     """
     if backend is not None and backend not in BACKENDS:
         raise RangeError(f"world: backend is one of {', '.join(BACKENDS)}; got {backend!r}.")
-    chosen = backend or ("mpi" if launched_size() > 1 else "none")
-    if chosen == "nccl":
-        raise DeviceError("world: NCCL is not there yet.")
+    place = device or ("gpu" if backend == "nccl" else "cpu")
+    is_on_gpu = parse_device(place) is not None
+    if backend == "nccl" and not is_on_gpu:
+        raise RangeError(f'world: NCCL connects GPUs, but the device is {device!r}: leave it out, or say device="gpu".')
     if limit is not None and not (isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0):
         raise RangeError(f"world: limit is a number of seconds above 0, or math.inf; got {limit!r}.")
-    made = _whole(chosen, device or "cpu")
+    made = _whole(backend, place)
     if limit is not None and made.engine.watch is not None:
         made.engine.watch.notes.limit = float(limit)
     return made
 
 
 @functools.cache
-def _whole(backend: str, device: str) -> World:
+def _whole(backend: str | None, device: str) -> World:
     with _LOCK:
-        if backend == "none":
-            return _world_of(Alone(), device, backend, 0, 1)
+        launch = launch_of()
+        is_on_gpu = parse_device(device) is not None
+        if backend == "none" or (backend is None and (launch is None or launch.size == 1)):
+            if is_on_gpu:
+                device = f"gpu:{choose_gpu(device, 0)}"
+            return _known(_world_of(Alone(), device, "none", 0, 1))
+        if is_on_gpu and not why_no_gpu():
+            choose_gpu(
+                device, (launch and launch.local_rank) or 0
+            )  # an MPI for GPUs asks for the current one when it starts
         from .engines.mpi import Mpi, mpi
 
         # A communicator of our own: messages never meet those that a user sends on MPI.COMM_WORLD.
-        engine = Mpi(mpi().COMM_WORLD.Dup())
-        return _world_of(engine, device, backend, engine.rank, engine.size)
+        comm = mpi().COMM_WORLD.Dup()
+        if reason := why_apart(launch, comm.Get_size()):
+            raise StructureError(f"world: {reason}")
+        engine: Engine = Mpi(comm)
+        if is_on_gpu:
+            engine, device, backend = joined(engine, comm, device, engine.local()[0], backend)
+        else:
+            engine, backend = Placed(engine, None), "mpi"
+        return _known(_world_of(engine, device, backend, engine.rank, engine.size))
+
+
+def _known(made: World) -> World:
+    """The whole world, which a pickled one becomes in this process."""
+    _wholes.append(made)
+    return made
 
 
 def _loaded(members: tuple[int, ...] | None) -> World:
     """The world of the process that loads a pickled one."""
-    whole = world()
+    whole = _wholes[-1] if _wholes else world()
     if members is None or whole.size == 1:
         return whole
     found = _parts.get((whole.backend, members))

@@ -13,6 +13,7 @@ from ..foreign import is_foreign
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
 from ..tree.structure import first_where
+from ..tree.wholes import cut, gathered, has_parts, lone, outlined
 from . import bfloat16
 from .files import PathLike, write_whole
 from .formats import Format, Reader, format_of
@@ -60,11 +61,25 @@ def save(
 
 def checked(path: PathLike, tree: Any) -> tuple[Format, dict[str, Any]]:
     """The format that `path` names, and the leaves of the tree by their keys. Raises FileError for what it cannot keep."""
+    tree = _whole(tree)
     leaves, form = flatten_to_dict(tree), format_of(path)
     _refuse_unmade(tree)
     for key, leaf in leaves.items():
         _check(key, leaf, form)
     return form, leaves
+
+
+def _whole(tree: Any) -> Any:
+    """The tree with wholes in place of parts. Raises FileError for parts of several ranks, which hold different entries."""
+    place = has_parts(tree)
+    if place is None:
+        return tree
+    if not lone(tree):
+        raise FileError(
+            f"{place} is one rank's part of an array, so each rank would write another file. Save with "
+            "fd.io.Checkpoints(folder, world=world), or gather the whole first, on all ranks: fd.save(path, fd.distributed.gathered(tree))."
+        )
+    return gathered(tree)
 
 
 def _refuse_unmade(tree: Any) -> None:
@@ -113,6 +128,10 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     damaged, encrypted, compressed by another method than deflate (with `mmap`: by any), or holds pickled objects. Memory is
     set aside only for what the file holds. Raises OSError if there is no such file.
     """
+    if like is not None and has_parts(like):
+        outline = outlined(like)
+        whole = load(path, like=outline, strict=strict, rename=rename, mmap=mmap)
+        return placed_like(cut(whole, like, None if strict else outline), like)
     wanted = None if like is None else flatten_to_dict(like)
     if like is not None:
         _refuse_unmade(like)
@@ -132,6 +151,18 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
         return arrays
     leaves = [_like(arrays.pop(key), leaf, not mmap) if key in arrays else leaf for key, leaf in wanted.items()]
     return unflatten(flatten(like)[1], leaves)
+
+
+def placed_like(tree: Any, like: Any) -> Any:
+    """Parts on the devices of those in `like`, in memory of their own, so that no part keeps the whole that it was cut from."""
+    leaves, treedef = flatten(tree)
+    return unflatten(treedef, [_owned(x, beside) for x, beside in zip(leaves, flatten(like)[0], strict=True)])
+
+
+def _owned(x: Any, beside: Any) -> Any:
+    if isinstance(x, np.ndarray) and device_of(x) != device_of(beside):
+        return to_device(x, device_of(beside))
+    return x.copy() if isinstance(x, np.ndarray) and x.base is not None and x.base.nbytes > x.nbytes else x
 
 
 def _entries(path: PathLike, reader: Reader, rename: Rename) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from ..numpy.arguments import Array, whole_number
 from ..numpy.elementwise import cast
 from ..numpy.precision import widened
 from ..tree import Module, static, statistic
-from . import initial
+from . import initial, standing
 from .lazy import Sized, SizedByFeatures
 from .linear import check_sizes
 from .state import Stateful
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm", "sync_batch_norm"]
 
 
 def _affine(
@@ -110,6 +110,17 @@ class BatchNorm(_Channels, Stateful):
     def _moved(self, old: Array, new: Array) -> Array:
         """A running statistic after a batch, in its own dtype."""
         return cast((1 - self.momentum) * widened(old) + self.momentum * new, old.dtype)
+
+
+def sync_batch_norm(model: Any, world: Any) -> Any:
+    """`model` with every BatchNorm in it over all ranks of `world`, such as one of `fd.models`; over this rank alone for None.
+
+    Parameters and statistics stay. Raises StructureError for what is no world.
+    """
+    checked_world("sync_batch_norm", world)
+    return standing.rebuilt(
+        model, lambda copy, node: copy.replace(world=world) if isinstance(node.value, BatchNorm) else copy
+    )
 
 
 class LayerNorm(SizedByFeatures):

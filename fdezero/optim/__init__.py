@@ -38,6 +38,7 @@ if _typing.TYPE_CHECKING:
     from .methods.sgd import *
     from .methods.sign import *
     from .plateaus import *
+    from .sharding import *
     from .transformation import *
     from .wrappers import *
 else:
@@ -51,6 +52,7 @@ else:
         "leaves": "apply_updates global_norm",
         "masks": "by_path freeze weight_decay",
         "plateaus": "reduce_on_plateau",
+        "sharding": "sharded",
         "transformation": "GradientTransformation",
         "wrappers": "accumulate lookahead monitor skip_nonfinite",
         "methods.adadelta": "adadelta adadelta_direction",

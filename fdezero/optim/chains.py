@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StructureError
 from ..messages import describe
+from .leaves import side_by_side
 from .settings import shown
 from .transformation import GradientTransformation, Params, State, Tree
 
@@ -45,6 +46,16 @@ class Composite(GradientTransformation):
         """Whether `step` is the number of updates."""
         return all(part.counts for part, place in zip(self.parts, self.places, strict=True) if STEP in place.names)
 
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether all parts are."""
+        return all(part.elementwise for part in self.parts)
+
+    def for_params(self, params: Tree) -> GradientTransformation:
+        """The parts as they are for these parameters."""
+        parts = tuple([part.for_params(params) for part in self.parts])
+        return self if all(new is old for new, old in zip(parts, self.parts, strict=True)) else Chain(parts)
+
     def init(self, params: Tree) -> State:
         """The states of all parts."""
         state: dict[str, Any] = {}
@@ -54,22 +65,39 @@ class Composite(GradientTransformation):
 
     def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         """The updates that come out of the last part, and the new states."""
-        try:
-            states = [state[p.folder] if p.folder else {name: state[name] for name in p.names} for p in self.places]
-        except (KeyError, IndexError, TypeError):
-            self.check(state)
-            raise
-        after: dict[str, Any] = {}
+        states, after = self._states(state), dict[str, Any]()
         for part, place, own in zip(self.parts, self.places, states, strict=True):
             grads, own = part.update(grads, own, params)
             _put(after, place, own)
         return grads, after
 
+    def _states(self, state: State) -> list[State]:
+        """The states of the parts."""
+        try:
+            return [state[p.folder] if p.folder else {name: state[name] for name in p.names} for p in self.places]
+        except (KeyError, IndexError, TypeError):
+            self.check(state)
+            raise
+
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
         """Return the new params and the new state. Raises as the step of every transformation does."""
         if len(self.parts) == 1 and not self.places[0].folder:
             return self.parts[0].step(params, grads, state)
+        if self.parts and self.parts[-1].finishes:
+            return self._finished(params, grads, state)
         return super().step(params, grads, state)
+
+    def _finished(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
+        """The step whose last part moves the parameters itself."""
+        side_by_side(params, grads, "grads")
+        self.check(state)
+        states, after = self._states(state), dict[str, Any]()
+        for part, place, own in zip(self.parts[:-1], self.places, states, strict=False):
+            grads, own = part.update(grads, own, params)
+            _put(after, place, own)
+        params, own = self.parts[-1].step(params, grads, states[-1])
+        _put(after, self.places[-1], own)
+        return params, after
 
 
 def _put(state: dict[str, Any], place: Place, part: State) -> None:

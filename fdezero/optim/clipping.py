@@ -17,6 +17,8 @@ class clip(Stateless):
 
     limit: Number = number(least=0)
 
+    elementwise = True
+
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The gradients, with large entries cut."""
         return trees.map(self._clipped, grads), state

@@ -16,6 +16,8 @@ class scale(Scaling):
 
     factor: Number = number()
 
+    elementwise = True
+
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """All gradients times the factor."""
         return times_all(grads, self.factor), state
@@ -30,6 +32,8 @@ class descend(Scaling):
     """
 
     lr: Rate = rate()
+
+    elementwise = True
 
     @property
     def factor(self) -> Any:

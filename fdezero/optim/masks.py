@@ -61,6 +61,16 @@ class weight_decay(Stateless):
     rate: Number = number()
     mask: Mask = static(default=None, converter=as_mask)
 
+    elementwise = True
+
+    def for_params(self, params: Tree) -> GradientTransformation:
+        """With the answers of a mask that is a function."""
+        if isinstance(self.mask, Chosen) or not callable(self.mask):
+            return self
+        params = trees.trainable(params)
+        answers = map(bool, _chosen(self.mask, params, *trees.flatten(params)))
+        return self.replace(mask=Chosen(tuple(zip(trees.paths(params), answers, strict=True))))
+
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The gradients plus the decay."""
         rate, mask = self.rate, self.mask
@@ -198,6 +208,15 @@ class _ByPath(GradientTransformation):
         return False
 
     @property
+    def elementwise(self) -> bool:
+        """Whether all groups are."""
+        return all(part.elementwise for part in self.parts if part is not None)
+
+    def for_params(self, params: Tree) -> GradientTransformation:
+        """The groups as they are for these parameters."""
+        return self.replace(parts=tuple([part and part.for_params(params) for part in self.parts]))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What groups are called in the state: the pattern without its stars."""
         names: list[str] = []
@@ -282,6 +301,15 @@ class _Freeze(GradientTransformation):
     def counts(self) -> bool:
         """As the optimiser."""
         return self.optimiser.counts
+
+    @property
+    def elementwise(self) -> bool:
+        """As the optimiser."""
+        return self.optimiser.elementwise
+
+    def for_params(self, params: Tree) -> GradientTransformation:
+        """The optimiser as it is for these parameters."""
+        return self.replace(optimiser=self.optimiser.for_params(params))
 
     @property
     def _groups(self) -> _ByPath:

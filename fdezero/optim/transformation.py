@@ -39,6 +39,12 @@ class GradientTransformation(Settings):
         def __new__(cls, *args: Any, **settings: Any) -> Any:
             return super().__new__(OfFunctions if cls is GradientTransformation else cls)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update" in vars(cls) and "elementwise" not in vars(cls):
+            # What the base says of its own update does not hold for another one.
+            cls.elementwise = False  # type: ignore[method-assign,assignment]  # a constant in place of the property
+
     @property
     def entries(self) -> tuple[str, ...] | None:
         """The names in the state, a dict. None for a state of any other form, which a chain keeps under the class's name."""
@@ -53,6 +59,20 @@ class GradientTransformation(Settings):
     def counts(self) -> bool:
         """Whether an entry `step` of the state is the number of updates so far, which all parts of a chain share."""
         return True
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether an entry moves by its own gradient, state and value alone, and by counts: so parts of arrays move as the whole does."""
+        return False
+
+    @property
+    def finishes(self) -> bool:
+        """Whether `step` does better than adding what `update` returns, also as the last part of a chain."""
+        return False
+
+    def for_params(self, params: Tree) -> "GradientTransformation":
+        """The same transformation, which has asked these parameters all that depends on their shapes, such as a mask."""
+        return self
 
     def init(self, params: Tree) -> State:
         """The state before the first step."""

@@ -76,6 +76,11 @@ class Wrapper(GradientTransformation):
         """The own names, and those of the optimiser."""
         return (*self.own, *((self.folder,) if self.folder else self.optimiser.entries or ()))
 
+    def for_params(self, params: Tree) -> GradientTransformation:
+        """The optimiser inside as it is for these parameters."""
+        inside = self.optimiser.for_params(params)
+        return self if inside is self.optimiser else self.replace(optimiser=inside)
+
     def inner(self, state: State) -> State:
         """The state of the optimiser inside."""
         self.check(state)
@@ -142,6 +147,11 @@ class accumulate(Branching):
         """The steps of the optimiser are fewer than the updates."""
         return False
 
+    @property
+    def elementwise(self) -> bool:
+        """As the optimiser."""
+        return self.optimiser.elementwise
+
     def init(self, params: Tree) -> State:
         """Zeros, and the state of the optimiser."""
         total = trees.map(zeros_of, trees.trainable(params))
@@ -183,6 +193,11 @@ class lookahead(Branching):
     def counts(self) -> bool:
         """As the optimiser."""
         return self.optimiser.counts
+
+    @property
+    def elementwise(self) -> bool:
+        """As the optimiser."""
+        return self.optimiser.elementwise
 
     def init(self, params: Tree) -> State:
         """The parameters as slow weights, and the state of the optimiser."""

@@ -325,10 +325,16 @@ def spoiling(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
     return function
 
 
+def bus_of(device: int) -> str:
+    return f"0000:{device:02X}:00.0"
+
+
 def make_cupy() -> types.ModuleType:
     """The module that stands for `cupy`."""
     module = types.ModuleType("cupy")
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1], memGetInfo=lambda: (FREE, FREE))
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1], memGetInfo=lambda: (FREE, FREE), deviceGetPCIBusId=bus_of
+    )
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
         "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,

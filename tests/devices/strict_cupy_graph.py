@@ -21,6 +21,12 @@ streams = Streams()
 STOPPED = "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
 
 
+class Event(tuple[str, "Stream"]):
+    """cupy.cuda.Event: what it stands behind."""
+
+    done = True
+
+
 class Stream:
     """cupy.cuda.Stream. Everything has ended when a call returns; events are noted, so that tests see who waits for whom."""
 
@@ -36,10 +42,17 @@ class Stream:
         streams.entered.pop()
 
     def record(self) -> Any:
-        return ("event of", self)
+        return Event(("event of", self))
 
     def wait_event(self, event: Any) -> None:
         self.waited.append(event)
+
+    def synchronize(self) -> None:
+        """Everything has ended when a call returns."""
+        stopped(STOPPED)
+
+    def is_capturing(self) -> bool:
+        return bool(NOTED)
 
     def begin_capture(self, mode: Any = None) -> None:
         if self.null:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import fdezero as fd
 from fdezero import optim
 
 WRAPPED: dict[str, Callable[[Any], optim.GradientTransformation]] = {
@@ -14,6 +15,7 @@ WRAPPED: dict[str, Callable[[Any], optim.GradientTransformation]] = {
     "clip_by_norm": lambda lr: optim.chain(optim.clip_by_norm(1.0), optim.momentum(lr)),
     "lookahead": lambda lr: optim.lookahead(optim.sgd(lr), 2, 0.8),
     "monitor": lambda lr: optim.monitor(optim.adam(lr)),
+    "sharded": lambda lr: optim.sharded(optim.adam(lr), fd.distributed.world("none"), least=2),
     "skip_nonfinite": lambda lr: optim.skip_nonfinite(optim.adam(lr), 3),
     "weight_decay of matrices": lambda lr: optim.chain(optim.weight_decay(0.01, lambda path, leaf: getattr(leaf, "ndim", 0) > 1), optim.sgd(lr)),
 }

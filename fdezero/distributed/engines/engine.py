@@ -16,6 +16,7 @@ class Engine:
     watch: Any = (
         None  # compares the ranks' calls, and waits with a limit: a `Watch`; None where nobody can be waited for
     )
+    remark: str = ""  # what a user should know, beside the name
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
         """Write the reduction over ranks into `out`, entry by entry: x (n,) -> out (n,)."""

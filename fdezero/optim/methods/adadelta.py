@@ -28,6 +28,8 @@ class adadelta_direction(GradientTransformation):
 
     entries = ("root", "moves")
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros."""
         return {"root": zero_roots(params), "moves": zero_roots(params)}

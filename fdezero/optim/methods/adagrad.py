@@ -25,6 +25,8 @@ class adagrad_direction(GradientTransformation):
 
     entries = ("root",)
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """The root of the initial sum."""
         initial = self.initial**0.5

@@ -51,6 +51,8 @@ class moments(GradientTransformation):
     eps: Number = number(default=1e-8, least=0)
     amsgrad: bool = static(default=False)
 
+    elementwise = True
+
     @property
     def entries(self) -> tuple[str, ...]:
         """The names in the state."""

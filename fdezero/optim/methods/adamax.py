@@ -29,6 +29,8 @@ class adamax_direction(GradientTransformation):
 
     entries = ("step", "mean", "greatest")
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros."""
         return {"step": np.int64(0), "mean": zero_means(params), "greatest": zero_roots(params)}

@@ -28,6 +28,8 @@ class lion_direction(GradientTransformation):
 
     entries = ("mean",)
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros."""
         return {"mean": zero_means(params)}

@@ -25,6 +25,8 @@ class velocity(GradientTransformation):
 
     entries = ("velocity",)
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros."""
         return {"velocity": trees.map(zeros_of, trees.trainable(params))}
@@ -46,6 +48,8 @@ class velocity(GradientTransformation):
 
 class followed(velocity):
     """`velocity` with a part behind it, which makes new arrays of the direction."""
+
+    elementwise = True
 
     def update(self, grads: Any, state: State, params: Any) -> tuple[Any, State]:
         return self.shared(grads, state)

@@ -31,6 +31,8 @@ class nadam_direction(GradientTransformation):
 
     entries = ("step", "momenta", "mean", "root")
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros, and the product of no momenta."""
         means = {"mean": zero_means(params), "root": zero_roots(params)}

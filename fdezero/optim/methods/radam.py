@@ -32,6 +32,8 @@ class radam_direction(GradientTransformation):
 
     entries = ("step", "mean", "root")
 
+    elementwise = True
+
     def init(self, params: Any) -> State:
         """Zeros."""
         return {"step": np.int64(0), "mean": zero_means(params), "root": zero_roots(params)}

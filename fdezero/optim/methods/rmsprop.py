@@ -27,6 +27,8 @@ class rmsprop_direction(GradientTransformation):
     eps: Number = number(default=1e-8, least=0)
     centred: bool = static(default=False)
 
+    elementwise = True
+
     @property
     def entries(self) -> tuple[str, ...]:
         """The names in the state."""

@@ -17,6 +17,8 @@ __all__ = ["sign", "sign_sgd"]
 class sign(Stateless):
     """The direction of `sign_sgd`: the sign of every entry, and 0 for 0. The sign of a complex number z is z / |z|."""
 
+    elementwise = True
+
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The signs."""
         return trees.map(lambda g: fnp.sign(widened(g)), grads), state

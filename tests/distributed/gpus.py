@@ -1,0 +1,69 @@
+"""GPUs for tests on several ranks: the stand-in for CuPy with one for NCCL, or the real CuPy on an emulated device."""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fdezero.distributed import worlds
+from tests.distributed import nccl_stand_in
+
+EMULATED = importlib.util.find_spec("cupy_emulator") is not None
+with_gpus = pytest.mark.parametrize("kind", ["stand-in", *(["real"] if EMULATED else [])])
+if EMULATED and "cupy" not in sys.modules:  # before the tests' stand-in asks whether there is a GPU
+    importlib.import_module("cupy_emulator").install()
+
+
+@contextlib.contextmanager
+def gpus(kind: str, count: int = 4) -> Iterator[types.ModuleType]:
+    """`import cupy` gives CuPy, and `cupy.cuda.nccl` the stand-in for NCCL, in this rank. A real CuPy has two GPUs."""
+    nccl_stand_in.CALLS.clear()
+    wholes = [*worlds._wholes]
+    try:
+        with _cupy(kind, count) as module:
+            yield module
+    finally:
+        worlds._wholes[:] = wholes
+
+
+@contextlib.contextmanager
+def _cupy(kind: str, count: int) -> Iterator[types.ModuleType]:
+    if kind == "real":
+        cupy = _emulated()
+        with cupy.cuda.Device(0):
+            yield cupy
+        return
+    from tests.devices import strict_cupy
+    from tests.devices.strict_cupy_array import current
+
+    with pytest.MonkeyPatch.context() as patch:
+        module = strict_cupy.make_cupy()
+        patch.setattr(strict_cupy, "COUNT", count)
+        patch.setitem(sys.modules, "cupy", module)
+        patch.setitem(sys.modules, "cupy.cuda.nccl", nccl_stand_in)
+        try:
+            yield module
+        finally:
+            current[:] = [0]
+
+
+def _emulated() -> Any:
+    if reason := nccl_stand_in.serve():
+        pytest.skip(reason)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("cupy.cuda.nccl")
+    cupy: Any = importlib.import_module("cupy")
+    cupy.cuda.runtime.deviceGetPCIBusId = lambda index: f"0000:{index:02X}:00.0"  # the emulator does not have it
+    return cupy
+
+
+def gpu_world(backend: str | None = None, device: str = "gpu") -> Any:
+    """A world with GPUs, made anew: `world` keeps what it made, but the next test has another stand-in."""
+    return worlds._whole.__wrapped__(backend, device)
