@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..core import Tracer
+from ..core import Tracer, unwrap
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..ops import collectives
@@ -139,9 +139,13 @@ def _over(
 
 def _own(x: Any) -> Any:
     """The leaf as the result of a world of one: an array of its own, as in a world of many."""
-    if isinstance(x, Tracer | np.generic):
+    if isinstance(x, Tracer):
+        plain = unwrap(x)
+        is_dense = not hasattr(plain, "strides") or plain.strides == np.empty_like(plain).strides
+        return x if is_dense or plain.dtype.kind == "b" else +x  # which lies in memory as a plain copy does
+    if isinstance(x, np.generic):
         return x
-    return x.copy() if hasattr(x, "dtype") else np.asarray(x)[()]
+    return x.copy("K") if hasattr(x, "dtype") else np.asarray(x)[()]
 
 
 def _cast(x: Any, dtype: Any) -> Any:

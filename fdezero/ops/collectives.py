@@ -327,7 +327,7 @@ class Permute(Collective):
 
 
 class Barrier(Collective):
-    """All ranks wait for each other."""
+    """All ranks wait for each other. The result is the number 0, because passes of the compiler look at results."""
 
     name = "barrier"
 
@@ -335,4 +335,4 @@ class Barrier(Collective):
         if not TALK.silent:
             self.meet(())
             self.world.messages.barrier()
-        return ()
+        return (0,)
