@@ -34,7 +34,8 @@ def test_values_are_the_models(world, name):
         y, expected = row.call(xs[world.rank], world), row.model(xs)[world.rank]
         np.testing.assert_allclose(y, expected, rtol=1e-6 if dtype == "f4" else 1e-14)
         assert y.dtype == (np.float64 if "mean" in name and dtype[0] != "f" else xs[0].dtype)
-        assert y.flags.writeable and not np.shares_memory(y, xs[world.rank])
+        assert y.flags.writeable
+        assert not np.shares_memory(y, xs[world.rank])
 
 
 @on_ranks(1, 2)
@@ -177,7 +178,9 @@ def test_a_tree_is_one_message_for_each_dtype(world):
     y = watched.all_reduce(tree(world.rank))
     for key, value in y.items():
         np.testing.assert_allclose(value, sum(tree(rank)[key] for rank in range(world.size)), rtol=1e-5)
-    assert y["F"].flags.f_contiguous and isinstance(y["number"], np.float64) and isinstance(y["0d"], np.ndarray)
+    assert y["F"].flags.f_contiguous
+    assert isinstance(y["number"], np.float64)
+    assert isinstance(y["0d"], np.ndarray)
     if world.size > 1:
         assert said == [("all_reduce", "float64", 32), ("all_reduce", "float32", 3), ("all_reduce", "int64", 3)]
         del said[:]
@@ -227,7 +230,9 @@ def test_compiled_programs_have_eager_bits_and_messages(world):
 @on_ranks(1, 2)
 def test_worlds_are_values(world):
     assert pickle.loads(pickle.dumps(world)) is world
-    assert hash(world) == hash(evolve(world)) and world == evolve(world) and world.share == (world.rank, world.size)
+    assert hash(world) == hash(evolve(world))
+    assert world == evolve(world)
+    assert world.share == (world.rank, world.size)
     mesh = world.split(world.rank % 2)
     assert pickle.loads(pickle.dumps(mesh)) == mesh
     assert mesh.members == tuple(rank for rank in range(world.size) if rank % 2 == world.rank % 2)
