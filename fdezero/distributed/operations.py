@@ -142,7 +142,7 @@ def _own(x: Any) -> Any:
     if isinstance(x, Tracer):
         plain = unwrap(x)
         is_dense = not hasattr(plain, "strides") or plain.strides == np.empty_like(plain).strides
-        return x if is_dense or plain.dtype.kind == "b" else +x  # which lies in memory as a plain copy does
+        return x if is_dense or plain.dtype.kind == "b" else np.positive(x)  # which lies in memory as a plain copy does
     if isinstance(x, np.generic):
         return x
     return x.copy("K") if hasattr(x, "dtype") else np.asarray(x)[()]
