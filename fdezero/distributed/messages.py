@@ -20,15 +20,16 @@ class Messages:
     def all_reduce(self, xs: Arrays, outs: Arrays, op: str) -> None:
         """Write the reduction over ranks into `outs`. float16 and bfloat16 are added in float32, and rounded once."""
         of_engine = "sum" if op == "mean" else op
+        reduce = self.engine.all_reduce if op != "tree" else lambda x, out, _: self.engine.tree_sum(x, out)
         for dtype, places in _by_dtype(xs):
             group, into = [xs[i] for i in places], [outs[i] for i in places]
             if len(group) == 1 and dtype == group[0].dtype and _is_flat(group[0]) and _is_flat(into[0]):
-                self.engine.all_reduce(group[0].reshape(-1), into[0].reshape(-1), of_engine)
+                reduce(group[0].reshape(-1), into[0].reshape(-1), of_engine)
                 if op == "mean":
                     np.divide(into[0], self.engine.size, out=into[0])
                 continue
             flat = _packed(group, dtype)
-            self.engine.all_reduce(flat, flat, of_engine)
+            reduce(flat, flat, of_engine)
             if op == "mean":
                 np.divide(flat, self.engine.size, out=flat)
             _unpack(flat, into)

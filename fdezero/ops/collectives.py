@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import Region
 from ..core.tracer import Tracer
+from ..errors import TraceError
 from ..values import is_differentiable, shape_of, with_shape
 
 
@@ -22,6 +23,7 @@ class _Talk(threading.local):
 
     silent = False
     recorder: Any = None
+    apart: tuple[Any, str] | None = None
 
 
 TALK = _Talk()
@@ -47,6 +49,16 @@ def recording(recorder: Any) -> Iterator[None]:
         TALK.recorder = before
 
 
+@contextmanager
+def apart(world: Any, what: str) -> Iterator[None]:
+    """Within, collectives over ranks of `world` raise TraceError: `what` computes something there that must not depend on ranks."""
+    before, TALK.apart = TALK.apart, (world, what)
+    try:
+        yield
+    finally:
+        TALK.apart = before
+
+
 class Collective(Region):
     """An operation over all ranks of `world`. Result i depends on leaf i of each rank alone."""
 
@@ -60,6 +72,12 @@ class Collective(Region):
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         recorder = TALK.recorder
+        if TALK.apart is not None and len({*TALK.apart[0].members} & {*self.world.members}) > 1:
+            raise TraceError(
+                f"{self.name} over {self.world.size} ranks was called within the function of {TALK.apart[1]}. It runs once for each "
+                "shard, so ranks would meet at different shards, and results would depend on how many ranks there are. A layer such as "
+                "BatchNorm leaves out world=: its statistics are those of a shard. Call other collectives outside the function."
+            )
         if recorder is not None and not any(isinstance(leaf, Tracer) for leaf in leaves):
             return tuple(recorder.process_region(self, leaves))
         return super().__call__(*leaves)

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
+SHARED = 1 << 13  # bytes; below, fewer messages take less time than shorter ones
+
 
 class Engine:
     """The messages of one world. Arrays are contiguous in C order, of a dtype that NumPy has, and alike on all ranks.
@@ -41,6 +45,42 @@ class Engine:
     def barrier(self) -> None:
         """Wait until all ranks have come here."""
         raise NotImplementedError
+
+    def tree_sum(self, x: Any, out: Any) -> None:
+        """Write the sum over ranks, a power of two, into `out`, added in one binary tree: 0 + 1, 2 + 3, then these sums, and so on.
+
+        Each pair exchanges halves and adds its own; then quarters, over pairs of pairs. So every rank adds a part of the entries, and
+        sends and gets as little as in a ring. At the end the parts go back the same way. Few entries are exchanged whole.
+        """
+        if out is not x:
+            out[...] = x
+        shares = out.nbytes >= SHARED
+        received = np.empty_like(out, shape=((out.size + 1) // 2 if shares else out.size,))
+        start, stop = 0, out.size
+        steps: list[tuple[int, int, int]] = []
+        distance = 1
+        while distance < self.size:
+            other, is_left = self.rank ^ distance, not self.rank & distance
+            mine = theirs = (start, stop)
+            if shares:
+                steps.append((other, start, stop))
+                middle = (start + stop) // 2
+                mine, theirs = (start, middle), (middle, stop)
+                if not is_left:
+                    mine, theirs = theirs, mine
+            here, got = out[slice(*mine)], received[: mine[1] - mine[0]]
+            self._exchange(out[slice(*theirs)], got, other)
+            np.add(*((here, got) if is_left else (got, here)), out=here)
+            start, stop = mine
+            distance *= 2
+        for other, first, last in reversed(steps):
+            rest = (stop, last) if start == first else (first, start)
+            self._exchange(out[start:stop], out[slice(*rest)], other)
+            start, stop = first, last
+
+    def _exchange(self, x: Any, out: Any, other: int) -> None:
+        """Send x to another rank, and write what it sends into `out`. Lengths may differ."""
+        self.permute(x.view(np.uint8), out.view(np.uint8), other, other)
 
     def split(self, colour: int) -> "Engine":
         """The engine of those ranks that call this with the same colour, in their order."""
