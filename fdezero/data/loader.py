@@ -106,7 +106,8 @@ class DataLoader:
     def shard(self, rank: int, size: int) -> Self:
         """The loader of one part of each batch, for process `rank` of `size`: the global batches stay as they are.
 
-        A batch of n examples gives the first n % size ranks one more than the others; `loader.counts(epoch, step)` has the numbers.
+        Parts differ by one example at most; `loader.counts(epoch, step)` has the numbers. Where the number of ranks doubles, each part
+        becomes two.
         """
         return attrs.evolve(self, shard=(rank, size))
 
@@ -291,8 +292,14 @@ def _on_device(batches: list[np.ndarray], place: str) -> list[Any]:
 
 
 def _bound(n: int, rank: int, size: int) -> int:
-    """Where the part of a rank begins in a batch of n examples: the first n % size parts have one more than the others."""
-    return rank * (n // size) + min(rank, n % size)
+    """Where the part of a rank begins in a batch of n examples. Twice as many ranks have halves of these parts, the odd example first.
+
+    So the bounds of an odd number of parts are plain, and other numbers halve them.
+    """
+    if size % 2:
+        return rank * (n // size) + min(rank, n % size)
+    start = _bound(n, rank // 2, size // 2)
+    return start + (_bound(n, rank // 2 + 1, size // 2) - start + 1) // 2 if rank % 2 else start
 
 
 def _check_shard(shard: Any) -> None:

@@ -17,6 +17,7 @@ from ..transforms.arguments import check_scalar, numbers_of, split_aux
 from ..tree import static
 from ..tree.marks import mark
 from ..values import dtype_of, kind_of, shape_of
+from .shards import check_shards, value_and_grad_of_shards
 from .worlds import World
 
 __all__ = ["mean", "value_and_grad"]
@@ -26,7 +27,7 @@ REDUCTIONS = ("mean", "sum")
 
 def value_and_grad(
     function: Callable[..., Any], world: World, argnums: int | Sequence[int] = 0, *, has_aux: bool = False,
-    reduction: str = "mean", weight: Callable[..., Any] | None = None,
+    reduction: str = "mean", weight: Callable[..., Any] | None = None, reproducible: bool = False, shards: int | None = None,
 ) -> Callable[..., Any]:  # fmt: skip
     """`fd.value_and_grad` over the batch of all ranks. Each rank passes its part, and all get the same value and the same gradient.
 
@@ -37,7 +38,10 @@ def value_and_grad(
     gradient of the whole batch. `weight`, a function of the same arguments, returns another number, such as the sum of a mask. A
     function that returns a sum has `reduction="sum"`. The aux of `has_aux` is that of this rank.
 
-    Raises StructureError for what is no world, and if no array has a length to count; RangeError for another reduction.
+    With `reproducible=True` the bits do not depend on the number of ranks. The batch is cut into `shards`, a power of two (8) that the
+    number of ranks divides, each with a key and statistics of its own. Then the aux is that of the whole batch.
+
+    Raises StructureError for what is no world, and if no array has a length to count; RangeError for another reduction, or shards.
     """
     if not callable(function):
         raise TypeError(
@@ -55,6 +59,15 @@ def value_and_grad(
         raise RangeError(
             f"{name}: weight= is the weight of a rank's mean, but with reduction='sum' sums are added as they are."
         )
+
+    if reproducible:
+        number = check_shards(name, world, shards)
+        run = value_and_grad_of_shards(
+            name, function, world, number, argnums, has_aux=has_aux, reduction=reduction, weight=weight
+        )
+        return functools.wraps(function)(run)
+    if shards is not None:
+        raise RangeError(f"{name}: shards={shards!r} belongs to reproducible=True, which was not given.")
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         count: Any = None
