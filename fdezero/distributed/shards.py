@@ -53,7 +53,9 @@ def summed_over_ranks(tree: Any, world: World) -> Any:
     leaves, treedef = trees.flatten(tree)
     if world.size == 1 or not leaves:
         return tree
-    return trees.unflatten(treedef, collectives.AllReduce(world, "tree")(*leaves))
+    over_ranks = collectives.AllReduce(world, "tree")
+    over_ranks.tree = treedef
+    return trees.unflatten(treedef, over_ranks(*leaves))
 
 
 def value_and_grad_of_shards(
@@ -150,7 +152,9 @@ def _as(x: Any, dtype: Any) -> Any:
 class Arguments:
     """The arguments of one call: rows of arrays with an example each, keys, and all that every shard gets as it is."""
 
-    def __init__(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], argnums: int | Sequence[int]) -> None:
+    def __init__(
+        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], argnums: int | Sequence[int]
+    ) -> None:
         self.numbers = sorted({n % len(args) for n in numbers_of(name, argnums, args)})
         self.args = args
         self.cut = [n for n in range(len(args)) if n not in self.numbers]

@@ -93,9 +93,10 @@ class TreeSum(Region):
         if start == stop:
             return None
         rows, items, constants = Parts.of(leaves, self.counts)
-        smaller = self.other is not None and stop - start < self.most
-        program = self.other if smaller else self.body
-        taken = [constants[k] for k in self.reads[smaller]]
+        program, reads = self.body, self.reads[0]
+        if self.other is not None and stop - start < self.most:
+            program, reads = self.other, self.reads[1]
+        taken = [constants[k] for k in reads]
         return program, [*[x[start:stop] for x in rows], *[x[i] for x in items], *taken]
 
     def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
@@ -201,7 +202,7 @@ def _called(executable: Executable, memory: Sequence[Any]) -> Callable[..., Any]
         try:
             results = instance(*leaves, *memory)
         except Exception as error:  # the instance is dropped, because the traceback may hold its arrays
-            return _copied(executable, memory, executable.after(error, leaves))
+            return _copied(executable, memory, executable.after(error, leaves, instance))
         free.append(instance)
         return results
 
@@ -224,7 +225,7 @@ def tree_sum(
     """
     leaves, treedef = trees.flatten((rows, items, whole))
     counts = [len(trees.leaves(part)) for part in (rows, items)]
-    shards, structure = len(bounds) - 1, None
+    shards, structure = len(bounds) - 1, treedef
 
     def of_shard(i: int, start: int, stop: int, values: Sequence[Any]) -> list[Any]:
         parts = Parts.of(values, counts)

@@ -93,7 +93,9 @@ class Collective(Region):
         else:
             self.meet(arrays)
             self.talk(arrays, outs)
-        return tuple([out if isinstance(x, np.ndarray) or out.ndim else out[()] for x, out in zip(leaves, outs, strict=True)])
+        return tuple(
+            [out if isinstance(x, np.ndarray) or out.ndim else out[()] for x, out in zip(leaves, outs, strict=True)]
+        )
 
     def filled(self, results: Sequence[Any]) -> tuple[int, ...]:
         return tuple([i for i, y in enumerate(results) if y.kind == "array"])
@@ -126,7 +128,9 @@ class Collective(Region):
         raise NotImplementedError
 
     def save(self, is_traced: tuple[bool, ...], leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
-        return self(*leaves), tuple([traced and is_differentiable(x) for traced, x in zip(is_traced, leaves, strict=True)])
+        return self(*leaves), tuple(
+            [traced and is_differentiable(x) for traced, x in zip(is_traced, leaves, strict=True)]
+        )
 
     def pull(self, is_traced: tuple[bool, ...], residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
         return _spread(residuals, self.of(residuals).adjoint(), cotangents)
