@@ -21,7 +21,7 @@ from .files import PathLike, write_whole
 from .formats import Format
 from .index import Checkpoint
 from .snapshots import Snapshot
-from .trees import Rename, checked, load
+from .trees import Rename, checked, load, whole_of
 
 __all__ = ["Checkpoints"]
 
@@ -41,10 +41,18 @@ class Checkpoints:
 
     The last `keep` stay (None: all), and the one with the best metric. `every` is a number of steps or a `datetime.timedelta`:
     `save` does nothing in between. `mode="min"` says that a low metric is good. A thread writes a snapshot while training goes
-    on; `in_flight` snapshots may wait at once, and 0 writes in the caller's thread.
+    on; `in_flight` snapshots may wait at once, and 0 writes in the caller's thread. With a `world` of several ranks, all call each
+    method: the first rank writes the whole state, and errors reach all.
 
     Raises RangeError or TypeError for settings that make no sense.
     """
+
+    def __new__(cls, *_: Any, world: Any = None, **settings: Any) -> Any:
+        if cls is Checkpoints and world is not None and world.size > 1:
+            from .together import CheckpointsOfRanks
+
+            return object.__new__(CheckpointsOfRanks)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -56,6 +64,7 @@ class Checkpoints:
         mode: str | None = None,
         in_flight: int = 1,
         suffix: str = ".npz",
+        world: Any = None,
     ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise TypeError(f"Checkpoints: the folder comes first, Checkpoints('runs/a'); got {describe(folder)}.")
@@ -75,7 +84,7 @@ class Checkpoints:
         self._named = Path(os.path.expanduser(folder))
         self._place = Path(os.path.abspath(self._named))
         self.keep, self.every, self.metric, self.mode = keep, every, best, mode or "max"
-        self.in_flight, self.suffix = in_flight, suffix
+        self.in_flight, self.suffix, self.world = in_flight, suffix, world
         self._run = os.urandom(4).hex()
         self._runs: frozenset[str] | None = None  # whose checkpoints may be removed; None before the first `save`
         self._last_step, self._last_time = 0, time.monotonic()
@@ -116,16 +125,14 @@ class Checkpoints:
         or RangeError for metrics and steps that are no numbers, or do not have the metric that `best` names.
         """
         self._raise_errors()
-        number = _step(step)
+        number = whole_step(step)
         if self._runs is not None and not (force or self.due(number)):
             return False
-        form = checked(self.suffix, state)[0]
-        found = self._numbers(metrics)
-        self._begin()
+        form, found = self.ready(state, metrics)
         if not (force or self.due(number)):
             return False
         self._wait_for(self.in_flight - 1)
-        snapshot = Snapshot(state)
+        snapshot = Snapshot(whole_of(state))
         task = background.Task(
             lambda: self._write(form, snapshot, number, found), self._tasks[-1] if self._tasks else None
         )
@@ -136,6 +143,19 @@ class Checkpoints:
         if not self.in_flight:
             self.wait()
         return True
+
+    def ready(self, state: Any, metrics: Mapping[str, Any] | None) -> tuple[Format, dict[str, Any]]:
+        """The format, and the metrics as numbers. Raises what `save` raises, an earlier error first."""
+        self._raise_errors()
+        form = checked(self.suffix, state)[0]
+        found = self._numbers(metrics)
+        self._begin()
+        return form, found
+
+    @property
+    def last_step(self) -> int:
+        """The step that was saved or restored last; 0 before."""
+        return self._last_step
 
     def _begin(self) -> None:
         """What the first call of `save` does, also if nothing is due: mistakes show before hours of training are spent."""
@@ -280,7 +300,7 @@ class Checkpoints:
         number = (
             None
             if step is None
-            else _step(step, "a whole number, or 'best': checkpoints.restore(like=state, step=500)")
+            else whole_step(step, "a whole number, or 'best': checkpoints.restore(like=state, step=500)")
         )
         return [checkpoint for checkpoint in self.all() if number in (None, checkpoint.step)]
 
@@ -359,7 +379,7 @@ def _refuse(wrong: bool, message: str) -> None:
         raise RangeError(f"Checkpoints: {message}.")
 
 
-def _step(step: Any, how: str = "a whole number: checkpoints.save(state, state.step, metrics)") -> int:
+def whole_step(step: Any, how: str = "a whole number: checkpoints.save(state, state.step, metrics)") -> int:
     is_array = getattr(step, "shape", None) == () and getattr(getattr(step, "dtype", None), "kind", "") in "iu"
     if isinstance(step, bool | Tracer) or not (isinstance(step, int) or is_array):
         got = repr(step) if isinstance(step, str) else describe(step)

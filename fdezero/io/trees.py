@@ -61,7 +61,7 @@ def save(
 
 def checked(path: PathLike, tree: Any) -> tuple[Format, dict[str, Any]]:
     """The format that `path` names, and the leaves of the tree by their keys. Raises FileError for what it cannot keep."""
-    tree = _whole(tree)
+    tree = whole_of(tree)
     leaves, form = flatten_to_dict(tree), format_of(path)
     _refuse_unmade(tree)
     for key, leaf in leaves.items():
@@ -69,7 +69,7 @@ def checked(path: PathLike, tree: Any) -> tuple[Format, dict[str, Any]]:
     return form, leaves
 
 
-def _whole(tree: Any) -> Any:
+def whole_of(tree: Any) -> Any:
     """The tree with wholes in place of parts. Raises FileError for parts of several ranks, which hold different entries."""
     place = has_parts(tree)
     if place is None:
@@ -149,7 +149,7 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
             array.flags.writeable = False
     if wanted is None:
         return arrays
-    leaves = [_like(arrays.pop(key), leaf, not mmap) if key in arrays else leaf for key, leaf in wanted.items()]
+    leaves = [like_leaf(arrays.pop(key), leaf, not mmap) if key in arrays else leaf for key, leaf in wanted.items()]
     return unflatten(flatten(like)[1], leaves)
 
 
@@ -246,7 +246,7 @@ def _show(kind: Kind) -> str:
     return f"{kind[1]}[{','.join(map(str, kind[0]))}]"
 
 
-def _like(array: np.ndarray, leaf: Any, ordered: bool) -> Any:
+def like_leaf(array: np.ndarray, leaf: Any, ordered: bool) -> Any:
     """The array as the kind of value that `leaf` is, on its device and, if `ordered`, in its memory order."""
     if _number(leaf):
         return type(leaf)(array[()])

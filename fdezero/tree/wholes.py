@@ -36,9 +36,17 @@ def lone(tree: Tree) -> bool:
     return all(node.world.size == 1 for node in nodes if is_parted(node))
 
 
-def gathered(tree: Tree) -> Tree:
-    """The tree with wholes in place of all parts. All ranks call it, in the same order."""
-    return _mapped(lambda part: part.gathered(), tree)
+def gathered(tree: Tree, *, keep: bool = True) -> Tree:
+    """The tree with wholes in place of all parts, one after the other. All ranks call it, in the same order.
+
+    A rank that does not `keep` wholes has None in their places, and at no time more than one of them.
+    """
+
+    def whole(part: Any) -> Any:
+        found = part.gathered()
+        return found if keep else None
+
+    return _mapped(whole, tree)
 
 
 def outlined(tree: Tree) -> Tree:
