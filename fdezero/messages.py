@@ -105,6 +105,25 @@ NETWORKS_ELSEWHERE = {  # names of layers, activations and losses in PyTorch and
     "scaled_dot_product_attention": "fd.functions.attention",
 }  # fmt: skip
 
+DISTRIBUTED_ELSEWHERE = {  # names of torch.distributed, mpi4py, Horovod and JAX -> what to write here
+    **dict.fromkeys(
+        ("init_process_group", "init", "initialize", "COMM_WORLD", "new_group"), "fd.distributed.world(), and world.split for a part"
+    ),
+    **dict.fromkeys(("get_rank", "rank", "process_index", "axis_index"), "world.rank"),
+    **dict.fromkeys(("get_world_size", "size", "process_count", "device_count"), "world.size"),
+    **dict.fromkeys(("allreduce", "Allreduce", "psum", "pmean", "pmax", "pmin", "reduce"), 'all_reduce(tree, world, "sum")'),
+    **dict.fromkeys(("allgather", "Allgather", "all_gather_into_tensor"), "all_gather(tree, world)"),
+    **dict.fromkeys(("psum_scatter", "reduce_scatter_tensor", "Reduce_scatter"), "reduce_scatter(tree, world)"),
+    **dict.fromkeys(("ppermute", "send", "recv", "Sendrecv", "Send", "Recv"), "permute(tree, world, to)"),
+    **dict.fromkeys(("bcast", "Bcast", "broadcast_parameters"), "broadcast(tree, world)"),
+    **dict.fromkeys(("Barrier", "sync_global_devices"), "barrier(world)"),
+    **dict.fromkeys(
+        ("DistributedDataParallel", "DistributedOptimizer", "pmap"), "fd.distributed.value_and_grad or fd.distributed.mean"
+    ),
+    "DistributedSampler": "fd.data.DataLoader(..., shard=world.share)", "ZeroRedundancyOptimizer": "fd.optim.sharded(method, world)",
+    "SyncBatchNorm": "fd.nn.BatchNorm(..., world=world)",
+}  # fmt: skip
+
 _METHODS = {  # classes of DeZero, PyTorch and Keras that are optimisers here
     "AdaDelta": "adadelta", "AdaGrad": "adagrad", "Adadelta": "adadelta", "Adafactor": "adafactor", "Adagrad": "adagrad", "Adam": "adam",
     "AdamW": "adamw", "Adamax": "adamax", "LBFGS": "lbfgs", "Lion": "lion", "MomentumSGD": "momentum", "NAdam": "nadam", "Nadam": "nadam",

@@ -3,6 +3,10 @@
 Nothing here imports MPI before `world()` finds that a launcher started the process.
 """
 
+import typing as _typing
+
+from ..messages import DISTRIBUTED_ELSEWHERE as _ELSEWHERE
+from ..messages import unknown_name as _unknown_name
 from . import gradients, operations, wholes, worlds
 from .gradients import *
 from .operations import *
@@ -15,6 +19,12 @@ __all__ += worlds.__all__
 __all__ += operations.__all__
 __all__ += gradients.__all__
 __all__ += wholes.__all__
+
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise AttributeError(_unknown_name(__name__, name, _ELSEWHERE))
 
 
 def __dir__() -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer, unwrap
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
+from ..foreign import accepted
 from ..messages import describe
 from ..ops import collectives
-from ..values import dtype_of, is_complex, is_inexact, shape_of, with_shape
+from ..values import dtype_of, is_complex, is_inexact, kind_of, shape_of, with_shape
 
 __all__ = ["all_gather", "all_reduce", "barrier", "broadcast", "permute", "reduce_scatter"]
 
@@ -153,9 +154,12 @@ def _cast(x: Any, dtype: Any) -> Any:
 
 
 def _checked(x: Any, name: str) -> Any:
+    x = accepted(x)
     dtype = getattr(x, "dtype", None)
-    if isinstance(x, bool | int | float | complex) or (hasattr(x, "shape") and getattr(dtype, "kind", "O") in "biufcV"):
+    if isinstance(x, bool | int | float | complex):
         return x
+    if hasattr(x, "shape") and (kind_of(dtype) in "biufc" if isinstance(dtype, np.dtype) else hasattr(x, "level")):
+        return x if dtype is None or dtype.isnative else x.astype(dtype.newbyteorder("="))  # as NumPy's sums are
     raise StructureError(f"{name} takes arrays and numbers, but a leaf is {describe(x)}.")
 
 

@@ -261,3 +261,39 @@ def test_mistakes_are_named_before_any_message(world):
         with pytest.raises(ShapeError, match=r"cuts axis 0 into 2 equal parts, one for each rank, but the leaf is float64\[3,2\]. \(at 0\)"):
             world.reduce_scatter([x])
     world.barrier()
+
+
+def test_names_of_other_libraries_say_what_to_write():
+    with pytest.raises(AttributeError, match="use all_reduce"):
+        distributed.allreduce  # noqa: B018, the error is what is asked for
+    with pytest.raises(AttributeError, match=r"use fd.distributed.world\(\)"):
+        distributed.init_process_group  # noqa: B018
+
+
+@on_ranks(1, 2)
+def test_arrays_of_all_kinds(world):
+    size = world.size
+    y = world.all_reduce({"turned": np.arange(3, dtype=">f4"), "none": None, "fraction": fd.Frozen(np.ones(2))})
+    np.testing.assert_array_equal(y["turned"], size * np.arange(3.0))
+    assert y["none"] is None
+    np.testing.assert_array_equal(y["fraction"].value, size * np.ones(2))
+    assert world.all_reduce([2, 2.5, True, 1j]) == [2 * size, 2.5 * size, size, 1j * size]
+    with pytest.raises(DTypeError, match="masked entries"):
+        world.all_reduce(np.ma.array([1.0, 2.0], mask=[True, False]))
+    assert world.all_reduce({}) == {}
+    key = world.broadcast(fd.random.key(world.rank))
+    np.testing.assert_array_equal(fd.random.normal(key, (2,)), fd.random.normal(fd.random.key(0), (2,)))
+
+
+@on_ranks(1, 2)
+def test_other_transforms(world):
+    x = np.arange(3.0) + world.rank
+    f = lambda x: world.all_reduce(x * x)
+    diagonal = np.diag(2 * x * world.size)
+    np.testing.assert_array_equal(fd.jacrev(f)(x), diagonal)
+    np.testing.assert_array_equal(fd.linearize(f, x)[1](x), world.all_reduce(2 * x * x))
+    np.testing.assert_array_equal(fd.linear_transpose(lambda x: world.all_reduce(2.0 * x), x)(x)[0], 2 * world.all_reduce(x))
+    np.testing.assert_array_equal(fd.debug(fd.grad(lambda x: f(x).sum()))(x), np.diag(diagonal))
+    assert ("all_reduce" in str(fd.trace(f)(x))) == (world.size > 1)
+    text = str(fd.profile(fd.compile(fd.grad(lambda x: f(x).sum())), runs=1)(x))
+    assert ("all_reduce" in text) == (world.size > 1)
