@@ -24,20 +24,29 @@ from .values import is_floating, is_inexact, limits
 
 ROOT2 = math.sqrt(2)
 
-# float16 is computed in float32, and so are derivatives of every order.
-beta, betaln, digamma, entr = map(in_single, (operations.beta, operations.betaln, operations.digamma, operations.entr))
-erf, erfc, erfcinv = map(in_single, (operations.erf, operations.erfc, operations.erfcinv))
-erfcx, erfinv, expit = map(in_single, (operations.erfcx, operations.erfinv, sigmoid))
-gamma, gammaln, rgamma = map(in_single, (operations.gamma, operations.gammaln, operations.rgamma))
-gammainc, gammaincinv = map(in_single, (incomplete.gammainc, incomplete.gammaincinv))
-gammaincc, gammainccinv = map(in_single, (incomplete.gammaincc, incomplete.gammainccinv))
-betainc, betaincinv = map(in_single, (incomplete.betainc, incomplete.betaincinv))
-betaincc, betainccinv = map(in_single, (incomplete.betaincc, incomplete.betainccinv))
-i0, i0e, i1, i1e = map(in_single, (bessel.i0, bessel.i0e, bessel.i1, bessel.i1e))
-iv, ive, kv, kve = map(in_single, (bessel.iv, bessel.ive, bessel.kv, bessel.kve))
-j0, j1, jv = map(in_single, (bessel.j0, bessel.j1, bessel.jv))
-y0, y1, yn, yv = map(in_single, (bessel.y0, bessel.y1, bessel.yn, bessel.yv))
-xlog1py, xlogy, hurwitz_zeta = map(in_single, (operations.xlog1py, operations.xlogy, operations.zeta))
+
+def _single(operation: Any, name: str = "") -> Any:
+    """An operation under its name in this module. float16 is computed in float32, and so are derivatives of every order."""
+    function: Any = in_single(operation)
+    function.__module__, function.__qualname__ = __name__, name or operation.name  # where pickle looks for it
+    return function
+
+
+beta, betaln, digamma, entr = map(_single, (operations.beta, operations.betaln, operations.digamma, operations.entr))
+erf, erfc, erfcinv = map(_single, (operations.erf, operations.erfc, operations.erfcinv))
+erfcx, erfinv, expit = _single(operations.erfcx), _single(operations.erfinv), _single(sigmoid, "expit")
+gamma, gammaln, rgamma = map(_single, (operations.gamma, operations.gammaln, operations.rgamma))
+gammainc, gammaincinv = map(_single, (incomplete.gammainc, incomplete.gammaincinv))
+gammaincc, gammainccinv = map(_single, (incomplete.gammaincc, incomplete.gammainccinv))
+betainc, betaincinv = map(_single, (incomplete.betainc, incomplete.betaincinv))
+betaincc, betainccinv = map(_single, (incomplete.betaincc, incomplete.betainccinv))
+i0, i0e = _single(bessel.i0, "i0"), _single(bessel.i0e, "i0e")
+i1, i1e = _single(bessel.i1, "i1"), _single(bessel.i1e, "i1e")
+iv, ive, kv, kve = map(_single, (bessel.iv, bessel.ive, bessel.kv, bessel.kve))
+j0, j1, jv = map(_single, (bessel.j0, bessel.j1, bessel.jv))
+y0, y1, yn, yv = map(_single, (bessel.y0, bessel.y1, bessel.yn, bessel.yv))
+xlog1py, xlogy = map(_single, (operations.xlog1py, operations.xlogy))
+hurwitz_zeta = _single(operations.zeta, "hurwitz_zeta")
 jn = jv
 psi = digamma
 

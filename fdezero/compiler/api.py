@@ -1,9 +1,9 @@
 """`fd.compile` for users: when a function is recorded, why it is recorded again, and which source runs."""
 
+import contextlib
 import functools
 import inspect
 import operator
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -13,6 +13,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import Tracer
 from ..core.lines import user_line
+from ..core.wrapping import Wrapper, is_lasting, received, sendable
 from ..devices import CPU, device_of_array
 from ..errors import StaticError, StormError
 from ..foreign import is_foreign
@@ -26,9 +27,12 @@ from .recording.examples import example_of, identifier, of_leaves, steady_stride
 from .recording.record import Record, record, runs_as_written
 from .recordings import Recording, Recordings
 from .running.errors import without_warnings
+from .running.store import Recent
 
 # Python integers beyond 64 bits, for which NumPy chooses other dtypes: True for those that uint64 holds
 LARGE = {True: type("int of uint64", (), {}), False: type("int beyond 64 bits", (), {})}
+# By what they were made of: the recordings of compiled functions that came from other processes
+ARRIVED: Recent[tuple[Any, ...], Recordings] = Recent(64)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -51,8 +55,12 @@ class _Exactly:
         return hash(self.key)
 
 
-class Compiled(Generic[P, T]):
+class Compiled(Wrapper, Generic[P, T]):
     """A compiled function. Call it like the function itself; `source` shows what runs, `explain()` what was recorded and why."""
+
+    __slots__ = (
+        "_last", "_recordings", "_settings", "max_recordings", "name", "options", "parameters", "positions", "static"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -63,8 +71,7 @@ class Compiled(Generic[P, T]):
         native: bool | str,
         graph: bool,
     ) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
+        self._wrap(function)
         self.name = called(function)
         if native not in (False, True, "winograd"):
             raise StaticError(
@@ -83,6 +90,8 @@ class Compiled(Generic[P, T]):
 
     def clear(self) -> None:
         """Forget all recordings, and give back the memory that they keep. The next call is the first one again."""
+        for recipe in [recipe for recipe, kept in list(ARRIVED.items()) if kept is getattr(self, "_recordings", None)]:
+            ARRIVED.pop(recipe, None)
         self._recordings = Recordings(self.max_recordings)
         self._last: tuple[Any, Any, Recording] | None = None
 
@@ -110,23 +119,15 @@ class Compiled(Generic[P, T]):
         outputs = executable.handed_out(*inputs) if executable.shared else executable(*inputs)
         return trees.unflatten(recording.treedef, outputs)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+    def _recipe(self) -> tuple[Any, ...]:  # without recordings
+        return sendable(self.function), *self._settings
 
-    def __copy__(self) -> Any:
-        return self  # as functions are
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self
-
-    def __reduce__(self) -> Any:
-        """By name, as functions are, if the name leads here; otherwise the function and the settings, without recordings."""
-        name = str(getattr(self, "__qualname__", ""))
-        try:
-            named = operator.attrgetter(name)(sys.modules.get(str(self.__module__))) is self
-        except AttributeError:
-            named = False
-        return name if named else (Compiled, (self.function, *self._settings))
+    def _make(self, recipe: tuple[Any, ...]) -> None:
+        function, *settings = recipe
+        Compiled.__init__(self, received(function), *settings)
+        if is_lasting(function):  # executors send a function along with every task: it need not be recorded for each
+            with contextlib.suppress(TypeError):  # a partial function that holds an array cannot be looked up
+                self._recordings = ARRIVED.find(recipe) or ARRIVED.keep(recipe, self._recordings)
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}, {self._recordings.made} recordings>"

@@ -13,6 +13,7 @@ from ..core import Region, Tracer
 from ..core.cotangents import chosen, merged
 from ..core.owners import lent
 from ..core.tape import TapeTracer
+from ..core.wrapping import Transformed
 from ..messages import called
 from ..ops.collectives import silence
 from ..ops.shape import fence
@@ -82,7 +83,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     their derivatives. Source: Griewank and Walther, ACM Trans. Math. Softw. 26 (2000) 19.
     """
 
-    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
@@ -93,7 +94,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         plain = not any(_below_a_tape(leaf) for leaf in inputs) and not any_talks(made.graph)
         return trees.unflatten(structure[0], _Checkpoint(Program(made.graph), made.outputs if plain else None)(*inputs))
 
-    return checkpointed
+    return Transformed(checkpoint, function, run)
 
 
 def _below_a_tape(leaf: Any) -> bool:

@@ -5,7 +5,9 @@ axis further left is a loop axis, which the implementation loops over. So one ba
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +35,20 @@ def positional(count: int, *others: inspect.Parameter) -> inspect.Signature:
 def _taken(arg: Any) -> Any:
     """An operand as an operation takes it: lists and other libraries' arrays become NumPy arrays."""
     return arg if isinstance(arg, Tracer) else np.asarray(arg) if isinstance(arg, list | tuple) else accepted(arg)
+
+
+def _home_of(primitive: "Primitive") -> str:
+    """A module that has the operation, so that its import in another process declares the operation."""
+    ours = __name__.partition(".")[0]
+    modules = sorted(sys.modules.items(), key=lambda item: not item[0].startswith(f"{ours}."))
+    return next((name for name, module in modules if any(x is primitive for x in vars(module).values())), "")
+
+
+def _registered(name: str, home: str) -> "Primitive":
+    """The operation of this process."""
+    if name not in REGISTRY and home:
+        import_module(home)
+    return REGISTRY[name]
 
 
 class _Signature:
@@ -125,6 +141,10 @@ class Primitive:
                 f"{doc}\n\n{self._description()} dtypes are NumPy's. Raises ShapeError where shapes do not go together."
             )
         REGISTRY[name] = self
+
+    def __reduce__(self) -> Any:
+        """By name: there is one object of an operation in a process."""
+        return _registered, (self.name, _home_of(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name}{self.signature()}>"

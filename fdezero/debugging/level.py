@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import Level, Tracer, unwrap
 from ..core.lines import Line, Placed, user_line
+from ..core.wrapping import Transformed
 from ..errors import ImmutableError
 from ..foreign import accepted
 from ..messages import describe
@@ -128,8 +129,7 @@ def debug(
         return functools.partial(debug, nans=nans, keys=keys, dtypes=dtypes, infinities=infinities)
     every = not (nans or keys or dtypes)
 
-    @functools.wraps(function)
-    def debugged(*args: Any, **kwargs: Any) -> Any:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = name_of("debug", function)
         owner, call = opened(function)
         leaves, treedef = trees.flatten((owner, args, kwargs))
@@ -154,4 +154,4 @@ def debug(
             found.results(name, given, [(path, unwrap(leaf)) for path, leaf in trees.flatten_with_path(result)])
         return result
 
-    return debugged
+    return Transformed(debug, function, run, nans=nans, keys=keys, dtypes=dtypes, infinities=infinities)

@@ -1,6 +1,5 @@
 """`trace` returns the program of a function, and `plot` draws the program."""
 
-import functools
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler import Compiled, Graph, compile  # noqa: A004, the field's word
+from ..core.wrapping import Transformed
 from ..errors import FileError, MissingExtraError
 from .layout import to_html, to_svg
 
@@ -20,12 +20,11 @@ def trace(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callab
     """
     compiled = function if isinstance(function, Compiled) else compile(function, static=static)
 
-    @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Graph:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
         graph: Graph = compiled.trace(*args, **kwargs)
         return graph
 
-    return traced
+    return Transformed(trace, function, run, static=static)
 
 
 def plot(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callable[..., Path]:
@@ -38,11 +37,11 @@ def plot(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callabl
     """
     traced = trace(function, static=static)
 
-    @functools.wraps(function)
-    def plotted(*args: Any, to_file: Any = "graph.svg", verbose: bool = True, **kwargs: Any) -> Path:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Path:
+        to_file, verbose = kwargs.pop("to_file", "graph.svg"), kwargs.pop("verbose", True)
         return draw(traced(*args, **kwargs), to_file, verbose)
 
-    return plotted
+    return Transformed(plot, function, run, static=static)
 
 
 def draw(graph: Graph, to_file: Any = "graph.svg", verbose: bool = True) -> Path:

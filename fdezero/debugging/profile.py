@@ -1,7 +1,6 @@
 """`profile` measures a function: time and memory by operation and by your line, eager and compiled, on every device."""
 
 import contextlib
-import functools
 import json
 import linecache
 import os
@@ -17,6 +16,7 @@ from .. import tree as trees
 from ..compiler.program import Executable, Program
 from ..core import Level
 from ..core.lines import Line, user_line
+from ..core.wrapping import Transformed
 from ..devices import CPU, Backend, backend_of
 from ..errors import DTypeError, RangeError, StructureError
 from ..foreign import accepted
@@ -195,8 +195,7 @@ def profile(function: Callable[..., Any], *, runs: int = 3) -> Callable[..., Pro
     if runs < 1:
         raise RangeError(f"profile: runs is 1 or more, got {runs}.")
 
-    @functools.wraps(function)
-    def profiled(*args: Any, **kwargs: Any) -> Profile:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Profile:
         name = name_of("profile", function)
         owner, call = opened(function)
         leaves, treedef = trees.flatten((owner, args, kwargs))
@@ -225,7 +224,7 @@ def profile(function: Callable[..., Any], *, runs: int = 3) -> Callable[..., Pro
         kept = sum(executable.nbytes for executable in programs)
         return Profile(name.partition("(")[2][:-1], result, seconds, spans, measured.peak, kept)
 
-    return profiled
+    return Transformed(profile, function, run, runs=runs)
 
 
 def _timed(call: Callable[[], Any], backends: Sequence[Backend]) -> float:

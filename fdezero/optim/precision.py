@@ -6,7 +6,6 @@ loss, grads = scale.value_and_grad(loss_fn)(model, x, t)      # gradients are fl
 model, state, scale = scale.step(opt, model, grads, state)    # a step with an overflow is skipped
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
+from ..core.wrapping import Transformed
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..nn import standing
@@ -327,13 +327,12 @@ class LossScale(Module):
             loss = result[0] if has_aux else result
             return self.scale(loss), result
 
-        @functools.wraps(function)
-        def run(*args: Any, **options: Any) -> tuple[Any, Any]:
+        def run(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any]:
             with np.errstate(over="ignore", invalid="ignore"):  # an overflow is expected now and then, and counted
                 (_, result), grads = value_and_grad(scaled, argnums, has_aux=True)(*args, **options)
                 return result, self.unscale(grads)
 
-        return run
+        return Transformed(self.value_and_grad, function, run, argnums, has_aux=has_aux)
 
     def adjust(self, finite: Any) -> Self:
         """The scale after a step: `finite` says whether all gradients were, or is the tree of gradients itself."""

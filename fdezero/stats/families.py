@@ -7,6 +7,7 @@ both tails.
 
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import attrs
@@ -65,6 +66,11 @@ def _known(shapes: list[Any]) -> Any:
     return known
 
 
+def _family(name: str) -> Any:
+    """A distribution of this package by its name: what pickle calls."""
+    return getattr(import_module(__package__), name)
+
+
 @attrs.frozen(repr=False)
 class Continuous:
     """A family of distributions with a density: functions of z and the shapes for loc = 0 and scale = 1.
@@ -93,6 +99,9 @@ class Continuous:
 
     def __repr__(self) -> str:
         return f"stats.{self.name}"
+
+    def __reduce__(self) -> Any:
+        return _family, (self.name,)
 
     def _standard(self, x: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, list[Any], Any, Any]:
         """x, the shapes, loc and scale; NaN for shapes and scales that are out of range."""
@@ -205,6 +214,9 @@ class Discrete:
 
     def __repr__(self) -> str:
         return f"stats.{self.name}"
+
+    def __reduce__(self) -> Any:
+        return _family, (self.name,)
 
     def _standard(self, k: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, list[Any], Any]:
         k, *shapes, loc = promoted(k, *_parameters(self.name, self.shapes, {"loc": 0}, args, named))

@@ -1,6 +1,5 @@
 """Batching for users: vmap."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from .. import tree as trees
 from ..core.batch import Batch, BatchTracer
 from ..core.cotangents import total
 from ..core.owners import own
+from ..core.wrapping import Transformed
 from ..errors import ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
@@ -39,11 +39,10 @@ def vmap(
     an argument or a result.
     """
 
-    @functools.wraps(function)
-    def batched(*args: Any, **kwargs: Any) -> Any:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return mapped(name_of("vmap", function), function, args, kwargs, in_axes, out_axes, axis_size, axis_name)
 
-    return batched
+    return Transformed(vmap, function, run, in_axes, out_axes, axis_size=axis_size, axis_name=axis_name)
 
 
 def mapped(

@@ -1,6 +1,5 @@
 """`custom_jvp` and `custom_vjp`: functions whose derivative you write yourself."""
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from ..core.kinds import Aval
 from ..core.owners import lent, taken_back
 from ..core.tape import TapeTracer
 from ..core.tracer import tracers_of
+from ..core.wrapping import Wrapper
 from ..errors import DTypeError, ShapeError, StructureError, TraceError
 from ..messages import called, describe
 from ..numpy.arguments import as_array
@@ -24,12 +24,13 @@ from .reverse import conjugated, pulled_back
 Flat = Callable[..., tuple[Any, ...]]
 
 
-class _Rule:
+class _Rule(Wrapper):
     """A function with a rule: the part that both decorators share."""
 
+    rules: tuple[str, ...]  # the names of the functions that say the derivative
+
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
+        self._wrap(function)
         self.name = called(function)
         self.nondiff_argnums = tuple(nondiff_argnums)
 
@@ -46,8 +47,14 @@ class _Rule:
             return self.function(*args)
         return call.output(self.region(call)(*values))
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+    def _recipe(self) -> tuple[Any, ...]:
+        return self.function, self.nondiff_argnums, tuple([getattr(self, name) for name in self.rules])
+
+    def _make(self, recipe: tuple[Any, ...]) -> None:
+        function, nondiff_argnums, rules = recipe
+        type(self).__init__(self, function, nondiff_argnums)
+        for name, rule in zip(self.rules, rules, strict=True):
+            setattr(self, name, rule)
 
     def region(self, call: "_Call") -> Region:
         """The call as a region."""
@@ -182,6 +189,7 @@ class custom_vjp(_Rule):  # noqa: N801, a decorator
     returns gradients of the other arguments.
     """
 
+    rules = "forward", "backward"
     forward: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
 
@@ -280,6 +288,7 @@ class custom_jvp(_Rule):  # noqa: N801, a decorator
     rule takes them first: `rule(*nondiff, primals, tangents)`.
     """
 
+    rules = ("rule",)
     rule: Callable[..., Any] | None = None
 
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree as trees
 from ..core import unwrap
 from ..core.owners import seal
+from ..core.wrapping import Transformed, as_function
 from ..errors import DTypeError, ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
@@ -17,7 +18,7 @@ from ..values import dtype_of, is_complex, shape_of, with_shape
 from .arguments import as_arguments, check_holomorphic, name_of, numbers_of, split_aux
 from .batching import mapped
 from .forward import pushed_forward
-from .reverse import P, conjugated, gradient_alone, pulled_back
+from .reverse import P, conjugated, gradient_of, pulled_back
 
 Argnums = int | Sequence[int]
 
@@ -169,15 +170,14 @@ def jacfwd(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The Jacobian by forward mode: one run with a batch of tangents, one for each input entry. See `jacobian`."""
-    return _by_columns("jacfwd", function, argnums, has_aux, holomorphic)
+    return _by_columns(jacfwd, function, argnums, has_aux, holomorphic)
 
 
 def _by_columns(
-    transform: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool
-) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of(transform, function), args, argnums, holomorphic)
+    transform: Callable[..., Any], function: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool
+) -> Transformed:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inputs = _Inputs(name_of(transform.__name__, function), args, argnums, holomorphic)
         if not has_aux:
             return _in_columns(inputs, function, kwargs, holomorphic)
         # Aux may be anything and cannot go through the batch, so it gets its own run.
@@ -186,14 +186,14 @@ def _by_columns(
         )
         return J, function(*args, **kwargs)[1]
 
-    return jacobian_of
+    return Transformed(transform, function, run, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
 
 def jacrev(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The Jacobian by reverse mode: one walk back with a batch of cotangents, one for each output entry. See `jacobian`."""
-    return _by_rows("jacrev", function, argnums, has_aux, holomorphic)
+    return _by_rows(jacrev, function, argnums, has_aux, holomorphic)
 
 
 def jacobian(
@@ -207,22 +207,21 @@ def jacobian(
 
     Raises DTypeError for arguments or outputs without floating numbers, and with `holomorphic` for real ones.
     """
-    return _by_rows("jacobian", function, argnums, has_aux, holomorphic, by_shape=True)
+    return _by_rows(jacobian, function, argnums, has_aux, holomorphic, by_shape=True)
 
 
 def _by_rows(
-    transform: str,
+    transform: Callable[..., Any],
     function: Callable[..., Any],
     argnums: Argnums,
     has_aux: bool,
     holomorphic: bool,
     by_shape: bool = False,
-) -> Callable[..., Any]:
+) -> Transformed:
     """The Jacobian by rows. With `by_shape`, by columns if there are fewer columns."""
 
-    @functools.wraps(function)
-    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        inputs = _Inputs(name_of(transform, function), args, argnums, holomorphic)
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inputs = _Inputs(name_of(transform.__name__, function), args, argnums, holomorphic)
 
         def both(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs) if has_aux else (function(*args, **kwargs), None)
@@ -242,7 +241,7 @@ def _by_rows(
             pullback.release()
         return (J, aux) if has_aux else J
 
-    return jacobian_of
+    return Transformed(transform, function, run, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
 
 def _forward_is_better(inputs: Sequence[Any], outputs: Sequence[Any], holomorphic: bool) -> bool:
@@ -261,8 +260,9 @@ def hessian(
     The result is a tree like the outputs, with a tree like the arguments in each leaf, and again in each leaf of that tree. A block has the
     shape `output.shape + input.shape + input.shape`: for a function from an array (n,) to a number, (n, n). See `jacobian`.
     """
-    first = _by_rows("hessian", function, argnums, has_aux, holomorphic)
-    return _by_columns("hessian", first, argnums, has_aux, holomorphic)
+    first = _by_rows(hessian, function, argnums, has_aux, holomorphic)
+    second = _by_columns(hessian, first, argnums, has_aux, holomorphic)
+    return Transformed(hessian, function, second.run, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -284,7 +284,8 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         return function(*full)
 
     functools.update_wrapper(of_active, function, updated=())
-    gradient = gradient_alone("hvp", of_active, tuple(range(len(active))), has_aux=has_aux)
+    run = gradient_of("hvp", of_active, tuple(range(len(active))), has_aux=has_aux, with_value=False)
+    gradient = functools.wraps(function)(lambda *given: run(given, {}))
     found = pushed_forward(name, gradient, [primals[i] for i in active], [tangents[i] for i in active], has_aux=has_aux)
     product: list[Any] = [None] * len(primals)
     for i, t in zip(active, found[1], strict=True):
@@ -329,8 +330,7 @@ def elementwise_grad(
     If an entry of the input affects several entries of the output, for example by broadcasting, you get the sum of their derivatives.
     """
 
-    @functools.wraps(function)
-    def derivative(*args: Any, **kwargs: Any) -> Any:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = _Inputs(name_of("elementwise_grad", function), args, argnums, holomorphic)
         output, pullback = pulled_back(
             inputs.name, lambda *leaves: inputs.call(function, leaves, kwargs), inputs.leaves, trusted=False
@@ -342,9 +342,10 @@ def elementwise_grad(
         pullback.release()
         return inputs.tree(conjugated(gradients) if holomorphic else gradients)
 
-    return derivative
+    return Transformed(elementwise_grad, function, run, argnums, holomorphic=holomorphic)
 
 
 def grad_and_aux(function: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
     """`(gradient, aux)` of a function that returns `(value, aux)`: `grad(function, argnums, has_aux=True)`."""
-    return gradient_alone("grad_and_aux", function, argnums, has_aux=True)
+    run = gradient_of("grad_and_aux", function, argnums, has_aux=True, with_value=False)
+    return as_function(grad_and_aux, function, run, argnums)

@@ -1,6 +1,5 @@
 """Reverse mode for users: grad, value_and_grad, vjp, stop_gradient."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,6 +11,7 @@ from ..core.cotangents import cast, zeros_like
 from ..core.kinds import Aval
 from ..core.owners import Guard, own
 from ..core.tape import Node, Tape
+from ..core.wrapping import as_function
 from ..errors import DTypeError, ShapeError
 from ..foreign import accepted
 from ..messages import describe
@@ -110,34 +110,22 @@ def value_and_grad(
         DTypeError: an argument without floating leaves, a complex value without `holomorphic`, a real argument or value with it.
         ShapeError: the value is not a scalar.
     """
-    return with_gradient("value_and_grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    run = gradient_of("value_and_grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    return as_function(value_and_grad, function, run, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
 
-def with_gradient(
+def gradient_of(
     transform: str,
     function: Callable[..., Any],
     argnums: int | Sequence[int],
     *,
     has_aux: bool = False,
     holomorphic: bool = False,
-) -> Callable[..., Any]:
-    """`value_and_grad`; messages use the name of the transform that the user called."""
-
-    run = _gradient_of(transform, function, argnums, has_aux, holomorphic)
-
-    @functools.wraps(function)
-    def differentiated(*args: Any, **kwargs: Any) -> Any:
-        return run(args, kwargs)
-
-    return differentiated
-
-
-def _gradient_of(
-    transform: str, function: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, holomorphic: bool
+    with_value: bool = True,
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """The function of `(args, kwargs)` that returns value and gradient."""
+    """The function of `(args, kwargs)` that returns value and gradient, or the gradient alone. Messages name the `transform`."""
 
-    def differentiated(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = name_of(transform, function)
         single = not isinstance(argnums, Sequence)
         numbers = numbers_of(name, argnums, args)
@@ -176,10 +164,13 @@ def _gradient_of(
                 tape.close()
         finally:
             tape.close()  # again, because an interrupt may have ended the first call
+        aux = trees.unflatten(treedef, own(leaves, mask)) if has_aux else None
+        if not with_value:
+            return (gradients, aux) if has_aux else gradients
         value = own([plain])[0]
-        return ((value, trees.unflatten(treedef, own(leaves, mask))) if has_aux else value), gradients
+        return ((value, aux) if has_aux else value), gradients
 
-    return differentiated
+    return run
 
 
 def _one(value: Any) -> Any:
@@ -201,26 +192,8 @@ def grad(
         >>> fd.grad(lambda z: z ** 3, holomorphic=True)(1j)
         np.complex128(-3+0j)
     """
-    return gradient_alone("grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic)
-
-
-def gradient_alone(
-    transform: str,
-    function: Callable[..., Any],
-    argnums: int | Sequence[int],
-    *,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-) -> Callable[..., Any]:
-    """`grad`; messages use the name of the transform that the user called."""
-    both = _gradient_of(transform, function, argnums, has_aux, holomorphic)
-
-    @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, gradients = both(args, kwargs)
-        return (gradients, value[1]) if has_aux else gradients
-
-    return gradient
+    run = gradient_of("grad", function, argnums, has_aux=has_aux, holomorphic=holomorphic, with_value=False)
+    return as_function(grad, function, run, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:

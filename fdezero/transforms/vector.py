@@ -33,23 +33,37 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     size = sum(map(math.prod, shapes))
     vector = concatenate([reshape(x, (math.prod(x.shape),)) for x in arrays]) if arrays else np.zeros(0)
 
-    def unravel(vector: Any) -> Any:
-        """The tree that a vector stands for."""
-        if getattr(vector, "shape", None) != (size,):
-            raise ShapeError(
-                f"unravel expects {dtype}[{size}], got {describe(vector)}: the tree has {size} floating entries."
-            )
-        if vector.dtype != dtype:
-            raise DTypeError(
-                f"unravel expects {dtype}[{size}], got {describe(vector)}. Use vector.astype({str(dtype)!r})."
-            )
-        full, start = list(leaves), 0
-        for i, shape, own in zip(places, shapes, dtypes, strict=True):
+    return vector, _Unravel(leaves, treedef, places, shapes, dtypes, dtype, size)
+
+
+class _Unravel:
+    """The tree that a vector stands for."""
+
+    def __init__(
+        self,
+        leaves: list[Any],
+        treedef: Any,
+        places: list[int],
+        shapes: list[Any],
+        dtypes: list[Any],
+        dtype: Any,
+        size: int,
+    ) -> None:
+        self.__name__ = "unravel"
+        self.leaves, self.treedef, self.places = leaves, treedef, places
+        self.shapes, self.dtypes, self.dtype, self.size = shapes, dtypes, dtype, size
+
+    def __call__(self, vector: Any) -> Any:
+        expected = f"unravel expects {self.dtype}[{self.size}], got {describe(vector)}"
+        if getattr(vector, "shape", None) != (self.size,):
+            raise ShapeError(f"{expected}: the tree has {self.size} floating entries.")
+        if vector.dtype != self.dtype:
+            raise DTypeError(f"{expected}. Use vector.astype({str(self.dtype)!r}).")
+        full, start = list(self.leaves), 0
+        for i, shape, own in zip(self.places, self.shapes, self.dtypes, strict=True):
             part = reshape(vector[start : start + math.prod(shape)], shape) if shape else vector[start]
             full[i] = cast(part, own)
             if full[i].__class__ is np.ndarray and full[i].base is not None:
                 full[i] = full[i].copy()  # so that a write into the tree does not change the vector
             start += math.prod(shape)
-        return trees.unflatten(treedef, full)
-
-    return vector, unravel
+        return trees.unflatten(self.treedef, full)

@@ -1,7 +1,9 @@
 """Modules: frozen attrs classes that are pytrees of their fields, declared by subclassing."""
 
 import sys
+import weakref
 from collections.abc import Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import attrs
@@ -9,7 +11,7 @@ import attrs
 from ..errors import ImmutableError, StructureError
 from ..messages import MODULES_ELSEWHERE, describe
 from . import display
-from .structure import is_registered, register
+from .structure import register
 
 
 def static(**options: Any) -> Any:
@@ -43,7 +45,7 @@ class Module:
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:  # attrs calls it after it has changed a subclass in place
-        if is_registered(cls):
+        if cls in _declared:
             raise _decorated(cls)
 
     def replace(self, **changes: Any) -> Self:
@@ -70,8 +72,15 @@ class Module:
         return {field.name: getattr(self, field.name) for field in _fields(self)}
 
 
+_declared: weakref.WeakSet[type] = weakref.WeakSet()
+
+
 def _declare(cls: type) -> None:
     """Make `cls` a frozen attrs class and a pytree."""
+    # cloudpickle makes a class in another process without a body at first. Like other attrs classes, such a class becomes a
+    # pytree when a tree first contains an instance: by then it has its fields.
+    body = [value for name, value in vars(cls).items() if isinstance(value, FunctionType) or name[:2] != "__"]
+    is_empty = not body and not _annotations(cls)
     if "__attrs_attrs__" in vars(cls):  # the copy with slots that attrs makes of a class
         raise _decorated(cls)
     _refuse_unannotated(cls)
@@ -82,7 +91,9 @@ def _declare(cls: type) -> None:
             cls, field.name
         ):  # a property, perhaps abstract, which would hide the field
             setattr(cls, field.name, None)
-    register(cls)
+    _declared.add(cls)
+    if not is_empty:
+        register(cls)
 
 
 def _decorated(cls: type) -> StructureError:

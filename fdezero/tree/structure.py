@@ -105,11 +105,6 @@ def _around_constants(
     return flatten_trainable, unflatten_trainable
 
 
-def is_registered(cls: type) -> bool:
-    """Whether `cls` is a container or a leaf that has been met."""
-    return cls in _known
-
-
 def is_attrs(cls: type) -> bool:
     """What `attrs.has` says of a class, without loading attrs for a program that has no attrs class."""
     return hasattr(cls, "__attrs_attrs__")

@@ -266,7 +266,8 @@ def test_a_compiled_function_can_be_copied(name: str, way: str, called: bool) ->
     f, (x, y) = MADE[name](), (np.arange(3.0), np.full(3, 0.5))
     inner = getattr(f, "func", f)
     given = {"a function": (x, y), "a ufunc": (x, y), "with a limit": (x, y), "a partial by keyword": (x, y)}.get(name, (x,))
-    expected = inner.function(*getattr(f, "args", ()), *given, **getattr(f, "keywords", {}))
+    bound = (f.__self__,) if hasattr(f, "__self__") else getattr(f, "args", ())
+    expected = inner.function(*bound, *given, **getattr(f, "keywords", {}))
     if called:
         assert np.array_equal(f(*given), expected)
         assert np.array_equal(f(*given), expected)
