@@ -34,6 +34,7 @@ def progress(
     interval: float | None = None,
     leave: bool = True,
     file: Any = None,
+    world: Any = None,
 ) -> "Progress":
     """Batches, as they come, with a display of how far they are; `show(metrics)` adds the running means of metrics to it.
 
@@ -43,10 +44,10 @@ def progress(
 
     On a terminal and in notebooks it is a bar of tqdm; a line that is rewritten where tqdm is not installed; elsewhere a new line every
     ten seconds. `style` is "auto", "bar", "lines" or "none", `interval` the seconds between two looks, `leave` whether the bar stays at
-    the end, `file` where it goes (stderr). `start` is the number of the first batch, and `total`
-    that of all: those of a loader know both.
+    the end, `file` where it goes (stderr). `start` is the number of the first batch, and `total` that of all: those of a loader know
+    both. With `world` rank 0 alone draws, from its own metrics; after the last batch `results()` are those of all ranks.
     """
-    return Progress(batches, description, total, start, style, interval, leave, file)
+    return Progress(batches, description, total, start, style, interval, leave, file, world)
 
 
 class Progress:
@@ -62,6 +63,7 @@ class Progress:
         interval: float | None,
         leave: bool,
         file: Any,
+        world: Any = None,
     ) -> None:
         if style not in STYLES:
             raise RangeError(f"progress: style is one of {', '.join(map(repr, STYLES))}; got {style!r}.")
@@ -79,6 +81,9 @@ class Progress:
         self.seconds = 0.0  # since the first batch was asked for
         self._size: int | None = None  # of the batch that is at work
         self._stream = sys.stderr if file is None else file
+        self._world = world
+        if world is not None and world.rank:
+            style = "none"
         self._begin = _display(style, self._stream, description, start, total, interval, leave)
         self._display: _Nothing = _Nothing()
 
@@ -101,6 +106,8 @@ class Progress:
                 if time.monotonic() >= due:  # the only place that waits for a device
                     display.draw(self.count, self._text())
                     due = time.monotonic() + display.interval
+            if self._world is not None:
+                self.sums = self.sums.over(self._world)
             text = self._text()  # waits for the device
             self.seconds = time.monotonic() - began
             display.draw(self.count, text, last=True)
@@ -155,6 +162,12 @@ class Sums:
 
     def results(self) -> dict[str, Any]:
         return results({name: _metric(value) for name, value in self.found.items()})
+
+    def over(self, world: Any) -> "Sums":
+        """The sums of all ranks, which all ranks ask for."""
+        total = Sums()
+        total.found = merge({name: _metric(value) for name, value in self.found.items()}, world=world)
+        return total
 
 
 def _metric(value: Any) -> Any:

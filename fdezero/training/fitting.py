@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, RangeError, StructureError
-from ..io import Checkpoints
 from ..messages import describe
+from . import together
 from .bars import progress as bar_of
 from .bars import shown
 from .logs import open_log
@@ -26,20 +26,23 @@ Step = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 
 def fit(
     step: Step, state: State, loader: Any, *, epochs: int, evaluate: Callable[[State], Mapping[str, Any]] | None = None,
-    checkpoints: Any = None, log: Any = None, stop: EarlyStopping | None = None, progress: str = "auto",
+    checkpoints: Any = None, log: Any = None, stop: EarlyStopping | None = None, progress: str = "auto", world: Any = None,
 ) -> tuple[State, list[dict[str, Any]]]:  # fmt: skip
     """Train until `epochs` epochs are complete: the last state, and a dict of numbers for each epoch, `(state, history)`.
 
     It goes on where the state is, also within an epoch. A new state is replaced by the latest of `checkpoints` (a `fd.io.Checkpoints`, or
     a folder) if there is one. They are saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns
     further metrics. `log` is a file, a function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters
-    lie in `state.extra`. `progress` is the style of the display. Ctrl-C saves, says where, and returns the state.
+    lie in `state.extra`. `progress` is the style of the display. Ctrl-C saves, says where, and returns the state. With `world` all ranks
+    call it, with loaders of their share: metrics are those of all ranks, and rank 0 alone shows, logs and saves.
     """
     _check(step, state, loader, epochs, evaluate)
+    world, log, progress = together.checked(world, loader, checkpoints, log, progress)
+    display = {"style": progress, "leave": False, "world": world}
     history: list[dict[str, Any]] = []
     with contextlib.ExitStack() as opened:
         logs = _logs(log, opened)
-        checkpoints = _opened(checkpoints, Checkpoints, opened)
+        checkpoints = _opened(checkpoints, together.checkpoints_in(world), opened)
         state = _begun(state, checkpoints, stop, progress)
         stop = state.extra["stop"] if stop else None
         number, epoch = int(state.step), int(state.epoch)
@@ -47,18 +50,16 @@ def fit(
             while epoch < epochs and not (stop and stop.stopped):
                 start = _within(number, epoch, len(loader))
                 text = f"epoch {epoch + 1} of {epochs}"
-                bar = bar_of(
-                    loader.epoch(epoch, start), text, total=len(loader), start=start, style=progress, leave=False
-                )
+                bar = bar_of(loader.epoch(epoch, start), text, total=len(loader), start=start, **display)
                 for batch in bar:
                     state, metrics = _stepped(step, state, batch, number)
                     number += 1
                     bar.show(metrics)
                     if checkpoints is not None and _is_due(checkpoints, number) and number % len(loader):
                         checkpoints.save(state, number)
-                row = {"epoch": epoch + 1, **bar.results(), "seconds": bar.seconds}
+                row = {"epoch": epoch + 1, **bar.results(), "seconds": together.of_first(world, bar.seconds)}
                 if evaluate is not None:
-                    row |= _evaluated(evaluate(state), row)
+                    row |= _evaluated(together.merged(evaluate(state), world), row)
                 for write in logs:  # before the state: an epoch that is evaluated anew replaces its row
                     write(number, row)
                 history.append({"step": number, **row})
@@ -70,6 +71,8 @@ def fit(
                 if progress != "none":
                     print(f"{text}, {_described(row)}", flush=True)
         except KeyboardInterrupt:
+            if world is not None:  # the ranks are in different places, so they cannot save together
+                raise
             number = int(state.step)  # an interrupt may come between a step and the line that counts it
             if checkpoints is not None:
                 checkpoints.save(state, number, force=True)
@@ -115,9 +118,9 @@ def _begun(state: State, checkpoints: Any, stop: EarlyStopping | None, progress:
             stop = stop.replace(best=before.best, waited=before.waited)
         state = state.replace(extra={**extra, "stop": stop})
     if checkpoints is not None and not int(state.step) and checkpoints.latest():
-        state = _restored(checkpoints, state)
+        state, place = _restored(checkpoints, state), _place(checkpoints)
         if progress != "none":
-            print(f"goes on after epoch {int(state.epoch)}, step {int(state.step)}: {_place(checkpoints)}", flush=True)
+            print(f"goes on after epoch {int(state.epoch)}, step {int(state.step)}: {place}", flush=True)
     return state
 
 
@@ -192,10 +195,6 @@ def _is_due(checkpoints: Any, number: int) -> bool:
 
 
 def _evaluated(metrics: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(metrics, Mapping):
-        raise StructureError(
-            f'fit: evaluate(state) returns metrics by name, such as {{"val_loss": loss}}; got {describe(metrics)}.'
-        )
     found = results(metrics)
     for name in found:
         if name in row or name in OWN:
@@ -220,9 +219,7 @@ def _opened(what: Any, make: Callable[[Any], Any], opened: contextlib.ExitStack)
     """What has the name of a file or folder, opened until the end; anything else as it is."""
     if not isinstance(what, str | os.PathLike):
         return what
-    made = make(what)
-    opened.callback(made.close)
-    return made
+    return opened.enter_context(make(what))
 
 
 def _logs(log: Any, opened: contextlib.ExitStack) -> list[Callable[[int, Mapping[str, Any]], Any]]:

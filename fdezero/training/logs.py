@@ -25,8 +25,13 @@ __all__ = ["CSVLog", "JSONLinesLog", "TensorBoardLog", "open_log", "read_log"]
 Values = Mapping[str, Any]
 
 
-def open_log(path: Any) -> "CSVLog | JSONLinesLog | TensorBoardLog":
-    """The log of this name: `run.csv`, `run.jsonl`, or a folder for TensorBoard, whose name has no ending."""
+def open_log(path: Any, *, world: Any = None) -> "CSVLog | JSONLinesLog | TensorBoardLog | NoLog":
+    """The log of this name: `run.csv`, `run.jsonl`, or a folder for TensorBoard, whose name has no ending.
+
+    With `world` rank 0 alone writes. The other ranks get a log that they may call, and that does nothing.
+    """
+    if world is not None and world.rank:
+        return NoLog()
     ending = Path(path).suffix.lower()
     if ending not in LOGS:
         raise FileError(f"no log has the ending {ending}: write run.csv, run.jsonl, or a folder without an ending.")
@@ -47,6 +52,14 @@ class _Log:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class NoLog(_Log):
+    """The log of ranks that do not write."""
+
+    def __call__(self, step: Any, values: Values) -> None:
+        """Check the row, and forget it."""
+        step_of(step), numbers(values)
 
 
 class _FileLog(_Log):

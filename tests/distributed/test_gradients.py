@@ -15,7 +15,7 @@ from fdezero.testing import assert_trees_close, assert_trees_equal
 
 from .ranks import on_ranks
 
-WAYS: dict[str, Callable[..., Any]] = {"eager": lambda f: f}
+WAYS: dict[str, Callable[..., Any]] = {"eager": lambda f: f, "compiled": fd.compile}
 KEY = fd.random.key(0)
 way_law = pytest.mark.parametrize("way", WAYS)
 

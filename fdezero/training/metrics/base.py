@@ -123,12 +123,29 @@ def is_metric(value: Any) -> bool:
     return callable(getattr(value, "merge", None)) and callable(getattr(value, "result", None))
 
 
-def merge(first: Any, *rest: Any) -> Any:
-    """Metrics of the same names, added up: dicts of metrics -> a dict of metrics.
+def merge(first: Any, *rest: Any, world: Any = None) -> Any:
+    """Metrics of the same names, added up: dicts of metrics -> a dict of metrics. With `world`, also those of all ranks.
 
-    Raises StructureError for other names, for metrics of different kinds, and for what is not a metric.
+    All ranks call it then, and all get the same. Raises StructureError for other names, for metrics of different kinds, and for what
+    is not a metric.
     """
-    return functools.reduce(lambda one, other: _merged_at("", one, other), rest, first)
+    merged = functools.reduce(lambda one, other: _merged_at("", one, other), rest, first)
+    return merged if world is None else _over_ranks("", merged, world)
+
+
+def _over_ranks(path: str, metrics: Any, world: Any) -> Any:
+    if isinstance(metrics, Mapping):
+        return {
+            name: _over_ranks(f"{path}/{name}" if path else str(name), value, world) for name, value in metrics.items()
+        }
+    if not is_metric(metrics):
+        _merged_at(path, metrics, metrics)  # which raises
+    if isinstance(metrics, Metric) and type(metrics).merge is Metric.merge:
+        return world.all_reduce(metrics)
+    leaves, treedef = trees.flatten(metrics)  # a merge of its own need not be an addition
+    columns = world.all_gather([fnp.expand_dims(leaf, 0) for leaf in leaves])
+    parts = [trees.unflatten(treedef, [column[rank] for column in columns]) for rank in range(world.size)]
+    return parts[0].merge(*parts[1:])
 
 
 def _merged_at(path: str, one: Any, other: Any) -> Any:
