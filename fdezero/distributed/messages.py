@@ -115,13 +115,16 @@ class Messages:
 
 
 def _by_dtype(xs: Arrays, exact: bool = False) -> list[tuple[Any, list[int]]]:
-    """The positions of the arrays with entries, by the dtype of their message, in the order of the first of each."""
+    """The positions of the arrays with entries, by the dtype of their message, in the order of the first of each.
+
+    Arrays of the host and arrays of a GPU travel apart.
+    """
     found: dict[Any, list[int]] = {}
     for i, x in enumerate(xs):
         if x.size:
             dtype = np.dtype(np.float32) if not exact and is_half(x.dtype) else x.dtype
-            found.setdefault(dtype, []).append(i)
-    return list(found.items())
+            found.setdefault((dtype, isinstance(x, np.ndarray)), []).append(i)
+    return [(dtype, places) for (dtype, _), places in found.items()]
 
 
 def _is_flat(x: Any) -> bool:

@@ -1,5 +1,6 @@
 """Worlds with GPUs: what they compute is what a world of CPUs computes, by NCCL, by an MPI that reads GPUs, and through the host."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import fdezero as fd
 from fdezero.distributed.engines import placed
+from tests.devices.strict_cupy_array import TRANSFERS
 from tests.distributed import nccl_stand_in
 from tests.distributed.gpus import gpu_world, gpus, with_gpus
 from tests.distributed.ranks import on_ranks
@@ -44,6 +46,10 @@ def numbers(rank: int, dtype: Any, shape: tuple[int, ...] = (4, 8)) -> np.ndarra
     return (drawn > 0 if dtype.kind == "b" else drawn % 60 if dtype.kind == "u" else drawn).astype(dtype)
 
 
+def on_device(tree: Any, world: Any) -> Any:
+    return fd.to_device(tree, world.device)
+
+
 def same(found: Any, wanted: Any) -> None:
     found = fd.to_numpy(found)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
@@ -74,3 +80,99 @@ def test_every_operation_gives_what_the_cpus_give(world: Any, kind: str, way: st
                     raise
         used = {name for name, *_ in nccl_stand_in.CALLS}
         assert used == ({"allReduce", "allGather", "reduceScatter", "broadcast", "send", "recv"} if way == "nccl" else set())
+
+
+@with_gpus
+@on_ranks(2)
+def test_a_tree_travels_in_a_message_for_each_dtype_and_place(world: Any, kind: str) -> None:
+    with gpus(kind):
+        of_gpus = gpu_world()
+        x = numbers(world.rank, "f4")
+        tree = {"a": x, "b": [x.T, x[0, 0], x[:0]], "c": np.arange(3) + world.rank, "f4 on the host": x * 2, "number": float(world.rank)}
+        placed_tree = {**on_device({name: tree[name] for name in ("a", "b", "c")}, of_gpus), "f4 on the host": tree["f4 on the host"], "number": tree["number"]}
+        nccl_stand_in.CALLS.clear()
+        found = of_gpus.all_reduce(placed_tree)
+        assert [(name, count) for name, count, _ in nccl_stand_in.CALLS] == [("allReduce", 2 * x.size + 1), ("allReduce", 3)]
+        wanted = world.all_reduce(tree)
+        assert isinstance(found["f4 on the host"], np.ndarray)
+        assert fd.device_of(found["b"]) == of_gpus.device
+        for a, b in zip(fd.tree.leaves(found), fd.tree.leaves(wanted), strict=True):
+            same(a, b)
+
+
+@with_gpus
+@on_ranks(2)
+def test_nan_wins_and_infinities_stay(world: Any, kind: str) -> None:
+    x = np.array([[1, np.nan, -np.inf, np.inf, -0.0, 5], [2, 3, -np.inf, 1, 0.0, np.nan]][world.rank])
+    with gpus(kind):
+        of_gpus = gpu_world()
+        for dtype in ("f2", "f4", "f8"):
+            for op in ("max", "min"):
+                same(of_gpus.all_reduce(on_device(x.astype(dtype), of_gpus), op), world.all_reduce(x.astype(dtype), op))
+
+
+@with_gpus
+@on_ranks(2)
+def test_messages_go_to_the_current_stream_and_nothing_waits(world: Any, kind: str) -> None:
+    with gpus(kind) as cupy:
+        of_gpus = gpu_world()
+        x = on_device(numbers(world.rank, "f4"), of_gpus)
+        stream = cupy.cuda.Stream(non_blocking=True)
+        nccl_stand_in.CALLS.clear()
+        if kind == "stand-in":
+            TRANSFERS.clear()
+        with stream:
+            for operation in OPERATIONS.values():
+                operation(of_gpus, x)
+        assert {each for *_, each in nccl_stand_in.CALLS} == {stream.ptr}
+        if kind == "stand-in":
+            assert not TRANSFERS
+
+
+@with_gpus
+@on_ranks(2)
+def test_derivatives_and_compiled_functions(world: Any, kind: str) -> None:
+    def f(world: Any, x: Any, w: Any) -> Any:
+        y = world.all_reduce(np.tanh(x @ w))
+        rows = world.all_gather(y * x[:, :1])
+        ring = world.permute(np.sin(rows), 1)
+        return (world.reduce_scatter(ring) ** 2).sum() + world.broadcast(y, 1).mean() + world.all_reduce(y, "max").sum()
+
+    x, w = numbers(world.rank, "f8") / 60, numbers(9, "f8", (8, 3)) / 60
+    with gpus(kind):
+        of_gpus = gpu_world()
+        there = on_device((x, w), of_gpus)
+        gradient = lambda world: fd.grad(lambda x, w: f(world, x, w), (0, 1))
+        wanted, eager = gradient(world)(x, w), gradient(of_gpus)(*there)
+        compiled = fd.compile(gradient(of_gpus))
+        for found in (eager, compiled(*there), compiled(*there)):
+            for a, b in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(fd.to_numpy(a), b, rtol=1e-10, atol=1e-12)
+        for a, b in zip(compiled(*there), eager, strict=True):
+            np.testing.assert_array_equal(fd.to_numpy(a), fd.to_numpy(b))
+        assert len(compiled.recordings) == 1
+
+        def body(c: Any, row: Any) -> tuple[Any, Any]:
+            c = of_gpus.all_reduce(c * row)
+            return c, c.sum()
+
+        scanned = fd.compile(lambda c, rows: fd.scan(body, c, rows)[1])
+        want = fd.to_numpy(fd.scan(body, there[0][0], there[0])[1])
+        np.testing.assert_allclose(fd.to_numpy(scanned(there[0][0], there[0])), want)
+
+
+@with_gpus
+@on_ranks(4)
+def test_parts_of_a_world(world: Any, kind: str) -> None:
+    with gpus(kind):
+        if kind == "real":
+            pytest.skip("the emulator has two devices")
+        of_gpus = gpu_world()
+        column, row = of_gpus.split(world.rank % 2), of_gpus.split(world.rank // 2)
+        assert (column.device, column.backend, column.members) == (of_gpus.device, "nccl", (world.rank % 2, world.rank % 2 + 2))
+        x = on_device(np.full(3, float(world.rank)), of_gpus)
+        same(column.all_reduce(x), np.full(3, 2.0 * (world.rank % 2) + 2))
+        same(row.all_reduce(x), np.full(3, 4.0 * (world.rank // 2) + 1))
+        same(of_gpus.all_gather(x)[::3], np.arange(4.0))
+        assert pickle.loads(pickle.dumps(of_gpus)) is of_gpus
+        assert pickle.loads(pickle.dumps(row)) == row
