@@ -51,7 +51,7 @@ def joined(host: Engine, comm: Any, device: str, local_rank: int, backend: str |
     if backend != "mpi":
         reason, is_missing = why_apart_on_gpus(comm, index)
         if not reason:
-            return Placed(host, Nccl(comm.Dup(), index), index), name, "nccl"
+            return Placed(host, Nccl(comm.Dup(), index, host.watch), index), name, "nccl"
         if backend == "nccl":
             raise (MissingExtraError if is_missing else DeviceError)(reason)
     is_aware = all(comm.allgather(bool(says_cuda_aware())))

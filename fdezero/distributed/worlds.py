@@ -1,5 +1,6 @@
 """`world`: the processes that run this script together, as a value; a world of one where no launcher started them."""
 
+import contextlib
 import functools
 import threading
 from collections.abc import Sequence
@@ -7,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from ..devices import parse_device, why_no_gpu
-from ..errors import RangeError, StructureError
+from ..devices import parse_device
+from ..errors import DeviceError, RangeError, StructureError
 from . import operations
 from .engines.alone import Alone
 from .engines.engine import Engine
@@ -150,10 +151,10 @@ def _whole(backend: str | None, device: str) -> World:
             if is_on_gpu:
                 device = f"gpu:{choose_gpu(device, 0)}"
             return _known(_world_of(Alone(), device, "none", 0, 1))
-        if is_on_gpu and not why_no_gpu():
-            choose_gpu(
-                device, (launch and launch.local_rank) or 0
-            )  # an MPI for GPUs asks for the current one when it starts
+        if is_on_gpu:
+            with contextlib.suppress(DeviceError):  # `joined` tells all ranks
+                # An MPI that reads the memory of GPUs asks for the current one when it starts.
+                choose_gpu(device, (launch and launch.local_rank) or 0)
         from .engines.mpi import Mpi, mpi
 
         # A communicator of our own: messages never meet those that a user sends on MPI.COMM_WORLD.

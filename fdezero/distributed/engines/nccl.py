@@ -18,8 +18,8 @@ import numpy as np
 from ...devices import backend_named
 from ...errors import DeviceError
 from .engine import Engine
+from .following import Follower
 from .mpi import mpi
-from .watching import Watch
 
 __all__ = ["Nccl", "why_apart_on_gpus", "why_no_nccl"]
 
@@ -58,26 +58,27 @@ class Nccl(Engine):
 
     name = "nccl"
 
-    def __init__(self, comm: Any, index: int, limit: float | None = None) -> None:
+    def __init__(self, comm: Any, index: int, watch: Any) -> None:
         """Join the ranks of `comm`, whose GPU is number `index` here, where `why_apart_on_gpus` has no objection.
 
-        Every rank of `comm` must call this. Raises DeviceError if NCCL cannot connect them.
+        `watch` is that of the host's engine for the same ranks, which must all call this. Raises DeviceError if NCCL cannot connect
+        them.
         """
         self.comm, self.index = comm, index
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.nccl, self.device = module(), GPU.module.cuda.Device(index)
         identity = comm.bcast(self.nccl.get_unique_id() if self.rank == 0 else None)
-        self.watch = Watch(limit, f"rank {self.rank} of {self.size}")
-        with self.device, self.watch.over("the ranks join NCCL (NCCL_DEBUG=INFO shows how they try)"):
+        self.follower = Follower(watch)
+        with self.device, self.follower.joining():
             try:
                 self.joined = self.nccl.NcclCommunicator(self.size, identity, self.rank)
             except self.nccl.NcclError as error:
                 raise _explained(error, f"rank {self.rank} of {self.size} cannot join on gpu:{index}") from error
-        self.watch.follow(self.joined)
+        self.follower.joined = self.joined
         MADE.add(self)
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
-        with self._served("all_reduce", x) as stream:
+        with self._served("all_reduce") as stream:
             if x.dtype.kind == "f" and op != "sum":
                 self._extreme(x, out, op, stream)
                 return
@@ -87,11 +88,11 @@ class Nccl(Engine):
                 out[...] = receive
 
     def all_gather(self, x: Any, out: Any) -> None:
-        with self._served("all_gather", x) as stream:
+        with self._served("all_gather") as stream:
             self.joined.allGather(x.data.ptr, out.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, stream)
 
     def reduce_scatter(self, x: Any, out: Any) -> None:
-        with self._served("reduce_scatter", x) as stream:
+        with self._served("reduce_scatter") as stream:
             send, receive, kind, op = self._plain(x, out, "sum")
             count = send.size // self.size
             self.joined.reduceScatter(send.data.ptr, receive.data.ptr, count, kind, op, stream)
@@ -99,11 +100,11 @@ class Nccl(Engine):
                 out[...] = receive
 
     def broadcast(self, x: Any, root: int) -> None:
-        with self._served("broadcast", x) as stream:
+        with self._served("broadcast") as stream:
             self.joined.broadcast(x.data.ptr, x.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, root, stream)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
-        with self._served("permute", x) as stream, self._together():
+        with self._served("permute") as stream, self._together():
             self.joined.send(x.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, to, stream)
             self.joined.recv(out.data.ptr, out.nbytes, self.nccl.NCCL_UINT8, source, stream)
 
@@ -113,28 +114,28 @@ class Nccl(Engine):
             self._stream().synchronize()
         self.comm.Barrier()
 
-    def split(self, colour: int) -> "Nccl":
-        return Nccl(self.comm.Split(colour, self.rank), self.index, self.watch.limit)
+    def within(self, host: Engine, colour: int) -> "Nccl":
+        """The engine of the part of the world that `host` connects. All ranks of this world must call it."""
+        return Nccl(self.comm.Split(colour, self.rank), self.index, host.watch)
 
     def close(self) -> None:
         """Leave NCCL in peace, as a process does at its end."""
-        self.watch.stop()
+        self.follower.stop()
         self.joined.destroy()
 
     def _stream(self) -> Any:
         return GPU.module.cuda.get_current_stream()
 
     @contextlib.contextmanager
-    def _served(self, what: str, x: Any) -> Iterator[int]:
+    def _served(self, what: str) -> Iterator[int]:
         """The address of the current stream, for one message."""
-        self.watch.ask()
         with self.device:
             stream = self._stream()
             try:
                 yield stream.ptr
             except self.nccl.NcclError as error:
                 raise _explained(error, f"{what} failed on rank {self.rank} of {self.size}") from error
-            self.watch.note(what, x, stream)
+            self.follower.note(stream)
 
     @contextlib.contextmanager
     def _together(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from ...devices import backend_named, backend_of
 from ...errors import DeviceError
 from .engine import Engine
 from .mpi import mpi
+from .nccl import Nccl
 
 __all__ = ["CudaAware", "Placed", "ThroughHost", "says_cuda_aware"]
 
@@ -76,13 +77,17 @@ class ThroughHost(Engine):
         GPU.wait()
         self.host.barrier()
 
-    def within(self, host: Engine, colour: int) -> Engine:
+    def within(self, host: Engine, colour: int) -> "ThroughHost":
         """The same engine for the part of the world that `host` connects."""
         return ThroughHost(host)
 
 
 class CudaAware(ThroughHost):
-    """An MPI that reads the memory of GPUs. Only the extremes of floats go through the host: MPI has no maximum that keeps NaN."""
+    """An MPI that reads the memory of GPUs.
+
+    Its calls block, because not every such MPI takes GPU memory in those that do not. So all ranks meet before, with a limit.
+    Only the extremes of floats go through the host: MPI has no maximum that keeps NaN.
+    """
 
     remark = "MPI reads the memory of GPUs"
 
@@ -96,28 +101,36 @@ class CudaAware(ThroughHost):
             return
         kind = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype
         how = {"sum": mpi().SUM, "max": mpi().MAX, "min": mpi().MIN}[op]
+        self._meet()
         self.comm.Allreduce(mpi().IN_PLACE if x is out else _sent(x, kind), _sent(out, kind), how)
 
     def all_gather(self, x: Any, out: Any) -> None:
+        self._meet()
         self.comm.Allgather(_sent(x), _sent(out))
 
     def reduce_scatter(self, x: Any, out: Any) -> None:
+        self._meet()
         self.comm.Reduce_scatter_block(_sent(x), _sent(out), mpi().SUM)
 
     def broadcast(self, x: Any, root: int) -> None:
+        self._meet()
         self.comm.Bcast(_sent(x), root)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
+        self._meet()
         self.comm.Sendrecv(_sent(x), to, 0, _sent(out), source, 0)
 
-    def within(self, host: Engine, colour: int) -> Engine:
+    def _meet(self) -> None:
+        """Wait for the work that makes the message, because MPI does not know streams, and for the other ranks."""
+        GPU.module.cuda.get_current_stream().synchronize()
+        self.host.barrier()
+
+    def within(self, host: Engine, colour: int) -> "CudaAware":
         return CudaAware(host, self.comm.Split(colour, self.rank))
 
 
 def _sent(x: Any, dtype: Any = None) -> list[Any]:
-    """The memory of a GPU array for MPI, which does not know streams: the work that makes the array has to be done."""
-    with x.device:
-        GPU.module.cuda.get_current_stream().synchronize()
+    """The memory of a GPU array for MPI."""
     return [mpi().buffer.fromaddress(x.data.ptr, x.nbytes), mpi().Datatype.fromcode((dtype or x.dtype).char)]
 
 
@@ -129,7 +142,7 @@ def _fill(out: Any, numbers: np.ndarray) -> None:
 class Placed(Engine):
     """The engine of a world: arrays of the host go by `host`, those of this rank's GPU by `device`."""
 
-    def __init__(self, host: Engine, device: Engine | None, index: int | None = None) -> None:
+    def __init__(self, host: Engine, device: Nccl | ThroughHost | None, index: int | None = None) -> None:
         self.host, self.device, self.index = host, device, index
         self.rank, self.size, self.watch = host.rank, host.size, host.watch
         self.name, self.remark = (host.name, "") if device is None else (device.name, device.remark)
@@ -154,9 +167,7 @@ class Placed(Engine):
 
     def split(self, colour: int) -> Engine:
         host = self.host.split(colour)
-        if isinstance(self.device, ThroughHost):
-            return Placed(host, self.device.within(host, colour), self.index)
-        return Placed(host, None if self.device is None else self.device.split(colour), self.index)
+        return Placed(host, self.device and self.device.within(host, colour), self.index)
 
     def local(self) -> tuple[int, int]:
         return self.host.local()
