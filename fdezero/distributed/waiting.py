@@ -60,7 +60,7 @@ class Watch:
         self.known: dict[Hashable, Known] = {}
         self.now: Known | None = None
         self.before: Known | None = None
-        self.recent: collections.deque[Known] = collections.deque(maxlen=EVERY)
+        self.recent: collections.deque[tuple[int, Known]] = collections.deque(maxlen=EVERY)
         self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
         notes.watches.add(self)
         notes.first = notes.first or self
@@ -79,7 +79,7 @@ class Watch:
             self._agreed(known)
         self.now = known
         self.history = (self.history * 1_000_003 + known.digest) & MASK
-        self.recent.append(known)
+        self.recent.append((self.number, known))
 
     def meet_for(self, name: str) -> None:
         """Begin something else that all ranks do together."""
@@ -153,10 +153,7 @@ class Watch:
 
     def calls(self) -> dict[int, Place]:
         """The latest calls by their numbers, and the one that is running."""
-        first = self.number - len(self.recent)
-        past = {
-            first + i: Place(known.call, first + i, f"{known.where} (at first)") for i, known in enumerate(self.recent)
-        }
+        past = {number: Place(known.call, number, f"{known.where} (at first)") for number, known in self.recent}
         return {**past, self.number: self.place()}
 
 

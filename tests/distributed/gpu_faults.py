@@ -14,6 +14,7 @@ from tests.distributed.gpus import gpus
 def main(kind: str) -> None:
     with gpus("stand-in"):
         world = fd.distributed.world(device="gpu", limit=1)
+        world.barrier()
         x = fd.to_device(np.ones(3), world.device)
         if kind == "late":
             Event.done = world.rank > 0
