@@ -9,7 +9,7 @@ import time
 import traceback
 from typing import Any
 
-from ..errors import DisagreementError
+from ..errors import DisagreementError, WaitingError
 from .agreement import listed
 from .notes import Note, Notes
 
@@ -59,7 +59,9 @@ class Guard:
             show()
             return
         try:
-            words = "".join(traceback.format_exception_only(error))
+            # What ranks say when they wait for each other differs in the ranks that each of them knows of.
+            is_ours = isinstance(error, DisagreementError | WaitingError)
+            words = type(error).__name__ if is_ours else "".join(traceback.format_exception_only(error))
             same = self._who_else(words)
             if min(same) == self.notes.rank:
                 whose = " (the traceback of the first)" if len(same) > 1 else ""

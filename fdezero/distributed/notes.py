@@ -16,7 +16,7 @@ from .agreement import Place
 __all__ = ["Note", "Notes", "users_line"]
 
 LIMIT = 600.0  # seconds: a rank may compute, save or load data for long while the others wait
-ANSWERING = 1.0  # seconds between two looks for questions, on a thread
+ANSWERING = 0.5  # seconds between two looks for questions, on a thread
 LIBRARIES = tuple({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if "lib" in name})
 LIBRARIES += (PACKAGE, "<frozen ", "<fdezero: ")
 

@@ -1,0 +1,51 @@
+"""A fault on one rank ends all ranks within seconds, and says which rank it was, once."""
+
+import pytest
+
+from ..io.test_io_saving import posix
+from ..profiles import NIGHTLY
+from .ranks import launch
+
+SECONDS = 30.0  # far less than the limit of a collective, and than the 60 s for which ranks sleep; a busy machine needs some for a start
+
+# fault -> ranks; the status that mpiexec gives; words of the message, each once. CI runs the first ones.
+FAULTS = {
+    "raise": (2, 1, ["rank 1 of 2 ended with an error", "ValueError: a picture is damaged"]),
+    "everywhere": (2, 1, ["ranks 0 and 1 of 2 ended with an error", "ValueError: a picture is damaged"]),
+    "loader": (2, 1, ["rank 1 of 2 ended with an error", "ValueError: a picture is damaged"]),
+    "exit": (2, 1, ["rank 0 of 2 ended with", "rank 1 ended its script after 3 collectives, but rank 0 waits for it in all_reduce(op='sum')"]),
+    "kill": (2, 9, []),
+    "hang": (2, 1, ["Rank 0 waited in all_reduce(op='sum') at faulty.py:", "limit of 1 s for rank 1, which did not come. Rank 1 is at faulty.py:"]),
+    "another order": (2, 1, ["do not call the same collective as number 4: rank 0 calls barrier() at", "rank 1 calls all_reduce(op='sum') at"]),
+}
+MORE = {
+    "raise": (4, 1, ["rank 3 of 4 ended with an error", "ValueError: a picture is damaged"]),
+    "everywhere": (4, 1, ["of 4 ended with an error (the traceback of the first)", "ValueError: a picture is damaged"]),
+    "thread": (2, 1, ["rank 1 of 2 ended with an error", "ValueError: a picture is damaged"]),
+    "loader with processes": (2, 1, ["rank 1 of 2 ended with an error"]),
+    "exit without an error": (4, 1, ["rank 3 ended its script after 3 collectives"]),
+    "interrupt": (2, 130, ["rank 1 of 2 ended with an error", "KeyboardInterrupt"]),
+    "terminate": (2, 15, []),
+    "hang compiled": (4, 1, ["in all_reduce(op='mean') at faulty.py:", "limit of 1 s for rank 3, which did not come. Rank 3 is at faulty.py:"]),
+    "more steps": (4, 1, ["ranks 0-2 ended after 4 collectives, but rank 3 waits for them in all_reduce(op='sum')", "collective number 5"]),
+}
+CASES = [(fault, *case) for fault, case in FAULTS.items()] + [(fault, *case) for fault, case in MORE.items() if NIGHTLY]
+
+
+@posix
+@pytest.mark.parametrize(("fault", "size", "status", "words"), CASES, ids=[f"{fault}, {size} ranks" for fault, size, *_ in CASES])
+def test_a_fault_on_one_rank_ends_all(fault: str, size: int, status: int, words: list[str]) -> None:
+    run = launch(size, "-m", "tests.distributed.faulty", fault, timeout=SECONDS)
+    assert run.code == status, run
+    for text in words:
+        assert run.stderr.count(text) == 1, (text, run.stderr)
+    assert run.stderr.count("ended with an error") == (1 if words else 0), run.stderr
+    if "processes" not in fault:  # whose errors have the worker's traceback as well
+        assert run.stderr.count("Traceback") == (1 if words else 0), run.stderr
+    assert "the end" not in run.stdout or fault in ("more steps", "another order")
+
+
+def test_a_run_without_a_fault_ends_well() -> None:
+    run = launch(2, "-m", "tests.distributed.faulty", "none")
+    assert (run.code, run.stdout.count("the end")) == (0, 2), run
+    assert run.stderr == ""
