@@ -7,6 +7,7 @@ import fdezero as fd
 import fdezero.numpy as fnp
 from fdezero.compiler.program import Executable
 
+from .gpus import gpu_world, gpus, with_gpus
 from .ranks import on_ranks
 from .test_operations import counting
 
@@ -217,3 +218,26 @@ def test_an_error_while_it_talks_is_raised_as_it_is(world):
     with pytest.raises(BrokenError, match="the line is dead"):
         compiled(np.ones(2))
     assert said == ["asked"]
+
+
+@with_gpus
+@on_ranks(2)
+def test_programs_of_gpus_say_what_eager_code_says(world, kind):
+    with gpus(kind):
+        watched, said = counting(gpu_world())
+
+        def f(x, n):
+            a = watched.all_reduce({"x": fnp.sin(x) * n, "y": x[0] * 2.0})
+            watched.broadcast(x)  # whose result nobody reads
+            b = fd.scan(lambda c, row: (watched.all_reduce(c * row), c + 1.0), a["y"], x)
+            return a["x"].sum() + b[0].max() + b[1].sum() + watched.permute(x, 1)[0, 0]
+
+        g = lambda x: fd.value_and_grad(lambda x: f(x, 2.0))(x)
+        x = given(world.rank)
+        expected = fd.value_and_grad(lambda x: f(x, 2.0))(fd.to_device(x, watched.device))
+        eager, compiled = said[:], fd.compile(g)
+        for _ in range(3):
+            del said[:]
+            for a, b in zip(compiled(fd.to_device(x, watched.device)), expected, strict=True):
+                np.testing.assert_allclose(fd.to_numpy(a), fd.to_numpy(b), rtol=1e-9)
+            assert said == eager
