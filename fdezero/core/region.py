@@ -19,6 +19,7 @@ class Region:
     name: str
     composed = False  # whether a program may contain the operations of `run` in place of the region
     fresh = False  # whether no result is ever a view of a leaf, as for primitives
+    in_place = False  # whether `run(*leaves, into=...)` may get leaf i as the array for result i
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         top: Level | None = None

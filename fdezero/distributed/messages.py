@@ -24,7 +24,8 @@ class Messages:
         for dtype, places in _by_dtype(xs):
             group, into = [xs[i] for i in places], [outs[i] for i in places]
             if len(group) == 1 and dtype == group[0].dtype and _is_flat(group[0]) and _is_flat(into[0]):
-                reduce(group[0].reshape(-1), into[0].reshape(-1), of_engine)
+                y = into[0].reshape(-1)
+                reduce(y if group[0] is into[0] else group[0].reshape(-1), y, of_engine)
                 if op == "mean":
                     np.divide(into[0], self.engine.size, out=into[0])
                 continue
@@ -89,7 +90,7 @@ class Messages:
         for _, places in _by_dtype(xs, exact=True):
             group, into = [xs[i] for i in places], [outs[i] for i in places]
             if len(group) == 1 and _is_flat(into[0]):
-                if self.engine.rank == root:
+                if self.engine.rank == root and group[0] is not into[0]:
                     into[0][...] = group[0]
                 self.engine.broadcast(_bytes(into[0]), root)
                 continue

@@ -161,7 +161,7 @@ def _spread(mask: Sequence[bool], operation: Callable[..., tuple[Any, ...]], val
 class AllReduce(Collective):
     """The sum or mean over ranks, for each entry."""
 
-    name, setting = "all_reduce", "op"
+    name, setting, in_place = "all_reduce", "op", True
 
     def __init__(self, world: Any, op: str) -> None:
         super().__init__(world)
@@ -297,7 +297,7 @@ def _times(shape: tuple[int, ...], axis: int, change: Callable[[int], int]) -> t
 class Rooted(Collective):
     """A collective with a root, the rank that has the value or gets the sum."""
 
-    setting = "root"
+    setting, in_place = "root", True
 
     def __init__(self, world: Any, root: int) -> None:
         super().__init__(world)

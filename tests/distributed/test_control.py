@@ -1,5 +1,7 @@
 """Collectives inside loops, branches and checkpoints, where all ranks go the same way; and programs that fail on one rank only."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -241,3 +243,26 @@ def test_programs_of_gpus_say_what_eager_code_says(world, kind):
             for a, b in zip(compiled(fd.to_device(x, watched.device)), expected, strict=True):
                 np.testing.assert_allclose(fd.to_numpy(a), fd.to_numpy(b), rtol=1e-9)
             assert said == eager
+
+
+@on_ranks(1, 2)
+def test_programs_write_results_over_what_nobody_reads_any_more(world):
+    def f(x, z):
+        a, b = world.all_reduce([x * 2.0, x * 3.0])
+        doubled = x * 5.0
+        c, d = world.all_reduce([doubled, doubled], "max")  # the same array twice
+        e = world.broadcast(z - x)
+        kept = x + z
+        return fnp.sin(a) + b * c - d, e, world.all_reduce(kept), kept, world.all_reduce(x), world.all_reduce(z, "mean")
+
+    compiled = fd.compile(f)
+    x, z = np.arange(5.0) + world.rank, np.ones(5) * world.rank
+    for _ in range(3):
+        x, z = x + 1, z - 1
+        before = x.copy(), z.copy()
+        for a, b in zip(compiled(x, z), f(x, z), strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal((x, z), before)
+    source = compiled.source
+    assert (re.search(r"all_reduce\w*\((b\d), (b\d), into=\[\1, \2\]\)", source) is not None) == (world.size > 1)
+    assert (re.search(r"broadcast\w*\((\w\d), into=\[\1\]\)", source) is not None) == (world.size > 1)

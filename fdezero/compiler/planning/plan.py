@@ -125,7 +125,10 @@ class _Operands:
     ) -> None:
         operation = instruction.operation
         self.found: list[tuple[Variable, Storage]] = []
-        if not (instruction.elementwise or isinstance(operation, Fused)):
+        self.pairs: dict[Variable, Atom] | None = None  # the only operand that each result may be written over
+        if isinstance(operation, Region) and operation.in_place:
+            self.pairs = dict(zip(instruction.outputs, instruction.inputs, strict=True))
+        elif not (instruction.elementwise or isinstance(operation, Fused)):
             return
         times = collections.Counter([roots.get(x, x) for x in instruction.inputs])
         for x in dict.fromkeys(instruction.inputs):
@@ -137,6 +140,8 @@ class _Operands:
                 continue
             if times[root] > instruction.inputs.count(x):
                 continue  # another operand reads the same memory in another order
+            if self.pairs is not None and times[root] > 1:
+                continue  # the other one may be read after this result is written
             self.found.append((x, storage))
         steps = operation.body.instructions if isinstance(operation, Fused) and self.found else (instruction,)
         self.schedule = operation.schedule if isinstance(operation, Fused) else None
@@ -151,6 +156,8 @@ class _Operands:
         if y.dtype.kind == "c" and y.size == 1:
             return None  # NumPy rounds the product of one pair of complex numbers in another way when it is written over an operand
         for place, (x, storage) in enumerate(self.found):
+            if self.pairs is not None and self.pairs[y] is not x:
+                continue
             if _lie_alike(x, y) and self._is_read_before(x, y) and self.twice.get(y) is not x:
                 del self.found[place]
                 return storage
