@@ -5,9 +5,7 @@ import operator
 import sys
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from ..messages import called
 
@@ -163,25 +161,19 @@ class Transformed(Wrapper):
         Transformed.__init__(self, again.transform, made.function, made.run, *again.args, **dict(again.options))
 
 
-@attrs.frozen
-class Recipe:
-    """What a transform was called with, apart from the function. `code` is that of the function which the transform made."""
+class Recipe(NamedTuple):
+    """What a transform was called with, apart from the function."""
 
     transform: Callable[..., Any]
     args: tuple[Any, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
-    code: Any = attrs.field(default=None, eq=False)
 
     def of(self, function: Callable[..., Any]) -> Any:
         """The function that the transform makes of `function`."""
         return self.transform(function, *self.args, **dict(self.options))
 
-    def __reduce__(self) -> Any:
-        return Recipe, (self.transform, self.args, self.options)
 
-
-@attrs.frozen
-class _Sent:
+class _Sent(NamedTuple):
     """A function that pickle could not find, as it travels: the function that it was made of, and the recipe."""
 
     function: Any
@@ -201,7 +193,7 @@ def as_function(
         return run(args, kwargs)
 
     made: Any = transformed
-    made.__recipe__ = Recipe(transform, args, tuple(options.items()), made.__code__)
+    made.__recipe__ = Recipe(transform, args, tuple(options.items())), made.__code__
     return transformed
 
 
@@ -213,8 +205,10 @@ def sendable(function: Any) -> Any:
         )
     if isinstance(function, Transformed) and not function._has_name():
         return _Sent(sendable(function.function), function.recipe)
-    recipe = vars(function).get("__recipe__") if isinstance(function, FunctionType) else None
-    if isinstance(recipe, Recipe) and recipe.code is function.__code__:  # not copied here by functools.wraps
+    recipe, code = (
+        vars(function).get("__recipe__", (None, None)) if isinstance(function, FunctionType) else (None, None)
+    )
+    if recipe is not None and code is function.__code__:  # not copied here by functools.wraps
         return _Sent(sendable(function.__wrapped__), recipe)
     return function
 
