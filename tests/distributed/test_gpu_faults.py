@@ -105,6 +105,6 @@ def test_a_message_that_does_not_end_says_which_rank_it_waits_for() -> None:
     assert found.seconds < 15
     assert (
         "WaitingError: Rank 0 waited in all_reduce(op='sum') at gpu_faults.py:21 longer than the limit of 1 s for rank 1, which did not come. "
-        "Rank 1 is at gpu_faults.py:24. The last collective that all ranks completed was number 1, barrier(name='barrier') at "
+        "Rank 1 is at gpu_faults.py:24. The last collective that all ranks completed was number 1, barrier() at "
         "gpu_faults.py:17 (at first). The limit is set"
     ) in found.stderr
