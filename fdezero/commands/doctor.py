@@ -1,4 +1,4 @@
-"""Shows what this machine has for fdezero: versions, BLAS, compiler, GPU, cache and extras.
+"""Shows what this machine has for fdezero: versions, BLAS, compiler, GPU, MPI, cache and extras.
 
 `ok` marks what works, `--` what is missing and not needed, `!!` what should be mended; each line says how. The exit status is 1 if
 there is anything to mend.
@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from ..devices import backend_named, why_no_gpu
 from ..errors import FdezeroError
 from ..io.cache import cache_folder
 from ..native import compiler
+from .helpers.findings import ABSENT, BAD, GOOD, Finding
+from .helpers.processes import several_processes
 
 __all__ = ["arguments", "run"]
 
-GOOD, ABSENT, BAD = "ok", "--", "!!"
 CORE = ("numpy", "attrs", "optree")
 # The extras that bring packages, by the packages.
 EXTRAS = {
@@ -34,16 +35,9 @@ SIZE = 1024  # of the product that is timed
 NUMBERS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-class Finding(NamedTuple):
-    """A line of the report: `ok`, `--` for what is absent but not needed, `!!` for what should be mended."""
-
-    mark: str
-    text: str
-
-
 def findings() -> Iterator[Finding]:
     """The lines of the report, as they are found."""
-    for look in (_python, _core, _blas, _compiler, _gpu, _cache, _extras):
+    for look in (_python, _core, _blas, _compiler, _gpu, several_processes, _cache, _extras):
         yield from _guarded(look)
 
 
