@@ -1,4 +1,7 @@
-"""Messages: arrays of any layout and dtype as flat arrays that an engine carries, one message for each dtype."""
+"""Messages: arrays of any layout and dtype as flat arrays that an engine carries, one message for each dtype.
+
+An engine that streams takes the arrays as they are, all of them in one message.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..values import is_half
+from . import streams
 from .engines.engine import Engine
+from .streams import split_axis
 
 Arrays = Sequence[Any]
 
@@ -19,6 +24,9 @@ class Messages:
 
     def all_reduce(self, xs: Arrays, outs: Arrays, op: str) -> None:
         """Write the reduction over ranks into `outs`. float16 and bfloat16 are added in float32, and rounded once."""
+        if (engine := self.engine.streaming(xs)) is not None:
+            streams.all_reduce(engine, xs, outs, op)
+            return
         of_engine = "sum" if op == "mean" else op
         reduce = self.engine.all_reduce if op != "tree" else lambda x, out, _: self.engine.tree_sum(x, out)
         for dtype, places in _by_dtype(xs):
@@ -37,6 +45,9 @@ class Messages:
 
     def all_gather(self, xs: Arrays, outs: Arrays, axes: Sequence[int]) -> None:
         """Write the arrays of all ranks, joined along an axis each, into `outs`."""
+        if (engine := self.engine.streaming(xs)) is not None:
+            streams.all_gather(engine, xs, outs, axes)
+            return
         size = self.engine.size
         for _, places in _by_dtype(xs, exact=True):
             group = [xs[i] for i in places]
@@ -55,11 +66,14 @@ class Messages:
             for i in places:
                 x, axis = xs[i], axes[i] + xs[i].ndim
                 rows = whole[:, start : start + x.size].reshape(size, *x.shape)
-                _split_axis(outs[i], axis, size)[...] = np.moveaxis(rows, 0, axis)
+                split_axis(outs[i], axis, size)[...] = np.moveaxis(rows, 0, axis)
                 start += x.size
 
     def reduce_scatter(self, xs: Arrays, outs: Arrays, axes: Sequence[int]) -> None:
         """Write this rank's part of the sum over ranks into `outs`."""
+        if (engine := self.engine.streaming(xs)) is not None:
+            streams.reduce_scatter(engine, xs, outs, axes)
+            return
         size = self.engine.size
         for dtype, places in _by_dtype(xs):
             group = [xs[i] for i in places]
@@ -78,7 +92,7 @@ class Messages:
             start = 0
             for i, count in zip(places, counts, strict=True):
                 axis = axes[i] + xs[i].ndim
-                rows = np.moveaxis(_split_axis(xs[i], axis, size), axis, 0)
+                rows = np.moveaxis(split_axis(xs[i], axis, size), axis, 0)
                 flat[:, start : start + count].reshape(rows.shape)[...] = rows
                 start += count
             part = np.empty_like(flat, shape=(flat.shape[1],))
@@ -87,6 +101,9 @@ class Messages:
 
     def broadcast(self, xs: Arrays, outs: Arrays, root: int) -> None:
         """Write the arrays of rank `root` into `outs`."""
+        if (engine := self.engine.streaming(xs)) is not None:
+            streams.broadcast(engine, xs, outs, root, self.engine.rank == root)
+            return
         for _, places in _by_dtype(xs, exact=True):
             group, into = [xs[i] for i in places], [outs[i] for i in places]
             if len(group) == 1 and _is_flat(into[0]):
@@ -156,8 +173,3 @@ def _unpack(flat: Any, outs: Arrays) -> None:
     for out in outs:
         out[...] = flat[start : start + out.size].reshape(out.shape)
         start += out.size
-
-
-def _split_axis(x: Any, axis: int, size: int) -> Any:
-    """A view with the axis as two: x (..., size * n, ...) -> (..., size, n, ...)."""
-    return x.reshape((*x.shape[:axis], size, x.shape[axis] // size, *x.shape[axis + 1 :]))

@@ -155,13 +155,14 @@ def _whole(backend: str | None, device: str) -> World:
             with contextlib.suppress(DeviceError):  # `joined` tells all ranks
                 # An MPI that reads the memory of GPUs asks for the current one when it starts.
                 choose_gpu(device, (launch and launch.local_rank) or 0)
-        from .engines.mpi import Mpi, mpi
+        from .engines.choice import engine_of
+        from .engines.mpi import mpi
 
         # A communicator of our own: messages never meet those that a user sends on MPI.COMM_WORLD.
         comm = mpi().COMM_WORLD.Dup()
         if reason := why_apart(launch, comm.Get_size()):
             raise StructureError(f"world: {reason}")
-        engine: Engine = Mpi(comm)
+        engine: Engine = engine_of(comm)
         if is_on_gpu:
             engine, device, backend = joined(engine, comm, device, engine.local()[0], backend)
         else:

@@ -135,12 +135,14 @@ def test_vmap_is_a_loop(world, name):
 
 
 class Counting:
-    """An engine that counts its messages, and their bytes."""
+    """An engine that counts its messages, and their bytes. It does not stream, so arrays are packed for it."""
 
     def __init__(self, engine):
         self.engine, self.said = engine, []
 
     def __getattr__(self, name):
+        if name == "streaming":
+            return lambda xs: None
         found = getattr(self.engine, name)
         if name not in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "permute", "barrier"):
             return found

@@ -1,8 +1,11 @@
 """What an engine is: it carries flat arrays between the ranks of a world."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
+
+Arrays = Sequence[Any]
 
 SHARED = 1 << 13  # bytes; below, fewer messages take less time than shorter ones
 
@@ -82,6 +85,10 @@ class Engine:
         """Send x to another rank, and write what it sends into `out`. Lengths may differ."""
         self.permute(x.view(np.uint8), out.view(np.uint8), other, other)
 
+    def streaming(self, xs: Sequence[Any]) -> "Streaming | None":
+        """What carries these arrays as one message without packing them; None where they are packed for this engine."""
+        return None
+
     def split(self, colour: int) -> "Engine":
         """The engine of those ranks that call this with the same colour, in their order."""
         raise NotImplementedError
@@ -93,3 +100,20 @@ class Engine:
     def gathered(self, number: int) -> list[int]:
         """The whole numbers that the ranks pass, in the order of ranks."""
         return [number]
+
+
+class Streaming(Protocol):
+    """An engine that takes several arrays as one message. It computes each in its dtype of `dtypes`, and rounds the result once.
+
+    `op` is also "mean", and "tree" for the sum as `tree_sum` adds. Arrays are those of `Engine`, one by one, and none is empty.
+    """
+
+    size: int
+
+    def all_reduce_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None: ...
+
+    def all_gather_each(self, xs: Arrays, outs: Arrays) -> None: ...
+
+    def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None: ...
+
+    def broadcast_each(self, xs: Arrays, root: int) -> None: ...

@@ -1,6 +1,7 @@
 """The engine of MPI, through mpi4py."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ class Mpi(Engine):
 
     name = "mpi"
 
-    def __init__(self, comm: Any) -> None:
-        self.comm = comm
+    def __init__(self, comm: Any, make: Callable[[Any], Engine] | None = None) -> None:
+        """`make` gives the engine of a part of the world; by default that of MPI."""
+        self.comm, self.make = comm, make or Mpi
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.watch = Watch(comm, notes_of_run(mpi()))
 
@@ -82,10 +84,10 @@ class Mpi(Engine):
     def barrier(self) -> None:
         self.watch.wait(self.comm.Ibarrier().Test)
 
-    def split(self, colour: int) -> "Mpi":
+    def split(self, colour: int) -> Engine:
         self.watch.meet_for("split")  # MPI's own call would wait without a limit
         self.barrier()
-        return Mpi(self.comm.Split(colour, self.rank))
+        return self.make(self.comm.Split(colour, self.rank))
 
     def local(self) -> tuple[int, int]:
         MPI = mpi()

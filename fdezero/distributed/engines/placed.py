@@ -6,13 +6,14 @@ Arrays of the host go by the host's engine in every world.
 import ctypes
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...devices import backend_named, backend_of
 from ...errors import DeviceError
-from .engine import Engine
+from .engine import Engine, Streaming
 from .mpi import mpi
 from .nccl import Nccl
 
@@ -161,6 +162,9 @@ class Placed(Engine):
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
         self.of(x).permute(x, out, to, source)
+
+    def streaming(self, xs: Sequence[Any]) -> Streaming | None:
+        return self.host.streaming(xs) if all(isinstance(x, np.ndarray | np.generic) for x in xs) else None
 
     def barrier(self) -> None:
         (self.device or self.host).barrier()
