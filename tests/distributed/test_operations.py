@@ -22,7 +22,9 @@ by_linear_row = pytest.mark.parametrize("name", LINEAR)
 def test_every_operation_has_a_row():
     named = {name.partition("-")[0] for name in NAMES}
     assert named == set(distributed.__all__) & {"all_gather", "all_reduce", "broadcast", "permute", "reduce_scatter"}
-    assert {name.partition("-")[2] for name in NAMES if name.startswith("all_reduce")} == set(distributed.operations.OPS)
+    assert {name.partition("-")[2] for name in NAMES if name.startswith("all_reduce")} == set(
+        distributed.operations.OPS
+    )
 
 
 @on_ranks(1, 2, 4)
@@ -202,14 +204,22 @@ def test_compiled_programs_have_eager_bits_and_messages(world):
         again = world.all_reduce(t["W"]) + world.all_reduce(t["W"])  # not one message less
         del unread
         world.barrier()
-        return {"total": total, "parts": parts, "ring": ring, "again": again, "top": world.all_reduce(t["W"].max(), "max")}
+        return {
+            "total": total,
+            "parts": parts,
+            "ring": ring,
+            "again": again,
+            "top": world.all_reduce(t["W"].max(), "max"),
+        }
 
     def loss(t):
         return sum((x * x).sum() for x in fd.tree.leaves(f(t)) if fd.tree.is_differentiable(x))
 
     derived = {
         "values": f,
-        "grad": lambda t: fd.value_and_grad(lambda u: loss(u | {"i": t["i"]}))({k: v for k, v in t.items() if k != "i"}),
+        "grad": lambda t: fd.value_and_grad(lambda u: loss(u | {"i": t["i"]}))(
+            {k: v for k, v in t.items() if k != "i"}
+        ),
         "jvp": lambda t: fd.jvp(lambda W: loss(t | {"W": W}), (t["W"],), (t["F"],)),
     }
     for name, g in derived.items():
@@ -260,7 +270,10 @@ def test_mistakes_are_named_before_any_message(world):
     with pytest.raises(RangeError, match=r"axis is a whole number; got 0.5"):
         world.all_gather(x, axis=0.5)
     if world.size == 2:
-        with pytest.raises(ShapeError, match=r"cuts axis 0 into 2 equal parts, one for each rank, but the leaf is float64\[3,2\]. \(at 0\)"):
+        with pytest.raises(
+            ShapeError,
+            match=r"cuts axis 0 into 2 equal parts, one for each rank, but the leaf is float64\[3,2\]. \(at 0\)",
+        ):
             world.reduce_scatter([x])
     world.barrier()
 
@@ -294,7 +307,9 @@ def test_other_transforms(world):
     diagonal = np.diag(2 * x * world.size)
     np.testing.assert_array_equal(fd.jacrev(f)(x), diagonal)
     np.testing.assert_array_equal(fd.linearize(f, x)[1](x), world.all_reduce(2 * x * x))
-    np.testing.assert_array_equal(fd.linear_transpose(lambda x: world.all_reduce(2.0 * x), x)(x)[0], 2 * world.all_reduce(x))
+    np.testing.assert_array_equal(
+        fd.linear_transpose(lambda x: world.all_reduce(2.0 * x), x)(x)[0], 2 * world.all_reduce(x)
+    )
     np.testing.assert_array_equal(fd.debug(fd.grad(lambda x: f(x).sum()))(x), np.diag(diagonal))
     assert ("all_reduce" in str(fd.trace(f)(x))) == (world.size > 1)
     text = str(fd.profile(fd.compile(fd.grad(lambda x: f(x).sum())), runs=1)(x))

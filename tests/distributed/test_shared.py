@@ -107,7 +107,11 @@ def test_reductions_are_trees_over_ranks_bit_for_bit(world):
     for seed in range(6):
         arrays = signatures(seed)
         for op in ("sum", "tree", "mean", "max", "min"):
-            kept = [(n, d) for n, d in arrays if d.kind == "f" or (op != "mean" and (op in ("sum", "tree") or d.kind != "c"))]
+            kept = [
+                (n, d)
+                for n, d in arrays
+                if d.kind == "f" or (op != "mean" and (op in ("sum", "tree") or d.kind != "c"))
+            ]
             if not kept:
                 continue
             rows = [[entries(rank, n, d, seed) for rank in range(world.size)] for n, d in kept]
