@@ -91,9 +91,9 @@ class Shared(Mpi):
     def all_reduce_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
         with np.errstate(all="ignore"):  # as MPI does
             if self.size == 2 or sum([x.nbytes for x in xs]) <= SMALL:
-                self._exchange(xs, outs, dtypes, op)
+                self._all_add(xs, outs, dtypes, op)
             else:
-                self._divide(xs, outs, dtypes, op)
+                self._add_shares(xs, outs, dtypes, op)
 
     def all_gather_each(self, xs: Arrays, outs: Arrays) -> None:
         memory, rank, plan = self.memory, self.rank, self._plan("all", "gather", xs, [x.dtype for x in xs])
@@ -134,7 +134,7 @@ class Shared(Mpi):
                 for cell in cells:
                     cell.of(xs)[...] = cell.theirs[root]
 
-    def _exchange(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
+    def _all_add(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
         """Every rank adds all entries of all ranks: one step for each round."""
         memory, rank, is_pair = self.memory, self.rank, self.size == 2
         plan = self._plan("all", op, xs, dtypes)
@@ -150,7 +150,7 @@ class Shared(Mpi):
                     operands = (x, operands[1]) if rank == 0 else (operands[0], x)
                 self._reduce(operands, cell.of(outs), op)
 
-    def _divide(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
+    def _add_shares(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
         """Every rank adds its share of a round. While it does, the next round is written, and the sums of the last one are read."""
         memory, rank = self.memory, self.rank
         plan, first = self._plan("shares", op, xs, dtypes), memory.count
