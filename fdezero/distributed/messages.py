@@ -141,7 +141,7 @@ def _by_dtype(xs: Arrays, exact: bool = False) -> list[tuple[Any, list[int]]]:
     for i, x in enumerate(xs):
         if x.size:
             dtype = np.dtype(np.float32) if not exact and is_half(x.dtype) else x.dtype
-            found.setdefault((dtype, isinstance(x, np.ndarray)), []).append(i)
+            found.setdefault((dtype, isinstance(x, np.ndarray | np.generic)), []).append(i)
     return [(dtype, places) for (dtype, _), places in found.items()]
 
 
