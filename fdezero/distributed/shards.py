@@ -4,6 +4,7 @@ What is computed for a shard depends on its examples and its number alone, and t
 So neither the number of processes nor their places change a bit.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,40 +68,37 @@ def value_and_grad_of_shards(
     first = world.rank * parts
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        given = Arguments(name, args, kwargs, argnums)
+        given = Arguments(name, function, args, kwargs, argnums)
         bounds = halved(given.count, parts)
         counts = np.diff(bounds).astype(np.float64)
         total = np.float64(given.count) if world.size == 1 else world.all_reduce(np.float64(given.count))
         items = {
-            "keys": [random.fold_in(key, beside(np.arange(first, first + parts), key)) for key in given.keys],
+            "keys": [random.fold_in(key, beside(list(range(first, first + parts)), key)) for key in given.keys],
             "share": counts / fnp.where(total == 0, 1.0, total),
         }
         notes = _Notes()
 
-        def summed(of_shard: Callable[[Any, Any, Any], Any], items: Any) -> Any:
+        def summed(of_shard: Callable[[Any, Any, Any], Any], total: Any = None) -> Any:
+            whole = (given.whole, total)
             with collectives.apart(world, f"{name} with reproducible=True"):
                 if given.count:
-                    local = tree_sum(of_shard, given.rows, items, given.whole, bounds, "shards")
+                    local = tree_sum(of_shard, given.rows, items, whole, bounds, "shards")
                 else:  # this rank has no examples: what one would give has the right structure, and counts nothing
                     one = [fnp.zeros_like(x, shape=(1, *shape_of(x)[1:])) for x in given.rows]
-                    local = trees.map(_nothing, of_shard(one, trees.map(lambda x: x[0], items), given.whole))
+                    local = trees.map(_nothing, of_shard(one, trees.map(lambda x: x[0], items), whole))
             return summed_over_ranks(local, world)
 
-        if weight is not None:
-
-            def weight_of(rows: Any, item: Any, whole: Any) -> Any:
-                args, kwargs = given.of_shard(rows, item["keys"], whole)
-                return number_of(name, weight(*args, **kwargs))
-
-            weights = summed(weight_of, items)
-            items["total"] = weights * np.ones(parts)
+        def weight_of(rows: Any, item: Any, whole: Any) -> Any:
+            args, kwargs = given.of_shard(rows, item["keys"], whole[0])
+            return number_of(name, weight(*args, **kwargs))  # type: ignore[misc]  # called only if there is a weight
 
         def gradient_of(rows: Any, item: Any, whole: Any) -> Any:
-            args, kwargs = given.of_shard(rows, item["keys"], whole)
-            share = item["share"]
+            (whole, total), keys = whole, item["keys"]
+            args, kwargs = given.of_shard(rows, keys, whole)
+            share = Share(item["share"], False)
             if weight is not None:
                 count = number_of(name, weight(*args, **kwargs))
-                share = count / fnp.where(item["total"] == 0, 1.0, item["total"])
+                share = Share(count / fnp.where(total == 0, 1.0, total), True)
 
             def term(*args: Any, **kwargs: Any) -> Any:
                 """This shard's term of the global value, and those of the aux."""
@@ -109,13 +107,13 @@ def value_and_grad_of_shards(
                 check_scalar(name, value, False)
                 notes.value = getattr(value, "dtype", None)
                 parts = notes.terms(name, aux, (args, kwargs), share, reduction) if has_aux else []
-                return (weighed(value, share) if reduction == "mean" else widened(value)), parts
+                return (share.term(value) if reduction == "mean" else widened(value)), parts
 
             (value, aux), gradients = of_these(term, argnums, has_aux=True)(*args, **kwargs)
             notes.gradients = [dtype_of(g) for g in trees.leaves(gradients)]
             return value, aux, trees.map(widened, gradients)
 
-        value, terms, gradients = summed(gradient_of, items)
+        value, terms, gradients = summed(gradient_of, None if weight is None else summed(weight_of))
         leaves, treedef = trees.flatten(gradients)
         gradients = trees.unflatten(treedef, list(map(_as, leaves, notes.gradients)))
         mark(gradients)
@@ -125,10 +123,19 @@ def value_and_grad_of_shards(
     return differentiated
 
 
-def weighed(x: Any, share: Any) -> Any:
-    """x times its share of the mean over all examples, at least in float32. What has no share counts nothing, even if it is no number."""
-    x = widened(x)
-    return fnp.where(share > 0, x, 0) * (cast(share, x.dtype) if hasattr(x, "dtype") else share)
+@attrs.frozen
+class Share:
+    """What a shard counts in a mean over all examples. With `weight=` it may be 0, and then counts nothing, even if it is no number."""
+
+    of: Any
+    may_be_nothing: bool
+
+    def term(self, x: Any) -> Any:
+        """x as a term of the mean, at least in float32."""
+        x = widened(x)
+        if self.may_be_nothing:
+            x = fnp.where(self.of > 0, x, 0)
+        return x * (cast(self.of, x.dtype) if hasattr(x, "dtype") else self.of)
 
 
 def number_of(name: str, weight: Any) -> Any:
@@ -153,17 +160,22 @@ class Arguments:
     """The arguments of one call: rows of arrays with an example each, keys, and all that every shard gets as it is."""
 
     def __init__(
-        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], argnums: int | Sequence[int]
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        argnums: int | Sequence[int],
     ) -> None:
         self.numbers = sorted({n % len(args) for n in numbers_of(name, argnums, args)})
         self.args = args
         self.cut = [n for n in range(len(args)) if n not in self.numbers]
-        batch = {f"argument {n}": args[n] for n in self.cut} | dict(kwargs)
-        self.leaves, self.treedef = trees.flatten([[args[n] for n in self.cut], dict(kwargs)])
+        parts = [[args[n] for n in self.cut], dict(kwargs)]
+        self.leaves, self.treedef = trees.flatten(parts)
         self.count = -1
         self.of_rows: list[int] = []
         self.of_keys: list[int] = []
-        for i, leaf in enumerate(self.leaves):
+        for i, (path, leaf) in enumerate(trees.flatten_with_path(parts)):
             shape = shape_of(leaf) if hasattr(leaf, "shape") else ()
             if shape == (2,) and dtype_of(leaf) == np.uint64:
                 self.of_keys.append(i)
@@ -171,8 +183,8 @@ class Arguments:
                 if self.count not in (-1, shape[0]):
                     raise ShapeError(
                         f"{name} with reproducible=True cuts every array among the arguments into shards, example by example. "
-                        f"{trees.paths(batch)[i]} is {describe(leaf)}, but the batch has {self.count} examples. What "
-                        "belongs to all examples goes through the closure: lambda model, x, t: loss(model, x, t, weights)."
+                        f"{self._named(function, path)} is {describe(leaf)}, but the batch has {self.count} examples. What belongs to "
+                        "all examples goes through the closure: lambda model, x, t: loss(model, x, t, weights)."
                     )
                 self.count = shape[0]
                 self.of_rows.append(i)
@@ -181,6 +193,18 @@ class Arguments:
                 f"{name} with reproducible=True cuts the batch into shards, but no argument beside those that are differentiated is an "
                 "array. Pass the batch as an argument, not through the closure."
             )
+
+    def _named(self, function: Callable[..., Any], path: str) -> str:
+        """The path of a leaf, with the name of the argument in front."""
+        kind, number, *rest = path.split("/")
+        if kind == "1":
+            return "/".join([number, *rest])
+        place = self.cut[int(number)]
+        try:
+            names = list(inspect.signature(function).parameters)
+        except (TypeError, ValueError):  # some functions written in C do not say
+            names = []
+        return "/".join([names[place] if place < len(names) else f"argument {place}", *rest])
 
     @property
     def rows(self) -> list[Any]:
@@ -221,7 +245,7 @@ class _Notes:
     dtypes: Sequence[Any] = ()
     treedef: Any = None
 
-    def terms(self, name: str, aux: Any, arguments: Any, share: Any, reduction: str) -> list[Any]:
+    def terms(self, name: str, aux: Any, arguments: Any, share: Share, reduction: str) -> list[Any]:
         """The leaves of the aux as terms of sums over shards; those that are leaves of the arguments are left out."""
         leaves, self.treedef = trees.flatten(aux)
         places = {id(leaf): i for i, leaf in enumerate(trees.leaves(arguments))}
@@ -233,7 +257,7 @@ class _Notes:
                 continue
             self.dtypes.append(getattr(leaf, "dtype", None))
             if rule != "sum" and is_differentiable(leaf) and (rule == "mean" or not shape_of(leaf)):
-                terms.append(weighed(leaf, share) if reduction == "mean" or rule == "mean" else widened(leaf))
+                terms.append(share.term(leaf) if reduction == "mean" or rule == "mean" else widened(leaf))
             elif rule == "sum" or (rule == "" and not shape_of(leaf) and dtype_of(leaf).kind in "iu"):
                 terms.append(widened(leaf))
             else:

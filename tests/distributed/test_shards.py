@@ -1,5 +1,6 @@
 """`value_and_grad(..., reproducible=True)`: the same bits on any number of ranks, and the gradient of the whole batch."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
-from fdezero.testing import assert_trees_equal
+from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
+from fdezero.optim.precision import LossScale
+from fdezero.testing import assert_trees_close, assert_trees_equal
 
 from .ranks import on_ranks
 
@@ -97,3 +100,309 @@ def test_bits_do_not_depend_on_the_number_of_ranks(world: Any, kind: str, way: s
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiled_steps_have_the_bits_of_eager_ones(world: Any, kind: str) -> None:
     assert_trees_equal(train(world, kind, "compiled", 6), train(world, kind, "eager", 6))
+
+
+# --- what is computed ------------------------------------------------------------------------------------------------
+
+
+def mean_loss(model: Any, x: Any, t: Any) -> Any:
+    return F.softmax_cross_entropy(model(x), t)
+
+
+def masked_loss(model: Any, x: Any, t: Any, mask: Any) -> Any:
+    return F.softmax_cross_entropy(model(x), t, mask=mask)
+
+
+def small(dtype: Any = np.float64) -> Any:
+    return nn.MLP.init(KEY, (4, 5, 3), activation=F.tanh, dtype=dtype)
+
+
+def batch(n: int, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(n)
+    mask = np.arange(n) % 3 == 1
+    return rng.normal(size=(n, 4)).astype(dtype), rng.integers(0, 3, n), mask
+
+
+def share(tree: Any, world: Any) -> Any:
+    """This rank's part of a batch, as the loader makes it."""
+    return DataLoader(tree, len(tree[0]), shuffle=False, shard=world.share).batch(0, 0)
+
+
+def of_shards(function: Any, world: Any, **options: Any) -> Any:
+    return fd.distributed.value_and_grad(function, world, reproducible=True, **options)
+
+
+@on_ranks(1, 2, 4)
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+def test_it_is_the_gradient_of_the_whole_batch(world: Any, way: str) -> None:
+    """Where shards differ in size, have masks without a true entry, or have no example at all."""
+    model = small()
+    of_mean, of_sum, of_mask = (
+        WAYS[way](f)
+        for f in (
+            of_shards(mean_loss, world),
+            of_shards(lambda m, x, t: F.softmax_cross_entropy(m(x), t, reduction="sum"), world, reduction="sum"),
+            of_shards(masked_loss, world, shards=4, weight=lambda m, x, t, mask: fd.numpy.sum(mask)),
+        )
+    )
+    for n in (16, 13, 3):
+        x, t, mask = whole = batch(n)
+        x_, t_, mask_ = share(whole, world)
+        expected = fd.value_and_grad(mean_loss)(model, x, t)
+        assert_trees_close(of_mean(model, x_, t_), expected)
+        value, grads = of_sum(model, x_, t_)
+        assert_trees_close((value / n, fd.tree.map(lambda g: g / n, grads)), expected)
+        assert_trees_close(of_mask(model, x_, t_, mask_), fd.value_and_grad(masked_loss)(model, x, t, mask))
+
+
+@on_ranks(2)
+def test_the_bits_of_every_kind_of_gradient(world: Any) -> None:
+    """With masks, sums, float16 and complex parameters, gradients by several arguments, and aux of every kind."""
+
+    def complex_loss(z: Any, scale: Any, x: Any, *, t: Any) -> Any:
+        y = fd.numpy.mean(fd.numpy.abs(x @ z) ** 2) * scale
+        return y, [y, {"n": len(x), "all": fd.numpy.sum(t), "text": "as it is", "z": z}]
+
+    z = np.random.default_rng(0).normal(size=(4, 2)) * (1 + 2j)
+    for n in (32, 11):
+        full = batch(n, np.float32)
+        part = share(full, world)
+        for function, arguments, options, rest in [
+            (masked_loss, (small(np.float32),), {"weight": lambda m, x, t, mask: fd.numpy.sum(mask)}, {}),
+            (lambda m, x, t, mask: masked_loss(m, x, t, mask), (small(np.float16),), {"reduction": "sum"}, {}),
+            (complex_loss, (z, 3.0), {"has_aux": True, "argnums": (0, 1)}, {"t": 1}),
+        ]:
+            found, alone_ = (
+                of_shards(function, each, **options)(
+                    *arguments, *data[: 1 if rest else 3], **{name: data[i] for name, i in rest.items()}
+                )
+                for each, data in ((world, part), (alone(), full))
+            )
+            assert_trees_equal(found, alone_)
+            all_agree(world, fd.tree.leaves(found[1]))
+
+
+def test_the_aux_is_that_of_the_whole_batch() -> None:
+    x, t, _ = batch(21)
+    model = small()
+
+    def loss_fn(model: Any, x: Any, t: Any) -> Any:
+        y = model(x)
+        accuracy, mean = training.Accuracy().update(y, t), fd.numpy.mean(y)
+        return F.softmax_cross_entropy(y, t), {
+            "m": model,
+            "a": accuracy,
+            "mean": mean,
+            "n": len(x),
+            "s": "s",
+            "x": None,
+        }
+
+    _, aux = of_shards(loss_fn, alone(), has_aux=True)(model, x, t)[0]
+    assert aux["m"].layers[0].W is model.layers[0].W  # parameters stay as they are: no mean of equal numbers is taken
+    assert (aux["n"], aux["s"], aux["x"]) == (21, "s", None)
+    assert_trees_equal(aux["a"], training.Accuracy().update(model(x), t))
+    assert_trees_close(aux["mean"], np.mean(model(x)))
+
+
+def test_statistics_are_those_of_shards() -> None:
+    """Each shard is normalised by its own statistics, and the running ones move to the mean over shards."""
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    norm = nn.BatchNorm.init(KEY, 3)
+
+    def loss_fn(norm: Any, x: Any) -> Any:
+        y, norm = nn.step(norm, x)
+        return fd.numpy.mean(y**3), norm
+
+    (value, new), grads = of_shards(loss_fn, alone(), has_aux=True, shards=4)(norm, x)
+    parts = [fd.value_and_grad(loss_fn, has_aux=True)(norm, part) for part in np.split(x, 4)]
+    assert_trees_close(value, np.mean([value for (value, _), _ in parts]))
+    assert_trees_close(new.mean, 0.1 * x.mean(0))
+    assert_trees_close(new.variance, 0.9 + 0.1 * np.mean([part.var(0, ddof=1) for part in np.split(x, 4)], 0))
+    assert_trees_close(grads.scale, np.mean([grads.scale for _, grads in parts], 0))
+
+
+def test_every_shard_has_its_own_key() -> None:
+    keys: list[Any] = []
+
+    def loss_fn(w: Any, x: Any, key: Any) -> Any:
+        keys.append(key)
+        return fd.numpy.mean(x * w)
+
+    of_shards(loss_fn, alone(), shards=4)(1.0, np.ones((8, 2)), KEY)
+    assert_trees_equal(keys, [fd.random.fold_in(KEY, i) for i in range(4)])
+
+
+# --- how it is computed ----------------------------------------------------------------------------------------------
+
+
+def in_tree(items: list[Any]) -> Any:
+    """The definition: halves are added, each in the same way."""
+    half = len(items) // 2
+    return items[0] if half == 0 else in_tree(items[:half]) + in_tree(items[half:])
+
+
+@on_ranks(1, 2, 4)
+@pytest.mark.parametrize("n", [1, 7, 2047, 2048, 5003])
+def test_ranks_add_in_one_binary_tree(world: Any, n: int) -> None:
+    rng = np.random.default_rng(n)
+    for dtype in (np.float32, np.float64, np.complex64, np.int32):
+        items = [(1e4 * rng.normal(size=n)).astype(dtype) for _ in range(world.size)]
+        for item in items:
+            item[:1] = -0.0
+        mine, out = items[world.rank].copy(), np.empty(n, dtype)
+        world.engine.tree_sum(mine, out)
+        assert out.tobytes() == in_tree(items).tobytes()
+        assert mine.tobytes() == items[world.rank].tobytes()
+        world.engine.tree_sum(mine, mine)
+        assert mine.tobytes() == out.tobytes()
+
+
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+@pytest.mark.parametrize("shards", [1, 2, 4, 16])
+def test_shards_add_in_one_binary_tree(way: str, shards: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2 * shards, 5)).astype(np.float32)
+    gradient = WAYS[way](of_shards(lambda w, x: fd.numpy.sum(x.sum(0) * w), alone(), shards=shards, reduction="sum"))
+    for _ in range(2):
+        _, grads = gradient(np.ones(5, np.float32), x)
+        assert grads.tobytes() == in_tree([part.sum(0) for part in np.split(x, shards)]).tobytes()
+
+
+def test_a_program_holds_the_function_once() -> None:
+    lengths = set()
+    x, t, _ = batch(64, np.float32)
+    for shards in (4, 8, 32):
+        step = fd.compile(of_shards(mean_loss, alone(), shards=shards))
+        step(small(np.float32), x, t)
+        lengths.add(len(step.graph.instructions))
+    assert len(lengths) == 1
+
+
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+def test_memory_grows_with_the_logarithm(way: str) -> None:
+    shards = 32
+    w, x = np.ones(1 << 18, np.float32), np.ones((shards, 1), np.float32)
+
+    def peak(gradient: Any) -> float:
+        """The memory of one call, in gradients."""
+        gradient(w, x)
+        tracemalloc.start()
+        try:
+            gradient(w, x)
+            return tracemalloc.get_traced_memory()[1] / w.nbytes
+        finally:
+            tracemalloc.stop()
+
+    def loss_fn(w: Any, x: Any) -> Any:
+        return fd.numpy.mean(x) * fd.numpy.sum(w * w)
+
+    plain = peak(WAYS[way](fd.value_and_grad(loss_fn)))
+    assert peak(WAYS[way](of_shards(loss_fn, alone(), shards=shards))) < plain + np.log2(shards) + 1.1
+
+
+@pytest.mark.parametrize("n", [16, 13])
+def test_derivatives_and_batches_of_gradients(n: int) -> None:
+    """A reproducible gradient is a function like any other, eagerly and inside compiled functions."""
+    x, t, _ = batch(n)
+    model = small()
+
+    def size(gradient: Any) -> Any:
+        return lambda model: sum(fd.numpy.sum(g**2) for g in fd.tree.leaves(gradient(model, x, t)[1]))
+
+    ours, plain = size(of_shards(mean_loss, alone(), shards=4)), size(fd.value_and_grad(mean_loss))
+    expected = fd.grad(plain)(model)
+    models = fd.tree.map(lambda p: np.stack([p, 2 * p]), model)
+    for way in (WAYS["eager"], WAYS["compiled"]):
+        assert_trees_close(way(fd.grad(ours))(model), expected)
+        assert_trees_close(fd.grad(way(ours))(model), expected)
+        assert_trees_close(way(lambda m: fd.jvp(ours, (m,), (m,)))(model), fd.jvp(plain, (model,), (model,)))
+        assert_trees_close(way(fd.vmap(ours))(models), fd.vmap(plain)(models))
+
+
+@on_ranks(2)
+def test_it_composes_with_accumulation_and_loss_scales(world: Any) -> None:
+    opt = lambda world: optim.chain(optim.clip_by_global_norm(1.0), optim.accumulate(optim.adam(1e-2), 2))
+    assert_trees_equal(train(world, "mlp", "compiled", 6, opt), train(alone(), "mlp", "compiled", 6, opt))
+    scale, x, t = LossScale.init(), *share(batch(20, np.float32), world)[:2]
+    scaled = of_shards(lambda m, x, t: scale.scale(mean_loss(m, x, t)), world)
+    assert_trees_equal(
+        scale.unscale(scaled(small(np.float32), x, t)[1]), of_shards(mean_loss, world)(small(np.float32), x, t)[1]
+    )
+
+
+def test_on_a_gpu(strict_cupy: Any) -> None:
+    model = nn.MLP.init(KEY, (4, 5, 3), activation=F.tanh, dropout=0.3)
+    x, t, mask = batch(13, np.float32)
+
+    def loss_fn(model: Any, x: Any, t: Any, mask: Any, key: Any) -> Any:
+        y = model(x, key=key, train=True)
+        return F.softmax_cross_entropy(y, t, mask=mask), training.Accuracy().update(y, t)
+
+    for options in ({}, {"weight": lambda m, x, t, mask, key: fd.numpy.sum(mask)}):
+        gradient = of_shards(loss_fn, alone(), has_aux=True, shards=4, **options)
+        expected = gradient(model, x, t, mask, KEY)
+        for way in ("eager", "compiled"):
+            found = WAYS[way](gradient)(*fd.to_device((model, x, t, mask, KEY), "gpu"))
+            assert_trees_close(fd.to_device(found, "cpu"), expected)
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shards", [0, 6, -8, 2.0, True, "8"])
+def test_a_number_of_shards_is_a_power_of_two(shards: Any) -> None:
+    with pytest.raises(RangeError, match="power of two"):
+        of_shards(mean_loss, alone(), shards=shards)
+    with pytest.raises(RangeError, match="belongs to reproducible=True"):
+        fd.distributed.value_and_grad(mean_loss, alone(), shards=shards)
+
+
+@on_ranks(4)
+def test_shards_that_ranks_cannot_share(world: Any) -> None:
+    with pytest.raises(RangeError, match="2 shards cannot be divided among 4 ranks. With 4 ranks, say shards=4,"):
+        of_shards(mean_loss, world, shards=2)
+    three = world.split(int(world.rank == 3))
+    if three.size == 3:
+        with pytest.raises(RangeError, match=r"8 shards cannot be divided among 3 ranks\. Start 1, 2, 4"):
+            of_shards(mean_loss, three)
+
+
+def test_what_is_no_batch_and_what_is_no_sum() -> None:
+    x, t, _ = batch(16)
+    model = small()
+    with pytest.raises(StructureError, match="Pass the batch as an argument, not through the closure"):
+        of_shards(lambda model: mean_loss(model, x, t), alone())(model)
+    with pytest.raises(ShapeError, match=r"weights/b is float64\[3\], but the batch has 16 examples"):
+        of_shards(lambda model, x, weights: 0.0, alone())(model, x, {"a": t, "b": np.ones(3)})
+    with pytest.raises(ShapeError, match="t is int64"):
+        of_shards(mean_loss, alone())(model, x, t=t[:4])
+    for aux in ({"y": x}, {"right": np.zeros(3)}, {"y": np.array(True)}, {"n": np.arange(3)}):
+        name = next(iter(aux))
+        with pytest.raises(StructureError, match=f"the aux {name} is .*, of one shard"):
+            of_shards(lambda m, x, t, aux=aux: (mean_loss(m, x, t), fd.tree.map(np.copy, aux)), alone(), has_aux=True)(
+                model, x, t
+            )
+    with pytest.raises(ShapeError, match="weight returns one real number"):
+        of_shards(mean_loss, alone(), weight=lambda m, x, t: x)(model, x, t)
+
+
+@on_ranks(2)
+def test_shards_do_not_talk(world: Any) -> None:
+    x, t, _ = share(batch(16, np.float32), world)
+    model = nn.Sequential([nn.Linear.init(KEY, 4, 3), nn.BatchNorm.init(KEY, 3, world=world)])
+
+    def loss_fn(model: Any, x: Any, t: Any) -> Any:
+        y, model = nn.step(model, x)
+        return F.softmax_cross_entropy(y, t), model
+
+    for way in ("eager", "compiled"):
+        with pytest.raises(TraceError, match="BatchNorm leaves out world="):
+            WAYS[way](of_shards(loss_fn, world, has_aux=True))(model, x, t)
+    with pytest.raises(TraceError, match="all_reduce over 2 ranks was called within"):
+        of_shards(lambda m, x, t: world.all_reduce(mean_loss(m, x, t)), world)(small(np.float32), x, t)
+    # a part of the world that this rank has to itself, such as the other side of a mesh, may talk
+    own = world.split(world.rank)
+    expected = of_shards(mean_loss, world)(small(np.float32), x, t)
+    assert_trees_equal(
+        of_shards(lambda m, x, t: own.all_reduce(mean_loss(m, x, t)), world)(small(np.float32), x, t), expected
+    )
