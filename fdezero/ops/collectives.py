@@ -83,7 +83,8 @@ class Collective(Region):
         return super().__call__(*leaves)
 
     def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
-        arrays = [with_shape(leaf) for leaf in leaves]
+        # Numbers of NumPy become arrays: other ranks may have arrays in their place.
+        arrays = [np.asarray(leaf) if isinstance(leaf, np.generic) else with_shape(leaf) for leaf in leaves]
         outs = [
             self._out(x) if out is None else out for x, out in zip(arrays, into or [None] * len(arrays), strict=True)
         ]
