@@ -41,18 +41,15 @@ def run(world: Any, folder: Path, steps: int) -> tuple[int, str]:
 
     loader = fd.data.DataLoader((x, t), BATCH, key=fd.random.key(3), shard=world.share)
     state = begin(x, world)
-    with fd.io.Checkpoints(folder, keep=2, every=EVERY) as checkpoints, open(folder / "steps", "ab", buffering=0) as points:
-        world.barrier()
+    with fd.io.Checkpoints(folder, keep=2, every=EVERY, world=world) as checkpoints, open(folder / "steps", "ab", buffering=0) as points:
         if checkpoints.latest():
             state = checkpoints.restore(like=state)
-        world.barrier()  # before the first new one is written
         began = int(state.step)
         while state.step < steps:
             for batch in loader.epoch(int(state.epoch), start=int(state.step - state.epoch * len(loader))):
                 state = step(state, *batch)
-                if world.rank == 0:
-                    checkpoints.save(state, int(state.step))
-                    points.write(b".")
+                checkpoints.save(state, int(state.step))
+                points.write(b"." if world.rank == 0 else b"")
                 if state.step == steps:
                     break
             else:
