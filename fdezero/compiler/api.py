@@ -167,7 +167,10 @@ class Compiled(Wrapper, Generic[P, T]):
     # The rare calls: the first one, and those that differ from the last
 
     def _first(self, leaves: list[Any], signature: Any, args: Any, kwargs: Any) -> Any:
-        recording, outputs, captures = self._record(leaves, signature, args, kwargs)
+        recording, outputs, captures = self._in_turn(leaves, signature, args, kwargs)
+        if outputs is None:
+            outputs = recording.program.executable.handed_out(*[leaves[i] for i in recording.places])
+            return trees.unflatten(recording.treedef, outputs)
         if captures:  # the closure holds traced values, so every call is another program
             inputs = [leaves[i] for i in recording.places]
             return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
@@ -186,9 +189,17 @@ class Compiled(Wrapper, Generic[P, T]):
         recording, captures = self._recordings.by_signature.find(signature), ()
         if recording is None:
             with silence():  # nobody reads the values
-                recording, _, captures = self._record(leaves, signature, args, kwargs)
+                recording, _, captures = self._in_turn(leaves, signature, args, kwargs)
         inputs = [leaves[i] for i in recording.places]
         return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
+
+    def _in_turn(
+        self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
+    ) -> tuple[Recording, tuple[Any, ...] | None, tuple[Any, ...]]:
+        """What `_record` returns. If another thread has made the recording meanwhile, there are no results yet."""
+        with self._recordings.turn():
+            found = self._recordings.by_signature.find(signature)
+            return self._record(leaves, signature, args, kwargs) if found is None else (found, None, ())
 
     def _record(
         self, leaves: list[Any], signature: Any, args: Any, kwargs: Any

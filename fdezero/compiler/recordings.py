@@ -1,5 +1,9 @@
 """The recordings of a compiled function: the most recently used ones are kept, and `explain()` says why each was made."""
 
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -10,6 +14,16 @@ from .running.store import Recent
 
 MOST = 512  # recordings that a function keeps
 MOST_CAPTURING = 8  # recordings that are kept only for `explain()`
+PATIENCE = 60.0  # seconds that a thread waits for another one's recording before it makes its own
+
+
+class _Now(threading.local):
+    """How many recordings are under way on this thread, each within the one before."""
+
+    depth = 0
+
+
+NOW = _Now()
 
 
 @attrs.frozen(eq=False)
@@ -43,6 +57,22 @@ class Recordings:
         self.capturing: Recent[int, Recording] = Recent(MOST_CAPTURING)
         self.made = 0
         self.last: Recording | None = None
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """The turn of one thread to record. A thread that is recording already does not wait, so none wait for each other in a ring."""
+        if self._process != os.getpid():  # a forked child, whose parent may have been recording
+            self._lock, self._process = threading.Lock(), os.getpid()
+        lock, mine = self._lock, False
+        NOW.depth += 1
+        try:
+            mine = NOW.depth == 1 and lock.acquire(timeout=PATIENCE)
+            yield
+        finally:
+            NOW.depth -= 1
+            if mine:
+                lock.release()
 
     def add(self, recording: Recording, *, captures: bool) -> None:
         """Keep a recording. One that captures traced values serves a single call, so no later call finds it."""
