@@ -7,9 +7,10 @@ import typing as _typing
 
 from ..messages import DISTRIBUTED_ELSEWHERE as _ELSEWHERE
 from ..messages import unknown_name as _unknown_name
-from . import gradients, operations, wholes, worlds
+from . import gradients, operations, tensor, wholes, worlds
 from .gradients import *
 from .operations import *
+from .tensor import *
 from .wholes import *
 from .worlds import *
 
@@ -19,6 +20,7 @@ __all__ += worlds.__all__
 __all__ += operations.__all__
 __all__ += gradients.__all__
 __all__ += wholes.__all__
+__all__ += tensor.__all__
 
 
 if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown

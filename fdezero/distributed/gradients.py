@@ -18,6 +18,7 @@ from ..tree import static
 from ..tree.marks import mark
 from ..values import dtype_of, kind_of, shape_of
 from .shards import check_shards, value_and_grad_of_shards
+from .tensor import over_ranks, refuse_cut_layers
 from .worlds import World
 
 __all__ = ["mean", "value_and_grad"]
@@ -65,7 +66,13 @@ def value_and_grad(
         run = value_and_grad_of_shards(
             name, function, world, number, argnums, has_aux=has_aux, reduction=reduction, weight=weight
         )
-        return functools.wraps(function)(run)
+
+        @functools.wraps(function)
+        def of_shards(*args: Any, **kwargs: Any) -> Any:
+            refuse_cut_layers(name, args)
+            return run(*args, **kwargs)
+
+        return of_shards
     if shards is not None:
         raise RangeError(f"{name}: shards={shards!r} belongs to reproducible=True, which was not given.")
 
@@ -90,7 +97,7 @@ def value_and_grad(
         # A mean over no examples is 0 / 0. It does not count, and what follows from it has no entries.
         with np.errstate(all="ignore" if isinstance(count, float) and not count else None):
             (value, aux), gradients = of_this_rank(part, argnums, has_aux=True)(*args, **kwargs)
-        value, gradients = world.all_reduce((value, gradients))
+        value, gradients = over_ranks((value, gradients), world)
         mark(gradients)
         return ((value, aux) if has_aux else value), gradients
 
@@ -141,7 +148,7 @@ class mean(Stateless):
 
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The mean over ranks."""
-        return self.world.all_reduce(grads, op="mean"), state
+        return over_ranks(grads, self.world, "mean"), state
 
 
 def check_world(name: str, world: Any) -> None:

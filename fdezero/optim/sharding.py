@@ -11,8 +11,7 @@ from ..compiler.recording.examples import example_of
 from ..errors import RangeError, StructureError
 from ..messages import describe
 from ..tree import static
-from ..tree.parts import Part, gathered_parts
-from ..tree.wholes import flatten_to_parts, is_parted
+from ..tree.parts import Part, flatten_to_parts, gathered_parts
 from .chains import Chain, Composite
 from .inspecting import parts_of
 from .leaves import side_by_side
@@ -83,7 +82,7 @@ class Sharded(GradientTransformation):
         """Whole arrays in place of the parts, in the memory order of those in `like`."""
         nodes, treedef = flatten_to_parts(tree)
         before = trees.flatten_trainable(like)[0]
-        places = [i for i, node in enumerate(nodes) if is_parted(node)]
+        places = [i for i, node in enumerate(nodes) if isinstance(node, Part)]
         for i, whole in zip(places, gathered_parts([nodes[i] for i in places]), strict=True):
             nodes[i] = _in_order_of(before[i], whole)
         return trees.unflatten(treedef, nodes)

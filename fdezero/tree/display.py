@@ -148,9 +148,11 @@ def _children(value: Any) -> list[Entry] | None:
 
 
 def _says_itself(kind: type) -> bool:
-    """Whether a class of modules has a `__repr__` of its own."""
-    owner = next(base for base in kind.__mro__ if "__repr__" in vars(base))
-    return hasattr(kind, "_repr_html_") and "_repr_html_" not in vars(owner)  # Module has both
+    """Whether an attrs class has a `__repr__` that somebody wrote, and not attrs or Module, which has both."""
+    owner: Any = next(base for base in kind.__mro__ if "__repr__" in vars(base))
+    code = getattr(owner.__repr__, "__code__", None)
+    is_written = code is not None and not code.co_filename.startswith("<attrs generated")
+    return is_written and "_repr_html_" not in vars(owner)
 
 
 def _is_usual(field: Any, value: Any, has_children: bool) -> bool:

@@ -7,9 +7,11 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import optree
 
 from ..errors import StructureError
 from .module import Module, static
+from .structure import TRAINABLE, Tree, TreeDef, flatten_trainable
 
 __all__: list[str] = []  # for optimisers, layers of several ranks, and files
 
@@ -130,3 +132,11 @@ def gathered_parts(parts: list[Part]) -> list[Any]:
 def _padded(values: Any, length: int) -> Any:
     missing = length - values.shape[0]
     return np.concatenate([values, np.zeros_like(values, shape=(missing,))]) if missing else values
+
+
+def flatten_to_parts(tree: Tree) -> tuple[list[Any], TreeDef]:
+    """`flatten_trainable` with each `Part` as a leaf."""
+    flatten_trainable(tree)  # which registers classes that are new
+    return optree.tree_flatten(
+        tree, is_leaf=lambda node: isinstance(node, Part), none_is_leaf=True, namespace=TRAINABLE
+    )

@@ -7,15 +7,9 @@ from typing import Any
 
 import optree
 
-from .structure import ALL, TRAINABLE, Tree, TreeDef, first_where, flatten, flatten_trainable, unflatten
+from .structure import ALL, Tree, first_where, flatten, unflatten
 
 __all__: list[str] = []  # for optimisers, layers of several ranks, and files
-
-
-def flatten_to_parts(tree: Tree) -> tuple[list[Any], TreeDef]:
-    """`flatten_trainable` with parts as leaves."""
-    flatten_trainable(tree)  # which registers classes that are new
-    return optree.tree_flatten(tree, is_leaf=is_parted, none_is_leaf=True, namespace=TRAINABLE)
 
 
 def is_parted(node: Any) -> bool:
