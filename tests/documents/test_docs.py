@@ -17,6 +17,7 @@ from ..native.compilers import HAS_COMPILER
 
 ROOT = Path(__file__).parents[2]
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
+ON_RANKS = ROOT / "docs" / "guides" / "processes.md"  # its scripts run in tests/distributed/test_guide.py
 COMPILE = [ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
@@ -96,7 +97,7 @@ def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
 
 def test_all_other_python_is_a_session() -> None:
     for path in DOCUMENTS:
-        assert path in (ERRORS, *COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
+        assert path in (ERRORS, ON_RANKS, *COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
 
 
 @pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
