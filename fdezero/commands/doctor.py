@@ -21,7 +21,7 @@ from ..errors import FdezeroError
 from ..io.cache import cache_folder
 from ..native import compiler
 from .helpers.findings import ABSENT, BAD, GOOD, Finding
-from .helpers.processes import several_processes
+from .helpers.processes import THREADS, cores_of_process, several_processes
 
 __all__ = ["arguments", "run"]
 
@@ -32,7 +32,6 @@ EXTRAS = {
     "tqdm": "progress", "tensorboardX": "log", "ml_dtypes": "bfloat16", "isal": "isal",
 }  # fmt: skip
 SIZE = 1024  # of the product that is timed
-NUMBERS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def findings() -> Iterator[Finding]:
@@ -61,7 +60,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(cores_of_process())
 
 
 def _core() -> Iterator[Finding]:
@@ -100,13 +99,13 @@ def _blas() -> Iterator[Finding]:
     facts = config["Build Dependencies"]["blas"]
     threads, speed = _product()
     text = f"BLAS: {facts['name']} {facts['version']}, a product of float32 keeps {threads:.1f} cores busy at {speed:.0f} GFLOP/s"
-    chosen = {name: os.environ[name] for name in NUMBERS if name in os.environ}
+    chosen = {name: os.environ[name] for name in THREADS if name in os.environ}
     cores = _cores()
     if many := [name for name, number in chosen.items() if number.isdigit() and int(number) > cores]:
         yield Finding(BAD, f"{text}. {many[0]}={chosen[many[0]]} is more than there are cores: set {many[0]}={cores}")
     else:
         said = ", ".join(f"{name}={number}" for name, number in chosen.items())
-        yield Finding(GOOD, f"{text} ({said or f'{NUMBERS[0]}=1 would keep it to one'})")
+        yield Finding(GOOD, f"{text} ({said or f'{THREADS[0]}=1 would keep it to one'})")
 
 
 def _product() -> tuple[float, float]:

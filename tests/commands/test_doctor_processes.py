@@ -11,6 +11,7 @@ import pytest
 
 from fdezero.commands.helpers import processes
 from fdezero.commands.helpers.findings import ABSENT, BAD, GOOD
+from fdezero.distributed.launchers import launch_of
 from tests.distributed.gpus import gpus
 from tests.distributed.ranks import why_not
 
@@ -96,11 +97,25 @@ def test_what_gpus_have(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "arrays are copied through the host" in mpi.text
 
 
-def test_the_launcher_is_named(monkeypatch: pytest.MonkeyPatch, answers: Callable[..., None]) -> None:
-    found = processes.launch_of({"PMI_RANK": "1", "PMI_SIZE": "4"})
-    answers((0, SOUND, ""), (0, "ranks 2", ""))
+@pytest.mark.parametrize(
+    ("beside", "threads", "bound", "said"),
+    [
+        (4, "2", 8, (GOOD, "")),
+        (4, "", 2, (GOOD, "")),
+        (4, "", 8, (BAD, ", and each of 4 ranks on this machine computes with 8 threads: set OPENBLAS_NUM_THREADS=2, or let mpiexec bind each rank to cores of its own")),
+        (16, "2", 8, (BAD, ", and each of 16 ranks on this machine computes with 2 threads: set OPENBLAS_NUM_THREADS=1, or let mpiexec bind each rank to cores of its own")),
+    ],
+)  # fmt: skip
+def test_the_launcher_is_named_and_crowded_cores_are_told(beside: int, threads: str, bound: int, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = launch_of({"PMI_RANK": "1", "PMI_SIZE": "16", "MPI_LOCALNRANKS": str(beside), "MPI_LOCALRANKID": "1"})
     monkeypatch.setattr(processes, "launch_of", lambda: found)
-    assert next(iter(processes.several_processes())) == (GOOD, "launcher: mpiexec started this process as rank 1 of 4")
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(processes, "cores_of_process", lambda: set(range(bound)))
+    for name in processes.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    mark, words = said
+    assert list(processes._launcher()) == [(mark, f"launcher: MPICH started this process as rank 1 of 16{words}")]
 
 
 def test_a_run_within_a_run_does_not_join_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from .findings import ABSENT, BAD, GOOD, Finding
 
 SHARED = Path("/dev/shm")
 SMALL = 256e6  # bytes of shared memory; a container has 64 MB unless it is told otherwise
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SECONDS = 30  # that MPI has for starting
 # Variables by which a launcher's processes find each other: a process within would join its parent's run, and wait.
 OF_LAUNCHERS = ("PMI", "OMPI_", "PRTE_", "HYDRA", "HYDI", "MPI_LOCAL", "I_MPI_", "SLURM_", "PALS_")
@@ -37,11 +38,7 @@ MEET = "from mpi4py import MPI; MPI.COMM_WORLD.rank or print('ranks', MPI.COMM_W
 
 def several_processes() -> Iterator[Finding]:
     """The lines about MPI, NCCL and shared memory."""
-    launch = launch_of()
-    if launch is not None:
-        yield Finding(
-            GOOD, f"launcher: {launch.launcher.name} started this process as rank {launch.rank} of {launch.size}"
-        )
+    yield from _launcher()
     try:
         importlib.metadata.version("mpi4py")
     except importlib.metadata.PackageNotFoundError:
@@ -57,6 +54,26 @@ def several_processes() -> Iterator[Finding]:
     yield from _shared()
     if not why_no_gpu():
         yield from _gpus("" if facts is None else facts["cuda"])
+
+
+def _launcher() -> Iterator[Finding]:
+    launch = launch_of()
+    if launch is None:
+        return
+    text = f"launcher: {launch.launcher.name} started this process as rank {launch.rank} of {launch.size}"
+    beside, cores = launch.local_size or 1, len(cores_of_process())
+    threads = next((int(os.environ[name]) for name in THREADS if os.environ.get(name, "").isdecimal()), cores)
+    if threads * beside > (os.cpu_count() or 1):
+        fitting = max(1, (os.cpu_count() or 1) // beside)
+        text += f", and each of {beside} ranks on this machine computes with {threads} threads: set {THREADS[0]}={fitting}, or let mpiexec"
+        yield Finding(BAD, f"{text} bind each rank to cores of its own")
+    else:
+        yield Finding(GOOD, text)
+
+
+def cores_of_process() -> set[int]:
+    """The cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _asked() -> tuple[Any, str]:
