@@ -1,5 +1,6 @@
 """`value_and_grad(..., reproducible=True)`: the same bits on any number of ranks, and the gradient of the whole batch."""
 
+import functools
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
+from fdezero.distributed.engines.engine import Engine
 from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
@@ -250,12 +252,13 @@ def test_ranks_add_in_one_binary_tree(world: Any, n: int) -> None:
         items = [(1e4 * rng.normal(size=n)).astype(dtype) for _ in range(world.size)]
         for item in items:
             item[:1] = -0.0
-        mine, out = items[world.rank].copy(), np.empty(n, dtype)
-        world.engine.tree_sum(mine, out)
-        assert out.tobytes() == in_tree(items).tobytes()
-        assert mine.tobytes() == items[world.rank].tobytes()
-        world.engine.tree_sum(mine, mine)
-        assert mine.tobytes() == out.tobytes()
+        for tree_sum in (world.engine.tree_sum, functools.partial(Engine.tree_sum, world.engine)):
+            mine, out = items[world.rank].copy(), np.empty(n, dtype)
+            tree_sum(mine, out)
+            assert out.tobytes() == in_tree(items).tobytes()
+            assert mine.tobytes() == items[world.rank].tobytes()
+            tree_sum(mine, mine)
+            assert mine.tobytes() == out.tobytes()
 
 
 @pytest.mark.parametrize("way", ["eager", "compiled"])

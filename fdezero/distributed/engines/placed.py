@@ -53,6 +53,11 @@ class ThroughHost(Engine):
         self.host.all_reduce(copy, copy, op)
         _fill(out, copy)
 
+    def tree_sum(self, x: Any, out: Any) -> None:
+        copy = GPU.to_host(x)
+        self.host.tree_sum(copy, copy)
+        _fill(out, copy)
+
     def all_gather(self, x: Any, out: Any) -> None:
         copy = np.empty(out.shape, out.dtype)
         self.host.all_gather(GPU.to_host(x), copy)
@@ -105,6 +110,9 @@ class CudaAware(ThroughHost):
         self._meet()
         self.comm.Allreduce(mpi().IN_PLACE if x is out else _sent(x, kind), _sent(out, kind), how)
 
+    def tree_sum(self, x: Any, out: Any) -> None:
+        Engine.tree_sum(self, x, out)
+
     def all_gather(self, x: Any, out: Any) -> None:
         self._meet()
         self.comm.Allgather(_sent(x), _sent(out))
@@ -150,6 +158,9 @@ class Placed(Engine):
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
         self.of(x).all_reduce(x, out, op)
+
+    def tree_sum(self, x: Any, out: Any) -> None:
+        self.of(x).tree_sum(x, out)
 
     def all_gather(self, x: Any, out: Any) -> None:
         self.of(x).all_gather(x, out)
