@@ -1,6 +1,7 @@
 """What the examples share: checked arguments, a line for each file, and an end without a traceback."""
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import fdezero as fd
 from fdezero.devices import why_no_gpu
 from fdezero.errors import FdezeroError
 
@@ -84,7 +86,15 @@ def saved(path: Path) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run an example. An error is one line and exit code 2, and Ctrl-C a line and code 130."""
+    """Run an example. An error is one line and exit code 2, and Ctrl-C a line and code 130.
+
+    Of several processes the first one prints. An error on any of them ends all, and the library says which ones failed.
+    """
+    world = fd.distributed.world()
+    if world.size > 1:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere if world.rank else sys.stdout):
+            main()
+        return
     try:
         main()
     except BrokenPipeError:  # a reader such as `head` has enough: the rest goes nowhere

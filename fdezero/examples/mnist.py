@@ -1,4 +1,4 @@
-"""Train a small network on MNIST, 60,000 handwritten digits, by pure functions."""
+"""Train a small network on MNIST, 60,000 handwritten digits, by pure functions; with mpiexec on several processes."""
 
 import argparse
 import importlib.util
@@ -12,54 +12,61 @@ from fdezero.data import DataLoader, mnist
 from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
 
 
-def loss_fn(model: nn.MLP, x: Any, t: Any, key: Any) -> Any:
-    return F.softmax_cross_entropy(model(x, key=key, train=True), t)
+def loss_fn(model: nn.MLP, x: Any, t: Any, keys: Any = None) -> Any:
+    """The mean loss of a batch. Each example has a key of its own, so what is dropped does not depend on its process."""
+    y = model(x) if keys is None else fd.vmap(lambda x, key: model(x, key=key, train=True))(x, keys)
+    return F.softmax_cross_entropy(y, t)
 
 
 def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str) -> tuple[nn.MLP, list[dict[str, Any]]]:
     """Train on one device, print a line per epoch, and save at the end, even after Ctrl-C: the model, and numbers by epoch."""
     images, test = data
+    world = fd.distributed.world(device=device)  # one process, unless mpiexec has started several
     opt = optim.sgd(options.lr)
 
     @fd.compile(native=options.native)  # optional: the same bits, faster
     def step(state: training.State, batch: Any) -> tuple[training.State, dict[str, Any]]:
-        x, t = batch
-        key = fd.random.fold_in(state.key, state.step) if options.dropout else None
-        loss, grads = fd.value_and_grad(loss_fn)(state.model, x, t, key)
+        loss, grads = fd.distributed.value_and_grad(loss_fn, world)(state.model, *batch)
         model, optimiser = opt.step(state.model, grads, state.optimiser)
         return state.replace(model=model, optimiser=optimiser, step=state.step + 1), {"loss": loss}
 
-    order_key, dropout_key = fd.random.split(fd.random.key(options.seed + 1))
-    loader = DataLoader(images, options.batch_size, key=order_key, device=device)
-    state = fd.to_device(training.State.init(model, opt, dropout_key), device)
-    checkpoints = fd.io.Checkpoints(options.checkpoints, every=200) if options.checkpoints else None
-    log = training.open_log(options.log) if options.log else None
+    key, add_keys = fd.random.key(options.seed + 1), (lambda batch, key: (*batch, key)) if options.dropout else None
+    loader = DataLoader(images, options.batch_size, key=key, device=world.device, shard=world.share, transform=add_keys)
+    state = fd.to_device(training.State.init(model, opt), world.device)
+    checkpoints = fd.io.Checkpoints(options.checkpoints, every=200, world=world) if options.checkpoints else None
+    log = training.open_log(options.log, world=world) if options.log else None
     if checkpoints and (latest := checkpoints.latest()):
         state = checkpoints.restore(like=state)
         print(f"goes on from {options.checkpoints / latest.path.name}, in epoch {state.epoch + 1}", flush=True)
     history: list[dict[str, Any]] = []
+    ended = False
     try:
         for epoch in range(state.epoch, options.epochs):
             start = state.step - epoch * len(loader)
             name = f"epoch {epoch + 1} of {options.epochs}"
-            bar = training.progress(loader.epoch(epoch, start), name, leave=False)
+            bar = training.progress(loader.epoch(epoch, start), name, leave=False, world=world)
             for batch in bar:
                 state, metrics = step(state, batch)
                 bar.show(metrics)
                 if checkpoints:
                     checkpoints.save(state, state.step)  # every 200 steps
             state = state.replace(epoch=epoch + 1)
-            row = {"epoch": epoch + 1, **bar.results(), "seconds": bar.seconds, "accuracy": accuracy(state.model, test)}
+            right = accuracy(state.model, test, world)
+            row = {"epoch": epoch + 1, **bar.results(), "seconds": bar.seconds, "accuracy": right}
             line = "epoch: {epoch}, loss: {loss:.4f}, time: {seconds:.4f}[sec], test accuracy: {accuracy:.4f}"
             print(line.format(**{"loss": float("nan"), **row}), flush=True)
             history.append(row)
             if log:
                 log(state.step, row)
+        ended = True
     finally:
-        if checkpoints:
+        together = ended or world.size == 1  # after an error the processes are in different places
+        if checkpoints and together:
             checkpoints.save(state, state.step, force=True)
-            saved(options.checkpoints / checkpoints.all()[-1].path.name)
-        if options.weights:
+            last = checkpoints.all()[-1]
+            if world.rank == 0:
+                saved(options.checkpoints / last.path.name)
+        if options.weights and together and world.rank == 0:
             fd.save(options.weights, state.model)
             like = f"fd.nn.MLP.init(fd.random.key(0), (784, {options.hidden}, 10))"
             saved(options.weights)
@@ -67,12 +74,12 @@ def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str) ->
     return state.model, history
 
 
-def accuracy(model: nn.MLP, data: Any) -> float:
-    """The fraction of a data set that the model gets right; without `train=True` nothing is dropped."""
+def accuracy(model: nn.MLP, data: Any, world: Any) -> float:
+    """The fraction of a data set that the model gets right, of which each process tests a part."""
     right = training.Accuracy()
-    for x, t in DataLoader(data, 1000, shuffle=False, device=fd.device_of(model)):
+    for x, t in DataLoader(data, 1000, shuffle=False, device=fd.device_of(model), shard=world.share):
         right = right.update(model(x), t)
-    return float(right.result())
+    return float(training.merge(right, world=world).result())
 
 
 def plot(path: Path, model: nn.MLP, history: list[dict[str, Any]], test: Any) -> None:
@@ -114,7 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     model = nn.MLP.init(fd.random.key(options.seed), (784, options.hidden, 10), dropout=options.dropout)
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
-    where = " and ".join(options.device)
+    where, processes = " and ".join(options.device), fd.distributed.world().size
+    where += f", processes: {processes}" if processes > 1 else ""
     print(f"MNIST: MLP 784-{options.hidden}-10 with {size:,} parameters, device: {where}, ", end="")
     print(f"batch size: {options.batch_size}, epochs: {options.epochs}", flush=True)
     if options.weights and options.weights.exists():
@@ -132,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
         for device, average in averages.items():
             print(f"average time on {device}: {average:.4f}[sec]")
         print(f"GPU speedup over CPU: {averages['cpu'] / averages['gpu']:.1f}x")
-    if options.plot and history:
+    if options.plot and history and fd.distributed.world().rank == 0:
         plot(options.plot, trained, history, test)
     if not (options.weights or options.checkpoints):
         print("the parameters are not saved: to keep them, add --weights mlp.npz")
