@@ -88,7 +88,7 @@ class Messages:
                 self.engine.reduce_scatter(group[0].reshape(size, -1), out.reshape(-1))
                 continue
             counts = [outs[i].size for i in places]
-            flat = np.empty_like(group[0], dtype=dtype, shape=(size, sum(counts)))
+            flat = np.empty_like(group[0], dtype=dtype, shape=(size, sum(counts)), order="C")
             start = 0
             for i, count in zip(places, counts, strict=True):
                 axis = axes[i] + xs[i].ndim

@@ -24,7 +24,9 @@ def all_gather(engine: Streaming, xs: Arrays, outs: Arrays, axes: Sequence[int])
     size = engine.size
     places = [i for i, x in enumerate(xs) if x.size]
     rows = [
-        outs[i].reshape(size, -1) if _is_in_rows(outs[i], axes[i]) else np.empty((size, xs[i].size), xs[i].dtype)
+        outs[i].reshape(size, -1)
+        if _is_in_rows(outs[i], axes[i])
+        else np.empty_like(xs[i], shape=(size, xs[i].size), order="C")
         for i in places
     ]
     engine.all_gather_each([_bytes(_row(xs[i], True)) for i in places], [_bytes(row) for row in rows])
@@ -41,7 +43,8 @@ def reduce_scatter(engine: Streaming, xs: Arrays, outs: Arrays, axes: Sequence[i
     for x, axis in zip(xs, axes, strict=True):
         if x.size:
             rows = x if _is_in_rows(x, axis) else np.moveaxis(split_axis(x, axis + x.ndim, size), axis + x.ndim, 0)
-            given.append(np.ascontiguousarray(rows).reshape(size, -1))
+            rows = rows.reshape(size, -1)
+            given.append(rows if rows.flags.c_contiguous else rows.copy())
     xs, outs = _with_entries(xs, outs)
     parts = [_row(out) for out in outs]
     engine.reduce_scatter_each(given, parts, [_computed_in(x.dtype) for x in xs])
@@ -77,7 +80,7 @@ def _row(x: Any, with_entries: bool = False) -> Any:
     """The array as a row in C order: a view, or new memory, which has its entries if asked."""
     if x.flags.c_contiguous:
         return x.reshape(-1)
-    return x.ravel() if with_entries else np.empty(x.size, x.dtype)
+    return x.ravel() if with_entries else np.empty_like(x, shape=(x.size,))
 
 
 def _write_back(rows: Arrays, outs: Arrays) -> None:

@@ -35,6 +35,7 @@ TAG = 31000  # of the messages by which the ranks of a communicator find each ot
 available = True
 
 CALLS: list[tuple[str, int, int]] = []  # name, entries and stream of every call of this process
+GROUPS: list[int] = []  # the number of calls of every group
 BROKEN: list[int] = []  # the status that check_async_error finds
 pending: list[list[Callable[[list[Any]], None]]] = []  # the calls of the group that is open, if one is
 numbers = itertools.count(1)
@@ -92,6 +93,7 @@ def groupStart() -> None:
 def groupEnd() -> None:
     demand(pending, INVALID_USAGE)
     requests: list[Any] = []
+    GROUPS.append(len(pending[-1]))
     for call in pending.pop():
         call(requests)
     mpi().Request.Waitall(requests)

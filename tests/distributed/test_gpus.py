@@ -4,12 +4,17 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import ml_dtypes
 import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero import functions as F
+from fdezero import nn
 from fdezero.distributed.engines import placed
+from fdezero.distributed.engines.mpi import Mpi, mpi
+from fdezero.distributed.messages import Messages
 from tests.devices.strict_cupy_array import TRANSFERS
 from tests.distributed import nccl_stand_in
 from tests.distributed.gpus import gpu_world, gpus, with_gpus
@@ -19,7 +24,7 @@ DTYPES = [*"? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split(), ml_dtypes.bfloat
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "contiguous": lambda x: x,
     "transposed": lambda x: x.T.copy().T,
-    "strided": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "strided": lambda x: np.concatenate([x, x], axis=1)[:, : x.shape[1]],
     "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
 }
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -78,13 +83,21 @@ def test_every_operation_gives_what_the_cpus_give(world: Any, kind: str, way: st
                 except Exception as error:
                     error.add_note(f"{name} of {x.dtype} {way}")
                     raise
+        for dtype in ("f4", "i2", "c8", "f2"):
+            for change in LAYOUTS.values():
+                x = numbers(world.rank, dtype)
+                of_layout = change(on_device(x, of_gpus))
+                for name, operation in OPERATIONS.items():
+                    if dtype == "c8" and name in ("max", "min"):
+                        continue
+                    same(operation(of_gpus, of_layout), operation(world, x))
         used = {name for name, *_ in nccl_stand_in.CALLS}
         assert used == ({"allReduce", "allGather", "reduceScatter", "broadcast", "send", "recv"} if way == "nccl" else set())
 
 
 @with_gpus
 @on_ranks(2)
-def test_a_tree_travels_in_a_message_for_each_dtype_and_place(world: Any, kind: str) -> None:
+def test_a_tree_travels_in_one_message_and_what_is_on_the_host_apart(world: Any, kind: str) -> None:
     with gpus(kind):
         of_gpus = gpu_world()
         x = numbers(world.rank, "f4")
@@ -93,6 +106,10 @@ def test_a_tree_travels_in_a_message_for_each_dtype_and_place(world: Any, kind: 
         nccl_stand_in.CALLS.clear()
         found = of_gpus.all_reduce(placed_tree)
         assert [(name, count) for name, count, _ in nccl_stand_in.CALLS] == [("allReduce", 2 * x.size + 1), ("allReduce", 3)]
+        nccl_stand_in.CALLS.clear()
+        of_gpus.all_reduce([placed_tree["b"], placed_tree["a"], placed_tree["c"]])
+        assert [(name, count) for name, count, _ in nccl_stand_in.CALLS] == [("allReduce", 32), ("allReduce", 1), ("allReduce", 32), ("allReduce", 3)]
+        assert nccl_stand_in.GROUPS[-1] == 4  # nothing is packed, and all of them are one message
         wanted = world.all_reduce(tree)
         assert isinstance(found["f4 on the host"], np.ndarray)
         assert fd.device_of(found["b"]) == of_gpus.device
@@ -176,3 +193,40 @@ def test_parts_of_a_world(world: Any, kind: str) -> None:
         same(of_gpus.all_gather(x)[::3], np.arange(4.0))
         assert pickle.loads(pickle.dumps(of_gpus)) is of_gpus
         assert pickle.loads(pickle.dumps(row)) == row
+
+
+@with_gpus
+@on_ranks(2)
+def test_gradients_over_all_ranks(world: Any, kind: str) -> None:
+    x, t = numbers(world.rank, "f4") / 60, numbers(world.rank + 2, "f4", (4, 3)) / 60
+    model = nn.MLP.init(fd.random.key(0), (8, 5, 3), activation=F.tanh)
+    loss = lambda model, x, t: ((model(x) - t) ** 2).mean()
+    with gpus(kind):
+        of_gpus = gpu_world()
+        there = on_device((model, x, t), of_gpus)
+        for options in ({}, {"reproducible": True, "shards": 4}):
+            wanted = fd.distributed.value_and_grad(loss, world, **options)(model, x, t)
+            step = fd.distributed.value_and_grad(loss, of_gpus, **options)
+            for found in (step(*there), fd.compile(step)(*there)):
+                assert fd.device_of(found) == of_gpus.device
+                for a, b in zip(fd.tree.leaves(found), fd.tree.leaves(wanted), strict=True):
+                    np.testing.assert_allclose(fd.to_numpy(a), b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@on_ranks(2)
+def test_layouts_by_mpi_as_between_machines(world: Any, layout: str) -> None:
+    """On one machine, ranks use its memory instead."""
+    by_mpi = attrs.evolve(world, messages=Messages(Mpi(mpi().COMM_WORLD.Dup())))
+    x, of_all = numbers(world.rank, "f4"), np.stack([numbers(rank, "f4") for rank in range(2)])
+    found = {name: operation(by_mpi, LAYOUTS[layout](x)) for name, operation in OPERATIONS.items()}
+    rank = world.rank
+    wanted = {
+        "sum": of_all.sum(0), "mean": of_all.mean(0), "max": of_all.max(0), "min": of_all.min(0),
+        "gather": of_all.reshape(8, 8), "gather columns": np.concatenate(of_all, axis=1),
+        "scatter": of_all.sum(0)[2 * rank : 2 * rank + 2], "scatter columns": of_all.sum(0)[:, 4 * rank : 4 * rank + 4],
+        "broadcast": of_all[1], "ring": of_all[1 - rank],
+    }  # fmt: skip
+    assert found.keys() == wanted.keys()
+    for name in found:
+        same(found[name], wanted[name])

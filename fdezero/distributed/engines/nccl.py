@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from ...devices import backend_named
 from ...errors import DeviceError
-from .engine import Engine
+from ...values import is_floating
+from .engine import Arrays, Engine
 from .following import Follower
 from .mpi import mpi
 
@@ -28,8 +29,9 @@ TYPES = {
     "float16": "FLOAT16", "float32": "FLOAT32", "float64": "FLOAT64", "bfloat16": "BFLOAT16",
 }  # fmt: skip
 GPU = backend_named("gpu")
-WIDER = {"int16": np.int32, "uint16": np.uint32}  # sums wrap around to the same 16 bits
+WIDER = {"int16": np.dtype(np.int32), "uint16": np.dtype(np.uint32)}  # sums wrap around to the same 16 bits
 OPS = {"sum": "SUM", "max": "MAX", "min": "MIN"}
+Reduction = tuple[list[tuple[Any, Any, str]], Callable[[], None]]
 MADE: "weakref.WeakSet[Nccl]" = weakref.WeakSet()
 
 
@@ -77,36 +79,57 @@ class Nccl(Engine):
         self.follower.joined = self.joined
         MADE.add(self)
 
+    def streaming(self, xs: Arrays) -> "Nccl":
+        return self
+
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
-        with self._served("all_reduce") as stream:
-            if x.dtype.kind == "f" and op != "sum":
-                self._extreme(x, out, op, stream)
-                return
-            send, receive, kind, of_nccl = self._plain(x, out, op)
-            self.joined.allReduce(send.data.ptr, receive.data.ptr, send.size, kind, of_nccl, stream)
-            if out.dtype.name in WIDER:
-                out[...] = receive
+        self.all_reduce_each([x], [out], [x.dtype], op)
 
     def all_gather(self, x: Any, out: Any) -> None:
-        with self._served("all_gather") as stream:
-            self.joined.allGather(x.data.ptr, out.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, stream)
+        self.all_gather_each([x], [out])
 
     def reduce_scatter(self, x: Any, out: Any) -> None:
-        with self._served("reduce_scatter") as stream:
-            send, receive, kind, op = self._plain(x, out, "sum")
-            count = send.size // self.size
-            self.joined.reduceScatter(send.data.ptr, receive.data.ptr, count, kind, op, stream)
-            if out.dtype.name in WIDER:
-                out[...] = receive
+        self.reduce_scatter_each([x], [out], [x.dtype])
 
     def broadcast(self, x: Any, root: int) -> None:
-        with self._served("broadcast") as stream:
-            self.joined.broadcast(x.data.ptr, x.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, root, stream)
+        self.broadcast_each([x], root)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
-        with self._served("permute") as stream, self._together():
+        with self._message("permute") as stream:
             self.joined.send(x.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, to, stream)
             self.joined.recv(out.data.ptr, out.nbytes, self.nccl.NCCL_UINT8, source, stream)
+
+    def all_reduce_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> None:
+        if op == "tree":
+            self._tree_sum_each(xs, outs, dtypes)
+            return
+        parts = [self._reduction(*each, op) for each in zip(xs, outs, dtypes, strict=True)]
+        with self._message("all_reduce") as stream:
+            for calls, _ in parts:
+                for send, receive, of_nccl in calls:
+                    kind, number = self._numbers(send, of_nccl)
+                    self.joined.allReduce(send.data.ptr, receive.data.ptr, send.size, kind, number, stream)
+        self._finish(parts)
+
+    def all_gather_each(self, xs: Arrays, outs: Arrays) -> None:
+        with self._message("all_gather") as stream:
+            for x, out in zip(xs, outs, strict=True):
+                self.joined.allGather(x.data.ptr, out.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, stream)
+
+    def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None:
+        parts = [self._reduction(*each, "sum") for each in zip(xs, outs, dtypes, strict=True)]
+        with self._message("reduce_scatter") as stream:
+            for calls, _ in parts:
+                for send, receive, op in calls:
+                    kind, number = self._numbers(send, op)
+                    count = send.size // self.size
+                    self.joined.reduceScatter(send.data.ptr, receive.data.ptr, count, kind, number, stream)
+        self._finish(parts)
+
+    def broadcast_each(self, xs: Arrays, root: int) -> None:
+        with self._message("broadcast") as stream:
+            for x in xs:
+                self.joined.broadcast(x.data.ptr, x.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, root, stream)
 
     def barrier(self) -> None:
         """Wait until all ranks have come here, and their GPUs have done what they were given before."""
@@ -127,48 +150,77 @@ class Nccl(Engine):
         return GPU.module.cuda.get_current_stream()
 
     @contextlib.contextmanager
-    def _served(self, what: str) -> Iterator[int]:
-        """The address of the current stream, for one message."""
+    def _message(self, what: str) -> Iterator[int]:
+        """The address of the current stream, for calls that become one message. So none of them waits for another."""
         with self.device:
             stream = self._stream()
             try:
-                yield stream.ptr
+                self.nccl.groupStart()
+                try:
+                    yield stream.ptr
+                finally:
+                    self.nccl.groupEnd()
             except self.nccl.NcclError as error:
                 raise _explained(error, f"{what} failed on rank {self.rank} of {self.size}") from error
             self.follower.note(stream)
 
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
-        """Several calls as one, so that sending and receiving do not wait for each other."""
-        self.nccl.groupStart()
-        try:
-            yield
-        finally:
-            self.nccl.groupEnd()
+    def _numbers(self, x: Any, op: str) -> tuple[int, int]:
+        """NCCL's numbers for a dtype and an operation."""
+        return getattr(self.nccl, f"NCCL_{TYPES[x.dtype.name]}"), getattr(self.nccl, f"NCCL_{OPS[op]}")
 
-    def _plain(self, x: Any, out: Any, op: str) -> tuple[Any, Any, int, int]:
-        """What NCCL reduces in place of x and `out`, with its numbers for the dtype and the operation."""
-        name = x.dtype.name
-        if x.dtype.kind == "c":
-            x, out = (each.view(each.real.dtype) for each in (x, out))
-        elif name == "bool":
-            x, out = x.view(np.uint8), out.view(np.uint8)
-            op = "max" if op == "sum" else op  # True and True is True, as NumPy adds them
-        elif name in WIDER:
-            x = x.astype(WIDER[name])
-            out = np.empty_like(x, shape=out.shape)
-        return x, out, getattr(self.nccl, f"NCCL_{TYPES[x.dtype.name]}"), getattr(self.nccl, f"NCCL_{OPS[op]}")
+    def _reduction(self, x: Any, out: Any, dtype: Any, op: str) -> Reduction:
+        """The calls of NCCL that reduce x, computed in `dtype`, and what writes their results into `out` if they do not."""
+        of_nccl = "sum" if op == "mean" else op
+        with self.device:
+            if is_floating(dtype) and of_nccl != "sum":
+                return self._extreme(x, out, dtype, op)
+            wide = WIDER.get(dtype.name, dtype)
+            if wide != x.dtype:
+                x, receive = x.astype(wide), np.empty_like(x, dtype=wide, shape=out.shape)
+            else:
+                receive = out
+        if dtype.kind == "c":
+            calls = [(x.view(x.real.dtype), receive.view(x.real.dtype), of_nccl)]
+        elif dtype.kind == "b":  # True and True is True, as NumPy adds them
+            calls = [(x.view(np.uint8), receive.view(np.uint8), "max" if of_nccl == "sum" else of_nccl)]
+        else:
+            calls = [(x, receive, of_nccl)]
 
-    def _extreme(self, x: Any, out: Any, op: str, stream: int) -> None:
-        """The maximum or minimum of floats, where NaN wins as in NumPy: a second message says where a NaN is."""
+        def finish() -> None:
+            if op == "mean":
+                np.divide(receive, self.size, out=receive)
+            if receive is not out:
+                out[...] = receive
+
+        return calls, finish
+
+    def _extreme(self, x: Any, out: Any, dtype: Any, op: str) -> Reduction:
+        """The maximum or minimum of floats, where NaN wins as in NumPy: a second array says where a NaN is."""
+        x = x.astype(dtype, copy=False)
         missing = np.isnan(x)
-        least = np.where(missing, x.dtype.type(-np.inf if op == "max" else np.inf), x)
+        least = np.where(missing, dtype.type(-np.inf if op == "max" else np.inf), x)
         flags = missing.view(np.uint8)
-        with self._together():
-            for each, of_nccl in ((least, op), (flags, "max")):
-                _, _, kind, number = self._plain(each, each, of_nccl)
-                self.joined.allReduce(each.data.ptr, each.data.ptr, each.size, kind, number, stream)
-        out[...] = np.where(flags.view(np.bool_), x.dtype.type(np.nan), least)
+
+        def finish() -> None:
+            out[...] = np.where(missing, dtype.type(np.nan), least)
+
+        return [(least, least, op), (flags, flags, "max")], finish
+
+    def _finish(self, parts: Sequence[Reduction]) -> None:
+        with self.device:
+            for _, finish in parts:
+                finish()
+
+    def _tree_sum_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None:
+        """`tree_sum` of all arrays of a dtype as one: each step of the tree is a message."""
+        for dtype in dict.fromkeys(dtypes):
+            group = [(x, out) for x, out, each in zip(xs, outs, dtypes, strict=True) if each == dtype]
+            flat = np.concatenate([x.astype(dtype, copy=False) for x, _ in group])
+            self.tree_sum(flat, flat)
+            start = 0
+            for _, out in group:
+                out[...] = flat[start : start + out.size]
+                start += out.size
 
 
 def why_apart_on_gpus(comm: Any, index: int) -> tuple[str, bool]:

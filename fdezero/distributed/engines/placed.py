@@ -175,7 +175,8 @@ class Placed(Engine):
         self.of(x).permute(x, out, to, source)
 
     def streaming(self, xs: Sequence[Any]) -> Streaming | None:
-        return self.host.streaming(xs) if all(isinstance(x, np.ndarray | np.generic) for x in xs) else None
+        engines = {id(engine): engine for engine in [self.of(x) for x in xs]}
+        return engines.popitem()[1].streaming(xs) if len(engines) == 1 else None
 
     def barrier(self) -> None:
         (self.device or self.host).barrier()
@@ -192,7 +193,7 @@ class Placed(Engine):
 
     def of(self, x: Any) -> Engine:
         """The engine that carries this array."""
-        if isinstance(x, np.ndarray):
+        if isinstance(x, np.ndarray | np.generic):
             return self.host
         place = backend_of(x).device_of(x)
         if self.device is None:
