@@ -1,7 +1,6 @@
 """`scan`: a loop over rows that stays a loop when it is compiled, differentiated or batched. Only one round is recorded."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import attrs
@@ -12,7 +11,7 @@ from ..compiler.graph import Constant
 from ..compiler.passes.lifting import Lifting
 from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
-from ..compiler.recording.record import is_recorded, owned, record, record_unrun, trial
+from ..compiler.recording.record import is_recorded, owned, record, record_unrun, tried
 from ..compiler.release import rest
 from ..compiler.running.store import Recent
 from ..core import Region, Tracer, unwrap
@@ -261,8 +260,8 @@ def scan(
             if carry is start
             else carry
         )
-        with trial() if carry is start else nullcontext():
-            new, y = _pair(name, function(given, trees.unflatten(xs_def, [x[i] for x in xs_leaves])))
+        row = trees.unflatten(xs_def, [x[i] for x in xs_leaves])
+        new, y = _pair(name, tried(function, given, row) if carry is start else function(given, row))
         if carry is start:
             if (strong := promoted(start, new)) is not None:
                 return scan(function, strong, xs, length, reverse=reverse)

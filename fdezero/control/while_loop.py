@@ -1,7 +1,6 @@
 """`while_loop`: rounds until a condition fails, recorded as one operation that has forward mode and a batched form."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
-from ..compiler.recording.record import is_structured, owned, record_unrun, trial
+from ..compiler.recording.record import is_structured, owned, record_unrun, tried
 from ..compiler.release import rest
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
@@ -101,11 +100,10 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     where it is a Python loop. Raises StructureError or ShapeError if a round changes the carry.
     """
     name = name_of("while_loop", body)
-    with silence() if any(map(is_structured, trees.leaves(carry))) else nullcontext(), trial():
-        going = condition(carry)
+    going, structured = _tested(condition, carry)
     if getattr(going, "shape", ()) != ():
         raise ShapeError(f"{name}: the condition must be a scalar, got {describe(going)}. Use .any() or .all().")
-    while not any(map(is_structured, [going, *trees.leaves(carry)])):
+    while not structured:
         if not going:
             return carry
         following = body(carry)
@@ -113,8 +111,17 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
             carry, following = strong, body(strong)
         check_carry(name, carry, following)
         carry = following
-        going = condition(carry)
+        going, structured = _tested(condition, carry)
     return _structured(name, condition, body, carry)
+
+
+def _tested(condition: Callable[[Any], Any], carry: Any) -> tuple[Any, bool]:
+    """The condition's result, and whether the loop is one operation from here on. If so, the condition is asked again in its rounds."""
+    if any(map(is_structured, trees.leaves(carry))):
+        with silence():
+            return tried(condition, carry), True
+    going = tried(condition, carry)
+    return going, is_structured(going)
 
 
 def _structured(name: str, condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:

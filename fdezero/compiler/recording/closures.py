@@ -6,10 +6,10 @@ from typing import Any
 from ... import tree as trees
 from ...core import Tracer
 from ...messages import called
-from ...ops.collectives import recording, silence
+from ...ops.collectives import silence
 from ..graph import evaluate
 from .examples import example_of, of_leaves
-from .record import record
+from .record import record, tried
 
 
 def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -20,8 +20,7 @@ def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callabl
     leaves, treedef = trees.flatten(args)
     examples = [example_of(leaf) for leaf in leaves]
     with silence():  # nobody reads the values
-        with recording(None):
-            values = function(*trees.unflatten(treedef, examples))
+        values = tried(function, *trees.unflatten(treedef, examples))
         if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(values)):
             return (lambda captured, *args: function(*args)), ()
         flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))

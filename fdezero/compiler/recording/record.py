@@ -1,7 +1,6 @@
 """Recording by example: the function runs once for real, and its tracers write down every operation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, cast
 
 import attrs
@@ -65,7 +64,7 @@ class Recorder(Level):
     """The level that writes down all operations on its tracers, and the constants that they meet."""
 
     shows_values = False
-    __slots__ = ("captures", "constants", "contents", "example_of", "instructions", "outer", "trials")
+    __slots__ = ("captures", "constants", "contents", "example_of", "instructions", "outer", "silent", "trials")
 
     def __init__(self, name: str, example_of: Callable[[Any], Any] = example_of) -> None:
         """`example_of` gives a plain value for a value that another level traces."""
@@ -76,6 +75,9 @@ class Recorder(Level):
         self.contents: dict[Any, Constant] = {}  # the arrays among them, by layout and bits
         self.captures: list[tuple[Tracer, Variable]] = []  # traced values of other levels, found in closures
         self.outer: Recorder | None = TALK.recorder  # that records the function which asked for this recording
+        # Whether nobody reads the values of this run. Loops and branches within are recorded in silence, but what they hand to this run
+        # (an operation on values of their closure) is a part of it.
+        self.silent = TALK.silent
         self.trials: list[range] = []  # the positions of instructions that were only tried
 
     def input(self, value: Any) -> RecordTracer:
@@ -118,10 +120,11 @@ class Recorder(Level):
     def process_region(self, region: Region, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         values = [self.example(leaf) for leaf in leaves]
         if not region.composed:
-            with recording(None):  # what runs for an example is not part of the program
+            with recording(None), silence(self.silent):  # what runs for an example is not part of the program
                 outputs = region(*values)
         else:
-            made = record(region.run, values, region.name)
+            with silence(self.silent):
+                made = record(region.run, values, region.name)
             if made.captures:  # the closure holds traced values, which belong to this run; so does the region's rule
                 region, leaves = _Closed(region.name, made.graph), (*leaves, *made.captures)
             else:
@@ -231,21 +234,22 @@ def _owner(array: Any) -> Any:
     return array
 
 
-@contextmanager
-def trial() -> Iterator[None]:
-    """Around a round of a loop that tells whether the loop is recorded. If so, the round runs again, so this one is no part of it."""
-    recorders = []
+def tried(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, a round that tells whether a loop is recorded. If so, the round runs again: this one is no part of it."""
     recorder = TALK.recorder
+    if recorder is None:
+        return function(*args)
+    before = []
     while recorder is not None:
-        recorders.append((recorder, len(recorder.instructions)))
-        recorder = recorder.outer
-    if not recorders:
-        yield
-        return
-    with silence():
-        yield
-    for recorder, start in recorders:
-        recorder.trials.append(range(start, len(recorder.instructions)))
+        before.append((recorder, recorder.silent, len(recorder.instructions)))
+        recorder.silent, recorder = True, recorder.outer
+    try:
+        with silence():
+            return function(*args)
+    finally:
+        for recorder, silent, start in before:
+            recorder.silent = silent
+            recorder.trials.append(range(start, len(recorder.instructions)))
 
 
 def _without_trials(
