@@ -7,7 +7,8 @@ import typing as _typing
 
 from ..messages import DISTRIBUTED_ELSEWHERE as _ELSEWHERE
 from ..messages import unknown_name as _unknown_name
-from . import gradients, operations, tensor, wholes, worlds
+from . import equality, gradients, operations, tensor, wholes, worlds
+from .equality import *
 from .gradients import *
 from .operations import *
 from .tensor import *
@@ -19,6 +20,7 @@ __all__: list[str] = []
 __all__ += worlds.__all__
 __all__ += operations.__all__
 __all__ += gradients.__all__
+__all__ += equality.__all__
 __all__ += wholes.__all__
 __all__ += tensor.__all__
 

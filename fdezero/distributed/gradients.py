@@ -17,6 +17,7 @@ from ..transforms.arguments import check_scalar, numbers_of, split_aux
 from ..tree import static
 from ..tree.marks import mark
 from ..values import dtype_of, kind_of, shape_of
+from .equality import check_world
 from .shards import check_shards, value_and_grad_of_shards
 from .tensor import over_ranks, refuse_cut_layers
 from .worlds import World
@@ -149,10 +150,3 @@ class mean(Stateless):
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The mean over ranks."""
         return over_ranks(grads, self.world, "mean"), state
-
-
-def check_world(name: str, world: Any) -> None:
-    """Raise StructureError unless `world` is a world."""
-    if not isinstance(world, World):
-        hint = " Call it: fd.distributed.world()." if callable(world) else ""
-        raise StructureError(f"{name}: a world is what fd.distributed.world() returns, got {describe(world)}.{hint}")

@@ -57,6 +57,7 @@ def fit(
                     bar.show(metrics)
                     if checkpoints is not None and _is_due(checkpoints, number) and number % len(loader):
                         checkpoints.save(state, number)
+                together.check_parameters(world, state, epoch)
                 row = {"epoch": epoch + 1, **bar.results(), "seconds": together.of_first(world, bar.seconds)}
                 if evaluate is not None:
                     row |= _evaluated(together.merged(evaluate(state), world), row)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import tree as trees
 from ..devices import to_numpy
-from ..errors import StructureError
+from ..errors import DisagreementError, StructureError
 from ..io import Checkpoints
 from ..messages import describe
 from .metrics.base import is_metric, merge
@@ -45,6 +46,18 @@ def checkpoints_in(world: Any) -> Callable[[Any], Any]:
 def of_first(world: Any, number: float) -> float:
     """The number of rank 0, so that all ranks have the same history."""
     return number if world is None else float(world.broadcast(number))
+
+
+def check_parameters(world: Any, state: Any, epoch: int) -> None:
+    """Raise DisagreementError if ranks have drifted apart. Statistics may differ, as those of a BatchNorm without a world do."""
+    if world is not None:
+        from ..distributed.equality import check_equal  # on use: a run of one process does not need that package
+
+        try:
+            check_equal(trees.trainable(state.model), world, what=f"fit, after epoch {epoch + 1}")
+        except DisagreementError as error:
+            hint = " The step needs the gradient of all ranks: fd.distributed.value_and_grad(loss_fn, world)."
+            raise DisagreementError(f"{error}{hint}") from None
 
 
 def merged(metrics: Any, world: Any) -> Any:

@@ -183,6 +183,7 @@ def test_mistakes_are_found_when_things_are_made() -> None:
         (lambda: make(mean_loss, world, weight=lambda m, x, t: t)(mlp(), *batch(3)[:2]), ShapeError, "one real number"),
         (lambda: make(mean_loss, world, weight=lambda m, x, t: 1j)(mlp(), *batch(3)[:2]), DTypeError, "complex 1j"),
         (lambda: fd.distributed.mean(3), StructureError, "distributed.mean: a world is"),
+        (lambda: fd.distributed.check_equal(mlp(), 3), StructureError, "check_equal: a world is"),
     ):
         with pytest.raises(error, match=words):
             call()

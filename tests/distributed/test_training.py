@@ -11,7 +11,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
-from fdezero.errors import StructureError
+from fdezero.errors import DisagreementError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from tests.laws.metrics import METRICS
 
@@ -152,18 +152,32 @@ def test_progress_adds_up_over_ranks_and_the_first_rank_draws(world: Any) -> Non
 
 @on_ranks(2)
 def test_mistakes_of_fit(world: Any, tmp_path: Path) -> None:
-    step = steps(world)
     whole = DataLoader((X, T), 16, key=KEY)
     for options, words in (
         ({"loader": whole}, r"the part \(0, 1\) of each batch, but this is rank . of 2. Write DataLoader\(..., shard=world.share\)"),
         ({"checkpoints": fd.io.Checkpoints(tmp_path)}, r"each rank would write these checkpoints. Write Checkpoints\(folder, world=world\)"),
         ({"world": 2}, "world is what fd.distributed.world"),
+        ({"step": steps()}, r"after epoch 1: .* At layers/0/W, rank 1 and rank 0 differ. The step needs the gradient of all ranks: fd"),
         ({"evaluate": lambda state: {"mine": world.rank / 2}}, r"'mine' 0.\d on rank ., and another number on another rank"),
         ({"evaluate": lambda state: 3.0}, r"evaluate\(state\) returns metrics by name"),
     ):
-        given = {"loader": loader(world), "world": world, **options}
-        with pytest.raises(StructureError, match=words):
-            training.fit(step, begin(world), given.pop("loader"), epochs=1, progress="none", **given)
+        given = {"step": steps(world), "loader": loader(world), "world": world, **options}
+        with pytest.raises((StructureError, DisagreementError), match=words):
+            training.fit(given.pop("step"), begin(world), given.pop("loader"), epochs=1, progress="none", **given)
+
+
+@on_ranks(1, 2, 4)
+def test_check_equal_names_the_leaf_and_the_ranks(world: Any) -> None:
+    tree = {"a": np.arange(3), "b": [np.float32(1), None, 2.0], "c": np.zeros((2, 2), np.float16).T}
+    fd.distributed.check_equal(tree, world)
+    fd.distributed.check_equal({}, world)
+    for other in ({"b": [np.float32(1), None, 2.0 + (world.rank == 1) * 1e-9]}, {"b": [np.float32(1) - (world.rank == 1), None, 2.0]}):
+        if world.size == 1:
+            fd.distributed.check_equal(tree | other, world)
+            continue
+        rest = {2: "rank 0", 4: "ranks 0, 2 and 3"}[world.size]
+        with pytest.raises(DisagreementError, match=rf"check_equal: .* At b/[02], rank 1 and {rest} differ"):
+            fd.distributed.check_equal(tree | other, world)
 
 
 @on_ranks(1, 2, 4)
