@@ -47,6 +47,9 @@ class Notes:
         self.limit = LIMIT
         self.latest: dict[int, Note] = {}
         self.watches: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.made: dict[
+            tuple[int, ...], int
+        ] = {}  # how many worlds these ranks have had: their names are the same on all ranks
         self.first: Any = None  # the watch of the whole world
         self._status = MPI.Status()
         self._sent: list[Any] = []

@@ -15,7 +15,7 @@ from ..errors import DisagreementError, FdezeroError
 from .agreement import Call, Place, call_of, disagreement, ended, first_difference, waiting
 from .notes import Note, Notes, users_line
 
-__all__ = ["Watch"]
+__all__ = ["EVERY", "Watch"]
 
 TESTS = 100  # looks at a message before others get the core: most small ones have come by then
 MOVING = 2e-5  # seconds: a look that takes longer has copied a part of a large message
@@ -52,11 +52,12 @@ class Watch:
         self.comm, self.notes = comm.Dup(), notes
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.ranks = _ranks_in(notes.comm, comm)  # in the whole run
-        made = sum(other.ranks == self.ranks for other in notes.watches)
+        made = notes.made[self.ranks] = notes.made.get(self.ranks, 0) + 1
         self.group = int.from_bytes(
             hashlib.blake2b(repr((self.ranks, made)).encode(), digest_size=7).digest(), "little"
         )
         self.number = self.history = 0
+        self.every = EVERY
         self.known: dict[Hashable, Known] = {}
         self.now: Known | None = None
         self.before: Known | None = None
@@ -65,18 +66,30 @@ class Watch:
         notes.watches.add(self)
         notes.first = notes.first or self
 
-    def meet(self, key: Hashable, collective: Any, arrays: Sequence[Any]) -> None:
+    def meet(self, key: Hashable, collective: Any, arrays: Sequence[Any]) -> Known:
         """Begin a collective on arrays. `key` tells calls apart on this rank; a new one is compared with the others'.
 
-        Raises DisagreementError, on every rank, if the others call something else.
+        Returns the call, which `meet_again` takes. Raises DisagreementError, on every rank, if the others call something else.
         """
-        self.number += 1
         known = self.known.get(key)
+        if known is not None:
+            self.meet_again(known)
+            return known
+        self.number += 1
         self.before = self.now
-        if known is None:
-            self.known[key] = known = self._agreed(Known.of(call_of(collective, arrays)))
-        elif not self.number % EVERY:
+        self.known[key] = known = self._agreed(Known.of(call_of(collective, arrays)))
+        self._note(known)
+        return known
+
+    def meet_again(self, known: Known) -> None:
+        """Begin a collective that was compared before. Once in `every` calls it is compared again, with those before it."""
+        self.number += 1
+        self.before = self.now
+        if self.every and not self.number % self.every:
             self._agreed(known)
+        self._note(known)
+
+    def _note(self, known: Known) -> None:
         self.now = known
         self.history = (self.history * 1_000_003 + known.digest) & MASK
         self.recent.append((self.number, known))

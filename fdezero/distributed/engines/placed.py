@@ -13,6 +13,7 @@ import numpy as np
 
 from ...devices import backend_named, backend_of
 from ...errors import DeviceError
+from ..waiting import EVERY
 from .engine import Engine, Streaming
 from .mpi import mpi
 from .nccl import Nccl
@@ -154,6 +155,8 @@ class Placed(Engine):
     def __init__(self, host: Engine, device: Nccl | ThroughHost | None, index: int | None = None) -> None:
         self.host, self.device, self.index = host, device, index
         self.rank, self.size, self.watch = host.rank, host.size, host.watch
+        if device is not None:  # whose messages do not pass through the host's engine, which may compare each of its own
+            self.watch.every = EVERY
         self.name, self.remark = (host.name, "") if device is None else (device.name, device.remark)
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:

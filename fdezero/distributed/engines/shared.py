@@ -55,6 +55,7 @@ class Shared(Mpi):
     def __init__(self, comm: Any, make: Callable[[Any], Engine] | None = None, capacity: int | None = None) -> None:
         """`capacity`: the bytes of a slot."""
         super().__init__(comm, make)
+        self.watch.every = 0  # the shared memory compares every step
         self._capacity = capacity_for(self.size) if capacity is None else capacity
         self._memory: Memory | None = None
         self._plans: Recent[Any, Plan] = Recent(MOST_PLANS)
