@@ -155,8 +155,8 @@ class Placed(Engine):
     def __init__(self, host: Engine, device: Nccl | ThroughHost | None, index: int | None = None) -> None:
         self.host, self.device, self.index = host, device, index
         self.rank, self.size, self.watch = host.rank, host.size, host.watch
-        if device is not None:  # whose messages do not pass through the host's engine, which may compare each of its own
-            self.watch.every = EVERY
+        if device is not None:
+            self.watch.every = EVERY  # the host's engine may compare each call, but it does not carry these
         self.name, self.remark = (host.name, "") if device is None else (device.name, device.remark)
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
