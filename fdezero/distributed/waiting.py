@@ -24,6 +24,9 @@ LONGEST = 2e-3  # seconds of such a sleep
 GRACE = 0.5  # seconds after which ranks that wait tell each other where
 ANSWERS = 3.0  # seconds that silent ranks have for saying where they are, after the limit
 EVERY = 100  # calls: as often are known calls compared, because ranks may call them in another order
+MOST = (
+    1024  # calls that are known at once; with more, such as arrays whose length always changes, all are compared anew
+)
 MASK = 2**62 - 1
 
 give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -36,10 +39,6 @@ class Known:
     call: Call
     digest: int
     where: str  # the line of its first use
-
-    @classmethod
-    def of(cls, call: Call) -> "Known":
-        return cls(call, call.digest, users_line(sys._getframe(1)))
 
 
 class Watch:
@@ -59,6 +58,7 @@ class Watch:
         self.number = self.history = 0
         self.every = EVERY
         self.known: dict[Hashable, Known] = {}
+        self.agreed: dict[int, Known] = {}  # by digest: the same ones, in the same order, on all ranks
         self.now: Known | None = None
         self.before: Known | None = None
         self.recent: collections.deque[tuple[int, Known]] = collections.deque(maxlen=EVERY)
@@ -72,12 +72,27 @@ class Watch:
         Returns the call, which `meet_again` takes. Raises DisagreementError, on every rank, if the others call something else.
         """
         known = self.known.get(key)
-        if known is not None:
-            self.meet_again(known)
-            return known
+        if known is None:
+            call = call_of(collective, arrays)
+            known = self.agreed.get(
+                call.digest
+            )  # keys may differ where calls do not, such as in static fields of a tree
+            if known is None:
+                return self._meet_first(key, Known(call, call.digest, users_line(sys._getframe(1))))
+            if len(self.known) >= MOST:
+                self.known.clear()
+            self.known[key] = known
+        self.meet_again(known)
+        return known
+
+    def _meet_first(self, key: Hashable, known: Known) -> Known:
         self.number += 1
         self.before = self.now
-        self.known[key] = known = self._agreed(Known.of(call_of(collective, arrays)))
+        self._agree(known)
+        if len(self.agreed) >= MOST:
+            self.known.clear()
+            self.agreed.clear()
+        self.known[key] = self.agreed[known.digest] = known
         self._note(known)
         return known
 
@@ -86,7 +101,7 @@ class Watch:
         self.number += 1
         self.before = self.now
         if self.every and not self.number % self.every:
-            self._agreed(known)
+            self._agree(known)
         self._note(known)
 
     def _note(self, known: Known) -> None:
@@ -146,15 +161,14 @@ class Watch:
         assert self.now is not None
         return Place(self.now.call, self.number, users_line(sys._getframe(1)))
 
-    def _agreed(self, found: Known) -> Known:
-        """The call, if all ranks make it now and made the same ones before."""
+    def _agree(self, found: Known) -> None:
+        """Compare the call with those that the other ranks make now, and those that they made before."""
         self.now = found
         mine = np.array([self.number, found.digest, self.history], np.int64)
         of_all = np.empty((self.size, 3), np.int64)
         self.wait(self.comm.Iallgather(mine, of_all).Test)
         if not (of_all == mine).all():
             raise self.compared()
-        return found
 
     def agree_at_end(self) -> None:
         """Compare what all ranks have called, once more. Raises DisagreementError."""

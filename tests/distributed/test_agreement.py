@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fdezero as fd
+from fdezero.distributed import waiting as waiting_of
 from fdezero.distributed.agreement import Call, Place, disagreement, ended, first_difference, listed, waiting
 from fdezero.distributed.engines.mpi import Mpi
 from fdezero.distributed.messages import Messages
@@ -20,6 +21,11 @@ TREE = {"a": np.ones(3), "layers": [np.ones((2, 4), np.float32), np.ones(())]}
 
 def changed(**leaves: Any) -> Any:
     return {**TREE, **leaves}
+
+
+class Tagged(fd.Module):
+    x: Any
+    tag: int = fd.static()
 
 
 # What one rank does while all others call world.all_reduce(TREE), and words of the error on every rank.
@@ -76,8 +82,8 @@ def test_a_call_is_compared_once(world: Any) -> None:
     part = world.split(0)
     compared = []
     watch = part.engine.watch
-    agreed = watch._agreed
-    watch._agreed = lambda call: compared.append(call.call.name) or agreed(call)
+    agree = watch._agree
+    watch._agree = lambda call: compared.append(call.call.name) or agree(call)
     step = fd.compile(lambda x: part.all_reduce(x, "mean"))
     for _ in range(10):
         part.all_reduce(TREE)
@@ -88,6 +94,29 @@ def test_a_call_is_compared_once(world: Any) -> None:
     for _ in range(50):
         part.barrier()
     assert compared[3:] == ["barrier"]
+
+
+@on_ranks(2)
+def test_what_only_one_rank_has_in_a_static_field_is_no_difference(world: Any) -> None:
+    part = world.split(0)
+    for step in range(4):
+        assert part.all_reduce(Tagged(1, tag=step if part.rank else 0)).x == 2
+
+
+@on_ranks(2)
+@pytest.mark.parametrize("what", ["lengths", "static fields"])
+def test_ever_new_calls_take_no_more_memory(world: Any, what: str) -> None:
+    part = world.split(0)
+    watch = part.engine.watch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting_of, "MOST", 16)
+        for number in range(40):
+            if what == "lengths":
+                part.broadcast(np.empty(number, np.uint8))
+            else:
+                part.all_reduce(Tagged(1, tag=number))
+            assert max(len(watch.known), len(watch.agreed)) <= 16
+    assert part.all_reduce(1) == 2
 
 
 def apart(world: Any) -> Any:
