@@ -114,7 +114,8 @@ def sharded(optimiser: GradientTransformation, world: Any, *, least: int = LEAST
             f"{describe(optimiser)} for the optimiser.{more}"
         )
     if not (hasattr(world, "all_gather") and hasattr(world, "size")):
-        raise StructureError(f"sharded: the world is that of fd.distributed.world(); got {shown(world)}.")
+        hint = " Call it: fd.distributed.world()." if callable(world) else ""
+        raise StructureError(f"sharded: a world is what fd.distributed.world() returns, got {describe(world)}.{hint}")
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise RangeError(f"sharded: least is a number of entries, 1 or more; got {least!r}.")
     found = _placed(optimiser, world, least)

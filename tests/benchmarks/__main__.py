@@ -41,6 +41,7 @@ from tests.benchmarks import (  # noqa: E402, after what libraries read when the
     reads,
     saving,
     sequences,
+    sharding,
     starts,
     transforms,
 )
@@ -55,6 +56,7 @@ PARTS = {
     "products": transforms.run_products, "jacobians": transforms.run_jacobians, "examples": transforms.run_examples,
     "pinn": pinn.run, "vmap": pinn.run_forms,
     "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run, "checkpoints": checkpoints.run,
+    "sharding": sharding.run,
     "loading": loading.run, "waiting": loading.run_waiting,
     "augmenting": augmenting.run,
 }  # fmt: skip

@@ -139,7 +139,7 @@ def test_what_cannot_be_cut_is_refused_by_name() -> None:
     assert repr(outside).startswith("chain(Shift(), sharded(adam(")
     with pytest.raises(StructureError, match="L-BFGS needs the loss of all data at once"):
         optim.sharded(optim.lbfgs(), world)  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(StructureError, match=r"the world is that of fd.distributed.world\(\); got 2"):
+    with pytest.raises(StructureError, match=r"a world is what fd.distributed.world\(\) returns, got int 2"):
         optim.sharded(optim.adam(), 2)
     with pytest.raises(RangeError, match="least is a number of entries"):
         optim.sharded(optim.adam(), world, least=0)
