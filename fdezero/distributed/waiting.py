@@ -175,8 +175,19 @@ class Watch:
         self.meet_for("end")
 
     def compared(self) -> Exception:
-        """The error for what the ranks do, or for the first call in which they differed. All ranks ask for it together."""
-        return first_difference(dict(zip(self.ranks, self.comm.allgather(self.calls()), strict=True)))
+        """The error for what the ranks do, or for the first call in which they differed.
+
+        Ranks ask each other by notes, and not by a collective: one of them may wait for another step, or have ended.
+        """
+        notes, calls, until = self.notes, self.calls(), time.monotonic() + ANSWERS
+        others = [rank for rank in self.ranks if rank != notes.rank]
+        notes.send(Note("waits", self.group, calls), others)
+        while True:
+            latest = notes.read()
+            said = {rank: latest[rank].calls for rank in others if rank in latest and latest[rank].group == self.group}
+            if sum(max(of) >= self.number for of in said.values()) == len(others) or time.monotonic() > until:
+                return first_difference({**said, notes.rank: calls})
+            time.sleep(LONGEST)
 
     def calls(self) -> dict[int, Place]:
         """The latest calls by their numbers, and the one that is running."""
