@@ -43,6 +43,7 @@ from tests.benchmarks import (  # noqa: E402, after what libraries read when the
     sequences,
     sharding,
     starts,
+    sweeping,
     transforms,
 )
 
@@ -58,7 +59,7 @@ PARTS = {
     "memory": memory.run, "peaks": peaks.run, "gpu": gpu.run, "shapes": memory.run_shapes, "import": importing.run, "starts": starts.run, "io": saving.run, "checkpoints": checkpoints.run,
     "sharding": sharding.run,
     "loading": loading.run, "waiting": loading.run_waiting,
-    "augmenting": augmenting.run,
+    "augmenting": augmenting.run, "sweeping": sweeping.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "optax", "autograd", "mygrad", "dezero")
 APART = {"gpu"}  # which runs where the peers are not
