@@ -99,7 +99,8 @@ def test_loops_and_branches(world, name):
     expected = model(name, xs)[world.rank]
     of_model = gradient_of_model(name, xs, world.rank)
     eager = fd.grad(loss)(x)
-    for values in (f, fd.compile(f), fd.compile(f, native=True)):
+    is_native = world.size == 2 and name in ("scan", "cond")  # every rank calls the C++ compiler
+    for values in (f, fd.compile(f), fd.compile(f, native=is_native)):
         for _ in range(2):  # the first call records
             for a, b in zip(values(x), expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12)
