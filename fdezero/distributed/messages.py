@@ -14,6 +14,7 @@ from .engines.engine import Engine
 from .streams import split_axis
 
 Arrays = Sequence[Any]
+LARGE = 1 << 20  # bytes
 
 
 class Messages:
@@ -29,7 +30,7 @@ class Messages:
             return
         of_engine = "sum" if op == "mean" else op
         reduce = self.engine.all_reduce if op != "tree" else lambda x, out, _: self.engine.tree_sum(x, out)
-        for dtype, places in _by_dtype(xs):
+        for dtype, places in _with_large_ones_alone(_by_dtype(xs), xs):
             group, into = [xs[i] for i in places], [outs[i] for i in places]
             if len(group) == 1 and dtype == group[0].dtype and _is_flat(group[0]) and _is_flat(into[0]):
                 y = into[0].reshape(-1)
@@ -143,6 +144,16 @@ def _by_dtype(xs: Arrays, exact: bool = False) -> list[tuple[Any, list[int]]]:
             dtype = np.dtype(np.float32) if not exact and is_half(x.dtype) else x.dtype
             found.setdefault((dtype, isinstance(x, np.ndarray | np.generic)), []).append(i)
     return [(dtype, places) for (dtype, _), places in found.items()]
+
+
+def _with_large_ones_alone(groups: list[tuple[Any, list[int]]], xs: Arrays) -> list[tuple[Any, list[int]]]:
+    """The same groups, but a large array is a message of its own: to copy it takes longer than one message more."""
+    found = []
+    for dtype, places in groups:
+        found += [(dtype, [i]) for i in places if xs[i].nbytes >= LARGE]
+        if rest := [i for i in places if xs[i].nbytes < LARGE]:
+            found.append((dtype, rest))
+    return found
 
 
 def _is_flat(x: Any) -> bool:

@@ -39,7 +39,9 @@ from tests.benchmarks import (  # noqa: E402, after what libraries read when the
     pinn,
     pooling,
     reads,
+    reducing,
     saving,
+    scaling,
     sequences,
     sharding,
     starts,
@@ -60,8 +62,9 @@ PARTS = {
     "sharding": sharding.run,
     "loading": loading.run, "waiting": loading.run_waiting,
     "augmenting": augmenting.run, "sweeping": sweeping.run,
+    "scaling": scaling.run, "reducing": reducing.run,
 }  # fmt: skip
-PACKAGES = ("numpy", "torch", "jax", "optax", "autograd", "mygrad", "dezero")
+PACKAGES = ("numpy", "torch", "jax", "optax", "autograd", "mygrad", "dezero", "mpi4py", "mpich")
 APART = {"gpu"}  # which runs where the peers are not
 DOCUMENT = Path(__file__).parents[2] / "docs" / "about" / "benchmarks.md"
 

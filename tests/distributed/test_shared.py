@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdezero.distributed.engines import choice, memory
+from fdezero.distributed.engines.machines import Machines
 from fdezero.distributed.engines.mpi import Mpi
 from fdezero.distributed.engines.pieces import cut, rounds
 from fdezero.distributed.engines.shared import Shared
@@ -138,7 +139,7 @@ def test_nan_wins_and_overflow_does_not_warn(world):
 
 
 @on_ranks(2, 3, 4)
-def test_gathers_scatters_and_broadcasts(world):
+def test_gathers_scatters_broadcasts_and_permutations(world):
     engine = engine_of(world)
     for seed in range(6):
         arrays = signatures(seed)
@@ -161,6 +162,10 @@ def test_gathers_scatters_and_broadcasts(world):
         engine.broadcast_each(ys, root)
         for y, row in zip(ys, rows, strict=True):
             np.testing.assert_array_equal(y, row[root])
+        for x, row in zip(xs, rows, strict=True):
+            out = np.empty_like(x)
+            engine.permute(x, out, (world.rank + seed) % world.size, (world.rank - seed) % world.size)
+            np.testing.assert_array_equal(out, row[(world.rank - seed) % world.size])
 
 
 @on_ranks(2, 3, 4)
@@ -198,6 +203,52 @@ def test_messages_that_ranks_send_in_another_order_are_an_error_on_all(world):
         world.all_reduce(x)
     with pytest.raises(DisagreementError, match="all_reduce"):
         world.all_reduce(few if world.rank else many)
+
+
+@on_ranks(4)
+def test_sums_over_machines_pass_through_the_memory_of_each(world):
+    """Two machines that are this one: neighbours in rank, or every other rank."""
+    comm = world.engine.host.comm.Dup()
+    for number in (world.rank // 2, world.rank % 2):
+        engine = Machines(comm, comm.Split(number, world.rank), small=64)
+        engine.watch.meet_for("test")
+        for op in ("sum", "max", "min"):
+            for size in (1, 16, 17, 1000, 4003):
+                for dtype in DTYPES[:2] + DTYPES[3:4]:
+                    rows = [entries(rank, size, dtype, size) for rank in range(4)]
+                    out = x = rows[world.rank].copy()
+                    if size % 2:
+                        out = np.empty_like(x)
+                    engine.all_reduce(x, out, op)
+                    tolerance = 1e-5 if op == "sum" and dtype.kind == "f" else 0  # machines are added last
+                    np.testing.assert_allclose(out, reduced(op, rows), tolerance, 100 * tolerance)
+                    bits = engine.comm.allgather(out.tobytes())
+                    assert bits.count(bits[0]) == 4
+
+
+@on_ranks(4)
+def test_machines_with_equally_many_ranks_are_recognised(world):
+    comm = world.engine.host.comm.Dup()
+    assert type(choice.engine_of(comm)) is Shared
+
+    class Two:
+        """The communicator of machines that have some of the ranks each."""
+
+        def __init__(self, colour):
+            self.colour = colour
+
+        def __getattr__(self, name):
+            return getattr(comm, name)
+
+        def Split_type(self, kind, rank):
+            return comm.Split(self.colour, rank)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "Machines", lambda comm, here, make: ("machines", here.Get_size()))
+        patch.setattr(choice, "Mpi", lambda comm, make: "mpi")
+        assert choice.engine_of(Two(world.rank // 2)) == ("machines", 2)
+        assert choice.engine_of(Two(int(world.rank == 3))) == "mpi"  # three ranks on one, one on the other
+        assert choice.engine_of(Two(world.rank)) == "mpi"
 
 
 @on_ranks(2)

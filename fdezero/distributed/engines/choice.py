@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .machines import Machines
 from .memory import has_room
 from .mpi import Mpi, mpi
 from .shared import Shared
@@ -12,10 +13,14 @@ __all__ = ["engine_of"]
 def engine_of(comm: Any) -> Mpi:
     """The engine of a communicator of MPI. All of its ranks ask together, and decide alike.
 
-    Ranks on one machine use its memory. MPI carries messages to other machines, and where memory cannot be shared.
+    Ranks of one machine use its memory, also where there are several machines with equally many ranks. MPI carries all other messages.
     """
     here = comm.Split_type(mpi().COMM_TYPE_SHARED, comm.Get_rank())
-    size = here.Get_size()
+    counts = comm.allgather(here.Get_size() if has_room(here.Get_size()) else 0)
+    if min(counts) == max(counts) > 1:
+        if counts[0] == len(counts):
+            here.Free()
+            return Shared(comm, engine_of)
+        return Machines(comm, here, engine_of)
     here.Free()
-    is_shared = comm.allreduce(1 < size == comm.Get_size() and has_room(size), mpi().LAND)
-    return (Shared if is_shared else Mpi)(comm, engine_of)
+    return Mpi(comm, engine_of)

@@ -29,7 +29,7 @@ def mpi() -> Any:
 
 
 @functools.cache
-def _operation(op: str, kind: str) -> Any:
+def operation_of(op: str, kind: str) -> Any:
     """MPI's operation for a kind of dtype. MPI's own max drops NaN or keeps it, as it comes, so floats have NumPy's."""
     MPI = mpi()
     if op == "sum":
@@ -57,15 +57,15 @@ class Mpi(Engine):
 
     name = "mpi"
 
-    def __init__(self, comm: Any, make: Callable[[Any], Engine] | None = None) -> None:
-        """`make` gives the engine of a part of the world; by default that of MPI."""
+    def __init__(self, comm: Any, make: Callable[[Any], Engine] | None = None, watch: Watch | None = None) -> None:
+        """`make` gives the engine of a part of the world; by default that of MPI. `watch` is that of another engine."""
         self.comm, self.make = comm, make or Mpi
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.watch = Watch(comm, notes_of_run(mpi()))
+        self.watch = watch or Watch(comm, notes_of_run(mpi()))
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:
         given = mpi().IN_PLACE if x is out else x
-        self.watch.wait(self.comm.Iallreduce(given, out, _operation(op, x.dtype.kind)).Test)
+        self.watch.wait(self.comm.Iallreduce(given, out, operation_of(op, x.dtype.kind)).Test)
 
     def all_gather(self, x: Any, out: Any) -> None:
         self.watch.wait(self.comm.Iallgather(x, out).Test)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...compiler.running.store import Recent
+from ..waiting import Watch
 from .engine import Engine
 from .memory import LINE, SLOTS, Memory, capacity_for
 from .mpi import Mpi
@@ -52,9 +53,15 @@ class Shared(Mpi):
     Sums are binary trees over ranks, ((0 + 1) + (2 + 3)) + ..., for messages of every size. All ranks get the same bits.
     """
 
-    def __init__(self, comm: Any, make: Callable[[Any], Engine] | None = None, capacity: int | None = None) -> None:
+    def __init__(
+        self,
+        comm: Any,
+        make: Callable[[Any], Engine] | None = None,
+        watch: Watch | None = None,
+        capacity: int | None = None,
+    ) -> None:
         """`capacity`: the bytes of a slot."""
-        super().__init__(comm, make)
+        super().__init__(comm, make, watch)
         self.watch.every = 0  # the shared memory compares every step
         self._capacity = capacity_for(self.size) if capacity is None else capacity
         self._memory: Memory | None = None
@@ -86,6 +93,16 @@ class Shared(Mpi):
     def broadcast(self, x: Any, root: int) -> None:
         self.broadcast_each([x], root)
 
+    def permute(self, x: Any, out: Any, to: int, source: int) -> None:
+        memory, plan = self.memory, self._plan("all", "permute", [x], [x.dtype])
+        for turns in plan.rounds:
+            cells = turns[memory.count & 1]
+            for cell in cells:
+                cell.mine[0][...] = cell.of([x])
+            memory.step(plan.token)
+            for cell in cells:
+                cell.of([out])[...] = cell.theirs[source]
+
     def barrier(self) -> None:
         self.memory.step(0)
 
@@ -110,8 +127,8 @@ class Shared(Mpi):
                     if other != rank:
                         rows[other] = theirs
 
-    def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None:
-        memory, plan = self.memory, self._plan("rows", "scatter", outs, dtypes)
+    def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str = "sum") -> None:
+        memory, plan = self.memory, self._plan("rows", f"scatter {op}", outs, dtypes)
         with np.errstate(all="ignore"):
             for turns in plan.rounds:
                 cells = turns[memory.count & 1]
@@ -121,7 +138,7 @@ class Shared(Mpi):
                         mine[...] = row
                 memory.step(plan.token)
                 for cell in cells:
-                    self._reduce(cell.theirs, cell.of(outs), "sum")
+                    self._reduce(cell.theirs, cell.of(outs), op)
 
     def broadcast_each(self, xs: Arrays, root: int) -> None:
         memory, plan = self.memory, self._plan("all", f"from {root}", xs, [x.dtype for x in xs])
