@@ -1,6 +1,7 @@
 """What launchers say in the environment, and what happens where MPI says something else."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from typing import Any
@@ -79,7 +80,7 @@ def test_processes_that_mpi_does_not_connect_are_an_error(variables: str, said: 
         pytest.skip(reason)
     found = subprocess.run(
         [sys.executable, "-c", "import fdezero as fd; fd.distributed.world()"], cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": "", **environment(variables)}, timeout=60,
+        env=os.environ | environment(variables), timeout=60,
     )  # fmt: skip
     assert found.returncode == 1
     assert said in found.stderr
