@@ -1,4 +1,4 @@
-"""GPUs for tests on several ranks: the stand-in for CuPy with one for NCCL, or the real CuPy on an emulated device."""
+"""GPUs for tests on several ranks: "stand-in" for CuPy and for NCCL, "real" CuPy on an emulated device, or "device": real GPUs."""
 
 import contextlib
 import importlib
@@ -11,31 +11,35 @@ from typing import Any
 
 import pytest
 
+import fdezero as fd
 from fdezero.distributed import worlds
 from tests.distributed import nccl_stand_in
 
 EMULATED = importlib.util.find_spec("cupy_emulator") is not None
-with_gpus = pytest.mark.parametrize("kind", ["stand-in", *(["real"] if EMULATED else [])])
 if EMULATED and "cupy" not in sys.modules:  # before the tests' stand-in asks whether there is a GPU
     importlib.import_module("cupy_emulator").install()
+OTHERS = ["real"] if EMULATED else [pytest.param("device", marks=pytest.mark.gpu)] if fd.gpu_available() else []
+with_gpus = pytest.mark.parametrize("kind", ["stand-in", *OTHERS])
 
 
 @contextlib.contextmanager
-def gpus(kind: str, count: int = 4) -> Iterator[types.ModuleType]:
-    """`import cupy` gives CuPy, and `cupy.cuda.nccl` the stand-in for NCCL, in this rank. A real CuPy has two GPUs."""
+def gpus(kind: str, count: int = 4, needed: int = 2) -> Iterator[types.ModuleType]:
+    """`import cupy` gives CuPy, and `cupy.cuda.nccl` NCCL or its stand-in, in this rank. `needed`: real GPUs, else it is skipped."""
     nccl_stand_in.CALLS.clear()
     wholes = [*worlds._wholes]
     try:
-        with _cupy(kind, count) as module:
+        with _cupy(kind, count, needed) as module:
             yield module
     finally:
         worlds._wholes[:] = wholes
 
 
 @contextlib.contextmanager
-def _cupy(kind: str, count: int) -> Iterator[types.ModuleType]:
-    if kind == "real":
-        cupy = _emulated()
+def _cupy(kind: str, count: int, needed: int) -> Iterator[types.ModuleType]:
+    if kind != "stand-in":
+        cupy = _emulated() if kind == "real" else importlib.import_module("cupy")
+        if cupy.cuda.runtime.getDeviceCount() < needed:
+            pytest.skip(f"needs {needed} GPUs")
         with cupy.cuda.Device(0):
             yield cupy
         return
