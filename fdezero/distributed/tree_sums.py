@@ -146,35 +146,40 @@ class _Run:
     def __init__(self, region: TreeSum, leaves: Sequence[Any], into: Sequence[Any] | None) -> None:
         self.region, self.leaves, self.into = region, leaves, into
         self.free: dict[int, list[Any]] = {}  # memory of results that have been added to others, by their position
-        self.used: dict[Executable, None] = {}
+        self.executables: dict[int, Executable] = {}  # by the number of rows, because shards of one length have one memory layout
 
     def results(self) -> tuple[Any, ...]:
         """The sums, with memory of their own or in the memory that was given."""
         total = in_pairs(self._of_shard, len(self.region.bounds) - 1, self._sum)
-        for executable in self.used:
+        for executable in self.executables.values():
             executable.rest()
         for y, place in zip(total, self.into or (), strict=bool(self.into)):
             if place is not None and y is not place:
                 place[...] = y
         return tuple(total)
 
-    def _of_shard(self, i: int) -> Any:
+    def _of_shard(self, i: int) -> list[Any] | None:
         found = self.region.shard(i, self.leaves)
         if found is None:
             return None
         program, leaves = found
-        executable = program.planned_for(leaves).rows
-        self.used[executable] = None
+        count = self.region.bounds[i + 1] - self.region.bounds[i]
+        executable = self.executables.get(count)
+        if executable is None:
+            executable = self.executables[count] = program.planned_for(leaves).rows
         memory = [self._memory(positions[0], executable, i) for positions in executable.given]
         results = run_quietly(_called(executable, memory), leaves)
         if results is None:  # the caller wants floating-point errors as exceptions
             results = _copied(executable, memory, executable.as_recorded(leaves))
-        results = list(results)
+        results, placed = list(results), set()
         for positions, place in zip(executable.given, memory, strict=True):
-            for p in positions:
-                results[p] = place if p == positions[0] else place.copy()
-        others = [p for p in range(len(results)) if not any(results[p] is place for place in memory)]
-        for p, y in zip(others, owned([results[p] for p in others], leaves), strict=True):
+            placed.add(positions[0])
+            results[positions[0]] = place
+            for p in positions[1:]:
+                placed.add(p)
+                results[p] = place.copy()
+        others = [p for p, y in enumerate(results) if isinstance(y, np.ndarray) and p not in placed]
+        for p, y in zip(others, owned([results[p] for p in others], leaves) if others else (), strict=True):
             results[p] = y
         return results
 
