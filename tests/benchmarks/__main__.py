@@ -40,6 +40,7 @@ from tests.benchmarks import (  # noqa: E402, after what libraries read when the
     pooling,
     reads,
     reducing,
+    reproducible,
     saving,
     scaling,
     sequences,
@@ -62,7 +63,7 @@ PARTS = {
     "sharding": sharding.run,
     "loading": loading.run, "waiting": loading.run_waiting,
     "augmenting": augmenting.run, "sweeping": sweeping.run,
-    "scaling": scaling.run, "reducing": reducing.run,
+    "scaling": scaling.run, "reducing": reducing.run, "reproducible": reproducible.run,
 }  # fmt: skip
 PACKAGES = ("numpy", "torch", "jax", "optax", "autograd", "mygrad", "dezero", "mpi4py", "mpich")
 APART = {"gpu"}  # which runs where the peers are not
