@@ -146,7 +146,7 @@ class _Run:
     def __init__(self, region: TreeSum, leaves: Sequence[Any], into: Sequence[Any] | None) -> None:
         self.region, self.leaves, self.into = region, leaves, into
         self.free: dict[int, list[Any]] = {}  # memory of results that have been added to others, by their position
-        self.executables: dict[int, Executable] = {}  # by the number of rows, because shards of one length have one memory layout
+        self.executables: dict[int, Executable] = {}  # by the number of rows: such shards have one memory layout
 
     def results(self) -> tuple[Any, ...]:
         """The sums, with memory of their own or in the memory that was given."""
