@@ -1,7 +1,7 @@
 """Operations over the ranks of a world, on arrays and whole trees: sums, gathers, broadcasts, permutations, and a barrier."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def all_reduce(tree: Any, world: Any, op: str = "sum") -> Any:
     A gradient is that of the sum of all ranks' functions. So the gradient of a sum over ranks is a sum over ranks.
     Raises StructureError, naming the leaf, for one that is not an array or a number; DTypeError for the greatest of complex numbers.
     """
+    _check_world(world, "all_reduce")
     if op not in OPS:
         raise RangeError(f"all_reduce: op is one of {', '.join(OPS)}; got {op!r}.")
 
@@ -50,6 +51,7 @@ def all_gather(tree: Any, world: Any, axis: int = 0) -> Any:
 
     Shapes must be equal on all ranks. Raises StructureError as `all_reduce` does; ShapeError for an axis that a leaf does not have.
     """
+    _check_world(world, "all_gather")
     whole = _whole_number(axis, "all_gather", "axis")
 
     def prepared(x: Any) -> Any:
@@ -66,6 +68,7 @@ def reduce_scatter(tree: Any, world: Any, axis: int = 0) -> Any:
 
     Raises ShapeError, naming the leaf, if its length along the axis is not a multiple of the number of ranks.
     """
+    _check_world(world, "reduce_scatter")
     whole = _whole_number(axis, "reduce_scatter", "axis")
 
     def prepared(x: Any) -> Any:
@@ -86,6 +89,7 @@ def broadcast(tree: Any, world: Any, root: int = 0) -> Any:
 
     The gradient of the root's leaves is the sum over ranks; that of all others is 0.
     """
+    _check_world(world, "broadcast")
     number = _whole_number(root, "broadcast", "root")
     if not 0 <= number < world.size:
         raise RangeError(f"broadcast: root is a rank from 0 to {world.size - 1}; got {root}.")
@@ -97,11 +101,14 @@ def permute(tree: Any, world: Any, to: int | Sequence[int]) -> Any:
 
     Raises RangeError if `to` does not name every rank once.
     """
+    _check_world(world, "permute")
     if hasattr(to, "__index__"):
         step = operator.index(to)
         places = tuple([(rank + step) % world.size for rank in range(world.size)])
-    else:
+    elif isinstance(to, Iterable):
         places = tuple([_whole_number(rank, "permute", "to") for rank in to])
+    else:
+        raise RangeError(f"permute: to is a number of ranks to go on, or one rank for each rank; got {to!r}.")
     if sorted(places) != list(range(world.size)):
         raise RangeError(f"permute: to names every rank from 0 to {world.size - 1} once; got {list(places)}.")
     return _over(tree, world, "permute", lambda leaves: collectives.Permute(world, places))
@@ -109,8 +116,15 @@ def permute(tree: Any, world: Any, to: int | Sequence[int]) -> Any:
 
 def barrier(world: Any) -> None:
     """Wait until all ranks have come here."""
+    _check_world(world, "barrier")
     if world.size > 1:
         collectives.Barrier(world)()
+
+
+def _check_world(world: Any, name: str) -> None:
+    if not hasattr(world, "messages"):
+        hint = " Call it: fd.distributed.world()." if callable(world) else ""
+        raise StructureError(f"{name}: a world is what fd.distributed.world() returns, got {describe(world)}.{hint}")
 
 
 def _over(

@@ -269,6 +269,15 @@ def test_mistakes_are_named_before_any_message(world):
         world.permute(x, [0, 0, 0])
     with pytest.raises(RangeError, match=r"axis is a whole number; got 0.5"):
         world.all_gather(x, axis=0.5)
+    with pytest.raises(RangeError, match=r"one rank for each rank; got 0.5"):
+        world.permute(x, 0.5)
+    for name in ("all_reduce", "all_gather", "reduce_scatter", "broadcast"):
+        with pytest.raises(StructureError, match=rf"{name}: a world is what .* got function. Call it: fd.distributed.world\(\)"):
+            getattr(distributed, name)(x, distributed.world)
+    with pytest.raises(StructureError, match=r"permute: a world is what .* got int 2"):
+        distributed.permute(x, 2, 1)
+    with pytest.raises(StructureError, match=r"barrier: a world is what"):
+        distributed.barrier(distributed.world)
     if world.size == 2:
         with pytest.raises(
             ShapeError,
