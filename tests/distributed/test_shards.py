@@ -16,6 +16,8 @@ from fdezero.distributed.engines.engine import Engine
 from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
+from tests.native.compilers import needs_compiler
+from tests.profiles import nightly
 
 from .ranks import on_ranks
 
@@ -96,6 +98,25 @@ def test_bits_do_not_depend_on_the_number_of_ranks(world: Any, kind: str, way: s
     all_agree(world, found)
     if not world.rank:
         assert_trees_equal(found, train(alone(), kind, way, steps))
+
+
+@needs_compiler
+@on_ranks(2)
+def test_native_code_has_bits_of_its_own_and_they_do_not_depend_either(world: Any) -> None:
+    few = {"steps": 5, "batch_size": 16}  # of one size, because each one is compiled
+    assert_trees_equal(train(world, "mlp", "native", **few), train(alone(), "mlp", "native", **few))
+
+
+@nightly
+@needs_compiler
+@on_ranks(2, 4, 8, limit=600.0)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS)
+def test_bits_on_up_to_eight_ranks(world: Any, kind: str, way: str) -> None:
+    found = train(world, kind, way, 100)
+    all_agree(world, found)
+    if not world.rank:
+        assert_trees_equal(found, train(alone(), kind, way, 100))
 
 
 @on_ranks(1)
@@ -245,7 +266,7 @@ def in_tree(items: list[Any]) -> Any:
 
 
 @on_ranks(1, 2, 4)
-@pytest.mark.parametrize("n", [1, 7, 2047, 2048, 5003])
+@pytest.mark.parametrize("n", [1, 7, 2048, 5003, 20011])
 def test_ranks_add_in_one_binary_tree(world: Any, n: int) -> None:
     rng = np.random.default_rng(n)
     for dtype in (np.float32, np.float64, np.complex64, np.int32):
@@ -326,6 +347,10 @@ def test_derivatives_and_batches_of_gradients(n: int) -> None:
 def test_it_composes_with_accumulation_and_loss_scales(world: Any) -> None:
     opt = lambda world: optim.chain(optim.clip_by_global_norm(1.0), optim.accumulate(optim.adam(1e-2), 2))
     assert_trees_equal(train(world, "mlp", "compiled", 6, opt), train(alone(), "mlp", "compiled", 6, opt))
+    # each rank has its own part of the moments, but all have the model
+    opt = lambda world: optim.sharded(optim.adam(1e-2), world)
+    (model, _, seen), (expected, _, seen_alone) = (train(each, "mlp", "compiled", 6, opt) for each in (world, alone()))
+    assert_trees_equal((model, seen), (expected, seen_alone))
     scale, x, t = LossScale.init(), *share(batch(20, np.float32), world)[:2]
     scaled = of_shards(lambda m, x, t: scale.scale(mean_loss(m, x, t)), world)
     assert_trees_equal(

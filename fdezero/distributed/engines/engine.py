@@ -53,7 +53,8 @@ class Engine:
         """Write the sum over ranks, a power of two, into `out`, added in one binary tree: 0 + 1, 2 + 3, then these sums, and so on.
 
         Each pair exchanges halves and adds its own; then quarters, over pairs of pairs. So every rank adds a part of the entries, and
-        sends and gets as little as in a ring. At the end the parts go back the same way. Few entries are exchanged whole.
+        sends and gets as little as in a ring. At the end the parts go back the same way. Few entries are exchanged whole. Halves of an
+        odd number share an entry, which both add, so that all messages of a step are equally long.
         """
         if out is not x:
             out[...] = x
@@ -67,8 +68,8 @@ class Engine:
             mine = theirs = (start, stop)
             if shares:
                 steps.append((other, start, stop))
-                middle = (start + stop) // 2
-                mine, theirs = (start, middle), (middle, stop)
+                count = (stop - start + 1) // 2
+                mine, theirs = (start, start + count), (stop - count, stop)
                 if not is_left:
                     mine, theirs = theirs, mine
             here, got = out[slice(*mine)], received[: mine[1] - mine[0]]
@@ -77,12 +78,13 @@ class Engine:
             start, stop = mine
             distance *= 2
         for other, first, last in reversed(steps):
-            rest = (stop, last) if start == first else (first, start)
+            count = stop - start
+            rest = (last - count, last) if start == first else (first, first + count)
             self._exchange(out[start:stop], out[slice(*rest)], other)
             start, stop = first, last
 
     def _exchange(self, x: Any, out: Any, other: int) -> None:
-        """Send x to another rank, and write what it sends into `out`. Lengths may differ."""
+        """Send x to another rank, and write what it sends into `out`."""
         self.permute(x.view(np.uint8), out.view(np.uint8), other, other)
 
     def streaming(self, xs: Sequence[Any]) -> "Streaming | None":
