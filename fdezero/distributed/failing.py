@@ -10,15 +10,14 @@ import traceback
 from typing import Any
 
 from ..errors import DisagreementError, WaitingError
-from .agreement import listed
-from .notes import Note, Notes
+from .agreement import first_difference, listed
+from .notes import LAST, Note, Notes
 
 __all__ = ["notes_of_run"]
 
 SAME = 0.5  # seconds in which other ranks may fail with the same error: it is shown once
 WRITING = 5.0  # seconds that threads have for their work, such as a checkpoint that is half written
 SHOWING = 0.2  # seconds that the launcher has for passing on what was printed, before it hears of the end
-LAST = 10.0  # seconds that a rank waits for the end which another one has announced
 INTERRUPTED = 130  # the status of a program that Ctrl-C ended, as shells count
 
 
@@ -101,7 +100,7 @@ class Guard:
         if os.getpid() != self.process or MPI.Is_finalized():
             return
         self.notes.close()
-        counts = {watch.group: watch.number for watch in self.notes.watches}
+        counts = {group: number for group, (number, _) in self._pasts().items()}
         all_here, begun, told = self.notes.comm.Ibarrier(), time.monotonic(), False
         while not all_here.Test():
             if not told and time.monotonic() > begun + 0.1:
@@ -109,11 +108,27 @@ class Guard:
                 self.notes.send(Note("ended", counts=counts))
             self.notes.read()
             time.sleep(0.005)
-        try:
-            if self.notes.first is not None:
-                self.notes.first.agree_at_end()
-        except DisagreementError as error:
+        if (error := self._different_pasts()) is not None:
             self.uncaught(type(error), error, None)
+
+    def _pasts(self) -> dict[int, tuple[int, int]]:
+        """How many collectives each world had until now, and a digest of them."""
+        return {**self.notes.pasts, **{group: watch.past for group, watch in self.notes.watches.items()}}
+
+    def _different_pasts(self) -> DisagreementError | None:
+        """The error for ranks that have called different collectives, without waiting for each other. All ranks ask at their end."""
+        mine = self._pasts()
+        of_all = self.notes.comm.allgather(mine)
+        groups = [group for group in mine if len({of[group] for of in of_all if group in of}) > 1]
+        alive = {group: watch for group, watch in self.notes.watches.items() if group in groups}
+        calls = self.notes.comm.allgather({group: watch.completed() for group, watch in alive.items()})
+        for group in groups:
+            known = {rank: of[group] for rank, of in enumerate(calls) if of.get(group)}
+            if len(known) > 1:
+                return first_difference(known)
+        return (
+            DisagreementError("the ranks of a part of the world have called different collectives.") if groups else None
+        )
 
 
 def _finish_threads() -> None:

@@ -13,8 +13,9 @@ import attrs
 from ..core.lines import EXAMPLES, PACKAGE, Line
 from .agreement import Place
 
-__all__ = ["Note", "Notes", "users_line"]
+__all__ = ["LAST", "Note", "Notes", "users_line"]
 
+LAST = 10.0  # seconds that a rank waits for the end which another one has announced
 LIMIT = 600.0  # seconds: a rank may compute, save or load data for long while the others wait
 ANSWERING = 0.5  # seconds between two looks for questions, on a thread
 LIBRARIES = tuple({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if "lib" in name})
@@ -46,11 +47,15 @@ class Notes:
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
         self.limit = LIMIT
         self.latest: dict[int, Note] = {}
-        self.watches: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.watches: weakref.WeakValueDictionary[int, Any] = (
+            weakref.WeakValueDictionary()
+        )  # by the number of their world
+        self.pasts: dict[
+            int, tuple[int, int]
+        ] = {}  # of worlds that are gone: how many collectives they had, and a digest
         self.made: dict[
             tuple[int, ...], int
         ] = {}  # how many worlds these ranks have had: their names are the same on all ranks
-        self.first: Any = None  # the watch of the whole world
         self._status = MPI.Status()
         self._sent: list[Any] = []
         self._lock = threading.RLock()  # threads read beside each other, and an answer is sent while one reads

@@ -1,6 +1,7 @@
 """How ranks meet in a collective: they compare new calls, wait with a limit, and say why nobody comes."""
 
 import collections
+import contextlib
 import hashlib
 import os
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import DisagreementError, FdezeroError
 from .agreement import Call, Place, call_of, disagreement, ended, first_difference, waiting
-from .notes import Note, Notes, users_line
+from .notes import LAST, Note, Notes, users_line
 
 __all__ = ["EVERY", "Watch"]
 
@@ -63,8 +64,7 @@ class Watch:
         self.before: Known | None = None
         self.recent: collections.deque[tuple[int, Known]] = collections.deque(maxlen=EVERY)
         self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
-        notes.watches.add(self)
-        notes.first = notes.first or self
+        notes.watches[self.group] = self
 
     def meet(self, key: Hashable, collective: Any, arrays: Sequence[Any]) -> Known:
         """Begin a collective on arrays. `key` tells calls apart on this rank; a new one is compared with the others'.
@@ -170,10 +170,6 @@ class Watch:
         if not (of_all == mine).all():
             raise self.compared()
 
-    def agree_at_end(self) -> None:
-        """Compare what all ranks have called, once more. Raises DisagreementError."""
-        self.meet_for("end")
-
     def compared(self) -> Exception:
         """The error for what the ranks do, or for the first call in which they differed.
 
@@ -189,10 +185,22 @@ class Watch:
                 return first_difference({**said, notes.rank: calls})
             time.sleep(LONGEST)
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was not made to the end
+            self.notes.pasts[self.group] = self.past
+
+    @property
+    def past(self) -> tuple[int, int]:
+        """What it has called until now: how often, and a digest of it all."""
+        return self.number, self.history
+
     def calls(self) -> dict[int, Place]:
         """The latest calls by their numbers, and the one that is running."""
-        past = {number: Place(known.call, number, f"{known.where} (at first)") for number, known in self.recent}
-        return {**past, self.number: self.place()}
+        return {**self.completed(), self.number: self.place()}
+
+    def completed(self) -> dict[int, Place]:
+        """The latest calls by their numbers, with the lines of their first uses."""
+        return {number: Place(known.call, number, f"{known.where} (at first)") for number, known in self.recent}
 
 
 class Search:
@@ -208,6 +216,8 @@ class Search:
         """Read the notes of the others. Raise if one of them says why it does not come, or after the limit."""
         watch, notes = self.watch, self.watch.notes
         latest = notes.read()
+        if any(note.kind == "failed" for note in latest.values()) and waited < notes.limit + LAST:
+            return  # it shows its error, and ends all
         if waited < min(GRACE, notes.limit):  # a rank may be at its end, and its last message on the way
             return
         if not self.told:

@@ -72,7 +72,8 @@ def fit(
                 if progress != "none":
                     print(f"{text}, {_described(row)}", flush=True)
         except KeyboardInterrupt:
-            if world is not None:  # the ranks are in different places, so they cannot save together
+            of_ranks = world or getattr(checkpoints, "world", None)
+            if of_ranks is not None and of_ranks.size > 1:  # they are in different places, so they cannot save together
                 raise
             number = int(state.step)  # an interrupt may come between a step and the line that counts it
             if checkpoints is not None:
