@@ -177,6 +177,9 @@ class Placed(Engine):
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
         self.of(x).permute(x, out, to, source)
 
+    def _exchange(self, x: Any, out: Any, other: int) -> None:
+        self.of(x)._exchange(x, out, other)
+
     def streaming(self, xs: Sequence[Any]) -> Streaming | None:
         engines = {id(engine): engine for engine in [self.of(x) for x in xs]}
         return engines.popitem()[1].streaming(xs) if len(engines) == 1 else None
