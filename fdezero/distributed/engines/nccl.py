@@ -6,10 +6,11 @@ maximum may pass over NaN: such a reduction is written with those that NCCL has.
 
 import atexit
 import contextlib
+import functools
 import importlib
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +32,8 @@ TYPES = {
 GPU = backend_named("gpu")
 WIDER = {"int16": np.dtype(np.int32), "uint16": np.dtype(np.uint32)}  # sums wrap around to the same 16 bits
 OPS = {"sum": "SUM", "max": "MAX", "min": "MIN"}
-Reduction = tuple[list[tuple[Any, Any, str]], Callable[[], None]]
+Reduction = tuple[Any, Any, tuple[int, int, int]]  # what is sent, what receives, NCCL's numbers
+Finish = tuple[Any, Callable[[], Any]]  # where a result goes, and what gives it
 MADE: "weakref.WeakSet[Nccl]" = weakref.WeakSet()
 
 
@@ -103,13 +105,11 @@ class Nccl(Engine):
         if op == "tree":
             self._tree_sum_each(xs, outs, dtypes)
             return
-        parts = [self._reduction(*each, op) for each in zip(xs, outs, dtypes, strict=True)]
+        calls, finishing = self._reductions(xs, outs, dtypes, "sum" if op == "mean" else op)
         with self._message("all_reduce") as stream:
-            for calls, _ in parts:
-                for send, receive, of_nccl in calls:
-                    kind, number = self._numbers(send, of_nccl)
-                    self.joined.allReduce(send.data.ptr, receive.data.ptr, send.size, kind, number, stream)
-        self._finish(parts)
+            for send, receive, (kind, number, parts) in calls:
+                self.joined.allReduce(send.data.ptr, receive.data.ptr, send.size * parts, kind, number, stream)
+        self._finish(calls, finishing, op)
 
     def all_gather_each(self, xs: Arrays, outs: Arrays) -> None:
         with self._message("all_gather") as stream:
@@ -117,14 +117,12 @@ class Nccl(Engine):
                 self.joined.allGather(x.data.ptr, out.data.ptr, x.nbytes, self.nccl.NCCL_UINT8, stream)
 
     def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None:
-        parts = [self._reduction(*each, "sum") for each in zip(xs, outs, dtypes, strict=True)]
+        calls, finishing = self._reductions(xs, outs, dtypes, "sum")
         with self._message("reduce_scatter") as stream:
-            for calls, _ in parts:
-                for send, receive, op in calls:
-                    kind, number = self._numbers(send, op)
-                    count = send.size // self.size
-                    self.joined.reduceScatter(send.data.ptr, receive.data.ptr, count, kind, number, stream)
-        self._finish(parts)
+            for send, receive, (kind, number, parts) in calls:
+                count = receive.size * parts
+                self.joined.reduceScatter(send.data.ptr, receive.data.ptr, count, kind, number, stream)
+        self._finish(calls, finishing, "sum")
 
     def broadcast_each(self, xs: Arrays, root: int) -> None:
         with self._message("broadcast") as stream:
@@ -164,52 +162,33 @@ class Nccl(Engine):
                 raise _explained(error, f"{what} failed on rank {self.rank} of {self.size}") from error
             self.follower.note(stream)
 
-    def _numbers(self, x: Any, op: str) -> tuple[int, int]:
-        """NCCL's numbers for a dtype and an operation."""
-        return getattr(self.nccl, f"NCCL_{TYPES[x.dtype.name]}"), getattr(self.nccl, f"NCCL_{OPS[op]}")
-
-    def _reduction(self, x: Any, out: Any, dtype: Any, op: str) -> Reduction:
-        """The calls of NCCL that reduce x, computed in `dtype`, and what writes their results into `out` if they do not."""
-        of_nccl = "sum" if op == "mean" else op
+    def _reductions(self, xs: Arrays, outs: Arrays, dtypes: Arrays, op: str) -> tuple[list[Reduction], list[Finish]]:
+        """The calls of NCCL that reduce arrays, each computed in its dtype, and what writes those results that they do not write."""
+        calls: list[Reduction] = []
+        finishing: list[Finish] = []
         with self.device:
-            if is_floating(dtype) and of_nccl != "sum":
-                return self._extreme(x, out, dtype, op)
-            wide = WIDER.get(dtype.name, dtype)
-            if wide != x.dtype:
-                x, receive = x.astype(wide), np.empty_like(x, dtype=wide, shape=out.shape)
-            else:
-                receive = out
-        if dtype.kind == "c":
-            calls = [(x.view(x.real.dtype), receive.view(x.real.dtype), of_nccl)]
-        elif dtype.kind == "b":  # True and True is True, as NumPy adds them
-            calls = [(x.view(np.uint8), receive.view(np.uint8), "max" if of_nccl == "sum" else of_nccl)]
-        else:
-            calls = [(x, receive, of_nccl)]
+            for x, out, dtype in zip(xs, outs, dtypes, strict=True):
+                if op != "sum" and is_floating(dtype):
+                    finishing.append(_extreme(x.astype(dtype, copy=False), out, op, calls))
+                    continue
+                numbers, wide = reduction_of(dtype, op)
+                if wide == x.dtype:
+                    calls.append((x, out, numbers))
+                else:
+                    receive = np.empty_like(x, dtype=wide, shape=out.shape)
+                    calls.append((x.astype(wide), receive, numbers))
+                    finishing.append((out, functools.partial(receive.astype, out.dtype)))
+        return calls, finishing
 
-        def finish() -> None:
+    def _finish(self, calls: list[Reduction], finishing: list[Finish], op: str) -> None:
+        if not finishing and op != "mean":
+            return
+        with self.device:
             if op == "mean":
-                np.divide(receive, self.size, out=receive)
-            if receive is not out:
-                out[...] = receive
-
-        return calls, finish
-
-    def _extreme(self, x: Any, out: Any, dtype: Any, op: str) -> Reduction:
-        """The maximum or minimum of floats, where NaN wins as in NumPy: a second array says where a NaN is."""
-        x = x.astype(dtype, copy=False)
-        missing = np.isnan(x)
-        least = np.where(missing, dtype.type(-np.inf if op == "max" else np.inf), x)
-        flags = missing.view(np.uint8)
-
-        def finish() -> None:
-            out[...] = np.where(missing, dtype.type(np.nan), least)
-
-        return [(least, least, op), (flags, flags, "max")], finish
-
-    def _finish(self, parts: Sequence[Reduction]) -> None:
-        with self.device:
-            for _, finish in parts:
-                finish()
+                for _, receive, _ in calls:
+                    np.divide(receive, self.size, out=receive)
+            for out, result in finishing:
+                out[...] = result()
 
     def _tree_sum_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None:
         """`tree_sum` of all arrays of a dtype as one: each step of the tree is a message."""
@@ -221,6 +200,28 @@ class Nccl(Engine):
             for _, out in group:
                 out[...] = flat[start : start + out.size]
                 start += out.size
+
+
+@functools.cache
+def reduction_of(dtype: Any, op: str) -> tuple[tuple[int, int, int], Any]:
+    """NCCL's numbers for a reduction: of the dtype, of the operation, and numbers for each entry; and the dtype in which it is done."""
+    wide, parts = np.dtype(WIDER.get(dtype.name, dtype)), 1
+    name = wide.name
+    if dtype.kind == "c":
+        name, parts = f"float{dtype.itemsize * 4}", 2
+    elif dtype.kind == "b" and op == "sum":  # True and True is True, as NumPy adds them
+        op = "max"
+    nccl = module()
+    return (getattr(nccl, f"NCCL_{TYPES[name]}"), getattr(nccl, f"NCCL_{OPS[op]}"), parts), wide
+
+
+def _extreme(x: Any, out: Any, op: str, calls: list[Reduction]) -> Finish:
+    """The maximum or minimum of floats, where NaN wins as in NumPy: a second array says where a NaN is."""
+    missing = np.isnan(x)
+    least = np.where(missing, x.dtype.type(-np.inf if op == "max" else np.inf), x)
+    calls.append((least, least, reduction_of(x.dtype, op)[0]))
+    calls.append((missing, missing, reduction_of(missing.dtype, "max")[0]))
+    return out, lambda: np.where(missing, x.dtype.type(np.nan), least)
 
 
 def why_apart_on_gpus(comm: Any, index: int) -> tuple[str, bool]:
