@@ -8,6 +8,7 @@ a leaf, which `grad` and optimisers pass over, and so is the content of a field 
 """
 
 import operator
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -24,6 +25,9 @@ TreeDef: TypeAlias = optree.PyTreeSpec
 ALL, TRAINABLE = "fdezero", "fdezero.trainable"
 MOST_CLASSES = 10_000  # of leaves that are remembered; a program that makes classes in a loop forgets them
 _NONE: frozenset[str] = frozenset()
+_lock = threading.Lock()
+_registered: set[type] = set()
+# The types of leaves that have been met, and of containers that one of the namespaces passes over
 _known: set[type] = {np.ndarray, np.float64, np.float32, np.int64, float, int, bool, str, type(None)}
 
 
@@ -83,7 +87,9 @@ def register_as(cls: type, flatten_module: Callable[[Any], Any], unflatten_modul
         if constants and namespace == TRAINABLE:
             ways = _around_constants(*ways, [constants.get(name) for name in children])
         optree.register_pytree_node(cls, *ways, path_entry_type=optree.GetAttrEntry, namespace=namespace)
-    _known.add(cls)
+    _registered.add(cls)
+    if getattr(cls, "passed_over", False):
+        _known.add(cls)
 
 
 def _around_constants(
@@ -145,17 +151,22 @@ def _maker(cls: type, children: tuple[str, ...], constants: tuple[str, ...]) -> 
 
 
 def _meets_new_classes(leaves: Iterable[Any]) -> bool:
-    """Register new attrs classes among `leaves`. True if there were any: the tree must be flattened again."""
+    """Register new attrs classes among `leaves`. True if there were any: the tree must be flattened again.
+
+    A container is never known as a leaf. So a thread that flattened while another one registered the class finds its mistake.
+    """
     new = {type(leaf) for leaf in leaves} - _known
     if not new:
         return False
-    for cls in new:
-        if is_attrs(cls):
-            register(cls)
-        _known.add(cls)
+    containers = [cls for cls in new if is_attrs(cls)]
+    for cls in containers:
+        with _lock:
+            if cls not in _registered:
+                register(cls)
+    _known.update(new.difference(containers))
     if len(_known) > MOST_CLASSES:
-        _known.difference_update([cls for cls in _known if not is_attrs(cls)])
-    return any(is_attrs(cls) for cls in new)
+        _known.difference_update([cls for cls in list(_known) if not is_attrs(cls)])
+    return bool(containers)
 
 
 def flatten(tree: Tree, *, none_is_leaf: bool = False, namespace: str = ALL) -> tuple[list[Any], TreeDef]:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -129,6 +130,22 @@ def test_threads_share_large_arrays_that_nobody_writes() -> None:
 
     together(work, 4)
     assert big.flags.writeable
+
+
+def test_a_new_class_is_met_by_many_threads_at_once() -> None:
+    for _ in range(30):
+
+        @attrs.frozen
+        class Plain:
+            a: Any
+
+        tree = {"x": Plain(X)}
+
+        def work(i: int) -> None:
+            gradient = fd.grad(lambda tree: np.sum(tree["x"].a))(tree) if i % 2 else fd.tree.map(np.ones_like, tree)  # the two ways to read a tree
+            np.testing.assert_array_equal(gradient["x"].a, np.ones_like(X))
+
+        together(work, 6)
 
 
 # Compiled code
