@@ -46,7 +46,8 @@ def explain(name: str, args: Sequence[Any], error: Exception) -> Exception:
     if len({place for place, _ in placed}) > 1 and not isinstance(error, IndexError):
         places = ", ".join(f"{what} on {place}" for place, what in placed)
         return DeviceError(
-            f"{name} got arrays on different devices: {places}. Bring them together first: fd.to_device(tree, 'gpu')."
+            f"{name} got arrays on different devices: {places}. Bring them together first: "
+            f"fd.to_device(tree, {max(placed)[0]!r})."
         )
     if CURRENT_DEVICE in str(error):
         place = placed[0][0]
