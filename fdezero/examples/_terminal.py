@@ -85,6 +85,20 @@ def saved(path: Path) -> None:
     print(f"saved to {path} ({path.stat().st_size / 1e3:,.0f} kB)", flush=True)
 
 
+def warn_of_threads(processes: int) -> None:
+    """Say what makes several processes on one machine slow: each of them takes all cores for its products."""
+    cores = os.cpu_count() or 1
+    own = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    )  # a launcher may bind processes to cores
+    is_set = any(name in os.environ for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"))
+    if processes * own > cores and not is_set:
+        each = f"OPENBLAS_NUM_THREADS={max(1, cores // processes)}"
+        print(
+            f"each process takes {own} cores for its products; with {each} before mpiexec it is faster", file=sys.stderr
+        )
+
+
 def run(main: Callable[[], None]) -> None:
     """Run an example. An error is one line and exit code 2, and Ctrl-C a line and code 130.
 
@@ -92,6 +106,8 @@ def run(main: Callable[[], None]) -> None:
     """
     world = fd.distributed.world()
     if world.size > 1:
+        if world.rank == 0:
+            warn_of_threads(world.local_size)
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere if world.rank else sys.stdout):
             main()
         return

@@ -12,6 +12,7 @@ from fdezero.data import DataLoader
 from fdezero.errors import ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from .gpus import gpu_world, gpus, with_gpus
 from .ranks import on_ranks
 
 KEY = fd.random.key(0)
@@ -171,6 +172,21 @@ def test_an_existing_model_is_changed_in_one_call(world: Any) -> None:
     whole, expected = nn.step(model, x, train=True)
     assert_trees_close((y, fd.tree.leaves(after)), (share(whole, world), fd.tree.leaves(expected)), 1e-5)
     assert nn.sync_batch_norm(changed, None).layers[1].world is None
+
+
+@with_gpus
+@on_ranks(2)
+def test_gpus_give_what_cpus_give(world: Any, kind: str) -> None:
+    for n in (5, 1):  # one leaves a rank without an example
+        with gpus(kind):
+            of_gpus = gpu_world()
+            layer, x, w = made(FORMS["images"], n, world=of_gpus)
+            arguments = fd.to_device((layer, share(x, world), share(w, world)), of_gpus.device)
+            for way in (lambda f: f, fd.compile):
+                found = fd.to_numpy(fd.tree.leaves(way(fd.value_and_grad(loss, argnums=(0, 1), has_aux=True))(*arguments)))
+                on_cpu = made(FORMS["images"], n, world=world)[0]
+                wanted = fd.value_and_grad(loss, argnums=(0, 1), has_aux=True)(on_cpu, *share((x, w), world))
+                assert_trees_close(found, fd.tree.leaves(wanted), 1e-10)
 
 
 @on_ranks(1, 2)
