@@ -49,12 +49,22 @@ def check_shards(name: str, world: World, shards: Any) -> int:
     return int(number)
 
 
-def summed_over_ranks(tree: Any, world: World) -> Any:
-    """The sum of the leaves over ranks, in the same binary tree as over shards."""
+class SumOfShards(collectives.AllReduce):
+    """The sum over ranks in the same binary tree as over the shards of each, on whose number ranks must agree."""
+
+    name, setting = "sum_of_shards", "shards"
+
+    def __init__(self, world: World, shards: int) -> None:
+        super().__init__(world, "tree")
+        self.shards = shards
+
+
+def summed_over_ranks(tree: Any, world: World, shards: int) -> Any:
+    """The sum of the leaves over ranks."""
     leaves, treedef = trees.flatten(tree)
     if world.size == 1 or not leaves:
         return tree
-    over_ranks = collectives.AllReduce(world, "tree")
+    over_ranks = SumOfShards(world, shards)
     over_ranks.tree = treedef
     return trees.unflatten(treedef, over_ranks(*leaves))
 
@@ -86,7 +96,7 @@ def value_and_grad_of_shards(
                 else:  # this rank has no examples: what one would give has the right structure, and counts nothing
                     one = [fnp.zeros_like(x, shape=(1, *shape_of(x)[1:])) for x in given.rows]
                     local = trees.map(_nothing, of_shard(one, trees.map(lambda x: x[0], items), whole))
-            return summed_over_ranks(local, world)
+            return summed_over_ranks(local, world, shards)
 
         def weight_of(rows: Any, item: Any, whole: Any) -> Any:
             args, kwargs = given.of_shard(rows, item["keys"], whole[0])

@@ -13,7 +13,7 @@ from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
 from fdezero.distributed.engines.engine import Engine
-from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
+from fdezero.errors import DisagreementError, RangeError, ShapeError, StructureError, TraceError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from tests.native.compilers import needs_compiler
@@ -383,6 +383,14 @@ def test_a_number_of_shards_is_a_power_of_two(shards: Any) -> None:
         of_shards(mean_loss, alone(), shards=shards)
     with pytest.raises(RangeError, match="belongs to reproducible=True"):
         fd.distributed.value_and_grad(mean_loss, alone(), shards=shards)
+
+
+@on_ranks(2)
+def test_ranks_agree_on_the_number_of_shards(world: Any) -> None:
+    x, t, _ = share(batch(16, np.float32), world)
+    part = world.split(0)  # which the error leaves unusable
+    with pytest.raises(DisagreementError, match=r"sum_of_shards\(shards=4\)"):
+        of_shards(mean_loss, part, shards=4 if world.rank else 8)(small(np.float32), x, t)
 
 
 @on_ranks(4)
