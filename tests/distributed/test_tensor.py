@@ -10,12 +10,12 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
 from fdezero.distributed import ColumnLinear, RowLinear, gathered
-from fdezero.distributed import messages as carrying
 from fdezero.errors import FileError, RangeError, ShapeError, StructureError
 from fdezero.io import Checkpoints
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from fdezero.tree.wholes import cut, outlined
 from tests.distributed.ranks import on_ranks
+from tests.distributed.test_operations import counting
 
 key = fd.random.key
 x = np.linspace(-1, 1, 30).reshape(5, 6).astype(np.float32)
@@ -78,33 +78,17 @@ def test_second_derivatives_are_those_of_the_whole(world: Any) -> None:
 
 @on_ranks(2)
 def test_a_block_sends_one_message_forward_and_one_back(world: Any) -> None:
-    names = [name for name in vars(carrying.Messages) if not name.startswith("_")]
-    before = {name: getattr(carrying.Messages, name) for name in names}
-    sent: list[str] = []
-
-    def counted(name: str) -> Any:
-        def carry(self: Any, *args: Any) -> Any:
-            sent.append(name)
-            return before[name](self, *args)
-
-        return carry
-
+    world, said = counting(world)
     block = nn.Sequential([ColumnLinear.init(key(1), 6, 12, world), F.gelu, RowLinear.init(key(2), 12, 6, world)])
     model = nn.Sequential([nn.Linear.init(key(0), 6, 6), block, block])
-    for name in names:
-        setattr(carrying.Messages, name, counted(name))
-    try:
-        model(x)
-        assert sent == ["all_reduce"] * 2
-        sent.clear()
-        fd.grad(loss_fn)(model, x, t)
-        assert sent == ["all_reduce"] * 4
-        sent.clear()
-        fd.distributed.value_and_grad(loss_fn, world)(model, x, t)
-        assert sent == ["all_reduce"] * 6  # the number of examples, and at last the gradients that all ranks share
-    finally:
-        for name in names:
-            setattr(carrying.Messages, name, before[name])
+    model(x)
+    assert [name for name, *_ in said] == ["all_reduce"] * 2
+    said.clear()
+    fd.grad(loss_fn)(model, x, t)
+    assert [name for name, *_ in said] == ["all_reduce"] * 4
+    said.clear()
+    fd.distributed.value_and_grad(loss_fn, world)(model, x, t)
+    assert [name for name, *_ in said] == ["all_reduce"] * 6  # the number of examples, and at last the gradients that all ranks share
 
 
 @on_ranks(4)
