@@ -20,11 +20,10 @@ from ..foreign import is_foreign
 from ..messages import called, describe
 from ..native import compiler
 from ..native.workers import available_threads
-from ..ops.collectives import silence
 from .passes.views import lent_by_inputs
 from .program import Options, Program
 from .recording.examples import example_of, identifier, of_leaves, steady_strides
-from .recording.record import Record, record, runs_as_written
+from .recording.record import Record, record, runs_as_written, unheard
 from .recordings import Recording, Recordings
 from .running.errors import without_warnings
 from .running.store import Recent
@@ -188,8 +187,7 @@ class Compiled(Wrapper, Generic[P, T]):
         signature = (treedef, constants, tuple(map(_steady, layouts)))
         recording, captures = self._recordings.by_signature.find(signature), ()
         if recording is None:
-            with silence():  # nobody reads the values
-                recording, _, captures = self._in_turn(leaves, signature, args, kwargs)
+            recording, _, captures = unheard(self._in_turn, leaves, signature, args, kwargs)
         inputs = [leaves[i] for i in recording.places]
         return trees.unflatten(recording.treedef, recording.program(*inputs, *captures))
 

@@ -14,7 +14,6 @@ from ..core import Region
 from ..core.cotangents import chosen, merged, zeros_like
 from ..messages import CURRENT_DEVICE, explain
 from ..native import How
-from ..ops.collectives import silence
 from ..transforms import jvp, vjp, vmap
 from ..transforms.batching import in_axes_of
 from ..values import is_differentiable
@@ -35,7 +34,7 @@ from .planning.parts import with_parts
 from .planning.plan import plan
 from .planning.sums import join_sums
 from .recording.examples import example_of, layout_of
-from .recording.record import evaluated, record, record_unrun
+from .recording.record import evaluated, record, record_unrun, unheard
 from .running.blocks import Blocks
 from .running.errors import run_quietly
 from .running.graphs import Captured
@@ -338,12 +337,12 @@ class Program(Region):
             pullback.release()
             return (*outputs, *gradients)
 
-        with np.errstate(all="ignore"), silence():
+        with np.errstate(all="ignore"):
             examples, results = evaluated(self.evaluate, examples)
             is_floating = [is_differentiable(y) for y in results]
             seeds = [np.ones_like(y) for y in chosen(results, is_floating)]
             names = (*self.graph.names, *[f"t{i}" for i in range(len(seeds))])
-            joint = record(both, [*examples, *seeds], self.name, names).graph
+            joint = unheard(record, both, [*examples, *seeds], self.name, names).graph
         out, back = split(joint, n, len(results))
         rule = Program(back, self.options), is_active, tuple(is_floating)
         return self._derived.keep(key, (Program(out, self.options), rule))

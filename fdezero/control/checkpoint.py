@@ -7,7 +7,7 @@ from .. import tree as trees
 from ..compiler.passes.talking import any_talks
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
-from ..compiler.recording.record import is_recorded, record
+from ..compiler.recording.record import is_recorded, record, unheard
 from ..compiler.release import release
 from ..core import Region, Tracer
 from ..core.cotangents import chosen, merged
@@ -15,7 +15,6 @@ from ..core.owners import lent
 from ..core.tape import TapeTracer
 from ..core.wrapping import Transformed
 from ..messages import called
-from ..ops.collectives import silence
 from ..ops.shape import fence
 from ..transforms import jvp, vmap
 from ..transforms.batching import in_axes_of
@@ -87,8 +86,8 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
-        with silence():  # the program runs again if it asks other processes, which it does not tell before
-            made = record(flat, [example_of(leaves[i]) for i in places], called(function))
+        # In silence, because the program runs again if it asks other processes, which it does not tell before.
+        made = unheard(record, flat, [example_of(leaves[i]) for i in places], called(function))
         inputs = [*[leaves[i] for i in places], *made.captures]
         release(made.graph)  # a loop would keep its memory for another run, until the tape lets go of this region
         plain = not any(_below_a_tape(leaf) for leaf in inputs) and not any_talks(made.graph)

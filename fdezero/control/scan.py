@@ -11,7 +11,7 @@ from ..compiler.graph import Constant
 from ..compiler.passes.lifting import Lifting
 from ..compiler.program import MOST_DERIVED, Program, program_of
 from ..compiler.recording.examples import example_of, harmless, of_leaves, ones_like
-from ..compiler.recording.record import is_recorded, owned, record, record_unrun, tried
+from ..compiler.recording.record import is_recorded, owned, record, record_unrun, tried, unheard
 from ..compiler.release import rest
 from ..compiler.running.store import Recent
 from ..core import Region, Tracer, unwrap
@@ -20,7 +20,6 @@ from ..errors import ShapeError, StructureError
 from ..messages import describe
 from ..numpy import astype, reshape, stack
 from ..numpy.arguments import as_array
-from ..ops.collectives import silence
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
@@ -284,8 +283,7 @@ def _structured(
     leaves, treedef = trees.flatten((carry, xs))
     flat, structure = of_leaves(lambda given: function(*given), treedef, leaves, range(len(leaves)))
     examples = _first_round(parts_of(leaves, carries, len(leaves) - carries))
-    with silence():
-        made = record(flat, examples, name) if length else record_unrun(flat, examples, name)
+    made = unheard(record, flat, examples, name) if length else record_unrun(flat, examples, name)
     if not length:
         new, _ = _pair(name, trees.unflatten(structure[-1], made.outputs))
         before = trees.map(example_of, carry)

@@ -8,13 +8,12 @@ import numpy as np
 from .. import tree as trees
 from ..compiler.program import Program, program_of
 from ..compiler.recording.examples import example_of, of_leaves
-from ..compiler.recording.record import is_structured, owned, record_unrun, tried
+from ..compiler.recording.record import is_structured, owned, record_unrun, tried, unheard
 from ..compiler.release import rest
 from ..core import Region
 from ..core.cotangents import filled, merged, zeros_like
 from ..errors import ShapeError, TraceError
 from ..messages import describe
-from ..ops.collectives import silence
 from ..transforms import vmap
 from ..transforms.arguments import name_of
 from ..transforms.batching import in_axes_of
@@ -118,8 +117,7 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
 def _tested(condition: Callable[[Any], Any], carry: Any) -> tuple[Any, bool]:
     """The condition's result, and whether the loop is one operation from here on. If so, the condition is asked again in its rounds."""
     if any(map(is_structured, trees.leaves(carry))):
-        with silence():
-            return tried(condition, carry), True
+        return unheard(tried, condition, carry), True
     going = tried(condition, carry)
     return going, is_structured(going)
 

@@ -286,3 +286,28 @@ def test_programs_write_results_over_what_nobody_reads_any_more(world):
     source = compiled.source
     assert (re.search(r"all_reduce\w*\((b\d), (b\d), into=\[\1, \2\]\)", source) is not None) == (world.size > 1)
     assert (re.search(r"broadcast\w*\((\w\d), into=\[\1\]\)", source) is not None) == (world.size > 1)
+
+
+@on_ranks(2)
+def test_examples_that_functions_refuse(world):
+    """The sum of both ranks' matrices has an inverse. That of one rank, which recordings see, does not have any."""
+    watched, said = counting(world)
+
+    def solved(x):
+        return fnp.linalg.solve(watched.all_reduce(x[:, None] * x[None]), x)
+
+    def f(x):
+        total, _ = fd.scan(lambda c, row: (c + fd.checkpoint(solved)(row).sum(), c), fnp.sum(solved(x[0])), x)
+        return total + fd.vmap(solved)(x).sum() + fd.cond(watched.all_reduce(total) > 1e9, lambda x: 0.0 * x.sum(), lambda x: solved(x[1]).sum(), x)
+
+    x = np.array([[1.0, 2.0], [0.5, -1.0], [1.0, 0.0]]) if world.rank else np.array([[0.3, -2.0], [1.0, 1.0], [0.0, 2.0]])
+    del said[:]
+    value, gradient = f(x), fd.grad(f)(x)
+    eager = said[:]
+    for g in (fd.compile(f), f):
+        for h in (fd.grad(g), fd.compile(fd.grad(g))):
+            for _ in range(2):
+                del said[:]
+                np.testing.assert_allclose(g(x), value)
+                np.testing.assert_allclose(h(x), gradient, rtol=1e-9)
+                assert said == eager

@@ -6,10 +6,9 @@ from typing import Any
 from ... import tree as trees
 from ...core import Tracer
 from ...messages import called
-from ...ops.collectives import silence
 from ..graph import evaluate
 from .examples import example_of, of_leaves
-from .record import record, tried
+from .record import record, tried, unheard
 
 
 def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -19,12 +18,11 @@ def closure_converted(function: Callable[..., Any], *args: Any) -> tuple[Callabl
     """
     leaves, treedef = trees.flatten(args)
     examples = [example_of(leaf) for leaf in leaves]
-    with silence():  # nobody reads the values
-        values = tried(function, *trees.unflatten(treedef, examples))
-        if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(values)):
-            return (lambda captured, *args: function(*args)), ()
-        flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
-        made = record(flat, examples, called(function))
+    values = unheard(tried, function, *trees.unflatten(treedef, examples))
+    if not any(isinstance(leaf, Tracer) for leaf in trees.leaves(values)):
+        return (lambda captured, *args: function(*args)), ()
+    flat, structure = of_leaves(lambda args: function(*args), treedef, leaves, range(len(leaves)))
+    made = unheard(record, flat, examples, called(function))
 
     def pure(captured: Any, *args: Any) -> Any:
         return trees.unflatten(structure[0], evaluate(made.graph, (*trees.leaves(args), *captured)))

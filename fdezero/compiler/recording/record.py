@@ -13,7 +13,7 @@ from ...core.owners import sealed
 from ...core.tracer import Level, tracers_of
 from ...errors import TraceError
 from ...messages import describe
-from ...ops.collectives import TALK, recording, silence
+from ...ops.collectives import TALK, harmless_examples, recording, silence
 from ...transforms import vmap
 from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
@@ -234,6 +234,26 @@ def _owner(array: Any) -> Any:
     return array
 
 
+def unheard(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, whose values nobody reads: collectives return examples.
+
+    Where the function refuses these, it runs again on harmless ones. The sum of the matrices of all ranks, for example, may have an
+    inverse where the matrix of one rank does not have any.
+    """
+    count = TALK.examples
+    with silence():
+        try:
+            return function(*args)
+        except Exception as error:
+            if TALK.examples == count:
+                raise
+            try:
+                with harmless_examples(harmless):
+                    return function(*args)
+            except Exception:
+                raise error from None
+
+
 def tried(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, a round that tells whether a loop is recorded. If so, the round runs again: this one is no part of it."""
     recorder = TALK.recorder
@@ -244,8 +264,7 @@ def tried(function: Callable[..., Any], *args: Any) -> Any:
         before.append((recorder, recorder.silent, len(recorder.instructions)))
         recorder.silent, recorder = True, recorder.outer
     try:
-        with silence():
-            return function(*args)
+        return unheard(function, *args)
     finally:
         for recorder, silent, start in before:
             recorder.silent = silent
@@ -285,26 +304,25 @@ def record_unrun(function: Callable[..., Any], leaves: Iterable[Any], name: str,
     not asked: nobody reads the values.
     """
     leaves = list(leaves)
-    with silence():
+    try:
+        return cast(Record, unheard(record, function, leaves, name, names))
+    except Exception as error:
         try:
-            return record(function, leaves, name, names)
-        except Exception as error:
-            try:
-                with np.errstate(all="ignore"):
-                    return record(function, map(harmless, leaves), name, names, _harmless_if_traced)
-            except Exception:
-                raise error from None
+            with np.errstate(all="ignore"), silence(), harmless_examples(harmless):
+                return record(function, map(harmless, leaves), name, names, _harmless_if_traced)
+        except Exception:
+            raise error from None
 
 
 def evaluated(function: Callable[..., Any], examples: list[Any]) -> tuple[list[Any], Any]:
     """Examples and the results for them. Harmless examples take the place of those that the function refuses."""
-    with silence(), recording(None):
+    with recording(None):
         try:
-            return examples, function(*examples)
+            return examples, unheard(function, *examples)
         except Exception as error:
             examples = list(map(harmless, examples))
             try:
-                return examples, function(*examples)
+                return examples, unheard(function, *examples)
             except Exception:
                 raise error from None
 
