@@ -3,9 +3,11 @@
 import copy
 import functools
 import inspect
+import multiprocessing
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +37,12 @@ def test_a_function_gives_the_same_bits_elsewhere(name: str, elsewhere: Elsewher
 
 
 @row
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_every_protocol_will_do(name: str, protocol: int) -> None:
-    function = f.FUNCTIONS[name]
-    again = pickle.loads(pickle.dumps(function, protocol))
-    assert_trees_equal(fd.to_numpy(again(W, X)), fd.to_numpy(function(W, X)), bits=True)
-
-
-@row
-def test_functions_go_through_cloudpickle(name: str) -> None:
+def test_older_protocols_and_cloudpickle_will_do(name: str) -> None:
     cloudpickle = pytest.importorskip("cloudpickle")
     function = f.FUNCTIONS[name]
-    again = pickle.loads(cloudpickle.dumps(function))
-    assert_trees_equal(fd.to_numpy(again(W, X)), fd.to_numpy(function(W, X)), bits=True)
+    expected = fd.to_numpy(function(W, X))
+    for parcel in (pickle.dumps(function, 2), pickle.dumps(function, 4), cloudpickle.dumps(function)):
+        assert_trees_equal(fd.to_numpy(pickle.loads(parcel)(W, X)), expected, bits=True)
 
 
 @pytest.mark.parametrize("name", [name for name in f.FUNCTIONS if name.startswith("a decorated") or name == "custom_vjp"])
@@ -127,6 +122,21 @@ def test_functions_and_classes_of_a_script_go_by_value_where_the_script_is_not(t
             [sys.executable, *program, *files], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process that may have threads is what is tested
+def test_a_forked_process_goes_on_with_what_was_recorded_before() -> None:
+    expected = f.compiled(W, X)
+    gradient = fd.compile(fd.grad(f.loss))
+    gradient(W, X)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(_kept, W, X).result(30) == (expected, len(f.compiled.recordings))
+        np.testing.assert_array_equal(pool.submit(gradient, W, X).result(30), gradient(W, X))
+
+
+def _kept(w: Any, x: Any) -> Any:
+    return f.compiled(w, x), len(f.compiled.recordings)
 
 
 # Executors send a function along with every task

@@ -142,14 +142,14 @@ def _batches(loader: Any) -> list[Any]:
     return [batch for batch, _ in zip(loader.epoch(1), range(2), strict=False)]
 
 
-@pytest.mark.parametrize("row", DATASETS, ids=str)
+@pytest.mark.parametrize("row", [row for row in DATASETS if row.shape[0] < 60_000 or row.name != "mnist"], ids=str)  # it takes a second to read
 def test_data_sets_travel_in_loaders(row: Any, elsewhere: Elsewhere) -> None:
     x, t = row.load()
     loader = data.DataLoader((x[:50].copy(), t[:50].copy()), 10, key=KEY)
     there_and_here(elsewhere, _batches, loader)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "pandas"])  # whose import takes two seconds
+@pytest.mark.parametrize("form", [form for form in FORMS if "pandas" not in form])  # whose import takes two seconds
 def test_data_sets_of_every_form_travel_in_loaders(form: str, elsewhere: Elsewhere, tmp_path: Any) -> None:
     there_and_here(elsewhere, _batches, data.DataLoader(FORMS[form](9, tmp_path), 4, key=KEY))
 
@@ -197,3 +197,22 @@ def test_errors_travel_with_their_words() -> None:
             error = pickle.loads(pickle.dumps(kind("the words")))
             assert type(error) is kind
             assert "the words" in str(error)
+
+
+# A law that cannot fail proves nothing
+class _Forgetful:
+    def __init__(self) -> None:
+        self.scale = 2.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scale": 1.0}
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.scale
+
+
+def test_what_changes_on_its_way_is_caught(elsewhere: Elsewhere) -> None:
+    with pytest.raises(AssertionError):
+        there_and_here(elsewhere, _Forgetful(), np.ones(2))
+    with pytest.raises(TypeError, match="belong to one process"):
+        there_and_here(elsewhere, lambda x: x, fd.io.Checkpoints("x"))
