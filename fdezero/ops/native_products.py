@@ -10,6 +10,8 @@ from ..values import C_TYPES
 KINDS = ["array", "array", "array", *["i"] * 7]
 FEWEST = 1 << 17  # products of entries, below which the call itself takes the time
 LARGEST = 1 << 22  # bytes of the second factor: BLAS keeps larger ones better in the cache
+FIRST = 1 << 19  # bytes of the first factor, which is read again for each panel of columns
+RESULT = 1 << 22  # bytes of the result, which a panel writes in pieces of two cache lines
 DEEPEST = 1 << 11  # terms of a sum, which are added one after the other
 ROWS = 8  # of a tile, at most
 MOST = 1.1  # how much more may be computed, because the last tiles begin early
@@ -28,6 +30,8 @@ def matmul(
     if a.dtype.name not in ("float32", "float64") or not a.dtype.isnative or rows < 2:
         return None
     if rows * inner * columns < FEWEST or columns * size < PANEL or inner * columns * size > LARGEST or inner > DEEPEST:
+        return None
+    if rows * inner * size > FIRST or rows * columns * size > RESULT:
         return None
     computed = math.ceil(rows / ROWS) * ROWS * math.ceil(columns * size / PANEL) * PANEL // size
     if computed > MOST * rows * columns:

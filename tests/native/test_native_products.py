@@ -69,6 +69,15 @@ def test_a_program_takes_the_native_product_where_it_pays() -> None:
         assert ("native0(" in f.source) == is_native, f.source
 
 
+def test_factors_and_results_that_do_not_fit_the_caches_stay_with_blas() -> None:
+    for shape, is_native in (
+        ((256, 512, 256), True), ((512, 512, 256), False), ((2048, 64, 512), True), ((2048, 64, 1024), False),
+    ):  # fmt: skip
+        a, b, out = (np.empty(pair, np.float32) for pair in (shape[:2], shape[1:], shape[::2]))
+        assert (native_products.matmul([a, b], out, {}, How(1)) is not None) == is_native, shape
+        assert (native_products.matmul([a.T.copy().T, b], out, {}, How(1)) is not None) == is_native, shape
+
+
 def test_gradients_in_native_programs() -> None:
     a, b = RNG.standard_normal((32, 64)), RNG.standard_normal((64, 128))
     gradient: Any = fd.grad(lambda a, b: np.tanh(a @ b).sum(), argnums=(0, 1))
