@@ -160,6 +160,33 @@ def test_mean_stands_before_any_optimiser(world: Any, way: str) -> None:
     assert_trees_close((model, state), (expected, expected_state), 1e-12)
 
 
+@way_law
+@on_ranks(1, 2)
+def test_a_loss_scale_skips_a_step_on_all_ranks(world: Any, way: str) -> None:
+    """One rank alone has a number that is not finite."""
+    opt = optim.sgd(0.1)
+
+    def step(model: Any, scale: Any, x: Any, t: Any) -> Any:
+        loss, grads = fd.distributed.value_and_grad(lambda model, x, t: scale.scale(mean_loss(model, x, t)), world)(model, x, t)
+        model, _, after = scale.step(opt, model, scale.unscale(grads), {})
+        return model, after, loss / scale.value
+
+    run, (x, t, _) = WAYS[way](step), batch(5, np.float16)
+    model, scale = mlp(np.float16), optim.precision.LossScale.init(2.0**10)
+    expected, _, loss = step(model, scale, x, t) if world.size == 1 else (None, None, None)
+    found, after, value = run(model, scale, *share((x, t), world))
+    assert int(after.skipped) == 0
+    exact, slope = fd.value_and_grad(mean_loss)(mlp(), x.astype(np.float64), t)
+    assert_trees_close((value, found.layers[1].b), (exact, (mlp().layers[1].b - 0.1 * slope.layers[1].b)), 5e-3)
+    if expected is not None:
+        assert_trees_equal((found, value), (expected, loss), bits=True)
+    x[-1] = np.inf  # an example of the last rank
+    with np.errstate(over="ignore", invalid="ignore"):
+        same, after, _ = run(found, after, *share((x, t), world))
+    assert_trees_equal(same, found, bits=True)
+    assert (int(after.skipped), float(after.value)) == (1, 2.0**9)
+
+
 def test_a_world_of_one_gives_the_bits_of_the_usual_gradient() -> None:
     world, (x, t, _) = fd.distributed.world(), batch(5, np.float32)
     value, gradient = fd.distributed.value_and_grad(mean_loss, world)(mlp(np.float32), x, t)
