@@ -48,10 +48,10 @@ class Checkpoints:
     """
 
     def __new__(cls, *_: Any, world: Any = None, **settings: Any) -> Any:
-        if cls is Checkpoints and world is not None and world.size > 1:
-            from .together import CheckpointsOfRanks
+        if cls is Checkpoints and world is not None:
+            from .together import kind_for
 
-            return object.__new__(CheckpointsOfRanks)
+            cls = kind_for(world)
         return object.__new__(cls)
 
     def __init__(

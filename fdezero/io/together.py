@@ -11,6 +11,7 @@ import optree
 
 from ..devices import to_numpy
 from ..errors import CheckpointError
+from ..messages import describe
 from ..tree import flatten, unflatten
 from ..tree.structure import ALL
 from ..tree.wholes import cut, gathered, is_parted, outlined
@@ -144,6 +145,14 @@ class CheckpointsOfRanks(Checkpoints):
             raise result
         found: Result = result
         return found
+
+
+def kind_for(world: Any) -> type[Checkpoints]:
+    """The class of checkpoints for a world. Raises TypeError for what is no world."""
+    if not (hasattr(world, "broadcast") and hasattr(world, "size")):
+        hint = " Call it: fd.distributed.world()." if callable(world) else ""
+        raise TypeError(f"Checkpoints: world is what fd.distributed.world() returns, got {describe(world)}.{hint}")
+    return CheckpointsOfRanks if world.size > 1 else Checkpoints
 
 
 def _kind(leaf: Any) -> tuple[tuple[int, ...], Any]:

@@ -1,5 +1,6 @@
 """`sharded`: an optimiser whose state is shared out among the ranks of a world."""
 
+import contextlib
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -58,7 +59,8 @@ class Sharded(GradientTransformation):
     def update(self, grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         """The updates of all parameters, and the new state of this rank's parts."""
         optimiser = self.optimiser.for_params(params)
-        updates, state = optimiser.update(self._parts(grads), state, self._parts(params))
+        with _hint():
+            updates, state = optimiser.update(self._parts(grads), state, self._parts(params))
         return self._gathered(updates, params), state
 
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
@@ -66,7 +68,8 @@ class Sharded(GradientTransformation):
         side_by_side(params, grads, "grads")
         self.check(state)
         optimiser = self.optimiser.for_params(params)
-        moved, state = optimiser.step(self._parts(params), self._parts(grads), state)
+        with _hint():
+            moved, state = optimiser.step(self._parts(params), self._parts(grads), state)
         return self._gathered(moved, params), state
 
     def _parts(self, tree: Tree) -> Tree:
@@ -96,6 +99,18 @@ class Sharded(GradientTransformation):
         return f"sharded({shown(self.optimiser)}, {self.world!r}{least})"
 
 
+@contextlib.contextmanager
+def _hint() -> Iterator[None]:
+    """Say of a state that does not fit where the state of `sharded` comes from."""
+    try:
+        yield
+    except StructureError as error:
+        raise StructureError(
+            f"{error} The state of sharded holds this rank's parts: it comes from its own init(params), with the same `least`, from its "
+            "last step, or from a file, fd.load(path, like=opt.init(params))."
+        ) from None
+
+
 def sharded(optimiser: GradientTransformation, world: Any, *, least: int = LEAST) -> GradientTransformation:
     """The optimiser with its state shared out among the ranks of `world`: a rank keeps, and moves, its part of each parameter.
 
@@ -109,6 +124,8 @@ def sharded(optimiser: GradientTransformation, world: Any, *, least: int = LEAST
     """
     if not isinstance(optimiser, GradientTransformation):
         more = " L-BFGS needs the loss of all data at once." if type(optimiser).__name__ == "lbfgs" else ""
+        if isinstance(optimiser, type):
+            more = f" Make it first: {optimiser.__name__}(1e-3)."
         raise StructureError(
             f"sharded takes an optimiser and a world, sharded(optim.adam(1e-3), fd.distributed.world()); got "
             f"{describe(optimiser)} for the optimiser.{more}"

@@ -10,6 +10,7 @@ import numpy as np
 import optree
 
 from ..errors import StructureError
+from ..messages import describe
 from .module import Module, static
 from .structure import TRAINABLE, Tree, TreeDef, flatten_trainable
 
@@ -49,6 +50,10 @@ class Part(Parted):
     shape: tuple[int, ...] = static()
     world: Any = static()
     share: tuple[int, int] = static()  # rank and size of the world that cut it
+
+    def __repr__(self) -> str:
+        rank, size = self.share
+        return f"Part({describe(self.values)} of {list(self.shape)}, rank {rank} of {size})"
 
     @classmethod
     def of(cls, whole: Any, world: Any) -> "Part":

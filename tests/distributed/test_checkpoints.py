@@ -133,6 +133,8 @@ def test_errors_of_the_writer_reach_all_ranks(world: Any, tmp_path: Path) -> Non
         Checkpoints(tmp_path / "none", world=world).restore(like=state)
     with pytest.raises(RangeError, match="keep is how many stay"):
         Checkpoints(tmp_path / "none", keep=0, world=world)
+    with pytest.raises(TypeError, match=r"world is what .* returns, got function. Call it: fd.distributed.world\(\)"):
+        Checkpoints(tmp_path / "none", world=fd.distributed.world)
     with pytest.raises(ZeroDivisionError), Checkpoints(tmp_path / "new", world=world):
         1 / 0  # noqa: B018, an error of the block leaves it without a message to other ranks
 

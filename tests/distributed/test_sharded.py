@@ -139,6 +139,8 @@ def test_what_cannot_be_cut_is_refused_by_name() -> None:
     assert repr(outside).startswith("chain(Shift(), sharded(adam(")
     with pytest.raises(StructureError, match="L-BFGS needs the loss of all data at once"):
         optim.sharded(optim.lbfgs(), world)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(StructureError, match=r"got type for the optimiser. Make it first: adam\(1e-3\)"):
+        optim.sharded(optim.adam, world)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(StructureError, match=r"a world is what fd.distributed.world\(\) returns, got int 2"):
         optim.sharded(optim.adam(), 2)
     with pytest.raises(RangeError, match="least is a number of entries"):
@@ -168,8 +170,11 @@ def test_mistakes_name_the_parameter(world: Any) -> None:
     opt = optim.sharded(optim.adam(), world, least=1)
     with pytest.raises(ShapeError, match=r"layers/0/W is float64\[5,4\], the parameter float64\[4,5\]"):
         opt.step(params, {"layers": [{"W": np.ones((5, 4))}]}, opt.init(params))
-    with pytest.raises(StructureError, match="structures of grads and the state's mean differ"):
+    with pytest.raises(StructureError, match="structures of grads and the state's mean differ.* holds this rank's parts: it comes from"):
         opt.step(params, params, optim.adam().init(params))
+    with pytest.raises(StructureError, match="holds this rank's parts"):
+        opt.update(params, optim.sharded(optim.adam(), world).init(params), params)
+    assert repr(opt.init(params)["mean"]["layers"][0]["W"]) == f"Part(float64[10] of [4, 5], rank {world.rank} of 2)"
     with pytest.raises(StructureError, match="state of another optimiser"):
         opt.step(params, params, optim.sgd(0.1).init(params))
     state = opt.init(params)
