@@ -100,7 +100,7 @@ class Guard:
         if os.getpid() != self.process or MPI.Is_finalized():
             return
         self.notes.close()
-        counts = {group: number for group, (number, _) in self._pasts().items()}
+        counts = {group: past[0] for group, past in self._pasts().items()}
         all_here, begun, told = self.notes.comm.Ibarrier(), time.monotonic(), False
         while not all_here.Test():
             if not told and time.monotonic() > begun + 0.1:
@@ -111,24 +111,19 @@ class Guard:
         if (error := self._different_pasts()) is not None:
             self.uncaught(type(error), error, None)
 
-    def _pasts(self) -> dict[int, tuple[int, int]]:
-        """How many collectives each world had until now, and a digest of them."""
-        return {**self.notes.pasts, **{group: watch.past for group, watch in self.notes.watches.items()}}
+    def _pasts(self) -> dict[int, tuple[int, int, Any]]:
+        """What each world has called until now."""
+        return {**self.notes.pasts, **{group: watch.past() for group, watch in self.notes.watches.items()}}
 
     def _different_pasts(self) -> DisagreementError | None:
         """The error for ranks that have called different collectives, without waiting for each other. All ranks ask at their end."""
         mine = self._pasts()
-        of_all = self.notes.comm.allgather(mine)
-        groups = [group for group in mine if len({of[group] for of in of_all if group in of}) > 1]
-        alive = {group: watch for group, watch in self.notes.watches.items() if group in groups}
-        calls = self.notes.comm.allgather({group: watch.completed() for group, watch in alive.items()})
-        for group in groups:
-            known = {rank: of[group] for rank, of in enumerate(calls) if of.get(group)}
-            if len(known) > 1:
-                return first_difference(known)
-        return (
-            DisagreementError("the ranks of a part of the world have called different collectives.") if groups else None
-        )
+        of_all = self.notes.comm.allgather({group: past[:2] for group, past in mine.items()})
+        different = [group for group in mine if len({of[group] for of in of_all if group in of}) > 1]
+        calls = self.notes.comm.allgather({group: mine[group][2] for group in different})
+        for group in different:
+            return first_difference({rank: of[group] for rank, of in enumerate(calls) if of.get(group)})
+        return None
 
 
 def _finish_threads() -> None:

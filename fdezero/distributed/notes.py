@@ -50,9 +50,7 @@ class Notes:
         self.watches: weakref.WeakValueDictionary[int, Any] = (
             weakref.WeakValueDictionary()
         )  # by the number of their world
-        self.pasts: dict[
-            int, tuple[int, int]
-        ] = {}  # of worlds that are gone: how many collectives they had, and a digest
+        self.pasts: dict[int, Any] = {}  # of worlds that are gone: what they have called
         self.made: dict[
             tuple[int, ...], int
         ] = {}  # how many worlds these ranks have had: their names are the same on all ranks

@@ -187,12 +187,11 @@ class Watch:
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was not made to the end
-            self.notes.pasts[self.group] = self.past
+            self.notes.pasts[self.group] = self.past()
 
-    @property
-    def past(self) -> tuple[int, int]:
-        """What it has called until now: how often, and a digest of it all."""
-        return self.number, self.history
+    def past(self) -> tuple[int, int, dict[int, Place]]:
+        """What it has called until now: how often, a digest of it all, and the latest calls."""
+        return self.number, self.history, self.completed()
 
     def calls(self) -> dict[int, Place]:
         """The latest calls by their numbers, and the one that is running."""

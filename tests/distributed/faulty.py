@@ -6,9 +6,13 @@ import sys
 import threading
 import time
 
+import attrs
 import numpy as np
+from mpi4py import MPI
 
 import fdezero as fd
+from fdezero.distributed.engines.mpi import Mpi
+from fdezero.distributed.messages import Messages
 
 TREE = {"a": np.ones(3), "b": np.ones((2, 2))}
 
@@ -38,8 +42,15 @@ def interrupted() -> None:
     time.sleep(60)
 
 
+def by_mpi(world):
+    """The same ranks, whose messages go by MPI as between machines."""
+    return attrs.evolve(world, messages=Messages(Mpi(MPI.COMM_WORLD.Dup())))
+
+
 def main(fault: str) -> None:
-    world = fd.distributed.world(limit=1.0 if fault.startswith("hang") else 60.0)
+    world = fd.distributed.world(limit=2.0 if fault.startswith(("hang", "crossed")) else 60.0)
+    if "by MPI" in fault:
+        world = by_mpi(world)
     is_last = world.rank == world.size - 1
     mean = fd.compile(lambda tree: world.all_reduce(tree, "mean"))
     world.all_reduce(TREE)
@@ -51,9 +62,16 @@ def main(fault: str) -> None:
         FAULTS[fault]()
     if is_last and fault == "more steps":
         world.all_reduce(TREE)
-    if fault == "another order":  # of calls that were compared before
+    if fault.startswith("another order"):  # of calls that were compared before
         for call in (world.barrier, lambda: world.all_reduce(TREE))[:: -1 if is_last else 1]:
             call()
+    if fault == "another length by MPI":
+        for lengths in ((2, 100_000), (2, 100_000), (100_000, 2)):
+            for length in lengths if is_last else (2, 100_000):
+                world.all_gather(np.ones(length))
+    if fault == "crossed worlds":
+        for part in [world.split(0), world.split(0)][:: -1 if is_last else 1]:
+            part.barrier()
     if fault == "hang compiled":
         mean(TREE)
     world.all_reduce(TREE)
