@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import fdezero as fd
 from fdezero.devices import why_no_gpu
+from fdezero.distributed.launchers import launch_of
 from fdezero.errors import FdezeroError
 
 
@@ -99,13 +100,21 @@ def warn_of_threads(processes: int) -> None:
         )
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], together: bool = False) -> None:
     """Run an example. An error is one line and exit code 2, and Ctrl-C a line and code 130.
 
-    Of several processes the first one prints. An error on any of them ends all, and the library says which ones failed.
+    Of several processes that work `together` the first one prints. An error on any of them ends all, and the library says which
+    ones failed. An example that does not know of others runs on the first one alone.
     """
-    world = fd.distributed.world()
-    if world.size > 1:
+    launch = launch_of()
+    if launch is not None and launch.size > 1 and not together:
+        if launch.rank:
+            return
+        print(
+            f"this example runs on one process; {launch.size - 1} more had nothing to do", file=sys.stderr, flush=True
+        )
+    elif launch is not None and launch.size > 1:
+        world = fd.distributed.world()
         if world.rank == 0:
             warn_of_threads(world.local_size)
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere if world.rank else sys.stdout):

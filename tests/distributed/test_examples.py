@@ -73,6 +73,12 @@ def test_the_example_of_several_processes(tmp_path: Path, capsys: pytest.Capture
     assert (end, numbers(second)) == (last, numbers(whole))
 
 
+def test_an_example_of_one_process_runs_once() -> None:
+    run = launch(2, "-c", "from fdezero.examples._terminal import run; run(lambda: print('trained'))")
+    assert (run.code, run.stdout.split()) == (0, ["trained"])
+    assert run.stderr.split("\n")[0] == "this example runs on one process; 1 more had nothing to do"
+
+
 def test_the_example_alone_learns(capsys: pytest.CaptureFixture[str]) -> None:
     distributed.main(["--epochs", "3"])
     _, *epochs, end = printed(capsys.readouterr().out)
