@@ -14,9 +14,10 @@ import fdezero as fd
 from fdezero import nn, optim, training
 from fdezero.errors import CheckpointError, CheckpointWarning, DTypeError, FileError, RangeError
 from fdezero.io import Checkpoints, checkpoints
-from fdezero.testing import assert_trees_equal
+from fdezero.testing import assert_trees_close, assert_trees_equal
 from fdezero.tree.parts import Part
 from fdezero.tree.wholes import cut
+from tests.distributed.gpus import gpu_world, gpus, with_gpus
 from tests.distributed.ranks import on_ranks
 
 
@@ -166,6 +167,24 @@ def test_the_clock_of_the_first_rank_says_what_is_due(world: Any, tmp_path: Path
     assert saved.save({"x": np.ones(2)}, 1)
     assert not saved.save({"x": np.ones(2)}, 2)
     saved.close()
+
+
+@with_gpus
+@on_ranks(2)
+def test_parts_lie_on_the_gpus_of_their_ranks(world: Any, kind: str, tmp_path: Path) -> None:
+    opt, state = begun(world)
+    expected = fd.distributed.gathered(stepped(opt, state.replace(extra=None)))
+    with gpus(kind):
+        there = gpu_world(None)
+        opt, state = begun(there)
+        new = fd.to_device(state.replace(extra=None), there.device)
+        state = stepped(opt, new)
+        assert_trees_close(fd.to_numpy(fd.distributed.gathered(state)), expected, 1e-5)
+        with Checkpoints(tmp_path, world=there) as saved:
+            saved.save(state, state.step)
+            found = saved.restore(like=new)
+        assert {fd.device_of(leaf) for leaf in fd.tree.leaves(found) if np.shape(leaf)} == {f"gpu:{world.rank}"}
+        assert_trees_equal(fd.to_numpy(found), fd.to_numpy(state), bits=True)
 
 
 def test_a_world_of_one_changes_nothing(tmp_path: Path) -> None:
