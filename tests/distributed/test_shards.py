@@ -1,7 +1,5 @@
 """`value_and_grad(..., reproducible=True)`: the same bits on any number of ranks, and the gradient of the whole batch."""
 
-import functools
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +10,6 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
-from fdezero.distributed.engines.engine import Engine
 from fdezero.errors import DisagreementError, RangeError, ShapeError, StructureError, TraceError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
@@ -20,13 +17,7 @@ from tests.native.compilers import needs_compiler
 from tests.profiles import nightly
 
 from .ranks import on_ranks
-
-KEY = fd.random.key(0)
-WAYS: dict[str, Callable[..., Any]] = {
-    "eager": lambda f: f,
-    "compiled": fd.compile,
-    "native": lambda f: fd.compile(f, native=True, threads=1),
-}
+from .shard_cases import KEY, WAYS, alone, batch, mean_loss, of_shards, share, small
 
 
 def data(n: int = 90, *shape: int) -> tuple[Any, Any]:
@@ -80,10 +71,6 @@ def train(
     return [model, state, seen]
 
 
-def alone() -> Any:
-    return fd.distributed.world("none")
-
-
 def all_agree(world: Any, tree: Any) -> None:
     """Every rank has the same bits as rank 0."""
     assert_trees_equal(world.broadcast(tree), tree)
@@ -128,31 +115,8 @@ def test_compiled_steps_have_the_bits_of_eager_ones(world: Any, kind: str) -> No
 # --- what is computed ------------------------------------------------------------------------------------------------
 
 
-def mean_loss(model: Any, x: Any, t: Any) -> Any:
-    return F.softmax_cross_entropy(model(x), t)
-
-
 def masked_loss(model: Any, x: Any, t: Any, mask: Any) -> Any:
     return F.softmax_cross_entropy(model(x), t, mask=mask)
-
-
-def small(dtype: Any = np.float64) -> Any:
-    return nn.MLP.init(KEY, (4, 5, 3), activation=F.tanh, dtype=dtype)
-
-
-def batch(n: int, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
-    rng = np.random.default_rng(n)
-    mask = np.arange(n) % 3 == 1
-    return rng.normal(size=(n, 4)).astype(dtype), rng.integers(0, 3, n), mask
-
-
-def share(tree: Any, world: Any) -> Any:
-    """This rank's part of a batch, as the loader makes it."""
-    return DataLoader(tree, len(tree[0]), shuffle=False, shard=world.share).batch(0, 0)
-
-
-def of_shards(function: Any, world: Any, **options: Any) -> Any:
-    return fd.distributed.value_and_grad(function, world, reproducible=True, **options)
 
 
 @on_ranks(1, 2, 4)
@@ -254,74 +218,6 @@ def test_every_shard_has_its_own_key() -> None:
 
     of_shards(loss_fn, alone(), shards=4)(1.0, np.ones((8, 2)), KEY)
     assert_trees_equal(keys, [fd.random.fold_in(KEY, i) for i in range(4)])
-
-
-# --- how it is computed ----------------------------------------------------------------------------------------------
-
-
-def in_tree(items: list[Any]) -> Any:
-    """The definition: halves are added, each in the same way."""
-    half = len(items) // 2
-    return items[0] if half == 0 else in_tree(items[:half]) + in_tree(items[half:])
-
-
-@on_ranks(1, 2, 4)
-@pytest.mark.parametrize("n", [1, 7, 2048, 5003, 20011])
-def test_ranks_add_in_one_binary_tree(world: Any, n: int) -> None:
-    rng = np.random.default_rng(n)
-    for dtype in (np.float32, np.float64, np.complex64, np.int32):
-        items = [(1e4 * rng.normal(size=n)).astype(dtype) for _ in range(world.size)]
-        for item in items:
-            item[:1] = -0.0
-        for tree_sum in (world.engine.tree_sum, functools.partial(Engine.tree_sum, world.engine)):
-            mine, out = items[world.rank].copy(), np.empty(n, dtype)
-            tree_sum(mine, out)
-            assert out.tobytes() == in_tree(items).tobytes()
-            assert mine.tobytes() == items[world.rank].tobytes()
-            tree_sum(mine, mine)
-            assert mine.tobytes() == out.tobytes()
-
-
-@pytest.mark.parametrize("way", ["eager", "compiled"])
-@pytest.mark.parametrize("shards", [1, 2, 4, 16])
-def test_shards_add_in_one_binary_tree(way: str, shards: int) -> None:
-    x = np.random.default_rng(0).normal(size=(2 * shards, 5)).astype(np.float32)
-    gradient = WAYS[way](of_shards(lambda w, x: fd.numpy.sum(x.sum(0) * w), alone(), shards=shards, reduction="sum"))
-    for _ in range(2):
-        _, grads = gradient(np.ones(5, np.float32), x)
-        assert grads.tobytes() == in_tree([part.sum(0) for part in np.split(x, shards)]).tobytes()
-
-
-def test_a_program_holds_the_function_once() -> None:
-    lengths = set()
-    x, t, _ = batch(64, np.float32)
-    for shards in (4, 8, 32):
-        step = fd.compile(of_shards(mean_loss, alone(), shards=shards))
-        step(small(np.float32), x, t)
-        lengths.add(len(step.graph.instructions))
-    assert len(lengths) == 1
-
-
-@pytest.mark.parametrize("way", ["eager", "compiled"])
-def test_memory_grows_with_the_logarithm(way: str) -> None:
-    shards = 32
-    w, x = np.ones(1 << 18, np.float32), np.ones((shards, 1), np.float32)
-
-    def peak(gradient: Any) -> float:
-        """The memory of one call, in gradients."""
-        gradient(w, x)
-        tracemalloc.start()
-        try:
-            gradient(w, x)
-            return tracemalloc.get_traced_memory()[1] / w.nbytes
-        finally:
-            tracemalloc.stop()
-
-    def loss_fn(w: Any, x: Any) -> Any:
-        return fd.numpy.mean(x) * fd.numpy.sum(w * w)
-
-    plain = peak(WAYS[way](fd.value_and_grad(loss_fn)))
-    assert peak(WAYS[way](of_shards(loss_fn, alone(), shards=shards))) < plain + np.log2(shards) + 1.1
 
 
 @pytest.mark.parametrize("n", [16, 13])
