@@ -1,24 +1,49 @@
 """The end of a rank: an error ends all of them, and a rank that is at the end of its script waits for the others."""
 
 import atexit
+import faulthandler
 import functools
+import math
 import os
 import sys
 import threading
 import time
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..errors import DisagreementError, WaitingError
 from .agreement import first_difference, listed
+from .launchers import launch_of
 from .notes import LAST, Note, Notes
 
-__all__ = ["notes_of_run"]
+__all__ = ["notes_of_run", "starting"]
+
+Made = TypeVar("Made")
 
 SAME = 0.5  # seconds in which other ranks may fail with the same error: it is shown once
 WRITING = 5.0  # seconds that threads have for their work, such as a checkpoint that is half written
 SHOWING = 0.2  # seconds that the launcher has for passing on what was printed, before it hears of the end
 INTERRUPTED = 130  # the status of a program that Ctrl-C ended, as shells count
+
+
+def starting(make: Callable[[], Made], limit: float) -> Made:
+    """The result of `make()`, which starts MPI where it is asked for: a call that waits for all ranks and cannot be interrupted.
+
+    A rank may have ended before it called `world`, without a word to MPI. So after the limit Python's own timer, which needs no
+    interpreter, shows where this rank waits, and ends the process.
+    """
+    if "mpi4py.MPI" in sys.modules or launch_of() is None or not math.isfinite(limit):
+        return make()
+
+    def waiting_until_all_ranks_have_called_world() -> Made:  # the traceback shows this name
+        return make()
+
+    faulthandler.dump_traceback_later(min(limit, 1e6), exit=True, file=2)
+    try:
+        return waiting_until_all_ranks_have_called_world()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @functools.cache

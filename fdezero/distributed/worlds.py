@@ -14,9 +14,11 @@ from . import operations
 from .engines.alone import Alone
 from .engines.engine import Engine
 from .engines.placed import Placed
+from .failing import starting
 from .joining import choose_gpu, joined
 from .launchers import launch_of, why_apart
 from .messages import Messages
+from .notes import LIMIT
 
 __all__ = ["World", "world"]
 
@@ -136,7 +138,7 @@ def world(backend: str | None = None, device: str | None = None, limit: float | 
         raise RangeError(f'world: NCCL connects GPUs, but the device is {device!r}: leave it out, or say device="gpu".')
     if limit is not None and not (isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0):
         raise RangeError(f"world: limit is a number of seconds above 0, or math.inf; got {limit!r}.")
-    made = _whole(backend, place)
+    made = starting(lambda: _whole(backend, place), LIMIT if limit is None else limit)
     if limit is not None and made.engine.watch is not None:
         made.engine.watch.notes.limit = float(limit)
     return made

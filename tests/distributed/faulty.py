@@ -8,10 +8,10 @@ import time
 
 import attrs
 import numpy as np
-from mpi4py import MPI
 
 import fdezero as fd
-from fdezero.distributed.engines.mpi import Mpi
+from fdezero.distributed.engines.mpi import Mpi, mpi
+from fdezero.distributed.launchers import launch_of
 from fdezero.distributed.messages import Messages
 
 TREE = {"a": np.ones(3), "b": np.ones((2, 2))}
@@ -44,11 +44,14 @@ def interrupted() -> None:
 
 def by_mpi(world):
     """The same ranks, whose messages go by MPI as between machines."""
-    return attrs.evolve(world, messages=Messages(Mpi(MPI.COMM_WORLD.Dup())))
+    return attrs.evolve(world, messages=Messages(Mpi(mpi().COMM_WORLD.Dup())))
 
 
 def main(fault: str) -> None:
-    world = fd.distributed.world(limit=2.0 if fault.startswith(("hang", "crossed")) else 60.0)
+    launch = launch_of()
+    if fault == "before MPI starts" and launch is not None and launch.rank == 1:
+        wrong()
+    world = fd.distributed.world(limit=2.0 if fault.startswith(("hang", "crossed", "before")) else 60.0)
     if "by MPI" in fault:
         world = by_mpi(world)
     is_last = world.rank == world.size - 1

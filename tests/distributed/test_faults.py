@@ -52,3 +52,10 @@ def test_a_run_without_a_fault_ends_well() -> None:
     run = launch(2, "-m", "tests.distributed.faulty", "none")
     assert (run.code, run.stdout.count("the end")) == (0, 2), run
     assert run.stderr == ""
+
+
+def test_a_rank_that_ends_before_mpi_starts_does_not_leave_the_others_waiting() -> None:
+    run = launch(2, "-m", "tests.distributed.faulty", "before MPI starts", timeout=SECONDS)
+    assert run.code == 1, run
+    assert "ValueError: a picture is damaged" in run.stderr
+    assert "in waiting_until_all_ranks_have_called_world" in run.stderr
