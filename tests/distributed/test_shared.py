@@ -195,14 +195,21 @@ def test_ranks_that_come_late_or_early_never_see_half_a_message(world):
 
 
 @on_ranks(2, 3)
-def test_messages_that_ranks_send_in_another_order_are_an_error_on_all(world):
+@pytest.mark.parametrize(
+    "calls",
+    [
+        (np.ones(3), np.ones(5000)),  # of another length
+        ({"a": np.ones(3)}, {"b": np.ones(3)}),  # the same bytes for another leaf
+    ],
+    ids=["lengths", "leaves"],
+)
+def test_messages_that_ranks_send_in_another_order_are_an_error_on_all(world, calls):
     """Both are known on all ranks, so nothing is compared before they meet."""
     world = world.split(0)  # a world of its own, because its ranks have parted company afterwards
-    few, many = np.ones(3), np.ones(5000)
-    for x in (few, many):
-        world.all_reduce(x)
+    for tree in calls:
+        world.all_reduce(tree)
     with pytest.raises(DisagreementError, match="all_reduce"):
-        world.all_reduce(few if world.rank else many)
+        world.all_reduce(calls[world.rank > 0])
 
 
 @on_ranks(4)

@@ -40,9 +40,12 @@ class Memory:
     def step(self, token: int) -> None:
         """Wait until all ranks have taken as many steps as this one. They pass the same token, which says for what.
 
+        With the token goes a digest of all calls until now: messages may look alike and be another tree's.
+
         Raises what the watch raises: DisagreementError where tokens differ, WaitingError after the limit.
         """
         self.count = count = self.count + 1
+        token ^= self.watch.history
         turn = 1 + (count & 1)  # a rank may be one step ahead, and not two
         self.mine[turn] = token
         self.window.Sync()  # the counter is never seen before what was written until now
