@@ -35,6 +35,7 @@ def progress(
     leave: bool = True,
     file: Any = None,
     world: Any = None,
+    merge_metrics: bool = True,
 ) -> "Progress":
     """Batches, as they come, with a display of how far they are; `show(metrics)` adds the running means of metrics to it.
 
@@ -46,8 +47,9 @@ def progress(
     ten seconds. `style` is "auto", "bar", "lines" or "none", `interval` the seconds between two looks, `leave` whether the bar stays at
     the end, `file` where it goes (stderr). `start` is the number of the first batch, and `total` that of all: those of a loader know
     both. With `world` rank 0 alone draws, from its own metrics; after the last batch `results()` are those of all ranks.
+    `merge_metrics=False` says that metrics of a step are already those of all ranks.
     """
-    return Progress(batches, description, total, start, style, interval, leave, file, world)
+    return Progress(batches, description, total, start, style, interval, leave, file, world, merge_metrics)
 
 
 class Progress:
@@ -64,6 +66,7 @@ class Progress:
         leave: bool,
         file: Any,
         world: Any = None,
+        merge_metrics: bool = True,
     ) -> None:
         if style not in STYLES:
             raise RangeError(f"progress: style is one of {', '.join(map(repr, STYLES))}; got {style!r}.")
@@ -81,7 +84,7 @@ class Progress:
         self.seconds = 0.0  # since the first batch was asked for
         self._size: int | None = None  # of the batch that is at work
         self._stream = sys.stderr if file is None else file
-        self._world = world
+        self._world = world if merge_metrics else None
         if world is not None and world.rank:
             style = "none"
         self._begin = _display(style, self._stream, description, start, total, interval, leave)

@@ -27,6 +27,7 @@ Step = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 def fit(
     step: Step, state: State, loader: Any, *, epochs: int, evaluate: Callable[[State], Mapping[str, Any]] | None = None,
     checkpoints: Any = None, log: Any = None, stop: EarlyStopping | None = None, progress: str = "auto", world: Any = None,
+    merge_metrics: bool = True,
 ) -> tuple[State, list[dict[str, Any]]]:  # fmt: skip
     """Train until `epochs` epochs are complete: the last state, and a dict of numbers for each epoch, `(state, history)`.
 
@@ -34,11 +35,12 @@ def fit(
     a folder) if there is one. They are saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns
     further metrics. `log` is a file, a function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters
     lie in `state.extra`. `progress` is the style of the display. Ctrl-C saves, says where, and returns the state. With `world` all ranks
-    call it, with loaders of their share: metrics are those of all ranks, and rank 0 alone shows, logs and saves.
+    call it, with loaders of their share: metrics are those of all ranks, and rank 0 alone shows, logs and saves. A step whose metrics are
+    already those of all ranks, as with `reproducible=True`, has `merge_metrics=False`. Those of `evaluate` are always merged.
     """
     _check(step, state, loader, epochs, evaluate)
     world, log, progress = together.checked(world, loader, checkpoints, log, progress)
-    display = {"style": progress, "leave": False, "world": world}
+    display = {"style": progress, "leave": False, "world": world, "merge_metrics": merge_metrics}
     history: list[dict[str, Any]] = []
     with contextlib.ExitStack() as opened:
         logs = _logs(log, opened)

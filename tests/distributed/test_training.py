@@ -99,6 +99,25 @@ def test_fit_gives_the_run_of_one_process(world: Any, tmp_path: Path) -> None:
     assert [row["epoch"] for row in training.read_log(place)] == [1, 2, 3]
 
 
+@on_ranks(1, 2)
+def test_fit_takes_metrics_of_whole_batches_as_they_are(world: Any) -> None:
+    def loss_fn(model: Any, x: Any, t: Any) -> Any:
+        y = model(x)
+        return F.softmax_cross_entropy(y, t), training.ConfusionMatrix(3).update(y, t)
+
+    gradient = fd.distributed.value_and_grad(loss_fn, world, has_aux=True, reproducible=True, shards=2)
+
+    def step(state: Any, batch: Any) -> Any:
+        (loss, confusion), _ = gradient(state.model, *batch[:2])
+        return state.replace(step=state.step + 1), {"loss": loss, "confusion": confusion}
+
+    model = nn.Linear.init(fd.random.key(0), 2, 3)
+    _, (row,) = training.fit(
+        step, training.State.init(model, OPT), loader(world), epochs=1, world=world, progress="none", merge_metrics=False
+    )
+    assert row["confusion"].sum() == len(X)
+
+
 @pytest.mark.parametrize("row", range(len(METRICS)), ids=[str(row) for row in METRICS])
 @on_ranks(2, 4)
 def test_metrics_of_all_ranks_are_those_of_all_examples(world: Any, row: int) -> None:
