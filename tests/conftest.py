@@ -29,6 +29,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if " at 0x" in item.nodeid:  # Every process has another address, so pytest-xdist would stop.
+            raise pytest.UsageError(f"{item.nodeid} has an address in its name: give the parameters ids")
     if NO_GPU:
         config.stash[REPEATED] = sum("gpu" in getattr(item, "fixturenames", ()) for item in items)
         for item in items:

@@ -63,7 +63,7 @@ def test_layers_travel(row: Any, elsewhere: Elsewhere) -> None:
     assert fd.tree.paths(again) == fd.tree.paths(layer)
 
 
-@pytest.mark.parametrize("function", [fd.numpy.tanh, fd.numpy.sin, fd.special.erf, fd.functions.relu, nn.initial.normal(0.1)], ids=str)
+@pytest.mark.parametrize("function", [fd.numpy.tanh, fd.numpy.sin, fd.special.erf, fd.functions.relu, nn.initial.normal(0.1)], ids=["tanh", "sin", "erf", "relu", "normal"])
 def test_functions_in_a_model_stay_what_they_are(function: Any) -> None:
     model = nn.Sequential([nn.Linear.init(KEY, 3, 2), nn.Function(function)])
     again = pickle.loads(pickle.dumps(model))
