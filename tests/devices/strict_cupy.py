@@ -25,6 +25,7 @@ from .strict_cupy_array import (
     current,
     here,
     index_of,
+    make_runtime,
     ndarray,
     operand,
     spoilt,
@@ -36,10 +37,8 @@ from .strict_cupy_graph import NOTED, STOPPED, MemoryPool, Stream, current_strea
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
 from .strict_cupy_lines import RawKernel
 
-COUNT = 2
 STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
 PLACES = {"argmax", "argmin"}
-FREE = 1 << 30  # bytes of a device
 
 # CuPy's functions and the names of their arguments; those in front of the slash are required.
 FUNCTIONS = """
@@ -325,20 +324,13 @@ def spoiling(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
     return function
 
 
-def bus_of(device: int) -> str:
-    return f"0000:{device:02X}:00.0"
-
-
-def make_cupy() -> types.ModuleType:
-    """The module that stands for `cupy`."""
+def make_cupy(count: int = 2) -> types.ModuleType:
+    """The module that stands for `cupy`, on `count` devices."""
     module = types.ModuleType("cupy")
-    runtime = types.SimpleNamespace(
-        getDeviceCount=lambda: COUNT, getDevice=lambda: current[-1], memGetInfo=lambda: (FREE, FREE), deviceGetPCIBusId=bus_of
-    )
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
         "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,
-        "cuda": types.SimpleNamespace(**STREAMS, Device=Device, runtime=runtime, compiler=types.SimpleNamespace(CompileException=CompileException)),
+        "cuda": types.SimpleNamespace(**STREAMS, Device=Device, runtime=make_runtime(count), compiler=types.SimpleNamespace(CompileException=CompileException)),
         "asarray": asarray, "asnumpy": asnumpy, "result_type": result_type,
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),

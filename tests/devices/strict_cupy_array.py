@@ -12,6 +12,7 @@ import numpy as np
 from .strict_cupy_graph import STOPPED, noted, stopped
 
 PYTHON_SCALARS = (bool, int, float, complex)
+FREE = 1 << 30  # bytes of a device
 KINDS = "?bhilqBHILQefdFDE"  # E is bfloat16, of ml_dtypes
 current = [0]
 PEERS: dict[str, bool] = {}  # whether the devices reach each other
@@ -42,6 +43,16 @@ class Device:
         return isinstance(other, Device) and self.id == other.id
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def make_runtime(count: int) -> types.SimpleNamespace:
+    """cupy.cuda.runtime."""
+    return types.SimpleNamespace(
+        getDeviceCount=lambda: count,
+        getDevice=lambda: current[-1],
+        memGetInfo=lambda: (FREE, FREE),
+        deviceGetPCIBusId=lambda device: f"0000:{device:02X}:00.0",
+    )
 
 
 def unsupported(value: Any) -> TypeError:

@@ -47,8 +47,7 @@ def _cupy(kind: str, count: int, needed: int) -> Iterator[types.ModuleType]:
     from tests.devices.strict_cupy_array import current
 
     with pytest.MonkeyPatch.context() as patch:
-        module = strict_cupy.make_cupy()
-        patch.setattr(strict_cupy, "COUNT", count)
+        module = strict_cupy.make_cupy(count)
         patch.setitem(sys.modules, "cupy", module)
         patch.setitem(sys.modules, "cupy.cuda.nccl", nccl_stand_in)
         try:
