@@ -89,24 +89,26 @@ def statistics_of(
     eps = checked_eps(name, eps)
     channels, placed = channels_of(name, x, axis)
     is_alone = world is None
-    if axis_name is None and is_alone and x.size == channels:
+    count: Any = x.size // max(1, channels)
+    if axis_name is not None:
+        count *= axis_size(x, axis_name)
+    batch = describe(x) if axis_name is None else f"{describe(x)}, for all examples of {axis_name!r},"
+    if is_alone and count == 1:
         raise ShapeError(
-            f"{name}: x {describe(x)} has one number for each of {channels} channels, so there is no variance to divide by. "
+            f"{name}: x {batch} has one number for each of {channels} channels, so there is no variance to divide by. "
             "Use a larger batch, or the statistics of training: train=False, or mean= and variance=."
         )
-    if x.size == 0 and (is_alone or axis_name is not None or not channels):
-        raise ShapeError(f"{name}: x {describe(x)} has no entries, so they have no mean.")
+    if not channels or (is_alone and not count) or (axis_name is not None and not x.size):
+        raise ShapeError(f"{name}: x {batch} has no entries, so they have no mean.")
     scale, shift = (
         fitted(name, word, value, (channels,), placed) for word, value in (("scale", scale), ("shift", shift))
     )
     wide = list(map(widened, (x, scale, shift)))
     axes = tuple([i for i in range(-x.ndim, 0) if i != axis % x.ndim - x.ndim])
-    count: Any = x.size // channels
     if axis_name is None:
         y, moments = normalised(*wide, axes, eps, True, world)
         mean, variance = moments[..., 0], moments[..., 2]
     else:
-        count *= axis_size(x, axis_name)
         y, mean, variance, moments = _synchronised(wide[0], wide[1], wide[2], axes, eps, axis_name, count, world)
     if not is_alone:
         count = fnp.reshape(moments[..., 3], (channels,))[0]

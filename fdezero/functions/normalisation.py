@@ -238,7 +238,7 @@ def instance_norm(x: Any, scale: Any = None, shift: Any = None, *, eps: float = 
         raise ShapeError(
             f"instance_norm expects x of shape (N, C, ...) with axes behind the channels, got {describe(x)}."
         )
-    if x.size == x.shape[0] * x.shape[1]:
+    if x.size and math.prod(x.shape[2:]) == 1:
         raise ShapeError(_alone("instance_norm", x, "channel"))
     channels, placed = channels_of("instance_norm", x, 1)
     scale, shift = (

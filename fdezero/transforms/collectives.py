@@ -26,7 +26,8 @@ class _Mean(Region):
         if (
             isinstance(x, Tracer) and x.level is self.level
         ):  # the batch is the array below, and its mean is no batch any more
-            return (fnp.mean(self.level.below(x), axis=0),)
+            average = fnp.mean if self.level.size else fnp.sum  # 0 over no examples, as the losses of a rank without any
+            return (average(self.level.below(x), axis=0),)
         return super().__call__(x) if any(tracer.level is self.level for tracer in tracers_of(x)) else (x,)
 
     def run(self, *leaves: Any) -> tuple[Any, ...]:
@@ -51,7 +52,8 @@ def pmean(tree: Any, axis_name: str) -> Any:
     So an example sees its batch: `x - fd.pmean(x, "batch")`. The result has no batch axis: `out_axes` may be None for it. A gradient
     within the `vmap` is that of the sum over all examples, as in JAX.
 
-    Raises TraceError for a leaf that is not mapped under this name. A value that all examples share is its own mean.
+    Raises TraceError for a leaf that is not mapped under this name. A value that all examples share is its own mean. Over no examples
+    the mean is 0.
     """
     return trees.map(lambda x: _Mean(_level_of(x, axis_name, "pmean"))(x)[0], tree)
 

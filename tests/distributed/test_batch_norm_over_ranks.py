@@ -124,8 +124,8 @@ def test_second_derivatives_and_forward_mode(world: Any) -> None:
 
 @on_ranks(1, 2)
 def test_examples_of_a_vmap_on_all_ranks(world: Any) -> None:
-    """Both names of a batch together: a key for each example asks for vmap, and ranks share the batch."""
-    for n in (6, 5):
+    """Both names of a batch together: a key for each example asks for vmap, and ranks share the batch, also one example."""
+    for n in (6, 5, 1):
         layer, x, w = made(FORMS["sequences"], n, world=world, axis_name="batch")
         plain = made(FORMS["sequences"])[0]
 
@@ -195,5 +195,7 @@ def test_mistakes(world: Any) -> None:
         nn.BatchNorm.init(KEY, 3, world=4)
     with pytest.raises(StructureError, match="got str"):
         F.batch_norm_with_statistics(np.ones((3, 2)), world="mpi")
+    with pytest.raises(ShapeError, match="for all examples of 'batch', has one number for each of 4 channels"):  # of this rank alone
+        fd.vmap(lambda x: nn.step(made(FORMS["features"], axis_name="batch")[0], x[None], train=True)[0], axis_name="batch")(np.ones((1, 4)))
     with pytest.raises(ShapeError, match="one number for each" if world.size == 1 else "all ranks together have one number for each channel"):
         F.batch_norm_with_statistics(share(np.ones((1, 3)), world), world=world)
