@@ -14,7 +14,7 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random
 from .. import tree as trees
-from ..errors import RangeError, ShapeError, StructureError
+from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..nn.standing import children
 from ..numpy.arguments import beside
@@ -116,7 +116,7 @@ def value_and_grad_of_shards(
                 value, aux = split_aux(name, result) if has_aux else (result, None)
                 check_scalar(name, value, False)
                 notes.value = getattr(value, "dtype", None)
-                parts = notes.terms(name, aux, (args, kwargs), share, reduction) if has_aux else []
+                parts = notes.terms(name, aux, (args, kwargs), rows, share, reduction) if has_aux else []
                 return (share.term(value) if reduction == "mean" else widened(value)), parts
 
             (value, aux), gradients = of_these(term, argnums, has_aux=True)(*args, **kwargs)
@@ -190,6 +190,11 @@ class Arguments:
             if shape == (2,) and dtype_of(leaf) == np.uint64:
                 self.of_keys.append(i)
             elif shape:
+                if len(shape) == 1 and dtype_of(leaf) == np.uint64:
+                    raise DTypeError(
+                        f"{name} with reproducible=True: {self._named(function, path)} is {describe(leaf)}, but two numbers of uint64 are a"
+                        " key, so the last batch might be taken for one. Pass it in int64."
+                    )
                 if self.count not in (-1, shape[0]):
                     raise ShapeError(
                         f"{name} with reproducible=True cuts every array among the arguments into shards, example by example. "
@@ -255,10 +260,13 @@ class _Notes:
     dtypes: Sequence[Any] = ()
     treedef: Any = None
 
-    def terms(self, name: str, aux: Any, arguments: Any, share: Share, reduction: str) -> list[Any]:
-        """The leaves of the aux as terms of sums over shards; those that are leaves of the arguments are left out."""
+    def terms(
+        self, name: str, aux: Any, arguments: Any, rows: Sequence[Any], share: Share, reduction: str
+    ) -> list[Any]:
+        """The leaves of the aux as terms of sums over shards; those that are leaves of the arguments, but no rows, are left out."""
         leaves, self.treedef = trees.flatten(aux)
-        places = {id(leaf): i for i, leaf in enumerate(trees.leaves(arguments))}
+        cut = set(map(id, rows))
+        places = {id(leaf): i for i, leaf in enumerate(trees.leaves(arguments)) if id(leaf) not in cut}
         self.kept = [places.get(id(leaf)) if hasattr(leaf, "dtype") else None for leaf in leaves]
         self.constants = [leaf if _is_constant(leaf) else None for leaf in leaves]
         rules, terms, self.dtypes = _rules(aux), [], []
@@ -266,11 +274,16 @@ class _Notes:
             if self.kept[i] is not None or _is_constant(leaf):
                 continue
             self.dtypes.append(getattr(leaf, "dtype", None))
-            if rule != "sum" and is_differentiable(leaf) and (rule == "mean" or not shape_of(leaf)):
+            if rule in ("", "mean") and is_differentiable(leaf) and (rule == "mean" or not shape_of(leaf)):
                 terms.append(share.term(leaf) if reduction == "mean" or rule == "mean" else widened(leaf))
             elif rule == "sum" or (rule == "" and not shape_of(leaf) and dtype_of(leaf).kind in "iu"):
                 terms.append(widened(leaf))
             else:
+                if rule == "merge":
+                    raise StructureError(
+                        f"{name} with reproducible=True: the aux {trees.paths(aux)[i] or 'itself'} belongs to a metric with a merge of its"
+                        " own, but shards add up metrics leaf by leaf. Use a training.Metric without a merge, whose leaves are sums."
+                    )
                 raise StructureError(
                     f"{name} with reproducible=True: the aux {trees.paths(aux)[i] or 'itself'} is {describe(leaf)}, of one shard. "
                     "Shards add up to numbers of the whole batch: the means of floating numbers, the sums of integers, metrics, and "
@@ -293,12 +306,12 @@ def _is_constant(leaf: Any) -> bool:
 
 
 def _rules(value: Any, rule: str = "") -> list[str]:
-    """For each leaf, "sum" within a metric, "mean" within another module, and else nothing."""
+    """For each leaf, "sum" within a metric, "merge" if it has one of its own, "mean" within another module, and else nothing."""
     if value is None:
         return []
     if callable(getattr(value, "merge", None)) and callable(getattr(value, "result", None)):
-        rule = "sum"
-    elif isinstance(value, Module) and rule != "sum":
+        rule = "sum" if getattr(value.merge, "adds_leaves", False) else "merge"
+    elif isinstance(value, Module) and rule not in ("sum", "merge"):
         rule = "mean"
     parts = children(value)
     return [found for _, part in parts for found in _rules(part, rule)] if parts or _is_empty(value) else [rule]

@@ -4,6 +4,7 @@ The order of additions depends on the number of shards alone. A program records 
 keeps at most log2(shards) + 1 results at a time.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -263,5 +264,10 @@ def tree_sum(
     return trees.unflatten(structures[0], region(*given, *captures))
 
 
+class _Sums(list[Any]):
+    """Sums that were made here. What a function returns may belong to the caller, or be the same array twice."""
+
+
 def _sums(left: list[Any], right: list[Any]) -> list[Any]:
-    return list(map(plus, left, right))
+    add = plus if isinstance(left, _Sums) else operator.add
+    return _Sums(map(add, left, right))

@@ -26,7 +26,9 @@ class _Mean(Region):
         if (
             isinstance(x, Tracer) and x.level is self.level
         ):  # the batch is the array below, and its mean is no batch any more
-            average = fnp.mean if self.level.size else fnp.sum  # 0 over no examples, as the losses of a rank without any
+            average = (
+                fnp.mean if self.level.size else fnp.sum
+            )  # 0 over no examples, as the losses of a rank without any
             return (average(self.level.below(x), axis=0),)
         return super().__call__(x) if any(tracer.level is self.level for tracer in tracers_of(x)) else (x,)
 

@@ -10,7 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader
-from fdezero.errors import DisagreementError, RangeError, ShapeError, StructureError, TraceError
+from fdezero.errors import DisagreementError, DTypeError, RangeError, ShapeError, StructureError, TraceError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from tests.native.compilers import needs_compiler
@@ -69,6 +69,18 @@ def train(
             model, state, said = step(model, state, x, t, fd.random.fold_in(KEY, len(seen)))
             seen.append(said)
     return [model, state, seen]
+
+
+class Greatest(fd.Module):
+    """A metric whose merge is no addition."""
+
+    value: Any
+
+    def merge(self, *others: Any) -> "Greatest":
+        return Greatest(np.maximum.reduce([each.value for each in (self, *others)]))
+
+    def result(self) -> Any:
+        return self.value
 
 
 def all_agree(world: Any, tree: Any) -> None:
@@ -209,6 +221,22 @@ def test_statistics_are_those_of_shards() -> None:
     assert_trees_close(grads.scale, np.mean([grads.scale for _, grads in parts], 0))
 
 
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+def test_sums_leave_arrays_of_the_caller_alone(way: str) -> None:
+    """A metric that is not updated, and one that the aux has twice: no array is a place for a sum."""
+    x, t, _ = batch(16)
+    known = training.ConfusionMatrix(3).update(np.eye(3), np.arange(3))
+
+    def loss_fn(model: Any, x: Any, t: Any) -> Any:
+        y = model(x)
+        fresh = training.ConfusionMatrix(3).update(y, t)
+        return F.softmax_cross_entropy(y, t), (known, fresh, fresh)
+
+    (_, found), _ = WAYS[way](of_shards(loss_fn, alone(), has_aux=True))(small(), x, t)
+    assert_trees_equal(known.counts, np.eye(3))
+    assert_trees_equal([each.counts for each in found], [8 * np.eye(3), *2 * [loss_fn(small(), x, t)[1][1].counts]])
+
+
 def test_every_shard_has_its_own_key() -> None:
     keys: list[Any] = []
 
@@ -314,6 +342,13 @@ def test_what_is_no_batch_and_what_is_no_sum() -> None:
             of_shards(lambda m, x, t, aux=aux: (mean_loss(m, x, t), fd.tree.map(np.copy, aux)), alone(), has_aux=True)(
                 model, x, t
             )
+    # what is in the arguments stays as it is, but not the examples, of which each rank has others
+    with pytest.raises(StructureError, match="the aux itself is .*, of one shard"):
+        of_shards(lambda m, x, t: (mean_loss(m, x, t), x), alone(), has_aux=True)(model, x, t)
+    with pytest.raises(DTypeError, match=r"t is uint64\[16\], but two numbers of uint64 are a key"):
+        of_shards(mean_loss, alone())(model, x, t.astype(np.uint64))
+    with pytest.raises(StructureError, match=r"the aux value belongs to a metric with a merge of its own"):
+        of_shards(lambda m, x, t: (mean_loss(m, x, t), Greatest(fd.numpy.max(x))), alone(), has_aux=True)(model, x, t)
     with pytest.raises(ShapeError, match="weight returns one real number"):
         of_shards(mean_loss, alone(), weight=lambda m, x, t: x)(model, x, t)
 

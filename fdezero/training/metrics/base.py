@@ -42,6 +42,8 @@ class Metric(Module):
         """The metric of the examples of all. Raises StructureError for a metric of another kind or other options."""
         return functools.reduce(_merged, others, self)
 
+    merge.adds_leaves = True  # type: ignore[attr-defined]  # a merge of a subclass need not be an addition, so it does not say so
+
 
 def _merged(one: Any, other: Any) -> Any:
     mine, treedef = trees.flatten(one)
