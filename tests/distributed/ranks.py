@@ -174,7 +174,7 @@ class Pool:
             for connection in wait(pending, max(0.0, deadline - time.monotonic())):
                 rank = self.ranks[connection]  # type: ignore[index]  # wait() returns what it was given
                 try:
-                    outcomes[rank] = connection.recv()  # type: ignore[union-attr]
+                    outcomes[rank] = connection.recv()  # type: ignore[union-attr]  # the same
                 except (EOFError, ConnectionResetError):
                     outcomes[rank] = ("failed", "the rank ended")
                 if outcomes[rank][0] == "failed":

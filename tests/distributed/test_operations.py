@@ -291,7 +291,7 @@ def test_names_of_other_libraries_say_what_to_write():
     with pytest.raises(AttributeError, match="use all_reduce"):
         distributed.allreduce  # noqa: B018, the error is what is asked for
     with pytest.raises(AttributeError, match=r"use fd.distributed.world\(\)"):
-        distributed.init_process_group  # noqa: B018
+        distributed.init_process_group  # noqa: B018, the same
 
 
 @on_ranks(1, 2)

@@ -119,3 +119,22 @@ class Streaming(Protocol):
     def reduce_scatter_each(self, xs: Arrays, outs: Arrays, dtypes: Arrays) -> None: ...
 
     def broadcast_each(self, xs: Arrays, root: int) -> None: ...
+
+
+class StreamingEngine(Engine, Streaming):
+    """An engine for which one array is a message of several arrays, with one in it."""
+
+    def streaming(self, xs: Arrays) -> Streaming:
+        return self
+
+    def all_reduce(self, x: Any, out: Any, op: str) -> None:
+        self.all_reduce_each([x], [out], [x.dtype], op)
+
+    def all_gather(self, x: Any, out: Any) -> None:
+        self.all_gather_each([x], [out])
+
+    def reduce_scatter(self, x: Any, out: Any) -> None:
+        self.reduce_scatter_each([x], [out], [x.dtype])
+
+    def broadcast(self, x: Any, root: int) -> None:
+        self.broadcast_each([x], root)

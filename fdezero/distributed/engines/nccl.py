@@ -19,7 +19,7 @@ import numpy as np
 from ...devices import backend_named
 from ...errors import DeviceError
 from ...values import is_floating
-from .engine import Arrays, Engine
+from .engine import Arrays, Engine, StreamingEngine
 from .following import Follower
 from .mpi import mpi
 
@@ -57,7 +57,7 @@ def why_no_nccl() -> str:
     )
 
 
-class Nccl(Engine):
+class Nccl(StreamingEngine):
     """The GPUs of the ranks of one communicator of MPI, one for each rank."""
 
     name = "nccl"
@@ -80,21 +80,6 @@ class Nccl(Engine):
                 raise _explained(error, f"rank {self.rank} of {self.size} cannot join on gpu:{index}") from error
         self.follower.joined = self.joined
         MADE.add(self)
-
-    def streaming(self, xs: Arrays) -> "Nccl":
-        return self
-
-    def all_reduce(self, x: Any, out: Any, op: str) -> None:
-        self.all_reduce_each([x], [out], [x.dtype], op)
-
-    def all_gather(self, x: Any, out: Any) -> None:
-        self.all_gather_each([x], [out])
-
-    def reduce_scatter(self, x: Any, out: Any) -> None:
-        self.reduce_scatter_each([x], [out], [x.dtype])
-
-    def broadcast(self, x: Any, root: int) -> None:
-        self.broadcast_each([x], root)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
         with self._message("permute") as stream:

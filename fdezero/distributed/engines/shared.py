@@ -12,14 +12,13 @@ import numpy as np
 
 from ...compiler.running.store import Recent
 from ..waiting import Watch
-from .engine import Engine
+from .engine import Arrays, Engine, StreamingEngine
 from .memory import LINE, SLOTS, Memory, capacity_for
 from .mpi import Mpi
 from .pieces import Piece, rounds
 
 __all__ = ["Shared"]
 
-Arrays = Sequence[Any]
 UFUNCS: dict[str, Any] = {"sum": np.add, "tree": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum}
 SMALL = 1 << 16  # bytes: for less, every rank adds what all ranks have, because a second step would take longer
 MOST_PLANS = 64  # signatures whose pieces are kept
@@ -47,7 +46,7 @@ class Plan(NamedTuple):
     token: int
 
 
-class Shared(Mpi):
+class Shared(StreamingEngine, Mpi):
     """The ranks of one communicator, which are all on one machine. Arrays are NumPy's.
 
     Sums are binary trees over ranks, ((0 + 1) + (2 + 3)) + ..., for messages of every size. All ranks get the same bits.
@@ -75,23 +74,8 @@ class Shared(Mpi):
             self._memory = Memory(self.comm, self._capacity, self.watch)
         return self._memory
 
-    def streaming(self, xs: Arrays) -> "Shared":
-        return self
-
-    def all_reduce(self, x: Any, out: Any, op: str) -> None:
-        self.all_reduce_each([x], [out], [x.dtype], op)
-
     def tree_sum(self, x: Any, out: Any) -> None:
         self.all_reduce_each([x], [out], [x.dtype], "tree")
-
-    def all_gather(self, x: Any, out: Any) -> None:
-        self.all_gather_each([x], [out])
-
-    def reduce_scatter(self, x: Any, out: Any) -> None:
-        self.reduce_scatter_each([x], [out], [x.dtype])
-
-    def broadcast(self, x: Any, root: int) -> None:
-        self.broadcast_each([x], root)
 
     def permute(self, x: Any, out: Any, to: int, source: int) -> None:
         memory, plan = self.memory, self._plan("all", "permute", [x], [x.dtype])
