@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
     world = fd.distributed.world()
     run(world, folder, 4)
     world.split(world.rank % 2).all_gather(np.ones(3))
-    loader = fd.data.DataLoader((np.ones(40),), 4, shuffle=False, transform=np.sqrt, workers=2, processes=True, shard=world.share)
+    loader = fd.data.DataLoader((np.ones(40),), 4, shuffle=False, transform=np.sqrt, workers=1, processes=True, shard=world.share)
     seen = [listening() for _ in loader.epoch(0)]
     after = listening()
     new = sorted({name for names in [after, *seen] for name in names if name not in before})

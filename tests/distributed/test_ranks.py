@@ -29,6 +29,10 @@ def one_rank_fails(world):
     world.barrier()
 
 
+def all_ranks_fail(world):
+    raise AssertionError("meant")
+
+
 def one_rank_ends(world):
     if world.rank == 1:
         os._exit(3)
@@ -45,7 +49,7 @@ def none_of_them_can(world):
 
 
 # What the decorator would make of them, but these are not collected.
-for function in (one_rank_fails, one_rank_ends, one_rank_hangs, none_of_them_can):
+for function in (one_rank_fails, all_ranks_fail, one_rank_ends, one_rank_hangs, none_of_them_can):
     function.on_rank = function
 
 
@@ -57,16 +61,18 @@ def test_a_failure_names_its_rank(name, match, monkeypatch):
     monkeypatch.setattr("tests.distributed.ranks.GRACE", 0.5)
     pool = Pool(2)
     with pytest.raises(pytest.fail.Exception, match=match):
-        pool.run(__name__, name, {}, 4.0)
+        pool.run(__name__, name, {}, 2.0 if "hangs" in name else 10.0)
     pool.process.wait(5)
     assert pool.process.poll() is not None, "the pool still runs"
 
 
-def test_a_skip_on_the_ranks_is_a_skip():
+def test_a_skip_on_the_ranks_is_a_skip_and_a_pool_ends_well():
     pool = Pool(2)
     with pytest.raises(pytest.skip.Exception, match="no reason"):
         pool.run(__name__, "none_of_them_can", {}, 20.0)
-    pool.close()
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)rank 0 of 2:.*meant.*rank 1 of 2:.*meant"):
+        pool.run(__name__, "all_ranks_fail", {}, 20.0)
+    pool.close()  # it still works after a failure of all ranks
     assert pool.process.poll() == 0
 
 
@@ -74,4 +80,4 @@ def test_a_launch_gives_code_and_words():
     run = launch(2, "-c", "import sys; print('here'); sys.exit(4)")
     assert run.code == 4
     assert run.stdout.count("here") == 2
-    assert launch(2, "-c", "import time; time.sleep(60)", timeout=2.0).code is None
+    assert launch(2, "-c", "import time; time.sleep(60)", timeout=0.5).code is None

@@ -83,8 +83,9 @@ def test_trainings_in_many_threads(way: str) -> None:
         "compiled": lambda: fd.compile(_step, static=("opt",)),
         "native": lambda: fd.compile(_step, static=("opt",), native=True, threads=1),
     }
-    alone = [_trained(seed, make[way]()) for seed in range(MANY)]
-    step, found = make[way](), {}  # a new one, so that threads also record at once
+    step, found = make[way](), {}
+    alone = [_trained(seed, step) for seed in range(MANY)]
+    step = make[way]()  # a new one, so that threads also record at once
 
     def work(i: int) -> None:
         found[i] = _trained(i, step)
