@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import DisagreementError, WaitingError
 from .agreement import first_difference, listed
-from .launchers import launch_of
+from .launchers import is_child_of_rank, launch_of
 from .notes import LAST, Note, Notes
 
 __all__ = ["notes_of_run", "starting"]
@@ -33,7 +33,7 @@ def starting(make: Callable[[], Made], limit: float) -> Made:
     A rank may have ended before it called `world`, without a word to MPI. So after the limit Python's own timer, which needs no
     interpreter, shows where this rank waits, and ends the process.
     """
-    if "mpi4py.MPI" in sys.modules or launch_of() is None or not math.isfinite(limit):
+    if "mpi4py.MPI" in sys.modules or launch_of() is None or is_child_of_rank() or not math.isfinite(limit):
         return make()
 
     def waiting_until_all_ranks_have_called_world() -> Made:  # the traceback shows this name

@@ -5,10 +5,12 @@ Nothing here imports MPI. So a process that no launcher started never pays for i
 
 import os
 import re
+import stat
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["LAUNCHERS", "Launch", "Launcher", "launch_of", "why_apart"]
+__all__ = ["LAUNCHERS", "Launch", "Launcher", "is_child_of_rank", "launch_of", "why_apart"]
 
 
 class Launcher(NamedTuple):
@@ -56,6 +58,11 @@ LAUNCHERS = (
 )
 
 
+WORKERS = re.compile(
+    r" --multiprocessing-fork\b|\bmultiprocessing\.forkserver\b"
+)  # in the command lines of Python's workers
+
+
 class Launch(NamedTuple):
     """The place of this process, as its launcher tells it. `local_size` is None where the launcher does not say."""
 
@@ -80,6 +87,24 @@ def launch_of(environment: Mapping[str, str] | None = None) -> Launch | None:
             )
             return Launch(launcher, rank, size, local_rank, local_size)
     return None
+
+
+def is_child_of_rank() -> bool:
+    """Whether a rank started this process, and no launcher: it inherits the launcher's variables, but MPI cannot start in it.
+
+    Python's own workers know their parent, but not yet while they import the script: then their command line tells it. Others lack
+    the open socket of the launcher, where the launcher has one (MPICH, Intel MPI).
+    """
+    workers = sys.modules.get("multiprocessing.process")
+    if workers is not None and (workers.parent_process() is not None or WORKERS.search(" ".join(sys.orig_argv))):
+        return True
+    socket = os.environ.get("PMI_FD", "")
+    if not socket.isdecimal() or "mpi4py.MPI" in sys.modules:
+        return False
+    try:
+        return not stat.S_ISSOCK(os.fstat(int(socket)).st_mode)
+    except OSError:
+        return True
 
 
 def _number(variables: Mapping[str, str], name: str) -> int | None:

@@ -61,6 +61,8 @@ class Notes:
         self._answering = threading.Thread(target=self._answer, name="fdezero ranks", daemon=True)
         if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self._answering.start()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._close_in_child)
 
     def send(self, note: Note, ranks: Iterable[int] | None = None) -> None:
         """Leave a note for some ranks, or for all. It does not wait until somebody reads it."""
@@ -86,6 +88,10 @@ class Notes:
         self._over.set()
         if self._answering.is_alive() and self._answering is not threading.current_thread():
             self._answering.join()
+
+    def _close_in_child(self) -> None:
+        for watch in list(self.watches.values()):
+            watch.close_in_child()
 
     def _answer(self) -> None:
         while not self._over.wait(ANSWERING):

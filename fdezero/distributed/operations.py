@@ -1,7 +1,7 @@
 """Operations over the ranks of a world, on arrays and whole trees: sums, gathers, broadcasts, permutations, and a barrier."""
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -102,10 +102,10 @@ def permute(tree: Any, world: Any, to: int | Sequence[int]) -> Any:
     Raises RangeError if `to` does not name every rank once.
     """
     _check_world(world, "permute")
-    if hasattr(to, "__index__"):
+    if hasattr(to, "__index__") and not np.ndim(to):
         step = operator.index(to)
         places = tuple([(rank + step) % world.size for rank in range(world.size)])
-    elif isinstance(to, Iterable):
+    elif isinstance(to, Iterable) and not isinstance(to, str | Mapping | Set):
         places = tuple([_whole_number(rank, "permute", "to") for rank in to])
     else:
         raise RangeError(f"permute: to is a number of ranks to go on, or one rank for each rank; got {to!r}.")
@@ -171,6 +171,8 @@ def _checked(x: Any, name: str) -> Any:
     x = accepted(x)
     dtype = getattr(x, "dtype", None)
     if isinstance(x, bool | int | float | complex):
+        if isinstance(x, int) and np.asarray(x).dtype == object:
+            raise DTypeError(f"{name}: the whole number {x} does not fit into 64 bits. Pass a float.")
         return x
     if hasattr(x, "shape") and (kind_of(dtype) in "biufc" if isinstance(dtype, np.dtype) else hasattr(x, "level")):
         return x if dtype is None or dtype.isnative else x.astype(dtype.newbyteorder("="))  # as NumPy's sums are

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import DisagreementError, FdezeroError
+from ..errors import DisagreementError, FdezeroError, StructureError
 from .agreement import Call, Place, call_of, disagreement, ended, first_difference, waiting
 from .notes import LAST, Note, Notes, users_line
 
@@ -64,7 +65,29 @@ class Watch:
         self.before: Known | None = None
         self.recent: collections.deque[tuple[int, Known]] = collections.deque(maxlen=EVERY)
         self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
+        self._busy = threading.Lock()
+        self.leave = self._busy.release
         notes.watches[self.group] = self
+
+    def enter(self, name: str) -> None:
+        """Begin something that all ranks do together, until `leave`. Raises StructureError if another thread does so in this world."""
+        if not self._busy.acquire(blocking=False):
+            raise StructureError(
+                f"{name}: another thread of rank {self.rank} is in a collective of the same world. Ranks would take the messages of one "
+                "for those of the other. Call collectives on one thread, and not in the transform of a loader, or give each thread "
+                "a world of its own: world.split(0), on all ranks."
+            )
+
+    def close_in_child(self) -> None:
+        """Refuse collectives in a process that this one has forked, which shares its connections to other ranks."""
+
+        def refuse(name: str) -> None:
+            raise StructureError(
+                f"{name}: this process was forked from rank {self.rank}, as the workers of a loader or a pool are. Only the processes "
+                "that the launcher started take part in collectives: call it there."
+            )
+
+        self.enter = refuse  # type: ignore[method-assign]  # so the call costs nothing elsewhere
 
     def meet(self, key: Hashable, collective: Any, arrays: Sequence[Any]) -> Known:
         """Begin a collective on arrays. `key` tells calls apart on this rank; a new one is compared with the others'.

@@ -11,18 +11,20 @@ import attrs
 from ..devices import parse_device
 from ..errors import DeviceError, RangeError, StructureError
 from . import operations
-from .engines.alone import Alone
+from .engines.alone import Absent, Alone
 from .engines.engine import Engine
 from .engines.placed import Placed
 from .failing import starting
 from .joining import choose_gpu, joined
-from .launchers import launch_of, why_apart
+from .launchers import Launch, is_child_of_rank, launch_of, why_apart
 from .messages import Messages
 from .notes import LIMIT
 
 __all__ = ["World", "world"]
 
+STATIC = {"static": True}  # no child, where the world is in a tree
 BACKENDS = ("none", "mpi", "nccl")
+MOST_COLOURS = 1 << 31
 _LOCK = threading.RLock()
 _wholes: list["World"] = []  # the whole worlds of this process, the one that was made last at the end
 _parts: dict[
@@ -35,18 +37,18 @@ class World:
     """The processes that run a script together, and this one's place among them. `world()` and `split` make worlds.
 
     `rank` counts from 0 to `size - 1`, `local_rank` and `local_size` count on this machine. `members` are these
-    processes' ranks in the whole world, which has `total` of them.
+    processes' ranks in the whole world, which has `total` of them. In a tree, a world has no leaves.
     """
 
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
-    device: str
-    backend: str
-    members: tuple[int, ...]
-    total: int
-    messages: Messages = attrs.field(eq=False)
+    rank: int = attrs.field(metadata=STATIC)
+    size: int = attrs.field(metadata=STATIC)
+    local_rank: int = attrs.field(metadata=STATIC)
+    local_size: int = attrs.field(metadata=STATIC)
+    device: str = attrs.field(metadata=STATIC)
+    backend: str = attrs.field(metadata=STATIC)
+    members: tuple[int, ...] = attrs.field(metadata=STATIC)
+    total: int = attrs.field(metadata=STATIC)
+    messages: Messages = attrs.field(eq=False, metadata=STATIC)
 
     @property
     def engine(self) -> Engine:
@@ -65,7 +67,7 @@ class World:
         return f"<world: rank {self.rank} of {self.size}{place} on {self.device}, backend {self.backend}{remark}{part}>"
 
     def __reduce__(self) -> Any:
-        return _loaded, (None if self.size == self.total else self.members,)
+        return _loaded, (None if self.size == self.total else self.members, self.backend)
 
     def all_reduce(self, tree: Any, op: str = "sum") -> Any:
         """See `fd.distributed.all_reduce`."""
@@ -100,8 +102,17 @@ class World:
             raise RangeError(f"world.split takes a whole number from 0 on as colour; got {colour!r}.")
         if self.size == 1:
             return self
-        engine = self.engine.split(int(colour))
-        return _world_of(engine, self.device, self.backend, self.members[self.rank], self.total)
+        if not int(colour) < MOST_COLOURS:
+            raise RangeError(f"world.split takes a colour below {MOST_COLOURS}, as MPI does; got {colour!r}.")
+        watch = self.engine.watch
+        if watch is not None:
+            watch.enter("world.split")
+        try:
+            engine = self.engine.split(int(colour))
+            return _world_of(engine, self.device, self.backend, self.members[self.rank], self.total)
+        finally:
+            if watch is not None:
+                watch.leave()
 
 
 def _world_of(engine: Engine, device: str, backend: str, member: int, total: int) -> World:
@@ -127,6 +138,7 @@ def world(backend: str | None = None, device: str | None = None, limit: float | 
     for CPUs, where a launcher started this process. If NCCL cannot be had, the world's repr says why, and how arrays travel.
     The same arguments give the same world. Nothing is imported for a world of one on the CPU. `limit` is how many seconds a
     collective waits for other ranks, in all worlds of this process, until it ends with an error; 600 if nothing is given.
+    In a process that a rank has started, such as a worker of a pool, the world has the rank's place, but collectives raise.
 
     Raises MissingExtraError if a launcher started this process, but mpi4py is not installed; DeviceError without a GPU.
     """
@@ -153,6 +165,8 @@ def _whole(backend: str | None, device: str) -> World:
             if is_on_gpu:
                 device = f"gpu:{choose_gpu(device, 0)}"
             return _known(_world_of(Alone(), device, "none", 0, 1))
+        if launch is not None and is_child_of_rank():
+            return _known(_world_of_child(launch, device))
         if is_on_gpu:
             with contextlib.suppress(DeviceError):  # `joined` tells all ranks
                 # An MPI that reads the memory of GPUs asks for the current one when it starts.
@@ -172,15 +186,25 @@ def _whole(backend: str | None, device: str) -> World:
         return _known(_world_of(engine, device, backend, engine.rank, engine.size))
 
 
+def _world_of_child(launch: Launch, device: str) -> World:
+    """The world of a process that a rank has started: the rank's place, without messages."""
+    local_rank = launch.rank if launch.local_rank is None else launch.local_rank
+    local_size = launch.size if launch.local_size is None else launch.local_size
+    members = tuple(range(launch.size))
+    messages = Messages(Absent(launch.rank, launch.size))
+    return World(launch.rank, launch.size, local_rank, local_size, device, "mpi", members, launch.size, messages)
+
+
 def _known(made: World) -> World:
     """The whole world, which a pickled one becomes in this process."""
     _wholes.append(made)
     return made
 
 
-def _loaded(members: tuple[int, ...] | None) -> World:
-    """The world of the process that loads a pickled one."""
-    whole = _wholes[-1] if _wholes else world()
+def _loaded(members: tuple[int, ...] | None, backend: str = "none") -> World:
+    """The world of the process that loads a pickled one. If it has several whole ones, that of the same back end."""
+    alike = [whole for whole in _wholes if whole.backend == backend]
+    whole = [*_wholes, *alike][-1] if _wholes else world()
     if members is None or whole.size == 1:
         return whole
     found = _parts.get((whole.backend, members))

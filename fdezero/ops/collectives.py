@@ -25,7 +25,9 @@ class _Talk(threading.local):
     recorder: Any = None
     apart: tuple[Any, str] | None = None
     examples = 0  # how many collectives have returned examples
-    harmless: Callable[[Any], Any] | None = None  # makes an example that few functions refuse, from one that a function refused
+    harmless: Callable[[Any], Any] | None = (
+        None  # makes an example that few functions refuse, from one that a function refused
+    )
 
 
 TALK = _Talk()
@@ -106,8 +108,7 @@ class Collective(Region):
                 self.example(x, out)
             _make_harmless(outs)
         else:
-            self.meet(arrays)
-            self.talk(arrays, outs)
+            self.communicate(arrays, outs)
         return tuple(
             [out if isinstance(x, np.ndarray) or out.ndim else out[()] for x, out in zip(leaves, outs, strict=True)]
         )
@@ -119,13 +120,27 @@ class Collective(Region):
         """Memory for the result of the array x."""
         return np.empty_like(x)
 
-    def meet(self, arrays: Sequence[Any]) -> None:
-        """Compare this call with those of the other ranks, if it is a new one."""
+    def communicate(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
+        """Compare this call with those of the other ranks, and talk to them. One thread at a time does so in a world."""
         watch = self.world.engine.watch
         if watch is None:
+            self.talk(arrays, outs)
             return
+        watch.enter(self.name)
+        try:
+            self.meet(watch, arrays)
+            self.talk(arrays, outs)
+        finally:
+            watch.leave()
+
+    def meet(self, watch: Any, arrays: Sequence[Any]) -> None:
+        """Compare this call with those of the other ranks, if it is a new one."""
         shapes, dtypes = [x.shape for x in arrays], [x.dtype for x in arrays]
-        if self.met is not None and self.met[1:] == (watch, shapes, dtypes):  # in a program, which calls it again and again
+        if self.met is not None and self.met[1:] == (
+            watch,
+            shapes,
+            dtypes,
+        ):  # in a program, which calls it again and again
             watch.meet_again(self.met[0])
             return
         key = (type(self), getattr(self, self.setting), self.tree, tuple(shapes), tuple(dtypes))
@@ -269,8 +284,7 @@ class Along(Collective):
                 self.example_along(x, axis, out)
             _make_harmless(outs)
         else:
-            self.meet(leaves)
-            self.talk(leaves, outs)
+            self.communicate(leaves, outs)
         return tuple(outs)
 
     def example_along(self, x: Any, axis: int, out: Any) -> None:
@@ -383,6 +397,8 @@ class Barrier(Collective):
 
     def run(self, *leaves: Any, into: Sequence[Any] | None = None) -> tuple[Any, ...]:
         if not TALK.silent:
-            self.meet(())
-            self.world.messages.barrier()
+            self.communicate((), ())
         return (0,)
+
+    def talk(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
+        self.world.messages.barrier()

@@ -267,6 +267,15 @@ def test_mistakes_are_named_before_any_message(world):
         world.broadcast(x, root=7)
     with pytest.raises(RangeError, match=r"names every rank from 0 to . once; got \[0, 0, 0\]"):
         world.permute(x, [0, 0, 0])
+    for to in ({0: 1, 1: 0}, "10"):
+        with pytest.raises(RangeError, match=r"to is a number of ranks to go on, or one rank for each rank; got"):
+            world.permute(x, to)
+    with pytest.raises(DTypeError, match=r"the whole number 1\d+ does not fit into 64 bits. .* \(at a\)"):
+        world.all_reduce({"a": 10**30})
+    if world.size > 1:
+        with pytest.raises(RangeError, match="a colour below 2147483648"):
+            world.split(2**40)
+    assert world.permute(world.rank, np.arange(world.size)) == world.rank  # an array of ranks
     with pytest.raises(RangeError, match=r"axis is a whole number; got 0.5"):
         world.all_gather(x, axis=0.5)
     with pytest.raises(RangeError, match=r"one rank for each rank; got 0.5"):

@@ -1,7 +1,8 @@
-"""The engine of a world of one: every message is a copy."""
+"""Engines without messages: that of a world of one, where every message is a copy, and that of a process which is no rank."""
 
-from typing import Any
+from typing import Any, NoReturn
 
+from ...errors import StructureError
 from .engine import Engine
 
 
@@ -32,3 +33,22 @@ class Alone(Engine):
 
     def split(self, colour: int) -> Engine:
         return self
+
+
+class Absent(Engine):
+    """The engine of a process that a rank has started. It has the rank's place, and refuses to talk."""
+
+    name = "mpi"
+    remark = "in a process that this rank has started, which takes part in no collective"
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+    def refuse(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Raise StructureError."""
+        raise StructureError(
+            f"a collective was called in a process that rank {self.rank} has started, such as a worker of a pool or of a loader. Only the "
+            'processes that the launcher started take part: call it there, or compute alone with fd.distributed.world("none").'
+        )
+
+    all_reduce = all_gather = reduce_scatter = broadcast = permute = barrier = tree_sum = split = streaming = refuse
