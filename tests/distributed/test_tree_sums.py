@@ -24,6 +24,8 @@ def in_tree(items: list[Any]) -> Any:
 @pytest.mark.parametrize("n", [1, 7, 2048, 5003, 20011])
 def test_ranks_add_in_one_binary_tree(world: Any, n: int) -> None:
     rng = np.random.default_rng(n)
+    if world.engine.watch is not None:
+        world.engine.watch.meet_for("test")  # as a collective does first: a rank that waits long says in which call
     for dtype in (np.float32, np.float64, np.complex64, np.int32):
         items = [(1e4 * rng.normal(size=n)).astype(dtype) for _ in range(world.size)]
         for item in items:
