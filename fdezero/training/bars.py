@@ -84,7 +84,7 @@ class Progress:
         self.seconds = 0.0  # since the first batch was asked for
         self._size: int | None = None  # of the batch that is at work
         self._stream = sys.stderr if file is None else file
-        self._world = world if merge_metrics else None
+        self._world, self._merges = world, merge_metrics
         if world is not None and world.rank:
             style = "none"
         self._begin = _display(style, self._stream, description, start, total, interval, leave)
@@ -110,7 +110,7 @@ class Progress:
                     display.draw(self.count, self._text())
                     due = time.monotonic() + display.interval
             if self._world is not None:
-                self.sums = self.sums.over(self._world)
+                self.sums = self.sums.over(self._world, self._merges)
             text = self._text()  # waits for the device
             self.seconds = time.monotonic() - began
             display.draw(self.count, text, last=True)
@@ -142,6 +142,7 @@ class Sums:
     def __init__(self) -> None:
         # [sum, number of examples] for a number of the host, otherwise a metric or a dict
         self.found: dict[str, Any] = {}
+        self.numbers: set[str] = set()  # names of means over the examples of a rank, which weigh as many as it has
 
     def add(self, metrics: Mapping[str, Any], size: int | None) -> None:
         if not isinstance(metrics, Mapping):
@@ -156,40 +157,47 @@ class Sums:
         for name, value in metrics.items():
             before = self.found.get(name)
             if (before is None or before.__class__ is list) and _is_real(value):
+                self.numbers.add(name)
                 total, count = before or (0.0, 0)
                 # The loss of a batch without examples is NaN, and counts nothing.
                 self.found[name] = [total + float(value) * weight if weight else total, count + weight]
             else:
-                new = _summed(name, value, weight)
+                new = self._summed(name, value, weight)
                 self.found[name] = new if before is None else merge(_metric(before), new)
 
     def results(self) -> dict[str, Any]:
         return results({name: _metric(value) for name, value in self.found.items()})
 
-    def over(self, world: Any) -> "Sums":
-        """The sums of all ranks, which all ranks ask for."""
+    def over(self, world: Any, merges: bool) -> "Sums":
+        """The sums of all ranks, which all ranks ask for. Metrics stay as they are unless `merges`, but each rank weighs numbers."""
+
+        def merged(name: str, value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {key: merged(f"{name}/{key}", part) for key, part in value.items()}
+            return merge(_metric(value), world=world) if merges or name in self.numbers else value
+
         total = Sums()
-        total.found = merge({name: _metric(value) for name, value in self.found.items()}, world=world)
+        total.found = {name: merged(name, value) for name, value in self.found.items()}
         return total
+
+    def _summed(self, name: str, value: Any, weight: int) -> Any:
+        """A metric, or a number as the mean over a batch, or a dict of both, as what adds up."""
+        if is_metric(value):
+            return value
+        if isinstance(value, Mapping):
+            return {key: self._summed(f"{name}/{key}", part, weight) for key, part in value.items()}
+        if np.ndim(value) or not (
+            isinstance(value, int | float) or (hasattr(value, "dtype") and kind_of(value.dtype) in "biuf")
+        ):
+            raise StructureError(
+                f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
+            )
+        self.numbers.add(name)
+        return Mean().update(value, weight=weight) if weight else Mean()
 
 
 def _metric(value: Any) -> Any:
     return Mean(total=np.float64(value[0]), count=np.float64(value[1])) if value.__class__ is list else value
-
-
-def _summed(name: str, value: Any, weight: int) -> Any:
-    """A metric, or a number as the mean over a batch, or a dict of both, as what adds up."""
-    if is_metric(value):
-        return value
-    if isinstance(value, Mapping):
-        return {key: _summed(f"{name}/{key}", part, weight) for key, part in value.items()}
-    if np.ndim(value) or not (
-        isinstance(value, int | float) or (hasattr(value, "dtype") and kind_of(value.dtype) in "biuf")
-    ):
-        raise StructureError(
-            f"the metric {name!r} is {describe(value)}, not a number. Take its mean, or return training.Mean().update(values)."
-        )
-    return Mean().update(value, weight=weight) if weight else Mean()
 
 
 def _is_real(value: Any) -> bool:

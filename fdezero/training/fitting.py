@@ -33,10 +33,9 @@ def fit(
 
     It goes on where the state is, also within an epoch. A new state is replaced by the latest of `checkpoints` (a `fd.io.Checkpoints`, or
     a folder) if there is one. They are saved at the end of each epoch, and within epochs if they have `every`. `evaluate(state)` returns
-    further metrics. `log` is a file, a function of (step, values), or a list of these. `stop` is `early_stopping(...)`, whose counters
-    lie in `state.extra`. `progress` is the style of the display. Ctrl-C saves, says where, and returns the state. With `world` all ranks
-    call it, with loaders of their share: metrics are those of all ranks, and rank 0 alone shows, logs and saves. A step whose metrics are
-    already those of all ranks, as with `reproducible=True`, has `merge_metrics=False`. Those of `evaluate` are always merged.
+    further metrics. `log` is a file, a function of (step, values), or a list of these. `stop` is `early_stopping(...)`. `progress` is the
+    style of the display. Ctrl-C saves, says where, and returns the state. With `world` all ranks call it, with loaders of their share, and
+    rank 0 shows, logs and saves. Metrics become those of all ranks, unless `merge_metrics=False` says that those of the step already are.
     """
     _check(step, state, loader, epochs, evaluate)
     world, log, progress = together.checked(world, loader, checkpoints, log, progress)

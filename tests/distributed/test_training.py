@@ -109,13 +109,13 @@ def test_fit_takes_metrics_of_whole_batches_as_they_are(world: Any) -> None:
 
     def step(state: Any, batch: Any) -> Any:
         (loss, confusion), _ = gradient(state.model, *batch[:2])
-        return state.replace(step=state.step + 1), {"loss": loss, "confusion": confusion}
+        return state.replace(step=state.step + 1), {"loss": loss, "more": {"loss": fd.numpy.asarray(loss)}, "confusion": confusion}
 
     model = nn.Linear.init(fd.random.key(0), 2, 3)
-    _, (row,) = training.fit(
-        step, training.State.init(model, OPT), loader(world), epochs=1, world=world, progress="none", merge_metrics=False
-    )
+    odd = DataLoader((X, T), 25, shuffle=False, shard=world.share)  # 25, 25 and 10: the shares of the ranks differ
+    _, (row,) = training.fit(step, training.State.init(model, OPT), odd, epochs=1, world=world, progress="none", merge_metrics=False)
     assert row["confusion"].sum() == len(X)
+    assert row["loss"] == row["more/loss"] == pytest.approx(float(loss_fn(model, X, T)[0]), abs=1e-6)
 
 
 @pytest.mark.parametrize("row", range(len(METRICS)), ids=[str(row) for row in METRICS])
