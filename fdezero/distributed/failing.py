@@ -21,6 +21,9 @@ __all__ = ["notes_of_run", "starting"]
 
 Made = TypeVar("Made")
 
+STARTING = (
+    60.0  # seconds that processes have at least until all have called `world`: a busy machine or a slow disk needs many
+)
 SAME = 0.5  # seconds in which other ranks may fail with the same error: it is shown once
 WRITING = 5.0  # seconds that threads have for their work, such as a checkpoint that is half written
 SHOWING = 0.2  # seconds that the launcher has for passing on what was printed, before it hears of the end
@@ -31,7 +34,7 @@ def starting(make: Callable[[], Made], limit: float) -> Made:
     """The result of `make()`, which starts MPI where it is asked for: a call that waits for all ranks and cannot be interrupted.
 
     A rank may have ended before it called `world`, without a word to MPI. So after the limit Python's own timer, which needs no
-    interpreter, shows where this rank waits, and ends the process.
+    interpreter, shows where this rank waits, and ends the process. A limit that is short for a collective is too short for a start.
     """
     if "mpi4py.MPI" in sys.modules or launch_of() is None or is_child_of_rank() or not math.isfinite(limit):
         return make()
@@ -39,7 +42,7 @@ def starting(make: Callable[[], Made], limit: float) -> Made:
     def waiting_until_all_ranks_have_called_world() -> Made:  # the traceback shows this name
         return make()
 
-    faulthandler.dump_traceback_later(min(limit, 1e6), exit=True, file=2)
+    faulthandler.dump_traceback_later(min(max(limit, STARTING), 1e6), exit=True, file=2)
     try:
         return waiting_until_all_ranks_have_called_world()
     finally:

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 import fdezero as fd
+from fdezero.distributed import failing
 from fdezero.distributed.engines.mpi import Mpi, mpi
 from fdezero.distributed.launchers import launch_of
 from fdezero.distributed.messages import Messages
@@ -49,9 +50,13 @@ def by_mpi(world):
 
 def main(fault: str) -> None:
     launch = launch_of()
-    if fault == "before MPI starts" and launch is not None and launch.rank == 1:
-        wrong()
-    world = fd.distributed.world(limit=2.0 if fault.startswith(("hang", "crossed", "before")) else 60.0)
+    if fault == "before MPI starts":
+        failing.STARTING = 2.0
+        if launch is not None and launch.rank == 1:
+            wrong()
+    if fault == "late start" and launch is not None and launch.rank == 1:
+        time.sleep(2.5)
+    world = fd.distributed.world(limit=2.0 if fault.startswith(("hang", "crossed", "before", "late")) else 60.0)
     if "by MPI" in fault:
         world = by_mpi(world)
     is_last = world.rank == world.size - 1

@@ -49,7 +49,8 @@ def test_a_fault_on_one_rank_ends_all(fault: str, size: int, status: int, words:
 
 
 def test_a_run_without_a_fault_ends_well() -> None:
-    run = launch(2, "-m", "tests.distributed.faulty", "none")
+    """Also where a rank starts later than by the limit of a collective."""
+    run = launch(2, "-m", "tests.distributed.faulty", "late start")
     assert (run.code, run.stdout.count("the end")) == (0, 2), run
     assert run.stderr == ""
 
