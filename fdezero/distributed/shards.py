@@ -21,6 +21,7 @@ from ..numpy.arguments import beside
 from ..numpy.elementwise import cast
 from ..numpy.precision import widened
 from ..ops import collectives
+from ..ops.talking import apart
 from ..transforms import value_and_grad as of_these
 from ..transforms.arguments import check_scalar, numbers_of, split_aux
 from ..tree import Module
@@ -90,7 +91,7 @@ def value_and_grad_of_shards(
 
         def summed(of_shard: Callable[[Any, Any, Any], Any], total: Any = None) -> Any:
             whole = (given.whole, total)
-            with collectives.apart(world, f"{name} with reproducible=True"):
+            with apart(world, f"{name} with reproducible=True"):
                 if given.count:
                     local = tree_sum(of_shard, given.rows, items, whole, bounds, "shards")
                 else:  # this rank has no examples: what one would give has the right structure, and counts nothing

@@ -5,9 +5,7 @@ operation. Ranks together compute one function: a cotangent is that of the sum o
 ranks is a sum over ranks.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,61 +14,7 @@ from ..core import Region
 from ..core.tracer import Tracer
 from ..errors import TraceError
 from ..values import is_differentiable, shape_of, with_shape
-
-
-class _Talk(threading.local):
-    """What collectives on plain values do in this thread: talk to the other ranks, or not while a program is recorded."""
-
-    silent = False
-    recorder: Any = None
-    apart: tuple[Any, str] | None = None
-    examples = 0  # how many collectives have returned examples
-    harmless: Callable[[Any], Any] | None = (
-        None  # makes an example that few functions refuse, from one that a function refused
-    )
-
-
-TALK = _Talk()
-
-
-@contextmanager
-def silence(silent: bool = True) -> Iterator[None]:
-    """Within, collectives return examples of their results, and no rank is asked. For recordings whose values nobody reads."""
-    before, TALK.silent = TALK.silent, silent
-    try:
-        yield
-    finally:
-        TALK.silent = before
-
-
-@contextmanager
-def harmless_examples(harmless: Callable[[Any], Any]) -> Iterator[None]:
-    """Within, collectives in silence return what `harmless` makes of their examples."""
-    before, TALK.harmless = TALK.harmless, harmless
-    try:
-        yield
-    finally:
-        TALK.harmless = before
-
-
-@contextmanager
-def recording(recorder: Any) -> Iterator[None]:
-    """Within, collectives on plain values are written down by `recorder`, so that none becomes a constant. None ends that."""
-    before, TALK.recorder = TALK.recorder, recorder
-    try:
-        yield
-    finally:
-        TALK.recorder = before
-
-
-@contextmanager
-def apart(world: Any, what: str) -> Iterator[None]:
-    """Within, collectives over ranks of `world` raise TraceError: `what` computes something there that must not depend on ranks."""
-    before, TALK.apart = TALK.apart, (world, what)
-    try:
-        yield
-    finally:
-        TALK.apart = before
+from .talking import TALK, make_harmless
 
 
 class Collective(Region):
@@ -106,7 +50,7 @@ class Collective(Region):
         if TALK.silent:
             for x, out in zip(arrays, outs, strict=True):
                 self.example(x, out)
-            _make_harmless(outs)
+            make_harmless(outs)
         else:
             self.communicate(arrays, outs)
         return tuple(
@@ -184,13 +128,6 @@ class Collective(Region):
             )
 
         return run
-
-
-def _make_harmless(outs: Sequence[Any]) -> None:
-    TALK.examples += 1
-    if TALK.harmless is not None:
-        for out in outs:
-            out[...] = TALK.harmless(out)
 
 
 def _spread(mask: Sequence[bool], operation: Callable[..., tuple[Any, ...]], values: Sequence[Any]) -> tuple[Any, ...]:
@@ -282,7 +219,7 @@ class Along(Collective):
         if TALK.silent:
             for x, axis, out in zip(leaves, self.axes, outs, strict=True):
                 self.example_along(x, axis, out)
-            _make_harmless(outs)
+            make_harmless(outs)
         else:
             self.communicate(leaves, outs)
         return tuple(outs)

@@ -47,6 +47,7 @@ TESTS = (
     ("fdezero/core/*", ENGINE, "test_laws test_transform_laws"),
     ("fdezero/transforms/*", f"{ENGINE} test_transform_names", "test_transform_laws test_laws"),
     ("fdezero/ops/collectives.py", "test_operations test_control", ""),
+    ("fdezero/ops/talking.py", "test_control test_shards", ""),
     ("fdezero/ops/linalg/*", "test_linalg test_linalg_complex", LAWS),
     ("fdezero/ops/fourier.py", "test_fft", LAWS),
     ("fdezero/ops/special.py", "test_special", LAWS),

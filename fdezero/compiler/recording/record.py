@@ -13,7 +13,7 @@ from ...core.owners import sealed
 from ...core.tracer import Level, tracers_of
 from ...errors import TraceError
 from ...messages import describe
-from ...ops.collectives import TALK, harmless_examples, recording, silence
+from ...ops.talking import TALK, harmless_examples, recording, silence
 from ...transforms import vmap
 from ...transforms.batching import in_axes_of
 from ..graph import Atom, Constant, Graph, Instruction, Variable, evaluate
