@@ -11,6 +11,7 @@ import numpy as np
 from ..values import is_half
 from . import streams
 from .engines.engine import Engine
+from .part_engines import PartEngines
 from .streams import split_axis
 
 Arrays = Sequence[Any]
@@ -22,6 +23,7 @@ class Messages:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.parts = PartEngines()
 
     def all_reduce(self, xs: Arrays, outs: Arrays, op: str) -> None:
         """Write the reduction over ranks into `outs`. float16 and bfloat16 are added in float32, and rounded once."""

@@ -53,21 +53,26 @@ class Watch:
         self.comm, self.notes = comm.Dup(), notes
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.ranks = _ranks_in(notes.comm, comm)  # in the whole run
-        made = notes.made[self.ranks] = notes.made.get(self.ranks, 0) + 1
+        self.every = EVERY
+        self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
+        self.is_broken = False  # whether a collective has ended with an error, perhaps on this rank alone
+        self._busy = threading.Lock()
+        self.leave = self._busy.release
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has been called yet. All ranks of the world do this together."""
+        made = self.notes.made[self.ranks] = self.notes.made.get(self.ranks, 0) + 1
         self.group = int.from_bytes(
             hashlib.blake2b(repr((self.ranks, made)).encode(), digest_size=7).digest(), "little"
         )
         self.number = self.history = 0
-        self.every = EVERY
         self.known: dict[Hashable, Known] = {}
         self.agreed: dict[int, Known] = {}  # by digest: the same ones, in the same order, on all ranks
         self.now: Known | None = None
         self.before: Known | None = None
         self.recent: collections.deque[tuple[int, Known]] = collections.deque(maxlen=EVERY)
-        self.unfinished: list[Any] = []  # MPI may still write where these messages arrive
-        self._busy = threading.Lock()
-        self.leave = self._busy.release
-        notes.watches[self.group] = self
+        self.notes.watches[self.group] = self
 
     def enter(self, name: str) -> None:
         """Begin something that all ranks do together, until `leave`. Raises StructureError if another thread does so in this world."""
@@ -77,6 +82,12 @@ class Watch:
                 "for those of the other. Call collectives on one thread, and not in the transform of a loader, or give each thread "
                 "a world of its own: world.split(0), on all ranks."
             )
+
+    def renew(self) -> None:
+        """Forget all calls: from now on, another world calls. All ranks do this together."""
+        self.notes.pasts[self.group] = self.past()
+        del self.notes.watches[self.group]
+        self._begin()
 
     def close_in_child(self) -> None:
         """Refuse collectives in a process that this one has forked, which shares its connections to other ranks."""

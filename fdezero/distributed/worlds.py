@@ -108,8 +108,13 @@ class World:
         if watch is not None:
             watch.enter("world.split")
         try:
-            engine = self.engine.split(int(colour))
-            return _world_of(engine, self.device, self.backend, self.members[self.rank], self.total)
+            engines = self.messages.parts
+            own, engine = engines.find(self.engine, int(colour))
+            if engine is None:
+                engine = self.engine.split(int(colour))
+            made = _world_of(engine, self.device, self.backend, self.members[self.rank], self.total)
+            engines.keep(own, engine, made)
+            return made
         finally:
             if watch is not None:
                 watch.leave()

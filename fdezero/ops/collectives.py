@@ -1,8 +1,7 @@
 """Operations over the ranks of a world: sums, gathers, broadcasts and permutations of several arrays in one message.
 
-A collective takes arrays and returns as many, so all arrays of a tree travel together. The world is a static part of the
-operation. Ranks together compute one function: a cotangent is that of the sum of all ranks' functions. So the adjoint of a sum over
-ranks is a sum over ranks.
+A collective takes arrays and returns as many. The world is a static part of it. Ranks together compute one function: a cotangent is
+that of the sum of all ranks' functions. So the adjoint of a sum over ranks is a sum over ranks.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,34 +60,31 @@ class Collective(Region):
         return tuple([i for i, y in enumerate(results) if y.kind == "array"])
 
     def _out(self, x: Any) -> Any:
-        """Memory for the result of the array x."""
         return np.empty_like(x)
 
     def communicate(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
         """Compare this call with those of the other ranks, and talk to them. One thread at a time does so in a world."""
         watch = self.world.engine.watch
         if watch is None:
-            self.talk(arrays, outs)
-            return
+            return self.talk(arrays, outs)
         watch.enter(self.name)
         try:
             self.meet(watch, arrays)
             self.talk(arrays, outs)
+        except BaseException:
+            watch.is_broken = True
+            raise
         finally:
             watch.leave()
 
     def meet(self, watch: Any, arrays: Sequence[Any]) -> None:
         """Compare this call with those of the other ranks, if it is a new one."""
-        shapes, dtypes = [x.shape for x in arrays], [x.dtype for x in arrays]
-        if self.met is not None and self.met[1:] == (
-            watch,
-            shapes,
-            dtypes,
-        ):  # in a program, which calls it again and again
+        now = watch, [x.shape for x in arrays], [x.dtype for x in arrays]
+        if self.met is not None and self.met[1:] == now:  # in a program, which calls it again and again
             watch.meet_again(self.met[0])
             return
-        key = (type(self), getattr(self, self.setting), self.tree, tuple(shapes), tuple(dtypes))
-        self.met = (watch.meet(key, self, arrays), watch, shapes, dtypes)
+        key = (type(self), getattr(self, self.setting), self.tree, tuple(now[1]), tuple(now[2]))
+        self.met = (watch.meet(key, self, arrays), *now)
 
     def talk(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
         """Write the results for the arrays of all ranks into `outs`."""

@@ -26,8 +26,15 @@ def test_two_threads_in_one_world_are_an_error(world: Any) -> None:
     watch = part.engine.watch
 
     def call() -> None:
-        for f in (lambda: part.all_reduce(1.0), lambda: part.all_gather(np.ones(2)), part.barrier, lambda: part.split(0)):
-            with pytest.raises(StructureError, match="another thread of rank . is in a collective of the same world") as caught:
+        for f in (
+            lambda: part.all_reduce(1.0),
+            lambda: part.all_gather(np.ones(2)),
+            part.barrier,
+            lambda: part.split(0),
+        ):
+            with pytest.raises(
+                StructureError, match="another thread of rank . is in a collective of the same world"
+            ) as caught:
                 f()
             errors.append(caught.value)
 

@@ -1,7 +1,10 @@
 """The engine of one machine: what passes through shared memory, against NumPy on the arrays of all ranks, bit for bit."""
 
+import gc
+import shutil
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -266,3 +269,43 @@ def test_where_memory_cannot_be_shared_mpi_carries_everything(world):
         if world.rank == 1:
             patch.setattr(choice, "has_room", lambda size: False)
         assert type(choice.engine_of(comm)) is Mpi  # on both ranks, though only one of them has too little
+
+
+@on_ranks(2, 4)
+def test_engines_of_worlds_that_have_ended_serve_the_next_ones(world: Any) -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(map(len, world.messages.parts.made.values()))
+
+    for colour in (
+        0,
+        world.rank // 2,
+        world.rank % 2,
+    ):  # the second one of the same ranks has the engine of the first but one
+        for _ in range(3):
+            assert world.split(colour).all_reduce(1.0) >= 1
+    before = kept()
+    for colour in (0, world.rank // 2, world.rank % 2):
+        for _ in range(3):
+            assert world.split(colour).all_reduce(1.0) >= 1
+    assert kept() == before
+    one, two = world.split(0), world.split(0)
+    assert one.engine is not two.engine
+    held = [one, two] if world.rank == 1 else []  # only one rank has them still
+    engines = [one.engine, two.engine]
+    del one, two
+    gc.collect()
+    new = [world.split(0) for _ in range(2)]
+    assert not any(engine is part.engine for engine in engines for part in new)
+    assert all(part.all_reduce(world.rank) == sum(range(world.size)) for part in new)
+    assert len(held) == 2 * (world.rank == 1)
+
+
+def test_memory_that_worlds_will_take_is_not_promised_twice() -> None:
+    if not Path(memory.ROOM).is_dir():
+        pytest.skip("shared memory has no folder")
+    free = shutil.disk_usage(memory.ROOM).free
+    promised = memory.Promised()
+    assert memory.has_room(2, promised) == (free > 4 * memory.SLOTS * memory.capacity_for(2))
+    assert not memory.has_room(2, memory.Promised(free // 2, 2))
+    assert not memory.has_room(2, memory.Promised(free // 8, 8))  # the other ranks have promised as much

@@ -51,4 +51,6 @@ class Absent(Engine):
             'processes that the launcher started take part: call it there, or compute alone with fd.distributed.world("none").'
         )
 
-    all_reduce = all_gather = reduce_scatter = broadcast = permute = barrier = tree_sum = split = streaming = refuse
+    all_reduce = all_gather = reduce_scatter = broadcast = permute = barrier = tree_sum = colours = split = (
+        streaming
+    ) = refuse

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .machines import Machines
-from .memory import has_room
+from .memory import PROMISED, has_room
 from .mpi import Mpi, mpi
 from .shared import Shared
 
@@ -18,6 +18,7 @@ def engine_of(comm: Any) -> Mpi:
     here = comm.Split_type(mpi().COMM_TYPE_SHARED, comm.Get_rank())
     counts = comm.allgather(here.Get_size() if has_room(here.Get_size()) else 0)
     if min(counts) == max(counts) > 1:
+        PROMISED.add(counts[0])
         if counts[0] == len(counts):
             here.Free()
             return Shared(comm, engine_of)

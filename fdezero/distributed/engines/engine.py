@@ -91,8 +91,12 @@ class Engine:
         """What carries these arrays as one message without packing them; None where they are packed for this engine."""
         return None
 
+    def colours(self, colour: int) -> list[int]:
+        """The colours that the ranks pass, in the order of ranks, before they split. A rank that does not come is told."""
+        return self.gathered(colour)
+
     def split(self, colour: int) -> "Engine":
-        """The engine of those ranks that call this with the same colour, in their order."""
+        """The engine of those ranks that call this with the same colour, in their order. All have asked for `colours` before."""
         raise NotImplementedError
 
     def local(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import attrs
 import numpy as np
 
 from .mpi import mpi
@@ -69,9 +70,29 @@ def capacity_for(size: int) -> int:
     return max(min(LARGEST, TOTAL // (SLOTS * size)) // LINE * LINE, 64 * LINE)
 
 
-def has_room(size: int) -> bool:
-    """Whether the machine has twice the memory that `size` ranks share. A container may limit it, and too little ends a process."""
+@attrs.define
+class Promised:
+    """Memory that this process's worlds may take with their first messages: the room still looks empty."""
+
+    bytes_of_rank: int = 0
+    ranks: int = 0  # on this machine
+
+    def add(self, size: int) -> None:
+        """A world has `size` ranks on this machine, and shares memory."""
+        self.bytes_of_rank += SLOTS * capacity_for(size)
+
+
+PROMISED = Promised()
+
+
+def has_room(size: int, promised: Promised = PROMISED) -> bool:
+    """Whether the machine has twice the memory that `size` ranks share, beside what is promised. Too little ends a process.
+
+    A container may limit it. The other ranks of the machine have promised as much as this one.
+    """
+    promised.ranks = max(promised.ranks, size)
     if not os.path.isdir(ROOM):
         return True
     status = os.statvfs(ROOM)
-    return status.f_bavail * status.f_frsize > 2 * size * SLOTS * capacity_for(size)
+    needed = SLOTS * capacity_for(size)
+    return status.f_bavail * status.f_frsize > (2 * needed + promised.bytes_of_rank) * promised.ranks

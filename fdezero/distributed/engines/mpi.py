@@ -84,9 +84,12 @@ class Mpi(Engine):
     def barrier(self) -> None:
         self.watch.wait(self.comm.Ibarrier().Test)
 
-    def split(self, colour: int) -> Engine:
+    def colours(self, colour: int) -> list[int]:
         self.watch.meet_for("split")  # MPI's own call would wait without a limit
         self.barrier()
+        return self.gathered(colour)
+
+    def split(self, colour: int) -> Engine:
         return self.make(self.comm.Split(colour, self.rank))
 
     def local(self) -> tuple[int, int]:

@@ -187,6 +187,9 @@ class Placed(Engine):
     def barrier(self) -> None:
         (self.device or self.host).barrier()
 
+    def colours(self, colour: int) -> list[int]:
+        return self.host.colours(colour)
+
     def split(self, colour: int) -> Engine:
         host = self.host.split(colour)
         return Placed(host, self.device and self.device.within(host, colour), self.index)
