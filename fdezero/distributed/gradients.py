@@ -147,6 +147,10 @@ class mean(Stateless):
     def __attrs_post_init__(self) -> None:
         check_world("distributed.mean", self.world)
 
+    def init(self, params: Any) -> Any:
+        """No state. Layers may be cut over ranks."""
+        return {}
+
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The mean over ranks."""
         return over_ranks(grads, self.world, "mean"), state

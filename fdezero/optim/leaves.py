@@ -19,6 +19,7 @@ from ..numpy.precision import SINGLE, narrowed, widened
 from ..ops.roots import length
 from ..tree import Frozen
 from ..tree.marks import is_marked
+from ..tree.wholes import has_parts, lone
 from ..values import WIDE, is_half, is_inexact
 
 __all__ = ["apply_updates", "global_norm"]
@@ -27,6 +28,15 @@ __all__ = ["apply_updates", "global_norm"]
 def apply_updates(params: Any, updates: Any) -> Any:
     """params + updates, leaf by leaf; a leaf whose update is None stays as it is. Raises as `step` does."""
     return applied(params, *trees.flatten_trainable(params), updates)
+
+
+def refuse_parts(name: str, params: Any) -> None:
+    """Raise StructureError for a layer that is cut over ranks: norms and means would be those of parts, and ranks would drift apart."""
+    if not lone(params):
+        raise StructureError(
+            f"{name} looks at whole arrays, but this rank holds a part of {has_parts(params)}, so ranks would drift apart. Use what moves "
+            "each entry on its own, such as adam and clip."
+        )
 
 
 def applied(params: Any, leaves: list[Any], treedef: Any, updates: Any) -> Any:

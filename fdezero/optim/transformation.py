@@ -9,7 +9,7 @@ from .. import tree as trees
 from ..errors import StructureError
 from ..messages import TRANSFORMATIONS_ELSEWHERE, describe
 from ..tree import static
-from .leaves import applied, moved_in_place, side_by_side, times
+from .leaves import applied, moved_in_place, refuse_parts, side_by_side, times
 from .settings import Settings, number, rate, shown
 
 Tree: TypeAlias = Any
@@ -141,6 +141,12 @@ class Stateless(GradientTransformation):
     def entries(self) -> tuple[str, ...]:
         """No names."""
         return ()
+
+    def init(self, params: Tree) -> State:
+        """No state. Raises StructureError for layers that are cut over ranks, unless each entry moves on its own."""
+        if not self.elementwise:
+            refuse_parts(self.name, params)
+        return {}
 
     def check(self, state: State) -> None:
         """Raise StructureError for the state of another optimiser."""

@@ -22,6 +22,7 @@ from .leaves import (
     apply_updates,
     global_norm,
     leafwise,
+    refuse_parts,
     side_by_side,
     times,
     times_all,
@@ -248,6 +249,7 @@ class skip_nonfinite(Branching):
 
     def init(self, params: Tree) -> State:
         """No step was skipped, and the state of the optimiser."""
+        refuse_parts(self.name, params)
         skipped, row = zero_beside(params, np.int64), zero_beside(params, np.int64)
         # On a GPU all counts inside depend on numbers of the device, so they lie there from the start.
         inner = trees.map(
@@ -323,6 +325,7 @@ class monitor(Wrapper):
 
     def init(self, params: Tree) -> State:
         """Zeros, and the state of the optimiser."""
+        refuse_parts(self.name, params)
         of_grads, of_updates = zero_beside(params, np.float64), zero_beside(params, np.float64)
         return self.joined(self.optimiser.init(params), gradient_norm=of_grads, update_norm=of_updates)
 

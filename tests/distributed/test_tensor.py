@@ -123,6 +123,24 @@ def test_a_mesh_of_data_and_tensor_trains_as_one_process(world: Any, tmp_path: P
     assert_trees_equal(loaded, again, bits=True)
 
 
+@on_ranks(1, 2)
+def test_optimisers_that_look_at_whole_arrays_are_refused(world: Any) -> None:
+    """Each rank would clip by the norm of its own parts, so what all ranks hold would differ from rank to rank."""
+    adam, model = optim.adam(0.01), network(world)
+    for opt in (
+        optim.chain(optim.clip_by_global_norm(1.0), adam), optim.accumulate(optim.chain(optim.clip_by_norm(1.0), adam), 2),
+        optim.chain(fd.distributed.mean(world), optim.adaptive_clip(), adam), optim.chain(optim.centralise(), adam),
+        optim.lamb(0.01), optim.lars(0.01), optim.adafactor(0.01), optim.skip_nonfinite(adam), optim.monitor(adam),
+    ):  # fmt: skip
+        if world.size == 1:
+            opt.init(model)
+            continue
+        with pytest.raises(StructureError, match=r"looks at whole arrays, but this rank holds a part of layers/1, so ranks would drift apart"):
+            opt.init(model)
+    for opt in (optim.chain(fd.distributed.mean(world), optim.clip(1.0), optim.weight_decay(0.1), adam), optim.accumulate(adam, 2)):
+        opt.init(model)
+
+
 @on_ranks(2)
 def test_mistakes_say_what_to_do(world: Any, tmp_path: Path) -> None:
     with pytest.raises(RangeError, match="ColumnLinear: out_size is a multiple of the 2 ranks; got 7"):

@@ -13,7 +13,7 @@ from ...ops.roots import length, root_of_mean
 from ...tree import static
 from ..chains import Composite
 from ..gradients import descend
-from ..leaves import in_dtype_of, magnitude, times, weak, zeros_of
+from ..leaves import in_dtype_of, magnitude, refuse_parts, times, weak, zeros_of
 from ..masks import Mask, as_mask
 from ..settings import Number, Rate, number, rate
 from ..transformation import GradientTransformation, State
@@ -41,6 +41,7 @@ class adafactor_direction(GradientTransformation):
 
     def init(self, params: Any) -> State:
         """Zeros."""
+        refuse_parts(self.name, params)
         params = trees.map(fnp.real, trees.trainable(params))
         return {
             "step": np.int64(0),
