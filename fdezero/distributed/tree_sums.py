@@ -54,6 +54,7 @@ def in_pairs(make: Callable[[int], Any], count: int, add: Callable[[Any, Any], A
         while not i % 2:
             left = waiting.pop()
             total = left if total is None else total if left is None else add(left, total)
+            del left  # or it would be kept while the next item is made
             i //= 2
         waiting.append(total)
     return waiting[0]
@@ -246,9 +247,9 @@ def tree_sum(
         return found
 
     if not any(map(is_recorded, leaves)):
-        first = shard(0)
-        if not any(map(is_recorded, first)):
-            total = in_pairs(lambda i: shard(i) if i else first, shards, _sums)
+        first = [shard(0)]
+        if not any(map(is_recorded, first[0])):
+            total = in_pairs(lambda i: shard(i) if i else first.pop(), shards, _sums)  # which must not keep it
             return trees.unflatten(structure, total)
     places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype") or isinstance(leaf, int | float | complex)]
     places = [i for i in places if not isinstance(leaves[i], bool)]
