@@ -77,9 +77,8 @@ class Executable:
         is_native = bool(options.native) and not has_kernels
         graph = lift(graph, free=is_native or has_kernels)
         self.talks = any_talks(graph)
-        if (
-            self.talks
-        ):  # a call that is done again must have the same messages, and loops that were lifted return other results
+        # A call that is done again must have the same messages, and loops that were lifted return other results.
+        if self.talks:
             self.recorded = graph
         self.graph = optimise(with_plain_sums(graph) if is_native or has_kernels else graph, native=is_native)
         if has_kernels:

@@ -86,7 +86,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves, treedef = trees.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") or type(leaf) in (int, float, complex)]
         flat, structure = of_leaves(lambda tree: function(*tree[0], **tree[1]), treedef, leaves, places)
-        # In silence, because the program runs again if it asks other processes, which it does not tell before.
+        # In silence: whether the program asks other processes is known only when it is recorded, and then it runs again.
         made = unheard(record, flat, [example_of(leaves[i]) for i in places], called(function))
         inputs = [*[leaves[i] for i in places], *made.captures]
         release(made.graph)  # a loop would keep its memory for another run, until the tape lets go of this region

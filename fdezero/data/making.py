@@ -117,7 +117,7 @@ def takes_key(transform: Any) -> bool:
 
 
 def mixes(transform: Any) -> bool:
-    """Whether what a function makes of an example depends on the others of its batch, as those of this library say."""
+    """Whether a function looks at other examples of the batch, as functions of this library say in `mixes`."""
     while isinstance(transform, functools.partial):
         transform = transform.func
     return bool(getattr(transform, "mixes", False))

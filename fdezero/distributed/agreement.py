@@ -120,7 +120,7 @@ def disagreement(places: Mapping[int, Place]) -> DisagreementError:
 
 
 def first_difference(calls: Mapping[int, Mapping[int, Place]]) -> DisagreementError:
-    """The error for ranks of which some differ now or before. `calls` has the latest calls of each rank by their numbers."""
+    """The error for ranks whose calls differ, now or earlier. `calls` has the latest calls of each rank by their numbers."""
     for number in sorted(set.intersection(*[set(of) for of in calls.values()])):
         then = {rank: of[number] for rank, of in calls.items()}
         if len(_groups(then, lambda place: place.call)) > 1:

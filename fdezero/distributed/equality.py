@@ -22,7 +22,7 @@ def check_equal(tree: Any, world: World, *, what: str = "check_equal") -> None:
     """Raise DisagreementError, which names the leaf and the ranks, unless every rank holds the same bits: `check_equal(model, world)`.
 
     Ranks drift apart if one line of a step forgets the others, such as `fd.grad` in place of `fd.distributed.value_and_grad`. Only
-    checksums travel, 8 bytes for each leaf. Arrays of which each rank holds a part are left out. `what` stands before the message.
+    checksums travel, 8 bytes for each leaf. Arrays that are cut over ranks are left out. `what` stands before the message.
     """
     check_world(what, world)
     trees.flatten(tree)  # which registers classes that are new

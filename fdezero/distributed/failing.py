@@ -155,7 +155,7 @@ class Guard:
 
 
 def _finish_threads() -> None:
-    """Give threads that Python would wait for a little time, so that a checkpoint is whole."""
+    """Give a little time to threads that Python would wait for, so that a checkpoint is whole."""
     until = time.monotonic() + WRITING
     for thread in threading.enumerate():
         if not thread.daemon and thread not in (threading.main_thread(), threading.current_thread()):

@@ -58,9 +58,8 @@ LAUNCHERS = (
 )
 
 
-WORKERS = re.compile(
-    r" --multiprocessing-fork\b|\bmultiprocessing\.forkserver\b"
-)  # in the command lines of Python's workers
+# In the command lines of Python's workers.
+WORKERS = re.compile(r" --multiprocessing-fork\b|\bmultiprocessing\.forkserver\b")
 
 
 class Launch(NamedTuple):

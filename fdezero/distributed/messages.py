@@ -149,7 +149,7 @@ def _by_dtype(xs: Arrays, exact: bool = False) -> list[tuple[Any, list[int]]]:
 
 
 def _with_large_ones_alone(groups: list[tuple[Any, list[int]]], xs: Arrays) -> list[tuple[Any, list[int]]]:
-    """The same groups, but a large array is a message of its own: to copy it takes longer than one message more."""
+    """The same groups, but a large array is a message of its own: copying it would take longer than another message."""
     found = []
     for dtype, places in groups:
         found += [(dtype, [i]) for i in places if xs[i].nbytes >= LARGE]

@@ -27,11 +27,11 @@ class Note:
     """What a rank says: it "waits", "ended", "failed", "asks" where another one is, or "is" somewhere."""
 
     kind: str
-    group: int = (
-        0  # of a rank that waits: its world, and its latest collectives there by number; the last is the one that waits
-    )
-    calls: Mapping[int, Place] = {}
-    where: str = ""  # the user's line; of a rank that failed its error
+    group: int = 0  # of a rank that waits: its world
+    calls: Mapping[
+        int, Place
+    ] = {}  # of a rank that waits: its latest collectives there by number, the one that waits last
+    where: str = ""  # the user's line; of a rank that failed: its error
     counts: Mapping[int, int] = {}  # of a rank that ended: the number of its collectives in each world
 
 
@@ -47,13 +47,11 @@ class Notes:
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
         self.limit = LIMIT
         self.latest: dict[int, Note] = {}
-        self.watches: weakref.WeakValueDictionary[int, Any] = (
-            weakref.WeakValueDictionary()
-        )  # by the number of their world
+        # By the number of their world.
+        self.watches: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.pasts: dict[int, Any] = {}  # of worlds that are gone: what they have called
-        self.made: dict[
-            tuple[int, ...], int
-        ] = {}  # how many worlds these ranks have had: their names are the same on all ranks
+        # How many worlds these ranks have had: their names are the same on all ranks.
+        self.made: dict[tuple[int, ...], int] = {}
         self._status = MPI.Status()
         self._sent: list[Any] = []
         self._lock = threading.RLock()  # threads read beside each other, and an answer is sent while one reads
@@ -72,7 +70,7 @@ class Notes:
             self._sent += [self.comm.isend(note, rank) for rank in to if rank != self.rank]
 
     def read(self) -> dict[int, Note]:
-        """The latest note of every rank that left one. Who asks gets an answer."""
+        """The latest note of every rank that left one. A rank that asks gets an answer."""
         with self._lock:
             while (message := self.comm.improbe(status=self._status)) is not None:
                 rank = self._status.Get_source()
@@ -84,7 +82,7 @@ class Notes:
             return self.latest
 
     def close(self) -> None:
-        """Stop to answer, before MPI ends."""
+        """Stop answering, before MPI ends."""
         self._over.set()
         if self._answering.is_alive() and self._answering is not threading.current_thread():
             self._answering.join()

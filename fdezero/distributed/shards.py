@@ -229,7 +229,7 @@ class Arguments:
 
     @property
     def keys(self) -> list[Any]:
-        """The keys, of which each shard gets one of its own."""
+        """The keys. Each shard gets one of its own, made of these."""
         return [self.leaves[i] for i in self.of_keys]
 
     @property

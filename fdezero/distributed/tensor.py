@@ -122,7 +122,7 @@ class RowLinear(CutLinear):
     """y = x @ W + b, where each rank has some of the inputs: x (..., in_size / ranks) -> (..., out_size), by one `all_reduce`.
 
     W (in_size / ranks, out_size) is this rank's, and every rank has the whole b. Each rank passes what it has, as `ColumnLinear`
-    returns it. With `scatter=True` every rank passes the same whole x, of which it takes its part. float16 and bfloat16 are
+    returns it. With `scatter=True` every rank passes the same whole x, and takes its part. float16 and bfloat16 are
     rounded once.
     Source: as for `ColumnLinear`.
     """
@@ -182,7 +182,7 @@ def _split(node: Any) -> tuple[Any, Any]:
     if not isinstance(node, CutLinear):
         return {}, node
     fields = {"W": node.W, "b": node.b}
-    return tuple({name: x for name, x in fields.items() if (name in node.cuts) is cut} for cut in (True, False))  # type: ignore[return-value]  # two of them
+    return tuple({name: x for name, x in fields.items() if (name in node.cuts) is cut} for cut in (True, False))  # type: ignore[return-value]  # one of each
 
 
 def flatten_to_layers(tree: Any) -> tuple[list[Any], Any]:

@@ -25,10 +25,8 @@ AWAKE = 0.02  # seconds without a change after which a rank sleeps between two l
 LONGEST = 2e-3  # seconds of such a sleep
 GRACE = 0.5  # seconds after which ranks that wait tell each other where
 ANSWERS = 3.0  # seconds that silent ranks have for saying where they are, after the limit
-EVERY = 100  # calls: as often are known calls compared, because ranks may call them in another order
-MOST = (
-    1024  # calls that are known at once; with more, such as arrays whose length always changes, all are compared anew
-)
+EVERY = 100  # one of so many known calls is compared again, because ranks may make known calls in another order
+MOST = 1024  # calls that are known at once; with more, for example where lengths always change, all are compared anew
 MASK = 2**62 - 1
 
 give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -108,9 +106,8 @@ class Watch:
         known = self.known.get(key)
         if known is None:
             call = call_of(collective, arrays)
-            known = self.agreed.get(
-                call.digest
-            )  # keys may differ where calls do not, such as in static fields of a tree
+            # Keys may differ where calls do not, such as in static fields of a tree.
+            known = self.agreed.get(call.digest)
             if known is None:
                 return self._meet_first(key, Known(call, call.digest, users_line(sys._getframe(1))))
             if len(self.known) >= MOST:

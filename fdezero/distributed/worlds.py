@@ -27,9 +27,8 @@ BACKENDS = ("none", "mpi", "nccl")
 MOST_COLOURS = 1 << 31
 _LOCK = threading.RLock()
 _wholes: list["World"] = []  # the whole worlds of this process, the one that was made last at the end
-_parts: dict[
-    tuple[str, tuple[int, ...]], "World"
-] = {}  # sub-worlds of this process, for worlds that are loaded from a file
+# The sub-worlds of this process, for pickled worlds that are loaded here.
+_parts: dict[tuple[str, tuple[int, ...]], "World"] = {}
 
 
 @attrs.frozen(repr=False)

@@ -89,9 +89,8 @@ def saved(path: Path) -> None:
 def warn_of_threads(processes: int) -> None:
     """Say what makes several processes on one machine slow: each of them takes all cores for its products."""
     cores = os.cpu_count() or 1
-    own = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    )  # a launcher may bind processes to cores
+    # A launcher may bind processes to cores.
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     is_set = any(name in os.environ for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"))
     if processes * own > cores and not is_set:
         each = f"OPENBLAS_NUM_THREADS={max(1, cores // processes)}"

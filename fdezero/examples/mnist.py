@@ -75,7 +75,7 @@ def train(model: nn.MLP, data: Any, options: argparse.Namespace, device: str) ->
 
 
 def accuracy(model: nn.MLP, data: Any, world: Any) -> float:
-    """The fraction of a data set that the model gets right, of which each process tests a part."""
+    """The fraction of a data set that the model gets right. Each process tests a part."""
     right = training.Accuracy()
     for x, t in DataLoader(data, 1000, shuffle=False, device=fd.device_of(model), shard=world.share):
         right = right.update(model(x), t)

@@ -1,4 +1,4 @@
-"""Trees with parts of arrays, of which each rank holds its own: how wholes take their place, and how wholes are cut.
+"""Trees with parts of arrays, where each rank holds its own part: how wholes take their place, and how wholes are cut.
 
 A node that holds a part says so by its class, `holds_part`: see `parts.py`.
 """

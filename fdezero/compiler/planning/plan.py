@@ -93,9 +93,8 @@ def plan(graph: Graph) -> Plan:
     for atom in graph.outputs:
         last_use[roots.get(atom, atom)] = len(graph.instructions)
     for instruction in graph.instructions:
-        if talks(
-            instruction.operation
-        ):  # what other processes said stays as it is, for a call that fails and is done again
+        # What other processes said stays as it is, for a call that fails and is done again.
+        if talks(instruction.operation):
             last_use.update(dict.fromkeys(instruction.outputs, len(graph.instructions)))
     kept = {roots.get(atom, atom) for atom in graph.outputs}
     storages: dict[Variable, Storage] = {}

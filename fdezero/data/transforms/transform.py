@@ -25,9 +25,7 @@ class Transform:
     """
 
     draws: ClassVar[bool] = False  # whether it needs a key
-    by_example: ClassVar[bool] = (
-        True  # whether an example depends on itself alone, so that batches may be cut into blocks
-    )
+    by_example: ClassVar[bool] = True  # whether an example depends on itself alone: batches may be cut into blocks
     mixes: ClassVar[bool] = False  # whether an example depends on the others of its batch
     changes: ClassVar[int | None] = INPUTS  # the place in a tuple; None for a transform of the whole tuple
 

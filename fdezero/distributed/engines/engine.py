@@ -20,9 +20,7 @@ class Engine:
     name: str
     rank: int
     size: int
-    watch: Any = (
-        None  # compares the ranks' calls, and waits with a limit: a `Watch`; None where nobody can be waited for
-    )
+    watch: Any = None  # a `Watch`, which compares the ranks' calls and waits with a limit; None in a world of one
     remark: str = ""  # what a user should know, beside the name
 
     def all_reduce(self, x: Any, out: Any, op: str) -> None:

@@ -47,7 +47,7 @@ class Memory:
         """
         self.count = count = self.count + 1
         token ^= self.watch.history
-        turn = 1 + (count & 1)  # a rank may be one step ahead, and not two
+        turn = 1 + (count & 1)  # a rank may be one step ahead, but not two
         self.mine[turn] = token
         self.window.Sync()  # the counter is never seen before what was written until now
         self.mine[0] = count
