@@ -10,7 +10,7 @@ from pathlib import Path
 from fdezero import distributed
 
 # Files whose names are for the files beside them.
-INSIDE = {"agreement", "failing", "joining", "launchers", "messages", "notes", "shards", "streams", "tree_sums", "waiting"}
+INSIDE = {"agreement", "failing", "joining", "launchers", "messages", "notes", "part_engines", "shards", "streams", "tree_sums", "waiting"}
 
 
 def test_the_table_has_the_names_that_modules_list() -> None:
