@@ -192,9 +192,13 @@ def as_function(
     def transformed(*args: Any, **kwargs: Any) -> Any:
         return run(args, kwargs)
 
-    made: Any = transformed
+    return with_recipe(transformed, transform, *args, **options)
+
+
+def with_recipe(made: Any, transform: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """`made`, a function that the transform made with `functools.wraps`. Within a wrapper it travels as what it was made of."""
     made.__recipe__ = Recipe(transform, args, tuple(options.items())), made.__code__
-    return transformed
+    return made
 
 
 def sendable(function: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree as trees
+from ..core.wrapping import with_recipe
 from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import called, describe
 from ..numpy.elementwise import cast
@@ -62,6 +63,13 @@ def value_and_grad(
             f"{name}: weight= is the weight of a rank's mean, but with reduction='sum' sums are added as they are."
         )
 
+    options = {
+        "has_aux": has_aux,
+        "reduction": reduction,
+        "weight": weight,
+        "reproducible": reproducible,
+        "shards": shards,
+    }
     if reproducible:
         number = check_shards(name, world, shards)
         run = value_and_grad_of_shards(
@@ -73,7 +81,7 @@ def value_and_grad(
             refuse_cut_layers(name, args)
             return run(*args, **kwargs)
 
-        return of_shards
+        return with_recipe(of_shards, value_and_grad, world, argnums, **options)
     if shards is not None:
         raise RangeError(f"{name}: shards={shards!r} belongs to reproducible=True, which was not given.")
 
@@ -102,7 +110,7 @@ def value_and_grad(
         mark(gradients)
         return ((value, aux) if has_aux else value), gradients
 
-    return functools.wraps(function)(differentiated)
+    return with_recipe(functools.wraps(function)(differentiated), value_and_grad, world, argnums, **options)
 
 
 def weighed(value: Any, count: Any, total: Any) -> Any:

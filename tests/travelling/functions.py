@@ -22,6 +22,10 @@ def with_aux(w: Any, x: Any) -> Any:
     return loss(w, x), {"doubled": w * 2}
 
 
+def with_aux_mean(w: Any, x: Any) -> Any:
+    return loss(w, x), fd.numpy.mean(x)
+
+
 def entries(w: Any, x: Any) -> Any:
     return fd.numpy.sin(w) * x
 
@@ -120,6 +124,7 @@ def ruled() -> Any:
     return function
 
 
+WORLD = fd.distributed.world()
 TRAINER, SCALE = Trainer(0.5), Scale(np.arange(3.0))
 FUNCTIONS: dict[str, Any] = {  # each takes w (3,) and x (3,)
     "a function": loss,
@@ -149,6 +154,8 @@ FUNCTIONS: dict[str, Any] = {  # each takes w (3,) and x (3,)
     "jacrev with aux": fd.jacrev(with_aux, has_aux=True),
     "hessian": fd.hessian(loss),
     "elementwise_grad": fd.elementwise_grad(entries),
+    "compile of a gradient over ranks": fd.compile(fd.distributed.value_and_grad(loss, WORLD, weight=loss)),
+    "compile of a gradient over shards": fd.compile(fd.distributed.value_and_grad(with_aux_mean, WORLD, has_aux=True, reproducible=True, shards=4)),
     "compile of grad_and_aux": fd.compile(fd.grad_and_aux(with_aux)),
     "custom_vjp": clipped,
     "custom_vjp without a name": ruled(),
