@@ -108,11 +108,14 @@ class Compiled(Wrapper, Generic[P, T]):
             recording = last[2]
         else:
             signature = (treedef, constants, tuple(map(_steady, layouts)))
-            found = self._recordings.by_signature.find(signature)
+            recordings = self._recordings
+            found = recordings.by_signature.find(signature)
             if found is None:
                 return self._first(leaves, signature, given, named)
             recording = found
             self._last = (treedef, constants), layouts, recording
+            if recordings is not self._recordings:  # another thread has cleared them meanwhile
+                self._last = None
         inputs = leaves if recording.whole else [leaves[i] for i in recording.places]
         executable = recording.program.executable
         outputs = executable.handed_out(*inputs) if executable.shared else executable(*inputs)
@@ -155,9 +158,10 @@ class Compiled(Wrapper, Generic[P, T]):
         return self._recordings.kept()
 
     def _last_recording(self) -> Recording:
-        if self._recordings.last is None:
+        last = self._recordings.last
+        if last is None:
             raise StaticError(f"{self.name} has not been recorded yet: call it once.")
-        return self._recordings.last
+        return last
 
     def explain(self) -> str:
         """Every recording: the line that asked for it, how long it took, and what had changed since the one before."""
@@ -195,16 +199,17 @@ class Compiled(Wrapper, Generic[P, T]):
         self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
     ) -> tuple[Recording, tuple[Any, ...] | None, tuple[Any, ...]]:
         """What `_record` returns. If another thread has made the recording meanwhile, there are no results yet."""
-        with self._recordings.turn():
-            found = self._recordings.by_signature.find(signature)
-            return self._record(leaves, signature, args, kwargs) if found is None else (found, None, ())
+        recordings = self._recordings  # a recording that `clear` overtakes goes to those that are forgotten
+        with recordings.turn():
+            found = recordings.by_signature.find(signature)
+            return self._record(recordings, leaves, signature, args, kwargs) if found is None else (found, None, ())
 
     def _record(
-        self, leaves: list[Any], signature: Any, args: Any, kwargs: Any
+        self, recordings: Recordings, leaves: list[Any], signature: Any, args: Any, kwargs: Any
     ) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
         names = self._paths(args, kwargs)
-        reason = self._recordings.reason(signature, names)
-        if self.max_recordings is not None and self._recordings.made >= self.max_recordings:
+        reason = recordings.reason(signature, names)
+        if self.max_recordings is not None and recordings.made >= self.max_recordings:
             raise StormError(
                 f"{self.name} has been recorded {self.max_recordings} times, the limit set by max_recordings. This call needs another "
                 f"recording: {reason}. Keep shapes and dtypes the same (pad the last batch, or use drop_last=True), "
@@ -216,9 +221,9 @@ class Compiled(Wrapper, Generic[P, T]):
         if not any(isinstance(leaf, Tracer) for leaf in (*leaves, *made.captures)):
             program.executable  # noqa: B018, compile now, so that the second call is as fast as the tenth
         milliseconds = 1e3 * (time.perf_counter() - start)
-        number = self._recordings.made + 1
+        number = recordings.made + 1
         recording = Recording(number, line, milliseconds, reason, program, signature, places, structure, tuple(names))
-        self._recordings.add(recording, captures=bool(made.captures))
+        recordings.add(recording, captures=bool(made.captures))
         self._last = None  # whose next call must count as a use after this one
         return recording, made.outputs, made.captures
 

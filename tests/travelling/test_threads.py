@@ -166,6 +166,33 @@ def test_one_thread_records_and_the_others_wait(native: bool) -> None:
         assert len(compiled.recordings) == 1
 
 
+def test_a_recording_that_clear_overtakes_is_forgotten() -> None:
+    """`clear` is how a function sees new constants of its closure, also while another thread still records the old ones."""
+    scale, recording, cleared = [2.0], threading.Event(), threading.Event()
+
+    @fd.compile
+    def f(x: Any) -> Any:
+        old = scale[0]
+        if old == 2.0:
+            recording.set()
+            assert cleared.wait(10)
+        return x * old
+
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(f(np.ones(2))))
+    thread.start()
+    assert recording.wait(10)
+    scale[0] = 3.0
+    f.clear()
+    np.testing.assert_array_equal(f(np.ones(2)), [3, 3])
+    cleared.set()
+    thread.join()
+    np.testing.assert_array_equal(found, [[2, 2]])
+    for _ in range(2):
+        np.testing.assert_array_equal(f(np.ones(2)), [3, 3])
+    assert len(f.recordings) == 1
+
+
 def test_threads_that_record_each_other_do_not_wait_in_a_ring() -> None:
     start = threading.Barrier(2)
     one, other = np.ones(3), np.ones(4)
