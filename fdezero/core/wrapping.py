@@ -195,10 +195,13 @@ def as_function(
     return with_recipe(transformed, transform, *args, **options)
 
 
-def with_recipe(made: Any, transform: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """`made`, a function that the transform made with `functools.wraps`. Within a wrapper it travels as what it was made of."""
+def with_recipe(
+    function: Callable[..., Any], transform: Callable[..., Any], *args: Any, **options: Any
+) -> Callable[..., Any]:
+    """A function that the transform made with `functools.wraps`. Within a wrapper it travels as what it was made of."""
+    made: Any = function
     made.__recipe__ = Recipe(transform, args, tuple(options.items())), made.__code__
-    return made
+    return function
 
 
 def sendable(function: Any) -> Any:
