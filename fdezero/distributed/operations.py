@@ -22,7 +22,7 @@ OPS = ("sum", "mean", "max", "min")
 def all_reduce(tree: Any, world: Any, op: str = "sum") -> Any:
     """Every leaf reduced over all ranks, entry by entry: the same result on every rank. `op` is "sum", "mean", "max" or "min".
 
-    All leaves of a dtype travel in one message. dtypes stay, but truth values are counted in int64, and the mean of integers is
+    All leaves of a dtype travel in one message. dtypes stay, but bools are counted in int64, and the mean of integers is
     float64. float16 and bfloat16 are added in float32. Ranks that share an extreme share its derivative.
 
     A gradient is that of the sum of all ranks' functions. So the gradient of a sum over ranks is a sum over ranks.

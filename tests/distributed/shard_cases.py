@@ -1,4 +1,4 @@
-"""What tests of reproducible gradients share: ways to run them, a small network, batches, and this rank's part of one."""
+"""What tests of several ranks share: ways to run a gradient, a small network, batches, this rank's part of one, and a metric."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,3 +43,15 @@ def share(tree: Any, world: Any) -> Any:
 
 def of_shards(function: Any, world: Any, **options: Any) -> Any:
     return fd.distributed.value_and_grad(function, world, reproducible=True, **options)
+
+
+class Greatest(fd.Module):
+    """A metric of one's own, whose merge is no addition."""
+
+    value: Any
+
+    def merge(self, *others: Any) -> "Greatest":
+        return Greatest(np.maximum.reduce([each.value for each in (self, *others)]))
+
+    def result(self) -> Any:
+        return self.value

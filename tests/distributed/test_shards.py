@@ -17,7 +17,7 @@ from tests.native.compilers import needs_compiler
 from tests.profiles import nightly
 
 from .ranks import on_ranks
-from .shard_cases import KEY, WAYS, alone, batch, mean_loss, of_shards, share, small
+from .shard_cases import KEY, WAYS, Greatest, alone, batch, mean_loss, of_shards, share, small
 
 
 def data(n: int = 90, *shape: int) -> tuple[Any, Any]:
@@ -69,18 +69,6 @@ def train(
             model, state, said = step(model, state, x, t, fd.random.fold_in(KEY, len(seen)))
             seen.append(said)
     return [model, state, seen]
-
-
-class Greatest(fd.Module):
-    """A metric whose merge is no addition."""
-
-    value: Any
-
-    def merge(self, *others: Any) -> "Greatest":
-        return Greatest(np.maximum.reduce([each.value for each in (self, *others)]))
-
-    def result(self) -> Any:
-        return self.value
 
 
 def all_agree(world: Any, tree: Any) -> None:

@@ -16,6 +16,7 @@ from fdezero.testing import assert_trees_close, assert_trees_equal
 from tests.laws.metrics import METRICS
 
 from .ranks import on_ranks
+from .shard_cases import Greatest
 
 X, T = fd.data.spiral(fd.random.key(0), points=20, classes=3)
 KEY = fd.random.key(3)
@@ -126,18 +127,6 @@ def test_metrics_of_all_ranks_are_those_of_all_examples(world: Any, row: int) ->
     merged = training.merge({"a": {"b": metric.update(*share)}}, world=world)
     assert_trees_close(training.results(merged), training.results({"a": {"b": metric.update(*columns)}}), 1e-12)
     assert_trees_close(fd.tree.leaves(metric.update(*columns)), fd.tree.leaves(merged), 1e-12)
-
-
-class Greatest(fd.Module):
-    """A metric of one's own, whose merge is no addition."""
-
-    value: Any
-
-    def merge(self, *others: Any) -> "Greatest":
-        return Greatest(np.maximum.reduce([each.value for each in (self, *others)]))
-
-    def result(self) -> Any:
-        return self.value
 
 
 @on_ranks(1, 2)
