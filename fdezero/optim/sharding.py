@@ -61,7 +61,7 @@ class Sharded(GradientTransformation):
         optimiser = self.optimiser.for_params(params)
         with _hint():
             updates, state = optimiser.update(self._parts(grads), state, self._parts(params))
-        return self._gathered(updates, params), state
+        return self._gathered(updates, params, grads), state
 
     def step(self, params: Params, grads: Tree, state: State) -> tuple[Params, State]:
         """Return the new params and the new state. Raises as the step of every transformation does."""
@@ -70,7 +70,7 @@ class Sharded(GradientTransformation):
         optimiser = self.optimiser.for_params(params)
         with _hint():
             moved, state = optimiser.step(self._parts(params), self._parts(grads), state)
-        return self._gathered(moved, params), state
+        return self._gathered(moved, params, grads), state
 
     def _parts(self, tree: Tree) -> Tree:
         """The tree with a part in place of each array that is large enough."""
@@ -81,13 +81,13 @@ class Sharded(GradientTransformation):
         """Whether a leaf is an array of so many entries. Numbers and arrays without axes are computed otherwise than arrays are."""
         return trees.is_differentiable(leaf) and getattr(leaf, "ndim", 0) > 0 and leaf.size >= self.least
 
-    def _gathered(self, tree: Tree, like: Tree) -> Tree:
-        """Whole arrays in place of the parts, in the memory order of those in `like`."""
+    def _gathered(self, tree: Tree, params: Tree, grads: Tree) -> Tree:
+        """Whole arrays in place of the parts, in the memory order that the optimiser alone gives them."""
         nodes, treedef = flatten_to_parts(tree)
-        before = trees.flatten_trainable(like)[0]
+        before, slopes = (trees.flatten_trainable(each)[0] for each in (params, grads))
         places = [i for i, node in enumerate(nodes) if isinstance(node, Part)]
         for i, whole in zip(places, gathered_parts([nodes[i] for i in places]), strict=True):
-            nodes[i] = _in_order_of(before[i], whole)
+            nodes[i] = _in_order_of(before[i], slopes[i], whole)
         return trees.unflatten(treedef, nodes)
 
     def for_params(self, params: Tree) -> GradientTransformation:
@@ -191,14 +191,15 @@ def _outside(optimiser: Any) -> Iterator[Any]:
         yield from _outside(part)
 
 
-def _in_order_of(before: Any, whole: Any) -> Any:
-    """An array in the memory order of the one before."""
-    orders = [_order(example_of(x)) for x in (before, whole)]
-    if orders[0] == orders[1]:
+def _in_order_of(before: Any, slope: Any, whole: Any) -> Any:
+    """An array in the memory order of a sum of the parameter before and its gradient: the order of both, or that of rows if they differ."""
+    order, other, own = [_order(example_of(x)) for x in (before, slope, whole)]
+    order = order if order == other else list(range(whole.ndim))
+    if order == own:
         return whole
-    turned = whole.transpose(orders[0])
+    turned = whole.transpose(order)
     # A line has one memory order. Compiled code would leave out a copy that has another order than its values.
-    return turned.reshape(-1).reshape(turned.shape).transpose(np.argsort(orders[0]).tolist())
+    return turned.reshape(-1).reshape(turned.shape).transpose(np.argsort(order).tolist())
 
 
 def _order(x: Any) -> list[int]:

@@ -195,3 +195,19 @@ def test_files_of_one_process_are_those_of_the_optimiser_alone(tmp_path: Any) ->
     fd.save(tmp_path / "less.npz", {"mean": state["mean"]})
     found = fd.load(tmp_path / "less.npz", like=opt.init(params) | {"mean": opt.init(params)["mean"]}, strict=False)
     assert_trees_equal(found, opt.init(params) | {"mean": state["mean"]}, bits=True)
+
+
+@on_ranks(2)
+@pytest.mark.parametrize("name", ["adam", "lamb"])
+def test_a_gradient_of_another_memory_order(world: Any, name: str) -> None:
+    """A column-major parameter, as `weight.T` of a file is, becomes row-major by a row-major gradient, and products tell the two apart."""
+    rng = np.random.default_rng(0)
+    x, opt = rng.normal(size=(16, 64)).astype(np.float32), getattr(optim, name)(0.01)
+    alone = several = {"w": np.asfortranarray(rng.normal(size=(64, 48)).astype(np.float32))}
+    state, parts = opt.init(alone), optim.sharded(opt, world).init(several)
+    slope = fd.grad(lambda params: fd.numpy.mean(fd.numpy.tanh(x @ params["w"]) ** 2))
+    for _ in range(4):
+        alone, state = opt.step(alone, slope(alone), state)
+        several, parts = optim.sharded(opt, world).step(several, slope(several), parts)
+    assert_trees_equal(several, alone, bits=True)
+    assert strides(several) == strides(alone)
