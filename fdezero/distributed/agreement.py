@@ -139,6 +139,14 @@ def ended(places: Mapping[int, Place], gone: Mapping[int, int]) -> DisagreementE
     )
 
 
+def uneven(counts: Mapping[int, int]) -> DisagreementError:
+    """The error for ranks that end with different numbers of collectives, `counts`, of which too little is known."""
+    texts = _groups(counts, lambda count: f"{count} collectives" if count != 1 else "1 collective")
+    return DisagreementError(
+        f"the ranks ended after different numbers of collectives: {_said(texts, 'called')}.{ADVICE}"
+    )
+
+
 def waiting(
     places: Mapping[int, Place],
     elsewhere: Mapping[int, Place],

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import DisagreementError, WaitingError
-from .agreement import first_difference, listed
+from .agreement import first_difference, listed, uneven
 from .launchers import is_child_of_rank, launch_of
 from .notes import LAST, Note, Notes
 
@@ -150,7 +150,11 @@ class Guard:
         different = [group for group in mine if len({of[group] for of in of_all if group in of}) > 1]
         calls = self.notes.comm.allgather({group: mine[group][2] for group in different})
         for group in different:
-            return first_difference({rank: of[group] for rank, of in enumerate(calls) if of.get(group)})
+            known = {rank: of[group] for rank, of in enumerate(calls) if of.get(group)}
+            if len(known) > 1:
+                return first_difference(known)
+            # One rank alone completed a call, or none did, because the script caught the error of a call that nobody else made.
+            return uneven({rank: of[group][0] for rank, of in enumerate(of_all) if group in of})
         return None
 
 

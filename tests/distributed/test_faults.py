@@ -55,6 +55,21 @@ def test_a_run_without_a_fault_ends_well() -> None:
     assert run.stderr == ""
 
 
+def test_a_script_that_catches_the_error_of_a_lonely_call_ends_with_the_numbers_of_calls() -> None:
+    script = """
+import fdezero as fd
+world = fd.distributed.world()
+try:
+    world.rank or world.all_reduce(1.0)
+except fd.errors.DisagreementError:
+    pass
+"""
+    run = launch(2, "-c", script, timeout=SECONDS)
+    assert run.code == 1, run
+    assert run.stderr.count("rank 0 called 1 collective, rank 1 called 0 collectives") == 1, run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_rank_that_ends_before_mpi_starts_does_not_leave_the_others_waiting() -> None:
     run = launch(2, "-m", "tests.distributed.faulty", "before MPI starts", timeout=SECONDS)
     assert run.code == 1, run
