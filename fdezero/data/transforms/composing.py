@@ -67,11 +67,11 @@ class compose(Transform):
         return any(map(takes_key, self.parts))
 
     @property
-    def by_example(self) -> bool:  # type: ignore[override]  # the same
+    def by_example(self) -> bool:  # type: ignore[override]  # a property here
         return all(isinstance(part, Transform) and part.by_example for part in self.parts)
 
     @property
-    def mixes(self) -> bool:  # type: ignore[override]  # the same
+    def mixes(self) -> bool:  # type: ignore[override]  # a property here
         return any(map(mixes, self.parts))
 
     def draw(self, keys: Any) -> Any:
@@ -111,23 +111,6 @@ def _chain(parts: Any) -> Callable[[Any, Any], Any]:
     return run
 
 
-@attrs.frozen
-class _Around(Transform):
-    """A transform around another one, whose needs are its own."""
-
-    @property
-    def draws(self) -> bool:  # type: ignore[override]  # a property here
-        return takes_key(self.transform)  # type: ignore[attr-defined]  # a field of the subclass
-
-    @property
-    def by_example(self) -> bool:  # type: ignore[override]  # the same
-        return isinstance(self.transform, Transform) and self.transform.by_example  # type: ignore[attr-defined]  # a field of the subclass
-
-    @property
-    def mixes(self) -> bool:  # type: ignore[override]  # the same
-        return mixes(self.transform)  # type: ignore[attr-defined]  # the same
-
-
 def _transform(value: Any, what: str) -> Any:
     if not callable(value) or isinstance(value, type):
         raise StructureError(f"{what} is a transform or a function of a batch, got {describe(value)}.")
@@ -135,11 +118,30 @@ def _transform(value: Any, what: str) -> Any:
 
 
 @attrs.frozen
+class _Around(Transform):
+    """A transform around another one, whose needs are its own."""
+
+    transform: Any = setting(_transform, repr=_shown)
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]  # a property here
+        return takes_key(self.transform)
+
+    @property
+    def by_example(self) -> bool:  # type: ignore[override]  # a property here
+        return isinstance(self.transform, Transform) and self.transform.by_example
+
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]  # a property here
+        return mixes(self.transform)
+
+
+@attrs.frozen
 class on(_Around):
     """A transform of one part of a batch: `on("image", resize(64))` for dicts, `on(1, one_hot(10))` for tuples."""
 
     place: Any = setting(lambda value, what: value)
-    transform: Any = setting(_transform, repr=_shown)
+    transform: Any = setting(_transform, repr=_shown)  # behind the place
 
     def keys(self, batch: Any, key: Any) -> Any:
         return keys_of(key, size_of(self._part(batch), self), self)
@@ -163,7 +165,6 @@ class on(_Around):
 class sometimes(_Around):
     """A transform of some examples, each with probability `p`; the others stay as they are. Shapes and dtypes must not change."""
 
-    transform: Any = setting(_transform, repr=_shown)
     p: float = setting(probability, default=0.5)
 
     draws = True
