@@ -43,7 +43,7 @@ STARTING = 60.0  # seconds until all ranks of a pool have imported what they nee
 SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "FDEZERO_NATIVE_CACHE": "0",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",  # Open MPI refuses both unless it is told that they are meant
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",  # by default Open MPI refuses root, and more ranks than cores
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }

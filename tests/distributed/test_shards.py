@@ -330,7 +330,7 @@ def test_what_is_no_batch_and_what_is_no_sum() -> None:
             of_shards(lambda m, x, t, aux=aux: (mean_loss(m, x, t), fd.tree.map(np.copy, aux)), alone(), has_aux=True)(
                 model, x, t
             )
-    # what is in the arguments stays as it is, but not the examples, of which each rank has others
+    # an aux may return an argument, such as the model, but no examples: each rank has its own
     with pytest.raises(StructureError, match="the aux itself is .*, of one shard"):
         of_shards(lambda m, x, t: (mean_loss(m, x, t), x), alone(), has_aux=True)(model, x, t)
     with pytest.raises(DTypeError, match=r"t is uint64\[16\], but two numbers of uint64 are a key"):

@@ -19,7 +19,7 @@ from ...distributed.launchers import launch_of
 from .findings import ABSENT, BAD, GOOD, Finding
 
 SHARED = Path("/dev/shm")
-SMALL = 256e6  # bytes of shared memory; a container has 64 MB unless it is told otherwise
+SMALL = 256e6  # bytes of shared memory; the default of a container is 64 MB
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SECONDS = 30  # that MPI has for starting
 # Variables by which a launcher's processes find each other: a process within would join its parent's run, and wait.

@@ -90,7 +90,7 @@ class Engine:
         return None
 
     def colours(self, colour: int) -> list[int]:
-        """The colours that the ranks pass, in the order of ranks, before they split. A rank that does not come is told."""
+        """The colours that the ranks pass, in the order of ranks, before they split. Raises WaitingError if a rank does not come."""
         return self.gathered(colour)
 
     def split(self, colour: int) -> "Engine":
