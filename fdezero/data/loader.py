@@ -306,6 +306,7 @@ def _check_shard(shard: Any) -> None:
     try:
         rank, size = map(operator.index, shard)
     except (TypeError, ValueError):
-        raise DTypeError(f"DataLoader: a shard is two whole numbers, (rank, size), got {shard!r}.") from None
+        hint = " Write shard=world.share." if hasattr(shard, "share") else ""
+        raise DTypeError(f"DataLoader: a shard is two whole numbers, (rank, size), got {shard!r}.{hint}") from None
     if not 0 <= rank < size:
         raise RangeError(f"DataLoader: there is no rank {rank} of {size}: ranks count from 0 to size - 1.")

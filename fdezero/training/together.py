@@ -34,6 +34,8 @@ def checked(world: Any, loader: Any, checkpoints: Any, log: Any, progress: str) 
         raise StructureError(
             "fit: each rank would write these checkpoints. Write Checkpoints(folder, world=world), or give the folder alone."
         )
+    hint = "The order of the whole batches comes from it, so all ranks give the same one."
+    _agree(world, {"key": getattr(loader, "key", None)}, "the loader", hint)
     return (world, None, "none") if world.rank else (world, log, progress)
 
 
@@ -51,13 +53,17 @@ def of_first(world: Any, number: float) -> float:
 def check_parameters(world: Any, state: Any, epoch: int) -> None:
     """Raise DisagreementError if ranks have drifted apart. Statistics may differ, as those of a BatchNorm without a world do."""
     if world is not None:
-        from ..distributed.equality import check_equal  # on use: a run of one process does not need that package
+        hint = "The step needs the gradient of all ranks: fd.distributed.value_and_grad(loss_fn, world)."
+        _agree(world, trees.trainable(state.model), f"after epoch {epoch + 1}", hint)
 
-        try:
-            check_equal(trees.trainable(state.model), world, what=f"fit, after epoch {epoch + 1}")
-        except DisagreementError as error:
-            hint = " The step needs the gradient of all ranks: fd.distributed.value_and_grad(loss_fn, world)."
-            raise DisagreementError(f"{error}{hint}") from None
+
+def _agree(world: Any, tree: Any, what: str, hint: str) -> None:
+    from ..distributed.equality import check_equal  # on use: a run of one process does not need that package
+
+    try:
+        check_equal(tree, world, what=f"fit, {what}")
+    except DisagreementError as error:
+        raise DisagreementError(f"{error} {hint}") from None
 
 
 def merged(metrics: Any, world: Any) -> Any:

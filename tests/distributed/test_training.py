@@ -26,7 +26,7 @@ OPT = optim.adam(0.02)
 def loader(world: Any = None, **options: Any) -> DataLoader:
     """Steps of 16, 16, 16 and 12; with keys of examples, those of the epoch and the number of the example."""
     share = (0, 1) if world is None else world.share
-    return DataLoader((X, T), 16, key=KEY, shard=share, transform=lambda batch, key: (*batch, key), **options)
+    return DataLoader((X, T), 16, shard=share, transform=lambda batch, key: (*batch, key), **{"key": KEY, **options})
 
 
 def make(world: Any = None) -> Any:
@@ -163,6 +163,7 @@ def test_mistakes_of_fit(world: Any, tmp_path: Path) -> None:
     whole = DataLoader((X, T), 16, key=KEY)
     for options, words in (
         ({"loader": whole}, r"the part \(0, 1\) of each batch, but this is rank . of 2. Write DataLoader\(..., shard=world.share\)"),
+        ({"loader": loader(world, key=fd.random.key(world.rank))}, r"fit, the loader: .* At key, rank 1 and rank 0 differ. The order of"),
         ({"checkpoints": fd.io.Checkpoints(tmp_path)}, r"each rank would write these checkpoints. Write Checkpoints\(folder, world=world\)"),
         ({"world": 2}, "world is what fd.distributed.world"),
         ({"step": steps()}, r"after epoch 1: .* At layers/0/W, rank 1 and rank 0 differ. The step needs the gradient of all ranks: fd"),
