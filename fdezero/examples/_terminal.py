@@ -1,28 +1,131 @@
-"""What the examples share: checked arguments, a line for each file, and an end without a traceback."""
+"""What the examples share: checked arguments, a first line, a stated figure, pictures without a display, and an end without a traceback."""
 
 import argparse
 import contextlib
+import importlib.util
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 import fdezero as fd
-from fdezero.devices import why_no_gpu
+from fdezero.devices import to_numpy, why_no_gpu
 from fdezero.distributed.launchers import launch_of
-from fdezero.errors import FdezeroError
+from fdezero.errors import FdezeroError, MissingExtraError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says in one line what is wrong."""
+    """An argument parser that says in one line what is wrong, and knows the quick form of an example."""
 
     def __init__(self, example: str, description: str | None) -> None:
-        super().__init__(f"python -m fdezero.examples.{example}", description=description, allow_abbrev=False)
+        text = None if description is None else description.partition("\n")[0]
+        super().__init__(f"python -m fdezero.examples.{example}", description=text, allow_abbrev=False)
+        self.in_quick: dict[str, Any] = {}
+
+    def add_argument(self, *names: str, quick: Any = None, **settings: Any) -> Any:
+        """An option as argparse has it, with the default that it has in the quick form."""
+        action = super().add_argument(*names, **settings)
+        if quick is not None:
+            self.in_quick[action.dest] = quick
+        return action
+
+    def parse_args(self, arguments: list[str] | None = None) -> argparse.Namespace:  # type: ignore[override]  # lists alone
+        """The options. `options.stated` says whether the stated figure holds for them: every number is the default."""
+        defaults = {action.dest: action.default for action in self._actions}
+        is_quick = "--quick" in (sys.argv[1:] if arguments is None else arguments)
+        self.set_defaults(**(self.in_quick if is_quick else {}))
+        try:
+            options = super().parse_args(arguments)
+        finally:
+            self.set_defaults(**{name: defaults[name] for name in self.in_quick})
+        pairs = [(value, getattr(options, name)) for name, value in defaults.items() if name != "help"]
+        options.stated = all(a == b for a, b in pairs if isinstance(a, int | float) or isinstance(b, int | float))
+        path = getattr(options, "save", None)
+        if path and path.suffix != ".txt" and not importlib.util.find_spec("matplotlib"):
+            raise MissingExtraError(f"--save {path} needs matplotlib: pip install 'fdezero[plot]'")
+        return options
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (--help shows the options)\n")
+
+
+def example_parser(
+    name: str, doc: str | None, saves: tuple[str, ...] = (".png", ".svg"), device: bool = True
+) -> Parser:
+    """The parser of an example with the options that all share. `saves` are the endings of the file that it can write.
+
+    `add("--epochs", type=number(int, 1), default=20, quick=1, help=...)` gives an option its default in the quick form.
+    """
+    parser = Parser(name, doc)
+    add, what = parser.add_argument, "the text" if saves == (".txt",) else "the picture"
+    add("--quick", action="store_true", help="a tiny form, for tests: it ends in about a second and reaches nothing")
+    add("--seed", type=number(int, 0), default=0, help="for all random numbers (%(default)s)")
+    add("--save", type=output(*saves), metavar="FILE", help=f"write {what}: {', '.join(saves)}")
+    if device:
+        add("--device", type=one_device, default="auto", help="cpu, gpu, or auto: the GPU if it works")
+    return parser
+
+
+def first_line(options: argparse.Namespace, text: str) -> None:
+    """Say what runs, before anything slow happens."""
+    device = getattr(options, "device", None)
+    where = "" if device is None else f", device: {device if isinstance(device, str) else ' and '.join(device)}"
+    print(f"{'quick form of ' if options.quick else ''}{text}{where}", flush=True)
+
+
+def figure(
+    name: str, value: Any, *, at_least: float | None = None, at_most: float | None = None, stated: bool = True
+) -> bool:
+    """Print the figure of an example beside the stated one, and say whether it is reached.
+
+    With `stated=False` (the quick form, or `options.stated` of a run with other numbers) the line has the figure alone.
+    """
+    value = float(value)
+    text = f"{name}: {value:.4f}" if abs(value) >= 0.01 or not value else f"{name}: {value:.2e}"
+    reached = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)  # NaN reaches nothing
+    if stated:
+        bounds = [
+            f"{bound:g} or {word}" for bound, word in ((at_least, "more"), (at_most, "less")) if bound is not None
+        ]
+        text += f" (stated: {' and '.join(bounds)}{'' if reached else '; NOT REACHED'})"
+    print(text, flush=True)
+    return reached
+
+
+@contextlib.contextmanager
+def drawing(path: Path, width: float = 8, height: float = 4) -> Iterator[Any]:
+    """A figure of matplotlib, without a display, that is written to `path` at the end: `axes = figure.subplots()`."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(f"{path} needs matplotlib: pip install 'fdezero[plot]'") from error
+    picture = Figure(figsize=(width, height), layout="constrained")
+    yield picture
+    with rc_context({"svg.hashsalt": "fdezero"}):  # the same run writes the same file
+        picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+    saved(path)
+
+
+def show_images(axes: Any, images: Any, columns: int = 10, title: str = "") -> None:
+    """Draw images (N, ..., height, width) with values from 0 to 1 in one grid, without axes. Those of colour are (N, 3, height, width)."""
+    images = to_numpy(images)
+    images = images.reshape(len(images), -1 if images.ndim == 4 else 1, *images.shape[-2:])
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    grid = np.ones((rows * columns, channels, height + 2, width + 2), images.dtype)  # white lines between images
+    grid[:count, :, 1:-1, 1:-1] = images
+    grid = grid.reshape(rows, columns, channels, height + 2, width + 2).transpose(0, 3, 1, 4, 2)
+    grid = grid.reshape(rows * (height + 2), columns * (width + 2), channels)
+    axes.imshow(
+        np.clip(grid if channels == 3 else grid[..., 0], 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )
+    axes.set_axis_off()
+    axes.set_title(title)
 
 
 def number(kind: type, low: float, below: float = math.inf) -> Callable[[str], Any]:
@@ -51,6 +154,13 @@ def devices(text: str) -> list[str]:
     if reason and text != "auto":
         raise argparse.ArgumentTypeError(f"there is no GPU to use. {reason.rstrip('.')}")
     return ["cpu", "gpu"] if text == "both" else ["cpu" if reason or text == "cpu" else "gpu"]
+
+
+def one_device(text: str) -> str:
+    """An argument that names one device: `auto`, `cpu` or `gpu`."""
+    if text == "both":
+        raise argparse.ArgumentTypeError("both is not auto, cpu or gpu")
+    return devices(text)[0]
 
 
 def folder(text: str) -> Path:

@@ -1,13 +1,27 @@
 """Train a convolutional network on MNIST to 98.9 % in under two minutes: a model of your own, a compiled step, a loop."""
 
 import argparse
+from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader, mnist
-from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
+from fdezero.examples._terminal import (
+    drawing,
+    example_parser,
+    figure,
+    first_line,
+    folder,
+    number,
+    output,
+    run,
+    saved,
+    show_images,
+)
 
 
 class CNN(fd.Module):
@@ -40,11 +54,11 @@ def loss_fn(model: CNN, x: Any, t: Any, key: Any) -> Any:
     return F.softmax_cross_entropy(model(x, key=key, train=True), t)
 
 
-def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CNN:
-    """Train on one device and print a line per epoch."""
+def train(model: CNN, data: Any, options: argparse.Namespace) -> CNN:
+    """Train, print a line per epoch, and save the parameters at the end, even after Ctrl-C."""
     images, test = data
     order_key, dropout_key = fd.random.split(fd.random.key(options.seed + 1))
-    loader = DataLoader(images, options.batch_size, key=order_key, device=device)
+    loader = DataLoader(images, options.batch_size, key=order_key, device=options.device)
     steps = options.epochs * len(loader)
     opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
 
@@ -54,7 +68,7 @@ def train(model: CNN, data: Any, options: argparse.Namespace, device: str) -> CN
         model, state = opt.step(model, grads, state)
         return model, state, loss
 
-    model, dropout_key = fd.to_device((model, dropout_key), device)
+    model, dropout_key = fd.to_device((model, dropout_key), options.device)
     state = opt.init(model)
     try:
         for epoch in range(options.epochs):
@@ -79,16 +93,27 @@ def accuracy(model: CNN, data: Any) -> float:
     return sum(float(F.accuracy(predict(model, x), t)) * len(x) for x, t in batches) / batches.size
 
 
+def draw(path: Path, model: CNN, data: Any) -> None:
+    """Draw the test images for which the model gives the right digit the least probability."""
+    images, labels = data
+    model = fd.to_device(model, "cpu")
+    logits = np.concatenate([model(images[start : start + 500]) for start in range(0, len(images), 500)])
+    right = F.softmax(logits)[np.arange(len(labels)), labels]
+    worst = np.argsort(right, stable=True)[:40]
+    said = [f"{label}>{found}" for label, found in zip(labels[worst], np.argmax(logits[worst], -1), strict=True)]
+    print("the hardest images, digit > answer:", *said, flush=True)
+    with drawing(path, 8, 3.6) as picture:
+        show_images(picture.subplots(), images[worst], title="The hardest test images, row by row as printed")
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("cnn", __doc__)
+    parser = example_parser("cnn", __doc__)
     add = parser.add_argument
-    add("--epochs", type=number(int, 1), default=3, help="how often every image is seen (%(default)s)")
+    add("--epochs", type=number(int, 1), default=3, quick=1, help="how often every image is seen (%(default)s)")
     add("--batch-size", type=number(int, 1), default=64, help="images in a step (%(default)s)")
-    add("--channels", type=number(int, 1), default=16, help="of the first convolution (%(default)s)")
-    add("--images", type=number(int, 1), help="train on the first images alone (all)")
+    add("--channels", type=number(int, 1), default=16, quick=4, help="of the first convolution (%(default)s)")
+    add("--images", type=number(int, 1), quick=500, help="train on the first images alone (all)")
     add("--lr", type=number(float, 0), default=0.002, help="learning rate of Adam (%(default)s)")
-    add("--seed", type=number(int, 0), default=0, help="for parameters, order and dropout (%(default)s)")
-    add("--device", type=devices, default="auto", help="cpu, gpu, both, or auto: the GPU if it works")
     add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
     add("--data-dir", type=folder, metavar="DIR", help="read the idx files from here")
     return parser.parse_args(arguments)
@@ -98,15 +123,18 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     model = CNN.init(fd.random.key(options.seed), options.channels)
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
-    print(f"MNIST: CNN with {size:,} parameters, device: {' and '.join(options.device)}", flush=True)
+    first_line(options, f"MNIST: CNN with {size:,} parameters")
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     images, test = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
     images = fd.tree.map(lambda a: a[: options.images], images)
+    test = fd.tree.map(lambda a: a[: 500 if options.quick else None], test)
     print(f"{len(images[0]):,} images to train on, {len(test[0]):,} to test with", flush=True)
-    for device in options.device:
-        train(model, (images, test), options, device)
+    model = train(model, (images, test), options)
+    figure("test accuracy", accuracy(model, test), at_least=0.985, stated=options.stated)
+    if options.save:
+        draw(options.save, model, test)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Train a small network on MNIST, 60,000 handwritten digits, by pure functions; with mpiexec on several processes."""
 
 import argparse
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader, mnist
-from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
+from fdezero.examples._terminal import devices, example_parser, figure, folder, number, output, run, saved
 
 
 def loss_fn(model: nn.MLP, x: Any, t: Any, keys: Any = None) -> Any:
@@ -94,24 +93,21 @@ def plot(path: Path, model: nn.MLP, history: list[dict[str, Any]], test: Any) ->
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("mnist", __doc__)
+    parser = example_parser("mnist", __doc__, device=False)
     add = parser.add_argument
-    add("--epochs", type=number(int, 1), default=5, help="how often every image is seen (%(default)s)")
+    add("--epochs", type=number(int, 1), default=5, quick=1, help="how often every image is seen (%(default)s)")
     add("--batch-size", type=number(int, 1), default=100, help="images in a step (%(default)s)")
-    add("--hidden", type=number(int, 1), default=1000, help="units of the hidden layer (%(default)s)")
-    add("--lr", type=number(float, 0), default=0.01, help="learning rate (%(default)s)")
+    add("--hidden", type=number(int, 1), default=1000, quick=32, help="units of the hidden layer (%(default)s)")
+    add("--images", type=number(int, 1), quick=500, help="train on the first images alone (all)")
+    add("--lr", type=number(float, 0), default=0.01, quick=0.1, help="learning rate (%(default)s)")
     add("--dropout", type=number(float, 0, 1), default=0.0, help="rate of dropout, hidden units (%(default)s)")
-    add("--seed", type=number(int, 0), default=0, help="for parameters, order and dropout (%(default)s)")
     add("--device", type=devices, default="auto", help="cpu, gpu, both, or auto: the GPU if it works")
     add("--native", action="store_true", help="compile to native code, with a C++ compiler")
     add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
     add("--checkpoints", type=Path, metavar="FOLDER", help="save the run there every 200 steps, and go on from there")
     add("--log", type=output(".csv", ".jsonl"), metavar="FILE", help="write a row for each epoch, .csv or .jsonl")
-    add("--plot", type=output(".png"), metavar="FILE.png", help="draw curves and predictions")
     add("--data-dir", type=folder, metavar="DIR", help="read the idx files from here")
     options = parser.parse_args(arguments)
-    if options.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install 'fdezero[plot]'")
     if len(options.device) > 1 and (options.checkpoints or options.log):
         parser.error("--checkpoints and --log keep one run: choose one device")
     return options
@@ -123,12 +119,14 @@ def main(arguments: list[str] | None = None) -> None:
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
     where, processes = " and ".join(options.device), fd.distributed.world().size
     where += f", processes: {processes}" if processes > 1 else ""
+    print("quick form of " * options.quick, end="")
     print(f"MNIST: MLP 784-{options.hidden}-10 with {size:,} parameters, device: {where}, ", end="")
     print(f"batch size: {options.batch_size}, epochs: {options.epochs}", flush=True)
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     images, test = data = [mnist(split, data_dir=options.data_dir) for split in ("train", "test")]
+    data[0] = images = fd.tree.map(lambda a: a[: options.images], images)
     print(f"{len(images[0]):,} images to train on, {len(test[0]):,} to test with", flush=True)
     averages = {}
     for device in options.device:
@@ -140,8 +138,10 @@ def main(arguments: list[str] | None = None) -> None:
         for device, average in averages.items():
             print(f"average time on {device}: {average:.4f}[sec]")
         print(f"GPU speedup over CPU: {averages['cpu'] / averages['gpu']:.1f}x")
-    if options.plot and history and fd.distributed.world().rank == 0:
-        plot(options.plot, trained, history, test)
+    if history:
+        figure("test accuracy", history[-1]["accuracy"], at_least=0.86, stated=options.stated)
+    if options.save and history and fd.distributed.world().rank == 0:
+        plot(options.save, trained, history, test)
     if not (options.weights or options.checkpoints):
         print("the parameters are not saved: to keep them, add --weights mlp.npz")
 

@@ -13,7 +13,7 @@ from fdezero import training
 from fdezero.examples import distributed, mnist
 from fdezero.testing import assert_trees_close
 
-from ..documents.few_images import show_nothing
+from ..examples.few_images import show_nothing
 from .ranks import launch, on_ranks
 
 MNIST = ["--epochs", "1", "--hidden", "16", "--batch-size", "999", "--device", "cpu", "--lr", "0.5", "--dropout", "0.5"]

@@ -98,7 +98,7 @@ TESTS = (
 )
 SLOW = (  # run last
     "test_transform_laws test_function_laws test_compile_programs test_compile_native test_compile_memory test_compile_threads test_compile_kernels "
-    "test_strict_kernel test_testing_strategies test_odeint test_data test_example_mnist test_typing"
+    "test_strict_kernel test_testing_strategies test_odeint test_data test_mnist test_typing"
 ).split()
 
 
