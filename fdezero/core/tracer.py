@@ -19,6 +19,9 @@ from ..values import dtype_of, shape_of
 
 UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
+INTRODUCTIONS: dict[
+    str, Callable[[], None]
+] = {}  # a library that has to be told of tracers, and how; filled by fdezero.numpy
 _serials = itertools.count(1)
 
 
@@ -36,6 +39,10 @@ class Level:
         self.serial = next(_serials)
         self.alive = True
         self.name = name
+        for library in INTRODUCTIONS:
+            if library in sys.modules:
+                INTRODUCTIONS.pop(library)()
+                break
 
     def owns(self, value: Any) -> bool:
         """Whether `value` is a tracer of this level."""
@@ -244,6 +251,21 @@ class Tracer:
             "fd.numpy.getitem(x, i). Of another library's array, such as a DataFrame or a sparse matrix, take the NumPy array first: "
             "D.to_numpy() @ x, A.toarray() @ x."
         )
+
+    def _refuse_library(self, library: str) -> NoReturn:
+        raise TraceError(
+            f"{library} cannot compute with a value {describe(self)} traced by {self.level.name}. Write that part with NumPy's functions, "
+            f"or give it a rule: fd.custom_vjp takes the derivative from {library}."
+        )
+
+    def __dlpack__(self, **_: Any) -> NoReturn:
+        self._refuse_library("another library")
+
+    def __dlpack_device__(self) -> NoReturn:
+        self._refuse_library("another library")
+
+    def __torch_function__(self, *_: Any) -> NoReturn:
+        self._refuse_library("PyTorch")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if kwargs.pop("out", None) is not None:

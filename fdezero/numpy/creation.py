@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..devices import CPU, array_module, backend_of, to_device
-from ..errors import RangeError, ShapeError
+from ..devices import CPU, array_module, backend_named, backend_of, to_device
+from ..errors import DeviceError, DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..ops import elementwise
 from ..ops import shape as shapes
@@ -17,10 +17,13 @@ from .elementwise import cast, nonzero
 from .shape import broadcast_arrays, broadcast_to, expand_dims, moveaxis, ravel, reshape
 
 __all__ = [
-    "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "full", "full_like", "geomspace",
+    "arange", "array", "asarray", "copy", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "geomspace",
     "identity", "indices", "ix_", "linspace", "logspace", "meshgrid", "ones", "ones_like", "tri", "zeros",
     "zeros_like",
 ]  # fmt: skip
+
+
+DLPACKS_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged in DLPack's table of devices
 
 
 def placed(x: Array, device: str | None) -> Array:
@@ -47,6 +50,32 @@ def asarray(
     if not copy or y is not a:
         return y
     return y.copy(order or "K") if isinstance(y, np.ndarray) else shapes.copy(y)
+
+
+def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Array:
+    """The array of another library (PyTorch, JAX, ...) as an array of NumPy, or of CuPy if `x` is on a CUDA device.
+
+    Both show the same memory, so a write into one is seen in the other. The result of JAX's arrays is read-only. `copy=True` gives
+    an array of its own, and `device` moves it; `copy=False` raises ValueError if that takes a copy. Raises DTypeError for an object
+    without `__dlpack__`, and for a dtype that NumPy lacks; DeviceError for an array on a GPU without CuPy.
+    """
+    if isinstance(x, Tracer):
+        return asarray(x, device=device, copy=copy)
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError(
+            f"from_dlpack takes an array of another library, which has __dlpack__; got {describe(x)}. Write np.asarray(x)."
+        )
+    backend = backend_named("gpu") if x.__dlpack_device__()[0] in DLPACKS_CUDA else CPU
+    if reason := backend.why_missing():
+        raise DeviceError(f"from_dlpack: {describe(x)} is on a GPU: {reason}")
+    try:
+        shared = backend.module.from_dlpack(x)
+    except (BufferError, RuntimeError) as error:  # the words of its library, or NumPy's
+        raise DTypeError(
+            f"from_dlpack: {describe(x)} does not become an array: {str(error).rstrip('.')}. Write x.detach() where x requires a "
+            "gradient, and x.float() for bfloat16."
+        ) from error
+    return asarray(shared, device=device, copy=copy)
 
 
 def array(

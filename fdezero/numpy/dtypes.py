@@ -16,7 +16,6 @@ from numpy import (
     float16,
     float32,
     float64,
-    from_dlpack,
     iinfo,
     inf,
     int8,
@@ -41,7 +40,7 @@ from ..devices.placement import parse_device
 
 __all__ = [
     "bool", "bool_", "broadcast_shapes", "can_cast", "complex64", "complex128", "e", "finfo", "float16", "float32",
-    "float64", "from_dlpack", "iinfo", "inf", "int8", "int16", "int32", "int64", "isdtype", "issubdtype", "nan",
+    "float64", "iinfo", "inf", "int8", "int16", "int32", "int64", "isdtype", "issubdtype", "nan",
     "newaxis", "pi", "promote_types", "result_type", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 

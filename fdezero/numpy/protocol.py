@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..core import Tracer, unwrap
-from ..core.tracer import NUMPY_FUNCTIONS
+from ..core.tracer import INTRODUCTIONS, NUMPY_FUNCTIONS
 from ..errors import ImmutableError
 from ..messages import describe
+from . import introductions
 
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
@@ -42,6 +43,7 @@ def install(face: dict[str, Any]) -> None:
     NUMPY_FUNCTIONS[np.shape] = lambda x: x.shape
     NUMPY_FUNCTIONS[np.ndim] = lambda x: x.ndim
     NUMPY_FUNCTIONS[np.size] = lambda x, axis=None: x.size if axis is None else x.shape[axis]
+    INTRODUCTIONS["einops"] = introductions.einops
     for (ufunc, name), function in face["ufuncs"].methods_of(face).items():
         NUMPY_FUNCTIONS[ufunc, name] = function
         setattr(face[ufunc.__name__], name, function)

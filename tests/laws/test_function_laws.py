@@ -28,8 +28,9 @@ NOT_DISPATCHED = {"array", "asarray", "full", "full_like"}  # NumPy does not dis
 NUMPYS = {"numpy": np, "linalg": np.linalg, "fft": np.fft}
 METHODS = "pdf logpdf pmf logpmf cdf sf logcdf logsf ppf isf entropy".split()
 WITHOUT_A_CASE = {
-    **dict.fromkeys("broadcast_shapes can_cast finfo from_dlpack iinfo isdtype issubdtype promote_types result_type".split(), "no arrays come out"),
+    **dict.fromkeys("broadcast_shapes can_cast finfo iinfo isdtype issubdtype promote_types result_type".split(), "no arrays come out"),
     "at": "test_numpy.py, by the methods of what it returns",
+    "from_dlpack": "test_other_libraries.py: it takes arrays of other libraries",
 }
 NUMPYS_LATER = {"matvec", "vecmat", *LATER}  # new in NumPy 2.1 or 2.2; fdezero has them with every version
 NOT_OF_NUMPY = {"at", "cummax", "cummin", "getitem", "logsumexp"}  # docs/learn/tour.md and docstrings name them

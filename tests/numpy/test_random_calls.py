@@ -52,7 +52,8 @@ NOT_DISPATCHED = set("array asarray full full_like arange linspace logspace geom
 NO_ARRAYS = {"result_type", "broadcast_shapes", "isrealobj", "iscomplexobj"}  # come out, so there is nothing to trace
 WITHOUT = {
     **dict.fromkeys("at".split(), "fdezero's own; test_numpy.py tests its methods"),
-    **dict.fromkeys("can_cast finfo from_dlpack iinfo isdtype issubdtype promote_types".split(), "NumPy's own, exported"),
+    **dict.fromkeys("can_cast finfo iinfo isdtype issubdtype promote_types".split(), "NumPy's own, exported"),
+    "from_dlpack": "it takes arrays of other libraries: test_other_libraries.py",
     "cho_factor": "the other triangle of SciPy's factor is left open: the cases of laws/functions_linalg.py solve with it",
     **dict.fromkeys("eig eigh eigvals qr svd".split(), "vectors have a free phase, and eigenvalues any order: test_linalg.py"),
     **dict.fromkeys("categorical dirichlet multivariate_normal".split(), "SciPy's arguments differ: test_stats.py"),
