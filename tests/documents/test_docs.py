@@ -18,7 +18,7 @@ from ..native.compilers import HAS_COMPILER
 ROOT = Path(__file__).parents[2]
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
 ON_RANKS = ROOT / "docs" / "guides" / "processes.md"  # its scripts run in tests/distributed/test_guide.py
-COMPILE = [ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
+PRINTING = [ROOT / "docs" / "index.md", ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
 CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -42,7 +42,7 @@ def message_of(code: str, names: dict[str, object]) -> str:
 
 
 def shown_by(code: str, names: dict[str, object]) -> str:
-    """The output or the error of a block in the pages on compile."""
+    """The output or the error of a block."""
     name = match[1] if (match := re.match(r"# (\w+\.py)\n", code)) else "example.py"
     printed = io.StringIO()
     try:
@@ -82,8 +82,8 @@ def test_messages_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.
         assert message_of(match["code"], names) == (match["message"] or ""), match["code"]
 
 
-@pytest.mark.parametrize("page", COMPILE, ids=["guide", "inside"])
-def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
+@pytest.mark.parametrize("page", PRINTING, ids=["start", "guide", "inside"])
+def test_pages_show_what_their_code_prints(page: Path) -> None:
     assert "NameError" not in read(page), "a block uses a name that no block before it defines"
     names: dict[str, object] = {"__name__": "example"}
     blocks = [match for match in MISTAKE.finditer(read(page)) if not match["code"].startswith(ON_A_GPU)]
@@ -97,7 +97,7 @@ def test_the_pages_on_compile_show_what_their_code_prints(page: Path) -> None:
 
 def test_all_other_python_is_a_session() -> None:
     for path in DOCUMENTS:
-        assert path in (ERRORS, ON_RANKS, *COMPILE) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
+        assert path in (ERRORS, ON_RANKS, *PRINTING) or "```python" not in read(path), f"{path.name}: write a session, ```pycon, which is run"
 
 
 @pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
@@ -138,7 +138,7 @@ def test_every_document_is_in_the_index() -> None:
 
 
 if __name__ == "__main__":
-    for document, told in ((ERRORS, message_of), *[(page, shown_by) for page in COMPILE]):
+    for document, told in ((ERRORS, message_of), *[(page, shown_by) for page in PRINTING]):
         found = read(document)
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             new = with_messages(found, told)

@@ -1,0 +1,94 @@
+"""The public names of the library, found through `__all__`: every module that a name leads to, and its names by section."""
+
+import inspect
+import sys
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+import fdezero
+
+SHORT = {"fd": "fdezero", "F": "fdezero.functions"} | {  # how examples and guides write the names
+    name: f"fdezero.{name}" for name in ("data", "functions", "models", "nn", "optim", "testing", "training")
+}
+
+
+@attrs.frozen
+class Name:
+    """A public name: where users find it, and what it is."""
+
+    module: str
+    name: str
+    value: Any = attrs.field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """The names of a module, with their objects."""
+    names = getattr(module, "__all__", None)
+    if names is None:  # fdezero.errors
+        names = [name for name, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
+    return {name: getattr(module, name) for name in names}
+
+
+def is_part(value: Any) -> bool:
+    """Whether an object is a module of the library."""
+    return isinstance(value, ModuleType) and value.__name__.startswith("fdezero")
+
+
+def modules() -> list[ModuleType]:
+    """The public modules: `fdezero`, and what its names lead to, each below the one that has it."""
+    found: list[ModuleType] = []
+
+    def visit(module: ModuleType) -> None:
+        if module not in found:
+            found.append(module)
+            for value in public(module).values():
+                if is_part(value):
+                    visit(value)
+
+    visit(fdezero)
+    return found
+
+
+def names(module: ModuleType) -> list[Name]:
+    """What a module offers besides further modules, in the order of `__all__`."""
+    return [Name(module.__name__, name, value) for name, value in public(module).items() if not is_part(value)]
+
+
+def home(name: Name) -> str:
+    """The file that lists the name, as a path below its module: `methods.adam`; empty for the module itself."""
+    inside = f"{name.module}."
+    if name.module == "fdezero":
+        return str(fdezero._MODULE_OF.get(name.name, ""))
+    for path, module in list(sys.modules.items()):
+        if path.startswith(inside) and name.name in getattr(module, "__all__", ()) and not hasattr(module, "__path__"):
+            return path.removeprefix(inside)
+    return ""
+
+
+def sections(module: ModuleType) -> dict[str, list[Name]]:
+    """The names of a module by section: the folder or file in which they are listed. A module of one file has one section."""
+    found: dict[str, list[Name]] = {}
+    for name in names(module):
+        first = home(name).partition(".")[0].strip("_").replace("_", " ")
+        found.setdefault(first.capitalize(), []).append(name)
+    return found
+
+
+def documented() -> dict[str, Name]:
+    """All public names by path."""
+    return {name.path: name for module in modules() for name in names(module)}
+
+
+def meant(text: str, known: dict[str, Any]) -> str | None:
+    """The path of the public name that a piece of code such as `fd.grad(f)` speaks of; None if there is none."""
+    name = text.partition("(")[0].rstrip()
+    first, dot, rest = name.partition(".")
+    path = f"{SHORT.get(first, first)}.{rest}"
+    complete = "(" not in text or text.endswith(")")
+    return path if dot and complete and path in known else None

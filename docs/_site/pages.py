@@ -1,0 +1,39 @@
+"""What a page is told beyond its text: its language, a description for search engines, whether there is a file to edit."""
+
+import html
+from typing import Any
+
+LANGUAGES = {"ja/": "ja"}  # by folder; all others are English
+
+
+def language_of(page: str) -> str:
+    """The language of a page."""
+    return next((code for folder, code in LANGUAGES.items() if page.startswith(folder)), "en")
+
+
+def description(doctree: Any) -> str:
+    """The first paragraph of a page, cut after a word."""
+    from docutils import nodes
+
+    first = next((node.astext() for node in doctree.findall(nodes.paragraph)), "")
+    text = " ".join(first.split())
+    return text if len(text) <= 160 else text[:157].rpartition(" ")[0] + " ..."
+
+
+def tell(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Fill in what the templates of the theme read."""
+    context["language"] = language_of(page)
+    if doctree is not None and (text := description(doctree)):
+        title = html.escape(str(context.get("title", "")), quote=True)
+        text = html.escape(text, quote=True)
+        context["metatags"] = (
+            f'{context.get("metatags", "")}<meta name="description" content="{text}">'
+            f'<meta property="og:title" content="{title}"><meta property="og:description" content="{text}">'
+        )
+    if page.startswith("reference/api/") or context.get("page_source_suffix") == ".myst":
+        context["page_source_suffix"] = ""  # written by the build: every name has its own link to the source
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("html-page-context", tell)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
