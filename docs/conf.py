@@ -55,10 +55,20 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "docs/",
     "top_of_page_buttons": ["edit"],
-    "light_css_variables": {"color-brand-primary": "#0b57d0", "color-brand-content": "#0b57d0"},
-    "dark_css_variables": {"color-brand-primary": "#8ab4f8", "color-brand-content": "#8ab4f8"},
+    "light_css_variables": {
+        "color-brand-primary": "#0b57d0",
+        "color-brand-content": "#0b57d0",
+        "color-code-background": "#f6f8fa",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#8ab4f8",
+        "color-brand-content": "#8ab4f8",
+        "color-code-background": "#1e2126",
+    },
     "footer_icons": [],
 }
 
 linkcheck_timeout = 30
-linkcheck_ignore = [r"https://github\.com/fdezero/fdezero/(edit|blob|tree)/main/"]  # files of this repository, which may be new
+linkcheck_ignore = [
+    r"https://github\.com/fdezero/fdezero/(edit|blob|tree)/main/"
+]  # files of this repository, which may be new

@@ -32,7 +32,10 @@ def navigation(found: dict[str, list[tuple[str, str]]], top: bool) -> str:
     """The directives for Sphinx: a hidden list for each group."""
     parts = []
     for group, pages in found.items():
-        lines = [*(WRITTEN.get(group, []) if top else []), *(f"{title} <{target.removesuffix('.md')}>" for title, target in pages)]
+        lines = [
+            *(WRITTEN.get(group, []) if top else []),
+            *(f"{title} <{target.removesuffix('.md')}>" for title, target in pages),
+        ]
         caption = f":caption: {group}\n" if group and top else ""
         parts.append(f"\n```{{toctree}}\n:hidden:\n{caption}\n" + "\n".join(lines) + "\n```\n")
     return "".join(parts)

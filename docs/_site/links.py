@@ -27,7 +27,9 @@ def rewritten(text: str, page: Path) -> str:
         return f"{match['start']}{address}{match['section'] or ''})" if address else match[0]
 
     parts = FENCE.split(text)
-    return "".join(re.sub(r"\n\s*\n```$", "\n```", part) if FENCE.fullmatch(part) else LINK.sub(link, part) for part in parts)
+    return "".join(
+        re.sub(r"\n\s*\n```$", "\n```", part) if FENCE.fullmatch(part) else LINK.sub(link, part) for part in parts
+    )
 
 
 def rewrite(app: Any, docname: str, source: list[str]) -> None:

@@ -31,7 +31,11 @@ def public(module: ModuleType) -> dict[str, Any]:
     """The names of a module, with their objects."""
     names = getattr(module, "__all__", None)
     if names is None:  # fdezero.errors
-        names = [name for name, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
+        names = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and value.__module__ == module.__name__
+        ]
     return {name: getattr(module, name) for name in names}
 
 

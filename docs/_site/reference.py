@@ -55,7 +55,9 @@ def entry(name: names.Name, module: ModuleType, classes: dict[type, str]) -> str
     value, place = name.value, [f"module: {name.module}"]
     if not is_ours(value):
         if hasattr(np, name.name) or hasattr(np.linalg, name.name):
-            what = f"The same as `numpy.{name.name}`" + (f", which is {value!r}." if isinstance(value, float | None) else ".")
+            what = f"The same as `numpy.{name.name}`" + (
+                f", which is {value!r}." if isinstance(value, float | None) else "."
+            )
         else:
             what = f"`{value!r}`"
         return block("data", name.name, place, what)
@@ -79,14 +81,20 @@ def content_of(cls: type, module: ModuleType, classes: dict[type, str]) -> str:
             parts.append(block("property", name, [], text))
         else:
             options = [] if kind == "method" else [kind + ":"]
-            parts.append(block("method", name + signatures.signature(member, bound=kind != "staticmethod"), options, text))
+            parts.append(
+                block("method", name + signatures.signature(member, bound=kind != "staticmethod"), options, text)
+            )
     return "\n\n" + "\n".join(parts) if parts else ""
 
 
 def methods_of(name: names.Name) -> str:
     """The methods of an object that is no class: a distribution. They are written as users call them, `norm.pdf(x)`."""
     found = {key: getattr(name.value, key) for key in dir(name.value) if not key.startswith("_")}
-    heads = {key: f"{name.name}.{key}{signatures.signature(method)}" for key, method in found.items() if inspect.ismethod(method)}
+    heads = {
+        key: f"{name.name}.{key}{signatures.signature(method)}"
+        for key, method in found.items()
+        if inspect.ismethod(method)
+    }
     entries = [block("method", head, [f"module: {name.module}"], docstring(found[key])) for key, head in heads.items()]
     return "\n\n" + "\n".join(entries) if entries else ""
 
@@ -128,7 +136,9 @@ def pages() -> dict[str, str]:
     listed = "\n".join(m.__name__ for m in found)
     index = (
         "# All public names\n\nEvery public function, class and operation, with its docstring. Examples write `fd` for `fdezero` and `F` "
-        "for `fdezero.functions`.\n\n| module | |\n|---|---|\n" + "".join(rows) + f"\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
+        "for `fdezero.functions`.\n\n| module | |\n|---|---|\n"
+        + "".join(rows)
+        + f"\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
     )
     return {"index.myst": index} | {f"{m.__name__}.myst": page(m, classes) for m in found}
 

@@ -16,7 +16,9 @@ def pairs(word: str) -> list[str]:
 
 def words(text: str) -> list[str]:
     """The words of a text, as the index has them."""
-    return [part for word in WORDS.findall(text) for part in (pairs(word) if re.match(rf"[{JAPANESE}]", word) else [word])]
+    return [
+        part for word in WORDS.findall(text) for part in (pairs(word) if re.match(rf"[{JAPANESE}]", word) else [word])
+    ]
 
 
 class SearchMixed(SearchEnglish):
@@ -25,12 +27,12 @@ class SearchMixed(SearchEnglish):
     lang = "mixed"
     js_splitter_code = """
 function splitQuery(query) {
-  const japanese = /[\\u3040-\\u30ff\\u3400-\\u9fff\\uff66-\\uff9f]/;
-  const words = query.match(/[\\u3040-\\u30ff\\u3400-\\u9fff\\uff66-\\uff9f]+|(?:(?![\\u3040-\\u30ff\\u3400-\\u9fff\\uff66-\\uff9f])[\\p{L}\\p{N}_])+/gu) || [];
-  return words.flatMap((word) =>
-    japanese.test(word) ? Array.from({ length: Math.max(1, word.length - 1) }, (_, i) => word.slice(i, i + 2)) : [word]);
+  const japanese = "[JAPANESE]";
+  const words = query.match(new RegExp(`${japanese}+|(?:(?!${japanese})[\\\\p{L}\\\\p{N}_])+`, "gu")) || [];
+  const pairs = (word) => Array.from({ length: Math.max(1, word.length - 1) }, (_, i) => word.slice(i, i + 2));
+  return words.flatMap((word) => (new RegExp(japanese).test(word) ? pairs(word) : [word]));
 }
-"""
+""".replace("JAPANESE", JAPANESE)
 
     def split(self, input: str) -> list[str]:  # noqa: A002, Sphinx's name
         return words(input)

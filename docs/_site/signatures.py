@@ -30,7 +30,8 @@ def signature(value: Any, *, bound: bool = False) -> str:
     if bound and parameters and parameters[0].kind in POSITIONAL:
         parameters = parameters[1:]
     plain = [
-        inspect.Parameter(p.name, p.kind, default=p.default if p.default is p.empty else _Shown(shown(p.default))) for p in parameters
+        inspect.Parameter(p.name, p.kind, default=p.default if p.default is p.empty else _Shown(shown(p.default)))
+        for p in parameters
     ]
     return str(inspect.Signature(plain))
 

@@ -1,0 +1,159 @@
+"""The site without a build: every public name has its entry, every page is in one index, links lead to the repository."""
+
+import re
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import fdezero as fd
+
+from ..profiles import nightly
+from . import links as built
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+from _site import gallery, indexes, links, names, reference, signatures  # noqa: E402, found through the line above
+
+sys.path.remove(str(DOCS))
+PAGES = reference.pages()
+
+
+def test_every_public_name_has_one_entry() -> None:
+    heads = Counter(
+        f"{module}.{re.split(r'[(]', head)[0].strip()}"
+        for text in PAGES.values()
+        for head, module in re.findall(r"^`{3,}\{py:\w+\} (.+)\n(?::\w+:\n)*:module: (\S+)$", text, re.MULTILINE)
+    )
+    public = names.documented()
+    assert len(public) > 900
+    assert [name for name in public if heads[name] != 1] == []
+    assert {f"fdezero.{name}" for name in fd.__all__} <= {*public, *(module.__name__ for module in names.modules())}
+
+
+def test_every_module_that_users_reach_has_a_page() -> None:
+    expected = {"fdezero", "fdezero.data.transforms", "fdezero.errors", "fdezero.numpy.fft", "fdezero.numpy.linalg", "fdezero.training"}
+    assert expected <= {module.__name__ for module in names.modules()}
+    assert PAGES.keys() == {"index.myst", *(f"{module.__name__}.myst" for module in names.modules())}
+    for module in names.modules():
+        assert f"]({module.__name__}.myst)" in PAGES["index.myst"]
+
+
+def test_entries_show_what_users_call() -> None:
+    assert "{py:function} grad(function, argnums=0, *, has_aux=False" in PAGES["fdezero.myst"]
+    assert "{py:function} sin(x0, /)" in PAGES["fdezero.numpy.myst"]
+    assert "{py:method} init(key, in_size, hidden_size" in PAGES["fdezero.nn.myst"].partition("{py:class} LSTM(")[2].partition("{py:class}")[0]
+    assert "{py:method} norm.logpdf(" in PAGES["fdezero.stats.myst"]
+    assert "{py:class} adam(lr=0.001, b1=0.9" in PAGES["fdezero.optim.myst"]
+    assert "{py:data} pi" in PAGES["fdezero.numpy.myst"]
+    text = "\n".join(PAGES.values())
+    assert not re.search(r" at 0x[0-9a-f]+|<function|<class|NOTHING", text), "a default value without readable form"
+    assert "\nRaises:\n" not in text
+
+
+def test_defaults_are_shown_as_code() -> None:
+    thing = object()
+
+    def function(x, /, *args, dtype=float, act=abs, size=(1, "a"), thing=thing, **options): ...
+
+    assert signatures.signature(function) == "(x, /, *args, dtype=float, act=abs, size=(1, 'a'), thing=..., **options)"
+    assert signatures.signature(3) == ""
+
+
+def test_code_that_is_a_public_name_is_meant() -> None:
+    known = names.documented()
+    meant = {"fd.grad": "fdezero.grad", "F.relu": "fdezero.functions.relu", "optim.adam(1e-3)": "fdezero.optim.adam", "fd.numpy.sin": "fdezero.numpy.sin"}
+    assert {text: names.meant(text, known) for text in meant} == meant
+    assert not any(names.meant(text, known) for text in ("grad", "np.sin", "fd.nothing", "fd.grad(f)(x) + 1", "x.sum()", "fd"))
+
+
+def test_every_page_is_in_exactly_one_index() -> None:
+    found = Counter((index.parent / target).resolve() for index, groups in indexes.indexes().items() for pages in groups.values() for _, target in pages)
+    pages = [path for path in DOCS.rglob("*.md") if path != DOCS / "index.md"]
+    assert {path.relative_to(DOCS).as_posix(): found[path] for path in pages if found[path] != 1} == {}
+    assert found.keys() <= set(pages)
+
+
+def test_lists_become_navigation() -> None:
+    text = "- [Alone](no.md)\n\n**A group**\n\n- [`One` page](a/one.md): see [another](b.md)\n- **Bold.** [inside](c.md)\n```\n- [code](d.md)\n```\n## Other\n| [Two](two.md) | x |\n"
+    groups = {"": [("Alone", "no.md")], "A group": [("One page", "a/one.md")], "Other": [("Two", "two.md")]}
+    assert indexes.groups(text) == groups
+    assert ":caption: A group\n\nOne page <a/one>\n" in indexes.navigation(groups, top=True)
+    assert "caption" not in indexes.navigation(groups, top=False)
+    assert "reference/api/index\nErrors <e>" in indexes.navigation({"Reference": [("Errors", "e.md")]}, top=True)
+
+
+def test_links_out_of_the_documents_lead_to_the_repository() -> None:
+    page = DOCS / "learn" / "training.md"
+    there = f"{links.REPOSITORY}/blob/main"
+    text = "[a `b`](../../fdezero/errors.py#L3) [c](../../.github/CONTRIBUTING.md) [d](tour.md#files) ![e](made/e.svg)\n```sh\n[f](../../README.md)\n```\n"
+    expected = text.replace("../../fdezero/errors.py", f"{there}/fdezero/errors.py").replace("../../.github", f"{there}/.github")
+    assert links.rewritten(text, page) == expected
+    assert links.rewritten("[x](../../tests)", page) == f"[x]({links.REPOSITORY}/tree/main/tests)"
+    assert links.rewritten("```pycon\n>>> 1\n1\n\n```\n", page) == "```pycon\n>>> 1\n1\n```\n"
+
+
+def test_pictures_are_made_again_when_their_source_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / "one.md").write_text("![A](made/one.png)\n![B](made/one-b.svg)\n")
+    (tmp_path / "gallery" / "two.md").write_text("no picture\n")
+    ((example, files),) = gallery.pictures(tmp_path).items()
+    assert (example, [file.name for file in files]) == ("one", ["one.png", "one-b.svg"])
+    monkeypatch.setattr(gallery, "EXAMPLES", tmp_path)
+    for name in ("one.py", "_terminal.py"):
+        (tmp_path / name).write_text("1")
+    assert not gallery.are_made("one", files, quick=False)
+    files[0].parent.mkdir()
+    for file in files:
+        file.touch()
+    gallery.note("one", files).write_text(gallery.state("one", quick=False))
+    assert gallery.are_made("one", files, quick=False)
+    assert gallery.are_made("one", files, quick=True), "a full picture serves a quick build"
+    gallery.note("one", files).write_text(gallery.state("one", quick=True))
+    assert not gallery.are_made("one", files, quick=False)
+    assert gallery.are_made("one", files, quick=True)
+    (tmp_path / "one.py").write_text("2")
+    assert not gallery.are_made("one", files, quick=True)
+
+
+def test_every_picture_of_the_gallery_has_its_example() -> None:
+    found = gallery.pictures()
+    assert found
+    assert all((gallery.EXAMPLES / f"{example}.py").exists() for example in found)
+
+
+def test_the_check_of_a_built_site_sees_faults(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<a id="x" href="b.html#y">b</a><a id="x" href="c.html">c</a><img src="d.png"><script src="https://e.org/f.js"></script>')
+    (tmp_path / "b.html").write_text('<p id="z"></p><a href="a.html#x">a</a><a href="https://e.org">e</a>')
+    assert list(built.faults(tmp_path)) == [
+        "a.html: the anchor x twice",
+        "a.html: the image d.png has no words for those who cannot see it",
+        "a.html: b.html#y has no such anchor",
+        "a.html: c.html is missing",
+        "a.html: d.png is missing",
+        "a.html: loads https://e.org/f.js from another host",
+    ]
+
+
+def test_the_workflow_builds_what_contributors_build() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    workflow = (ROOT / ".github" / "workflows" / "site.yml").read_text("utf-8")
+    guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
+    configuration = (DOCS / "conf.py").read_text("utf-8")
+    assert f'html_baseurl = "{project["urls"]["Documentation"]}"' in configuration
+    for text in (workflow, guide):
+        assert "-m sphinx -W" in text
+        assert ".[docs]" in text
+        assert "-m tests.site build/site" in text
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert {"docs/reference/api/", "docs/gallery/made/"} <= set(ignored)
+
+
+@nightly
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    build = pytest.importorskip("sphinx.cmd.build")
+    assert build.main(["-W", "-q", "-D", "gallery=quick", str(DOCS), str(tmp_path)]) == 0
+    assert list(built.faults(tmp_path)) == []
