@@ -1,4 +1,7 @@
-"""The pictures of the gallery: each is made by its example when the site is built, unless its source is as it was."""
+"""The pictures of the gallery: each is made by its example when the site is built, unless its source is as it was.
+
+Lists of examples become tiles with pictures on the site.
+"""
 
 import concurrent.futures
 import hashlib
@@ -11,6 +14,9 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1]
 EXAMPLES = DOCS.parent / "fdezero" / "examples"
+LINES = r"^- \[([^\]]+)\]\(([\w-]+)\.md\)(.*\n(?: {2}.*\n)*)"  # an item of a list: title, example, text
+ITEM, LIST = re.compile(LINES, re.MULTILINE), re.compile(f"(?:{LINES})+", re.MULTILINE)
+CHOSEN = re.compile(r"<!-- pictures: (.*?) -->")
 PICTURE = re.compile(r"\]\((made/[\w-]+\.(?:svg|png))\)")
 
 
@@ -72,7 +78,51 @@ def make_all(app: Any) -> None:
                 logger.warning("the example %s failed; %s", jobs[job], wrong)
 
 
+def tile(example: str, title: str, text: str, folder: str) -> str:
+    """A picture with its words; words alone where an example draws nothing."""
+    files = pictures().get(example, [])
+    picture = f"[![{title.strip('`')}]({folder}made/{files[0].name})]({folder}{example}.md)<br>" if files else ""
+    return f"{picture}[**{title}**]({folder}{example}.md){text}\n\n"
+
+
+def with_tiles(text: str) -> str:
+    """The index of the gallery with a grid of tiles for each list of examples."""
+
+    def grid(match: re.Match[str]) -> str:
+        tiles = "".join(tile(example, title, text.rstrip(), "") for title, example, text in ITEM.findall(match[0]))
+        return f'<div class="tiles">\n\n{tiles}</div>\n'
+
+    return LIST.sub(grid, text)
+
+
+def with_chosen(text: str) -> str:
+    """A page with the pictures of the examples that a comment names."""
+
+    def grid(match: re.Match[str]) -> str:
+        tiles = "".join(
+            tile(name, name.replace("_", " "), "", "gallery/") for name in match[1].split() if name in pictures()
+        )
+        return f'<div class="tiles">\n\n{tiles}</div>\n'
+
+    return CHOSEN.sub(grid, text)
+
+
+def show(app: Any, docname: str, source: list[str]) -> None:
+    """Show the pictures in the index of the gallery and on the start page."""
+    if docname == "gallery/index":
+        source[0] = with_tiles(source[0])
+    elif docname == "index":
+        source[0] = with_chosen(source[0])
+
+
+def with_pictures(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages that show pictures of others are read at every build, because these may be new."""
+    return [page for page in ("index", "gallery/index") if page in env.found_docs]
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.add_config_value("gallery", "full", "env", frozenset({str}))
     app.connect("builder-inited", make_all)
+    app.connect("env-get-outdated", with_pictures)
+    app.connect("source-read", show, priority=600)  # after the navigation is read from the lists
     return {"parallel_read_safe": True, "parallel_write_safe": True}

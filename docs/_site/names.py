@@ -13,6 +13,19 @@ SHORT = {"fd": "fdezero", "F": "fdezero.functions"} | {  # how examples and guid
     name: f"fdezero.{name}" for name in ("data", "functions", "models", "nn", "optim", "testing", "training")
 }
 
+# Sections of `fdezero` itself, in the order in which they are shown; elsewhere a section has the name of its file.
+TITLES = {
+    "transforms": "Transformations",
+    "compiler": "Compile",
+    "control": "Loops and branches",
+    "solvers": "Solvers",
+    "debugging": "Find mistakes, measure time",
+    "tree": "Modules and trees",
+    "numpy": "Updates",
+    "devices": "Devices",
+    "io": "Files",
+}
+
 
 @attrs.frozen
 class Name:
@@ -77,10 +90,12 @@ def home(name: Name) -> str:
 
 def sections(module: ModuleType) -> dict[str, list[Name]]:
     """The names of a module by section: the folder or file in which they are listed. A module of one file has one section."""
-    found: dict[str, list[Name]] = {}
+    top = module.__name__ == "fdezero"
+    found: dict[str, list[Name]] = {TITLES[part]: [] for part in TITLES} if top else {}
     for name in names(module):
-        first = home(name).partition(".")[0].strip("_").replace("_", " ")
-        found.setdefault(first.capitalize(), []).append(name)
+        first = home(name).partition(".")[0].strip("_")
+        title = TITLES.get(first, first) if top else first.replace("_", " ")
+        found.setdefault(title[:1].upper() + title[1:], []).append(name)
     return found
 
 

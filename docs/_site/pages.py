@@ -20,6 +20,20 @@ def description(doctree: Any) -> str:
     return text if len(text) <= 160 else text[:157].rpartition(" ")[0] + " ..."
 
 
+def alternates(app: Any, page: str) -> str:
+    """The same page in other languages, by name: ja/dezero and learn/dezero."""
+    name = page.rpartition("/")[2]
+    folders = [*LANGUAGES, "", "learn/", "guides/"]
+    same = [folder + name for folder in folders if folder + name in app.env.found_docs]
+    languages = [language_of(other) for other in same]
+    if page not in same or len(set(languages)) < 2:
+        return ""
+    addresses = [app.config.html_baseurl + app.builder.get_target_uri(other) for other in same]
+    return "".join(
+        f'<link rel="alternate" hreflang="{code}" href="{a}">' for code, a in zip(languages, addresses, strict=True)
+    )
+
+
 def tell(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Fill in what the templates of the theme read."""
     context["language"] = language_of(page)
@@ -30,6 +44,7 @@ def tell(app: Any, page: str, template: str, context: dict[str, Any], doctree: A
             f'{context.get("metatags", "")}<meta name="description" content="{text}">'
             f'<meta property="og:title" content="{title}"><meta property="og:description" content="{text}">'
         )
+    context["metatags"] = context.get("metatags", "") + alternates(app, page)
     if page.startswith("reference/api/") or context.get("page_source_suffix") == ".myst":
         context["page_source_suffix"] = ""  # written by the build: every name has its own link to the source
 

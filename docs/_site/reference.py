@@ -106,7 +106,7 @@ def summary(found: list[names.Name], module: ModuleType) -> str:
         first = docstring(name.value).partition("\n\n")[0] if is_ours(name.value) else f"`numpy.{name.name}`"
         sentence = re.split(r"(?<=\.)\s(?=[A-Z`])", " ".join(first.split()))[0].replace("|", r"\|")
         rows.append(f"| {{py:obj}}`{name.name} <{name.path}>` | {sentence} |\n")
-    return "| | |\n|---|---|\n" + "".join(rows)
+    return '<div class="names">\n\n| | |\n|---|---|\n' + "".join(rows) + "\n</div>\n"
 
 
 def page(module: ModuleType, classes: dict[type, str]) -> str:

@@ -119,6 +119,15 @@ def test_pictures_are_made_again_when_their_source_changes(tmp_path: Path, monke
     assert not gallery.are_made("one", files, quick=True)
 
 
+def test_lists_of_examples_become_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "pictures", lambda: {"one": [Path("made/one.svg"), Path("made/b.svg")]})
+    text = "A\n\n- [`one`](one.md): first\n  line\n- [two](two.md): second\n\nB\n"
+    first = "[![one](made/one.svg)](one.md)<br>[**`one`**](one.md): first\n  line"
+    assert gallery.with_tiles(text) == f'A\n\n<div class="tiles">\n\n{first}\n\n[**two**](two.md): second\n\n</div>\n\nB\n'
+    chosen = "[![one](gallery/made/one.svg)](gallery/one.md)<br>[**one**](gallery/one.md)"
+    assert gallery.with_chosen("<!-- pictures: none one -->") == f'<div class="tiles">\n\n{chosen}\n\n</div>\n'
+
+
 def test_every_picture_of_the_gallery_has_its_example() -> None:
     found = gallery.pictures()
     assert found
