@@ -13,10 +13,11 @@ import pytest
 
 from fdezero import nn, optim
 
+from ..nn.dezero_names import rows
 from ..nn.dezero_reference import dezero
 
 LEARN = Path(__file__).parents[2] / "docs" / "learn"
-DEZERO = LEARN / "dezero.md"
+DEZERO, JAPANESE = LEARN / "dezero.md", LEARN.parent / "ja" / "dezero.md"
 CALL = re.compile(r"`([^`]*)` → `([^`]*)`")
 
 
@@ -133,6 +134,30 @@ def test_every_step_of_the_book_has_a_row_with_a_link() -> None:
     assert sorted(steps) == list(range(1, 61))
     for numbers, row in rows:
         assert re.search(r"\]\([^)]+\)", row), f"step {numbers} has no link"
+
+
+def _code(text: str) -> list[tuple[str, str]]:
+    """The lines of all sessions without their comments, and what they print."""
+    source = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    return [(re.sub(r"(?m) +# .*$", "", example.source), example.want) for example in doctest.DocTestParser().get_examples(source)]
+
+
+def _steps(text: str) -> dict[str, list[str]]:
+    """Where the links of each step lead; a link within the page is `#`."""
+    rows = re.findall(r"(?m)^\| (\d+(?:, \d+)*) \| (.*)\|$", text)
+    links = {numbers: re.findall(r"\]\(([^)]+)\)", row) for numbers, row in rows}
+    return {numbers: [re.sub(r"^#.*", "#", link).replace("../learn/", "") for link in found] for numbers, found in links.items()}
+
+
+def test_the_japanese_page_has_the_same_code_names_and_links() -> None:
+    english, japanese = _text(DEZERO), _text(JAPANESE)
+    assert _code(japanese) == _code(english)
+    assert _calls(japanese) == _calls(english)
+    assert _program(japanese, "DeZero") == _program(english, "DeZero")
+    assert _steps(japanese) == _steps(english)
+    for module, (found, expected) in {name: (rows(japanese)[name], table) for name, table in rows(english).items()}.items():
+        assert [row.theirs for row in found] == [row.theirs for row in expected], module
+        assert [row.names for row in found] == [row.names for row in expected], module
 
 
 def test_wrong_numbers_are_caught() -> None:
