@@ -14,6 +14,7 @@ if _typing.TYPE_CHECKING:
     from . import (
         data,
         distributed,
+        export,
         functions,
         io,
         models,
@@ -67,9 +68,7 @@ if _typing.TYPE_CHECKING:
     )
     from .tree import Frozen, Module, static
 
-_MODULES = (
-    "data distributed functions io models nn numpy optim random signal special stats testing training tree".split()
-)
+_MODULES = "data distributed export functions io models nn numpy optim random signal special stats testing training tree".split()
 _NAMES = {
     "compiler": "compile",
     "control": "checkpoint cond scan while_loop",
@@ -99,7 +98,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Frozen", "Module", "array_module", "at", "checkpoint", "compile", "cond", "custom_jvp", "custom_linear_solve", "custom_root",
-    "custom_vjp", "data", "debug", "device_of", "distributed", "elementwise_grad", "errors", "functions", "gpu_available", "grad",
+    "custom_vjp", "data", "debug", "device_of", "distributed", "elementwise_grad", "errors", "export", "functions", "gpu_available", "grad",
     "grad_and_aux", "hessian", "hvp", "io", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "load",
     "models", "nn", "numpy", "odeint", "optim", "plot", "pmean", "profile", "psum", "random", "ravel", "save", "scan", "signal",
     "special", "static", "stats", "stop_gradient", "testing", "to_device", "to_numpy", "trace", "training", "tree",

@@ -12,6 +12,7 @@
     ├── WaitingError      (TimeoutError) a collective that waited for other ranks longer than its limit
     ├── StructureError    (ValueError)   trees that differ, or leaves of the wrong kind
     ├── KinkError         (AssertionError) a derivative checked at a point without one
+    ├── ExportError       (TypeError)    a program that has no form outside fdezero
     ├── FileError         (ValueError)   a file that does not hold what was asked for
     ├── DownloadError     (OSError)      a file that could not be fetched
     ├── CheckpointError   (OSError)      a checkpoint that could not be written
@@ -140,6 +141,10 @@ class StructureError(FdezeroError, ValueError):
 
 class KinkError(FdezeroError, AssertionError):
     """Derivatives were checked at a point where the function does not have one."""
+
+
+class ExportError(FdezeroError, TypeError):
+    """A function cannot be exported: it has an operation without a form in ONNX, or one that NumPy alone does not compute."""
 
 
 class FileError(FdezeroError, ValueError):

@@ -232,7 +232,7 @@ class Compiled(Wrapper, Generic[P, T]):
     ) -> tuple[Record, tuple[int, ...], Any]:
         """The record, the positions of its inputs among the leaves, and the structure of the results."""
         treedef, constants, _ = signature
-        places = tuple([i for i, leaf in enumerate(leaves) if _is_input(leaf)])
+        places = tuple([i for i, leaf in enumerate(leaves) if is_input(leaf)])
         call = functools.partial(self._call, constants=constants)
         flat, structure = of_leaves(lambda tree: call(*tree) if kwargs else call(tree, {}), treedef, leaves, places)
         names = self._paths(args, kwargs)
@@ -270,7 +270,7 @@ class Compiled(Wrapper, Generic[P, T]):
     def _layout_of(self, place: int, leaf: Any, args: Any, kwargs: Any) -> Any:
         """The part of a leaf that a recording depends on."""
         leaf = example_of(leaf)
-        if not _is_input(leaf):
+        if not is_input(leaf):
             if is_foreign(leaf):
                 place_of = (
                     f"{self.name}: {self._paths(args, kwargs)[place]} is {describe(leaf)}, an array of another library"
@@ -307,7 +307,7 @@ def _steady(layout: Any) -> Any:
     return (*layout[:3], steady_strides(layout[1], layout[3]), *layout[4:])
 
 
-def _is_input(leaf: Any) -> bool:
+def is_input(leaf: Any) -> bool:
     """Whether a leaf is an input of the program: an array or a number, but not a boolean or a string."""
     return (isinstance(leaf, int | float | complex | Tracer) and not isinstance(leaf, bool)) or hasattr(leaf, "strides")
 

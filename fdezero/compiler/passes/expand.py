@@ -1,5 +1,6 @@
 """Expansion: composite operations are replaced by the operations of their implementation."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -12,10 +13,10 @@ from ..recording.examples import ones_like
 from ..recording.record import record
 
 
-def expand(graph: Graph, native: bool = False) -> Graph:
+def expand(graph: Graph, native: bool = False, opens: Callable[[Instruction], bool] | None = None) -> Graph:
     """Replace composite operations by the operations of their implementation, which is recorded like a user's function.
 
-    With `native`, also those whose parts join native loops.
+    With `native`, also those whose parts join native loops. `opens` may decide in place of what the operations say.
     """
 
     def opened(instruction: Instruction) -> Rewritten:
@@ -23,11 +24,16 @@ def expand(graph: Graph, native: bool = False) -> Graph:
             instruction.operation,
             [atom for atom in instruction.inputs if isinstance(atom, Variable)],
         )
-        if isinstance(operation, Region) or not any(v.kind == "array" for v in variables):
+        if isinstance(operation, Region):
             return None
-        if not (operation.expand is True or (operation.expand == "native" and native)):
+        if opens is not None:
+            if not opens(instruction):
+                return None
+        elif not any(v.kind == "array" for v in variables) or not (
+            operation.expand is True or (operation.expand == "native" and native)
+        ):
             return None
-        body = expand(_implementation(operation, instruction), native)  # which may contain others
+        body = expand(_implementation(operation, instruction), native, opens)  # which may contain others
         names: dict[Atom, Atom] = dict(zip(body.inputs, variables, strict=True))
         steps, y = [renamed(step, names) for step in body.instructions], names.get(body.outputs[0], body.outputs[0])
         if steps and steps[-1].elementwise and steps[-1].output is y:
