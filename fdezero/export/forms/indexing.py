@@ -58,9 +58,8 @@ def _scatter_add(w: Any, step: Any) -> str:
     x, *indices = step.inputs
     params, y = step.params, step.output
     loops, shape = _of_points(step, params["points"], params["rest"], x.shape)
-    alone = len(y.shape) - len(params["shape"]) - params["rest"] > len(loops) or any(
-        len(i.shape) > len(loops) + params["points"] for i in indices
-    )
+    outer, most = len(y.shape) - len(params["shape"]) - params["rest"], len(loops) + params["points"]
+    alone = outer > len(loops) or any(len(index.shape) > most for index in indices)
     if alone:
         raise w.give_up("has loop axes that only the indices have, which has no form in ONNX.")
     places = _with_loops(w, _places(w, indices, (*loops, *shape)), loops, (*loops, *shape))
