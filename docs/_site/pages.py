@@ -5,6 +5,19 @@ from typing import Any
 
 LANGUAGES = {"ja/": "ja"}  # by folder; all others are English
 
+WORDS = {  # of the theme
+    "ja": {
+        "Search": "検索",
+        "On this page": "このページの内容",
+        "Back to top": "先頭へ戻る",
+        "Edit this page": "このページを編集",
+        "Next": "次",
+        "Previous": "前",
+        "Home": "ホーム",
+        "Skip to content": "本文へ",
+    }
+}
+
 
 def language_of(page: str) -> str:
     """The language of a page."""
@@ -37,6 +50,8 @@ def alternates(app: Any, page: str) -> str:
 def tell(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Fill in what the templates of the theme read."""
     context["language"] = language_of(page)
+    if words := WORDS.get(context["language"]):
+        context["_"] = lambda text: words.get(text, text)
     if doctree is not None and (text := description(doctree)):
         title = html.escape(str(context.get("title", "")), quote=True)
         text = html.escape(text, quote=True)

@@ -16,7 +16,7 @@ from . import links as built
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
-from _site import gallery, indexes, links, names, reference, signatures  # noqa: E402, found through the line above
+from _site import gallery, indexes, links, names, pages, reference, signatures  # noqa: E402, found through the line above
 
 sys.path.remove(str(DOCS))
 PAGES = reference.pages()
@@ -71,10 +71,10 @@ def test_code_that_is_a_public_name_is_meant() -> None:
 
 
 def test_every_page_is_in_exactly_one_index() -> None:
-    found = Counter((index.parent / target).resolve() for index, groups in indexes.indexes().items() for pages in groups.values() for _, target in pages)
-    pages = [path for path in DOCS.rglob("*.md") if path != DOCS / "index.md"]
-    assert {path.relative_to(DOCS).as_posix(): found[path] for path in pages if found[path] != 1} == {}
-    assert found.keys() <= set(pages)
+    found = Counter((index.parent / target).resolve() for index, groups in indexes.indexes().items() for listed in groups.values() for _, target in listed)
+    written = [path for path in DOCS.rglob("*.md") if path != DOCS / "index.md"]
+    assert {path.relative_to(DOCS).as_posix(): found[path] for path in written if found[path] != 1} == {}
+    assert found.keys() <= set(written)
 
 
 def test_lists_become_navigation() -> None:
@@ -126,6 +126,11 @@ def test_lists_of_examples_become_tiles(monkeypatch: pytest.MonkeyPatch) -> None
     assert gallery.with_tiles(text) == f'A\n\n<div class="tiles">\n\n{first}\n\n[**two**](two.md): second\n\n</div>\n\nB\n'
     chosen = "[![one](gallery/made/one.svg)](gallery/one.md)<br>[**one**](gallery/one.md)"
     assert gallery.with_chosen("<!-- pictures: none one -->") == f'<div class="tiles">\n\n{chosen}\n\n</div>\n'
+
+
+def test_pages_have_a_language() -> None:
+    assert [pages.language_of(page) for page in ("index", "ja/index", "learn/jax", "ja/dezero")] == ["en", "ja", "en", "ja"]
+    assert pages.WORDS.keys() == set(pages.LANGUAGES.values())
 
 
 def test_every_picture_of_the_gallery_has_its_example() -> None:
