@@ -25,6 +25,16 @@ TITLES = {
     "devices": "Devices",
     "io": "Files",
 }
+WRITTEN = {
+    "ctc": "CTC",
+    "lenet": "LeNet",
+    "mlp": "MLP",
+    "prelu": "PReLU",
+    "resnet": "ResNet",
+    "squeezenet": "SqueezeNet",
+    "vgg": "VGG",
+}
+FIRST = {"fdezero.numpy": "Creation Elementwise Reductions Products Shape Joining Indexing Choosing Sorting".split()}
 
 
 @attrs.frozen
@@ -91,11 +101,11 @@ def home(name: Name) -> str:
 def sections(module: ModuleType) -> dict[str, list[Name]]:
     """The names of a module by section: the folder or file in which they are listed. A module of one file has one section."""
     top = module.__name__ == "fdezero"
-    found: dict[str, list[Name]] = {TITLES[part]: [] for part in TITLES} if top else {}
+    found: dict[str, list[Name]] = {title: [] for title in (TITLES.values() if top else FIRST.get(module.__name__, ()))}
     for name in names(module):
         first = home(name).partition(".")[0].strip("_")
-        title = TITLES.get(first, first) if top else first.replace("_", " ")
-        found.setdefault(title[:1].upper() + title[1:], []).append(name)
+        title = TITLES.get(first) if top else WRITTEN.get(first)
+        found.setdefault(title or first.replace("_", " ").capitalize(), []).append(name)
     return found
 
 

@@ -118,9 +118,9 @@ def page(module: ModuleType, classes: dict[type, str]) -> str:
     parts.append(linked(f"{first}\n\n{drawing}", set(), module) + "\n\n")
     several = len(found) > 1
     for title, section in found.items():
-        parts.append((f"**{title}**\n\n" if several and title else "") + summary(section, module) + "\n")
+        parts.append((f"**{title or 'Names'}**\n\n" if several else "") + summary(section, module) + "\n")
     for title, section in found.items():
-        parts.append(f"## {title if several and title else 'Entries'}\n\n")
+        parts.append(f"## {title if several and title else 'Names'}\n\n")
         parts.append("\n".join(entry(name, module, classes) for name in section) + "\n")
     return "".join(parts)
 
