@@ -29,7 +29,7 @@ CORE = ("numpy", "attrs", "optree")
 # The extras that bring packages, by the packages.
 EXTRAS = {
     "scipy": "scipy", "safetensors": "safetensors", "matplotlib": "plot", "hypothesis": "test", "pooch": "data", "pillow": "data",
-    "tqdm": "progress", "tensorboardX": "log", "ml_dtypes": "bfloat16", "isal": "isal",
+    "tqdm": "progress", "tensorboardX": "log", "ml_dtypes": "bfloat16", "isal": "isal", "scikit-learn": "images",
 }  # fmt: skip
 SIZE = 1024  # of the product that is timed
 

@@ -10,7 +10,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader, spiral
-from fdezero.examples._terminal import Parser, number, run
+from fdezero.examples._terminal import example_parser, figure, first_line, number, run, saved
 
 
 def make_model(key: Any, x: Any, world: Any) -> nn.Sequential:
@@ -42,8 +42,8 @@ def loss_fn(model: Any, x: Any, t: Any, keys: Any) -> Any:
     return F.softmax_cross_entropy(y, t), (successor, training.Accuracy().update(y, t))
 
 
-def train(data: Any, test: Any, options: argparse.Namespace, world: Any) -> training.State:
-    """Train on all processes: each sees its share of every batch, and all compute the same new parameters."""
+def train(data: Any, test: Any, options: argparse.Namespace, world: Any) -> tuple[training.State, Any]:
+    """Train on all processes: each sees its share of every batch, and all compute the same new parameters; rows of epochs."""
     key, order = fd.random.split(fd.random.key(options.seed))
     opt = optim.adam(options.lr)
 
@@ -72,19 +72,17 @@ def train(data: Any, test: Any, options: argparse.Namespace, world: Any) -> trai
         data, options.batch_size, key=order, shard=world.share, transform=lambda batch, key: (*batch, key)
     )
     state = training.State.init(model, opt)
-    state, _ = training.fit(
+    return training.fit(
         step, state, batches, epochs=options.epochs, evaluate=evaluate, checkpoints=options.checkpoints, world=world
     )
-    return state
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("distributed", __doc__)
+    parser = example_parser("distributed", __doc__, saves=(".svg", ".png"), device=False)
     add = parser.add_argument
-    add("--epochs", type=number(int, 1), default=10, help="how often every example is seen (%(default)s)")
+    add("--epochs", type=number(int, 1), default=10, quick=1, help="how often every example is seen (%(default)s)")
     add("--batch-size", type=number(int, 1), default=64, help="examples in a step, of all processes (%(default)s)")
     add("--lr", type=number(float, 0), default=0.01, help="learning rate of Adam (%(default)s)")
-    add("--seed", type=number(int, 0), default=0, help="for parameters, order and dropout (%(default)s)")
     add("--reproducible", action="store_true", help="the same bits on 1, 2, 4 and 8 processes")
     add("--checkpoints", type=Path, metavar="FOLDER", help="save each epoch there, and go on from there")
     return parser.parse_args(arguments)
@@ -93,12 +91,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     world = fd.distributed.world()
-    print(f"{world.size} process{'es' if world.size > 1 else ''}, backend: {world.backend}", flush=True)
-    data, test = (spiral(fd.random.key(n), points=500, classes=3) for n in (10, 11))
-    state = train(data, test, options, world)
+    first_line(options, f"{world.size} process{'es' if world.size > 1 else ''}, backend: {world.backend}")
+    points = 50 if options.quick else 500
+    data, test = (spiral(fd.random.key(n), points=points, classes=3) for n in (10, 11))
+    state, history = train(data, test, options, world)
     fd.distributed.check_equal(state.model, world)  # an error, if a line above had forgotten the other processes
     total = sum(float(np.sum(leaf, dtype=np.float64)) for leaf in fd.tree.leaves(state.model))
     print(f"all processes hold the same parameters, whose sum is {total!r}")
+    if history:  # none, if checkpoints say that all epochs are done
+        figure("test accuracy", history[-1]["test_accuracy"], at_least=0.95, stated=options.stated)
+    if options.save and history and world.rank == 0:
+        training.plot_history(history, to_file=options.save)
+        saved(options.save)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
 from fdezero.data import DataLoader, mnist
-from fdezero.examples._terminal import Parser, devices, folder, number, output, run, saved
+from fdezero.examples._terminal import example_parser, figure, first_line, folder, number, output, run, saved
 from fdezero.models import ResNet18
 
 
@@ -19,10 +19,10 @@ def loss_fn(model: ResNet18, x: Any, t: Any) -> tuple[Any, ResNet18]:
     return F.softmax_cross_entropy(y, t), model
 
 
-def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) -> ResNet18:
-    """Train on one device and print a line per epoch."""
+def train(model: ResNet18, data: Any, options: argparse.Namespace) -> ResNet18:
+    """Train, print a line per epoch, and save the parameters at the end, even after Ctrl-C."""
     images, test = data
-    loader = DataLoader(images, options.batch_size, key=fd.random.key(options.seed + 1), device=device)
+    loader = DataLoader(images, options.batch_size, key=fd.random.key(options.seed + 1), device=options.device)
     steps = options.epochs * len(loader)
     opt = optim.adam(lambda step: options.lr * (1 - step / steps))  # falls to 0, so that the last steps settle
 
@@ -32,7 +32,7 @@ def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) 
         model, state = opt.step(successor, grads, state)
         return model, state, loss
 
-    model = fd.to_device(model, device)
+    model = fd.to_device(model, options.device)
     state = opt.init(model)
     try:
         for epoch in range(options.epochs):
@@ -40,7 +40,8 @@ def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) 
             for x, t in bar:
                 model, state, loss = train_step(model, state, x, t)
                 bar.show({"loss": loss})
-            loss, right = bar.results()["loss"], f"test accuracy: {accuracy(model, test):.4f}"
+            right = f"test accuracy: {accuracy(confusion(model, test)):.4f}"
+            loss = bar.results()["loss"]
             print(f"epoch: {epoch + 1}, loss: {loss:.4f}, time: {bar.seconds:.1f}[sec], {right}", flush=True)
     finally:
         if options.weights:
@@ -50,11 +51,17 @@ def train(model: ResNet18, data: Any, options: argparse.Namespace, device: str) 
     return model
 
 
-def accuracy(model: ResNet18, data: Any) -> float:
-    """The fraction of a data set that the model gets right, with the statistics of training."""
-    predict = fd.compile(lambda model, x: model(x))
-    batches = DataLoader(data, 200, shuffle=False, device=fd.device_of(model))
-    return sum(float(F.accuracy(predict(model, x), t)) * len(x) for x, t in batches) / batches.size
+def confusion(model: ResNet18, data: Any) -> training.ConfusionMatrix:
+    """How often each digit is taken for each other one, with the statistics of training."""
+    predict, matrix = fd.compile(lambda model, x: model(x)), training.ConfusionMatrix(10)
+    for x, t in DataLoader(data, 200, shuffle=False, device=fd.device_of(model)):
+        matrix = matrix.update(predict(model, x), t)
+    return matrix
+
+
+def accuracy(matrix: training.ConfusionMatrix) -> float:
+    """The fraction of images on the diagonal."""
+    return float(np.trace(matrix.result()) / np.sum(matrix.result()))
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:
@@ -66,16 +73,20 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("resnet", __doc__)
+    parser = example_parser("resnet", __doc__)
     add = parser.add_argument
     add("--epochs", type=number(int, 1), default=1, help="how often every image is seen (%(default)s)")
-    add("--batch-size", type=number(int, 2), default=64, help="images in a step (%(default)s)")
-    add("--width", type=number(int, 1), default=32, help="channels of the first stage; the paper has 64 (%(default)s)")
-    add("--size", type=number(int, 1), default=32, help="height and width of the images (%(default)s)")
-    add("--images", type=number(int, 2), default=30000, help="train on the first images alone (%(default)s)")
+    add("--batch-size", type=number(int, 2), default=64, quick=10, help="images in a step (%(default)s)")
+    add(
+        "--width",
+        type=number(int, 1),
+        default=32,
+        quick=2,
+        help="channels of the first stage; the paper has 64 (%(default)s)",
+    )
+    add("--size", type=number(int, 1), default=32, quick=16, help="height and width of the images (%(default)s)")
+    add("--images", type=number(int, 2), default=30000, quick=40, help="train on the first images alone (%(default)s)")
     add("--lr", type=number(float, 0), default=0.002, help="learning rate of Adam (%(default)s)")
-    add("--seed", type=number(int, 0), default=0, help="for parameters and order (%(default)s)")
-    add("--device", type=devices, default="auto", help="cpu, gpu, both, or auto: the GPU if it works")
     add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
     add("--data-dir", type=folder, metavar="DIR", help="read the idx files from here")
     return parser.parse_args(arguments)
@@ -85,18 +96,21 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     model = ResNet18.init(fd.random.key(options.seed), classes=10, channels=1, width=options.width)
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
-    print(f"MNIST: ResNet18 with {size:,} numbers, device: {' and '.join(options.device)}", flush=True)
+    first_line(options, f"MNIST: ResNet18 with {size:,} numbers")
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     pairs = (mnist(split, flatten=False, data_dir=options.data_dir) for split in ("train", "test"))
     images, test = (
         (resized(x[:count], options.size), t[:count])
-        for (x, t), count in zip(pairs, (options.images, None), strict=True)
+        for (x, t), count in zip(pairs, (options.images, 40 if options.quick else None), strict=True)
     )
     print(f"{len(images[0]):,} images to train on, {len(test[0]):,} to test with, {test[0].shape[1:]} each", flush=True)
-    for device in options.device:
-        train(model, (images, test), options, device)
+    matrix = confusion(train(model, (images, test), options), test)
+    figure("test accuracy", accuracy(matrix), at_least=0.97, stated=options.stated)
+    if options.save:
+        training.plot_confusion_matrix(matrix, to_file=options.save)
+        saved(options.save)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Train an LSTM to foresee a noisy sine curve, by backpropagation through pieces of time; then it follows a cosine."""
 
 import argparse
-import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim, training
-from fdezero.examples._terminal import Parser, number, output, run, saved
+from fdezero.examples._terminal import drawing, example_parser, figure, first_line, number, output, run, saved
 
 POINTS, NOISE = 1000, 0.05
 
@@ -93,34 +92,25 @@ def error_of(model: Forecaster) -> float:
 
 def plot(path: Path, model: Forecaster) -> None:
     """Draw the cosine and what the model foresees."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
     truth, found = foreseen(model)
-    axes.plot(truth, label="cos(x)")
-    axes.plot(found, label="foreseen from the points before")
-    axes.set(xlabel="step", title="A curve that the model was not trained on")
-    axes.legend()
-    figure.savefig(path)
-    saved(path)
+    with drawing(path, 9, 4) as picture:
+        axes = picture.subplots()
+        axes.plot(truth, label="cos(x)")
+        axes.plot(found, label="foreseen from the points before")
+        axes.set(xlabel="step", title="A curve that the model was not trained on")
+        axes.legend()
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("sine", __doc__)
+    parser = example_parser("sine", __doc__, saves=(".svg", ".png"), device=False)
     add = parser.add_argument
-    add("--epochs", type=number(int, 1), default=20, help="how often every piece is seen (%(default)s)")
+    add("--epochs", type=number(int, 1), default=20, quick=1, help="how often every piece is seen (%(default)s)")
     add("--batch-size", type=number(int, 1, POINTS + 1), default=30, help="sequences side by side (%(default)s)")
     add("--bptt", type=number(int, 1, POINTS + 1), default=30, help="steps of a piece (%(default)s)")
-    add("--hidden", type=number(int, 1), default=100, help="units of the LSTM (%(default)s)")
+    add("--hidden", type=number(int, 1), default=100, quick=8, help="units of the LSTM (%(default)s)")
     add("--lr", type=number(float, 0), default=0.005, help="learning rate (%(default)s)")
-    add("--seed", type=number(int, 0), default=0, help="for parameters and noise (%(default)s)")
     add("--weights", type=output(".npz"), metavar="FILE.npz", help="load it if it exists, save it at the end")
-    add("--plot", type=output(".png"), metavar="FILE.png", help="draw the cosine and what is foreseen")
-    options = parser.parse_args(arguments)
-    if options.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install 'fdezero[plot]'")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -128,17 +118,16 @@ def main(arguments: list[str] | None = None) -> None:
     model_key, noise_key = fd.random.split(fd.random.key(options.seed))
     model = Forecaster.init(model_key, options.hidden)
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
-    print(
-        f"sine: LSTM with {options.hidden} units and {size:,} parameters, {options.batch_size} sequences in pieces of ",
-        end="",
-    )
-    print(f"{options.bptt} steps, epochs: {options.epochs}", flush=True)
+    pieces = f"{options.batch_size} sequences in pieces of {options.bptt} steps"
+    text = f"sine: LSTM with {options.hidden} units and {size:,} parameters, {pieces}, epochs: {options.epochs}"
+    first_line(options, text)
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     model = train(model, curve(noise_key), options)
-    if options.plot:
-        plot(options.plot, model)
+    figure("error on a cosine", error_of(model), at_most=0.06, stated=options.stated)
+    if options.save:
+        plot(options.save, model)
 
 
 if __name__ == "__main__":

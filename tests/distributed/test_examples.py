@@ -77,10 +77,10 @@ def test_the_example_of_several_processes(tmp_path: Path, capsys: pytest.Capture
     assert one[0] == "1 process, backend: none"
     assert (one[2], numbers(one[1])) == (four[2], numbers(four[1]))
     distributed.main(["--epochs", "2", *options])
-    on, second, end = printed(capsys.readouterr().out)[1:]
+    on, second, end, _ = printed(capsys.readouterr().out)[1:]
     assert on.startswith("goes on after epoch 1, step 24: ")
     distributed.main(["--epochs", "2", "--reproducible"])
-    _, _, whole, last = printed(capsys.readouterr().out)
+    _, _, whole, last, _ = printed(capsys.readouterr().out)
     assert (end, numbers(second)) == (last, numbers(whole))
 
 
@@ -92,7 +92,8 @@ def test_an_example_of_one_process_runs_once() -> None:
 
 def test_the_example_alone_learns(capsys: pytest.CaptureFixture[str]) -> None:
     distributed.main(["--epochs", "3"])
-    _, *epochs, end = printed(capsys.readouterr().out)
+    _, *epochs, end, figure = printed(capsys.readouterr().out)
     assert len(epochs) == 3
+    assert figure.startswith("test accuracy: 0.9")
     assert float(epochs[-1].split("test_accuracy: ")[1].split(",")[0]) > 0.9
     assert end.startswith("all processes hold the same parameters")

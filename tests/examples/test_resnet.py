@@ -24,12 +24,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_learns_and_says_how_to_load_what_it_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "resnet.npz"
     example.main([*SMALL, "--weights", str(file)])
-    head, data, epoch, written, how = capsys.readouterr().out.splitlines()
+    head, data, epoch, written, how, figure = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"MNIST: ResNet18 with 17\d,\d{3} numbers, device: cpu", head)
     assert data == "480 images to train on, 480 to test with, (1, 24, 24) each"
     assert (match := re.fullmatch(EPOCH, epoch))
     assert float(match[1]) < 2.3
     assert float(match[2]) > 0.2
+    assert figure == f"test accuracy: {match[2]}"
     assert written.startswith(f"saved to {file} (")
     names = {"fd": fd}
     exec(how.removeprefix("to load it: "), names)

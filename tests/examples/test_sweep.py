@@ -20,8 +20,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(out: str, way: str) -> list[tuple[str, ...]]:
-    head, *found, last = out.splitlines()
-    assert head == f"sweep: 3 trainings (3 rates, 1 seeds) with {way}"
+    head, last, *found, figure = out.splitlines()
+    assert head == f"sweep: 3 rates and 1 seeds with {way}"
+    assert figure.startswith("test loss of the best rate: ")
     assert re.fullmatch(r"3 trainings in \d+\.\d\d seconds", last)
     matched = [re.fullmatch(ROW, line) for line in found]
     assert all(matched), found
