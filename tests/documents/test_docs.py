@@ -21,7 +21,7 @@ ON_RANKS = ROOT / "docs" / "guides" / "processes.md"  # its scripts run in tests
 PRINTING = [ROOT / "docs" / "index.md", ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
-OF_OTHERS = "```python\n# (DeZero|autograd|JAX|PyTorch)\n"  # programs that test_elsewhere.py runs
+OF_OTHERS = "```python\n# (DeZero|autograd|JAX|PyTorch)\n"  # programs that test_elsewhere.py and test_dezero_page.py run
 CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
 MISTAKE = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<message>.*?)```\n)?", re.DOTALL)
 

@@ -1,0 +1,94 @@
+"""The pages for readers of DeZero, in English and Japanese: the program, calls that differ, and the book's steps."""
+
+import doctest
+import re
+from typing import Any
+
+import numpy as np
+
+from fdezero import nn, optim
+
+from ..nn.dezero_names import rows
+from ..nn.dezero_reference import dezero
+from .side_by_side import LEARN, calls_in, check_call, names_after, program_of, read_page, section_of
+
+DEZERO, JAPANESE = LEARN / "dezero.md", LEARN.parent / "ja" / "dezero.md"
+
+
+def test_dezeros_program_and_ours_end_at_the_same_loss() -> None:
+    theirs: dict[str, Any] = {}
+    exec(program_of(read_page(DEZERO), "DeZero"), theirs)
+    assert f"DeZero ends at {float(theirs['loss'].data):.3f} as well" in read_page(DEZERO)
+
+
+def test_from_the_same_weights_all_losses_are_dezeros() -> None:
+    before, _, loop = program_of(read_page(DEZERO), "DeZero").partition("for i in")
+    theirs: dict[str, Any] = {}
+    exec(before + "model(x)\nlosses = []\n", theirs)
+    layers = [nn.Linear(W=layer.W.data.copy(), b=layer.b.data.copy()) for layer in (theirs["model"].l0, theirs["model"].l1)]
+    exec("for i in" + loop + "    losses.append(float(loss.data))\n", theirs)
+    ours = names_after(read_page(DEZERO).partition("\n## What bites")[0])
+    model, losses = ours["model"].replace(layers=tuple(layers)), []
+    state = ours["opt"].init(model)
+    for _ in range(1000):
+        model, state, loss = ours["train_step"](model, state, ours["x"], ours["t"])
+        losses.append(float(loss))
+    np.testing.assert_allclose(losses, theirs["losses"], rtol=1e-5)
+
+
+def test_calls_that_look_alike_give_what_the_page_says() -> None:
+    text = read_page(DEZERO)
+    ours = names_after(text.partition("\n| DeZero | fdezero | why")[0])
+    arrays = {name: value for name, value in ours.items() if isinstance(value, np.ndarray)}
+    theirs = {"np": np, "F": dezero.functions, "L": dezero.layers, "Variable": dezero.Variable} | arrays
+    calls = calls_in(section_of(text, "What bites"))
+    assert len(calls) >= 20
+    for code, result, column in calls:
+        check_call(code, result, theirs if column == 0 else ours)
+
+
+def test_adam_moves_as_far_as_the_page_says() -> None:
+    gradient = np.array([1e-8])
+    holder = dezero.Layer()
+    holder.w = dezero.Parameter(np.array([1.0]))
+    theirs = dezero.optimizers.Adam().setup(holder)
+    opt, w = optim.adam(), np.array([1.0])
+    state = opt.init(w)
+    for _ in range(5):
+        holder.w.grad = dezero.Variable(gradient)
+        theirs.update()
+        w, state = opt.step(w, gradient, state)
+    moved = f"DeZero's Adam move a parameter by {1 - holder.w.data[0]:.5f}, five of `optim.adam()` by {1 - w[0]:.4f}"
+    assert moved in " ".join(read_page(DEZERO).split())
+
+
+def test_every_step_of_the_book_has_a_row_with_a_link() -> None:
+    rows = re.findall(r"(?m)^\| (\d+(?:, \d+)*) \| (.*)\|$", read_page(DEZERO))
+    steps = [int(step) for numbers, _ in rows for step in numbers.split(", ")]
+    assert sorted(steps) == list(range(1, 61))
+    for numbers, row in rows:
+        assert re.search(r"\]\([^)]+\)", row), f"step {numbers} has no link"
+
+
+def _code(text: str) -> list[tuple[str, str]]:
+    """The lines of all sessions without their comments, and what they print."""
+    source = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    return [(re.sub(r"(?m) +# .*$", "", example.source), example.want) for example in doctest.DocTestParser().get_examples(source)]
+
+
+def _steps(text: str) -> dict[str, list[str]]:
+    """Where the links of each step lead; a link within the page is `#`."""
+    rows = re.findall(r"(?m)^\| (\d+(?:, \d+)*) \| (.*)\|$", text)
+    links = {numbers: re.findall(r"\]\(([^)]+)\)", row) for numbers, row in rows}
+    return {numbers: [re.sub(r"^#.*", "#", link).replace("../learn/", "") for link in found] for numbers, found in links.items()}
+
+
+def test_the_japanese_page_has_the_same_code_names_and_links() -> None:
+    english, japanese = read_page(DEZERO), read_page(JAPANESE)
+    assert _code(japanese) == _code(english)
+    assert calls_in(japanese) == calls_in(english)
+    assert program_of(japanese, "DeZero") == program_of(english, "DeZero")
+    assert _steps(japanese) == _steps(english)
+    for module, (found, expected) in {name: (rows(japanese)[name], table) for name, table in rows(english).items()}.items():
+        assert [row.theirs for row in found] == [row.theirs for row in expected], module
+        assert [row.names for row in found] == [row.names for row in expected], module
