@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DTypeError, EscapedTracerError, ImmutableError, ShapeError, TraceError
 from ..messages import describe, unknown_attribute
 from ..values import dtype_of, shape_of
+from .scipy_calls import refuse_in_scipy
 
 UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours; filled by fdezero.numpy
@@ -215,6 +216,10 @@ class Tracer:
             "write x = fd.at(x)[index].set(y). There are also .add, .multiply, .min and .max."
         )
 
+    def _refuse_plain(self, what: str) -> NoReturn:
+        refuse_in_scipy(self, self.level.name)
+        self._refuse_number(what)
+
     def _refuse_number(self, what: str) -> NoReturn:
         raise TraceError(
             f"{what} of a value {describe(self)} traced by {self.level.name}: a plain number carries no derivative. Use fd.numpy "
@@ -222,10 +227,10 @@ class Tracer:
         )
 
     def __float__(self) -> float:
-        self._refuse_number("float()")
+        self._refuse_plain("float()")
 
     def __int__(self) -> int:
-        self._refuse_number("int()")
+        self._refuse_plain("int()")
 
     def __index__(self) -> int:
         raise TraceError(
@@ -234,17 +239,18 @@ class Tracer:
         )
 
     def __complex__(self) -> complex:
-        self._refuse_number("complex()")
+        self._refuse_plain("complex()")
 
     def item(self) -> Any:
-        self._refuse_number(".item()")
+        self._refuse_plain(".item()")
 
     def tolist(self) -> Any:
-        self._refuse_number(".tolist()")
+        self._refuse_plain(".tolist()")
 
     __pandas_priority__ = 1 << 20  # so that pandas leaves `series * x` to the traced value
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        refuse_in_scipy(self, self.level.name)
         raise TraceError(
             f"a plain array cannot hold a value {describe(self)} traced by {self.level.name}. To build an array of traced values, use "
             "fd.numpy.stack or concatenate. To write one into an array, use x = fd.at(x)[index].set(y). To index an array by one, use "

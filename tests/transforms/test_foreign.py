@@ -191,7 +191,7 @@ def test_from_the_left_they_are_refused_too(name: str) -> None:
 def test_a_library_that_takes_the_product_itself_is_named_in_the_error() -> None:
     dense, rows = sparse.csr_array(ROWS), pytest.importorskip("pandas", reason="pandas is no part of the tests' extras").DataFrame(ROWS)
     for function in (lambda x: fnp.sum(dense @ x), lambda x: fnp.sum(rows @ x)):
-        with pytest.raises(TraceError, match=r"Of another library's array.*D.to_numpy\(\) @ x, A.toarray\(\) @ x"):
+        with pytest.raises(TraceError, match=r"Of another library's array.*D.to_numpy\(\) @ x|scipy.sparse.*Write A.toarray\(\) @ x"):
             fd.grad(function)(X)
 
 
