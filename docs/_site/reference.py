@@ -106,7 +106,7 @@ def summary(found: list[names.Name], module: ModuleType) -> str:
         first = docstring(name.value).partition("\n\n")[0] if is_ours(name.value) else f"`numpy.{name.name}`"
         sentence = re.split(r"(?<=\.)\s(?=[A-Z`])", " ".join(first.split()))[0].replace("|", r"\|")
         rows.append(f"| {{py:obj}}`{name.name} <{name.path}>` | {sentence} |\n")
-    return '<div class="names">\n\n| | |\n|---|---|\n' + "".join(rows) + "\n</div>\n"
+    return '<div class="names">\n\n| name | what it is |\n|---|---|\n' + "".join(rows) + "\n</div>\n"
 
 
 def page(module: ModuleType, classes: dict[type, str]) -> str:
@@ -136,7 +136,7 @@ def pages() -> dict[str, str]:
     listed = "\n".join(m.__name__ for m in found)
     index = (
         "# All public names\n\nEvery public function, class and operation, with its docstring. Examples write `fd` for `fdezero` and `F` "
-        "for `fdezero.functions`.\n\n| module | |\n|---|---|\n"
+        "for `fdezero.functions`.\n\n| module | what it has |\n|---|---|\n"
         + "".join(rows)
         + f"\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
     )

@@ -2,9 +2,19 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+if sys.version_info >= (
+    3,
+    14,
+):  # annotations are evaluated late, and some names in them are there for type checkers alone
+    from annotationlib import Format
+
+    LATE: dict[str, Any] = {"annotation_format": Format.FORWARDREF}
+else:
+    LATE = {}
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -23,7 +33,7 @@ def shown(default: Any) -> str:
 def signature(value: Any, *, bound: bool = False) -> str:
     """The parameters of a function or class with their defaults, and without types; empty if it has no signature."""
     try:
-        found = inspect.signature(value)
+        found = inspect.signature(value, **LATE)
     except (TypeError, ValueError):
         return ""
     parameters = list(found.parameters.values())
@@ -49,7 +59,7 @@ class _Shown:
 def parameters(value: Any) -> set[str]:
     """The names of the parameters of a function or class."""
     try:
-        return set(inspect.signature(value).parameters)
+        return set(inspect.signature(value, **LATE).parameters)
     except (TypeError, ValueError):
         return set()
 

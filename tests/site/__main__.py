@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import browser, links
 
-SEARCHES = {"checkpoint": "guides/checkpoints.html", "vmap": "reference/api/fdezero.html"}
+SEARCHES = {"checkpoint": "guides/checkpoints.html", "vmap": "reference/api/fdezero.html", "自動微分": "ja/"}
 
 
 def main() -> int:
