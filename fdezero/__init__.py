@@ -8,7 +8,6 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 from . import errors
-from .messages import unknown_name as _unknown_name
 
 if _typing.TYPE_CHECKING:
     from . import (
@@ -89,7 +88,8 @@ if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
         if name in _MODULES:
             return _import_module(f".{name}", __name__)  # the import also makes it an attribute of this module
         if name not in _MODULE_OF:
-            raise AttributeError(_unknown_name(__name__, name))
+            unknown = _import_module(".elsewhere", __name__).unknown_name  # loaded for the error alone
+            raise AttributeError(unknown(__name__, name))
         value = globals()[name] = getattr(_import_module(f".{_MODULE_OF[name]}", __name__), name)
         return value
 

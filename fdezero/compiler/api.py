@@ -22,10 +22,10 @@ from ..native import compiler
 from ..native.workers import available_threads
 from .passes.views import lent_by_inputs
 from .program import Options, Program
-from .recording.examples import example_of, identifier, of_leaves, steady_strides
+from .recording.examples import example_of, identifier, of_leaves, steady_strides, unhashable_static
 from .recording.record import Record, record, runs_as_written, unheard
 from .recordings import Recording, Recordings
-from .running.errors import without_warnings
+from .running.errors import telling_of_sizes, without_warnings
 from .running.store import Recent
 
 # Python integers beyond 64 bits, for which NumPy chooses other dtypes: True for those that uint64 holds
@@ -70,7 +70,7 @@ class Compiled(Wrapper, Generic[P, T]):
         native: bool | str,
         graph: bool,
     ) -> None:
-        self._wrap(function)
+        self._wrap(function, "compile")
         self.name = called(function)
         if native not in (False, True, "winograd"):
             raise StaticError(
@@ -208,6 +208,10 @@ class Compiled(Wrapper, Generic[P, T]):
         self, recordings: Recordings, leaves: list[Any], signature: Any, args: Any, kwargs: Any
     ) -> tuple[Recording, tuple[Any, ...], tuple[Any, ...]]:
         names = self._paths(args, kwargs)
+        if found := unhashable_static((args, kwargs)):
+            raise StaticError(
+                f"{self.name}: the static field {found}. Static values are compared and hashed: leave out fd.static() there."
+            )
         reason = recordings.reason(signature, names)
         if self.max_recordings is not None and recordings.made >= self.max_recordings:
             raise StormError(
@@ -238,7 +242,7 @@ class Compiled(Wrapper, Generic[P, T]):
         names = self._paths(args, kwargs)
         called = tuple([identifier(names[i]) for i in places])
         examples = [example_of(leaves[i]) for i in places]
-        with without_warnings():
+        with without_warnings(), telling_of_sizes():
             return record(flat, examples, self.name, called), places, structure[0]
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, constants: Any) -> Any:

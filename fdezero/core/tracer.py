@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..elsewhere import unknown_attribute
 from ..errors import DTypeError, EscapedTracerError, ImmutableError, ShapeError, TraceError
-from ..messages import describe, unknown_attribute
+from ..messages import describe
 from ..values import dtype_of, shape_of
 from .scipy_calls import refuse_in_scipy
 
@@ -223,7 +224,8 @@ class Tracer:
     def _refuse_number(self, what: str) -> NoReturn:
         raise TraceError(
             f"{what} of a value {describe(self)} traced by {self.level.name}: a plain number carries no derivative. Use fd.numpy "
-            "functions instead of math functions. To see the number under grad, write fd.stop_gradient(x)."
+            "functions instead of math functions. In place of a[i] = x write a = fd.at(a)[i].set(x). To see the number "
+            "under grad, write fd.stop_gradient(x)."
         )
 
     def __float__(self) -> float:

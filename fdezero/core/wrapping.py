@@ -7,7 +7,13 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
-from ..messages import called
+from ..messages import called, describe
+
+
+def check_function(function: Any, by: str) -> None:
+    """Raise TypeError, naming the transform that it goes to, for what cannot be called, such as a result."""
+    if not callable(function):
+        raise TypeError(f"{by} takes a function, got {describe(function)}. Write {by}(f), not {by}(f(x)).")
 
 
 class Wrapper:
@@ -24,8 +30,9 @@ class Wrapper:
     _itself: Callable[[], Any]
     _parts: Callable[[], tuple[Any, ...]]
 
-    def _wrap(self, function: Callable[..., Any]) -> None:
-        """Take over the name, the documentation and the signature of a function."""
+    def _wrap(self, function: Callable[..., Any], by: str) -> None:
+        """Take over the name, the documentation and the signature of a function. Raises TypeError for what is none."""
+        check_function(function, by)
         self.function = function
         functools.update_wrapper(self, function, updated=() if isinstance(function, Wrapper) else ("__dict__",))
 
@@ -142,7 +149,7 @@ class Transformed(Wrapper):
     def __init__(
         self, transform: Callable[..., Any], function: Callable[..., Any], run: Run, *args: Any, **options: Any
     ) -> None:
-        self._wrap(function)
+        self._wrap(function, called(transform))
         self.__name__ = called(function)
         self.run, self.recipe = run, Recipe(transform, args, tuple(options.items()))
 

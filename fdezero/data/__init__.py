@@ -2,7 +2,7 @@
 
 import typing as _typing
 
-from ..messages import unknown_name as _unknown_name
+from ..elsewhere import unknown_name as _unknown_name
 from . import loader, padding, prefetching, samplers, sequences, showing, splitting, stacking, transforms
 from .loader import *
 from .padding import *
@@ -36,6 +36,13 @@ _ELSEWHERE = {  # names of DeZero, torchvision and Keras -> what to write here
     "Dataset": "no base class: any object with len(dataset) and dataset[i] is a data set", "FashionMNIST": "fd.data.fashion_mnist",
     "ImageNet": "fd.data.imagenet_labels for the names, fd.data.ImageFolder for the images", "MNIST": "fd.data.mnist",
     "SeqDataLoader": "fd.data.SequenceLoader", "Shakespear": "fd.data.shakespeare", "SinCurve": "fd.data.sine_curve",
+    **dict.fromkeys(("cache_dir", "load_cache_npz", "save_cache_npz"), "fd.load and fd.save with a path of your own"),
+    **dict.fromkeys(("random_split", "train_test_split", "Subset"), "fd.data.split"),
+    **dict.fromkeys(("TensorDataset", "from_tensor_slices"), "a tuple of arrays, which is a data set"),
+    "ConcatDataset": "numpy.concatenate of the arrays", "WeightedRandomSampler": "fd.data.Weighted",
+    "cuda": 'DataLoader(..., device="gpu")',
+    "default_collate": "fd.data.stack", "pad_sequence": "fd.data.pad",
+    "pil_available": "nothing: because Pillow is asked for where it is needed",
     "Spiral": "fd.data.spiral", "get_spiral": "fd.data.spiral", "image_dataset_from_directory": "fd.data.ImageFolder",
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 from .. import random
 from .. import tree as trees
 from ..devices import CPU, backend_named, parse_device, to_device, to_numpy
-from ..errors import DTypeError, RangeError, ShapeError
+from ..errors import DTypeError, RangeError, ShapeError, StructureError
 from ..messages import describe
 from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
@@ -62,6 +62,13 @@ class DataLoader:
     @size.default
     def _size(self) -> int:
         return source_for(self, self.dataset).size
+
+    def __new__(cls, *args: Any, **settings: Any) -> "DataLoader":
+        if len(args) > 2:
+            raise StructureError(
+                "DataLoader takes one data set and the batch size. Put the arrays into a tuple: DataLoader((x, t), 100, key=key)."
+            )
+        return super().__new__(cls)
 
     def __attrs_post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 0), ("prefetch", 0)):

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler import Compiled, Graph, compile  # noqa: A004, the field's word
-from ..core.wrapping import Transformed
+from ..core.wrapping import Transformed, check_function
 from ..errors import FileError, MissingExtraError
+from ..messages import told
 from .layout import to_html, to_svg
 
 
@@ -18,6 +19,7 @@ def trace(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callab
     The program shows every operation with shapes, dtypes and your line, including those of gradients and batches. `static` names
     arguments as in `fd.compile`. Raises TraceError if the program depends on values.
     """
+    check_function(function, "trace")
     compiled = function if isinstance(function, Compiled) else compile(function, static=static)
 
     def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
@@ -27,6 +29,11 @@ def trace(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callab
     return Transformed(trace, function, run, static=static)
 
 
+@told(
+    lambda *_, **__: (
+        "The options of the drawing go into the second call: fd.plot(f)(*args, to_file='graph.svg', verbose=False)."
+    )
+)
 def plot(function: Callable[..., Any], *, static: Sequence[str] = ()) -> Callable[..., Path]:
     """A function that draws the program of `function`: `fd.plot(f)(*args, to_file="graph.svg", verbose=True)`. You get the path.
 

@@ -69,7 +69,11 @@ def gpu_available() -> bool:
 
 def parse_device(device: str) -> int | None:
     """The number of a GPU, or None for the CPU. Raises DeviceError for any other name."""
-    name, _, index = str(device).partition(":")
+    if not isinstance(device, str):
+        raise DeviceError(
+            f"a device is 'cpu', 'gpu' or 'gpu:1', got {describe(device)}. The tree comes first: fd.to_device(tree, 'cpu')."
+        )
+    name, _, index = device.partition(":")
     if device == CPU.name:
         return None
     if name == GPU.name and (index.isdecimal() or device == GPU.name):

@@ -8,8 +8,8 @@ table below them. A test compares the two.
 import typing as _typing
 from importlib import import_module as _import_module
 
-from ..messages import DISTRIBUTED_ELSEWHERE as _ELSEWHERE
-from ..messages import unknown_name as _unknown_name
+from ..elsewhere import DISTRIBUTED_ELSEWHERE as _ELSEWHERE
+from ..elsewhere import unknown_name as _unknown_name
 
 if _typing.TYPE_CHECKING:
     from .equality import *

@@ -2,8 +2,8 @@
 
 import typing as _typing
 
-from ..messages import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
-from ..messages import unknown_name as _unknown_name
+from ..elsewhere import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
+from ..elsewhere import unknown_name as _unknown_name
 from . import activations, cells, classification, convolution, ctc, distances, losses, recurrent
 from . import attention as _attention
 from . import batch_statistics as _batch_statistics

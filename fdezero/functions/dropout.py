@@ -8,14 +8,16 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random
 from ..errors import KeyMissingError, RangeError
-from ..messages import describe
+from ..messages import describe, told
 from ..numpy.arguments import trailing_axes
 from ..numpy.precision import in_single
 from ..ops.checks import checked
+from ..random.source import check_key
 
 __all__ = ["dropout"]
 
 
+@told(lambda *_, **__: "Write F.dropout(x, 0.5, key=key, train=True), or train=False without a key.")
 def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False, shared_axes: int | tuple[int, ...] = ()) -> Any:
     """Set entries of `x` to 0 with probability `rate` and divide the others by 1 - rate; with train=False, return `x` itself.
 
@@ -36,6 +38,7 @@ def dropout(x: Any, rate: Any, *, key: Any = None, train: bool = False, shared_a
         rate = fnp.astype(checked(rate, test=_is_rate, error=lambda rate: _refused(rate, "dropout")), np.float64)
     if key is None:
         raise missing_key("dropout")
+    check_key(key, "dropout")
     x = fnp.asarray(x)
     shape = x.shape
     if shared_axes != ():

@@ -3,6 +3,7 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
+from ..elsewhere import unknown_name as _unknown_name
 from ..tree import flatten_to_dict, unflatten_from_dict
 
 if _typing.TYPE_CHECKING:
@@ -13,7 +14,7 @@ else:
 
     def __getattr__(name: str) -> _typing.Any:
         if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(_unknown_name(__name__, name))
         # On first use: compiled functions need the cache folder alone.
         value = globals()[name] = getattr(_import_module(f".{_MODULE_OF[name]}", __name__), name)
         return value

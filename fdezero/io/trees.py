@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..devices import device_of, to_device
-from ..errors import FileError
+from ..errors import FileError, StructureError
 from ..foreign import is_foreign
 from ..messages import describe
 from ..tree import flatten, flatten_to_dict, unflatten
@@ -128,6 +128,10 @@ def load(path: PathLike, *, like: Any = None, strict: bool = True, rename: Renam
     damaged, encrypted, compressed by another method than deflate (with `mmap`: by any), or holds pickled objects. Memory is
     set aside only for what the file holds. Raises OSError if there is no such file.
     """
+    if isinstance(like, type):
+        raise StructureError(
+            f"load: like is the class {like.__name__}, not a tree. Make one, {like.__name__}.init(...), and give that."
+        )
     if like is not None and has_parts(like):
         outline = outlined(like)
         whole = load(path, like=outline, strict=strict, rename=rename, mmap=mmap)

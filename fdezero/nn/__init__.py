@@ -2,8 +2,8 @@
 
 import typing as _typing
 
-from ..messages import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
-from ..messages import unknown_name as _unknown_name
+from ..elsewhere import NETWORKS_ELSEWHERE as _NETWORKS_ELSEWHERE
+from ..elsewhere import unknown_name as _unknown_name
 from . import (
     abstract,
     attention,

@@ -1,21 +1,45 @@
 """`Made`: the base of layers whose arrays `init` makes."""
 
+import functools
 import inspect
 from typing import Any, Self
 
 import attrs
 
 from ..errors import StructureError
+from ..messages import told
 from ..tree import Module
 
 
 class Made(Module):
     """Base of layers whose constructor takes arrays, and whose `init` takes sizes. Sizes in the constructor are refused."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("init", "lazy"):
+            method = vars(cls).get(name)
+            if isinstance(method, classmethod):
+                setattr(cls, name, classmethod(told(functools.partial(_how_to_call, method.__func__))(method.__func__)))
+
     def __new__(cls, *args: Any, **fields: Any) -> Self:
         if args or fields:
             _refuse_sizes(cls, args, fields)
         return super().__new__(cls)
+
+
+def _how_to_call(function: Any, cls: type, *args: Any, **kwargs: Any) -> str:
+    """What to write in place of a call of `init` or `lazy` that does not fit."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    named = [f"{p.name}=..." for p in parameters if p.default is not p.empty]
+    text = f"Write {_name(cls)}.{function.__name__}({', '.join([*needed, *named])})."
+    if needed[:1] == ["key"] and args and not hasattr(args[0], "dtype"):
+        text += " The key comes first: fd.random.key(0)."
+    return text + (" The sizes are one tuple: (784, 10)." if "sizes" in needed else "")
+
+
+def _name(cls: type) -> str:
+    return f"nn.{cls.__name__}" if cls.__module__.startswith(__package__) else cls.__name__
 
 
 def _refuse_sizes(cls: type, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
@@ -34,7 +58,7 @@ def _refuse_sizes(cls: type, args: tuple[Any, ...], fields: dict[str, Any]) -> N
         return  # Python's own error names the unknown argument
     children = ", ".join([name for name, is_child in known.items() if is_child])
     call = [*map(repr, args), *[f"{name}={value!r}" for name, value in fields.items()]]
-    name = f"nn.{cls.__name__}" if cls.__module__.startswith(__package__) else cls.__name__
+    name = _name(cls)
     raise StructureError(
         f"{name}(...) takes what the layer holds ({children}), not sizes. {cls.__name__}.init makes a layer of sizes: "
         f"write {name}.init({', '.join(['key', *call] if 'key' in parameters else call)})."

@@ -273,6 +273,11 @@ class _Place:
     def _put(self, values: Array) -> Array:
         return reshape(indexing.put(ravel(self.x), values, self.positions), self.x.shape)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"fd.at(x)[index] has set, add, multiply, min and max, which return a new array, but no {name}. x[index] reads."
+        )
+
     def set(self, y: Any) -> Array:
         """`x` with `y` in place of the indexed entries."""
         return self._put(self._values(y))

@@ -1,13 +1,15 @@
 """Gradient transformations: frozen classes with their settings as fields, pure `init`, `update` and `step`, and user-made ones."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, dataclass_transform
 
 import attrs
 
 from .. import tree as trees
+from ..elsewhere import TRANSFORMATIONS_ELSEWHERE
 from ..errors import StructureError
-from ..messages import TRANSFORMATIONS_ELSEWHERE, describe
+from ..messages import describe, told
 from ..tree import static
 from .leaves import applied, moved_in_place, refuse_parts, side_by_side, times
 from .settings import Settings, number, rate, shown
@@ -41,6 +43,8 @@ class GradientTransformation(Settings):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = told(functools.partial(_how_to_make, cls))(cls.__init__)  # type: ignore[method-assign]  # the same call
         if "update" in vars(cls) and "elementwise" not in vars(cls):
             # What the base says of its own update does not hold for another one.
             cls.elementwise = False  # type: ignore[method-assign,assignment]  # a constant in place of the property
@@ -116,6 +120,11 @@ class GradientTransformation(Settings):
                 )
                 raise AttributeError(message, name=name, obj=self)
             return object.__getattribute__(self, name)
+
+
+def _how_to_make(cls: type, *_: Any, **__: Any) -> str:
+    settings = ", ".join(f"{field.name}=..." for field in attrs.fields(cls) if field.init)
+    return f"Write optim.{cls.__name__}({settings}): the parameters come later, to init(params) and step(params, grads, state)."
 
 
 class OfFunctions(GradientTransformation):

@@ -4,6 +4,10 @@ A key is a uint64 array of shape (2,), the key of NumPy's Philox4x64-10. Use eac
 the same numbers. `split` and `fold_in` derive new keys.
 """
 
+import typing as _typing
+
+from ..elsewhere import RANDOM_ELSEWHERE as _ELSEWHERE
+from ..elsewhere import unknown_name as _unknown_name
 from .counts import binomial, categorical, multinomial, poisson
 from .draws import bernoulli, bits, keep_mask, normal, randint, uniform
 from .inverse import (
@@ -31,6 +35,12 @@ __all__ = [
     "multivariate_normal", "normal", "pareto", "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "t",
     "triangular", "truncated_normal", "uniform", "weibull_min"
 ]  # fmt: skip
+
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise AttributeError(_unknown_name(__name__, name, _ELSEWHERE))
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from ..elsewhere import unknown_name as _unknown_name
 from .comparison import assert_trees_close, assert_trees_equal
 from .gradients import Check, GradientReport, check_grads
 
@@ -30,4 +31,4 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(_unknown_name(__name__, name))

@@ -1,5 +1,8 @@
 """What a training run needs around its step: its state as one tree, metrics that add up, a display, a loop, logs and plots."""
 
+import typing as _typing
+
+from ..elsewhere import unknown_name as _unknown_name
 from . import bars, fitting, logs, plots, state, stopping
 from .bars import *
 from .fitting import *
@@ -28,6 +31,12 @@ __all__ += fitting.__all__
 __all__ += stopping.__all__
 __all__ += logs.__all__
 __all__ += plots.__all__
+
+
+if not _typing.TYPE_CHECKING:  # to a type checker an unknown name stays unknown
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise AttributeError(_unknown_name(__name__, name))
 
 
 def __dir__() -> list[str]:

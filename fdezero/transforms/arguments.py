@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..core import unwrap
+from ..core.wrapping import check_function
 from ..errors import DTypeError, ShapeError, StructureError
 from ..messages import called, describe
 from ..values import is_complex
@@ -14,10 +15,7 @@ from ..values import is_complex
 
 def name_of(transform: str, function: Callable[..., Any]) -> str:
     """The name of a transformed function in messages, such as `grad(loss_fn)`."""
-    if not callable(function):
-        raise TypeError(
-            f"{transform} takes a function, got {describe(function)}. Write {transform}(f), not {transform}(f(x))."
-        )
+    check_function(function, transform)
     return f"{transform}({called(function)})"
 
 

@@ -30,7 +30,7 @@ class _Rule(Wrapper):
     rules: tuple[str, ...]  # the names of the functions that say the derivative
 
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        self._wrap(function)
+        self._wrap(function, type(self).__name__)
         self.name = called(function)
         self.nondiff_argnums = tuple(nondiff_argnums)
 

@@ -12,12 +12,13 @@ from ..core.kinds import Aval
 from ..core.owners import Guard, own
 from ..core.tape import Node, Tape
 from ..core.wrapping import as_function
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, StructureError
 from ..foreign import accepted
 from ..messages import describe
 from ..numpy.arguments import as_array
 from ..ops.elementwise import stop_gradient as stop_gradient_op
 from ..tree.marks import mark
+from ..tree.structure import first_where
 from ..values import is_complex, shape_of
 from .arguments import check_holomorphic, check_scalar, name_of, numbers_of, split_aux
 
@@ -89,6 +90,12 @@ def _check_differentiable(trace: _Trace, argnums: int | Sequence[int], arguments
         )
     if isinstance(leaf, int) and not isinstance(leaf, bool):
         hint = f"Say {leaf}.0."
+    if not found and (lazy := first_where(arguments, lambda node: hasattr(type(node), "unmade"))):
+        raise StructureError(
+            f"{trace.tape.name}: argument {argnums} holds {lazy[1]!r}, which has no parameters yet: {type(lazy[1]).unmade}."
+        )
+    if type(leaf).__module__ not in ("builtins", "numpy"):
+        hint = f"A class of your own is a leaf. Write `class {type(leaf).__name__}(fd.Module)`, and its fields have gradients."
     where = f" at {path!r}" if path else ""
     raise DTypeError(
         f"{trace.tape.name}: argument {argnums} has nothing to differentiate: got {describe(leaf)}{where}, but a gradient "

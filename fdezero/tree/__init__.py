@@ -25,7 +25,9 @@ else:
 
     def __getattr__(name: str) -> _typing.Any:
         if name not in ("Frozen", "Module", "static", "statistic"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from ..elsewhere import unknown_name
+
+            raise AttributeError(unknown_name(__name__, name))
         from . import module  # on first use: it loads attrs, which takes a seventh of NumPy's import time
 
         value = globals()[name] = getattr(module, name)

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import attrs
 
+from ..elsewhere import MODULES_ELSEWHERE
 from ..errors import ImmutableError, StructureError
-from ..messages import MODULES_ELSEWHERE, describe
+from ..messages import describe
 from . import display
 from .structure import register
 
 
-def static(**options: Any) -> Any:
+def static(*default: Any, **options: Any) -> Any:
     """A field that is not a child: a size, a name, an activation. Takes what `attrs.field` takes; values must be hashable."""
+    if default:
+        raise TypeError(f"fd.static takes options by name: write fd.static(default={default[0]!r}).")
     return attrs.field(metadata={"static": True}, **options)
 
 
@@ -49,7 +52,12 @@ class Module:
             raise _decorated(cls)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields replaced."""
+        """A copy with some fields replaced. Raises TypeError for a name that is no field."""
+        fields = [field.alias for field in _fields(self) if field.init]
+        if unknown := [name for name in changes if name not in fields]:
+            raise TypeError(
+                f"{type(self).__name__} has no field {unknown[0]!r} to replace; its fields are {', '.join(fields)}."
+            )
         return attrs.evolve(self, **changes)  # type: ignore[misc]  # an attrs class, by `_declare`
 
     if not TYPE_CHECKING:  # to a type checker an unknown attribute stays unknown
@@ -60,6 +68,16 @@ class Module:
                 message = f"{type(self).__name__!r} object has no attribute {name!r}. {MODULES_ELSEWHERE[name]}."
                 raise AttributeError(message, name=name, obj=self)
             return object.__getattribute__(self, name)  # raises what was raised, also from within a property
+
+        def _refuse_arithmetic(self, other: Any = None) -> Any:
+            kind = type(self).__name__
+            raise TypeError(
+                f"{kind} is a tree, which has no arithmetic. Write fd.tree.map(lambda a: 0.5 * a, tree), or of two, map(np.add, a, b)."
+            )
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = (
+            __pow__
+        ) = _refuse_arithmetic
 
     def __repr__(self) -> str:
         return display.shown(self)
@@ -156,6 +174,11 @@ def _refuse_assignment(self: Any, name: str, value: Any) -> None:
         raise ImmutableError(
             f"{kind} is immutable and has no field {name}: declare it in the class body, `{name}: np.ndarray`, and let a "
             f"classmethod compute it: `def init(cls, ...): return cls({name}=...)`, in place of an __init__."
+        )
+    if sys._getframe(1).f_code.co_name == "__init__":
+        raise ImmutableError(
+            f"{kind} is immutable: its __init__ cannot assign {name}. Let a classmethod compute the field: "
+            f"`def init(cls, ...): return cls({name}=...)`, in place of an __init__."
         )
     raise ImmutableError(
         f"{kind} is immutable: {name} cannot be assigned. Make a new one: module.replace({name}=...), "

@@ -10,8 +10,8 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import models, nn
+from fdezero.elsewhere import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
 from fdezero.errors import RangeError, ShapeError, StructureError, TraceError
-from fdezero.messages import MODULES_ELSEWHERE, NETWORKS_ELSEWHERE
 from fdezero.nn.made import Made
 from fdezero.testing import assert_trees_close
 
@@ -204,15 +204,17 @@ def test_a_layer_that_a_model_does_not_hold_has_a_path_of_its_own() -> None:
 @pytest.mark.parametrize("name", NETWORKS_ELSEWHERE)
 def test_names_of_other_libraries_lead_to_ours(name: str) -> None:
     for module in (nn, F):
-        with pytest.raises(AttributeError, match=f"has no attribute '{name}': use ") as caught:
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}': (use|leave it out,) ") as caught:
             getattr(module, name)
         for place, ours in re.findall(r"fd\.(nn|functions)\.(\w+)", str(caught.value)):
             assert ours in getattr(fd, place).__all__
 
 
 def test_a_name_that_nobody_has_is_plainly_unknown() -> None:
-    with pytest.raises(AttributeError, match=r"^module 'fdezero.nn' has no attribute 'Lienar'$"):
+    with pytest.raises(AttributeError, match=r"^module 'fdezero.nn' has no attribute 'Lienar': did you mean Linear\?$"):
         assert nn.Lienar  # type: ignore[attr-defined]  # the mistake
+    with pytest.raises(AttributeError, match=r"^module 'fdezero.nn' has no attribute 'nothing_like_it'$"):
+        assert nn.nothing_like_it  # type: ignore[attr-defined]  # the mistake
     assert not hasattr(F, "no_such_function")
 
 

@@ -10,8 +10,8 @@ import pytest
 import fdezero as fd
 from fdezero import functions as F
 from fdezero import nn, optim
+from fdezero.elsewhere import OPTIMISERS_ELSEWHERE, TRANSFORMATIONS_ELSEWHERE
 from fdezero.errors import DTypeError, RangeError, ShapeError, StructureError
-from fdezero.messages import OPTIMISERS_ELSEWHERE, TRANSFORMATIONS_ELSEWHERE
 from fdezero.testing import assert_trees_equal
 
 MODEL = {"layers": [{"W": np.ones((2, 3), np.float32)}]}
@@ -122,7 +122,7 @@ def test_methods_of_other_libraries_lead_to_ours(name: str) -> None:
 
 
 def test_a_name_that_nobody_has_is_plainly_unknown() -> None:
-    with pytest.raises(AttributeError, match=r"^module 'fdezero.optim' has no attribute 'adamm'$"):
+    with pytest.raises(AttributeError, match=r"^module 'fdezero.optim' has no attribute 'adamm': did you mean adam\?$"):
         assert optim.adamm
     with pytest.raises(AttributeError, match="^'adam' object has no attribute 'rho'$"):
         assert optim.adam().rho

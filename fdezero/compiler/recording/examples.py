@@ -10,6 +10,7 @@ from ... import tree as trees
 from ...core import Tracer
 from ...core.batch import BatchTracer
 from ...devices import CPU, backend_named, device_of_array, parse_device
+from ...messages import describe
 from ...values import dtype_of, is_inexact
 from ..graph import Variable
 
@@ -108,3 +109,20 @@ def steady_strides(shape: Any, strides: Any) -> tuple[int, ...]:
     if 1 in shape:
         return tuple([0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True)])
     return tuple(strides)
+
+
+def unhashable_static(tree: Any) -> str:
+    """The class and name of a static field in `tree` whose value has no hash, such as an array, and what it holds; or nothing."""
+    children: list[Any] = []
+    if fields := getattr(type(tree), "__attrs_attrs__", ()):
+        for field in fields:
+            value = getattr(tree, field.name)
+            if not field.metadata.get("static"):
+                children.append(value)
+            elif type(value).__hash__ is None:
+                return f"{type(tree).__name__}.{field.name} holds {describe(value)}"
+    elif isinstance(tree, dict):
+        children = list(tree.values())
+    elif isinstance(tree, list | tuple):
+        children = list(tree)
+    return next(filter(None, map(unhashable_static, children)), "")

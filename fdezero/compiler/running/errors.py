@@ -1,6 +1,7 @@
 """NumPy's error state around a program: quiet, unless the caller wants floating-point errors as exceptions."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,17 @@ def without_warnings() -> Any:
     """A context for a first run: like the later ones, it does not warn, but it raises where the caller wants exceptions."""
     kinds = {kind: "ignore" if way == "warn" else way for kind, way in np.geterr().items()}
     return np.errstate(**kinds)  # type: ignore[arg-type]  # its words are any str here
+
+
+@contextlib.contextmanager
+def telling_of_sizes() -> Iterator[None]:
+    """A context for a recording: where a traced number was a size, NumPy's error gets a note that says how to fix the number."""
+    try:
+        yield
+    except TypeError as error:
+        if "'Traced(" in str(error):  # NumPy's words
+            error.add_note(
+                "A number that decides a shape is fixed in a program. Make it a static argument, fd.compile(f, static=('name',)), "
+                "or a static field of its module, `size: int = fd.static()`."
+            )
+        raise

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import FileError, RangeError
-from .fetching import Remote, as_images, check_split, fetched, image_dtype
+from ...messages import told
+from .fetching import Remote, as_images, check_split, fetched, how_to_choose, image_dtype
 from .unpickling import unpickled
 
 __all__ = ["cifar10", "cifar100"]
@@ -22,6 +23,7 @@ PIXELS = 3 * 32 * 32
 MOST = 1 << 28  # bytes of a file in an archive: the largest has 155 MB
 
 
+@told(how_to_choose)
 def cifar10(
     split: str, *, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +42,7 @@ def cifar10(
     return _pair("cifar10", CIFAR10, names, "labels", 10, dtype, data_dir)
 
 
+@told(how_to_choose)
 def cifar100(
     split: str, labels: str = "fine", *, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

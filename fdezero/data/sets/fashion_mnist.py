@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .fetching import Remote, fetched
+from ...messages import told
+from .fetching import Remote, fetched, how_to_choose
 from .idx import decompressed, pair_of
 
 __all__ = ["fashion_mnist"]
@@ -24,6 +25,7 @@ FILES = {
 }
 
 
+@told(how_to_choose)
 def fashion_mnist(
     split: str, *, flatten: bool = True, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,11 @@ class Remote(NamedTuple):
     sha256: str | None = None
 
 
+def how_to_choose(*_: Any, **__: Any) -> str:
+    """What to write in place of a call of a data set that does not fit, such as `mnist(train=True)`."""
+    return "The split comes first: mnist('train') or mnist('test'). Options go by name."
+
+
 def fetched(of: str, file: Remote, others: tuple[str, ...] = ()) -> Path:
     """The file of the data set `of` in the cache folder, downloaded once.
 

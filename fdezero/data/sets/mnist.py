@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...messages import told
+from .fetching import how_to_choose
 from .idx import pair_of
 from .packaged import packaged
 
@@ -20,6 +22,7 @@ FILES = {
 }
 
 
+@told(how_to_choose)
 def mnist(
     split: str, *, flatten: bool = True, dtype: Any = np.float32, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import typing as _typing
 
-from ...messages import unknown_name as _unknown_name
+from ...elsewhere import unknown_name as _unknown_name
 from . import colour, composing, cropping, mixing, pillow, resizing, transform, values, warping
 from .colour import *
 from .composing import *
