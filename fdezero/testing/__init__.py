@@ -6,6 +6,7 @@ from typing import Any
 from ..elsewhere import unknown_name as _unknown_name
 from .comparison import assert_trees_close, assert_trees_equal
 from .gradients import Check, GradientReport, check_grads
+from .pairs import PairReport, PairRow, check_gradient
 
 # These need hypothesis, which is imported only when you use one of them.
 _LAZY = {
@@ -18,9 +19,9 @@ _LAZY = {
 }
 
 __all__ = [
-    "Check", "GradientReport", "arrays", "assert_trees_close", "assert_trees_equal", "axes", "broadcastable_arrays",
-    "broadcastable_shapes", "check_grads", "given_gradients", "gradient_test", "index_expressions", "invertible", "keys", "layers",
-    "orthogonal", "positive_definite", "pytrees", "symmetric",
+    "Check", "GradientReport", "PairReport", "PairRow", "arrays", "assert_trees_close", "assert_trees_equal", "axes",
+    "broadcastable_arrays", "broadcastable_shapes", "check_gradient", "check_grads", "given_gradients", "gradient_test",
+    "index_expressions", "invertible", "keys", "layers", "orthogonal", "positive_definite", "pytrees", "symmetric",
 ]  # fmt: skip
 
 

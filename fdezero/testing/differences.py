@@ -58,7 +58,7 @@ def replace(tree: Any, function: Callable[..., Any], *rest: Sequence[Any]) -> An
 
 def copied(tree: Any) -> Any:
     """`tree` with copies of its arrays."""
-    return trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") else leaf, tree)
+    return trees.map(lambda leaf: leaf.copy() if hasattr(leaf, "dtype") and hasattr(leaf, "copy") else leaf, tree)
 
 
 def like(leaf: Any, values: Any) -> Any:

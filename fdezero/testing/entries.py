@@ -1,14 +1,16 @@
 """Finds the wrong entries of a derivative by checking every entry of the arguments, one by one."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
-from ..transforms import jvp, vjp
 from .comparison import entry, relative_error
 from .differences import Leaves, Line, Ruler, axes_of, inner, like, numbers, replace
+from .engines import Engine
+
+Worst: TypeAlias = tuple[str, complex, complex, float]  # the place in the output, both values, the error
 
 
 @attrs.frozen
@@ -41,6 +43,7 @@ def wrong_entries(
     cotangents: Any,
     narrow: str,
     ruler: Ruler,
+    engine: Engine,
 ) -> list[Mismatch]:
     """One `Mismatch` for every leaf of `args` for which `mode` disagrees with numerical derivatives, the worst first.
 
@@ -48,9 +51,7 @@ def wrong_entries(
     """
     gradient: Any = None
     if mode == "rev":
-        _, pullback = vjp(function, *args)
-        gradient = pullback(cotangents)
-        pullback.release()
+        _, gradient = engine.vjp(function, args, cotangents)
     found: dict[str, list[Mismatch]] = {}
     looked_at: dict[str, int] = {}
     for path, index, argument, direction in axes_of(args):
@@ -60,10 +61,10 @@ def wrong_entries(
             projections = [
                 [np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))
             ]
-            where, got, expected, error = _worst(*projections)
+            where, got, expected, error = worst_entry(*projections)
         else:
-            tangent = numbers(jvp(function, args, replace(args, like, direction))[1])
-            where, got, expected, error = _worst(tangent, numeric.leaves)
+            tangent = numbers(engine.jvp(function, args, replace(args, like, direction))[1])
+            where, got, expected, error = worst_entry(tangent, numeric.leaves)
         if not error <= numeric.tolerance:
             found.setdefault(path, []).append(
                 Mismatch(path, index, argument, where, got, expected, numeric.method, error)
@@ -78,9 +79,9 @@ def _error(mismatch: Mismatch) -> float:
     return mismatch.error
 
 
-def _worst(got: Leaves, expected: Leaves) -> tuple[str, complex, complex, float]:
+def worst_entry(got: Leaves, expected: Leaves) -> Worst:
     """The entry of the output at which two tangents differ most."""
-    worst: tuple[str, complex, complex, float] = ("", 0.0, 0.0, 0.0)
+    worst: Worst = ("", 0.0, 0.0, 0.0)
     for number, (a, b) in enumerate(zip(got, expected, strict=True)):
         error = relative_error(a, b)
         if error.size and error.max() >= worst[3]:

@@ -2,11 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import KinkError, RangeError
 from ..messages import called, describe
+from .backends import Backend, NotOffered, backend_named
+from .engines import Foreign
+from .frameworks import Properties
 from .gradients import check_grads
 from .kinks import Kinks
 from .properties import (
@@ -28,7 +31,11 @@ NAMES = {
     "vmap": "vmap is a loop",
     "compiled": "compiled is eager",
     "gpu": "GPU is CPU",
+    "alone": "each gradient alone is that of all together",
+    "empty": "what takes arrays of size zero has gradients there",
+    "layouts": "memory layouts change nothing",
 }
+OFFERS = ("fwd", "rev", "second", "vmap", "compiled")
 
 
 def given_gradients(
@@ -43,8 +50,13 @@ def given_gradients(
     gradients: bool = True,
     dtypes: bool = True,
     vmap: bool = True,
-    compiled: bool = True,
+    compiled: bool | None = None,
     gpu: bool = True,
+    alone: bool = True,
+    empty: bool = True,
+    layouts: bool = True,
+    backend: str | Backend | None = None,
+    offers: Sequence[str] = (),
     value_tolerance: float | None = None,
     **options: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -53,28 +65,59 @@ def given_gradients(
     These properties are checked; switch one off by its name, as in `vmap=False`. `inputs` stay unchanged. `values` equal those
     of `reference`, a NumPy function. `gradients` pass `check_grads`, which gets `order`, `kinks` and the other `options`.
     `dtypes` are kept. `vmap` equals a loop. `compiled` code gives the same bits. A `gpu`, if there is one, gives the same values.
-    The body takes the arguments last, after fixtures. Hypothesis counts examples at kinks among its events; a test fails if all
-    its examples were at kinks.
+    `backend="torch"` or `"jax"` tests a function of that framework: also each argument `alone`, `empty` arrays and `layouts`, and
+    what it must offer by `offers`. The body takes the arguments last, after fixtures, as arrays of the framework.
 
     Raises AssertionError that names the property, RangeError if there is nothing to check.
     """
-    switches = {"inputs": inputs, "values": values and reference is not None, "gradients": gradients, "dtypes": dtypes,
-                "vmap": vmap, "compiled": compiled, "gpu": gpu}  # fmt: skip
-    _refuse_misuse(strategies, switches, options)
-    checks: dict[str, Check] = {
-        "inputs": leaves_inputs_alone,
-        "values": value_is_that_of(reference or function, value_tolerance),
-        "gradients": lambda f, args: check_grads(f, args, order, kinks=kinks, at_kinks=at_kinks, **options),
-        "dtypes": keeps_dtype,
-        "vmap": vmap_is_a_loop,
-        "compiled": compiled_is_eager,
-        "gpu": gpu_is_cpu,
+    made = None if backend is None else backend_named(backend)
+    is_compiled = (made is None or made.compiles or "compiled" in offers) if compiled is None else compiled
+    switches = {"inputs": inputs, "values": values and reference is not None, "gradients": gradients, "alone": alone, "dtypes": dtypes,
+                "empty": empty, "layouts": layouts, "vmap": vmap, "compiled": is_compiled, "gpu": gpu}  # fmt: skip
+    checks = {"values": value_is_that_of(reference or function, value_tolerance), **_checks(made, kinks)}
+    switches = {name: yes for name, yes in switches.items() if name in checks or name == "gradients"}
+    _refuse_misuse(strategies, switches, options, made, offers)
+    of_grads = [what for what in offers if what not in checks]
+
+    def grads_are_right(function: Callable[..., Any], args: Any) -> Any:
+        return check_grads(
+            function, args, order, kinks=kinks, at_kinks=at_kinks, backend=made, offers=of_grads, **options
+        )
+
+    checks["gradients"] = grads_are_right
+    wanted = {name: checks[name] for name, yes in switches.items() if yes}
+    return lambda body: _property_test(function, strategies, wanted, body, made, offers)
+
+
+def _checks(backend: Backend | None, kinks: Kinks) -> dict[str, Check]:
+    """The properties besides values and gradients, by name."""
+    if backend is None:
+        return {
+            "inputs": leaves_inputs_alone,
+            "dtypes": keeps_dtype,
+            "vmap": vmap_is_a_loop,
+            "compiled": compiled_is_eager,
+            "gpu": gpu_is_cpu,
+        }
+    of = Properties(backend, kinks)
+    return {
+        "inputs": of.inputs,
+        "alone": of.alone,
+        "dtypes": of.dtypes,
+        "empty": of.empty,
+        "layouts": of.layouts,
+        "vmap": of.vmap,
+        "compiled": of.compiled,
     }
-    wanted = {name: check for name, check in checks.items() if switches[name]}
-    return lambda body: _property_test(function, strategies, wanted, body)
 
 
-def _refuse_misuse(strategies: tuple[Any, ...], switches: dict[str, bool], options: dict[str, Any]) -> None:
+def _refuse_misuse(
+    strategies: tuple[Any, ...],
+    switches: dict[str, bool],
+    options: dict[str, Any],
+    backend: Backend | None,
+    offers: Sequence[str],
+) -> None:
     if not strategies or not any(switches.values()):
         raise RangeError(
             "given_gradients needs a function, a strategy for each of its arguments, and at least one property to check."
@@ -83,12 +126,23 @@ def _refuse_misuse(strategies: tuple[Any, ...], switches: dict[str, bool], optio
         raise TypeError(
             f"given_gradients takes a strategy for each argument, got {describe(strangers[0])}. Pass, for example, arrays(shape=(3,))."
         )
+    if isinstance(offers, str) or set(offers) - set(OFFERS):
+        raise RangeError(f"given_gradients: offers must be a list of {', '.join(map(repr, OFFERS))}, got {offers!r}.")
+    if offers and backend is None:
+        raise RangeError(
+            "given_gradients: offers belongs to a backend; functions of NumPy must offer all that is checked."
+        )
     if unknown := set(options) - {"modes", "step", "tolerance", "seed", "method", "entrywise"}:
         raise TypeError(f"given_gradients got unknown arguments: {', '.join(map(repr, sorted(unknown)))}.")
 
 
 def _property_test(
-    function: Callable[..., Any], strategies: tuple[Strategy, ...], checks: dict[str, Check], body: Callable[..., Any]
+    function: Callable[..., Any],
+    strategies: tuple[Strategy, ...],
+    checks: dict[str, Check],
+    body: Callable[..., Any],
+    backend: Backend | None,
+    offers: Sequence[str],
 ) -> Callable[..., Any]:
     """A hypothesis test that applies `checks` to `function` and then runs `body`, both with the same example."""
     signature = inspect.signature(body)
@@ -96,15 +150,19 @@ def _property_test(
     if len(names) < len(strategies):
         counts = f"{len(names)} arguments for {len(strategies)} strategies"
         raise RangeError(f"given_gradients: {body.__name__} needs an argument for each strategy, but it has {counts}.")
-    tally = _Tally()
+    tally = _Tally(is_slow=backend is not None)
 
     @functools.wraps(body)
     def example(*rest: Any, **given: Any) -> Any:
         bound = signature.bind(*rest, **given).arguments
         args = tuple(bound[name] for name in names)
         for name, check in checks.items():
-            tally.count(name, _checked(function, name, check, args))
-        return body(*rest, **given)
+            tally.count(name, _checked(function, name, check, args, name in offers))
+        if backend is None:
+            return body(*rest, **given)
+        with backend.wide():
+            bound.update(zip(names, Foreign(backend, function, args).given_args(), strict=True))
+            return body(**bound)
 
     test = hypothesis.given(**dict(zip(names, strategies, strict=True)))(example)
     return tally.around(test, function)
@@ -134,10 +192,14 @@ def _parameters(function: Callable[..., Any], count: int) -> list[inspect.Parame
     return [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
 
 
-def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[Any, ...]) -> Any:
+def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[Any, ...], must: bool) -> Any:
     """The result of one check; its errors name the property."""
     try:
         return check(function, args)
+    except NotOffered as error:
+        if must:
+            raise AssertionError(f"{called(function)} does not offer '{name}': {error}") from None
+        return error
     except KinkError:
         raise
     except AssertionError as error:
@@ -150,11 +212,15 @@ def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[
 class _Tally:
     """Counts the examples of one run with checked gradients, and those at kinks."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_slow: bool) -> None:
         self.checked = self.skipped = 0
+        self.is_slow = is_slow
 
     def count(self, name: str, report: Any) -> None:
         """Count the gradient check of one example; hypothesis shows it as an event and a note."""
+        if isinstance(report, NotOffered):
+            hypothesis.event(f"{name} not offered")
+            hypothesis.note(f"{name} not offered: {report}")
         if name != "gradients":
             return
         hypothesis.note(f"gradients: {report!r}")
@@ -176,6 +242,8 @@ class _Tally:
             vars(test).update(
                 {name: value for name, value in vars(run).items() if name != "__wrapped__"}
             )  # @settings, @example, ...
+            if self.is_slow:
+                _lift_deadline(test)
             test(*args, **kwargs)
             if self.skipped and not self.checked:
                 raise AssertionError(
@@ -184,3 +252,12 @@ class _Tally:
                 )
 
         return run
+
+
+def _lift_deadline(test: Any) -> None:
+    """Take hypothesis's usual deadline from `test`: frameworks compile on their first calls. A deadline of the user's own stays."""
+    name = "_hypothesis_internal_use_settings"
+    settings = getattr(test, name, None) or hypothesis.settings()
+    if settings.deadline == hypothesis.settings.get_profile("default").deadline:
+        skipped = {*settings.suppress_health_check, hypothesis.HealthCheck.too_slow}
+        setattr(test, name, hypothesis.settings(settings, deadline=None, suppress_health_check=skipped))

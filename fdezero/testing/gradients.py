@@ -9,12 +9,13 @@ import numpy as np
 
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError
-from ..messages import describe
-from ..transforms import jvp, vjp
+from ..messages import called, describe
 from ..transforms.arguments import as_arguments
 from ..values import is_complex
+from .backends import Backend, NotOffered, backend_named
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace
+from .engines import Engine, Foreign, Frameworks, Native
 from .entries import Mismatch, wrong_entries
 from .kinks import Kinks, declared, detected, located, suspected
 
@@ -37,16 +38,18 @@ class GradientReport:
 
     checks: tuple[Check, ...]
     kinks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # what a function of another framework does not offer, with that framework's reason
 
     def __repr__(self) -> str:
         if not self.checks:
-            return f"nothing checked: {'; '.join(self.kinks)}"
+            return f"nothing checked: {'; '.join((*self.kinks, *self.missing))}"
         counts = Counter(check.method for check in self.checks)
         methods = " and ".join(f"{method} ({count})" if len(counts) > 1 else method for method, count in counts.items())
         modes = " and ".join(word for mode, word in WORDS.items() if any(check.mode == mode for check in self.checks))
         order = max(check.order for check in self.checks)
         skipped = "".join(f"; skipped a kink: {kink}" for kink in self.kinks)
-        return f"right by {methods}: {modes} to order {order}{skipped}"
+        missing = "".join(f"; not offered: {reason}" for reason in self.missing)
+        return f"right by {methods}: {modes} to order {order}{skipped}{missing}"
 
 
 def check_grads(
@@ -62,6 +65,8 @@ def check_grads(
     entrywise: bool = False,
     kinks: Kinks = None,
     at_kinks: str = "raise",
+    backend: str | Backend | None = None,
+    offers: Sequence[str] = (),
 ) -> GradientReport:
     """Check the derivatives of `function` at `args`, any trees, along random directions; the report says which method was used.
 
@@ -73,22 +78,79 @@ def check_grads(
     kinks are found by one-sided differences; `at_kinks="skip"` skips those instead of raising. The function must also give
     equal values twice and leave its arguments unchanged.
 
+    `backend="torch"` or `"jax"` takes a function of that framework. Modes and orders that its rules do not offer are skipped and
+    reported, except those in `offers`: "fwd", "rev", "second".
+
     Raises AssertionError that names the mode, the order and the tree path of the worst entry with both values, KinkError at kinks.
     """
     args = as_arguments("check_grads", "arguments", args)
+    _of("offers", [*offers, "rev"], (*WORDS, "second"))
+    ruler = Ruler(method, step, tolerance)
+    if backend is None:
+        return check_grads_of(function, args, order, modes, ruler, seed, entrywise, kinks, at_kinks, Native())
+    with (chosen := backend_named(backend)).wide():
+        foreign = Foreign(chosen, function, args)
+        report = check_grads_of(
+            foreign,
+            foreign.arrays,
+            order,
+            modes,
+            ruler,
+            seed,
+            entrywise,
+            foreign.whole(kinks),
+            at_kinks,
+            Frameworks(chosen),
+        )
+    return demanded(report, offers, function)
+
+
+def check_grads_of(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    order: int,
+    modes: Sequence[str],
+    ruler: Ruler,
+    seed: int,
+    entrywise: bool,
+    kinks: Kinks,
+    at_kinks: str,
+    engine: Engine,
+) -> GradientReport:
+    """`check_grads` of a function that `engine` differentiates."""
     _of("modes", modes, WORDS)
-    _of("method", [method], ("auto", "central", "complex"))
+    _of("method", [ruler.method], ("auto", "central", "complex"))
     _of("at_kinks", [at_kinks], ("raise", "skip"))
     if not numbers(args):
-        raise DTypeError("check_grads: no argument can be differentiated. Pass floating arrays or numbers.")
+        rest = (
+            " or numbers"
+            if isinstance(engine, Native)
+            else ", for example np.array(2.0): Python numbers are constants here"
+        )
+        raise DTypeError(f"check_grads: no argument can be differentiated. Pass floating arrays{rest}.")
     if reason := declared(kinks, args):
         return GradientReport((), (reason,))
     value = _plain_value(function, args)
     if not numbers(value):
         raise DTypeError("check_grads: nothing in the output can be differentiated. Return floating arrays or numbers.")
-    checker = _Checker(tuple(modes), Ruler(method, step, tolerance), seed, entrywise, at_kinks == "skip")
+    checker = _Checker(tuple(modes), ruler, seed, entrywise, at_kinks == "skip", engine)
     checker.check(function, args, value, order, ())
-    return GradientReport(tuple(checker.checks), tuple(checker.kinks))
+    if not checker.checks and checker.missing and not checker.kinks:
+        raise AssertionError(f"the function offers no derivative: {'; '.join(checker.missing)}")
+    return GradientReport(tuple(checker.checks), tuple(checker.kinks), tuple(checker.missing))
+
+
+def demanded(report: GradientReport, offers: Sequence[str], function: Callable[..., Any]) -> GradientReport:
+    """`report`, if it has what the function must offer."""
+    found = {check.mode for check in report.checks} | {"second" for check in report.checks if check.order > 1}
+    lacking = [] if report.kinks else [what for what in offers if what not in found]
+    if lacking:
+        words = {**WORDS, "second": "second derivatives"}
+        reasons = "; ".join(report.missing) or "it was not asked: see order and modes"
+        raise AssertionError(
+            f"{called(function)} does not offer {', '.join(words[what] for what in lacking)}: {reasons}"
+        )
+    return report
 
 
 def _of(name: str, given: Sequence[str], known: Collection[str]) -> None:
@@ -112,7 +174,11 @@ def _plain_value(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 class _Checker:
     """The options of one `check_grads`, and its findings so far."""
 
-    def __init__(self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool) -> None:
+    def __init__(
+        self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool, engine: Engine
+    ) -> None:
+        self.engine = engine
+        self.missing: list[str] = []
         self.modes, self.ruler, self.seed, self.entrywise, self.skip_kinks = modes, ruler, seed, entrywise, skip_kinks
         self.rng = np.random.default_rng(seed)
         self.checks: list[Check] = []
@@ -133,35 +199,48 @@ class _Checker:
         if suspected(line) and self.is_kink(line, history):
             return
         tangent = gradient = None
-        if "fwd" in self.modes:
-            value, tangent = jvp(function, args, direction)
+        if found := self.offered("fwd", history, lambda: self.engine.jvp(function, args, direction)):
+            value, tangent = found
             _same_value(value, plain, narrow, "jvp", history)
             _same_kind(value, tangent, "tangent", history)
-        if "rev" in self.modes:
-            value, pullback = vjp(function, *args)
+        if found := self.offered("rev", history, lambda: self.engine.vjp(function, args, cotangents)):
+            value, gradient = found
             _same_value(value, plain, narrow, "vjp", history)
-            gradient = pullback(cotangents)
-            pullback.release()
             _same_kind(args, gradient, "gradient", history)
 
+        modes = [mode for mode, found in (("fwd", tangent), ("rev", gradient)) if found is not None]
+        if not modes:
+            return
         numeric = self.ruler.measure(line, narrow)
         if _wrong_mode(tangent, gradient, numeric, direction, cotangents):
             if self.is_kink(line, history):
                 return
             numeric = self.ruler.measure(line, narrow, refine=True)
         wrong = _wrong_mode(tangent, gradient, numeric, direction, cotangents)
-        for mode in [wrong] if wrong else self.modes if self.entrywise else ():
-            found = wrong_entries(mode, function, args, cotangents, narrow, self.ruler)
+        for mode in [wrong] if wrong else modes if self.entrywise else ():
+            found = wrong_entries(mode, function, args, cotangents, narrow, self.ruler, self.engine)
             if wrong or found:
                 self.fail(mode, found, numeric, tangent, history)
         if tangent is not None and gradient is not None:
             self.compare_modes(tangent, gradient, direction, cotangents, narrow, history)
-        self.checks += [Check(mode, 1 + len(history), numeric.method) for mode in self.modes]
+        self.checks += [Check(mode, 1 + len(history), numeric.method) for mode in modes]
 
         if gradient is not None:
-            self.check(lambda *args: vjp(function, *args)[1](cotangents), args, gradient, orders - 1, ("vjp", *history))
+            self.check(self.engine.pulled(function, args, cotangents), args, gradient, orders - 1, ("vjp", *history))
         if tangent is not None:
-            self.check(lambda *args: jvp(function, args, direction)[1], args, tangent, orders - 1, ("jvp", *history))
+            self.check(self.engine.pushed(function, args, direction), args, tangent, orders - 1, ("jvp", *history))
+
+    def offered(self, mode: str, history: tuple[str, ...], derive: Callable[[], Any]) -> Any:
+        """The value and a derivative; None if the mode is not asked for, or if the function does not offer it."""
+        if mode not in self.modes:
+            return None
+        try:
+            return derive()
+        except NotOffered as error:
+            reason = str(error)
+            if reason and not any(line.endswith(f": {reason}") for line in self.missing):  # once, at the lowest order
+                self.missing.append(f"{WORDS[mode]}{_order(history)}: {reason}")
+            return None
 
     def random_like(self, tree: Any) -> Any:
         """`tree` with random numbers in its differentiable leaves."""

@@ -43,7 +43,7 @@ def leaves_inputs_alone(function: Function, args: Args) -> None:
 def keeps_dtype(function: Function, args: Args) -> None:
     """Check that narrow arguments give narrow values and gradients; an example of float64 alone is cast to float32 first."""
     if all(_bits(leaf) == 64 for _, leaf in _leaves(args) if hasattr(leaf, "dtype")):
-        args = replace(args, _narrowed)
+        args = replace(args, narrowed)
     bits = max((_bits(leaf) for _, leaf in _leaves(args) if hasattr(leaf, "dtype")), default=0)
     if not bits:  # Python numbers are weak: alone they do not fix a dtype.
         return
@@ -68,7 +68,7 @@ def vmap_is_a_loop(function: Function, args: Args) -> None:
     for chosen in dict.fromkeys([tuple(arrays), *alone]):
         if not any(chosen):
             continue
-        members = [_smaller(args, chosen, by) for by in SPREAD]
+        members = [smaller(args, chosen, by) for by in SPREAD]
         stacked = trees.map(lambda *row: row[0] if _axis(row[0]) is None else np.stack(row), *members)
         axes = tuple(trees.map(_axis, arg) if yes else None for arg, yes in zip(args, chosen, strict=True))
         given = tuple(batch if yes else arg for batch, arg, yes in zip(stacked, args, chosen, strict=True))
@@ -116,7 +116,7 @@ def _gradient(function: Function) -> Function:
     return gradient
 
 
-def _narrowed(leaf: Any) -> Any:
+def narrowed(leaf: Any) -> Any:
     return leaf.astype(np.complex64 if leaf.dtype.kind == "c" else np.float32) if hasattr(leaf, "dtype") else leaf
 
 
@@ -128,7 +128,7 @@ def _axis(leaf: Any) -> int | None:
     return 0 if hasattr(leaf, "shape") else None
 
 
-def _smaller(args: Args, chosen: tuple[bool, ...], by: float) -> Args:
+def smaller(args: Args, chosen: tuple[bool, ...], by: float) -> Args:
     def scaled(leaf: Any) -> Any:
         return leaf - leaf * like(leaf, by) if trees.is_differentiable(leaf) and hasattr(leaf, "shape") else leaf
 
