@@ -17,6 +17,7 @@ from fdezero.core import REGISTRY, elementwise, linear
 from fdezero.errors import KeyReuseError, RuleError
 
 from ..laws.coverage import CASES
+from ..laws.folding import all_of, by_name, folded
 from ..laws.samples import SAMPLES, Sample
 from ..laws.test_laws import function_of
 from .debugged import bits, line_of
@@ -193,7 +194,7 @@ def every(sample: Sample) -> list[Callable[..., Any]]:
     return [function, gradient, lambda *a: fd.jvp(function, a, a), fd.grad(slope, numbers), fd.compile(gradient), fd.grad(fd.compile(scalar), numbers)]
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@folded("sample", SAMPLES, by_name)
 def test_no_false_alarm_and_the_same_bits_for_every_operation(sample: Sample) -> None:
     arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
 
@@ -226,7 +227,7 @@ def no_false_alarm(function: Callable[..., Any], args: tuple[Any, ...], wrap: Ca
 
 
 @pytest.mark.parametrize("name", [name for name, case in FUNCTIONS.items() if case.places])
-@pytest.mark.parametrize("wrap", [lambda f: f, fd.compile], ids=["eager", "compiled"])
+@all_of("wrap", [lambda f: f, fd.compile])
 def test_no_false_alarm_in_the_functions(name: str, wrap: Callable[..., Any]) -> None:
     case = FUNCTIONS[name]
     no_false_alarm(case.of_inputs(), case.inputs, wrap, bool(case.argnums))

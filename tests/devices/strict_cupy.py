@@ -6,6 +6,7 @@ Where CuPy computes by another formula than NumPy, so does the stand-in (`strict
 In one thing the stand-in is stricter: an index out of range is an error, while CuPy wraps around.
 """
 
+import functools
 import importlib
 import sys
 import types
@@ -19,6 +20,7 @@ from fdezero import gpu_available
 
 from .strict_cupy_array import (
     PEERS,
+    PLAIN,
     TRANSFERS,
     Device,
     PerformanceWarning,
@@ -36,56 +38,14 @@ from .strict_cupy_formulas import FORMULAS, REFUSED, kernel
 from .strict_cupy_graph import NOTED, STOPPED, MemoryPool, Stream, current_stream, noted, stopped, using_allocator
 from .strict_cupy_kernel import CompileException, ElementwiseKernel, ReductionKernel
 from .strict_cupy_lines import RawKernel
+from .strict_cupy_names import CREATION, FOURIER, FUNCTIONS, LINALG, METHODS, SPECIAL, declared
 
 STREAMS = {"Stream": Stream, "MemoryPool": MemoryPool, "using_allocator": using_allocator, "get_current_stream": current_stream}
 PLACES = {"argmax", "argmin"}
 
-# CuPy's functions and the names of their arguments; those in front of the slash are required.
-FUNCTIONS = """
-all a / axis out keepdims; allclose a b / rtol atol equal_nan; amax a / axis out keepdims; amin a / axis out keepdims
-any a / axis out keepdims; argmax a / axis dtype out keepdims; argmin a / axis dtype out keepdims; argsort a / axis kind
-argpartition a kth / axis; argwhere a /; around a / decimals out; array_equal a1 a2 / equal_nan; array_split ary indices_or_sections / axis
-astype x dtype / copy; atleast_1d * /; atleast_2d * /; average a / axis weights returned keepdims
-bincount x / weights minlength; broadcast_arrays * /; broadcast_to array shape /; clip a a_min a_max / out
-concatenate tup / axis out dtype casting; copy a / order; count_nonzero a / axis; cross a b / axisa axisb axisc axis
-correlate a v / mode; cumprod a / axis dtype out; cumsum a / axis dtype out; diag v / k; diagonal a / offset axis1 axis2
-diff a / n axis prepend append; dot a b / out; einsum * / dtype optimize; empty_like a / dtype order subok shape
-expand_dims a axis /; flatnonzero a /; flip a / axis; full_like a fill_value / dtype order subok shape
-hstack tup / dtype casting; inner a b /; isclose a b / rtol atol equal_nan; kron a b /; matmul a b / out
-max a / axis out keepdims; may_share_memory a b / max_work; mean a / axis dtype out keepdims; median a / axis out overwrite_input keepdims
-min a / axis out keepdims; moveaxis a source destination /; nan_to_num x / copy nan posinf neginf; nonzero a /
-ones_like a / dtype order subok shape; outer a b / out; pad array pad_width / mode constant_values
-prod a / axis dtype out keepdims; ptp a / axis; ravel a / order; repeat a repeats / axis
-reshape a newshape / order copy; roll a shift / axis; round a / decimals out; searchsorted a v / side sorter
-shares_memory a b / max_work; sort a / axis kind; split ary indices_or_sections / axis; squeeze a / axis
-stack tup / axis out dtype casting; std a / axis dtype out ddof keepdims; sum a / axis dtype out keepdims
-swapaxes a axis1 axis2 /; take a indices / axis out; take_along_axis a indices axis /; tensordot a b / axes
-tile A reps /; trace a / offset axis1 axis2 dtype out; transpose a / axes; tril m / k; triu m / k
-unique ar / return_index return_inverse return_counts axis; var a / axis dtype out ddof keepdims; vdot a b /
-vstack tup / dtype casting; where condition / x y; zeros_like a / dtype order subok shape
-"""
-LINALG = """
-cholesky a /; det a /; eig a /; eigh a / UPLO; inv a /; pinv a / rcond; qr a / mode; slogdet a /; solve a b /
-svd a / full_matrices compute_uv
-"""
-METHODS = """
-all axis out keepdims; any axis out keepdims; argmax axis out dtype keepdims; argmin axis out dtype keepdims
-argsort axis kind; astype dtype order casting subok copy; clip min max out; conj; conjugate; copy order
-cumprod axis dtype out; cumsum axis dtype out; diagonal offset axis1 axis2; dot b out; flatten order
-max axis out keepdims; mean axis dtype out keepdims; min axis out keepdims; nonzero; prod axis dtype out keepdims
-ravel order; repeat repeats axis; reshape * order copy; round decimals out; searchsorted v side sorter; squeeze axis
-std axis dtype out ddof keepdims; sum axis dtype out keepdims; swapaxes axis1 axis2; take indices axis out
-trace offset axis1 axis2 dtype out; transpose *; var axis dtype out ddof keepdims; view dtype
-"""
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "expand_dims", "broadcast_to", "ravel", "view", "diagonal", "split", "as_strided"}
 ON_ANY_DEVICE = {"copy", "empty_like", "ones_like", "zeros_like", "full_like"} | VIEWS
 WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # These wait for a number from the device.
-FOURIER = "fft ifft rfft irfft hfft ihfft".split()
-SPECIAL = (
-    "beta betainc betaincinv betaln digamma erf erfc erfcinv erfcx erfinv gamma gammainc gammaincc gammainccinv gammaincinv gammaln "
-    "i0 i0e i1 i1e j0 j1 rgamma xlog1py xlogy y0 y1 yn zeta"
-).split()
-CREATION = ["arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros", "tri"]
 ABSENT_UFUNCS = {"isnat", "matmul", "matvec", "spacing", "vecdot", "vecmat"}
 SCATTERS = {
     "add": "efdiIlLqQ", "subtract": "iI", "maximum": "fdiIlLqQ", "minimum": "fdiIlLqQ",
@@ -99,14 +59,19 @@ class ufunc:  # noqa: N801, CuPy's name
     def __init__(self, function: np.ufunc) -> None:
         self.function = function
         self.__name__ = self.name = function.__name__
+        self.nin, self.nout = function.nin, function.nout
+        self.compute = FORMULAS.get(self.name, function)
 
     def __call__(self, *args: Any, out: Any = None, dtype: Any = None, casting: str = "same_kind", **other: Any) -> Any:
+        if len(args) == self.nin and self.nout == 1 and out is None and not other and not NOTED and self.name not in REFUSED and PLAIN.issuperset(map(type, args)):
+            result = self.compute(*[here(x) if type(x) is ndarray else x for x in args], out=(None,), dtype=dtype, casting=casting)
+            return ndarray._of(np.asarray(result, order="C"), current[-1])  # the usual call; what follows does the same
         for arg in args:
             if hasattr(arg, "__cupy_override_elementwise_kernel__"):
                 return arg.__cupy_override_elementwise_kernel__(self, *args, **other)
         if other:
             raise TypeError(f"Wrong arguments {other}")
-        nin, nout = self.function.nin, self.function.nout
+        nin, nout = self.nin, self.nout
         if not nin <= len(args) <= nin + nout:
             raise TypeError(f"Wrong number of arguments for {self.name!r}. It must be either {nin} or {nin + nout} (with outputs)")
         args, outs = args[:nin], args[nin:]
@@ -125,7 +90,7 @@ class ufunc:  # noqa: N801, CuPy's name
             kinds = ", ".join([repr(np.result_type(x)) for x in operands])
             raise TypeError(f"Wrong type (({kinds})) of arguments for cupy_{self.name}")
         places = tuple([None if y is None else here(y) for y in outs])
-        compute = lambda: FORMULAS.get(self.name, self.function)(*operands, out=places, dtype=dtype, casting=casting)
+        compute = lambda: self.compute(*operands, out=places, dtype=dtype, casting=casting)
         results = compute()
         if NOTED:
             found = results if nout > 1 else (results,)
@@ -229,14 +194,6 @@ def strict(name: str, numpys: Callable[..., Any], required: list[str], optional:
     return function
 
 
-def declared(table: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    for entry in table.replace("\n", ";").split(";"):
-        if entry.strip():
-            name, *names = entry.split()
-            slash = names.index("/") if "/" in names else 0
-            yield name, names[:slash], [n for n in names[slash:] if n != "/"]
-
-
 def method_of(name: str, names: list[str]) -> Callable[..., Any]:
     return strict(name, lambda self, *args, **kwargs: FORMULAS[name](self, *args, **kwargs) if name in PLACES else getattr(self, name)(*args, **kwargs), [], names, method=True)
 
@@ -325,8 +282,21 @@ def spoiling(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
 
 
 def make_cupy(count: int = 2) -> types.ModuleType:
-    """The module that stands for `cupy`, on `count` devices."""
+    """A module that stands for `cupy`, on `count` devices."""
     module = types.ModuleType("cupy")
+    vars(module).update(_of_its_own(types.SimpleNamespace(**members_of(count))).__dict__)
+    vars(module).update(get_array_module=lambda *args: module if any(isinstance(arg, ndarray) for arg in args) else np)
+    return module
+
+
+def _of_its_own(space: types.SimpleNamespace) -> types.SimpleNamespace:
+    """A copy of a namespace and of those inside it, in which a test can replace a member."""
+    return types.SimpleNamespace(**{name: _of_its_own(value) if isinstance(value, types.SimpleNamespace) else value for name, value in vars(space).items()})
+
+
+@functools.cache
+def members_of(count: int) -> dict[str, Any]:
+    """The members of the module."""
     members: dict[str, Any] = {
         "__version__": "14.2.0", "is_available": lambda: True, "ndarray": ndarray, "ufunc": ufunc, "RawKernel": RawKernel,
         "ElementwiseKernel": ElementwiseKernel, "ReductionKernel": ReductionKernel, "copyto": copyto,
@@ -335,7 +305,6 @@ def make_cupy(count: int = 2) -> types.ModuleType:
         "array": lambda obj, dtype=None, copy=True, **other: asarray(obj, dtype, copy=copy),
         "ascontiguousarray": lambda a, dtype=None: wrap(np.ascontiguousarray(here(asarray(a, dtype)))),
         "get_default_memory_pool": lambda: types.SimpleNamespace(used_bytes=lambda: 0), "_util": types.SimpleNamespace(PerformanceWarning=PerformanceWarning),
-        "get_array_module": lambda *args: module if any(isinstance(arg, ndarray) for arg in args) else np,
         "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a, axis=None: a.size if axis is None else a.shape[axis],
         "can_cast": lambda a, to, casting="safe": np.can_cast(a.dtype if isinstance(a, ndarray) else a, to, casting),
     }  # fmt: skip
@@ -356,8 +325,13 @@ def make_cupy(count: int = 2) -> types.ModuleType:
             members[name] = ufunc(found)
         elif isinstance(found, float) or (isinstance(found, type) and issubclass(found, np.generic)):
             members[name] = found
-    vars(module).update(members)
-    return module
+    return members
+
+
+@functools.cache
+def special_functions() -> dict[str, Any]:
+    """The members of `cupyx.scipy.special`."""
+    return {name: kernel(name) for name in SPECIAL}
 
 
 @pytest.fixture
@@ -365,7 +339,7 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """`import cupy` gives the stand-in, with two devices, the first of them current; SciPy's functions are in `cupyx`."""
     module = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", types.SimpleNamespace(**{f: kernel(f) for f in SPECIAL}))
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", types.SimpleNamespace(**special_functions()))
     yield module
     assert current == [0], "a test left another device current"
 

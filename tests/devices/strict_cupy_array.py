@@ -65,8 +65,8 @@ class PerformanceWarning(UserWarning):
 
 def here(array: "ndarray") -> np.ndarray:
     """The numbers of an array that a kernel may read."""
-    if array.device.id != current[-1]:
-        said = f"The device where the array resides ({array.device.id}) is different from the current device ({current[-1]}). "
+    if array._device != current[-1]:
+        said = f"The device where the array resides ({array._device}) is different from the current device ({current[-1]}). "
         if not PEERS:
             raise ValueError(said + "Peer access is unavailable between these devices.")
         warnings.warn(said + "Peer access has been activated automatically.", PerformanceWarning, stacklevel=2)
@@ -133,7 +133,8 @@ class ndarray:  # noqa: N801, CuPy's name
         while getattr(owner, "base", None) is not None:
             owner = owner.base
         is_view = owner is not numbers and isinstance(owner, np.ndarray)
-        known = OWNERS.get(id(owner))
+        found = OWNERS.get(id(owner))
+        known = None if found is None else found()  # While it lives, no other numbers have that id.
         if known is not None and not is_view and known._device == device:
             return known
         self = object.__new__(cls)
@@ -143,7 +144,10 @@ class ndarray:  # noqa: N801, CuPy's name
         if is_view:
             self.base = known if known is not None else cls._of(owner, device)
         else:
-            OWNERS[id(numbers)] = self
+            OWNERS[id(numbers)] = weakref.ref(self)
+            if len(OWNERS) > MOST_OWNERS:
+                for place in [place for place, found in OWNERS.items() if found() is None]:
+                    del OWNERS[place]
         return self
 
     shape = property(lambda self: self._numbers.shape)
@@ -246,7 +250,7 @@ class ndarray:  # noqa: N801, CuPy's name
         if ours is None:
             return NotImplemented
         for value in (*inputs, *([kwargs["out"]] if "out" in kwargs else [])):
-            known = type(value) in PYTHON_SCALARS or isinstance(value, ndarray | np.ndarray | np.generic)
+            known = type(value) in PLAIN or isinstance(value, np.ndarray | np.generic)
             if not known and not hasattr(value, "__cuda_array_interface__") and not hasattr(value, "__cupy_get_ndarray__"):
                 return NotImplemented
         if function.__name__ in {"greater", "greater_equal", "less", "less_equal", "equal", "not_equal"}:
@@ -264,7 +268,9 @@ class ndarray:  # noqa: N801, CuPy's name
 
 
 ndarray.__module__ = "cupy"
-OWNERS: "weakref.WeakValueDictionary[int, ndarray]" = weakref.WeakValueDictionary()  # by the id of their numbers
+PLAIN = frozenset({ndarray, *PYTHON_SCALARS})
+OWNERS: "dict[int, weakref.ref[ndarray]]" = {}  # by the id of their numbers; a WeakValueDictionary takes longer than a small kernel
+MOST_OWNERS = 20_000  # then those that are gone are dropped
 
 
 def index_of(index: Any) -> tuple[Any, bool]:

@@ -18,6 +18,7 @@ from fdezero import numpy, special  # noqa: F401, which declare the operations
 from fdezero.core import REGISTRY
 from fdezero.devices import cuda
 
+from ..laws.folding import folded
 from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 
 # CuPy's options without the architecture, which depends on the device.
@@ -103,12 +104,13 @@ def test_the_kernel_of_random_numbers_compiles() -> None:
     assert ".entry fdezero_words" in compile_cuda(cuda.SOURCE)
 
 
-@pytest.mark.parametrize(("name", "kind"), EXPRESSIONS)
-def test_every_expression_compiles(name: str, kind: str) -> None:
-    expression = REGISTRY[name].expression({"f" if kind in TYPES["f"] else "i"})
-    count = 1 + max(int(k) for k in re.findall(r"\bx(\d)\b", expression) or [0])
+@folded("expression", EXPRESSIONS, lambda expression: expression[0])
+def test_every_expression_compiles(expression: tuple[str, str]) -> None:
+    name, kind = expression
+    source = REGISTRY[name].expression({"f" if kind in TYPES["f"] else "i"})
+    count = 1 + max(int(k) for k in re.findall(r"\bx(\d)\b", source) or [0])
     arguments = ", ".join(f"{kind} x{k}" for k in range(count))
-    compile_cuda(f"__device__ {kind} f({arguments}) {{ return {expression}; }}")
+    compile_cuda(f"__device__ {kind} f({arguments}) {{ return {source}; }}")
 
 
 @pytest.mark.parametrize(

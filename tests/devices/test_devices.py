@@ -17,6 +17,7 @@ from fdezero.devices import why_no_gpu
 from fdezero.errors import DeviceError, DTypeError, TraceError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from ..laws.folding import by_name, folded
 from ..laws.matrices import skip_where_signs_differ
 from ..laws.samples import DIFFERENTIABLE, SAMPLES, Sample
 from ..laws.test_laws import function_of
@@ -202,14 +203,14 @@ def placed(sample: Sample) -> Sample:
     return sample._replace(args=fd.to_device(sample.args, "gpu"))
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@folded("sample", SAMPLES, by_name)
 def test_every_operation_is_the_same_on_the_gpu(sample: Sample, gpu: Any) -> None:
     skip_where_signs_differ(sample.name, gpu)
     there = placed(sample)
     same(there.primitive(*there.args, **there.params), sample.primitive(*sample.args, **sample.params))
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@folded("sample", SAMPLES, by_name)
 def test_every_operation_is_batched_on_the_gpu(sample: Sample, gpu: Any) -> None:
     skip_where_signs_differ(sample.name, gpu)
     placed(sample)
@@ -220,7 +221,7 @@ def test_every_operation_is_batched_on_the_gpu(sample: Sample, gpu: Any) -> None
             same(mapped(*fd.to_device(args, "gpu")), mapped(*args))
 
 
-@pytest.mark.parametrize("sample", DIFFERENTIABLE, ids=str)
+@folded("sample", DIFFERENTIABLE, by_name)
 def test_every_operation_is_differentiated_twice_on_the_gpu(sample: Sample, gpu: Any) -> None:
     skip_where_signs_differ(sample.name, gpu)
     (here, args), (there, there_args) = function_of(sample), function_of(placed(sample))

@@ -53,6 +53,16 @@ def folded(name: str, cases: Iterable[Any], by: Callable[[Any], str]) -> Callabl
     return marked
 
 
+def by_name(case: Any) -> str:
+    """The group of a case: all that bear its name."""
+    return case.name
+
+
+def all_of(name: str, cases: Iterable[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Run a test on every case in one report: for a few small cases beside another parameter, such as training and inference."""
+    return folded(name, cases, lambda case: "all")
+
+
 def run_each(test: Callable[..., Any], cases: Sequence[Any], others: dict[str, Any], name: str) -> None:
     """Run the test on each case. Raise what the cases raised, each with a note that names the case."""
     failures: list[Exception] = []

@@ -12,17 +12,18 @@ from fdezero import numpy as fnp
 from fdezero.core import REGISTRY, elementwise, linear, reduction
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
+from .folding import by_name, folded
 from .samples import DIFFERENTIABLE, SAMPLES, Sample
 
-every = pytest.mark.parametrize("sample", SAMPLES, ids=str)
-differentiable = pytest.mark.parametrize("sample", DIFFERENTIABLE, ids=str)
+every = folded("sample", SAMPLES, by_name)
+differentiable = folded("sample", DIFFERENTIABLE, by_name)
 
 
 def those(asks: Callable[[Sample], bool]) -> Any:
     """The differentiable samples to which a law applies."""
     chosen = [sample for sample in DIFFERENTIABLE if asks(sample)]
     assert chosen
-    return pytest.mark.parametrize("sample", chosen, ids=str)
+    return folded("sample", chosen, by_name)
 
 
 def function_of(sample: Sample) -> tuple[Callable[..., Any], list[Any]]:

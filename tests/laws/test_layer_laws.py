@@ -1,5 +1,6 @@
 """The laws that every layer obeys, in training and in inference, over the table of layers."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 from fdezero.testing.properties import compiled_is_eager, keeps_dtype, leaves_inputs_alone, vmap_is_a_loop
 from fdezero.testing.structures import is_layer
 
+from .folding import all_of
 from .layer_row import KEY, OTHER, PROPERTIES, Row, called, is_stateful, stepped
 from .layers import LAYERS
 
@@ -21,10 +23,10 @@ TRAIN = [False, True]
 
 
 def law(*properties: str) -> Any:
-    """A test of every layer, in training and in inference; if it passes, the properties are proved."""
+    """A test of every layer, in inference and in training; if it passes, the properties are proved."""
 
     def marked(test: Any) -> Any:
-        each = pytest.mark.parametrize("train", TRAIN, ids=["inference", "training"])(pytest.mark.parametrize("row", LAYERS, ids=str)(test))
+        each = pytest.mark.parametrize("row", LAYERS, ids=str)(all_of("train", TRAIN)(test))
         return pytest.mark.proves(*properties)(each) if properties else each
 
     return marked
@@ -62,7 +64,7 @@ def test_compiled_has_the_bits_of_eager(row: Row, train: bool) -> None:
 
 
 @law("float16")
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.dtype(ml_dtypes.bfloat16)])
+@all_of("dtype", [np.float32, np.float16, np.dtype(ml_dtypes.bfloat16)])
 def test_narrow_dtypes_are_kept(row: Row, train: bool, dtype: Any) -> None:
     layer, xs = row.layer(dtype=dtype), row.xs(dtype)
     keeps_dtype(called(train), (layer, *xs))
@@ -206,7 +208,7 @@ PLANTED = {
 @pytest.mark.parametrize("test", PLANTED, ids=lambda test: test.__name__)
 def test_a_planted_wrong_layer_is_caught(test: Any, request: pytest.FixtureRequest) -> None:
     mistake, error = PLANTED[test]
-    names = test.__code__.co_varnames[: test.__code__.co_argcount]
+    names = list(inspect.signature(test).parameters)
     given = {"train": True, "dtype": np.float32}
     options = {name: given[name] if name in given else request.getfixturevalue("strict_cupy") for name in names if name != "row"}
     right, wrong = (Row("Wrong", "", lambda key, dtype, m=m: Wrong(fd.random.normal(key, (4, 3), dtype), m)) for m in (lambda y, key, train: y, mistake))

@@ -15,6 +15,7 @@ from fdezero import nn, optim
 from fdezero.errors import DTypeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
+from .folding import all_of
 from .optimisers import OPTIMISERS, SCHEDULED
 from .optimisers_wrapped import PARTIAL, WAITING, WITHOUT_A_ROW
 
@@ -57,7 +58,7 @@ def kinds(tree: Any) -> Any:
 
 
 @law
-@pytest.mark.parametrize("rate", [0.05, np.float64(0.05)], ids=["a number", "of NumPy"])
+@all_of("rate", [0.05, np.float64(0.05)])
 def test_steps_keep_kinds_descend_and_touch_nothing_else(name: str, rate: Any) -> None:
     opt, start = OPTIMISERS[name](rate), mixed()
     params, state, losses = start, opt.init(start), [loss(start)]
@@ -242,7 +243,7 @@ def test_steps_map_over_rates_and_keep_float32(make: Any) -> None:
         assert_trees_close(row, after(make(float(rate)), {"w": start()["w"]}, 3)[0]["w"], 1e-5)
 
 
-@pytest.mark.parametrize("kind", [float, np.float64, np.asarray, np.float32])
+@all_of("kind", [float, np.float64, np.asarray, np.float32])
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_schedules_are_asked_at_every_step(name: str, kind: Any) -> None:
     asked: list[int] = []

@@ -11,10 +11,11 @@ from fdezero import numpy as fnp
 from fdezero.optim.precision import Policy
 from fdezero.testing import assert_trees_equal
 
+from .folding import all_of
 from .layer_row import KEY, Row, called, stepped
 from .layers import LAYERS
 
-law = pytest.mark.parametrize("train", [False, True], ids=["inference", "training"])
+law = all_of("train", [False, True])
 rows = pytest.mark.parametrize("row", LAYERS, ids=str)
 
 
@@ -40,7 +41,7 @@ def total(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @law
 @rows
-@pytest.mark.parametrize("compute", ["float16", "bfloat16"])
+@all_of("compute", ["float16", "bfloat16"])
 def test_results_and_gradients_are_near_those_of_float32_in_their_dtypes(row: Row, train: bool, compute: str) -> None:
     (layer, xs), call = of_row(row), stepped(train)
     model = Policy(compute=compute)(layer)

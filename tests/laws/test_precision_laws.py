@@ -16,6 +16,7 @@ from fdezero.testing import assert_trees_equal
 
 from .cases import Case, law
 from .coverage import CASES
+from .folding import all_of
 from .optimisers import OPTIMISERS
 
 RNG = np.random.default_rng(41)
@@ -204,7 +205,7 @@ def moved(name: str, dtype: Any, gradient: np.ndarray, steps: int = 3) -> np.nda
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("scale", [1.0, 2.0**-12, 2.0**-20, 2.0**5])
+@all_of("scale", [1.0, 2.0**-12, 2.0**-20, 2.0**5])
 def test_a_step_in_float16_is_that_in_float64_rounded_at_every_step(name: str, scale: float) -> None:
     gradient = np.array([0.0, 0.5, 1.0, -2.0, 0.75, 3.0]) * scale  # exact in float16 at each of three steps
     expected = moved(name, np.float64, gradient)
@@ -219,7 +220,7 @@ def test_adam_in_float16_takes_the_step_of_adam() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("greatest", [1e18, 1e20, 1e30, 1e37])
+@all_of("greatest", [1e18, 1e20, 1e30, 1e37])
 def test_float32_gradients_of_any_size_take_the_step_of_float64(name: str, greatest: float) -> None:
     gradient = np.array([1e-6, -greatest, 0.0, greatest / 3, 1e3]).astype(np.float32).astype(float)
     with np.errstate(over="ignore"):

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 import fdezero as fd
 from fdezero.core import Tracer
 from tests.laws.coverage import CASES
+from tests.laws.folding import all_of, folded
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -71,15 +72,28 @@ def signature(function: Any) -> inspect.Signature | None:
         return None
 
 
-def pairs() -> Iterator[Any]:
+class Pair(NamedTuple):
+    """A function of ours and NumPy's of that name."""
+
+    namespace: str
+    name: str
+    function: Any
+    reference: Any
+
+    def __str__(self) -> str:
+        return self.namespace + self.name
+
+
+def pairs() -> Iterator[Pair]:
     for prefix, (ours, theirs) in NAMESPACES.items():
         for name in ours.__all__:
             function, reference = getattr(ours, name), getattr(theirs, name, None)
             if callable(reference) and not isinstance(reference, type) and function is not reference:
-                yield pytest.param(name, function, reference, id=prefix + name)
+                yield Pair(prefix, name, function, reference)
 
 
 PAIRS = list(pairs())
+every_pair = folded("pair", PAIRS, lambda pair: pair.namespace or "numpy")
 
 
 def wanted(function: Any, reference: Any) -> list[inspect.Parameter]:
@@ -90,8 +104,9 @@ def wanted(function: Any, reference: Any) -> list[inspect.Parameter]:
     return [p for p in found.parameters.values() if p.kind not in VARIADIC and (p.name not in NOWHERE or p.name in ours)]
 
 
-@pytest.mark.parametrize(("name", "function", "reference"), PAIRS)
-def test_what_numpy_takes_by_name_is_taken_by_name(name, function, reference):
+@every_pair
+def test_what_numpy_takes_by_name_is_taken_by_name(pair):
+    _, name, function, reference = pair
     ours = inspect.signature(function).parameters
     for p in wanted(function, reference):
         if p.kind in NAMED and (name, p.name) not in MISSING and p.name != "start_or_stop":
@@ -99,8 +114,9 @@ def test_what_numpy_takes_by_name_is_taken_by_name(name, function, reference):
             assert ours[p.name].kind in NAMED, f"{name}: {p.name} cannot be given by name"
 
 
-@pytest.mark.parametrize(("name", "function", "reference"), PAIRS)
-def test_what_numpy_takes_by_position_has_its_position(name, function, reference):
+@every_pair
+def test_what_numpy_takes_by_position_has_its_position(pair):
+    _, name, function, reference = pair
     ours = [p for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
     theirs = [p for p in wanted(function, reference) if p.kind in POSITIONAL]
     theirs = [p for p in theirs if (name, p.name) not in MISSING or (name, p.name) in OTHER_NAMES]
@@ -110,8 +126,9 @@ def test_what_numpy_takes_by_position_has_its_position(name, function, reference
             assert mine.name == OTHER_NAMES.get((name, p.name), p.name), f"{name}: {mine.name} stands where NumPy has {p.name}"
 
 
-@pytest.mark.parametrize(("name", "function", "reference"), PAIRS)
-def test_defaults_are_those_of_numpy(name, function, reference):
+@every_pair
+def test_defaults_are_those_of_numpy(pair):
+    _, name, function, reference = pair
     ours = inspect.signature(function).parameters
     for p in wanted(function, reference):
         if p.name not in ours or (name, p.name) in DEFAULTS or p.kind is inspect.Parameter.POSITIONAL_ONLY:
@@ -123,8 +140,9 @@ def test_defaults_are_those_of_numpy(name, function, reference):
         assert mine == theirs or {mine, theirs} == {None, float}, f"{name}: {p.name} is {mine!r} by default, in NumPy {theirs!r}"
 
 
-@pytest.mark.parametrize(("name", "function", "reference"), [pair for pair in PAIRS if isinstance(pair.values[2], np.ufunc)])
-def test_operands_of_ufuncs_go_by_position_only(name, function, reference):
+@all_of("pair", [pair for pair in PAIRS if isinstance(pair.reference, np.ufunc)])
+def test_operands_of_ufuncs_go_by_position_only(pair):
+    _, name, function, reference = pair
     ours = inspect.signature(function).parameters.values()
     operands = [p for p in ours if p.kind is inspect.Parameter.POSITIONAL_ONLY]
     assert len(operands) == reference.nin
@@ -145,7 +163,7 @@ def test_functions_in_c_have_the_parameters_of_numpys_manual(name):
 
 @pytest.mark.parametrize("table", [MISSING, OTHER_NAMES, DEFAULTS])
 def test_every_exception_belongs_to_a_function(table):
-    names = {pair.values[0] for pair in PAIRS}
+    names = {pair.name for pair in PAIRS}
     assert {name for name, _ in table} <= names
 
 
@@ -207,7 +225,7 @@ NAMED_CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", NAMED_CASES, ids=str)
+@folded("case", NAMED_CASES, lambda case: f"{case.module}-{case.name}")
 def test_numpys_functions_of_traced_values_take_arguments_by_name(case):
     call = getattr(NAMESPACES["" if case.module == "numpy" else case.module + "."][1], case.name)
     leaves, treedef = fd.tree.flatten(by_name(case))
@@ -232,9 +250,9 @@ def test_a_wrong_name_is_found():
 
     for law in (test_what_numpy_takes_by_name_is_taken_by_name, test_what_numpy_takes_by_position_has_its_position):
         with pytest.raises(AssertionError, match="median"):
-            law("median", median, np.median)
+            law(Pair("", "median", median, np.median))
 
     def quantile(a, q, axis=None, out=None, overwrite_input=False, method="lower", keepdims=False, *, weights=None): ...
 
     with pytest.raises(AssertionError, match="method is 'lower'"):
-        test_defaults_are_those_of_numpy("quantile", quantile, np.quantile)
+        test_defaults_are_those_of_numpy(Pair("", "quantile", quantile, np.quantile))

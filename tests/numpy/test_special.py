@@ -18,6 +18,7 @@ from fdezero.errors import DerivativeError, DeviceError, MissingExtraError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
 from ..laws.cases import Case
+from ..laws.folding import all_of, by_name, folded
 from ..laws.functions_special import CASES, REAL, REFERENCES
 
 
@@ -31,8 +32,8 @@ def test_values_and_slopes_are_those_of_mpmath(function: Callable[..., Any], ref
     np.testing.assert_allclose(fd.grad(lambda x: np.sum(function(x)))(x), slopes, rtol=1e-11, atol=1e-15)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.argnums and any(isinstance(x, np.ndarray) for x in case.args)], ids=str)
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@folded("case", [case for case in CASES if case.argnums and any(isinstance(x, np.ndarray) for x in case.args)], by_name)
+@all_of("dtype", ["float16", "float32"])
 def test_dtype_is_kept(case: Case, dtype: str) -> None:
     function, args, kwargs = case.function, case.args, case.kwargs
 
