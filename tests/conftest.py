@@ -28,8 +28,23 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if len(files) == 1 and all(Path(file).is_file() for file in files) else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole files to workers in the order of `scheduling`; pytest-xdist alone would begin with those of the most tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from . import scheduling
+
+    config.option.loadscopereorder = False
+    return scheduling.Scheduling(config, log)
+
+
 @pytest.hookimpl(trylast=True)  # after -k and -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        from . import scheduling
+
+        items[:] = scheduling.in_order(items)
     for item in items:
         if " at 0x" in item.nodeid:  # Every process has another address, so pytest-xdist would stop.
             raise pytest.UsageError(f"{item.nodeid} has an address in its name: give the parameters ids")
@@ -50,6 +65,15 @@ def pytest_collection() -> Iterator[None]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """After a file, leave what it keeps out of further rounds: `gc.collect()` in a test costs as much after a thousand tests as alone."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

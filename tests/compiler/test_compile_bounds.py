@@ -176,10 +176,10 @@ def of_new_classes(count: int) -> None:
 
 
 GROWING: dict[str, tuple[Callable[[int], None], int]] = {
-    "shapes": (of_shapes, 300),
-    "functions": (of_new_functions, 60),
-    "loops": (of_new_loops, 15),
-    "classes": (of_new_classes, 3000),
+    "shapes": (of_shapes, 150),
+    "functions": (of_new_functions, 30),
+    "loops": (of_new_loops, 12),
+    "classes": (of_new_classes, 1500),
 }
 
 

@@ -13,6 +13,8 @@ from fdezero.compiler.passes.order import optimise
 from fdezero.errors import DTypeError, ShapeError, StructureError, TraceError
 from fdezero.testing import assert_trees_close
 
+from ..profiles import NIGHTLY
+
 rng = np.random.default_rng(0)
 W, XS, H0 = rng.standard_normal((4, 4)) * 0.5, rng.standard_normal((6, 4)), rng.standard_normal(4)
 V = rng.standard_normal((4, 4))
@@ -145,11 +147,13 @@ TRANSFORMS: dict[str, Callable[[Any], Any]] = {
 def test_against_plain_python(name: str, transform: str) -> None:
     f, plain = map(TRANSFORMS[transform], PROGRAMS[name])
     compiled, around = fd.compile(f), TRANSFORMS[transform](fd.compile(PROGRAMS[name][0]))
+    second = transform in ("jvp of grad", "grad of grad", "grad of jvp")
     for h in (H0, -H0, H0):
         expected = plain(W, h, XS)
         assert_trees_close(f(W, h, XS), expected, 1e-12, "eager")
         assert_trees_close(compiled(W, h, XS), expected, 1e-12, "compiled")
-        assert_trees_close(around(W, h, XS), expected, 1e-12, "around compiled")
+        if NIGHTLY or not second or h is H0:  # a program's second derivative runs eagerly, and takes longest
+            assert_trees_close(around(W, h, XS), expected, 1e-12, "around compiled")
     assert len(compiled.recordings) == 1
 
 

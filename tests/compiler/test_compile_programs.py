@@ -19,7 +19,7 @@ from .program_checks import Ledger, assert_same_bits, check_call, check_calls, c
 from .program_operations import OPERATIONS
 from .programs import Program, programs
 
-patient = settings(max_examples=settings().max_examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
+patient = settings(max_examples=examples(2), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])
 holds = st.sampled_from(["all", "some", "one", "views", "none"])
 seeds = st.lists(st.integers(0, 99), min_size=3, max_size=3)
 

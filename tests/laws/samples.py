@@ -84,6 +84,8 @@ COMPLEX_UNARY = (
 ).split()
 BINARY = "add subtract multiply divide quotient scaled share times_log arctan2 hypot maximum minimum fmax fmin logaddexp logaddexp2 copysign".split()
 POSITIVE_DEFINITE = {"cholesky", "logm", "sqrtm"}  # or without negative eigenvalues
+# Long loops over nodes, whose derivatives are integrals of the same kind, with other exponents
+INTEGRALS = {"beta_integral", "gamma_integral", "random_beta_integral", "random_gamma_integral", "random_beta_by_shape", "random_gamma_by_shape"}
 W = (None, None, None)
 
 

@@ -16,6 +16,7 @@ from fdezero.testing import arrays, assert_trees_close, assert_trees_equal, broa
 from fdezero.testing.properties import compiled_is_eager, vmap_is_a_loop
 from fdezero.testing.strategies import LAYOUTS, lay_out
 
+from ..profiles import NIGHTLY, first_of_each
 from . import functions_elementwise as elementwise
 from . import test_precision_laws
 from .cases import LATER, Case, law
@@ -51,6 +52,16 @@ def results(function: Any, case: Case) -> list[Any]:
     return fd.tree.leaves(function(*case.args, **case.kwargs))
 
 
+def with_gradient(function: Any) -> Any:
+    """The values of a function of arrays, and the gradients of their sum."""
+
+    def call(*inputs: Any) -> Any:
+        values, pullback = fd.vjp(function, *inputs)
+        return values, pullback([y * 0 + 1 for y in values])
+
+    return call
+
+
 def numpys_own(case: Case) -> Any:
     """NumPy's function of that name; None if there is none, or if NumPy does not dispatch it on its arguments."""
     return None if case.name in NOT_DISPATCHED else getattr(NUMPYS.get(case.module), case.name, None)
@@ -69,10 +80,19 @@ def test_values_are_those_of_the_reference(case: Case) -> None:
         assert [np.asarray(y).dtype.kind for y in got] == [np.asarray(y).dtype.kind for y in expected]
 
 
+FIRST = {id(case) for case in first_of_each(CASES, lambda case: (case.module, case.name, bool(case.argnums)))}
+
+
+def is_first(case: Case) -> bool:
+    """Whether it is the first case of its function, or night: a law can do less for other cases, which differ in shapes and keywords."""
+    return NIGHTLY or id(case) in FIRST
+
+
 @law(CASES, "reverse", "forward")
 def test_derivatives_are_differences(case: Case) -> None:
+    """To first order only where it is not the first case of a function: its operations obey the laws of second derivatives."""
     step = 2e-3 if case.module == "numpy" else None
-    check_grads(case.of_inputs(), case.inputs, order=case.order, step=step, tolerance=2e-5 if step else 1e-6 if case.module == "linalg" else 1e-5)
+    check_grads(case.of_inputs(), case.inputs, order=case.order if is_first(case) else 1, step=step, tolerance=2e-5 if step else 1e-6 if case.module == "linalg" else 1e-5)
 
 
 @law(CASES, "vmap")
@@ -89,9 +109,11 @@ def test_vmap_is_a_loop(case: Case) -> None:
 @law(CASES, "compiled")
 def test_compiled_has_the_bits_of_eager_and_so_has_its_gradient(case: Case) -> None:
     function = case.of_inputs()
-    if case.argnums:
+    if case.argnums and is_first(case):
         compiled_is_eager(function, case.inputs)
         return
+    if case.argnums:  # One program of both takes half as long as two.
+        function = with_gradient(function)
     compiled, expected = fd.compile(function), function(*case.inputs)
     for _ in range(2):
         assert_trees_equal(compiled(*case.inputs), expected, bits=True)
@@ -103,10 +125,7 @@ def test_arrays_on_a_gpu_give_the_results_of_the_cpu_there(case: Case, gpu: Any)
 
     def both(device: str) -> Any:
         function, inputs = case.of_inputs(device=device), fd.to_device(case.inputs, device)
-        if not case.argnums:
-            return function(*inputs), ()
-        values, pullback = fd.vjp(function, *inputs)
-        return values, pullback([y * 0 + 1 for y in values])
+        return with_gradient(function)(*inputs) if case.argnums else function(*inputs)
 
     there, here = both("gpu"), both("cpu")
     assert {fd.device_of(leaf) for leaf in fd.tree.leaves(there) if hasattr(leaf, "shape")} <= {"gpu:0"}
