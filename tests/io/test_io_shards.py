@@ -150,7 +150,7 @@ def test_an_interrupt_at_any_line_leaves_the_old_tree_or_the_new_one(tmp_path: P
     prepare()
     lines = interrupted(lambda: fd.save(path, TREE, shard_size=1500), -1)
     states = set()
-    for at in range(1, lines + 1, 3 if NIGHTLY else 151):
+    for at in range(1, lines + 1, 3 if NIGHTLY else 251):
         prepare()
         before = names(tmp_path)
         with pytest.raises(KeyboardInterrupt):

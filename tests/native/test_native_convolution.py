@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fdezero as fd
@@ -16,6 +16,7 @@ from fdezero.ops import native_windows, windows
 from fdezero.testing import assert_trees_close
 
 from ..compiler.test_compile_native import pytestmark  # noqa: F401, the mark also skips these without a compiler
+from ..profiles import examples
 
 OPERANDS = {"conv": "xw", "conv_input": "wy", "conv_kernel": "xy"}
 RESULTS = {"conv": "y", "conv_input": "x", "conv_kernel": "w"}
@@ -136,6 +137,7 @@ def tolerance(call: Call, expected: np.ndarray) -> float:
     return (1e-5 if call["x"].dtype == np.float32 else 1e-13) * max(1.0, np.abs(expected).max())
 
 
+@settings(max_examples=examples(2))
 @given(calls(), st.sampled_from([1 << 9, 1 << 12, 1 << 18]), st.sampled_from([4, 256]), st.sampled_from([5, 256]), st.sampled_from([0.0, 2.0]))
 def test_native_convolutions_are_sums_over_taps(call: Call, cache: int, chunk: int, pixels: int, mostly: float) -> None:
     with pytest.MonkeyPatch.context() as patch:

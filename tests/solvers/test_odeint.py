@@ -12,6 +12,8 @@ from fdezero import numpy as fnp
 from fdezero.errors import DTypeError, ShapeError, StructureError
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
+from ..profiles import NIGHTLY
+
 TS = np.array([0.0, 0.3, 0.5, 1.1])
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -51,7 +53,8 @@ def test_derivatives_are_finite_differences() -> None:
 
 
 def test_second_derivatives() -> None:
-    check_grads(lambda k: fd.odeint(lambda y, t, k: -k * y**2, 1.0, TS[:2], k, rtol=1e-8, atol=1e-10), (0.8,), order=2, tolerance=1e-5)
+    modes = ("fwd", "rev") if NIGHTLY else ("rev",)  # test_transform_laws has the other orders of the two
+    check_grads(lambda k: fd.odeint(lambda y, t, k: -k * y**2, 1.0, TS[:2], k, rtol=1e-8, atol=1e-10), (0.8,), order=2, modes=modes, tolerance=1e-5)
     f = lambda k: fd.odeint(lambda y, t: -k * y, 0.5, TS, **EXACT)[-1]  # k by the closure
     assert_trees_close(fd.hessian(f)(0.7), np.array(0.5 * 1.21 * np.exp(-0.77)), 1e-8)
 
@@ -70,7 +73,7 @@ def test_batched_and_compiled() -> None:
     y, k = np.array([0.5, 1.0]), np.array([0.3, 0.7])
     assert_trees_close(fd.vmap(solve, (None, 0))(y, k), np.stack([solve(y, c) for c in k]), 1e-7)
     assert_trees_close(fd.vmap(fd.grad(last, 1), (None, 0))(y, k), np.stack([fd.grad(last, 1)(y, c) for c in k]), 1e-7)
-    for function in (solve, fd.grad(last), fd.grad(last, argnums=(0, 1))):
+    for function in (solve, fd.grad(last, argnums=(0, 1))):
         compiled = fd.compile(function)
         for _ in range(2):
             assert_trees_equal(compiled(y, k[0]), function(y, k[0]))

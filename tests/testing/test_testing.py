@@ -14,6 +14,8 @@ from fdezero import nn
 from fdezero.errors import DTypeError, KinkError, RangeError
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
+from ..profiles import NIGHTLY
+
 X = np.array([0.3, -1.1, 2.0])
 
 
@@ -107,7 +109,7 @@ FINE: dict[str, tuple[Any, ...]] = {
 def test_right_derivatives_raise_no_alarm(name: str, dtype: Any) -> None:
     function, *args = FINE[name]
     cast = fd.tree.map(lambda leaf: leaf.astype(dtype) if getattr(leaf, "dtype", None) == np.float64 else leaf, args)
-    for order in (1, 2, 3):
+    for order in (1, 2, 3) if NIGHTLY else (3,):  # which checks the first two on its way
         assert check_grads(function, cast, order).checks
     check_grads(function, cast, order=1, entrywise=True)
 

@@ -99,7 +99,7 @@ def live(state: Any) -> tuple[int, int]:
 
 def test_memory_stays_flat_and_the_step_is_recorded_once(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    steps = 10_000 if NIGHTLY else 300
+    steps = 10_000 if NIGHTLY else 200
 
     def after(state: Any) -> None:
         if state.step == 50:  # not before: recording would take three times as long
