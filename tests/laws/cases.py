@@ -14,6 +14,7 @@ from .folding import folded
 PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "stand-in", "complex", "float16")
 IN_HALF = {"functions", "special"}  # modules that compute float16 in float32 and round once
 SAME = object()
+SHARING = 6  # functions of one report
 LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
     "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
     "cumulative_sum": lambda x, **kwargs: _running(np.cumsum, 0, x, **kwargs),
@@ -110,11 +111,17 @@ def cases_of(module: str, ours: Any, theirs: Any) -> Callable[..., Case]:
     return case
 
 
+def of_function(case: Case) -> str:
+    return f"{case.module}-{case.name}"
+
+
 def law(cases: Iterable[Case], *properties: str) -> Callable[..., Any]:
-    """A test of every case that claims one of `properties`; if it passes, the properties are proved. One report for each function."""
+    """A test of every case that claims one of `properties`; if it passes, the properties are proved. A few functions share a report."""
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [case for case in cases if case.claims & set(properties)]
-        return pytest.mark.proves(*properties)(folded("case", chosen, lambda case: f"{case.module}-{case.name}")(test))
+        functions = list(dict.fromkeys([of_function(case) for case in chosen]))
+        reports = {function: " ".join(functions[i // SHARING * SHARING :][:SHARING]) for i, function in enumerate(functions)}
+        return pytest.mark.proves(*properties)(folded("case", chosen, lambda case: reports[of_function(case)])(test))
 
     return marked

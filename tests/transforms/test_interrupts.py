@@ -16,7 +16,7 @@ from fdezero.core import owners
 from ..profiles import NIGHTLY
 
 LIBRARY = os.path.dirname(fd.__file__) + os.sep
-EVERY = 1 if NIGHTLY else 7  # one line in so many is interrupted
+EVERY = 1 if NIGHTLY else 13  # one line in so many is interrupted
 MOST = 100_000
 
 
