@@ -9,8 +9,19 @@ from xdist.scheduler import LoadFileScheduling
 # Files that take several seconds, the longest first: at the end no worker waits long for another. All other files follow.
 LONGEST = (
     "tests/distributed",
-    "tests/laws/test_function_laws.py",
-)  # fmt: skip
+    *[
+        f"tests/{name}.py"
+        for name in (
+            "laws/test_function_laws laws/test_laws laws/test_layer_laws devices/test_devices compiler/test_compile_programs "
+            "compiler/test_compile_kernels laws/test_transform_laws laws/test_model_laws data/test_loader_workers compiler/test_compile_native "
+            "native/test_disk_cache training/test_everything documents/test_docs compiler/test_compile_control compiler/test_gpu_steps "
+            "solvers/test_odeint compiler/test_native_lines compiler/test_compile_bounds laws/test_optimiser_laws laws/test_owner_laws "
+            "debugging/test_debug_keys_and_rules laws/test_kinks testing/test_testing testing/test_testing_strategies testing/test_testing_given "
+            "data/test_loader_laws data/test_data devices/test_window_kernels devices/test_line_kernels devices/test_strict_kernel "
+            "devices/test_one_formula compiler/test_compile_growth documents/test_typing documents/test_package commands/test_commands"
+        ).split()
+    ],
+)
 TOGETHER = ("tests/distributed/",)  # each worker that runs one of these starts ranks of its own
 
 
