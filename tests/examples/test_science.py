@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import fdezero as fd
-from fdezero.examples import gaussian_process, hmc, kalman
+from fdezero.examples import gaussian_process, hmc, kalman, neural_ode
 from fdezero.testing import check_grads
 
 STEPS = 7
@@ -99,3 +99,15 @@ def test_a_gaussian_process_conditions_one_gaussian_of_all_values() -> None:
     np.testing.assert_allclose(mean, cross @ y)
     np.testing.assert_allclose(std**2, np.diag(covariance(new, new) - cross @ covariance(t, new)))
     check_grads(lambda kernel: gaussian_process.log_likelihood(kernel, t, y), (kernel,), order=1)
+
+
+def test_a_neural_ode_of_the_true_field_foresees_what_was_measured() -> None:
+    y = neural_ode.measure(3, fd.random.key(0))
+    piece = neural_ode.pieces(y, 5, 4, fd.random.key(1))
+    assert piece.shape == (5, 5, 2)
+    rows = [any(np.array_equal(piece[:, i], y[s : s + 5, j]) for s in range(len(y) - 4) for j in range(3)) for i in range(5)]
+    assert all(rows)
+    ts = np.arange(5, dtype=np.float32) * np.float32(neural_ode.EVERY)
+    truth = lambda y: np.stack([y[..., 1], -5 * np.sin(y[..., 0]) - np.float32(0.2) * y[..., 1]], axis=-1)
+    assert neural_ode.loss_fn(truth, piece, ts) < (3 * neural_ode.NOISE) ** 2
+    assert neural_ode.loss_fn(lambda y: 0.7 * truth(y), piece, ts) > (3 * neural_ode.NOISE) ** 2
