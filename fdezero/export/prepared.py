@@ -44,6 +44,7 @@ class Call:
     args: tuple[Any, ...]
     kinds: tuple[bool, ...]
     names: tuple[str, ...]
+    bound: int  # how many arguments stand in front of the examples
 
 
 def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = ()) -> Call:
@@ -57,6 +58,7 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
     while isinstance(function, functools.partial):
         bound, keywords = [*function.args, *bound], {**function.keywords, **keywords}
         function = function.func
+    name = type(function).__name__.lower() if isinstance(function, Module) else called(function)
     if isinstance(function, Module):
         model, function = function, type(function).__call__
         bound = [model, *bound]
@@ -76,8 +78,8 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
     kinds = [
         not len(bound) <= i < count or isinstance(arg, Module) or names[i] in parameters for i, arg in enumerate(args)
     ]
-    run.__name__ = called(function)
-    return Call(run, args, tuple(kinds), tuple(names))
+    run.__name__ = name if name.isidentifier() else "program"
+    return Call(run, args, tuple(kinds), tuple(names), len(bound))
 
 
 def _parameters_of(function: Any) -> list[str]:
