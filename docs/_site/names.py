@@ -1,5 +1,6 @@
 """The public names of the library, found through `__all__`: every module that a name leads to, and its names by section."""
 
+import functools
 import inspect
 import sys
 from types import ModuleType
@@ -87,15 +88,19 @@ def names(module: ModuleType) -> list[Name]:
     return [Name(module.__name__, name, value) for name, value in public(module).items() if not is_part(value)]
 
 
+@functools.cache
+def homes(module: str) -> dict[str, str]:
+    """The files below a module that list names, by name, as paths such as `methods.adam`."""
+    inside = f"{module}."
+    files = [
+        (path, part) for path, part in sys.modules.items() if path.startswith(inside) and not hasattr(part, "__path__")
+    ]
+    return {name: path.removeprefix(inside) for path, part in reversed(files) for name in getattr(part, "__all__", ())}
+
+
 def home(name: Name) -> str:
-    """The file that lists the name, as a path below its module: `methods.adam`; empty for the module itself."""
-    inside = f"{name.module}."
-    if name.module == "fdezero":
-        return str(fdezero._MODULE_OF.get(name.name, ""))
-    for path, module in list(sys.modules.items()):
-        if path.startswith(inside) and name.name in getattr(module, "__all__", ()) and not hasattr(module, "__path__"):
-            return path.removeprefix(inside)
-    return ""
+    """The file that lists the name; empty for the module itself."""
+    return str((fdezero._MODULE_OF if name.module == "fdezero" else homes(name.module)).get(name.name, ""))
 
 
 def sections(module: ModuleType) -> dict[str, list[Name]]:

@@ -1,5 +1,6 @@
 """The reference: a page for each public module, written from docstrings at every build, and links from code to its entries."""
 
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -27,12 +28,19 @@ def docstring(value: Any) -> str:
     return text
 
 
+@functools.cache
+def plain_names(module: ModuleType) -> frozenset[str]:
+    """The names of a module that are no modules."""
+    return frozenset(name.name for name in names.names(module))
+
+
 def linked(text: str, own: set[str], module: ModuleType) -> str:
     """The text with links for code that is a name of the same module, unless it is one of its `own` parameters."""
-    known = {name for name, value in names.public(module).items() if not names.is_part(value)} - own
+    known = plain_names(module)
 
     def link(match: re.Match[str]) -> str:
-        return f"{{py:obj}}`{match[1]} <{module.__name__}.{match[1]}>`" if match[1] in known else match[0]
+        name = match[1]
+        return f"{{py:obj}}`{name} <{module.__name__}.{name}>`" if name in known and name not in own else match[0]
 
     parts = re.split(r"(^(?: {4}|```).*$)", text, flags=re.MULTILINE)
     return "".join(part if i % 2 else CODE.sub(link, part) for i, part in enumerate(parts))

@@ -44,6 +44,9 @@ def faults(folder: Path, browser: str | None, pages: list[str], pictures: Path |
     """
     from playwright.sync_api import sync_playwright
 
+    if missing := [name for name in pages if not (folder / name).exists()]:
+        yield f"no such page: {', '.join(missing)}"
+        return
     options: dict[str, Any] = {"executable_path": browser} if browser else {"channel": "chrome"}
     with served(folder) as address, sync_playwright() as play:
         chromium = play.chromium.launch(**options, args=["--no-sandbox"])

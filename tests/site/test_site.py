@@ -20,13 +20,18 @@ sys.path.insert(0, str(DOCS))
 from _site import gallery, indexes, links, names, pages, reference, signatures  # noqa: E402, found through the line above
 
 sys.path.remove(str(DOCS))
-PAGES = reference.pages()
 
 
-def test_every_public_name_has_one_entry() -> None:
+@pytest.fixture(scope="module")
+def written() -> dict[str, str]:
+    """The pages of the reference."""
+    return reference.pages()
+
+
+def test_every_public_name_has_one_entry(written: dict[str, str]) -> None:
     heads = Counter(
         f"{module}.{re.split(r'[(]', head)[0].strip()}"
-        for text in PAGES.values()
+        for text in written.values()
         for head, module in re.findall(r"^`{3,}\{py:\w+\} (.+)\n(?::\w+:\n)*:module: (\S+)$", text, re.MULTILINE)
     )
     public = names.documented()
@@ -35,12 +40,12 @@ def test_every_public_name_has_one_entry() -> None:
     assert {f"fdezero.{name}" for name in fd.__all__} <= {*public, *(module.__name__ for module in names.modules())}
 
 
-def test_every_module_that_users_reach_has_a_page() -> None:
+def test_every_module_that_users_reach_has_a_page(written: dict[str, str]) -> None:
     expected = {"fdezero", "fdezero.data.transforms", "fdezero.errors", "fdezero.numpy.fft", "fdezero.numpy.linalg", "fdezero.training"}
     assert expected <= {module.__name__ for module in names.modules()}
-    assert PAGES.keys() == {"index.myst", *(f"{module.__name__}.myst" for module in names.modules())}
+    assert written.keys() == {"index.myst", *(f"{module.__name__}.myst" for module in names.modules())}
     for module in names.modules():
-        assert f"]({module.__name__}.myst)" in PAGES["index.myst"]
+        assert f"]({module.__name__}.myst)" in written["index.myst"]
 
 
 def test_every_name_is_in_one_section() -> None:
@@ -50,14 +55,14 @@ def test_every_name_is_in_one_section() -> None:
         assert sorted(name.name for section in found.values() for name in section) == sorted(name.name for name in names.names(module))
 
 
-def test_entries_show_what_users_call() -> None:
-    assert "{py:function} grad(function, argnums=0, *, has_aux=False" in PAGES["fdezero.myst"]
-    assert "{py:function} sin(x0, /)" in PAGES["fdezero.numpy.myst"]
-    assert "{py:method} init(key, in_size, hidden_size" in PAGES["fdezero.nn.myst"].partition("{py:class} LSTM(")[2].partition("{py:class}")[0]
-    assert "{py:method} norm.logpdf(" in PAGES["fdezero.stats.myst"]
-    assert "{py:class} adam(lr=0.001, b1=0.9" in PAGES["fdezero.optim.myst"]
-    assert "{py:data} pi" in PAGES["fdezero.numpy.myst"]
-    text = "\n".join(PAGES.values())
+def test_entries_show_what_users_call(written: dict[str, str]) -> None:
+    assert "{py:function} grad(function, argnums=0, *, has_aux=False" in written["fdezero.myst"]
+    assert "{py:function} sin(x0, /)" in written["fdezero.numpy.myst"]
+    assert "{py:method} init(key, in_size, hidden_size" in written["fdezero.nn.myst"].partition("{py:class} LSTM(")[2].partition("{py:class}")[0]
+    assert "{py:method} norm.logpdf(" in written["fdezero.stats.myst"]
+    assert "{py:class} adam(lr=0.001, b1=0.9" in written["fdezero.optim.myst"]
+    assert "{py:data} pi" in written["fdezero.numpy.myst"]
+    text = "\n".join(written.values())
     assert not re.search(r" at 0x[0-9a-f]+|<function|<class|NOTHING", text), "a default value without readable form"
     assert "\nRaises:\n" not in text
 
