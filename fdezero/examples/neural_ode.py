@@ -72,9 +72,9 @@ def draw_picture(path: Path, model: nn.MLP, ts: Any, truth: Any, found: Any) -> 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = example_parser("neural_ode", __doc__)
     add = parser.add_argument
-    add("--swings", type=number(int, 1), default=32, quick=4, help="that are measured (%(default)s)")
-    add("--steps", type=number(int, 1), default=1000, quick=4, help="of training (%(default)s)")
-    add("--length", type=number(int, 1, 40), default=10, quick=3, help="measurements to foresee from one (%(default)s)")
+    add("--swings", type=number(int, 1), default=32, quick=2, help="that are measured (%(default)s)")
+    add("--steps", type=number(int, 1), default=1000, quick=2, help="of training (%(default)s)")
+    add("--length", type=number(int, 1, 40), default=10, quick=1, help="measurements to foresee from one (%(default)s)")
     add("--hidden", type=number(int, 1), default=64, quick=8, help="units of each of two layers (%(default)s)")
     add("--lr", type=number(float, 0), default=0.01, help="learning rate of Adam at the start (%(default)s)")
     return parser.parse_args(arguments)
