@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import fdezero as fd
+from fdezero import functions as F
 from fdezero import nn, optim
 
 from ..nn.dezero_names import rows
@@ -60,6 +62,50 @@ def test_adam_moves_as_far_as_the_page_says() -> None:
         w, state = opt.step(w, gradient, state)
     moved = f"DeZero's Adam move a parameter by {1 - holder.w.data[0]:.5f}, five of `optim.adam()` by {1 - w[0]:.4f}"
     assert moved in " ".join(read_page(DEZERO).split())
+
+
+PLACES: dict[str, Any] = {  # where a reader looks for the names of a module of DeZero
+    "core": fd, "functions": F, "functions_conv": F, "layers": nn, "models": nn, "datasets": fd.data, "dataloaders": fd.data,
+    "transforms": fd.data.transforms, "optimizers": optim,
+}  # fmt: skip
+OBJECTS: dict[str, Any] = {  # where a reader looks for the methods of a class
+    "Layer": nn.Linear.init(fd.random.key(0), 2, 3), "Model": nn.MLP.init(fd.random.key(0), (2, 3)),
+    "RNN": nn.RNN.init(fd.random.key(0), 2, 3), "LSTM": nn.LSTM.init(fd.random.key(0), 2, 3), "Optimizer": optim.sgd(0.1),
+}  # fmt: skip
+OPERATORS = {"sub", "rsub", "mul", "div", "rdiv", "neg", "pow", "add"}  # methods of Variable, which nobody looks for in fd
+
+
+def _hint(place: Any, name: str) -> str:
+    """What is said to someone who asks for a name that is not there; empty if it is there, or if there is no advice."""
+    try:
+        getattr(place, name)
+    except AttributeError as error:
+        return str(error)
+    return ""
+
+
+def _traced(name: str) -> str:
+    """The same, of a traced value."""
+    _, said = fd.grad(lambda x: (x.sum(), _hint(x, name)), has_aux=True)(np.ones((2, 3)))
+    return str(said)
+
+
+def test_a_name_of_dezero_that_is_not_here_is_an_error_with_advice() -> None:
+    silent = []
+    for module, place in PLACES.items():
+        for name in {name for row in rows(read_page(DEZERO))[module] for name in row.theirs} - OPERATORS:
+            of, _, method = name.partition(".")
+            if not method:
+                said = _hint(place, name)
+            elif of == "Variable":
+                said = _traced(method)
+            elif of in OBJECTS:
+                said = _hint(OBJECTS[of], method)
+            else:
+                continue
+            if said and ": use " not in said and (". " not in said or "It has the methods of an array" in said):
+                silent.append(f"{module}.{name}")
+    assert not silent
 
 
 def test_every_step_of_the_book_has_a_row_with_a_link() -> None:
