@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -59,10 +60,27 @@ def _refuse_sizes(cls: type, args: tuple[Any, ...], fields: dict[str, Any]) -> N
     children = ", ".join([name for name, is_child in known.items() if is_child])
     call = [*map(repr, args), *[f"{name}={value!r}" for name, value in fields.items()]]
     name = _name(cls)
+    held = f"{name}(...) takes what the layer holds ({children}), not sizes. "
+    if hasattr(made, "lazy") and (missing := _missing(parameters, args, fields)):
+        raise StructureError(
+            f"{held}{cls.__name__}.init also needs {' and '.join(missing)}. For sizes that come from the first input, "
+            f"write {name}.lazy({', '.join(call)}) and nn.init(model, key, x)."
+        )
     raise StructureError(
-        f"{name}(...) takes what the layer holds ({children}), not sizes. {cls.__name__}.init makes a layer of sizes: "
+        f"{held}{cls.__name__}.init makes a layer of sizes: "
         f"write {name}.init({', '.join(['key', *call] if 'key' in parameters else call)})."
     )
+
+
+def _missing(parameters: Mapping[str, inspect.Parameter], args: tuple[Any, ...], fields: dict[str, Any]) -> list[str]:
+    """Arguments that `init` needs and did not get, if all others fit; a key does not count."""
+    known = [parameter for name, parameter in parameters.items() if name != "key"]
+    try:
+        given = inspect.Signature(known).bind_partial(*args, **fields).arguments
+    except TypeError:
+        return []
+    needed = [p.name for p in known if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [name for name in needed if name not in given]
 
 
 def _is_size(value: Any) -> bool:

@@ -80,7 +80,9 @@ class Inner(fd.Module):
 )
 def test_a_step_within_a_transform_within_a_step_loses_nothing_in_silence(run: Any) -> None:
     model = Inner(Center(np.ones(3)), run)
-    with pytest.raises(TraceError, match="Center at norm is an argument of a transform, or part of a tree that was built again"):
+    with pytest.raises(
+        TraceError, match="Center at norm is an argument of a transform, or part of a tree that was built again"
+    ):
         nn.step(model, X)
     nn.step(model, X, train=False)
     assert model(X, train=True).shape[-2:] == X.shape  # without a step around it, the user has the successor
@@ -88,7 +90,9 @@ def test_a_step_within_a_transform_within_a_step_loses_nothing_in_silence(run: A
 
 @pytest.mark.parametrize("run", [nn.step, nn.capture, nn.summary, lambda model, x: nn.init(model, KEY, x)])
 def test_what_is_no_model_is_refused(run: Any) -> None:
-    with pytest.raises(StructureError, match=r"a model is expected, got the class Linear: write Linear.init\(key, ...\)"):
+    with pytest.raises(
+        StructureError, match=r"a model is expected, got the class Linear: write Linear.init\(key, ...\)"
+    ):
         run(nn.Linear, X)
     with pytest.raises(StructureError, match=r"a model is expected, got float64\[5,3\], which cannot be called"):
         run(X, X)
@@ -103,7 +107,7 @@ def test_a_shape_in_place_of_an_input_is_refused() -> None:
 IMAGES = np.ones((2, 3, 8, 8), np.float32)
 SIZES: dict[str, tuple[Any, str]] = {
     "Conv2d": (lambda: F.conv2d(IMAGES, 3), r"nn\.Conv2d\.init\(key, in_channels, out_channels, kernel_size\) draws one"),  # type: ignore[arg-type]  # the mistake
-    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 16), r"write nn\.ConvTranspose2d\.init\(key, 3, 16\)"),  # type: ignore[arg-type]  # the mistake
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 16), r"init also needs kernel_size\. .* write nn\.ConvTranspose2d\.lazy\(3, 16\)"),  # type: ignore[arg-type]  # the mistake
     "LayerNorm": (lambda: F.layer_norm(IMAGES, 8), r"nn\.LayerNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
     "RMSNorm": (lambda: F.rms_norm(IMAGES, 8), r"nn\.RMSNorm\.init\(key, ...\) makes one"),  # type: ignore[arg-type]  # the mistake
     "MLP": (lambda: nn.MLP((1000, 10)), r"write nn\.MLP\.init\(key, \(1000, 10\)\)"),  # type: ignore[arg-type]  # the mistake
@@ -125,7 +129,10 @@ def test_forms_of_other_libraries_are_answered(name: str) -> None:
 
 
 def test_probabilities_outside_0_to_1_are_refused() -> None:
-    with pytest.raises(RangeError, match=r"probabilities lie between 0 and 1, got 1.5 at index \(0,\). For logits use sigmoid_cross_entropy"):
+    with pytest.raises(
+        RangeError,
+        match=r"probabilities lie between 0 and 1, got 1.5 at index \(0,\). For logits use sigmoid_cross_entropy",
+    ):
         F.binary_cross_entropy(np.array([1.5, 0.2]), np.array([1.0, 0.0]))
     assert np.isnan(F.binary_cross_entropy(np.array([np.nan, 0.2]), np.array([1.0, 0.0])))
     masked = F.binary_cross_entropy(np.array([7.0, 0.25]), np.array([1.0, 0.0]), mask=np.array([False, True]))
@@ -169,7 +176,9 @@ def test_an_error_within_a_model_of_ones_own_has_its_path() -> None:
         lambda: fd.vmap(model)(X),
     )
     for run in runs:
-        with pytest.raises(ShapeError, match=r"linear expects a last axis of 5.* \(at parts/body/1/layers/0/layer/layers/1\)$"):
+        with pytest.raises(
+            ShapeError, match=r"linear expects a last axis of 5.* \(at parts/body/1/layers/0/layer/layers/1\)$"
+        ):
             run()
 
 
@@ -252,13 +261,18 @@ def test_a_lazy_mlp_needs_a_tuple_of_sizes(args: tuple[Any, ...]) -> None:
         nn.init(nn.MLP.lazy(*args), KEY, X)
 
 
-MADE = [layer for name in nn.__all__ if isinstance(layer := getattr(nn, name), type) and hasattr(layer, "init") and issubclass(layer, Made)]
+MADE = [
+    layer
+    for name in nn.__all__
+    if isinstance(layer := getattr(nn, name), type) and hasattr(layer, "init") and issubclass(layer, Made)
+]
 
 
 @pytest.mark.parametrize("layer", MADE, ids=lambda layer: layer.__name__)
 def test_a_constructor_refuses_sizes_and_says_what_to_write(layer: Any) -> None:
     key = "key, " if "key" in inspect.signature(layer.init).parameters else ""
-    with pytest.raises(StructureError, match=re.escape(f"write nn.{layer.__name__}.init({key}8, 4).")):
+    said = rf"write nn\.{layer.__name__}\.init\({key}8, 4\)\.|init also needs kernel_size\. .* write nn\.{layer.__name__}\.lazy\(8, 4\)"
+    with pytest.raises(StructureError, match=said):
         layer(8, 4)
 
 
@@ -267,7 +281,9 @@ def test_every_layer_that_init_makes_refuses_sizes() -> None:
     assert set(others) <= {"Lazy"}, others
 
 
-@pytest.mark.parametrize(("args", "options"), [((3, 8), {"kernel_size": 3}), ((), {"in_channels": 3, "out_channels": 8, "kernel_size": 1})])
+@pytest.mark.parametrize(
+    ("args", "options"), [((3, 8), {"kernel_size": 3}), ((), {"in_channels": 3, "out_channels": 8, "kernel_size": 1})]
+)
 def test_names_of_sizes_in_a_constructor_are_refused(args: Any, options: Any) -> None:
     with pytest.raises(StructureError, match=r"nn.Conv2d\(...\) takes what the layer holds \(W, b\), not sizes"):
         nn.Conv2d(*args, **options)
@@ -278,6 +294,23 @@ def test_a_constructor_takes_a_tree_of_axes_and_leaves_unknown_names_to_python()
     assert (axes.W, axes.b) == (1, 0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'weight'"):
         nn.Linear(weight=np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("make", "missing"),
+    [
+        (lambda: nn.Linear(3), "out_size"),
+        (lambda: nn.LSTM(100), "hidden_size"),
+        (lambda: nn.Conv2d(8, kernel_size=3), "out_channels"),
+    ],
+    ids=["Linear", "LSTM", "Conv2d"],
+)
+def test_sizes_of_dezeros_layers_lead_to_lazy_ones(make: Any, missing: str) -> None:
+    with pytest.raises(
+        StructureError,
+        match=rf"init also needs {missing}\. For sizes that come from the first input, write nn\.\w+\.lazy\(",
+    ):
+        make()
 
 
 def test_a_layer_of_a_users_own_says_its_own_name() -> None:
