@@ -39,14 +39,13 @@ def onnx(
 
     Raises ExportError for an operation without a form in ONNX, naming your line; MissingExtraError without the package onnx.
     """
-    helper = _helper()
     if opset not in OPSETS:
         raise RangeError(f"export.onnx: opset is {opset}, but models can have the opsets {OPSETS[0]} to {OPSETS[-1]}.")
     if external_data and path is None:
         raise ExportError("export.onnx: external_data needs a path, beside which the data are written.")
     call = call_of(f, examples, parameters)
     axes = axes_of(call, batch_axis)
-    name = call.function.__name__
+    helper, name = _helper(), call.function.__name__
     if all(axis is None for axis in axes):
         graph, places, structure = recorded(call, call.args)
         graph = opened(graph, _opens)

@@ -105,6 +105,9 @@ def test_all_other_python_is_a_session() -> None:
 @pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
 def test_sessions_print_what_they_say(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    if document.endswith("export.md"):
+        pytest.importorskip("onnxruntime")
     text = read(ROOT / "docs" / document)
     sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
     assert "tour" not in document or len(sessions) > 5
