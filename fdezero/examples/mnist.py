@@ -85,7 +85,7 @@ def plot(path: Path, model: nn.MLP, history: list[dict[str, Any]], test: Any) ->
     """Draw loss and accuracy over the epochs, and in a second file test digits below the model's predictions."""
     training.plot_history(history, to_file=path)
     saved(path)
-    images, labels = test[0][:24], test[1][:24]
+    images, labels = test[0][:16], test[1][:16]
     predictions = fd.numpy.argmax(model(fd.to_device(images, fd.device_of(model))), axis=-1)
     digits = path.with_stem(f"{path.stem}-digits")
     training.plot_images(images, predictions, labels, to_file=digits)

@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
     model = train(model, curve(noise_key), options)
-    figure("error on a cosine", error_of(model), at_most=0.06, stated=options.stated)
+    figure("error on a cosine", error_of(model), at_most=0.04, stated=options.stated)
     if options.save:
         plot(options.save, model)
 

@@ -81,7 +81,7 @@ class RawKernel:
             self.of_lines(grid, block, [arg._numbers if isinstance(arg, ndarray) else arg for arg in args])  # CuPy checks no device here
             return
         keys, starts, start, has_starts, out, n, count, domain = [operand(arg) for arg in args]
-        assert grid[0] * block[0] >= n * (count + 3) // 4
+        assert grid[0] * block[0] >= n * ((count + 3) // 4)
         rows, keys = out.reshape(n, count), keys.reshape(-1, 2)
         for row in range(n):
             first = int(starts.reshape(-1)[row]) if has_starts else int(start)

@@ -14,7 +14,7 @@ from fdezero.examples.__main__ import FOLDER, examples
 from ..profiles import nightly
 from .few_images import put_in_place, show_nothing
 
-ON_THE_WAY = {"resnet", "sine"}  # without a page so far
+ON_THE_WAY = {"resnet", "gan", "style_transfer"}  # without a page so far
 NAMES = [name for name in examples() if name not in ON_THE_WAY]
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 
@@ -131,6 +131,19 @@ def test_the_index_lists_examples_and_nothing_else() -> None:
     listed = re.findall(r"\]\((\w+)\.md\)", index)
     assert sorted(listed) == sorted(path.stem for path in GALLERY.glob("*.md") if path.stem != "index")
     assert {*listed} == {*NAMES}
+
+
+@nightly
+def test_an_example_that_places_arrays_runs_on_a_gpu(
+    name: str, example: Any, gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        example.main(["--help"])
+    if "--device" not in capsys.readouterr().out:
+        pytest.skip("its arrays are too small to be worth moving")
+    monkeypatch.setattr(terminal, "why_no_gpu", lambda: "")  # the stand-in is no GPU, but does what one does
+    example.main(["--quick", "--device", "gpu", "--save", str(tmp_path / picture(name))])
+    assert "device: gpu" in capsys.readouterr().out.partition("\n")[0]
 
 
 @nightly
