@@ -132,9 +132,9 @@ def test_every_operation(name: str, data: Any) -> None:
     """Test each operation in short programs, alone and under `grad`."""
     names = [name] * 4 + ["add", "less", "transpose", "argsort", "uniform01"]
     real = not name.startswith("complex_")
-    program = data.draw(programs(names=names, most=8, rich=True, real=real))
+    program = data.draw(programs(names=names, most=5, rich=True, real=real))
     assume(any(step.name == name for step in program.body.steps))
-    check_calls(program.run, fd.compile(program.run), [program.arguments(seed) for seed in (0, 0, 1, 2)])
+    check_calls(program.run, fd.compile(program.run), [program.arguments(seed) for seed in (0, 0, 1)])
     if real:
         check_chain(program, ("value_and_grad", "compile"), (0, 1), fd.compile)
 

@@ -17,7 +17,7 @@ from fdezero.core import REGISTRY, elementwise, linear
 from fdezero.errors import KeyReuseError, RuleError
 
 from ..laws.coverage import CASES
-from ..laws.folding import all_of, by_name
+from ..laws.folding import all_of, by_name, folded, sharing
 from ..laws.samples import SAMPLES, Sample
 from ..laws.test_laws import function_of
 from ..profiles import first_of_each
@@ -178,6 +178,8 @@ class TestRules:
 
 # Correct code passes
 
+CHOSEN = first_of_each(SAMPLES, by_name)
+
 
 def every(sample: Sample) -> list[Callable[..., Any]]:
     """The operation of a sample, and functions derived from it."""
@@ -195,7 +197,7 @@ def every(sample: Sample) -> list[Callable[..., Any]]:
     return [function, gradient, lambda *a: fd.jvp(function, a, a), fd.grad(slope, numbers), fd.compile(gradient), fd.grad(fd.compile(scalar), numbers)]
 
 
-@pytest.mark.parametrize("sample", first_of_each(SAMPLES, by_name), ids=by_name)
+@folded("sample", CHOSEN, sharing(CHOSEN, by_name))
 def test_no_false_alarm_and_the_same_bits_for_every_operation(sample: Sample) -> None:
     arrays = [i for i, arg in enumerate(sample.args) if hasattr(arg, "shape")]
 

@@ -18,7 +18,7 @@ from fdezero import numpy, special  # noqa: F401, which declare the operations
 from fdezero.core import REGISTRY
 from fdezero.devices import cuda
 
-from ..laws.folding import folded
+from ..laws.folding import folded, sharing
 from .strict_cupy_kernel import CONSTANTS, FLOAT16, INCLUDE, loop, parameters
 
 # CuPy's options without the architecture, which depends on the device.
@@ -104,7 +104,7 @@ def test_the_kernel_of_random_numbers_compiles() -> None:
     assert ".entry fdezero_words" in compile_cuda(cuda.SOURCE)
 
 
-@folded("expression", EXPRESSIONS, lambda expression: expression[0])
+@folded("expression", EXPRESSIONS, sharing(EXPRESSIONS, lambda expression: expression[0]))
 def test_every_expression_compiles(expression: tuple[str, str]) -> None:
     name, kind = expression
     source = REGISTRY[name].expression({"f" if kind in TYPES["f"] else "i"})

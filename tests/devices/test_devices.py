@@ -17,7 +17,7 @@ from fdezero.devices import why_no_gpu
 from fdezero.errors import DeviceError, DTypeError, TraceError
 from fdezero.testing import assert_trees_close, assert_trees_equal
 
-from ..laws.folding import by_name, folded
+from ..laws.folding import by_name, folded, sharing
 from ..laws.matrices import skip_where_signs_differ
 from ..laws.samples import DIFFERENTIABLE, SAMPLES, Sample
 from ..laws.test_laws import FIRST, function_of
@@ -204,14 +204,14 @@ def placed(sample: Sample) -> Sample:
     return sample._replace(args=fd.to_device(sample.args, "gpu"))
 
 
-@folded("sample", SAMPLES, by_name)
+@folded("sample", SAMPLES, sharing(SAMPLES, by_name))
 def test_every_operation_is_the_same_on_the_gpu(sample: Sample, gpu: Any) -> None:
     skip_where_signs_differ(sample.name, gpu)
     there = placed(sample)
     same(there.primitive(*there.args, **there.params), sample.primitive(*sample.args, **sample.params))
 
 
-@folded("sample", SAMPLES, by_name)
+@folded("sample", SAMPLES, sharing(SAMPLES, by_name))
 def test_every_operation_is_batched_on_the_gpu(sample: Sample, gpu: Any) -> None:
     skip_where_signs_differ(sample.name, gpu)
     placed(sample)
@@ -222,7 +222,7 @@ def test_every_operation_is_batched_on_the_gpu(sample: Sample, gpu: Any) -> None
             same(mapped(*fd.to_device(args, "gpu")), mapped(*args))
 
 
-@folded("sample", DIFFERENTIABLE, by_name)
+@folded("sample", DIFFERENTIABLE, sharing(DIFFERENTIABLE, by_name))
 def test_every_operation_is_differentiated_twice_on_the_gpu(sample: Sample, gpu: Any) -> None:
     """Once, and twice for one sample of most operations; at night twice for all. Derivatives of incomplete integrals are integrals."""
     skip_where_signs_differ(sample.name, gpu)

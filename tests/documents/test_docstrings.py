@@ -12,7 +12,7 @@ import fdezero as fd
 from fdezero.core import Primitive
 from fdezero.ops import elementwise, slopes
 
-from ..laws.folding import by_name, folded
+from ..laws.folding import all_of
 from ..laws.samples import SAMPLES, Sample
 
 MODULES = [fd, fd.numpy, fd.numpy.linalg, fd.numpy.fft, fd.special, fd.stats, fd.testing, fd.optim, fd.nn, fd.data, fd.io, fd.random,
@@ -67,7 +67,7 @@ def test_operations_say_shapes_and_derivatives() -> None:
     assert "no derivative" in fd.numpy.floor.__doc__
 
 
-@folded("sample", SAMPLES, by_name)
+@all_of("sample", SAMPLES)
 def test_an_operation_has_the_signature_of_what_it_takes(sample: Sample) -> None:
     bound = inspect.signature(sample.primitive).bind(*sample.args, **sample.params)
     assert len(bound.args) == len(sample.args)

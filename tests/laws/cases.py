@@ -9,12 +9,11 @@ import pytest
 import fdezero as fd
 from fdezero.values import is_inexact
 
-from .folding import folded
+from .folding import folded, sharing
 
 PROPERTIES = ("reverse", "forward", "vmap", "compiled", "CPU", "stand-in", "complex", "float16")
 IN_HALF = {"functions", "special"}  # modules that compute float16 in float32 and round once
 SAME = object()
-SHARING = 6  # functions of one report
 LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
     "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
     "cumulative_sum": lambda x, **kwargs: _running(np.cumsum, 0, x, **kwargs),
@@ -120,8 +119,6 @@ def law(cases: Iterable[Case], *properties: str) -> Callable[..., Any]:
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [case for case in cases if case.claims & set(properties)]
-        functions = list(dict.fromkeys([of_function(case) for case in chosen]))
-        reports = {function: " ".join(functions[i // SHARING * SHARING :][:SHARING]) for i, function in enumerate(functions)}
-        return pytest.mark.proves(*properties)(folded("case", chosen, lambda case: reports[of_function(case)])(test))
+        return pytest.mark.proves(*properties)(folded("case", chosen, sharing(chosen, of_function))(test))
 
     return marked

@@ -58,6 +58,13 @@ def by_name(case: Any) -> str:
     return case.name
 
 
+def sharing(cases: Iterable[Any], by: Callable[[Any], str], count: int = 6) -> Callable[[Any], str]:
+    """Groups of `count` names, in their order: `by` names a case, and the name of its group says all of them."""
+    names = list(dict.fromkeys(map(by, cases)))
+    groups = {name: " ".join(names[i // count * count :][:count]) for i, name in enumerate(names)}
+    return lambda case: groups[by(case)]
+
+
 def all_of(name: str, cases: Iterable[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Run a test on every case in one report: for a few small cases beside another parameter, such as training and inference."""
     return folded(name, cases, lambda case: "all")

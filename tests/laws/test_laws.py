@@ -13,11 +13,11 @@ from fdezero.core import REGISTRY, elementwise, linear, reduction
 from fdezero.testing import assert_trees_close, assert_trees_equal, check_grads
 
 from ..profiles import NIGHTLY, first_of_each
-from .folding import by_name, folded
+from .folding import by_name, folded, sharing
 from .samples import DIFFERENTIABLE, INTEGRALS, SAMPLES, Sample
 
-every = folded("sample", SAMPLES, by_name)
-differentiable = folded("sample", DIFFERENTIABLE, by_name)
+every = folded("sample", SAMPLES, sharing(SAMPLES, by_name))
+differentiable = folded("sample", DIFFERENTIABLE, sharing(DIFFERENTIABLE, by_name))
 
 
 class _Firsts:
@@ -37,7 +37,7 @@ def those(asks: Callable[[Sample], bool]) -> Any:
     """The differentiable samples to which a law applies."""
     chosen = [sample for sample in DIFFERENTIABLE if asks(sample)]
     assert chosen
-    return folded("sample", chosen, by_name)
+    return folded("sample", chosen, sharing(chosen, by_name))
 
 
 def function_of(sample: Sample) -> tuple[Callable[..., Any], list[Any]]:

@@ -22,6 +22,7 @@ import fdezero as fd
 from fdezero import numpy as fnp
 from fdezero.errors import DerivativeError, MatrixError, TraceError
 
+from ..laws.folding import folded, sharing
 from ..profiles import NIGHTLY
 from .call_checks import WAYS, Outcome, difference, outcome, restyled, shown
 from .call_decisions import decided
@@ -156,8 +157,9 @@ EACH = max(1, CALLS // len(FUNCTIONS))
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.4.0", reason="older versions of NumPy answer odd arguments in other ways")
-@pytest.mark.parametrize(("module", "name"), FUNCTIONS, ids=[".".join(function) for function in FUNCTIONS])
-def test_random_calls_give_what_numpy_and_scipy_give(module: str, name: str) -> None:
+@folded("function", FUNCTIONS, sharing(FUNCTIONS, ".".join))
+def test_random_calls_give_what_numpy_and_scipy_give(function: tuple[str, str]) -> None:
+    module, name = function
     if Call(module, name, 0).theirs is None:
         pytest.skip(f"{name} is newer than the installed NumPy or SciPy")
     wrong = [found for seed in range(FIRST, FIRST + EACH) if (found := differs(Call(module, name, seed)))]

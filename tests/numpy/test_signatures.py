@@ -10,7 +10,7 @@ import pytest
 import fdezero as fd
 from fdezero.core import Tracer
 from tests.laws.coverage import CASES
-from tests.laws.folding import all_of, folded
+from tests.laws.folding import all_of, folded, sharing
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -225,7 +225,7 @@ NAMED_CASES = [
 ]
 
 
-@folded("case", NAMED_CASES, lambda case: f"{case.module}-{case.name}")
+@folded("case", NAMED_CASES, sharing(NAMED_CASES, lambda case: f"{case.module}-{case.name}"))
 def test_numpys_functions_of_traced_values_take_arguments_by_name(case):
     call = getattr(NAMESPACES["" if case.module == "numpy" else case.module + "."][1], case.name)
     leaves, treedef = fd.tree.flatten(by_name(case))
