@@ -20,6 +20,7 @@ ERRORS = ROOT / "docs" / "reference" / "errors.md"
 ON_RANKS = ROOT / "docs" / "guides" / "processes.md"  # its scripts run in tests/distributed/test_guide.py
 PRINTING = [ROOT / "docs" / "index.md", ROOT / "docs" / "guides" / "compile.md", ROOT / "docs" / "inside" / "compile.md"]
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
+TOY = sorted((ROOT / "docs" / "learn" / "toy").glob("*.md"))  # whose listings and sessions belong together: test_toy.py
 ON_A_GPU, NATIVE = "# gpu.py\n", "# native.py\n"
 OF_OTHERS = "```python\n# (DeZero|autograd|JAX|PyTorch)\n"  # programs that test_elsewhere.py and test_dezero_page.py run
 CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -99,10 +100,10 @@ def test_pages_show_what_their_code_prints(page: Path) -> None:
 def test_all_other_python_is_a_session() -> None:
     for path in DOCUMENTS:
         text = re.sub(OF_OTHERS, "", read(path))
-        assert path in (ERRORS, ON_RANKS, *PRINTING) or "```python" not in text, f"{path.name}: write a session, ```pycon, which is run"
+        assert path in (ERRORS, ON_RANKS, *PRINTING, *TOY) or "```python" not in text, f"{path.name}: write a session, ```pycon, which is run"
 
 
-@pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS])
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS if path not in TOY])
 def test_sessions_print_what_they_say(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
