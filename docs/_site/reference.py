@@ -164,6 +164,23 @@ def write(app: Any) -> None:
             path.write_text(text, "utf-8", newline="\n")
 
 
+OTHERS = {"autograd", "DeZero", "JAX", "PyTorch"}  # heads of columns whose names are not ours
+
+
+def head_of_column(node: Any) -> str:
+    """The head of the column of a table that a node stands in, or nothing."""
+    from docutils import nodes
+
+    entry = node
+    while entry is not None and not isinstance(entry, nodes.entry):
+        entry = entry.parent
+    if entry is None:
+        return ""
+    row, table = entry.parent, entry.parent.parent.parent
+    heads = [cell.astext() for head in table.findall(nodes.thead) for cell in head.findall(nodes.entry)]
+    return str(heads[row.index(entry)]) if heads else ""
+
+
 def link_code(app: Any, doctree: Any, docname: str) -> None:
     """Make a link of code in a text that is a public name: `fd.grad` leads to its entry."""
     from docutils import nodes
@@ -175,7 +192,7 @@ def link_code(app: Any, doctree: Any, docname: str) -> None:
         inside = literal.parent
         while inside is not None and not isinstance(inside, nodes.reference | nodes.title):
             inside = inside.parent
-        if path and inside is None:
+        if path and inside is None and head_of_column(literal) not in OTHERS:
             place, anchor = known[path]
             literal.replace_self(make_refnode(app.builder, docname, place, anchor, literal.deepcopy()))
 

@@ -179,6 +179,15 @@ def test_the_workflow_builds_what_contributors_build() -> None:
     assert {"docs/reference/api/", "docs/gallery/made/"} <= set(ignored)
 
 
+def test_names_in_the_column_of_another_library_are_not_ours() -> None:
+    nodes = pytest.importorskip("docutils.nodes")
+    cells = [[nodes.entry("", nodes.paragraph("", "", nodes.literal("", text))) for text in row] for row in (("JAX", "", "here"), ("nn.relu", "a", "F.relu"))]
+    head, row = (nodes.row("", *entries) for entries in cells)
+    nodes.table("", nodes.tgroup("", nodes.thead("", head), nodes.tbody("", row)))
+    assert [reference.head_of_column(cell[0][0]) for cell in cells[1]] == ["JAX", "", "here"]
+    assert reference.head_of_column(nodes.literal("", "fd.grad")) == ""
+
+
 @nightly
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx")
