@@ -17,6 +17,7 @@ from ..compiler.passes.constants import fold_constants
 from ..compiler.passes.dead import drop_dead
 from ..compiler.passes.expand import expand
 from ..compiler.passes.inline import inline
+from ..compiler.passes.sums import with_plain_sums
 from ..compiler.program import Program
 from ..compiler.recording.examples import identifier, of_leaves
 from ..compiler.recording.record import record
@@ -167,7 +168,8 @@ def axes_of(call: Call, batch_axis: int | Sequence[int | None] | None) -> tuple[
 
 def opened(graph: Graph, opens: Callable[[Instruction], bool]) -> Graph:
     """The program with regions that are programs opened, and operations for which `opens` holds, also within loops and branches."""
-    graph = fold_constants(expand(inline(graph), opens=opens))
+    # One operation for each sum: which one eager code takes depends on the size of the batch.
+    graph = with_plain_sums(fold_constants(expand(inline(graph), opens=opens)))
     steps = [attrs.evolve(step, operation=_opened_within(step.operation, opens)) for step in graph.instructions]
     return drop_dead(attrs.evolve(graph, instructions=tuple(steps)))
 

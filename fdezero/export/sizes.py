@@ -12,6 +12,7 @@ import numpy as np
 from ..compiler.graph import Atom, Constant, Graph, Instruction, Variable
 from ..core import Region
 from ..errors import ExportError
+from .shares import Share, share_of
 
 
 class Size(int):
@@ -27,26 +28,16 @@ class Size(int):
 
 
 @attrs.frozen(eq=False)
-class Share:
-    """A number that is `number / batch` (of a mean, for example), or with `times` a floating `number * batch`."""
-
-    number: float
-    times: bool
-    dtype: Any
-
-
-@attrs.frozen(eq=False)
 class Rows:
     """An array that has a row for each member of the batch along `axis`: all alike, or `row`, `row + step`, and so on.
 
-    `share` is what is done to the row with the size of the batch: "Div", "Mul", or nothing.
+    The row itself may be a `Share`.
     """
 
-    row: np.ndarray  # with length 1 along the axis
+    row: Any  # with length 1 along the axis
     axis: int
     shape: tuple[int, ...]
     step: Any = None
-    share: str = ""
 
     @property
     def dtype(self) -> Any:
@@ -75,6 +66,13 @@ class Sized(Constant):
 def is_sized(number: Any) -> bool:
     """Whether a number depends on the batch."""
     return isinstance(number, Size)
+
+
+def broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The shape that these broadcast to, with the lengths that depend on the batch."""
+    ndim = max(map(len, shapes))
+    columns = zip(*[(1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes], strict=True)
+    return tuple([next((n for n in column if is_sized(n) or n != 1), 1) for column in columns])
 
 
 def of_any_batch(graphs: Sequence[Graph], batches: Sequence[int]) -> Graph:
@@ -183,33 +181,15 @@ class _Merge:
             return self._array(values)
         if len({repr(value) for value in values}) == 1:
             return first
-        if type(first) is int or getattr(getattr(first, "dtype", None), "kind", "") in "iu":
+        if type(first) is int or getattr(getattr(first, "dtype", None), "kind", "f") in "iu":
             return self._size(list(map(int, values)), "a number")
-        dtype, numbers = getattr(first, "dtype", np.dtype(float)), list(map(float, values))
-        for times, law in ((False, self._over), (True, self._times)):
-            total = law(numbers[0], self.batches[0], True)
-            if np.allclose(
-                [law(total, batch, False) for batch in self.batches], numbers, rtol=4 * np.finfo(dtype).eps, atol=0
-            ):
-                return Share(total, times, dtype)
-        raise self.refuse("a number depends on the batch's size")
-
-    @staticmethod
-    def _over(number: Any, batch: int, back: bool) -> Any:
-        return number * batch if back else number / batch
-
-    @staticmethod
-    def _times(number: Any, batch: int, back: bool) -> Any:
-        return number / batch if back else number * batch
+        return self._shared(values, "a number")
 
     def _array(self, values: Sequence[np.ndarray]) -> Any:
-        first = values[0]
         shape = self.same([value.shape for value in values], "the shape of an array")
         axes = [axis for axis, n in enumerate(shape) if is_sized(n)]
         if not axes:
-            if all(value.tobytes() == first.tobytes() for value in values[1:]):
-                return first
-            raise self.refuse("the entries of an array depend on the batch's size")
+            return self._shared(values, "the entries of an array")
         rows = []
         for value in values:
             row = value
@@ -217,28 +197,26 @@ class _Merge:
                 row = row[(slice(None),) * axis + (slice(0, 1),)]
             rows.append(np.ascontiguousarray(row))
         if all((value == row).all() for value, row in zip(values, rows, strict=True)):  # rows that are all alike
-            row, share = self._shared(rows)
-            return Rows(row, axes[0], shape, share=share)
-        if len(axes) == 1 and all((row == rows[0]).all() for row in rows):
+            return Rows(self._shared(rows, "the entries of an array"), axes[0], shape)
+        if values[0].dtype.kind in "iuf" and len(axes) == 1 and all((row == rows[0]).all() for row in rows):
             moved = [np.moveaxis(value, axes[0], 0) for value in values]
             step = moved[-1][1] - moved[-1][0]
             if all((value == value[0] + step * _column(value)).all() for value in moved):
                 return Rows(rows[0], axes[0], shape, np.expand_dims(step, axes[0]))
         raise self.refuse("the entries of an array depend on the batch's size")
 
-    def _shared(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, str]:
-        """A row for all recordings, and whether it is divided by the size of the batch ("Div"), or multiplied ("Mul")."""
-        first = rows[0]
-        if all(row.tobytes() == first.tobytes() for row in rows):
-            return first, ""
-        if first.dtype.kind == "f":
-            precision = 4 * float(np.finfo(first.dtype).eps)
-            for share, law in (("Div", self._over), ("Mul", self._times)):
-                total = law(first.astype(float), self.batches[0], True)
-                again = [law(total, batch, False) for batch in self.batches]
-                if all(np.allclose(x, y, rtol=precision, atol=0) for x, y in zip(rows, again, strict=True)):
-                    return total.astype(first.dtype), share
-        raise self.refuse("the entries of an array depend on the batch's size")
+    def _shared(self, values: Sequence[Any], what: str) -> Any:
+        """One value of all recordings, or numbers that follow from the size of the batch."""
+        first = np.asarray(values[0])
+        if all(np.asarray(value).tobytes() == first.tobytes() for value in values):
+            return values[0]
+        if (found := share_of(values, self.batches)) is not None:
+            return found
+        raise self.refuse(
+            f"{what} depend on the batch's size"
+            if what.startswith("the entries")
+            else f"{what} depends on the batch's size"
+        )
 
 
 def _column(x: np.ndarray) -> np.ndarray:

@@ -166,6 +166,9 @@ class _File:
             entries.append(
                 (numbers.index(number), path, variable.kind, variable.shape, variable.dtype, variable.strides)
             )
+        for number in numbers:  # a setting is a part of the program
+            if isinstance(call.args[number], bool | str):
+                entries.append((numbers.index(number), "", "setting", call.args[number], None, None))
         taken = self.bundle.text(runtime.taken)
         results = self._results(structure, executable.shared)
         rows = "".join(f"    {self.bundle.text(entry)},\n" for entry in entries)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..compiler.graph import Atom, Constant, Graph, Instruction
 from ..errors import ExportError
-from .sizes import Rows, Share, Size, is_sized
+from .shares import Share
+from .sizes import Rows, Size, is_sized
 
 SCALARS = "biuf"
 
@@ -76,10 +77,7 @@ class Writer:
         if is_sized(value):
             return self.cast(self._squeezed(self.size(value)), np.int64, dtype or np.int64)
         if isinstance(value, Share):
-            kind = np.dtype(dtype or value.dtype)
-            batch = self.cast(self._squeezed(self.size(self._batch_size())), np.int64, kind)
-            number = self.constant(np.asarray(value.number, kind))
-            return str(self.emit("Mul" if value.times else "Div", number, batch))
+            return self._share(value, dtype or value.dtype)
         if isinstance(value, Rows):
             return self._rows(value, dtype)
         array = np.asarray(value)
@@ -87,6 +85,18 @@ class Writer:
             with np.errstate(all="ignore"):
                 array = array.astype(dtype)
         return self.constant(array)
+
+    def _share(self, value: Share, dtype: Any) -> str:
+        """Numbers that follow from the size of the batch, which are computed in float64."""
+        double = np.dtype(float)
+        batch = self.cast(self._squeezed(self.size(self._batch_size())), np.int64, double)
+        per, more = (self.constant(np.asarray(number, double)) for number in (value.per, value.more))
+        made = self.emit("Div", per, batch) if value.over else self.emit("Mul", per, batch)
+        if value.more.any():
+            made = self.emit("Add", more, made)
+        if value.inverse:
+            made = self.emit("Reciprocal", made)
+        return self.cast(made, double, dtype)
 
     def _batch_size(self) -> Size:
         return Size(1, Fraction(1), Fraction(0))
@@ -96,10 +106,7 @@ class Writer:
 
     def _rows(self, value: Rows, dtype: Any) -> str:
         kind = np.dtype(dtype or value.dtype)
-        row = self.constant(value.row.astype(kind))
-        if value.share:
-            batch = self.cast(self._squeezed(self.size(self._batch_size())), np.int64, kind)
-            row = self.emit(value.share, row, batch)
+        row = self._share(value.row, kind) if isinstance(value.row, Share) else self.constant(value.row.astype(kind))
         name = self.emit("Expand", row, self.ints(value.shape))
         if value.step is None:
             return str(name)

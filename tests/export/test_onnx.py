@@ -82,6 +82,17 @@ def test_a_step_of_training() -> None:
     exported(step, MLP, normal(4, 5), np.array([0, 2, 1, 1]), batch_axis=0, sizes=(6,))
 
 
+def test_a_step_of_training_with_images() -> None:
+    def step(model: Any, x: Any, t: Any) -> Any:
+        def loss_fn(model: Any) -> Any:
+            y, model = nn.step(model, x, train=True)
+            return F.softmax_cross_entropy(y, t), model
+
+        return fd.value_and_grad(loss_fn, has_aux=True)(model)
+
+    exported(step, CNN, IMAGES, np.array([3, 1]), batch_axis=0, sizes=(5,))
+
+
 # What is a parameter, and what is an input
 
 
@@ -130,7 +141,8 @@ def test_the_size_of_the_batch_may_be_anywhere() -> None:
         n = x.shape[0]
         zeros, places = np.zeros((n, 2), np.float32), np.arange(n, dtype=np.float32)
         flat = x.reshape(n * 3, 2)
-        return (flat.T.reshape(2, n, 3) + shift, fd.numpy.mean(x), x.sum(axis=0) / n, zeros + x[:, 0], places * x[:, 0, 0], x * n)
+        unbiased = np.var(x, axis=0, ddof=1) if n > 1 else np.full((3, 2), np.nan, np.float32)
+        return (unbiased, np.full((n, 1), 2 / (n + 1), np.float32), flat.T.reshape(2, n, 3) + shift, fd.numpy.mean(x), x.sum(axis=0) / n, zeros + x[:, 0], places * x[:, 0, 0], x * n)
 
     exported(f, normal(1, 3, 2), 2.0, batch_axis=(0, None))
     made = fd.export.onnx(f, normal(1, 3, 2), 2.0, batch_axis=(0, None))
@@ -150,6 +162,8 @@ def test_a_program_that_depends_on_the_batch_otherwise_is_an_error() -> None:
     for function in (by_square, by_length):
         with pytest.raises(ExportError, match=r"export.onnx: .*batch.*batches of 2, 4, 6"):
             fd.export.onnx(function, normal(2), batch_axis=0)
+    with pytest.raises(ExportError, match=r"the entries of an array depend on the batch's size .*test_onnx.py, line \d+"):
+        fd.export.onnx(lambda x: F.dropout(x, 0.5, key=KEY, train=True), normal(2, 3), batch_axis=0)
     with pytest.raises(ShapeError, match=r"the sizes of the batch differ: x has 2 .*y has 3 "):
         fd.export.onnx(lambda x, y: x.sum() + y, normal(2), normal(3), batch_axis=0)
     with pytest.raises(ShapeError, match=r"batch_axis is 1, but x is float32\[2\]"):

@@ -163,6 +163,10 @@ def test_a_wrong_argument_is_named() -> None:
         exported({**model, "layers/0/W": np.ones((5, 7))}, state, X, T)
     with pytest.raises(KeyError, match="model must be a dict of arrays by path, with the key 'layers/0/W'"):
         exported({}, state, X, T)
+    signed = run(fd.export.source(lambda x, flip: -x if flip else x, X, True), "program")
+    assert_same_bits(signed(X, True), -X)
+    with pytest.raises(ValueError, match="flip is False, but this program was exported for True"):
+        signed(X, False)
     with pytest.raises(ValueError, match="labels lie between 0 and 9, but there are 3 classes"):
         exported(model, state, X, T * 3 + np.array([0, 3, 0, 0]))
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..sizes import broadcast
 from .elementwise import BOOL, WIDER, Scope
 from .shapes import stretched
 from .table import form
@@ -106,7 +107,7 @@ def _sums(w: Any, step: Any) -> str:
     u = o.Mul(t, factor)
     second = o.Mul(u, o.Add(o.Mul(o.Sub(x, c), a), e))
     # The sums are of lines of all operands together.
-    shape = np.broadcast_shapes(*[tuple(map(int, atom.shape)) for atom in step.inputs])
+    shape = broadcast([atom.shape for atom in step.inputs])
     wide = [stretched(w, u, (), shape), stretched(w, second, (), shape)]
     last = w.ints([-1])
     return str(o.Concat(*[o.Unsqueeze(o.ReduceSum(part, axes, keepdims=1), last) for part in wide], axis=-1))

@@ -248,27 +248,23 @@ def _put_back(w: Any, name: str, sizes: Sequence[int], ones: str, step: Any, how
 
 @form("unfold")
 def _unfold(w: Any, step: Any) -> str:
-    """Rows are taken along each axis from the padded array, at the places of all entries of all windows."""
     (x,), params = step.inputs, step.params
-    rank = len(params["window"])
-    loops = len(x.shape) - rank
-    name, pads = w.read(x), [0] * (2 * len(x.shape))
-    places = []
-    for i, (n, k, size, stride, front, dilation) in enumerate(
-        zip(
-            x.shape[loops:],
-            params["window"],
-            params["size"],
-            params["strides"],
-            params["before"],
-            params["dilation"],
-            strict=True,
-        )
-    ):
-        at = np.arange(k)[:, None] * dilation + np.arange(size) * stride
+    windows = zip(
+        params["size"], params["window"], params["strides"], params["before"], params["dilation"], strict=True
+    )
+    return _patches(w, w.read(x), x, list(windows), 0, x.dtype)
+
+
+def _patches(w: Any, name: str, x: Any, windows: Sequence[Sequence[int]], nothing: float, dtype: Any) -> str:
+    """The windows of a value like x (..., *n) as (..., *kernels, *sizes), with `nothing` outside x: rows are taken along each axis from the
+    padded array, at the places of all entries of all windows."""
+    rank, loops = len(windows), len(x.shape) - len(windows)
+    pads, places = [0] * (2 * len(x.shape)), []
+    for i, (n, (size, kernel, stride, front, dilation)) in enumerate(zip(x.shape[loops:], windows, strict=True)):
+        at = np.arange(kernel)[:, None] * dilation + np.arange(size) * stride
         pads[loops + i], pads[len(x.shape) + loops + i] = front, max(int(at.max()) + 1 - front - n, 0)
         places.append(at)
-    name = w.emit("Pad", name, w.ints(pads), w.constant(np.zeros((), x.dtype)))
+    name = w.emit("Pad", name, w.ints(pads), w.constant(np.asarray(nothing, dtype)))
     for i, at in enumerate(places):
         name = w.emit("Gather", name, w.constant(at), axis=loops + 2 * i)
     order = [*range(loops), *range(loops, loops + 2 * rank, 2), *range(loops + 1, loops + 2 * rank, 2)]
@@ -286,3 +282,52 @@ def _fold(w: Any, step: Any) -> str:
     return _put_back(
         w, w.read(y), sizes, ones, step, (params["strides"], params["before"], params["dilation"], window), count
     )
+
+
+# The way back through the greatest entries: `index` counts the entries of a window in C order
+
+
+def _side_by_side(w: Any, name: str, shape: Sequence[int], windows: Sequence[Sequence[int]]) -> str:
+    """Patches (..., *kernels, *sizes) as (..., entries of a window, *sizes)."""
+    sizes, kernels = [window[0] for window in windows], [window[1] for window in windows]
+    return str(w.reshape(name, [*shape[: len(shape) - len(windows)], math.prod(kernels), *sizes]))
+
+
+def _chosen(w: Any, index: Any, windows: Sequence[Sequence[int]]) -> str:
+    """Which entry of each window `index` names: (..., entries of a window, *sizes)."""
+    rank = len(windows)
+    numbers = np.arange(math.prod([window[1] for window in windows])).reshape(-1, *[1] * rank)
+    return str(w.emit("Equal", w.emit("Unsqueeze", w.read(index, np.int64), w.ints([-rank - 1])), w.constant(numbers)))
+
+
+@form("first_greatest")
+def _first_greatest(w: Any, step: Any) -> str:
+    x, _ = step.inputs
+    windows = step.params["windows"]
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+    patches = _side_by_side(w, _patches(w, w.read(x, dtype), x, windows, -math.inf, dtype), x.shape, windows)
+    first = w.emit("ArgMax", patches, axis=len(x.shape) - len(windows), keepdims=0)
+    y = step.output
+    loops = len(x.shape) == len(y.shape)
+    return str(w.cast(first if loops else w.emit("Expand", first, w.ints(y.shape)), np.int64, y.dtype))
+
+
+@form("chosen_of")
+def _chosen_of(w: Any, step: Any) -> str:
+    s, index = step.inputs
+    windows, dtype = step.params["windows"], step.output.dtype
+    patches = _side_by_side(w, _patches(w, w.read(s), s, windows, 0, dtype), s.shape, windows)
+    kept = w.emit("Where", _chosen(w, index, windows), patches, w.constant(np.zeros((), dtype)))
+    return str(w.emit("ReduceSum", kept, w.ints([-len(windows) - 1]), keepdims=0))
+
+
+@form("placed_at")
+def _placed_at(w: Any, step: Any) -> str:
+    t, index = step.inputs
+    windows, dtype = step.params["windows"], step.output.dtype
+    sizes, kernels, strides, fronts, dilations = map(list, zip(*windows, strict=True))
+    count, rank = math.prod(kernels), len(windows)
+    column = w.emit("Unsqueeze", w.read(t), w.ints([-rank - 1]))
+    spread = w.emit("Where", _chosen(w, index, windows), column, w.constant(np.zeros((), dtype)))
+    ones = w.constant(np.eye(count, dtype=dtype).reshape(count, 1, *kernels))
+    return _put_back(w, spread, sizes, ones, step, (strides, fronts, dilations, kernels), count)

@@ -11,7 +11,9 @@ from ...compiler.recording.examples import layout_of
 from ...compiler.recording.record import owned
 from ...compiler.running.memory import array, memory
 
-Entry = tuple[int, str, str, tuple[int, ...], Any, Any]  # argument, path within it, kind, shape, dtype, strides
+Entry = tuple[
+    int, str, str, Any, Any, Any
+]  # argument, path within it, kind, shape (or the value of a setting), dtype, strides
 
 
 class Outputs:
@@ -62,6 +64,10 @@ def taken(names: Sequence[str], entries: Sequence[Entry], args: Sequence[Any]) -
     found = []
     for number, path, kind, shape, dtype, strides in entries:
         value, name = args[number], names[number] + "/" * bool(path) + path
+        if kind == "setting":
+            if value != shape:
+                raise ValueError(f"{name} is {value!r}, but this program was exported for {shape!r}")
+            continue
         if path:
             if not isinstance(value, Mapping) or path not in value:
                 raise KeyError(f"{names[number]} must be a dict of arrays by path, with the key {path!r}")
