@@ -93,7 +93,7 @@ class Foreign:
             return self.backend.array(np.asarray(leaf))
         if isinstance(leaf, str) or not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise StructureError(
-                f"{called(self.function)} returned {describe(leaf)}. With backend={self.backend.name!r}, return its arrays, numbers, or "
+                f"{named(self.function)} returned {describe(leaf)}. With backend={self.backend.name!r}, return its arrays, numbers, or "
                 "trees of them (dicts, lists, tuples)."
             )
         return leaf
@@ -113,7 +113,8 @@ class _Pulled(Foreign):
         self.backend, self.of, self.cotangents, self.args = of.backend, of, cotangents, args
 
     def run(self, xs: Arrays) -> Arrays:
-        return self.backend.vjp(self.of.run, xs, which(self.args))[1](self.cotangents)
+        copies = [None if t is None else self.backend.copy(t) for t in self.cotangents]  # a rule may write into them
+        return self.backend.vjp(self.of.run, xs, which(self.args))[1](copies)
 
     def tree(self, ys: Arrays) -> Any:
         return gradient_tree(self.backend, self.args, ys)
@@ -143,14 +144,14 @@ class Frameworks:
         self.backend = backend
 
     def vjp(self, function: Foreign, args: tuple[Any, ...], cotangents: Any) -> tuple[Any, Any]:
-        with self.asked():
+        with self.asked(function):
             ys, pullback = self.backend.vjp(function.run, self.arrays(args), which(args))
             value = function.tree(ys)
             gradient = pullback(self.cotangents(cotangents))
         return value, gradient_tree(self.backend, args, gradient)
 
     def jvp(self, function: Foreign, args: tuple[Any, ...], direction: Any) -> tuple[Any, Any]:
-        with self.asked():
+        with self.asked(function):
             ys, dys = self.backend.jvp(function.run, self.arrays(args), which(args), self.tangents(direction))
         return function.tree(ys), function.tree(dys)
 
@@ -161,12 +162,12 @@ class Frameworks:
         return _Pushed(function, args, self.tangents(direction))
 
     @contextlib.contextmanager
-    def asked(self) -> Iterator[None]:
+    def asked(self, function: Any = None) -> Iterator[None]:
         """Turn the framework's way to say that a function does not offer something into `NotOffered`."""
         try:
             yield
         except Exception as error:
-            if reason := self.backend.refusal(error):
+            if reason := self.backend.refusal(error, of_tangent=isinstance(function, _Pushed)):
                 raise NotOffered(reason) from None
             raise
 
@@ -182,6 +183,12 @@ class Frameworks:
         """Like `tangents`, but with None in the places of integers."""
         leaves = trees.leaves(tree)
         return [self.backend.copy(self.backend.array(x)) if is_differentiable(x) else None for x in leaves]
+
+
+def named(function: Function) -> str:
+    """How a message calls a function: a method of a class with the class's name, such as `Softplus.apply` of an autograd Function."""
+    owner = getattr(function, "__self__", None)
+    return f"{owner.__name__}.{called(function)}" if isinstance(owner, type) else called(function)
 
 
 def which(args: tuple[Any, ...]) -> list[int]:

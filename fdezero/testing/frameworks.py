@@ -157,11 +157,14 @@ class Properties:
                     names,
                 )
             for layout, laid in self._laid_out(self.engine.cotangents(given)):
+                what = f"gradients for a cotangent (grad_output) that is {layout} in memory"
                 with self.engine.asked():
                     _, pullback = self.backend.vjp(foreign.run, xs, which(args))
                     expected = self._gradients(args, pullback([t if t is None else self.backend.copy(t) for t in laid]))
-                    found = self._gradients(args, pullback(laid))
-                what = f"gradients for a cotangent (grad_output) that is {layout} in memory"
+                    try:
+                        found = self._gradients(args, pullback(laid))
+                    except Exception as error:
+                        raise AssertionError(f"{what} fail: {type(error).__name__}: {error}") from error
                 self._close(found, expected, args, what, (layout, "contiguous"))
 
     def vmap(self, function: Function, args: Args) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import KinkError, RangeError
-from ..messages import called, describe
+from ..messages import describe
 from .backends import Backend, NotOffered, backend_named
-from .engines import Foreign
+from .engines import Foreign, named
 from .frameworks import Properties
 from .gradients import check_grads
 from .kinks import Kinks
@@ -170,7 +170,7 @@ def _property_test(
 
 def gradient_test(function: Callable[..., Any], *strategies: Strategy, **options: Any) -> Callable[[], None]:
     """A test by `given_gradients` without a body: `test_softplus = gradient_test(softplus, arrays())`."""
-    name = called(function).replace("<lambda>", "lambda")
+    name = named(function).replace("<lambda>", "lambda").replace(".", "_")
 
     def body(*args: Any, **named: Any) -> None:
         """Check nothing beyond the properties."""
@@ -198,14 +198,14 @@ def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[
         return check(function, args)
     except NotOffered as error:
         if must:
-            raise AssertionError(f"{called(function)} does not offer '{name}': {error}") from None
+            raise AssertionError(f"{named(function)} does not offer '{name}': {error}") from None
         return error
     except KinkError:
         raise
     except AssertionError as error:
-        raise AssertionError(f"{called(function)} breaks '{NAMES[name]}': {error}") from None
+        raise AssertionError(f"{named(function)} breaks '{NAMES[name]}': {error}") from None
     except Exception as error:
-        error.add_note(f"while checking {called(function)}: {NAMES[name]}; {name}=False skips this check")
+        error.add_note(f"while checking {named(function)}: {NAMES[name]}; {name}=False skips this check")
         raise
 
 
@@ -247,7 +247,7 @@ class _Tally:
             test(*args, **kwargs)
             if self.skipped and not self.checked:
                 raise AssertionError(
-                    f"{called(function)}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
+                    f"{named(function)}: each of {self.skipped} examples was at a kink, so no gradient was checked. "
                     "Draw other examples, or declare fewer kinks."
                 )
 

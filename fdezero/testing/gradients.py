@@ -9,13 +9,13 @@ import numpy as np
 
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError
-from ..messages import called, describe
+from ..messages import describe
 from ..transforms.arguments import as_arguments
 from ..values import is_complex
 from .backends import Backend, NotOffered, backend_named
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace
-from .engines import Engine, Foreign, Frameworks, Native
+from .engines import Engine, Foreign, Frameworks, Native, named
 from .entries import Mismatch, wrong_entries
 from .kinks import Kinks, declared, detected, located, suspected
 
@@ -148,7 +148,7 @@ def demanded(report: GradientReport, offers: Sequence[str], function: Callable[.
         words = {**WORDS, "second": "second derivatives"}
         reasons = "; ".join(report.missing) or "it was not asked: see order and modes"
         raise AssertionError(
-            f"{called(function)} does not offer {', '.join(words[what] for what in lacking)}: {reasons}"
+            f"{named(function)} does not offer {', '.join(words[what] for what in lacking)}: {reasons}"
         )
     return report
 

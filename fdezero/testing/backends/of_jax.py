@@ -85,7 +85,7 @@ class JaxBackend(Backend):
         compiled = jax.jit(lambda *xs: tuple(run(list(xs))))
         return lambda xs: list(compiled(*xs))
 
-    def refusal(self, error: Exception) -> str:
+    def refusal(self, error: Exception, *, of_tangent: bool = False) -> str:
         text = str(error)
         of_tracer = isinstance(
             error, jax.errors.JAXTypeError | jax.errors.JAXIndexError

@@ -51,7 +51,7 @@ class TorchBackend(Backend):
         return isinstance(leaf, torch.Tensor)
 
     def copy(self, x: Any) -> Any:
-        return x.detach().clone()
+        return x.detach().clone(memory_format=torch.contiguous_format)
 
     def dtype(self, x: Any) -> str:
         return str(x.dtype).removeprefix("torch.")
@@ -110,9 +110,12 @@ class TorchBackend(Backend):
         )  # the compiler's front half needs no C++
         return lambda xs: list(compiled(*xs))
 
-    def refusal(self, error: Exception) -> str:
+    def refusal(self, error: Exception, *, of_tangent: bool = False) -> str:
         text = str(error)
-        if isinstance(error, RuntimeError | NotImplementedError) and any(part in text for part in REFUSALS):
+        parts = (
+            (*REFUSALS, "modified by an inplace operation") if of_tangent else REFUSALS
+        )  # forward formulas reuse memory
+        if isinstance(error, RuntimeError | NotImplementedError) and any(part in text for part in parts):
             return text.partition("\n")[0].partition(" For more details")[0]
         return ""
 

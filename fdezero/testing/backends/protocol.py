@@ -40,7 +40,7 @@ class Backend(ABC):
 
     @abstractmethod
     def copy(self, x: Any) -> Any:
-        """An array of the framework with memory of its own."""
+        """An array of the framework with contiguous memory of its own."""
 
     @abstractmethod
     def dtype(self, x: Any) -> str:
@@ -66,8 +66,11 @@ class Backend(ABC):
         """`run`, compiled by the framework."""
 
     @abstractmethod
-    def refusal(self, error: Exception) -> str:
-        """What is not offered, in the framework's words, if `error` says that; empty for every other error."""
+    def refusal(self, error: Exception, *, of_tangent: bool = False) -> str:
+        """What is not offered, in the framework's words, if `error` says that; empty for every other error.
+
+        `of_tangent` says that a tangent was being differentiated, for which frameworks have gaps of their own.
+        """
 
     def wide(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which double precision works."""
