@@ -1,6 +1,7 @@
 """Functions of PyTorch, such as `MyFunction.apply`: `torch.autograd` for both modes, `torch.func.vmap` and `torch.compile`."""
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class TorchBackend(Backend):
 
     def __init__(self, device: str = "") -> None:
         self.device = torch.device(device or "cpu")
+        _load_forward_mode()
 
     def array(self, x: Any) -> torch.Tensor:
         x = np.asarray(x)
@@ -161,6 +163,14 @@ def _refuse_cut_graphs(gradients: Sequence[Any]) -> None:
         if node.name() == "torch::autograd::Error":  # it is raised only where a backward pass meets it
             raise NotOffered("backward is marked with @once_differentiable")
         nodes += [parent for parent, _ in node.next_functions]
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """Make PyTorch load its forward mode, whose modules warn of PyTorch's own plans. That would fail tests in which warnings are errors."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore")
+        forward_ad.make_dual(torch.ones(1), torch.ones(1))
 
 
 @functools.cache
