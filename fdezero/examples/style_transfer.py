@@ -121,8 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     before, after = distances(network, start, wanted), distances(network, image, wanted)
     other = distances(network, manner, wanted)[1] if manner.shape == start.shape else 1.0
     stated = options.stated and not (options.weights or options.content or options.style)
-    figure("distance from the style, of the photograph's", after[0] / before[0], at_most=0.15, stated=stated)
-    figure("distance from the content, of the other photograph's", after[1] / other, at_most=0.4, stated=stated)
+    figure("distance from the style, where the photograph has 1", after[0] / before[0], at_most=0.15, stated=stated)
+    figure("distance from the content, where the other one has 1", after[1] / other, at_most=0.4, stated=stated)
     if options.save:
         with drawing(options.save, 12, 3) as picture:
             left, middle, right = picture.subplots(1, 3)
