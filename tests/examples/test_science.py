@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import fdezero as fd
-from fdezero.examples import gaussian_process, hmc, kalman, neural_ode
+from fdezero.examples import gaussian_process, hmc, kalman, neural_ode, pinn
 from fdezero.testing import check_grads
 
 STEPS = 7
@@ -99,6 +99,29 @@ def test_a_gaussian_process_conditions_one_gaussian_of_all_values() -> None:
     np.testing.assert_allclose(mean, cross @ y)
     np.testing.assert_allclose(std**2, np.diag(covariance(new, new) - cross @ covariance(t, new)))
     check_grads(lambda kernel: gaussian_process.log_likelihood(kernel, t, y), (kernel,), order=1)
+
+
+def test_the_exact_solution_solves_burgers_equation() -> None:
+    t, x, step = np.array([0.1, 0.3, 0.5, 0.9]), np.array([-0.6, 0.1, 0.35, -0.2]), 1e-4
+    u = pinn.exact(t, x)
+    u_t = (pinn.exact(t + step, x) - pinn.exact(t - step, x)) / (2 * step)
+    left, right = pinn.exact(t, x - step), pinn.exact(t, x + step)
+    terms = np.stack([u_t, u * (right - left) / (2 * step), -pinn.VISCOSITY * (right - 2 * u + left) / step**2])
+    np.testing.assert_allclose(terms.sum(0), 0, atol=1e-5 * abs(terms).max())
+    x = np.linspace(-1, 1, 9)
+    np.testing.assert_allclose(pinn.exact(np.full(9, 1e-6), x), -np.sin(np.pi * x), atol=1e-4)
+    np.testing.assert_allclose(pinn.exact(np.ones(2), np.array([-1.0, 1.0])), 0, atol=1e-12)
+
+
+def test_the_residual_is_that_of_burgers_equation() -> None:
+    """In place of a network, a polynomial whose derivatives are known."""
+    model = lambda point: np.stack([point[0] ** 2 * point[1]])
+    t, x = 0.3, 0.4
+    u = t**3 * (x - x**3) - math.sin(math.pi * x)
+    u_x = t**3 * (1 - 3 * x**2) - math.pi * math.cos(math.pi * x)
+    u_xx = -6 * t**3 * x + math.pi**2 * math.sin(math.pi * x)
+    expected = 3 * t**2 * (x - x**3) + u * u_x - pinn.VISCOSITY * u_xx
+    np.testing.assert_allclose(pinn.residual(model, np.float64(t), np.float64(x)), expected, rtol=1e-12)
 
 
 def test_a_neural_ode_of_the_true_field_foresees_what_was_measured() -> None:
