@@ -98,6 +98,11 @@ def _model(
         sized = [axis for axis, n in enumerate(variable.shape) if is_sized(n)]
         if sized and writer.batch is None:
             writer.batch = given, sized[0]
+    for atom, path in zip(graph.outputs, results, strict=True):
+        if not writer.takes(atom.dtype):
+            raise ExportError(
+                f"export.onnx: the result {path or 'itself'} is {atom}, which is no array of real numbers."
+            )
     found = writer.write(graph)
     outputs, taken = [], set()
     for made, atom, path in zip(found, graph.outputs, results, strict=True):

@@ -46,6 +46,11 @@ class Call:
     kinds: tuple[bool, ...]
     names: tuple[str, ...]
     bound: int  # how many arguments stand in front of the examples
+    count: int  # how many examples there are
+
+    def is_bound(self, number: int) -> bool:
+        """Whether an argument comes with the function, and is none of the examples."""
+        return not self.bound <= number < self.bound + self.count
 
 
 def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = ()) -> Call:
@@ -59,6 +64,8 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
     while isinstance(function, functools.partial):
         bound, keywords = [*function.args, *bound], {**function.keywords, **keywords}
         function = function.func
+    if not callable(function):
+        raise ExportError(f"export expects a function or a model, got {describe(function)}.")
     name = type(function).__name__.lower() if isinstance(function, Module) else called(function)
     if isinstance(function, Module):
         model, function = function, type(function).__call__
@@ -80,7 +87,7 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
         not len(bound) <= i < count or isinstance(arg, Module) or names[i] in parameters for i, arg in enumerate(args)
     ]
     run.__name__ = name if name.isidentifier() else "program"
-    return Call(run, args, tuple(kinds), tuple(names), len(bound))
+    return Call(run, args, tuple(kinds), tuple(names), len(bound), len(examples))
 
 
 def _parameters_of(function: Any) -> list[str]:
@@ -105,13 +112,17 @@ def arguments_of(call: Call, places: Sequence[int]) -> list[Argument]:
 def recorded(call: Call, args: Sequence[Any]) -> tuple[Graph, tuple[int, ...], Any]:
     """The program for these arguments, the places of its inputs among the leaves, and the structure of its results."""
     leaves, treedef = trees.flatten(tuple(args))
-    places = tuple([i for i, leaf in enumerate(leaves) if is_input(leaf)])
+    bound = [call.is_bound(number) for number, arg in enumerate(args) for _ in trees.leaves(arg)]
+    # A number that is bound to the function is a setting, such as a number of rounds.
+    places = tuple([i for i, leaf in enumerate(leaves) if is_input(leaf) and (hasattr(leaf, "dtype") or not bound[i])])
     flat, structure = of_leaves(lambda tree: call.function(*tree), treedef, leaves, places)
     names = tuple([identifier(argument.path) for argument in arguments_of(call, places)])
     with without_warnings():
         made = record(flat, [leaves[i] for i in places], called(call.function), names)
     if made.captures:
         raise ExportError("export: the function uses a value that is traced. Export it outside grad, vmap and compile.")
+    if not made.graph.outputs:
+        raise ExportError("export: the function returns nothing. Return an array, or a tree of arrays.")
     return made.graph, places, structure[0]
 
 
@@ -157,6 +168,10 @@ def batch_of(call: Call, axes: Sequence[int | None]) -> int:
 def axes_of(call: Call, batch_axis: int | Sequence[int | None] | None) -> tuple[int | None, ...]:
     """The batch axis of each argument; None for parameters."""
     inputs = [i for i, kind in enumerate(call.kinds) if not kind]
+    if isinstance(batch_axis, str):
+        raise ShapeError(
+            f"export.onnx: batch_axis is {batch_axis!r}, but it must be an integer, or one for each input."
+        )
     axes = [batch_axis] * len(inputs) if batch_axis is None or isinstance(batch_axis, int) else list(batch_axis)
     if len(axes) != len(inputs):
         raise ShapeError(

@@ -43,7 +43,7 @@ def source(f: Any, *examples: Any, path: str | os.PathLike[str] | None = None) -
     """
     call = call_of(f, examples)
     graph, places, structure = recorded(call, call.args)
-    writer = _File(call, len(examples), Path(path) if path is not None else None)
+    writer = _File(call, Path(path) if path is not None else None)
     leaves = trees.leaves(call.args)
     given = [leaves[i] for i in places]
     text = writer.text(Program(graph, Options()), given, places, structure)
@@ -56,8 +56,8 @@ def source(f: Any, *examples: Any, path: str | os.PathLike[str] | None = None) -
 
 
 class _File:
-    def __init__(self, call: Call, count: int, path: Path | None) -> None:
-        self.call, self.count = call, count
+    def __init__(self, call: Call, path: Path | None) -> None:
+        self.call = call
         self.beside = None if path is None else path.with_suffix(".npz")
         self.arrays: dict[str, np.ndarray] = {}  # those that lie beside the file
         self.written: dict[int, str] = {}
@@ -202,7 +202,7 @@ class _File:
 
     def _arguments(self) -> list[int]:
         """The numbers of the arguments that stay arguments: the examples."""
-        return list(range(self.call.bound, self.call.bound + self.count))
+        return [number for number in range(len(self.call.args)) if not self.call.is_bound(number)]
 
     def _leaves(self, places: Sequence[int]) -> list[tuple[int, str, Any]]:
         found = [(i, path, leaf) for i, arg in enumerate(self.call.args) for path, leaf in trees.flatten_with_path(arg)]

@@ -114,6 +114,18 @@ def test_parameters_are_initialisers_by_path(function: Any, args: Any, wanted: l
     assert_alike(run(made, x)[0], MLP(x))
 
 
+def test_numbers_that_are_bound_are_settings() -> None:
+    def f(x: Any, *, rounds: int, factor: float) -> Any:
+        for _ in range(rounds):
+            x = x * factor
+        return x
+
+    bound, x = functools.partial(f, rounds=3, factor=2.0), normal(2, 5)
+    made = fd.export.onnx(bound, x)
+    assert [y.name for y in made.graph.input] == ["x"]
+    assert_alike(run(made, x)[0], bound(x))
+
+
 def test_arguments_may_be_named_as_parameters() -> None:
     def f(w: Any, batch: Any) -> Any:
         return {"y": batch["x"] @ w["W"], "z": [batch["x"], w["b"] + w["b"]]}
@@ -242,6 +254,14 @@ def test_mistakes_are_told() -> None:
         fd.export.onnx(lambda x: x * 1j, x)
     with pytest.raises(ExportError, match=r"random_bits at .* has no form"):
         fd.export.onnx(lambda key: fd.random.normal(key, (2,)), KEY)
+    with pytest.raises(ExportError, match=r"expects a function or a model, got a dict|got dict"):
+        fd.export.onnx({"W": x}, x)
+    with pytest.raises(ExportError, match="the function returns nothing"):
+        fd.export.onnx(lambda x: None, x)
+    with pytest.raises(ExportError, match="export.onnx: the result 1 is "):
+        fd.export.onnx(lambda x: (x, "text"), x)
+    with pytest.raises(ShapeError, match="batch_axis is 'x', but it must be an integer"):
+        fd.export.onnx(lambda x: x, x, batch_axis="x")  # type: ignore[arg-type]  # the mistake
     with pytest.raises(RangeError, match="opset is 12, but models can have the opsets 18 to 22"):
         fd.export.onnx(lambda x: x, x, opset=12)
     with pytest.raises(ExportError, match="external_data needs a path"):
