@@ -14,7 +14,7 @@ from fdezero.examples.__main__ import FOLDER, examples
 from ..profiles import nightly
 from .few_images import put_in_place, show_nothing
 
-ON_THE_WAY = {"resnet", "gan"}  # without a page so far
+ON_THE_WAY = {"gan"}  # without a page so far
 NAMES = [name for name in examples() if name not in ON_THE_WAY]
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 
