@@ -89,6 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=number(int, 1), default=15_000, quick=20, help="of training, for each network (%(default)s)")
     add("--tasks", type=number(int, 1), default=25, quick=5, help="in a step of training (%(default)s)")
+    add("--sines", type=number(int, 1), default=1000, quick=20, help="new sines to test with (%(default)s)")
     add("--hidden", type=number(int, 1), default=40, quick=10, help="units of both hidden layers (%(default)s)")
     add("--rate", type=number(float, 0), default=0.02, help="of the steps that adapt (%(default)s)")
     add("--lr", type=number(float, 0), default=0.003, help="learning rate of Adam (%(default)s)")
@@ -109,13 +110,14 @@ def main(arguments: list[str] | None = None) -> None:
     print("meta-trained", flush=True)
     models["meta-trained"] = train(start, options, adapting=1)
 
-    tasks = draw_tasks(fd.to_device(fd.random.key(options.seed + 2), options.device), 1000)  # new sines
+    key = fd.to_device(fd.random.key(options.seed + 2), options.device)
+    tasks = draw_tasks(key, options.sines)
     counts, losses = (0, 1, 2, 5, 10), {}
     evaluate = fd.compile(loss_after, static=("steps",))
-    print(f"{'loss on 1000 new sines after':28}", *(f"{count:>7}" for count in counts), "steps")
+    print(f"loss on {options.sines:>4} new sines after", *(f"{count:>7}" for count in counts), "steps")
     for name, model in models.items():
         losses[name] = [float(evaluate(model, tasks, options.rate, steps=count)) for count in counts]
-        print(f"{name:28}", *(f"{loss:7.3f}" for loss in losses[name]), flush=True)
+        print(f"{name:27}", *(f"{loss:7.3f}" for loss in losses[name]), flush=True)
     after = losses["meta-trained"][1]
     figure("loss after one gradient step", after, at_most=0.6, stated=options.stated)
     others = min(losses["not trained"][1], losses["trained together"][1])
