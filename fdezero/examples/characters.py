@@ -85,7 +85,8 @@ def train(model: Writer, ids: Any, options: argparse.Namespace, sample: Any) -> 
         model, opt_state = opt.step(model, grads, opt_state)
         return model, opt_state, state, loss
 
-    step, losses, start = 0, [], time.perf_counter()
+    losses: list[Any] = []
+    step, start = 0, time.perf_counter()
     for epoch in range(options.epochs):
         state = model.lstm.initial_state(BATCH)
         for x, t in loader.epoch(epoch):

@@ -58,7 +58,8 @@ def train(model: models.Transformer, ids: Any, options: argparse.Namespace, samp
         model, opt_state = opt.step(model, grads, opt_state)
         return model, opt_state, loss
 
-    losses, start = [], time.perf_counter()
+    losses: list[Any] = []
+    start = time.perf_counter()
     for step in range(1, options.steps + 1):
         model, opt_state, loss = train_step(model, opt_state, ids, fd.random.fold_in(key, step))
         losses.append(loss)
