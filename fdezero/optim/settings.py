@@ -76,6 +76,10 @@ def checked_rate(value: Any, where: str, schedules: bool = True) -> Any:
     value, what = weak(value), " or a schedule, a function of the step" if schedules else ""
     if not (_is_number(value) or _is_array(value) or (schedules and callable(value) and not isinstance(value, type))):
         raise DTypeError(f"{where} is a number{what}; got {shown(value)}.")
+    if isinstance(value, Module) and any(np.ndim(leaf) > 1 for leaf in trees.leaves(value)):  # matrices: no schedule
+        raise DTypeError(
+            f"{where} is a number{what}; got a {type(value).__name__}. An optimiser is made without the model: state = opt.init(model)."
+        )
     if _is_number(value) and not 0 <= value < math.inf:
         raise RangeError(f"{where} is a finite number >= 0{what}; got {value!r}.")
     return value

@@ -109,9 +109,19 @@ def _declare(cls: type) -> None:
             cls, field.name
         ):  # a property, perhaps abstract, which would hide the field
             setattr(cls, field.name, None)
+    if "forward" in vars(cls) and "__call__" not in vars(cls) and not _inherits(cls, "__call__"):
+        cls.__call__ = _refuse_forward  # type: ignore[attr-defined]  # the habit of PyTorch and DeZero
     _declared.add(cls)
     if not is_empty:
         register(cls)
+
+
+def _refuse_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Raise TypeError: a module with a method `forward` is called, but defines no `__call__`."""
+    kind = type(self).__name__
+    raise TypeError(
+        f"{kind} defines forward, which nobody calls here. Name the method __call__: y = {kind.lower()}(x) runs it."
+    )
 
 
 def _decorated(cls: type) -> StructureError:

@@ -17,6 +17,17 @@ from fdezero.testing import arrays, check_grads, given_gradients
 
 X = np.ones(3)
 
+
+
+class Forward(fd.Module):
+    """A layer written by habit."""
+
+    W: Any
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.W
+
+
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "jit": (lambda: fd.jit, AttributeError, "has no attribute 'jit': use fd.compile"),  # type: ignore[attr-defined]
     "the old decorator": (lambda: fd.module, AttributeError, r"use `class Layer\(fd\.Module\)` without a decorator"),  # type: ignore[attr-defined]
@@ -43,6 +54,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a vector in a product": (lambda: fnp.matmul(np.ones((3, 4)), X), ShapeError, r"\(3, 4\) and \(3,\).*the only axis of the second \(3\)"),
     "while_loop": (lambda: fd.while_loop(lambda x: x > 0, lambda x: x - 1, X), ShapeError, r"the condition must be a scalar.*\.any\(\)"),
     "backward rule": (lambda: fd.grad(ruled(lambda r, t: (t,)))(1.0, 2.0), StructureError, "a tuple of 2 gradients, one per argument, got a tuple of 1"),
+    "forward": (lambda: Forward(X)(X), TypeError, r"^Forward defines forward, which nobody calls here\. Name the method __call__"),
+    "the model in the optimiser": (lambda: optim.adam(nn.Linear.init(fd.random.key(0), 2, 3)), TypeError, r"^adam: lr is a number .* got a Linear\. .* state = opt\.init\(model\)"),
     "static": (lambda: fd.compile(np.sum, static=(1,)), StaticError, "names of arguments, not their positions; got 1"),  # type: ignore[list-item]
     "sizes": (lambda: nn.Linear(4, 3)(np.ones(4)), StructureError, r"write nn\.Linear\.init\(key, 4, 3\)"),
     "activation": (lambda: nn.MLP.init(fd.random.key(0), (4, 3), activation="relu"), StructureError, "got 'relu'"),  # type: ignore[arg-type]
