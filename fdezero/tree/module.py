@@ -110,7 +110,7 @@ def _declare(cls: type) -> None:
         ):  # a property, perhaps abstract, which would hide the field
             setattr(cls, field.name, None)
     if "forward" in vars(cls) and "__call__" not in vars(cls) and not _inherits(cls, "__call__"):
-        cls.__call__ = _refuse_forward  # type: ignore[attr-defined]  # the habit of PyTorch and DeZero
+        cls.__call__ = _refuse_forward  # type: ignore[method-assign]  # the habit of PyTorch and DeZero
     _declared.add(cls)
     if not is_empty:
         register(cls)
