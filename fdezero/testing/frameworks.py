@@ -81,6 +81,10 @@ class Properties:
         floats = [leaf for leaf in trees.leaves(args) if is_differentiable(leaf)]
         if floats and all(_bits(leaf) == 64 for leaf in floats):
             args = replace(args, narrowed)
+            try:
+                foreign(*args)
+            except Exception:  # The function may take double precision alone, as a module with such parameters does.
+                return
         bits = max((_bits(leaf) for leaf in trees.leaves(args) if is_differentiable(leaf)), default=0)
         if not bits or bits == 64:
             return

@@ -137,6 +137,15 @@ def test_widened_values_are_found() -> None:
     assert "the output is float64, but the widest argument has 32 bits" in broken(Toy(), lambda x: x * np.ones(3), MATRIX)
 
 
+def test_a_function_of_double_precision_alone_passes() -> None:
+    def double(x: Any) -> Any:
+        if x.dtype != np.float64:
+            raise TypeError("float64 alone")
+        return np.sin(x)
+
+    few(gradient_test(double, MATRIX, backend=Toy(), order=1, vmap=False, compiled=False))()
+
+
 def test_what_is_not_offered_is_skipped_unless_it_is_demanded() -> None:
     toy = Toy("fwd", "vmap", "compiled")
     few(gradient_test(product, MATRIX, MATRIX, backend=toy, order=1))()
