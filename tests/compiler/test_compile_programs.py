@@ -14,7 +14,7 @@ from fdezero.compiler.planning import fuse
 from fdezero.compiler.running import blocks
 from fdezero.testing import assert_trees_close
 
-from ..profiles import examples
+from ..profiles import NIGHTLY, examples
 from .program_checks import Ledger, assert_same_bits, check_call, check_calls, check_mutation, owning
 from .program_operations import OPERATIONS
 from .programs import Program, programs
@@ -125,7 +125,7 @@ def has_loops(body: Any) -> bool:
     return any(step.name in ("scan_of", "cond_of", "checkpoint_of") or has_loops(step.params["body"]) for step in body.steps if "body" in step.params)
 
 
-@settings(patient, max_examples=examples(20, nightly=8))
+@settings(patient, max_examples=examples(20, nightly=8) if NIGHTLY else 2)
 @pytest.mark.parametrize("name", OPERATIONS)
 @given(data=st.data())
 def test_every_operation(name: str, data: Any) -> None:

@@ -14,7 +14,7 @@ from fdezero.errors import DisagreementError, DTypeError, RangeError, ShapeError
 from fdezero.optim.precision import LossScale
 from fdezero.testing import assert_trees_close, assert_trees_equal
 from tests.native.compilers import needs_compiler
-from tests.profiles import nightly
+from tests.profiles import NIGHTLY, nightly
 
 from .ranks import on_ranks
 from .shard_cases import KEY, WAYS, Greatest, alone, batch, mean_loss, of_shards, share, small
@@ -76,7 +76,7 @@ def all_agree(world: Any, tree: Any) -> None:
     assert_trees_equal(world.broadcast(tree), tree)
 
 
-@on_ranks(2, 4)
+@on_ranks(*((2, 4) if NIGHTLY else (4,)))
 @pytest.mark.parametrize(
     ("kind", "way", "steps"), [("mlp", "compiled", 100), ("cnn", "compiled", 100), ("mlp", "eager", 9)]
 )

@@ -27,7 +27,7 @@ def test_derivatives_are_differences(row: Row, train: bool) -> None:
 
 
 @row
-@train
+@pytest.mark.parametrize("train", [False, True] if NIGHTLY else [True])
 def test_compiled_has_the_bits_of_eager(row: Row, train: bool) -> None:
     laws.test_compiled_has_the_bits_of_eager(row, train)
 

@@ -173,9 +173,9 @@ def outer(names: tuple[str, ...]) -> str:
     return names[0]
 
 
-def half(names: tuple[str, ...]) -> bool:
-    """Whether the names are among the half of all pairs that run by default: each transformation with every other one."""
-    return len(names) == 1 or sum(map(list(LAWS).index, names)) % 2 == 0
+def chosen(names: tuple[str, ...]) -> bool:
+    """Whether the names are among the third of all pairs that runs by default: each transformation with every third one."""
+    return len(names) == 1 or sum(map(list(LAWS).index, names)) % 3 == 0
 
 
 def tolerance(names: tuple[str, ...]) -> float:
@@ -195,7 +195,7 @@ def test_each_composes_with_each(names: tuple[str, ...]) -> None:
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
 
 
-@folded("names", TRIPLES if NIGHTLY else TRIPLES[::2], outer)  # nine transformations: each stands at each place
+@folded("names", TRIPLES if NIGHTLY else TRIPLES[::4], outer)  # nine transformations: each stands at each place
 def test_three_compose(names: tuple[str, ...]) -> None:
     fast, plain = composed(names)
     assert_trees_close(fast(X), plain(X), tolerance(names), " of ".join(names))
@@ -208,7 +208,7 @@ LONG = [names for names in OF_SOLVERS if LAWS[names[0]].order and names[0] not i
 COMPILED = [(name,) for name in LAWS] + [names for names in PAIRS if names[1] != "odeint" or names in OF_SOLVERS]
 
 
-@folded("names", [names for names in COMPILED if names not in LONG and (NIGHTLY or half(names))], outer)
+@folded("names", [names for names in COMPILED if names not in LONG and (NIGHTLY or chosen(names))], outer)
 def test_compiled_they_give_the_same_bits(names: tuple[str, ...]) -> None:
     same_bits(names)
 

@@ -73,7 +73,7 @@ def test_batched_and_compiled() -> None:
     y, k = np.array([0.5, 1.0]), np.array([0.3, 0.7])
     assert_trees_close(fd.vmap(solve, (None, 0))(y, k), np.stack([solve(y, c) for c in k]), 1e-7)
     assert_trees_close(fd.vmap(fd.grad(last, 1), (None, 0))(y, k), np.stack([fd.grad(last, 1)(y, c) for c in k]), 1e-7)
-    for function in (solve, fd.grad(last, argnums=(0, 1))):
+    for function in (solve, fd.grad(last, argnums=(0, 1))) if NIGHTLY else (fd.grad(last, argnums=(0, 1)),):
         compiled = fd.compile(function)
         for _ in range(2):
             assert_trees_equal(compiled(y, k[0]), function(y, k[0]))
