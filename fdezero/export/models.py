@@ -99,10 +99,8 @@ def _model(
         if sized and writer.batch is None:
             writer.batch = given, sized[0]
     for atom, path in zip(graph.outputs, results, strict=True):
-        if not writer.takes(atom.dtype):
-            raise ExportError(
-                f"export.onnx: the result {path or 'itself'} is {atom}, which is no array of real numbers."
-            )
+        if atom.dtype.kind in "USO":  # a text, or an object of Python
+            raise ExportError(f"export.onnx: the result {path or 'itself'} is {atom}, which is no array of numbers.")
     found = writer.write(graph)
     outputs, taken = [], set()
     for made, atom, path in zip(found, graph.outputs, results, strict=True):
