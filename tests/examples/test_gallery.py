@@ -14,8 +14,7 @@ from fdezero.examples.__main__ import FOLDER, examples
 from ..profiles import nightly
 from .few_images import put_in_place, show_nothing
 
-ON_THE_WAY = {"gan"}  # without a page so far
-NAMES = [name for name in examples() if name not in ON_THE_WAY]
+NAMES = [*examples()]
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 
 
