@@ -117,6 +117,11 @@ def test_readme_code_runs(block: int, tmp_path: Path, monkeypatch: pytest.Monkey
             value()  # type: ignore[operator]
 
 
+def test_the_readme_is_short_and_has_one_picture() -> None:
+    assert len(README.splitlines()) <= 120
+    assert len(re.findall(r"!\[[^]]+\]\(", README)) == 1
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (pattern,) = re.findall(r"^command=\$\(grep -m 1 -E '(.*)' README\.md\)$", script, re.MULTILINE)
