@@ -16,7 +16,7 @@ COMMON = {
     "suppress_health_check": [hypothesis.HealthCheck.too_slow],
     "print_blob": True,
 }
-hypothesis.settings.register_profile("ci", max_examples=40, derandomize=True, **COMMON)
+hypothesis.settings.register_profile("ci", max_examples=30, derandomize=True, **COMMON)
 hypothesis.settings.register_profile("dev", max_examples=10, **COMMON)
 hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True, **COMMON)
 hypothesis.settings.register_profile("nightly", max_examples=3000, **COMMON)

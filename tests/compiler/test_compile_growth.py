@@ -14,6 +14,7 @@ from fdezero.compiler.planning import fuse
 from fdezero.compiler.program import Executable, Options
 
 from ..native.compilers import needs_compiler
+from ..profiles import NIGHTLY
 
 SHORT, LONG = 40, 160  # operations, about
 FEW = 400  # lines of a function that do not count
@@ -101,7 +102,7 @@ def test_four_times_the_program_is_four_times_the_work(case: Case) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["that of a number", "the gradient of a chain", "that of an LSTM"])
+@pytest.mark.parametrize("name", ["that of a number", "the gradient of a chain", "that of an LSTM"] if NIGHTLY else ["the gradient of a chain"])
 def test_also_for_native_code(name: str) -> None:
     check(CASES[name], native=True)
 

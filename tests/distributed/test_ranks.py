@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from ..profiles import nightly
 from .ranks import Pool, launch, on_ranks, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -55,7 +56,11 @@ for function in (one_rank_fails, all_ranks_fail, one_rank_ends, one_rank_hangs, 
 
 @pytest.mark.parametrize(
     ("name", "match"),
-    [("one_rank_fails", "(?s)rank 1 of 2:.*AssertionError: meant"), ("one_rank_ends", "rank 1 of 2"), ("one_rank_hangs", r"ranks \[1\] did not come back")],
+    [
+        ("one_rank_fails", "(?s)rank 1 of 2:.*AssertionError: meant"),
+        pytest.param("one_rank_ends", "rank 1 of 2", marks=nightly),
+        pytest.param("one_rank_hangs", r"ranks \[1\] did not come back", marks=nightly),
+    ],
 )
 def test_a_failure_names_its_rank(name, match, monkeypatch):
     monkeypatch.setattr("tests.distributed.ranks.GRACE", 0.5)

@@ -1,5 +1,6 @@
 """The laws that every layer obeys, in training and in inference, over the table of layers."""
 
+import functools
 import inspect
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,15 @@ TRAIN = [False, True]
 
 
 def law(*properties: str) -> Any:
-    """A test of every layer, in inference and in training; if it passes, the properties are proved."""
+    """A test of every layer in training, and in inference if that differs, at night always; if it passes, the properties are proved."""
 
     def marked(test: Any) -> Any:
-        each = pytest.mark.parametrize("row", LAYERS, ids=str)(all_of("train", TRAIN)(test))
+        @functools.wraps(test)
+        def run(row: Row, train: bool, **others: Any) -> None:
+            if train or NIGHTLY or differs(row):
+                test(row, train, **others)
+
+        each = pytest.mark.parametrize("row", LAYERS, ids=str)(all_of("train", TRAIN)(run))
         return pytest.mark.proves(*properties)(each) if properties else each
 
     return marked
@@ -38,6 +44,12 @@ def draws(row: Row) -> bool:
     layer, xs = row.layer(), row.xs()
     ours, theirs = (fd.tree.leaves(called(True, key)(layer, *xs)) for key in (KEY, OTHER))
     return not all(map(np.array_equal, ours, theirs))
+
+
+@functools.cache
+def differs(row: Row) -> bool:
+    """Whether the layer does something else in training."""
+    return is_stateful(row.layer()) or draws(row)
 
 
 @law("derivatives")

@@ -21,7 +21,7 @@ from .owner_kinds import KINDS
 from .owner_places import PLACES, expected
 from .owner_writes import OF_A_FEW_ENTRIES, WAYS, writer
 
-PART = 1 if NIGHTLY else 9  # of the ways, one in so many; the next kind begins with the next way
+PART = 1 if NIGHTLY else 13  # of the ways, one in so many; the next kind begins with the next way
 LARGE_KINDS = [kind for kind, make in KINDS.items() if make()[0].nbytes > SMALL]
 NUMPY_WRITES_ANYWAY = "np.add.at"  # NumPy's ufunc.at does not look at the read-only flag, which is all that guards large arrays
 
