@@ -29,9 +29,9 @@ def law(*properties: str) -> Any:
 
     def marked(test: Any) -> Any:
         @functools.wraps(test)
-        def run(row: Row, train: bool, **others: Any) -> None:
+        def run(row: Row, train: bool, *others: Any, **named: Any) -> None:
             if train or NIGHTLY or differs(row):
-                test(row, train, **others)
+                test(row, train, *others, **named)
 
         each = pytest.mark.parametrize("row", LAYERS, ids=str)(all_of("train", TRAIN)(run))
         return pytest.mark.proves(*properties)(each) if properties else each
