@@ -50,6 +50,12 @@ def test_a_lifted_loop_computes_the_same(loop: Loop, differentiated: bool) -> No
     lifted(function, *loop.arguments(0))
 
 
+def test_rows_that_are_numbers_have_no_views() -> None:
+    """The pullback of a round is recorded with an array without axes, and runs on a number, a row of ys."""
+    loop = Loop(("b",), 1, ("a number",), (), 3, (2,), False)
+    lifted(fd.grad(loop.loss, argnums=(0, 1, 2)), *loop.arguments(0))
+
+
 @settings(max_examples=examples(2))
 @given(loops())
 def test_loops_have_the_bits_of_eager_code(loop: Loop) -> None:

@@ -19,7 +19,10 @@ def inline(graph: Graph) -> Graph:
         steps = []
         for step in body.instructions:
             fresh = tuple(attrs.evolve(v) for v in step.outputs)
-            steps.append(attrs.evolve(renamed(step, inner), outputs=fresh))
+            step_here = renamed(step, inner)
+            if step.alias is not None and step_here.inputs[step.alias].kind != "array":
+                step_here = attrs.evolve(step_here, alias=None)  # a row of a loop may be a number, which has no views
+            steps.append(attrs.evolve(step_here, outputs=fresh))
             inner.update(zip(step.outputs, fresh, strict=True))
         return steps, [inner.get(atom, atom) for atom in body.outputs]
 
