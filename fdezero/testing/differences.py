@@ -35,6 +35,11 @@ def precision(*values: Any) -> str:
     return f"float{8 * min({*sizes, 8})}"
 
 
+def narrowest(*names: str) -> str:
+    """The narrowest of floating types that `precision` named."""
+    return min(names, key=lambda name: int(name.removeprefix("float")))
+
+
 def numbers(tree: Any) -> Leaves:
     """The differentiable leaves of `tree`, as NumPy arrays in double precision."""
     leaves = [unwrap(leaf) for leaf in trees.leaves(trees.trainable(tree))]
@@ -101,15 +106,27 @@ def quiet() -> Iterator[None]:
 
 
 class Line:
-    """A function along a line: h -> the leaves of function(args + h * direction), cached for each h."""
+    """A function along a line: h -> the leaves of function(args + h * direction), cached for each h.
 
-    def __init__(self, function: Callable[..., Any], args: Any, direction: Leaves, step: float | None = None) -> None:
-        self.function, self.args, self.direction = function, args, direction
+    `limit` is the precision of the function that this one is a derivative of. A derivative has the dtype of its arguments, even if
+    it was computed in a narrower one.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Any,
+        direction: Leaves,
+        step: float | None = None,
+        limit: str = "float64",
+    ) -> None:
+        self.function, self.args, self.direction, self.limit = function, args, direction, limit
         with quiet():
             value = function(*args)
-        self.name = precision(args, value)  # of the whole computation: a function may cast float64 to float32
+        # of the whole computation: a function may cast float64 to float32
+        self.name = narrowest(precision(args, value), limit)
         self.known = {0.0: numbers(value)}
-        if self.name != "float64":
+        if self.name != "float64" and limit == "float64":
             self.widen()
         self.step = STEP[self.name] if step is None else step
 
@@ -176,11 +193,16 @@ class Numeric:
 
 @attrs.frozen
 class Ruler:
-    """The way derivatives are measured: `method` ("auto", "central" or "complex"), step and tolerance."""
+    """The way derivatives are measured: `method` ("auto", "central" or "complex"), step and tolerance; `limit` as in `Line`."""
 
     method: str = "auto"
     step: float | None = None
     tolerance: float | None = None
+    limit: str = "float64"
+
+    def line(self, function: Callable[..., Any], args: Any, direction: Leaves) -> Line:
+        """The line that is measured."""
+        return Line(function, args, direction, self.step, self.limit)
 
     def measure(self, line: Line, narrow: str, *, refine: bool = False) -> Numeric:
         """The derivative along `line` of a function computed in type `narrow`.

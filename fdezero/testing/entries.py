@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 
 from .comparison import entry, relative_error
-from .differences import Leaves, Line, Ruler, axes_of, inner, like, numbers, replace
+from .differences import Leaves, Ruler, axes_of, inner, like, numbers, replace
 from .engines import Engine
 
 Worst: TypeAlias = tuple[str, complex, complex, float]  # the place in the output, both values, the error
@@ -56,7 +56,7 @@ def wrong_entries(
     looked_at: dict[str, int] = {}
     for path, index, argument, direction in axes_of(args):
         looked_at[path] = looked_at.get(path, 0) + 1
-        numeric = ruler.measure(Line(function, args, direction, ruler.step), narrow, refine=True)
+        numeric = ruler.measure(ruler.line(function, args, direction), narrow, refine=True)
         if mode == "rev":
             projections = [
                 [np.asarray(inner(*pair)[0])] for pair in ((gradient, direction), (cotangents, numeric.leaves))

@@ -52,6 +52,9 @@ class Properties:
             again = self._gradients(args, pullback(fresh(given)))
             assert_trees_equal(again, first, "gradients of two backward passes through one call", ("second", "first"))
             _, pullback = self.backend.vjp(foreign.run, xs, which(args))
+            second = self._gradients(args, pullback(fresh(given)))
+            what = "gradients of two calls with the same arguments (fix the seed inside the function if it draws random numbers)"
+            assert_trees_equal(second, first, what, ("second", "first"))
             others = smaller(args, (True,) * len(args), SPREAD[-1])
             _, of_others = self.backend.vjp(foreign.run, self.engine.arrays(others), which(args))
             of_others(fresh(given))

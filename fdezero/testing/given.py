@@ -203,10 +203,22 @@ def _checked(function: Callable[..., Any], name: str, check: Check, args: tuple[
     except KinkError:
         raise
     except AssertionError as error:
+        if not _is_ours(error):  # an assertion in the function itself, whose traceback tells more
+            error.add_note(f"raised inside {named(function)}, while checking: {NAMES[name]}")
+            raise
         raise AssertionError(f"{named(function)} breaks '{NAMES[name]}': {error}") from None
     except Exception as error:
         error.add_note(f"while checking {named(function)}: {NAMES[name]}; {name}=False skips this check")
         raise
+
+
+def _is_ours(error: AssertionError) -> bool:
+    """Whether this package raised `error`, and not the function that is tested."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    raised_in = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    return raised_in.startswith(__package__)
 
 
 class _Tally:

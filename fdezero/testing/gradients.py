@@ -14,7 +14,20 @@ from ..transforms.arguments import as_arguments
 from ..values import is_complex
 from .backends import Backend, NotOffered, backend_named
 from .comparison import assert_trees_close, assert_trees_equal
-from .differences import ROUNDING, Line, Numeric, Ruler, alike, copied, inner, like, numbers, precision, replace
+from .differences import (
+    ROUNDING,
+    Line,
+    Numeric,
+    Ruler,
+    alike,
+    copied,
+    inner,
+    like,
+    narrowest,
+    numbers,
+    precision,
+    replace,
+)
 from .engines import Engine, Foreign, Frameworks, Native, named
 from .entries import Mismatch, wrong_entries
 from .kinks import Kinks, declared, detected, located, suspected
@@ -134,7 +147,7 @@ def check_grads_of(
     if not numbers(value):
         raise DTypeError("check_grads: nothing in the output can be differentiated. Return floating arrays or numbers.")
     checker = _Checker(tuple(modes), ruler, seed, entrywise, at_kinks == "skip", engine)
-    checker.check(function, args, value, order, ())
+    checker.check(function, args, value, order, (), ruler)
     if not checker.checks and checker.missing and not checker.kinks:
         raise AssertionError(f"the function offers no derivative: {'; '.join(checker.missing)}")
     return GradientReport(tuple(checker.checks), tuple(checker.kinks), tuple(checker.missing))
@@ -185,7 +198,13 @@ class _Checker:
         self.kinks: list[str] = []
 
     def check(
-        self, function: Callable[..., Any], args: tuple[Any, ...], plain: Any, orders: int, history: tuple[str, ...]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        plain: Any,
+        orders: int,
+        history: tuple[str, ...],
+        ruler: Ruler,
     ) -> None:
         """Check the derivative of `function`, whose value is `plain`, then the derivatives of that derivative.
 
@@ -193,9 +212,9 @@ class _Checker:
         """
         if orders == 0 or not numbers(plain):
             return
-        narrow = precision(args, plain)
+        narrow = narrowest(precision(args, plain), ruler.limit)
         direction, cotangents = self.random_like(args), self.random_like(plain)
-        line = Line(function, args, numbers(direction), self.ruler.step)
+        line = ruler.line(function, args, numbers(direction))
         if suspected(line) and self.is_kink(line, history):
             return
         tangent = gradient = None
@@ -211,24 +230,27 @@ class _Checker:
         modes = [mode for mode, found in (("fwd", tangent), ("rev", gradient)) if found is not None]
         if not modes:
             return
-        numeric = self.ruler.measure(line, narrow)
+        numeric = ruler.measure(line, narrow)
         if _wrong_mode(tangent, gradient, numeric, direction, cotangents):
             if self.is_kink(line, history):
                 return
-            numeric = self.ruler.measure(line, narrow, refine=True)
+            numeric = ruler.measure(line, narrow, refine=True)
         wrong = _wrong_mode(tangent, gradient, numeric, direction, cotangents)
         for mode in [wrong] if wrong else modes if self.entrywise else ():
-            found = wrong_entries(mode, function, args, cotangents, narrow, self.ruler, self.engine)
+            found = wrong_entries(mode, function, args, cotangents, narrow, ruler, self.engine)
             if wrong or found:
                 self.fail(mode, found, numeric, tangent, history)
         if tangent is not None and gradient is not None:
             self.compare_modes(tangent, gradient, direction, cotangents, narrow, history)
         self.checks += [Check(mode, 1 + len(history), numeric.method) for mode in modes]
 
+        ruler = attrs.evolve(ruler, limit=line.name)
         if gradient is not None:
-            self.check(self.engine.pulled(function, args, cotangents), args, gradient, orders - 1, ("vjp", *history))
+            pulled = self.engine.pulled(function, args, cotangents)
+            self.check(pulled, args, gradient, orders - 1, ("vjp", *history), ruler)
         if tangent is not None:
-            self.check(self.engine.pushed(function, args, direction), args, tangent, orders - 1, ("jvp", *history))
+            pushed = self.engine.pushed(function, args, direction)
+            self.check(pushed, args, tangent, orders - 1, ("jvp", *history), ruler)
 
     def offered(self, mode: str, history: tuple[str, ...], derive: Callable[[], Any]) -> Any:
         """The value and a derivative; None if the mode is not asked for, or if the function does not offer it."""

@@ -79,7 +79,7 @@ def detected(line: Line) -> str:
 def located(line: Line) -> str:
     """The kink along a single entry of the arguments, if there is one; it explains more than a kink along a random direction."""
     for path, index, value, basis in axes_of(line.args):
-        if reason := detected(Line(line.function, line.args, basis, line.step)):
+        if reason := detected(Line(line.function, line.args, basis, line.step, line.limit)):
             return f"along {path}{entry(index)}, which is {value:.6g}, {reason}"
     return ""
 
@@ -91,7 +91,8 @@ def _of_entry(line: Line, leaf: int, at: tuple[Any, ...]) -> str:
 
 def _jumps(line: Line, h: float) -> list[np.ndarray]:
     """The difference between the slopes ahead and behind, entry by entry."""
-    return [np.abs(a - 2 * x + b) / h for a, x, b in zip(line(h), line(0.0), line(-h), strict=True)]
+    with np.errstate(all="ignore"):
+        return [np.abs(a - 2 * x + b) / h for a, x, b in zip(line(h), line(0.0), line(-h), strict=True)]
 
 
 def _noise(line: Line, leaf: int) -> float:

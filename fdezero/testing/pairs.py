@@ -11,7 +11,7 @@ from ..errors import DTypeError, KinkError, RangeError
 from ..messages import describe
 from .blocks import Apply, applied, dense, flat_list
 from .comparison import assert_trees_equal
-from .differences import MOST_ENTRIES, Leaves, Line, Ruler, axes_of, copied, like, numbers, precision, replace
+from .differences import MOST_ENTRIES, Leaves, Ruler, axes_of, copied, like, numbers, precision, replace
 from .entries import Mismatch, Worst, worst_entry
 from .hints import hint
 from .kinks import Kinks, declared, detected, suspected
@@ -181,7 +181,7 @@ class _PairChecker:
 
     def measured(self, function: Callable[..., Any], direction: Leaves, narrow: str, where: str) -> Any:
         """The numerical derivative along `direction`; None at a kink that is skipped."""
-        line = Line(function, (self.x,), direction, self.ruler.step)
+        line = self.ruler.line(function, (self.x,), direction)
         if suspected(line) and (reason := detected(line)):
             if not self.skip_kinks:
                 raise KinkError(
@@ -266,7 +266,7 @@ class _PairChecker:
             tried = []
             for start, stop in halves:
                 part = _restricted(direction if high - low > 1 else [np.ones_like(v) for v in direction], start, stop)
-                numeric = self.ruler.measure(Line(function, (self.x,), part, self.ruler.step), narrow, refine=True)
+                numeric = self.ruler.measure(self.ruler.line(function, (self.x,), part), narrow, refine=True)
                 tried.append((self.compared(apply, numeric, part, what)[1], numeric.method, start, stop))
             worst, method, low, high = max(tried, key=lambda one: one[0][-1])
             if len(halves) == 1:

@@ -98,6 +98,20 @@ class Remembering(Toy):
         return ys, lambda ts: super(Remembering, self).vjp(run, self.xs, which)[1](ts)
 
 
+class Randomly(Toy):
+    """A framework whose function draws its mask on each call, as dropout does; at zeros its value does not show that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def vjp(self, run: Any, xs: Any, which: Any) -> Any:
+        self.calls += 1
+        factor = self.calls
+        ys, pullback = super().vjp(run, xs, which)
+        return ys, lambda ts: [g * factor for g in pullback(ts)]
+
+
 class Unbatched(Toy):
     """A framework with a wrong batching rule: it takes the first example for all."""
 
@@ -116,6 +130,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "cotangent": (Rule(in_place), "breaks 'inputs are left alone': the gradient wrote into its cotangent .grad_output."),
     "arguments": (Rule(writes), "breaks 'inputs are left alone': the arguments differ.*after the gradient"),
     "passes": (Rule(Drifting()), "breaks 'inputs are left alone': gradients of two backward passes"),
+    "calls": (Randomly(), r"breaks 'inputs are left alone': gradients of two calls with the same arguments .fix the seed"),
     "state": (Remembering(), "breaks 'inputs are left alone': gradients of a call after which the function was called with other arguments"),
     "alone": (Rule(one_of_two), "breaks 'each gradient alone is that of all together': the gradients of argument 1 differ"),
     "dtypes": (Rule(narrow), "breaks 'dtypes are kept': the gradient at 0 is float64, but its argument is float32"),

@@ -126,6 +126,12 @@ def test_large_small_and_curved_arguments_raise_no_alarm() -> None:
     check_grads(lambda x: np.sin(30 * x), (X,), method="central", order=1)
 
 
+def test_a_function_that_computes_in_float32_inside_raises_no_alarm() -> None:
+    for dtype in (np.float32, np.float64):
+        for function in (lambda x: np.exp(3 * x.astype(np.float32)), lambda x: x.astype(np.float32) ** 2):
+            assert "to order 2" in repr(check_grads(function, (np.array([0.3, -1.2, 0.25], dtype),)))
+
+
 def test_the_report_names_the_method() -> None:
     assert repr(check_grads(np.exp, (X,))) == "right by complex step: forward mode and reverse mode to order 2"
     assert repr(check_grads(np.exp, (X,), method="central", modes=["rev"])) == "right by central differences: reverse mode to order 2"

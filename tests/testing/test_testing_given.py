@@ -178,6 +178,16 @@ def test_settings_and_bodies_reach_hypothesis() -> None:
         wrong()
 
 
+def test_assertions_of_the_function_itself_keep_their_words() -> None:
+    def function(x: Any) -> Any:
+        assert x.ndim > 3, "four axes, please"
+        return x
+
+    with pytest.raises(AssertionError, match="^four axes, please") as caught:
+        few(gradient_test(function, arrays(shape=(2,))))()
+    assert "raised inside function, while checking: inputs are left alone" in caught.value.__notes__
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(RangeError, match="a strategy for each"):
         given_gradients(softplus)
