@@ -258,7 +258,8 @@ def test_winograds_form_rounds_ten_times_as_much(call: Call, tiles: int, chunk: 
             errors = [np.abs(y - expected).max() / unit for y in (direct, found[0])]
             assert errors[0] < 30, (name, errors)
             assert errors[1] < 400, (name, errors)
-            assert found[0].tobytes() != direct.tobytes(), "Winograd's form was not taken"
+            if np.count_nonzero(direct) >= 16:  # a few numbers may agree by chance
+                assert found[0].tobytes() != direct.tobytes(), "Winograd's form was not taken"
             assert all(y.tobytes() == found[0].tobytes() for y in found), f"{name}: bits depend on the threads"
 
 
