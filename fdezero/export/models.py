@@ -1,5 +1,6 @@
 """`onnx`: the program of a function as an ONNX model, whose parameters are initialisers with their paths as names."""
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -34,8 +35,8 @@ def onnx(
     Arrays of a model (`f` itself, its bound method, an argument that is a model, what `functools.partial` has bound, and the arguments
     that `parameters` names) are initialisers, with their paths as names: `layers/0/W`. All other arrays and numbers are inputs, and
     strings and booleans stay as they are. Shapes and dtypes are those of the examples. With `batch_axis` (one number, or one for each
-    input, where None stands for an input without a batch) the size of that axis is free. The function is then recorded three times, so
-    give a small batch. Parameters of more than 2 GB go to a file beside the model, `path` + ".data"; `external_data` decides otherwise.
+    input, where None stands for an input without a batch) the size of that axis is free. The function is then recorded several times,
+    so give a small batch. Parameters of more than 2 GB go to a file beside the model, `path` + ".data"; `external_data` decides otherwise.
 
     Raises ExportError for an operation without a form in ONNX, naming your line; MissingExtraError without the package onnx.
     """
@@ -52,10 +53,9 @@ def onnx(
     else:
         batch = batch_of(call, axes)
         first = max(batch, 2)  # one row alone might be broadcast
-        batches = (first, 2 * first, 3 * first)
-        made = [recorded(call, resized(call, axes, size)) for size in batches]
-        _, places, structure = made[0]
-        graph = of_any_batch([opened(each, _opens) for each, *_ in made], batches)
+        of_size = functools.cache(lambda size: recorded(call, resized(call, axes, size)))
+        _, places, structure = of_size(first)
+        graph = of_any_batch(lambda size: opened(of_size(size)[0], _opens), first)
     writer = Writer(helper, FORMS)
     paths = trees.paths(trees.unflatten(structure, list(range(structure.num_leaves))))
     model = _model(writer, graph, arguments_of(call, places), paths, name, opset)
@@ -101,10 +101,9 @@ def _model(
     for atom, path in zip(graph.outputs, results, strict=True):
         if atom.dtype.kind in "USO":  # a text, or an object of Python
             raise ExportError(f"export.onnx: the result {path or 'itself'} is {atom}, which is no array of numbers.")
-    found = writer.write(graph)
+    finals = [_named(writer, path) for path in results]  # before nodes, which would take a name such as add
     outputs, taken = [], set()
-    for made, atom, path in zip(found, graph.outputs, results, strict=True):
-        final = writer.fresh(f"output/{path}" if path and path.split("/")[0].isdigit() else path or "output")
+    for made, atom, final in zip(writer.write(graph), graph.outputs, finals, strict=True):
         writer.here.append(helper.make_node("Identity", [made], [final], name=f"Identity:{final}"))
         outputs.append(writer.value_info(final, atom.dtype, atom.shape))
         taken.add(final)
@@ -112,6 +111,12 @@ def _model(
     used = _names_read(nodes)
     kept = {key: value for key, value in writer.initialisers.items() if key in used}
     return protobuf.model(helper, name, nodes, inputs, outputs, kept, opset)
+
+
+def _named(writer: Writer, path: str) -> str:
+    """The name of a result: its key, or `output/` in front of its path where this has no word, or a name that an input has."""
+    plain = path and not path.split("/")[0].isdigit() and path not in writer.taken
+    return writer.fresh(path if plain else "/".join(filter(None, ("output", path))))
 
 
 def _used(nodes: Sequence[Any], needed: set[str]) -> list[Any]:

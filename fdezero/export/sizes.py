@@ -1,7 +1,7 @@
-"""Programs for batches of any size: recordings for three sizes become one program, whose numbers may depend on the size."""
+"""Programs for batches of any size: recordings for three or four sizes become one program, whose numbers may depend on the size."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -75,12 +75,20 @@ def broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple([next((n for n in column if is_sized(n) or n != 1), 1) for column in columns])
 
 
-def of_any_batch(graphs: Sequence[Graph], batches: Sequence[int]) -> Graph:
-    """One program for programs that differ only in the size of the batch.
+def of_any_batch(record: Callable[[int], Graph], batch: int) -> Graph:
+    """One program for the programs that `record` gives for several sizes of the batch, which differ only in this size.
 
     Raises ExportError, naming the user's line, where they differ in another way.
     """
-    return _Merge(batches).graph(graphs)
+    sizes = [batch, 2 * batch, 3 * batch]
+    graphs = [record(size) for size in sizes]
+    merge = _Merge(sizes)
+    made = merge.graph(graphs)
+    if not merge.is_rounded:
+        return made
+    # n // 2 and (n + 1) // 2 are alike for multiples of the batch, but not for one member less.
+    sizes.append(4 * batch - 1)
+    return _Merge(sizes).graph([*graphs, record(sizes[-1])])
 
 
 class _Merge:
@@ -88,6 +96,7 @@ class _Merge:
         self.batches = batches
         self.atoms: dict[Atom, Atom] = {}
         self.where = ""
+        self.is_rounded = False
 
     def refuse(self, what: str) -> ExportError:
         sizes = ", ".join(map(str, self.batches))
@@ -150,6 +159,7 @@ class _Merge:
             if isinstance(getattr(value, "graph", None), Graph):
                 inner = _Merge(self.batches)
                 setattr(merged, name, SimpleNamespace(graph=inner.graph([program.graph for program in values])))
+                self.is_rounded |= inner.is_rounded
             elif type(value) is int:
                 setattr(merged, name, self.same(values, f"the {name} of {merged.name}"))
         return merged
@@ -171,8 +181,10 @@ class _Merge:
         (a, b, *others), (x, y, *more) = self.batches, values
         per = Fraction(y - x, b - a)
         rest = x - per * a
-        if any(per * batch + rest != value for batch, value in zip(others, more, strict=True)):
+        # The model rounds towards zero. The first recordings have sizes that hide this.
+        if any(int(per * batch + rest) != value for batch, value in zip(others, more, strict=True)):
             raise self.refuse(f"{what} depends on the batch's size ({', '.join(map(str, values))})")
+        self.is_rounded |= per.denominator > 1 or rest.denominator > 1
         return Size(x, per, rest)
 
     def _value(self, values: Sequence[Any]) -> Any:

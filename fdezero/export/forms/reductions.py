@@ -1,5 +1,6 @@
 """Forms of reductions, of orders, and of products of matrices."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,13 @@ def _reduced(w: Any, step: Any) -> str:
     inner = WIDER.get(dtype, np.dtype(np.int32) if dtype == BOOL else dtype)
     name = w.cast(name, BOOL if dtype != y.dtype else y.dtype, inner)
     made = w.emit(KINDS[step.name], name, w.ints(params["axes"]), keepdims=int(params["keepdims"]))
+    if step.name in ("any", "all"):  # of no entries, the reduction gives the least or the greatest integer
+        return str(w.emit("Greater", made, w.constant(np.zeros((), inner))))
+    if step.name in ("max", "min") and inner.kind == "f":
+        o = Scope(w, inner)
+        bad = w.cast(o.IsNaN(name), BOOL, np.int32)
+        bad = w.cast(w.emit("ReduceMax", bad, w.ints(params["axes"]), keepdims=int(params["keepdims"])), np.int32, BOOL)
+        made = o.Where(bad, math.nan, made)
     return str(w.cast(made, inner, y.dtype))
 
 
@@ -45,12 +53,25 @@ def _cumsum(w: Any, step: Any) -> str:
 @form("argmax", "argmin")
 def _extreme(w: Any, step: Any) -> str:
     (x,), params = step.inputs, step.params
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.int32 if x.dtype.itemsize < 4 else np.int64)
-    if x.dtype == np.int64:
-        raise w.give_up("of int64 has no form that all runtimes have. Cast to int32 or float first.")
+    axis, keep = params["axis"], bool(params["keepdims"])
+    if x.dtype.kind != "f" and x.dtype.itemsize >= 4:  # TopK takes int64, and of equal entries the first one
+        name, largest = w.read(x, np.int64), int(step.name == "argmax")
+        _, made = w.emit("TopK", name, w.ints([1]), count=2, axis=axis, largest=largest, sorted=1)
+        made = made if keep else w.emit("Squeeze", made, w.ints([axis]))
+        return str(w.cast(made, np.int64, step.output.dtype))
+    dtype: Any = x.dtype if x.dtype.kind == "f" else np.dtype(np.int32)
     kind = {"argmax": "ArgMax", "argmin": "ArgMin"}[step.name]
-    keep = int(params["keepdims"])
-    return str(w.cast(w.emit(kind, w.read(x, dtype), axis=params["axis"], keepdims=keep), np.int64, step.output.dtype))
+    return str(w.cast(first_of(w, kind, w.read(x, dtype), dtype, axis, keep), np.int64, step.output.dtype))
+
+
+def first_of(w: Any, kind: str, name: str, dtype: Any, axis: int, keep: bool) -> str:
+    """The place of the first extreme entry. A NaN is one, which runtimes do not know by themselves."""
+    made = w.emit(kind, name, axis=axis, keepdims=int(keep))
+    if dtype.kind != "f":
+        return str(made)
+    bad = w.cast(w.emit("IsNaN", name), BOOL, np.int32)
+    found = w.cast(w.emit("ReduceMax", bad, w.ints([axis]), keepdims=int(keep)), np.int32, BOOL)
+    return str(w.emit("Where", found, w.emit("ArgMax", bad, axis=axis, keepdims=int(keep)), made))
 
 
 @form("argsort", "argpartition")

@@ -103,6 +103,8 @@ def unsliced(w: Any, name: str, x: Sequence[int], index: Sequence[Any], shape: S
         if entry == WHOLE:
             continue
         if is_sized(n):
+            if _is_whole(entry, n):
+                continue
             raise w.give_up("puts rows into an axis that depends on the batch's size, which has no form in ONNX.")
         places = np.arange(n)[slice(*entry)] if isinstance(entry, tuple) else np.array([range(n)[entry]])
         source = np.full(n, len(places))
@@ -112,6 +114,13 @@ def unsliced(w: Any, name: str, x: Sequence[int], index: Sequence[Any], shape: S
         name = w.emit("Pad", name, w.ints(pads), w.constant(np.zeros((), dtype)))
         name = w.emit("Gather", name, w.constant(source), axis=loops + i)
     return name
+
+
+def _is_whole(entry: Any, n: Any) -> bool:
+    """Whether an entry of an index is all `n` rows, for every size of the batch."""
+    if not isinstance(entry, tuple) or entry[0] not in (None, 0) or entry[2] not in (None, 1):
+        return False
+    return entry[1] is None or (is_sized(entry[1]) and (entry[1].per, entry[1].more) == (n.per, n.more))
 
 
 @form("unslice")

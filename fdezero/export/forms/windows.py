@@ -8,6 +8,7 @@ import numpy as np
 
 from ..sizes import is_sized
 from .elementwise import Scope
+from .reductions import first_of
 from .table import form
 
 
@@ -189,7 +190,17 @@ def _greatest(w: Any, step: Any) -> str:
     name, space = _as_images(w, step, dtype)
     name, pads = _ends(w, name, len(windows) + 2, space, windows)
     _, kernels, strides, _, dilations = map(list, zip(*windows, strict=True))
-    made = w.emit("MaxPool", name, kernel_shape=kernels, strides=strides, dilations=dilations, pads=pads)
+    if any(
+        front >= kernel for front, kernel in zip(pads, kernels * 2, strict=True)
+    ):  # of which runtimes have no MaxPool
+        around = w.ints([0, 0, *pads[: len(windows)], 0, 0, *pads[len(windows) :]])
+        name = w.emit("Pad", name, around, w.constant(np.asarray(-math.inf, dtype)))
+        pads = [0] * len(pads)
+    how = {"kernel_shape": kernels, "strides": strides, "dilations": dilations, "pads": pads}
+    made = w.emit("MaxPool", name, **how)
+    if x.dtype.kind == "f":  # runtimes pass over a NaN
+        bad = w.emit("MaxPool", w.cast(w.emit("IsNaN", name), bool, dtype), **how)
+        made = w.emit("Where", w.cast(bad, dtype, bool), w.constant(np.asarray(math.nan, dtype)), made)
     return str(w.cast(_as_before(w, made, step), dtype, step.output.dtype))
 
 
@@ -306,7 +317,7 @@ def _first_greatest(w: Any, step: Any) -> str:
     windows = step.params["windows"]
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     patches = _side_by_side(w, _patches(w, w.read(x, dtype), x, windows, -math.inf, dtype), x.shape, windows)
-    first = w.emit("ArgMax", patches, axis=len(x.shape) - len(windows), keepdims=0)
+    first = first_of(w, "ArgMax", patches, dtype, len(x.shape) - len(windows), False)
     y = step.output
     loops = len(x.shape) == len(y.shape)
     return str(w.cast(first if loops else w.emit("Expand", first, w.ints(y.shape)), np.int64, y.dtype))
