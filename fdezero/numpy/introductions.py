@@ -5,6 +5,8 @@ from typing import Any
 
 from ..core import Tracer
 
+KEPT: list[type] = []  # einops finds the backends by `__subclasses__`, which keeps none of them alive
+
 
 def einops() -> None:
     """Give einops a backend for traced values: its own for NumPy, with the functions of `fdezero.numpy`."""
@@ -18,3 +20,5 @@ def einops() -> None:
 
         def is_appropriate_type(self, tensor: Any) -> bool:
             return isinstance(tensor, Tracer)
+
+    KEPT.append(TracedBackend)

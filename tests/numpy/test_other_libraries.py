@@ -1,5 +1,6 @@
 """Other libraries: arrays cross by DLPack without a copy, einops and array-API code take traced values, and the rest says what to do."""
 
+import gc
 import importlib
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def test_einops_of_traced_values_is_numpy(name: str) -> None:
     np.testing.assert_array_equal(fd.compile(written)(X), by_numpy(X))
     batch = np.stack([X, -X, X + 1])
     np.testing.assert_array_equal(fd.vmap(written)(batch), np.stack([by_numpy(x) for x in batch]))
+
+
+def test_einops_still_knows_traced_values_after_a_collection() -> None:
+    fd.grad(np.sum)(X)  # the first level after the import of einops introduces them
+    gc.collect()
+    assert "TracedBackend" in [backend.__name__ for backend in einops._backends.NumpyBackend.__subclasses__()]
 
 
 def test_einops_keeps_its_words_for_a_wrong_pattern() -> None:
