@@ -13,9 +13,21 @@ from .differences import Leaves, numbers
 Apply: TypeAlias = Callable[[Leaves], Leaves]
 
 
-def dense(derivative: Any) -> Any:
-    """`derivative` with arrays in place of sparse matrices."""
-    return trees.map(lambda leaf: leaf.toarray() if hasattr(leaf, "toarray") else leaf, derivative)
+def dense(value: Any) -> Any:
+    """`value` with arrays in place of sparse matrices."""
+    return trees.map(lambda leaf: leaf.toarray() if hasattr(leaf, "toarray") else leaf, value)
+
+
+def rows_joined(value: Any) -> Any:
+    """`dense(value)`; a list of numbers or of rows of one length, which SciPy's users write, becomes one array."""
+    value = dense(value)
+    if isinstance(value, list | tuple) and trees.leaves(value):
+        try:
+            joined = np.asarray(value)
+        except (TypeError, ValueError):  # of several lengths: a tree
+            return value
+        return joined if joined.dtype.kind in "iufc" else value
+    return value
 
 
 def flat_list(x: Any) -> bool:
@@ -38,6 +50,8 @@ def applied(what: str, derivative: Any, value: Any, x: Any) -> Apply:
         return _of_operator(what, derivative, value, x)
     inputs = _differentiable(x)
     outputs = _differentiable(value)
+    if derivative is None:
+        raise AssertionError(f"the {what} is None. Does its function end without return?")
     given = _leaves(derivative)
     blocks: dict[tuple[str, str], np.ndarray] = {}
     for out, y in outputs.items():

@@ -162,6 +162,14 @@ class Line:
         with np.errstate(all="ignore"):
             return [(4 * fine - coarse) / 3 for fine, coarse in zip(self.slopes(h / 2), self.slopes(h), strict=True)]
 
+    def measured(self, h: float) -> tuple[Leaves, float]:
+        """`extrapolated(h)`, and the part of its relative error that comes from rounding of the values."""
+        found = self.extrapolated(h)
+        sizes = [float(np.abs(leaf[np.isfinite(leaf)]).max(initial=0.0)) for leaf in self(0.0)]
+        scales = [1 + float(np.abs(leaf[np.isfinite(leaf)]).max(initial=0.0)) for leaf in found]
+        rounding = 4 * float(np.finfo(self.name).eps) / h
+        return found, max([rounding * a / b for a, b in zip(sizes, scales, strict=True)], default=0.0)
+
     def imaginary(self) -> Leaves | None:
         """Im f(x + i h v) / h, exact to rounding for real analytic functions; None if `f` does not accept complex numbers."""
         if any(np.iscomplexobj(leaf) for leaf in [*self(0.0), *numbers(self.args)]):
@@ -200,6 +208,13 @@ class Ruler:
     tolerance: float | None = None
     limit: str = "float64"
 
+    def __attrs_post_init__(self) -> None:
+        for name, given in (("step", self.step), ("tolerance", self.tolerance)):
+            if given is not None and not (0 < given < np.inf):
+                raise RangeError(
+                    f"{name} must be a number above 0, got {given!r}. None chooses one that fits the dtype."
+                )
+
     def line(self, function: Callable[..., Any], args: Any, direction: Leaves) -> Line:
         """The line that is measured."""
         return Line(function, args, direction, self.step, self.limit)
@@ -210,13 +225,13 @@ class Ruler:
         "auto" takes the complex step if it agrees with central differences. With `refine`, smaller and smaller steps are tried,
         and each leaf comes from the two successive steps that agree best. This helps near a kink or at high curvature.
         """
-        central = _settled(line) if refine else line.extrapolated(line.step)
-        coarse = max(TOLERANCE[line.name], ROUNDING[narrow]) if self.tolerance is None else self.tolerance
+        central, noise = _settled(line) if refine else line.measured(line.step)
+        coarse = max(TOLERANCE[line.name], ROUNDING[narrow], noise) if self.tolerance is None else self.tolerance
         found = None if self.method == "central" else line.imaginary()
         if found is not None:
             # The vjp of an analytic function is conjugated, as gradients are, so its imaginary part has the opposite sign.
             found = min((found, [-leaf for leaf in found]), key=lambda leaves: _distance(leaves, central))
-            if alike(found, central, max(coarse, TOLERANCE["float64"])):
+            if alike(found, central, max(coarse, noise, TOLERANCE["float64"])):
                 return Numeric(found, COMPLEX, ROUNDING[narrow] if self.tolerance is None else self.tolerance)
         if self.method == "complex":
             raise RangeError(
@@ -225,13 +240,19 @@ class Ruler:
         return Numeric(central, CENTRAL, coarse)
 
 
-def _settled(line: Line) -> Leaves:
-    rows = [line.extrapolated(line.step / 4**k) for k in range(8 if line.name == "float64" else 3)]
-    best = []
-    for column in zip(*rows, strict=True):
-        changes = [relative_error(fine, coarse).max(initial=0.0) for coarse, fine in itertools.pairwise(column)]
-        best.append(column[1 + int(np.argmin(changes))])
-    return best
+def _settled(line: Line) -> tuple[Leaves, float]:
+    rows = [line.measured(line.step / 4**k) for k in range(8 if line.name == "float64" else 3)]
+    best, noises = [], [0.0]
+    for column in zip(*[leaves for leaves, _ in rows], strict=True):
+        # Steps that are lost in rounding agree perfectly: all their differences are 0.
+        changes = [
+            relative_error(fine, coarse).max(initial=0.0) + noise
+            for (coarse, fine), (_, noise) in zip(itertools.pairwise(column), rows[1:], strict=True)
+        ]
+        place = 1 + int(np.argmin(changes))
+        best.append(column[place])
+        noises.append(rows[place][1])
+    return best, max(noises)
 
 
 def _distance(left: Leaves, right: Leaves) -> float:

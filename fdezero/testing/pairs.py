@@ -9,7 +9,7 @@ import numpy as np
 from .. import tree as trees
 from ..errors import DTypeError, KinkError, RangeError
 from ..messages import describe
-from .blocks import Apply, applied, dense, flat_list
+from .blocks import Apply, applied, dense, flat_list, rows_joined
 from .comparison import assert_trees_equal
 from .differences import MOST_ENTRIES, Leaves, Ruler, axes_of, copied, like, numbers, precision, replace
 from .entries import Mismatch, Worst, worst_entry
@@ -18,6 +18,7 @@ from .kinks import Kinks, declared, detected, suspected
 
 DIRECTIONS = 8  # An argument with more than MOST_ENTRIES entries is checked along this many random directions.
 MOST_LINES = 5
+LOST = 0.1  # Differences whose rounding is larger than this, relative to 1 + the derivative, say nothing.
 GRADIENT, JACOBIAN, HESSIAN, PRODUCT = "gradient", "Jacobian", "Hessian", "Hessian product"
 
 
@@ -61,7 +62,7 @@ def check_gradient(
     derivative: Callable[..., Any] | bool,
     x: Any,
     *,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     hess: Callable[..., Any] | None = None,
     hessp: Callable[..., Any] | None = None,
     directions: int | None = None,
@@ -84,6 +85,7 @@ def check_gradient(
     Raises AssertionError that names the tree path of the worst entries with both values, KinkError at kinks.
     """
     x = _argument(x)
+    args = args if isinstance(args, tuple) else (args,)  # as SciPy has it
     for name, given, known in (
         ("method", method, ("auto", "central", "complex")),
         ("at_kinks", at_kinks, ("raise", "skip")),
@@ -92,12 +94,18 @@ def check_gradient(
             raise RangeError(f"check_gradient: {name} must be {', '.join(map(repr, known))}, got {given!r}.")
     if directions is not None and directions < 1:
         raise RangeError(f"check_gradient: directions must be 1 or more, got {directions}. None checks every entry.")
-    f, df = _split(function, derivative, args)
+    tidy = rows_joined if trees.paths(x) == [""] else dense
+    f, df = _split(function, derivative, args, tidy)
     if reason := declared(kinks, (x,)):
         return PairReport((), (reason.replace(": 0 has", ": x has").replace(": 0/", ": "),))
     value = _steady(f, x, "the function")
     if not numbers(value):
         raise DTypeError(f"check_gradient: the function must return floating numbers or arrays, got {describe(value)}.")
+    if strange := [leaf[~np.isfinite(leaf)] for leaf in numbers(value) if not np.isfinite(leaf).all()]:
+        reason = f"the function is not finite at x: it gives {strange[0].flat[0]}"
+        if at_kinks == "skip":
+            return PairReport((), (reason,))
+        raise KinkError(f"check_gradient: {reason}. Pass another x, or skip such points with at_kinks='skip'.")
     given = _steady(df, x, "the derivative")
     is_number = len(numbers(value)) == 1 and numbers(value)[0].size == 1
     check = _PairChecker(x, Ruler(method, step, tolerance), directions, at_kinks == "skip", seed)
@@ -108,10 +116,10 @@ def check_gradient(
             "check_gradient: hess and hessp belong to a function that returns a number, but this one has a Jacobian."
         )
     if hess is not None:
-        matrix = _steady(lambda x: dense(hess(x, *args)), x, "hess")
+        matrix = _steady(lambda x: tidy(hess(x, *args)), x, "hess")
         check.pair(df, applied(HESSIAN, matrix, given, x), given, HESSIAN)
     if hessp is not None:
-        check.pair(df, lambda v: numbers(hessp(x, replace(x, like, v), *args)), given, PRODUCT)
+        check.pair(df, lambda v: numbers(tidy(hessp(x, replace(x, like, v), *args))), given, PRODUCT)
     return PairReport(tuple(check.rows), tuple(dict.fromkeys(check.kinks)))
 
 
@@ -119,6 +127,14 @@ def _argument(x: Any) -> Any:
     """`x`, where a plain list of numbers and integers become floating arrays, as SciPy has it."""
     if flat_list(x) or (isinstance(x, np.ndarray | np.generic | int) and np.asarray(x).dtype.kind in "iu"):
         x = np.asarray(x, dtype=complex if np.iscomplexobj(x) else float)
+    for path, leaf in zip(trees.paths(trees.trainable(x)), numbers(x), strict=True):
+        if not np.isfinite(leaf).all():
+            at = tuple(map(int, np.argwhere(~np.isfinite(leaf))[0]))
+            raise RangeError(
+                f"check_gradient: {_named(path, at)} is {leaf[at]}. Pass an x whose entries are all finite."
+            )
+    if numbers(x) and not any(leaf.size for leaf in numbers(x)):
+        raise RangeError(f"check_gradient: x has no entries, so there is nothing to check, got {describe(x)}.")
     if not numbers(x):
         raise DTypeError(
             f"check_gradient: nothing in x can be differentiated, got {describe(x)}. Pass floating arrays."
@@ -126,7 +142,9 @@ def _argument(x: Any) -> Any:
     return x
 
 
-def _split(function: Any, derivative: Any, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _split(
+    function: Any, derivative: Any, args: tuple[Any, ...], tidy: Callable[[Any], Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The function and its derivative, each of x alone."""
     if not callable(function) or not (callable(derivative) or derivative is True):
         raise TypeError(
@@ -134,17 +152,17 @@ def _split(function: Any, derivative: Any, args: tuple[Any, ...]) -> tuple[Calla
             f"{describe(function)} and {describe(derivative)}. Pass True if the function returns (value, derivative)."
         )
     if derivative is not True:
-        return lambda x: function(x, *args), lambda x: dense(derivative(x, *args))
+        return lambda x: tidy(function(x, *args)), lambda x: tidy(derivative(x, *args))
 
     def part(number: int, x: Any) -> Any:
         both = function(x, *args)
-        if not isinstance(both, tuple) or len(both) != 2:
+        if not isinstance(both, tuple | list) or len(both) != 2:
             raise TypeError(
                 f"check_gradient: with derivative=True the function must return (value, derivative), got {describe(both)}."
             )
         return both[number]
 
-    return lambda x: part(0, x), lambda x: dense(part(1, x))
+    return lambda x: tidy(part(0, x)), lambda x: tidy(part(1, x))
 
 
 def _steady(function: Callable[..., Any], x: Any, what: str) -> Any:
@@ -190,7 +208,14 @@ class _PairChecker:
                 )
             self.kinks.append(f"{reason}{where}")
             return None
-        return self.ruler.measure(line, narrow, refine=True)
+        numeric = self.ruler.measure(line, narrow, refine=True)
+        if numeric.tolerance > LOST and self.ruler.tolerance is None:
+            size = max(float(np.abs(leaf).max(initial=0.0)) for leaf in line(0.0))
+            raise RangeError(
+                f"check_gradient cannot measure the derivative at x{where}: next to a value of {size:.2g}, differences see rounding "
+                "alone. Scale the function or x, or write the function so that it takes complex numbers."
+            )
+        return numeric
 
     def compared(self, apply: Apply, numeric: Any, direction: Leaves, what: str) -> tuple[Leaves, Worst]:
         """The given derivative along `direction`, and its worst entry: the place in the output, both values, and the error."""

@@ -48,6 +48,11 @@ RIGHT: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "jacobian": (lambda x: A @ x**2, lambda x: A * 2 * x, X, {}), "one row": (lambda x: np.sum(x**2, keepdims=True), lambda x: 2 * x[None], X, {}),
     "complex": (lambda z: np.sum(np.abs(z) ** 2), lambda z: 2 * z, Z, {}), "holomorphic": (lambda z: z**2, lambda z: np.diag(2 * z), Z, {}),
     "directions": (lambda x: np.sum(np.sin(x)), np.cos, np.linspace(0, 1, 2000), {}), "empty": (lambda p: np.sum(p["x"]) + p["y"], lambda p: {"x": np.ones((0, 3)), "y": 1.0}, {"x": np.ones((0, 3)), "y": 2.0}, {}),
+    "one argument": (lambda x, a: np.sum(a * x**3), lambda x, a: a * slope(x), X, {"args": np.ones(3)}),
+    "rows": (lambda x: [x[0] * x[1], x[2]], lambda x: [[x[1], x[0], 0], [0, 0, 1]], X, {}), "both in a list": (lambda x: [cubes(x), slope(x)], True, X, {}),
+    "list of a list": (cubes, lambda x: slope(x).tolist(), X, {"hess": lambda x: hessian(x).tolist(), "hessp": lambda x, p: list(6 * x * p)}),
+    "lists of two lengths": (lambda x: (x, x[:2]), lambda x: (np.eye(3), np.eye(3)[:2]), X, {}),
+    "next to a large value": (lambda x: np.sum(x**2), lambda x: 2 * x, np.array([1e8, 1e-8, 1.0]), {}), "differences of large values": (lambda x: float(np.sum(x**2)), lambda x: 2 * x, np.array([1e5, 0.5]), {}),
     "no complex numbers": (lambda x: np.hypot(x, 1.0).sum(), lambda x: x / np.hypot(x, 1.0), X, {}),
 }  # fmt: skip
 
@@ -57,7 +62,7 @@ def test_right_derivatives_pass(name: str) -> None:
     f, df, x, options = RIGHT[name]
     report = check_gradient(f, df, x, **options)
     assert report.rows
-    assert report.worst < 1e-7
+    assert report.worst < (1e-3 if "large values" in name else 1e-7)
     assert repr(report).startswith("right")
 
 
@@ -86,6 +91,7 @@ WRONG: dict[str, tuple[Any, Any, Any, dict[str, Any], str]] = {
     "bisected": (lambda x: np.sum(np.sin(x)), without, np.linspace(0, 1, 2000), {}, r"along a random direction \(seed 0\).*bisection:\n  x\[777\]"),
     "bisected leaf": (layer, lambda p: {**layer_slope(p), "b": 2 * layer_slope(p)["b"]}, P, {"directions": 2}, r"bisection:\n  b\["),
     "writes": (lambda x: np.multiply(x, 2, out=x).sum(), np.ones_like, X.copy(), {}, "the function wrote into x"),
+    "None": (cubes, lambda x: None, X, {}, "the gradient is None"), "wrong next to a large value": (lambda x: np.sum(x**2), lambda x: 2 * x + np.array([0, 0, 1e-4]), np.array([1e8, 1e-8, 1.0]), {}, r"x\[2\].*complex step 2 "),
     "text": (cubes, lambda x: np.array(["a", "b", "c"]), X, {}, "must hold numbers"),
 }  # fmt: skip
 
@@ -137,6 +143,17 @@ def test_misuse_is_told() -> None:
         check_gradient(cubes, slope, "x")
     with pytest.raises(DTypeError, match="must return floating numbers"):
         check_gradient(lambda x: "y", slope, X)
+    with pytest.raises(RangeError, match="x has no entries"):
+        check_gradient(cubes, slope, np.zeros(0))
+    with pytest.raises(RangeError, match=r"check_gradient: x\[1\] is nan. Pass an x"):
+        check_gradient(cubes, slope, [1.0, np.nan])
+    with pytest.raises(RangeError, match="step must be a number above 0, got 0"):
+        check_gradient(cubes, slope, X, step=0)
+    with pytest.raises(RangeError, match=r"cannot measure the derivative at x, along x\[1\], which is 1: next to a value of 1e\+16"):
+        check_gradient(lambda x: float(np.sum(x**2)), lambda x: 2 * x, np.array([1e8, 1.0]))
+    with pytest.raises(KinkError, match="the function is not finite at x: it gives inf"):
+        check_gradient(lambda x: np.sum(x) * np.inf, slope, X)
+    assert not check_gradient(lambda x: np.sum(x) * np.inf, slope, X, at_kinks="skip").rows
     with pytest.raises(RangeError, match="directions must be 1 or more"):
         check_gradient(cubes, slope, X, directions=0)
     with pytest.raises(RangeError, match="method must be 'auto', 'central', 'complex'"):
