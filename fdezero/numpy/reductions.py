@@ -315,7 +315,7 @@ def argsort(
     order: None = None,
     *,
     stable: bool | None = None,
-    descending: bool = False,
+    descending: bool | None = False,
 ) -> Array:
     """The indices that sort `a` along `axis` (of the flattened array when None), NaN last; always stable."""
     check_sort(kind, order, stable)

@@ -32,7 +32,7 @@ def sort(
     order: None = None,
     *,
     stable: bool | None = None,
-    descending: bool = False,
+    descending: bool | None = False,
 ) -> Array:
     """Sort the entries along `axis` (of the flattened array when None), NaN last; always stable.
 

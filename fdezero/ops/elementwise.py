@@ -213,10 +213,16 @@ def _write_where(out: Any, condition: Any, x: Any, y: Any) -> None:
 
 
 def _wrapped(x: Any, out: Any) -> Any:
-    """`x`, but a Python integer in the dtype of `out`. Like np.where, take it modulo 2 ** bits if it is too large for an integer dtype."""
-    return np.asarray(x).astype(out.dtype) if type(x) is int and out.dtype.kind in "iu" else x
+    """`x`, but a Python integer in the dtype of `out`.
+
+    As np.where does, take it modulo 2 ** bits if it is too large for an integer dtype, or, since NumPy 2.5, refuse it.
+    """
+    if type(x) is not int or out.dtype.kind not in "iu":
+        return x
+    return np.asarray(x, out.dtype) if REFUSES and isinstance(out, np.ndarray) else np.asarray(x).astype(out.dtype)
 
 
+REFUSES = np.lib.NumpyVersion(np.__version__) >= "2.5.0.dev0"
 BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 
 

@@ -68,18 +68,28 @@ def _one_by_one(function: Callable[[float], float], x: Any, out: Any = None) -> 
     return y if y.shape else y[()]
 
 
+def _widened(x: Any) -> Any:
+    """Integers and booleans as those of 64 bits, for which SciPy computes in float64, whatever its version does for short ones."""
+    if isinstance(x, bool):
+        return int(x)
+    return x.astype(np.int64) if getattr(x, "dtype", NUMBER).kind in "biu" and x.dtype.itemsize < 4 else x
+
+
 def special(name: str, *rules: Any, called: str = "", c: str = "", doc: str) -> Elementwise:
     """Declare an operation for SciPy's function `name`, in the dtype that NumPy's promotion gives its arguments."""
 
     def compute(*args: Any) -> Any:
         backend = backend_of(*args)
-        if backend is not CPU:  # CuPy takes integers in half precision for some functions
-            args = tuple([x.astype(np.float64) if getattr(x, "dtype", NUMBER).kind in "biu" else x for x in args])
-        y, dtype = function_of(backend, name)(*args), backend.module.result_type(*args)
+        dtype = backend.module.result_type(*args)
+        if backend is CPU:
+            y = function_of(CPU, name)(*map(_widened, args))
+        else:  # CuPy takes integers in half precision for some functions
+            numbers = [x.astype(np.float64) if getattr(x, "dtype", NUMBER).kind in "biu" else x for x in args]
+            y = function_of(backend, name)(*numbers)
         return y.astype(dtype) if is_floating(dtype) and y.dtype != dtype else y
 
     def write(out: Any, *args: Any) -> None:
-        function_of(CPU, name)(*args, out=out)
+        function_of(CPU, name)(*map(_widened, args), out=out)
 
     loop = (lambda dtypes, y: (y,) * len(dtypes)) if c else None
     return elementwise(called or name, *rules, c=c, loop=loop, impl=compute, write=write, doc=doc)

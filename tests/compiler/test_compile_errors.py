@@ -122,11 +122,26 @@ def test_values_are_refused_in_loops_and_branches(name: str) -> None:
     assert assert_alike(never, calls, texts=False) == 1
 
 
+# np.where wraps a Python number that its result cannot hold; since NumPy 2.5 it refuses the number.
+CHOSEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "-1 beside uint8": (lambda a: np.where(a > -1, a, -1), (U8,)),
+    "-1 beside uint8, by a value": (lambda a: np.where(a > 1, a, -1), (U8,)),
+    "300 beside uint8": (lambda a: np.where(a > 1, 300, a), (U8,)),
+    "128 and -129 beside int8": (lambda a: np.where(a > 0, 128, -129) + a * np.where(a > 0, a, 200), (I8,)),
+    "a number that is given": (lambda a, n: np.where(a > 1, a, n), (U8, -1)),
+    "a number that is given to a loop": (lambda a, n: fd.scan(lambda c, _: (c, np.where(a > 1, a, n)), 0.0, length=2)[1], (U8, 300)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_numbers_that_are_chosen_beside_an_array(name: str) -> None:
+    function, args = CHOSEN[name]
+    fine = (args[0], 3)[: len(args)]
+    calls = [args] if fine == args[:1] else [fine, args]
+    assert assert_alike(function, calls) == failed(outcome(lambda: np.where(U8 > 1, U8, -1), ()))
+
+
 TAKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-    "-1 beside uint8, chosen": (lambda a: np.where(a > -1, a, -1), (U8,)),
-    "-1 beside uint8, chosen by a value": (lambda a: np.where(a > 1, a, -1), (U8,)),
-    "300 beside uint8, chosen": (lambda a: np.where(a > 1, 300, a), (U8,)),
-    "128 and -129 beside int8, chosen": (lambda a: np.where(a > 0, 128, -129) + a * np.where(a > 0, a, 200), (I8,)),
     "a comparison with -1": (lambda a: (a > -1) & (a < 300) & (a != 2**70), (U8,)),
     "bounds out of range": (lambda a: f.clip(a, -1, 300), (U8,)),
     "a number whose type depends on another": (lambda a, n: a * 2**n, (FLOATS, 3)),

@@ -179,6 +179,7 @@ def test_views_alone_keep_their_result(name: str, returned: Any) -> None:
             np.testing.assert_array_equal(np.array(view), copy, err_msg=f"after call {i}")
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")  # of a shape or dtype, since NumPy 2.5
 def test_results_may_be_written_and_reshaped() -> None:
     f = fd.compile(lambda x: (x * 2, (x * 3).T, fnp.sum(x, axis=0), np.broadcast_to(x.sum(), (2, 2)), Y, Y[1:], x * 2))
     eager, x = lambda x: (x * 2, x.T * 3, x.sum(axis=0), np.full((2, 2), 6.0), Y.copy(), Y[1:].copy(), x * 2), np.ones((2, 3))

@@ -157,6 +157,9 @@ RAN: list[str] = []
         lambda: b"\x80\x02}U\x04dataK\x05s.",
         lambda: b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo with room for 2 ** 31 objects
         lambda: b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"abc.",
+        lambda: b"\x80\x05\x96" + (2**62).to_bytes(8, "little") + b"abc.",
+        lambda: b"\x80\x05\x96" + (2**36).to_bytes(8, "little") + b"abc.",
+        lambda: pickle.dumps({b"data": np.arange(6, dtype=np.uint8)}, protocol=5).replace(b"\x01C\x94", b"\x01K\x94"),
         lambda: b"\x80\x02\x82\x01.",  # an extension
         lambda: b"Psomething\n.",  # something outside
         lambda: old_pickle(_content()).replace(b"u1", b"O8"),
@@ -174,9 +177,11 @@ def test_hostile_pickles_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not RAN
 
 
-def test_arrays_in_the_order_of_columns_keep_their_entries() -> None:
-    x = np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
-    np.testing.assert_array_equal(unpickled(pickle.dumps({b"data": x}), "x")["data"], x)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_arrays_keep_their_entries_in_both_orders(protocol: int) -> None:
+    x = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for kept in (x, np.asfortranarray(x), x[:, ::2]):
+        np.testing.assert_array_equal(unpickled(pickle.dumps({b"data": kept}, protocol), "x")["data"], kept)
 
 
 def test_archives_that_are_damaged_or_write_elsewhere(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a run opens to the outside: `mpiexec -n 2 python -m tests.distributed.listening FOLDER` prints it as JSON on rank 0."""
 
 import json
+import multiprocessing
 import os
 import socket
 import sys
@@ -65,7 +66,10 @@ def main(folder: Path) -> None:
     world = fd.distributed.world()
     run(world, folder, 4)
     world.split(world.rank % 2).all_gather(np.ones(3))
-    loader = fd.data.DataLoader((np.ones(40),), 4, shuffle=False, transform=np.sqrt, workers=1, processes=True, shard=world.share)
+    # Python's own server of forks, the default of Linux since 3.14, listens on a local socket in a folder of the user.
+    method = multiprocessing.get_start_method()
+    processes: bool | str = "spawn" if method == "forkserver" else method
+    loader = fd.data.DataLoader((np.ones(40),), 4, shuffle=False, transform=np.sqrt, workers=1, processes=processes, shard=world.share)
     seen = [listening() for _ in loader.epoch(0)]
     after = listening()
     new = sorted({name for names in [after, *seen] for name in names if name not in before})

@@ -1,5 +1,6 @@
 """Files mapped into memory, memory while saving, and trees whose layers are not made yet."""
 
+import io
 import os
 import tracemalloc
 import zipfile
@@ -144,7 +145,8 @@ def test_saving_needs_one_leaf_more_than_the_tree(tmp_path: Path, form: str, com
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < (0.5 if layout == "C" or (layout, form) == ("F", "npz") else 1.5) * size
+    buffer = io.DEFAULT_BUFFER_SIZE  # of the open file: 128 KiB since Python 3.14
+    assert peak < (0.5 if layout == "C" or (layout, form) == ("F", "npz") else 1.5) * size + buffer
 
 
 def test_a_lazy_layer_is_refused_by_path(tmp_path: Path) -> None:

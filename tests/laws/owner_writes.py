@@ -1,5 +1,6 @@
 """Ways to write into an array."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,11 +32,13 @@ def _buffer(x: Any) -> None:
 
 
 def _shape(x: Any) -> None:
-    x.shape = (1, -1)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of NumPy 2.5, which still does it
+        x.shape = (1, -1)
 
 
 def _dtype(x: Any) -> None:
-    x.dtype = np.int64
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        x.dtype = np.int64
 
 
 def _item(x: Any) -> None:

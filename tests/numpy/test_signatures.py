@@ -54,6 +54,7 @@ DEFAULTS = {
     ("take_along_axis", "axis"): "-1 since NumPy 2.3; before, there was no default",
     **dict.fromkeys([("clip", bound) for bound in ("min", "max", "a_min", "a_max")], "None is no bound"),
     ("reshape", "shape"): "None is an error",
+    **dict.fromkeys([("sort", "descending"), ("argsort", "descending")], "None of NumPy 2.5 and False are the same"),
     ("isin", "kind"): "None",
 }  # fmt: skip
 # Functions written in C, whose signature NumPy shows since 2.4.
@@ -215,8 +216,8 @@ def by_name(case: Any) -> tuple[list[Any], dict[str, Any]] | None:
     return positional, {**bound, **variable}
 
 
-# np.array and np.asarray make plain arrays; the signs of vectors are free; NumPy warns of row_stack.
-NOT_COMPARED = ("array", "asarray", "eig", "eigh", "svd", "row_stack")
+# np.array and np.asarray make plain arrays; the signs of vectors are free; NumPy warns of row_stack, and since 2.5 of fix.
+NOT_COMPARED = ("array", "asarray", "eig", "eigh", "svd", "row_stack", "fix")
 NAMED_CASES = [
     case
     for case in CASES

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,14 @@ class _Array:
         if (
             not isinstance(self.dtype, _DType)
             or self.dtype.name not in ("u1", "uint8", "|u1")
-            or not isinstance(data, bytes)
+            or not isinstance(data, bytes | bytearray)
         ):
             raise ValueError("an array is not of uint8")
         shape = tuple(self.shape)
         if not all(isinstance(n, int) and 0 <= n <= MOST for n in shape):
             raise ValueError("an array has a wrong shape")
+        if not isinstance(self.is_fortran, bool | int):
+            raise ValueError("an array has its entries in another order")
         return np.frombuffer(data, np.uint8).reshape(shape, order="F" if self.is_fortran else "C")
 
 
@@ -49,6 +52,14 @@ class _DType:
         """The byte order, which single bytes do not have."""
 
 
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """What NumPy's pickles say in protocol 5, which is Python's default since 3.14."""
+    array = _Array()
+    array.shape, array.dtype, array.data = shape, dtype, data
+    array.is_fortran = {"C": False, "F": True}.get(order)
+    return array
+
+
 def _encoded(text: Any, encoding: Any = "latin-1") -> bytes:
     """How Python 3 writes bytes in an old pickle."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
@@ -58,6 +69,7 @@ def _encoded(text: Any, encoding: Any = "latin-1") -> bytes:
 
 KNOWN: dict[tuple[str, str], Any] = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *args: _Array() for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encoded,
@@ -66,6 +78,13 @@ KNOWN: dict[tuple[str, str], Any] = {
 
 # Python's own reader: the one in C takes memory for any number that a pickle gives to an object.
 class _Reader(pickle._Unpickler):
+    def load_bytearray8(self) -> None:
+        """A row of bytes, whose memory is taken once they are read: Python takes it for any length that a pickle claims."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")
