@@ -322,5 +322,7 @@ def argsort(
     a, axis = line_along(a, axis)
     if not descending:
         return reductions.argsort(a, axis=axis)
+    if a.dtype.kind not in "biu":
+        return reductions.argsort(elementwise.negative(a), axis=axis)  # NaN has no negative, so it stays last
     # Reversed before and after the sort, equal entries keep their order.
     return elementwise.subtract(a.shape[axis] - 1, flip(reductions.argsort(flip(a, axis), axis=axis), axis))

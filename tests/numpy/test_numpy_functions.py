@@ -65,6 +65,17 @@ def test_ties_have_one_derivative_in_sorting_and_a_split_one_in_max() -> None:
     assert_trees_close(fd.grad(fnp.nanmax)(x), np.array([0.5, 0.0, 0.5, 0.0]), 0)
 
 
+def test_nan_comes_last_in_both_orders() -> None:
+    x = np.array([2.0, np.nan, -np.inf, 2.0, np.nan, 3.0])
+    assert fnp.argsort(x).tolist() == [2, 0, 3, 5, 1, 4]
+    assert fnp.argsort(x, descending=True).tolist() == [5, 0, 3, 2, 1, 4]
+    y = np.array([complex(1, np.nan), 2 + 1j, complex(np.nan, 0), 1, 2 + 2j])
+    for values in (x, y, x.astype(np.float16), np.array([0, 255, 3, 3], np.uint8), np.array([True, False, True])):
+        assert_trees_equal(fd.compile(lambda x: fnp.sort(x, descending=True))(values), fnp.sort(values, descending=True), bits=True)
+        if np.lib.NumpyVersion(np.__version__) >= "2.5.0":
+            np.testing.assert_array_equal(fnp.argsort(values, descending=True), np.argsort(values, stable=True, descending=True))
+
+
 def test_no_nan_from_a_branch_not_taken() -> None:
     x = np.array([0.0, 4.0, -1.0])
     for other in (lambda x: fnp.log(x - 9), lambda x: x / 0.0):

@@ -3,7 +3,7 @@
 import io
 import pickle
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,12 +78,12 @@ KNOWN: dict[tuple[str, str], Any] = {
 
 # Python's own reader: the one in C takes memory for any number that a pickle gives to an object.
 class _Reader(pickle._Unpickler):
-    def load_bytearray8(self) -> None:
+    def load_bytearray8(self: Any) -> None:
         """A row of bytes, whose memory is taken once they are read: Python takes it for any length that a pickle claims."""
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(length)))
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+    dispatch: ClassVar[Any] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in KNOWN:
