@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -26,7 +27,11 @@ def listing() -> str:
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(listing())
+        try:
+            print(listing(), flush=True)
+        except BrokenPipeError:  # a reader such as `head` has enough: the rest goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
     elif (name := sys.argv[1]) in examples():
         del sys.argv[1]
         runpy.run_module(f"fdezero.examples.{name}", run_name="__main__", alter_sys=True)

@@ -158,8 +158,8 @@ def devices(text: str) -> list[str]:
 
 def one_device(text: str) -> str:
     """An argument that names one device: `auto`, `cpu` or `gpu`."""
-    if text == "both":
-        raise argparse.ArgumentTypeError("both is not auto, cpu or gpu")
+    if text not in ("auto", "cpu", "gpu"):
+        raise argparse.ArgumentTypeError(f"{text} is not auto, cpu or gpu")
     return devices(text)[0]
 
 
@@ -167,6 +167,13 @@ def folder(text: str) -> Path:
     """An argument that is a folder to read from."""
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """An argument that is a file to read."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
     return Path(text)
 
 

@@ -104,7 +104,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = example_parser("characters", __doc__, saves=(".txt",))
     add = parser.add_argument
     add("--epochs", type=number(int, 1), default=2, quick=1, help="how often the text is read (%(default)s)")
-    add("--characters", type=number(int, 5000), default=TRAIN.stop, quick=5000, help="to train on (%(default)s)")
+    add(
+        "--characters", type=number(int, 5000, TRAIN.stop + 1), default=TRAIN.stop, quick=5000, help="to train on (all)"
+    )
     add("--length", type=number(int, 1, 150), default=64, quick=10, help="characters of a piece (%(default)s)")
     add("--hidden", type=number(int, 1), default=256, quick=16, help="units of the LSTM (%(default)s)")
     add("--lr", type=number(float, 0), default=0.015, help="learning rate of Adam, at first (%(default)s)")

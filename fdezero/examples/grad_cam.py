@@ -123,8 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = Network.init(fd.random.key(options.seed), options.width)
     size = sum(leaf.size for leaf in fd.tree.leaves(model))
     first_line(options, f"Grad-CAM: a network with {size:,} parameters, digits between pieces of digits")
-    count = 100 if options.quick else 2000
-    test, test_labels = fd.tree.map(lambda a: a[:count], mnist("test", flatten=False))
+    test, test_labels = fd.tree.map(lambda a: a[: 100 if options.quick else 2000], mnist("test", flatten=False))
     if options.weights and options.weights.exists():
         model = fd.load(options.weights, like=model)
         print(f"loaded {options.weights}", flush=True)
@@ -133,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
         model = train(model, (hidden_digits(images, options.seed)[0], labels), options)
         if options.weights:
             fd.save(options.weights, model)
+            print(f"saved to {options.weights}", flush=True)
     x, places = hidden_digits(test, options.seed + 1)
     find = fd.compile(explained)
     found = [find(model, x[start : start + 100]) for start in range(0, len(x), 100)]

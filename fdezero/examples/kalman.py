@@ -34,9 +34,8 @@ def model_of(log_noise: dict[str, Any]) -> Model:
     """The motion of x = (position, speed), each in the plane, for logarithms of the two noise levels: any number is allowed."""
     dt, one, zero = SECONDS, np.eye(2), np.zeros((2, 2))
     speed, sensor = np.exp(2 * log_noise["speed"]), np.exp(2 * log_noise["sensor"])
-    wander = np.block(
-        [[dt**3 / 3 * one, dt**2 / 2 * one], [dt**2 / 2 * one, dt * one]]
-    )  # of a speed that does a random walk
+    # The covariance that a random walk of the speed adds to position and speed.
+    wander = np.block([[dt**3 / 3 * one, dt**2 / 2 * one], [dt**2 / 2 * one, dt * one]])
     return Model(np.block([[one, dt * one], [zero, one]]), np.block([one, zero]), speed * wander, sensor * one)
 
 

@@ -77,13 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--epochs", type=number(int, 1), default=1, help="how often every image is seen (%(default)s)")
     add("--batch-size", type=number(int, 2), default=64, quick=10, help="images in a step (%(default)s)")
-    add(
-        "--width",
-        type=number(int, 1),
-        default=32,
-        quick=2,
-        help="channels of the first stage; the paper has 64 (%(default)s)",
-    )
+    add("--width", type=number(int, 1), default=32, quick=2, help="channels at first; the paper has 64 (%(default)s)")
     add("--size", type=number(int, 1), default=32, quick=16, help="height and width of the images (%(default)s)")
     add("--images", type=number(int, 2), default=20000, quick=40, help="train on the first images alone (%(default)s)")
     add("--lr", type=number(float, 0), default=0.002, help="learning rate of Adam (%(default)s)")

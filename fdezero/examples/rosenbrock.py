@@ -62,7 +62,8 @@ def draw(path: Path, walks: dict[str, np.ndarray]) -> None:
         heights = rosenbrock(np.stack([x0, x1]))
         left.contour(x0, x1, heights, levels=np.logspace(-1, 3, 9), colors="0.8", linewidths=0.8)
         for name, points in walks.items():
-            left.plot(points[:, 0], points[:, 1], ".-", markersize=3, linewidth=0.8, label=name)
+            # As pixels: an SVG of so many points would have megabytes.
+            left.plot(points[:, 0], points[:, 1], ".-", markersize=3, linewidth=0.8, rasterized=True)
             right.loglog(np.arange(1, len(points) + 1), [max(distance(point), 1e-16) for point in points], label=name)
         left.plot(*MINIMUM, "k*", markersize=12)
         left.set(title="The ways down", xlabel="x0", ylabel="x1", xlim=(-1.0, 1.6), ylim=(-0.7, 2.3))

@@ -44,7 +44,7 @@ def tracks(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def loss_fn(model: Forecaster, state: Any, x: Any, t: Any) -> tuple[Any, Any]:
-    # The state goes on into the next piece, and the gradient ends here: so much for "truncated".
+    # The state goes on into the next piece, and the gradient ends here: this is what "truncated" means.
     y, state = model(x, fd.stop_gradient(state))
     return F.mean_squared_error(y, t), state
 

@@ -13,15 +13,12 @@ import numpy as np
 import fdezero as fd
 from fdezero import models, nn, optim
 from fdezero.errors import MissingExtraError
-from fdezero.examples._terminal import drawing, example_parser, figure, first_line, number, run, show_images
+from fdezero.examples._terminal import drawing, example_parser, figure, file, first_line, number, run, show_images
 
 STYLE = ("layers/0/convs/0", "layers/1/convs/0", "layers/2/convs/0", "layers/3/convs/0")  # from dots to shapes
 CONTENT = "layers/3/convs/1"
-NORMAL = (
-    (0.485, 0.229),
-    (0.456, 0.224),
-    (0.406, 0.225),
-)  # mean and deviation of red, green and blue, as VGG16 knows them
+# The mean and the deviation of red, green and blue that VGG16 is used to.
+NORMAL = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
 
 
 def photograph(name: str | Path, options: argparse.Namespace) -> np.ndarray:
@@ -91,9 +88,9 @@ def paint(network: nn.Sequential, image: Any, wanted: Any, options: argparse.Nam
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = example_parser("style_transfer", __doc__)
     add = parser.add_argument
-    add("--content", type=Path, metavar="FILE", help="what to paint (china.jpg of scikit-learn)")
-    add("--style", type=Path, metavar="FILE", help="in whose manner (flower.jpg of scikit-learn)")
-    add("--weights", type=Path, metavar="FILE", help="VGG16 as others trained it: fd.models.download('vgg16')")
+    add("--content", type=file, metavar="FILE", help="what to paint (china.jpg of scikit-learn)")
+    add("--style", type=file, metavar="FILE", help="in whose manner (flower.jpg of scikit-learn)")
+    add("--weights", type=file, metavar="FILE", help="VGG16 as others trained it: fd.models.download('vgg16')")
     add("--size", type=number(int, 16), default=192, help="width of the image (%(default)s)")
     add("--steps", type=number(int, 1), default=100, quick=2, help="how often the pixels change (%(default)s)")
     add("--width", type=number(int, 1), default=64, quick=4, help="channels of the first layers (%(default)s)")
@@ -106,14 +103,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     first_line(options, f"style transfer: VGG16, {options.steps} steps")
+    content = photograph(options.content or "china.jpg", options)
+    style = photograph(options.style or "flower.jpg", options)
     if options.weights:
         model = models.VGG16.load(options.weights)
     else:
         model = models.VGG16.init(fd.random.key(options.seed), 1, size=32, width=options.width, hidden_size=1)
         print("the weights are random: colours and textures come over, shapes less so; --weights FILE has trained ones")
     network = nn.Sequential(model.blocks[:4])  # deeper ones are not needed
-    content = photograph(options.content or "china.jpg", options)
-    style = photograph(options.style or "flower.jpg", options)
     network, start, manner = fd.to_device((network, content, style), options.device)
     styles = {path: gram(a) for path, a in features(network, manner).items()}
     wanted = styles, features(network, start)[CONTENT]

@@ -97,3 +97,14 @@ def test_the_example_alone_learns(capsys: pytest.CaptureFixture[str]) -> None:
     assert figure.startswith("test accuracy: 0.9")
     assert float(epochs[-1].split("test_accuracy: ")[1].split(",")[0]) > 0.9
     assert end.startswith("all processes hold the same parameters")
+
+
+def test_a_run_that_was_interrupted_is_not_measured_by_the_stated_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(step: Any, state: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+        return state, [{"test_accuracy": 0.5}]  # Ctrl-C came in the second epoch
+
+    monkeypatch.setattr(distributed.training, "fit", fit)
+    distributed.main([])
+    assert capsys.readouterr().out.endswith("test accuracy: 0.5000\n")

@@ -1,5 +1,6 @@
 """Laws that every example obeys: a file that one can read, options, a quick form, a stated figure, a page in the gallery."""
 
+import argparse
 import importlib
 import re
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_the_full_form_reaches_what_it_states(name: str, example: Any, tmp_path:
     for what, bounds in stated:
         assert re.search(rf"^{re.escape(what)}: .* {re.escape(bounds)}$", page(name), re.MULTILINE), "the page shows another figure"
     opens(path)
+    assert path.stat().st_size < 1e6, "the page of the example takes long to load"
 
 
 def test_a_figure_says_whether_it_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +196,19 @@ def test_what_is_stated_holds_for_the_numbers_of_the_full_form() -> None:
     quick = parser.parse_args(["--epochs", "3", "--quick"])
     assert (quick.epochs, quick.images, quick.stated) == (3, 10, False)
     assert parser.parse_args([]).epochs == 5  # the quick form is forgotten
+
+
+def test_arguments_are_checked_one_by_one(tmp_path: Path) -> None:
+    parser = terminal.example_parser("cnn", None)
+    parser.add_argument("--photograph", type=terminal.file)
+    (tmp_path / "a.jpg").touch()
+    assert parser.parse_args(["--photograph", str(tmp_path / "a.jpg")]).photograph == tmp_path / "a.jpg"
+    parser.exit_on_error = False
+    with pytest.raises(argparse.ArgumentError, match=f"there is no file {tmp_path}"):
+        parser.parse_args(["--photograph", str(tmp_path)])
+    for device in ("cuda", "both"):
+        with pytest.raises(argparse.ArgumentError, match=f"{device} is not auto, cpu or gpu"):
+            parser.parse_args(["--device", device])
 
 
 def test_a_picture_needs_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

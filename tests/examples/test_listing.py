@@ -1,5 +1,6 @@
 """The list of examples, and their end without a traceback."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,3 +104,12 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
         assert program.stdout.readline() == "0\n"
         program.stdout.close()
         assert program.stderr.read() == ""
+
+
+def test_a_reader_that_has_enough_of_the_list_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "fdezero.examples"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, "")

@@ -54,11 +54,19 @@ def test_each_character_is_measured_once_after_half_a_window(length: int) -> Non
     assert transformer.bits(model, ids, length) == pytest.approx(np.mean(costs) / math.log(2), rel=1e-5)
 
 
-def test_a_text_is_longer_than_the_window(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_is_longer_than_the_window(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "train", lambda model, *_: model)  # how well it writes does not matter here
+    monkeypatch.setattr(transformer, "bits", lambda *_: 0.0)
     transformer.main(["--quick", "--prompt", "HAMLET.\\n", "--count", "33"])
     written = re.search(r"\n\n(HAMLET\.\n.*)\n\nbits", capsys.readouterr().out, re.DOTALL)
     assert written
     assert len(written[1]) == len("HAMLET.\n") + 33
+
+
+def test_there_are_no_more_characters_to_train_on_than_the_text_has(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        characters.parse(["--characters", "1090001"])
+    assert "1090001 is not a whole number, 5000 or more and below 1090001" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("example", [characters, transformer])
