@@ -40,8 +40,10 @@ def onnx(
 
     Raises ExportError for an operation without a form in ONNX, naming your line; MissingExtraError without the package onnx.
     """
-    if opset not in OPSETS:
-        raise RangeError(f"export.onnx: opset is {opset}, but models can have the opsets {OPSETS[0]} to {OPSETS[-1]}.")
+    if type(opset) is not int or opset not in OPSETS:
+        raise RangeError(
+            f"export.onnx: opset is {opset!r}, but models can have the opsets {OPSETS[0]} to {OPSETS[-1]}."
+        )
     if external_data and path is None:
         raise ExportError("export.onnx: external_data needs a path, beside which the data are written.")
     call = call_of(f, examples, parameters)

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from .. import tree as trees
-from ..compiler.api import is_input
+from ..compiler.api import Compiled, is_input
 from ..compiler.graph import Graph, Instruction
 from ..compiler.passes.constants import fold_constants
 from ..compiler.passes.dead import drop_dead
@@ -47,10 +47,16 @@ class Call:
     names: tuple[str, ...]
     bound: int  # how many arguments stand in front of the examples
     count: int  # how many examples there are
+    static: frozenset[str] = frozenset()  # the settings of a compiled function
+    documentation: str = ""  # the first line of its docstring
 
     def is_bound(self, number: int) -> bool:
         """Whether an argument comes with the function, and is none of the examples."""
         return not self.bound <= number < self.bound + self.count
+
+    def is_setting(self, number: int) -> bool:
+        """Whether numbers in an argument are a part of the program."""
+        return self.is_bound(number) or self.names[number] in self.static
 
 
 def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = ()) -> Call:
@@ -61,11 +67,20 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
     """
     bound: list[Any] = []
     keywords: dict[str, Any] = {}
-    while isinstance(function, functools.partial):
+    static: frozenset[str] = frozenset()
+    while isinstance(function, functools.partial | Compiled):
+        if isinstance(function, Compiled):
+            static, function = static | frozenset(function.static), function.function
+            continue
         bound, keywords = [*function.args, *bound], {**function.keywords, **keywords}
         function = function.func
     if not callable(function):
         raise ExportError(f"export expects a function or a model, got {describe(function)}.")
+    if inspect.isclass(function) and issubclass(function, Module):
+        raise ExportError(
+            f"export expects a model, got the class {function.__name__}. Make one first: {function.__name__}.init(key, ...)."
+        )
+    documentation = (inspect.getdoc(function) or "").split("\n")[0].translate({ord('"'): "'", ord("\\"): "/"})
     name = type(function).__name__.lower() if isinstance(function, Module) else called(function)
     if isinstance(function, Module):
         model, function = function, type(function).__call__
@@ -73,7 +88,9 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
     elif isinstance(getattr(function, "__self__", None), Module):
         bound, function = [function.__self__, *bound], function.__func__
     args = (*bound, *examples)
+    _check_examples(function, args, keywords)
     inner = _parameters_of(function)
+    parameters = [parameters] if isinstance(parameters, str) else parameters
     names = [*inner[: len(args)], *[f"argument{i}" for i in range(len(inner), len(args))], *keywords]
     if unknown := [name for name in parameters if name not in names]:
         raise ExportError(f"export: parameters names {', '.join(unknown)}, but the arguments are {', '.join(names)}.")
@@ -87,7 +104,21 @@ def call_of(function: Any, examples: Sequence[Any], parameters: Sequence[str] = 
         not len(bound) <= i < count or isinstance(arg, Module) or names[i] in parameters for i, arg in enumerate(args)
     ]
     run.__name__ = name if name.isidentifier() else "program"
-    return Call(run, args, tuple(kinds), tuple(names), len(bound), len(examples))
+    return Call(run, args, tuple(kinds), tuple(names), len(bound), len(examples), static, documentation)
+
+
+def _check_examples(function: Any, args: Sequence[Any], keywords: dict[str, Any]) -> None:
+    """Raise TypeError if the examples are not the arguments of the function."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function in C
+        return
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as error:
+        raise TypeError(
+            f"export: {called(function)}: {error}. Give one example for each argument, and options by name, such as path=."
+        ) from None
 
 
 def _parameters_of(function: Any) -> list[str]:
@@ -112,9 +143,11 @@ def arguments_of(call: Call, places: Sequence[int]) -> list[Argument]:
 def recorded(call: Call, args: Sequence[Any]) -> tuple[Graph, tuple[int, ...], Any]:
     """The program for these arguments, the places of its inputs among the leaves, and the structure of its results."""
     leaves, treedef = trees.flatten(tuple(args))
-    bound = [call.is_bound(number) for number, arg in enumerate(args) for _ in trees.leaves(arg)]
     # A number that is bound to the function is a setting, such as a number of rounds.
-    places = tuple([i for i, leaf in enumerate(leaves) if is_input(leaf) and (hasattr(leaf, "dtype") or not bound[i])])
+    settings = [call.is_setting(number) for number, arg in enumerate(args) for _ in trees.leaves(arg)]
+    places = tuple(
+        [i for i, leaf in enumerate(leaves) if is_input(leaf) and (hasattr(leaf, "dtype") or not settings[i])]
+    )
     flat, structure = of_leaves(lambda tree: call.function(*tree), treedef, leaves, places)
     names = tuple([identifier(argument.path) for argument in arguments_of(call, places)])
     with without_warnings():
@@ -162,17 +195,23 @@ def batch_of(call: Call, axes: Sequence[int | None]) -> int:
         )
     if not sizes:
         raise ShapeError("export.onnx: batch_axis is given, but no argument has a batch.")
+    if 0 in sizes:
+        raise ShapeError(f"export.onnx: {sizes[0]}, an empty batch. Give examples with at least one member.")
     return next(iter(sizes))
+
+
+def _is_axis(axis: Any) -> bool:
+    return axis is None or (isinstance(axis, int | np.integer) and not isinstance(axis, bool))
 
 
 def axes_of(call: Call, batch_axis: int | Sequence[int | None] | None) -> tuple[int | None, ...]:
     """The batch axis of each argument; None for parameters."""
     inputs = [i for i, kind in enumerate(call.kinds) if not kind]
-    if isinstance(batch_axis, str):
+    if not all(_is_axis(axis) for axis in (batch_axis if isinstance(batch_axis, tuple | list) else [batch_axis])):
         raise ShapeError(
-            f"export.onnx: batch_axis is {batch_axis!r}, but it must be an integer, or one for each input."
+            f"export.onnx: batch_axis is {batch_axis!r}, but it must be an integer, or a tuple with an integer or None for each input."
         )
-    axes = [batch_axis] * len(inputs) if batch_axis is None or isinstance(batch_axis, int) else list(batch_axis)
+    axes: list[Any] = list(batch_axis) if isinstance(batch_axis, tuple | list) else [batch_axis] * len(inputs)
     if len(axes) != len(inputs):
         raise ShapeError(
             f"export.onnx: batch_axis has {len(axes)} entries for {len(inputs)} inputs. Give one for each, or one for all."

@@ -1,6 +1,7 @@
 """`source`: the compiled program of a function as one Python file that needs NumPy alone."""
 
 import base64
+import keyword
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def source(f: Any, *examples: Any, path: str | os.PathLike[str] | None = None) -
     The file defines a function with f's name and arguments, for the shapes and dtypes of the examples. What is bound to f (a model that is
     called, its bound method, `functools.partial`) is stored with the file. All other arguments stay arguments. Trees among them, and in the
     results, are dicts of arrays by path, with the keys of `fd.save`: `{"layers/0/W": ...}`. A result that is a tuple stays one.
-    With `path` the file is written there; more than 64 kB of arrays lie beside it, in an npz file of the same name. A program with special
+    With `path` the file is written there; more than 64 kB of arrays lie beside it: `mlp.py` has `mlp.data.npz`. A program with special
     functions of SciPy needs SciPy as well, and its first line says so.
 
     Raises ExportError, naming your line, for an operation that a file cannot hold: a collective, or a solver with a rule of its own.
@@ -58,7 +59,7 @@ def source(f: Any, *examples: Any, path: str | os.PathLike[str] | None = None) -
 class _File:
     def __init__(self, call: Call, path: Path | None) -> None:
         self.call = call
-        self.beside = None if path is None else path.with_suffix(".npz")
+        self.beside = None if path is None else path.parent / f"{path.stem}.data.npz"  # mlp.npz may be a checkpoint
         self.arrays: dict[str, np.ndarray] = {}  # those that lie beside the file
         self.written: dict[int, str] = {}
         self.bundle = Bundle(self.stored)
@@ -167,19 +168,23 @@ class _File:
                 (numbers.index(number), path, variable.kind, variable.shape, variable.dtype, variable.strides)
             )
         for number in numbers:  # a setting is a part of the program
-            if isinstance(call.args[number], bool | str):
+            if isinstance(call.args[number], bool | str) or call.names[number] in call.static:
                 entries.append((numbers.index(number), "", "setting", call.args[number], None, None))
         taken = self.bundle.text(runtime.taken)
+        self.bundle.taken |= set(names)
+        answer = self.bundle.fresh("answer")  # in which no argument hides a name of the file, such as np
+        documented = [f'    """{call.documentation}"""'] if call.documentation else []
         results = self._results(structure, executable.shared)
         rows = "".join(f"    {self.bundle.text(entry)},\n" for entry in entries)
         end = [
             f"NAMES = {tuple(names)}", f"INPUTS = [\n{rows}]  # argument, path, kind, shape, dtype, strides",
             *([f"PARAMETERS = [{', '.join(parameters)}]"] if parameters else []),
             "LOCK = threading.Lock()  # the program has memory of its own, for one call at a time",
-            "", "", f"def {name}({', '.join(names)}):",
-            f"    leaves = {taken}(NAMES, INPUTS, [{', '.join(names)}])",
+            "", "", f"def {answer}(arguments):",
+            f"    leaves = {taken}(NAMES, INPUTS, arguments)",
             '    with LOCK, np.errstate(all="ignore"):', f"        results = {main}({', '.join(order)})",
-            f"    return {results}", "",
+            f"    return {results}",
+            "", "", f"def {self._public(name)}({', '.join(names)}):", *documented, f"    return {answer}([{', '.join(names)}])", "",
         ]  # fmt: skip
         return "\n".join([*self._head(name), *[f"\n\n{each}" for each in self.bundle.definitions], "", "", *end])
 
@@ -200,6 +205,13 @@ class _File:
             lines += ["", f"ARRAYS = dict(np.load({place}))"]
         return lines
 
+    def _public(self, name: str) -> str:
+        """The name of the function, unless it is a word of Python, or a name that the file needs."""
+        own = {"np", "ARRAYS", "INPUTS", "LOCK", "NAMES", "PARAMETERS"} | {
+            word.partition(".")[0] for word in self.bundle.imports
+        }
+        return f"{name}_" if keyword.iskeyword(name) or name in own else name
+
     def _arguments(self) -> list[int]:
         """The numbers of the arguments that stay arguments: the examples."""
         return [number for number in range(len(self.call.args)) if not self.call.is_bound(number)]
@@ -218,11 +230,15 @@ class _File:
         tree = trees.unflatten(structure, list(range(structure.num_leaves)))
 
         def one(part: Any) -> str:
+            if part is None:
+                return "None"
             if type(part) is int:
                 return f"results[{part}]" + ".copy()" * (part in shared)
             return "{" + ", ".join(f"{path!r}: {one(leaf)}" for path, leaf in trees.flatten_with_path(part)) + "}"
 
-        if isinstance(tree, tuple | list) and type(tree) in (tuple, list):
+        if type(tree) is list:
+            return f"[{', '.join(map(one, tree))}]"
+        if type(tree) is tuple:
             return f"({''.join(f'{one(part)}, ' for part in tree)})"
         return one(tree)
 

@@ -176,8 +176,8 @@ def test_a_file_with_arrays_beside_it_runs_where_this_library_is_not(tmp_path: P
     x = normal(2, 300)
     fd.export.source(wide, x, path=tmp_path / "wide.py")
     fd.export.source(MLP, X, path=tmp_path / "small.py")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.py", "wide.npz", "wide.py"]
-    assert "layers/0/W" in np.load(tmp_path / "wide.npz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.py", "wide.data.npz", "wide.py"]
+    assert "layers/0/W" in np.load(tmp_path / "wide.data.npz")
     np.save(tmp_path / "x.npy", x)
     script = "import sys, numpy as np; sys.path.insert(0, '.'); import wide; np.save('y.npy', wide.mlp(np.load('x.npy'))); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
