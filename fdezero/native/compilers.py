@@ -42,7 +42,15 @@ APART = tuple([f"-fno-builtin-{name}" for name in ("sin", "cos", "sinf", "cosf")
 FORMS = {
     "clang-vectors": Form((NATIVE, "-fveclib=libmvec"), ("-lmvec", "-lm")),
     "gcc-vectors": Form(
-        (NATIVE, '-DVECTOR=__attribute__((simd("notinbranch"), const))', *APART), ("-lmvec", "-lm"), own=False
+        (NATIVE, '-DVECTOR=__attribute__((simd("notinbranch"), const))', *APART),
+        (
+            "-lmvec",
+            "-lm",
+            "-nodefaultlibs",
+            "-lc",
+            "-lgcc",
+        ),  # without C++'s library, whose search takes a sixth of the time
+        own=False,
     ),
     "native": Form((NATIVE,)),
     "plain": Form(()),
