@@ -68,6 +68,12 @@ def is_sized(number: Any) -> bool:
     return isinstance(number, Size)
 
 
+def difference(x: int, y: int) -> int:
+    """`x - y` for numbers that may depend on the batch."""
+    (a, b), (c, d) = ((n.per, n.more) if isinstance(n, Size) else (Fraction(0), Fraction(n)) for n in (x, y))
+    return Size(int(x) - int(y), a - c, b - d) if a != c else int(b - d)
+
+
 def broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """The shape that these broadcast to, with the lengths that depend on the batch."""
     ndim = max(map(len, shapes))

@@ -45,6 +45,21 @@ def test_places_of_large_integers(kind: str) -> None:
 def test_padding_of_some_axes_leaves_the_batch_free() -> None:
     x = RNG.standard_normal((2, 3)).astype(np.float32)
     exported(lambda x: np.pad(x, ((0, 0), (1, 2))), x, batch_axis=0, sizes=(1, 4))
+    exported(lambda x: np.pad(x, ((2, 1), (0, 1))), x, batch_axis=0, sizes=(1, 4))
+
+
+def test_gradients_of_rows_of_the_batch() -> None:
+    def loss(x: Any) -> Any:
+        return np.sum(x[1:] * x[:-1]) + np.sum(x[-1] ** 2 * x[0]) + np.sum(x[-2:, 1]) + np.sum(x[1, None] ** 3)
+
+    exported(fd.grad(loss), RNG.standard_normal((4, 3)).astype(np.float32), batch_axis=0, sizes=(2, 7))
+
+
+def test_a_loop_over_rows_that_keeps_none() -> None:
+    def last(x: Any) -> Any:
+        return fd.scan(lambda c, row: (c * row + 1, None), x[0], x)[0]
+
+    exported(last, RNG.standard_normal((4, 3)).astype(np.float32), batch_axis=0, sizes=(1, 7))
 
 
 def test_windows_may_begin_and_end_in_the_padding() -> None:

@@ -39,7 +39,7 @@ def _scan(w: Any, step: Any) -> list[str]:
         return _listed(
             w.emit(
                 "Scan", *start[: c + n], count=len(step.outputs), body=body, num_scan_inputs=n,
-                scan_input_directions=[direction] * n, scan_output_directions=[direction] * ys,
+                scan_input_directions=[direction] * n, **({"scan_output_directions": [direction] * ys} if ys else {}),
             ),
             len(step.outputs),
         )  # fmt: skip

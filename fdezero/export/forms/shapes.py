@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sizes import is_sized
+from ..sizes import Size, difference, is_sized
 from .table import form
 
 WHOLE = (None, None, None)
@@ -99,13 +99,15 @@ def unsliced(w: Any, name: str, x: Sequence[int], index: Sequence[Any], shape: S
     entries = [entry for entry in index if entry is not None]
     if one := [loops + i for i, entry in enumerate(entries) if isinstance(entry, int)]:
         name = w.emit("Unsqueeze", name, w.ints(one))
+    given = iter(x[axis:])
+    lengths = [1 if isinstance(entry, int) else next(given) for entry in index]
+    lengths = [n for entry, n in zip(index, lengths, strict=True) if entry is not None]
     for i, (entry, n) in enumerate(zip(entries, shape, strict=True)):
         if entry == WHOLE:
             continue
         if is_sized(n):
-            if _is_whole(entry, n):
-                continue
-            raise w.give_up("puts rows into an axis that depends on the batch's size, which has no form in ONNX.")
+            name = _among_rows(w, name, loops + len(entries), loops + i, entry, n, lengths[i], dtype)
+            continue
         places = np.arange(n)[slice(*entry)] if isinstance(entry, tuple) else np.array([range(n)[entry]])
         source = np.full(n, len(places))
         source[places] = np.arange(len(places))
@@ -116,11 +118,20 @@ def unsliced(w: Any, name: str, x: Sequence[int], index: Sequence[Any], shape: S
     return name
 
 
-def _is_whole(entry: Any, n: Any) -> bool:
-    """Whether an entry of an index is all `n` rows, for every size of the batch."""
-    if not isinstance(entry, tuple) or entry[0] not in (None, 0) or entry[2] not in (None, 1):
-        return False
-    return entry[1] is None or (is_sized(entry[1]) and (entry[1].per, entry[1].more) == (n.per, n.more))
+def _among_rows(w: Any, name: str, ndim: int, axis: int, entry: Any, n: Any, rows: int | Size, dtype: Any) -> str:
+    """The value with zeros in front of its rows and behind them, along an axis whose length `n` depends on the batch."""
+    start, _, step = entry if isinstance(entry, tuple) else (entry, None, None)
+    if step not in (None, 1):
+        raise w.give_up("puts rows apart into an axis that depends on the batch's size, which has no form in ONNX.")
+    front: int | Size = start or 0
+    if front < 0:
+        front = difference(n, -front)
+    behind = difference(difference(n, front), rows)
+    if not is_sized(front) and not is_sized(behind) and front == behind == 0:
+        return name
+    pads: list[int] = [0] * (2 * ndim)
+    pads[axis], pads[ndim + axis] = front, behind
+    return str(w.emit("Pad", name, w.ints(pads), w.constant(np.zeros((), dtype))))
 
 
 @form("unslice")
