@@ -1,6 +1,7 @@
 """A few images of MNIST in place of all, for the tests of scripts."""
 
 import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 import fdezero as fd
 from fdezero.training import bars
+
+EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"  # the line of the first epoch, by training scripts
 
 
 @functools.cache
@@ -26,6 +29,17 @@ def put_in_place(example: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(example, "mnist", few)
     show_nothing(monkeypatch)
+
+
+def refused(example: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The error, as the only line that is printed."""
+    with pytest.raises(SystemExit) as ended:
+        example.main(arguments)
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(r"error: .* \(--help shows the options\)\n", captured.err)
+    return captured.err
 
 
 def show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,9 @@ import fdezero as fd
 from fdezero.examples import cnn as example
 from fdezero.testing import assert_trees_equal
 
-from .few_images import digits, put_in_place
+from .few_images import EPOCH, digits, put_in_place
 
 SMALL = ["--device", "cpu", "--channels", "4", "--epochs", "1", "--images", "512", "--batch-size", "32", "--lr", "0.01"]
-EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from fdezero.testing import assert_trees_equal
 from fdezero.training import bars
 
 from ..native.compilers import HAS_COMPILER
-from .few_images import show_nothing
+from .few_images import refused, show_nothing
 
 SMALL = ["--epochs", "1", "--hidden", "16", "--batch-size", "1000", "--device", "cpu"]
 HEAD = ["MNIST: MLP 784-16-10 with 12,730 parameters, device: cpu, batch size: 1000, epochs: 1",
@@ -229,17 +229,6 @@ def test_plot_writes_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in (file, digits))
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The error, as the only line that is printed."""
-    with pytest.raises(SystemExit) as ended:
-        example.main(arguments)
-    assert ended.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert re.fullmatch(r"error: .* \(--help shows the options\)\n", captured.err)
-    return captured.err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -250,14 +239,14 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert arguments[0] in refused(arguments, capsys)
+    assert arguments[0] in refused(example, arguments, capsys)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.npz").mkdir()
-    assert "w.npz is a folder" in refused(["--weights", str(tmp_path / "w.npz")], capsys)
+    assert "w.npz is a folder" in refused(example, ["--weights", str(tmp_path / "w.npz")], capsys)
     monkeypatch.setattr("os.access", lambda path, mode: False)  # The superuser may always write.
-    assert f"you may not write to {tmp_path}" in refused(["--weights", str(tmp_path / "other.npz")], capsys)
+    assert f"you may not write to {tmp_path}" in refused(example, ["--weights", str(tmp_path / "other.npz")], capsys)
 
 
 @pytest.mark.parametrize("device", ["gpu", "both"])
@@ -265,7 +254,7 @@ def test_without_a_gpu_one_sentence_says_what_is_missing(
     device: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "--device: there is no GPU to use. CuPy is " in refused(["--device", device], capsys)
+    assert "--device: there is no GPU to use. CuPy is " in refused(example, ["--device", device], capsys)
 
 
 def test_as_a_program_errors_are_one_line(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ import fdezero as fd
 from fdezero import models
 from fdezero.examples import resnet as example
 
-from .few_images import digits, put_in_place
+from .few_images import EPOCH, digits, put_in_place
 
 SMALL = ["--device", "cpu", "--width", "8", "--images", "480", "--batch-size", "20", "--lr", "0.005", "--size", "24"]
-EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.\d{4})"
 
 
 @pytest.fixture(autouse=True)

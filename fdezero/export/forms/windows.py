@@ -54,15 +54,11 @@ def _computed(w: Any, step: Any) -> Any:
 def _conv(w: Any, step: Any) -> str:
     x, kernel = step.inputs
     params, rank, dtype = step.params, len(step.params["strides"]), _computed(w, step)
-    _refuse_loops(w, kernel, rank + 2)
-    name, loops = _joined(w, w.read(x, dtype), x.shape, rank + 1)
+    name, loops, kernels = _operands(w, x, kernel, rank, dtype)
     windows = list(
         zip(params["size"], kernel.shape[-rank:], params["strides"], params["before"], params["dilation"], strict=True)
     )
     name, pads = _ends(w, name, rank + 2, x.shape[-rank:], windows)
-    kernels = w.read(kernel, dtype)
-    if len(kernel.shape) > rank + 2:
-        kernels = w.reshape(kernels, kernel.shape[-rank - 2 :])
     made = w.emit(
         "Conv",
         name,
@@ -75,20 +71,20 @@ def _conv(w: Any, step: Any) -> str:
     return str(w.cast(_parted(w, made, loops, step.output.shape[-rank - 1 :]), dtype, step.output.dtype))
 
 
-def _refuse_loops(w: Any, atom: Any, core: int) -> None:
-    if math.prod(atom.shape[: len(atom.shape) - core]) != 1:
+def _operands(w: Any, images: Any, kernel: Any, rank: int, dtype: Any) -> tuple[Any, Any, Any]:
+    """The images with one batch axis, the shape of the axes that it joins, and the kernels without loop axes."""
+    if math.prod(kernel.shape[: len(kernel.shape) - rank - 2]) != 1:
         raise w.give_up("has a kernel of its own for each member of a batch, which has no form in ONNX.")
+    name, loops = _joined(w, w.read(images, dtype), images.shape, rank + 1)
+    kernels = w.read(kernel, dtype)
+    return name, loops, w.reshape(kernels, kernel.shape[-rank - 2 :]) if len(kernel.shape) > rank + 2 else kernels
 
 
 @form("conv_input")
 def _conv_input(w: Any, step: Any) -> str:
     kernel, y = step.inputs
     params, rank, dtype = step.params, len(step.params["strides"]), _computed(w, step)
-    _refuse_loops(w, kernel, rank + 2)
-    name, loops = _joined(w, w.read(y, dtype), y.shape, rank + 1)
-    kernels = w.read(kernel, dtype)
-    if len(kernel.shape) > rank + 2:
-        kernels = w.reshape(kernels, kernel.shape[-rank - 2 :])
+    name, loops, kernels = _operands(w, y, kernel, rank, dtype)
     before, after, behind = [], [], []
     sizes = zip(
         params["size"],
