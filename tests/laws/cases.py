@@ -17,7 +17,7 @@ SAME = object()
 LATER: dict[str, Callable[..., Any]] = {  # functions of NumPy 2.1 and 2.2, written for older versions
     "cumulative_prod": lambda x, **kwargs: _running(np.cumprod, 1, x, **kwargs),
     "cumulative_sum": lambda x, **kwargs: _running(np.cumsum, 0, x, **kwargs),
-    "unstack": lambda x, axis=0: tuple([np.take(x, i, axis=axis) for i in range(x.shape[axis])]),
+    "unstack": lambda x, axis=0: tuple(np.moveaxis(x, axis, 0)),
 }
 ARRAYS = np.ndarray | np.generic
 
