@@ -177,8 +177,8 @@ class _Merge:
             return tuple([self.same(entries, what) for entries in zip(*values, strict=True)])
         if isinstance(first, dict):
             return {key: self.same([value[key] for value in values], what) for key in first}
-        if type(first) is int:
-            return first if len(set(values)) == 1 else self._size(values, what)
+        if isinstance(first, int | np.integer) and not isinstance(first, bool):
+            return first if len(set(values)) == 1 else self._size(list(map(int, values)), what)
         if callable(first) or all(value == first for value in values):
             return first
         raise self.refuse(f"{what} depends on the batch's size")

@@ -246,7 +246,7 @@ class Writer:
                 named = after(named)
             results = [(self.emit("Identity", name), *like) for name, like in named]
             info = [self.value_info(*given) for given in inputs]
-            results = [self.value_info(*each) for each in [(name, dtype, None) for name, dtype, _ in results]]
+            results = [self.value_info(*each) for each in results]
             return self.helper.make_graph(self.here, self.fresh(stem), info, results)
         finally:
             self.here, self.step, self.scope = outside

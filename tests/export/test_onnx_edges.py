@@ -55,6 +55,23 @@ def test_gradients_of_rows_of_the_batch() -> None:
     exported(fd.grad(loss), RNG.standard_normal((4, 3)).astype(np.float32), batch_axis=0, sizes=(2, 7))
 
 
+def test_numbers_of_numpy_in_an_index() -> None:
+    x = RNG.standard_normal((4, 3)).astype(np.float32)
+    exported(lambda x: np.roll(x, 1, axis=0), x, batch_axis=0, sizes=(1, 7))
+    exported(fd.grad(lambda x: np.sum(x[np.int64(1)] ** 2 + x[:, np.int64(0), None] ** 3)), x)
+
+
+def test_loops_in_loops() -> None:
+    def grown(row: Any) -> Any:
+        return fd.while_loop(lambda c: np.sum(c) < 9, lambda c: c + abs(row), np.zeros(3, np.float32))
+
+    def f(x: Any) -> Any:
+        total, kept = fd.scan(lambda c, row: (c + grown(row), grown(c)), x[0], x)
+        return total, kept, fd.cond(x[0, 0] > 0, lambda x: grown(x[0]), lambda x: fd.scan(lambda c, r: (r, None), x[0], x)[0], x)
+
+    exported(f, RNG.standard_normal((4, 3)).astype(np.float32), batch_axis=0, sizes=(1, 5))
+
+
 def test_a_loop_over_rows_that_keeps_none() -> None:
     def last(x: Any) -> Any:
         return fd.scan(lambda c, row: (c * row + 1, None), x[0], x)[0]
