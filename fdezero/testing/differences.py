@@ -225,7 +225,8 @@ class Ruler:
         "auto" takes the complex step if it agrees with central differences. With `refine`, smaller and smaller steps are tried,
         and each leaf comes from the two successive steps that agree best. This helps near a kink or at high curvature.
         """
-        central, noise = _settled(line) if refine else line.measured(line.step)
+        enough = 1e-2 * (TOLERANCE[line.name] if self.tolerance is None else self.tolerance)
+        central, noise = _settled(line, enough) if refine else line.measured(line.step)
         coarse = max(TOLERANCE[line.name], ROUNDING[narrow], noise) if self.tolerance is None else self.tolerance
         found = None if self.method == "central" else line.imaginary()
         if found is not None:
@@ -240,19 +241,25 @@ class Ruler:
         return Numeric(central, CENTRAL, coarse)
 
 
-def _settled(line: Line) -> tuple[Leaves, float]:
-    rows = [line.measured(line.step / 4**k) for k in range(8 if line.name == "float64" else 3)]
-    best, noises = [], [0.0]
-    for column in zip(*[leaves for leaves, _ in rows], strict=True):
-        # Steps that are lost in rounding agree perfectly: all their differences are 0.
-        changes = [
-            relative_error(fine, coarse).max(initial=0.0) + noise
-            for (coarse, fine), (_, noise) in zip(itertools.pairwise(column), rows[1:], strict=True)
-        ]
-        place = 1 + int(np.argmin(changes))
-        best.append(column[place])
-        noises.append(rows[place][1])
-    return best, max(noises)
+def _settled(line: Line, enough: float) -> tuple[Leaves, float]:
+    """The derivative from the two successive steps that agree best, leaf by leaf, and the part of its error that is rounding.
+
+    Smaller steps are tried until two agree to `enough`.
+    """
+    steps = [line.step / 4**k for k in range(8 if line.name == "float64" else 3)]
+    coarse, _ = line.measured(steps[0])
+    best, noises, least = list(coarse), [0.0] * len(coarse), [np.inf] * len(coarse)
+    for h in steps[1:]:
+        fine, noise = line.measured(h)
+        for k, (new, old) in enumerate(zip(fine, coarse, strict=True)):
+            # Steps that are lost in rounding agree perfectly: all their differences are 0.
+            change = float(relative_error(new, old).max(initial=0.0)) + noise
+            if change < least[k]:
+                best[k], noises[k], least[k] = new, noise, change
+        if max(least, default=0.0) <= enough:
+            break
+        coarse = fine
+    return best, max(noises, default=0.0)
 
 
 def _distance(left: Leaves, right: Leaves) -> float:
