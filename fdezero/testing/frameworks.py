@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..values import is_differentiable
-from .backends import Arrays, Backend
+from .backends import Arrays, Backend, Run
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, Ruler, copied, like, precision, quiet, replace
 from .engines import Foreign, Frameworks, gradient_tree, which
@@ -29,6 +29,7 @@ class Properties:
     def __init__(self, backend: Backend, kinks: Kinks = None) -> None:
         self.backend, self.kinks = backend, kinks
         self.engine = Frameworks(backend)
+        self._compiled: dict[Any, tuple[Foreign, Run]] = {}
 
     def inputs(self, function: Function, args: Args) -> None:
         """Check that a call and a backward pass leave all that they are given alone, and that neither depends on other calls."""
@@ -189,12 +190,24 @@ class Properties:
             foreign, args, value = self._called(function, args)
             xs, given = self.engine.arrays(args), weights(value)
             with self.engine.asked():
-                compiled = self.backend.compile(foreign.run)
-                self._close(foreign.tree(compiled(xs)), value, args, "values", ("compiled", "plain"))
+                of_these, compiled = self._once_compiled(foreign)
+                self._close(of_these.tree(compiled(xs)), value, args, "values", ("compiled", "plain"))
                 expected = self._pulled(foreign, xs, which(args), given)
                 _, pullback = self.backend.vjp(compiled, xs, which(args))
                 found = self._gradients(args, pullback(self.engine.cotangents(given)))
             self._close(trees.leaves(found), expected, args, "gradients", ("compiled", "plain"))
+
+    def _once_compiled(self, foreign: Foreign) -> tuple[Foreign, Run]:
+        """The compiled function, with the `Foreign` that was compiled: the same for all examples of equal shapes and constants."""
+        shapes = tuple((np.shape(x), np.asarray(x).dtype.str) for x in trees.leaves(foreign.arrays))
+        constants, structure = trees.flatten(foreign.constants)
+        key = (foreign.function, foreign.treedef, shapes, structure, tuple((type(c), c) for c in constants))
+        try:
+            if key not in self._compiled:
+                self._compiled[key] = foreign, self.backend.compile(foreign.run)
+            return self._compiled[key]
+        except TypeError:  # a constant without a hash, such as a random key
+            return foreign, self.backend.compile(foreign.run)
 
     def _called(self, function: Function, args: Args) -> tuple[Foreign, Args, Any]:
         foreign = Foreign(self.backend, function, args)

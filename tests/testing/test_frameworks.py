@@ -148,6 +148,21 @@ def test_each_fault_is_found_by_its_property(name: str) -> None:
     assert re.search(words, message, re.DOTALL), message
 
 
+def test_examples_of_equal_shapes_and_constants_are_compiled_once() -> None:
+    class Counting(Toy):
+        count = 0
+
+        def compile(self, run: Any) -> Any:
+            Counting.count += 1
+            return super().compile(run)
+
+    several = hypothesis.settings(few, max_examples=6)
+    several(gradient_test(lambda x, n: x * n, MATRIX, hypothesis.strategies.just(2.0), backend=Counting(), order=1, compiled=True))()
+    assert Counting.count == 1
+    several(gradient_test(lambda x, n: x * n[0], MATRIX, hypothesis.strategies.sampled_from([[2.0], [3]]), backend=Counting(), order=1, compiled=True))()
+    assert Counting.count == 3
+
+
 def test_widened_values_are_found() -> None:
     assert "the output is float64, but the widest argument has 32 bits" in broken(Toy(), lambda x: x * np.ones(3), MATRIX)
 
