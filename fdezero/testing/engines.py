@@ -89,7 +89,7 @@ class Foreign:
         return [self.checked(leaf) for leaf in leaves]
 
     def checked(self, leaf: Any) -> Any:
-        if isinstance(leaf, bool | int | float | complex):
+        if isinstance(leaf, bool | int | float | complex | np.ndarray | np.generic):
             return self.backend.array(np.asarray(leaf))
         if isinstance(leaf, str) or not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise StructureError(

@@ -186,6 +186,15 @@ def test_messages() -> None:
         few(gradient_test(LeavesAutograd.apply, MATRIX, backend="torch", order=1, offers=["vmap"]))()
 
 
+def test_a_value_that_left_pytorch_is_a_constant_and_batch_norm_need_not_batch() -> None:
+    with pytest.raises(AssertionError, match="reverse mode of order 1 is wrong .*\n.*vjp 0, complex step"):
+        check_grads(lambda x: np.sin(x.detach().numpy()), (np.ones(2),), modes=["rev"], backend="torch")
+    norm = torch.nn.BatchNorm1d(2).double()
+    test = gradient_test(norm, arrays(shape=(4, 2), distinct=True), backend="torch", order=1)
+    hypothesis.settings(max_examples=1, database=None, derandomize=True, phases=[hypothesis.Phase.generate])(test)()
+
+
+
 def test_the_body_gets_tensors() -> None:
     @few
     @given_gradients(torch.sin, MATRIX, backend="torch", order=1)

@@ -15,7 +15,7 @@ from .protocol import Arrays, Backend, NotOffered, Pullback, Run
 REFUSALS = (
     "forward mode AD", "forward AD", "vmap support", "setup_context", "vmap: ", "Batching rule",
     "functorch transforms", "Can't call numpy() on Tensor that requires grad", "data pointer of Tensor that doesn't have storage",
-    "derivative for aten::", "Cannot access data pointer", "the derivative for",
+    "Batch norm got a batched tensor", "derivative for aten::", "Cannot access data pointer", "the derivative for",
 )  # fmt: skip
 
 
