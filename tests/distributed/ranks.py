@@ -36,6 +36,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from fdezero.distributed import waiting
+
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 3.0  # seconds that the other ranks have after one rank failed: they may wait for it for ever
 STARTING = 60.0  # seconds until all ranks of a pool have imported what they need
@@ -256,7 +258,8 @@ def _outcome(module: str, name: str, arguments: dict[str, Any], limit: float) ->
 
 
 def _serve(arguments: Sequence[str]) -> None:
-    """One rank of a pool: take jobs until the pipe is closed."""
+    """One rank of a pool: take jobs until the pipe is closed. It soon sleeps where it waits, because the cores are shared with other tests."""
+    waiting.AWAKE = 1e-3
     world = _world()
     with Client(arguments[0], authkey=os.environ["FDEZERO_POOL_KEY"].encode()) as connection:
         connection.send(world.rank)

@@ -16,7 +16,7 @@ from fdezero.testing import assert_trees_close
 from ..examples.few_images import show_nothing
 from .ranks import launch, on_ranks
 
-MNIST = ["--epochs", "1", "--hidden", "16", "--batch-size", "999", "--device", "cpu", "--lr", "0.5", "--dropout", "0.5"]
+MNIST = ["--epochs", "1", "--hidden", "16", "--images", "6000", "--batch-size", "99", "--device", "cpu", "--lr", "0.5", "--dropout", "0.5"]
 
 
 def numbers(line: str) -> list[float]:

@@ -16,8 +16,14 @@ EPOCH = r"epoch: 1, loss: (\d\.\d{4}), time: \d+\.\d\[sec\], test accuracy: (0\.
 @functools.cache
 def digits(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first images (count, 1, 28, 28) and labels of a split."""
-    images, labels = fd.data.mnist(split, flatten=False)
+    images, labels = _all(split)
     return images[:count], labels[:count]
+
+
+@functools.cache
+def _all(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read once for all numbers of images."""
+    return fd.data.mnist(split, flatten=False)
 
 
 def put_in_place(example: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from fdezero.examples import sweep as example
 
+from ..profiles import nightly
+
 SMALL = ["--rates", "3", "--seeds", "1", "--epochs", "2", "--workers", "1"]
 ROW = r"rate (\d\.\d{5}): test loss (\d\.\d{4}) \((\d\.\d{4})\)(  <- best)?"
 
@@ -56,6 +58,13 @@ def test_the_losses_are_those_of_one_process(way: str, expected: list[float], ca
     assert [row[3] is not None for row in found] == [loss == min(expected) for loss in expected]
 
 
+def test_threads_of_joblib_run_the_same_trainings(expected: list[float]) -> None:
+    joblib = pytest.importorskip("joblib")
+    with joblib.parallel_config("threading"):  # processes of theirs start in seconds
+        assert example.by_joblib(trials(), 2) == expected
+
+
+@nightly
 @pytest.mark.parametrize(("way", "module"), [("joblib", "joblib"), ("dask", "distributed"), ("ray", "ray")])
 def test_other_libraries_run_the_same_trainings(way: str, module: str, expected: list[float]) -> None:
     pytest.importorskip(module)
