@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import KinkError, RangeError
 from ..messages import describe
+from . import findings
 from .backends import Backend, NotOffered, backend_named
 from .engines import Foreign, named
 from .frameworks import Properties
@@ -16,6 +17,7 @@ from .properties import (
     compiled_is_eager,
     gpu_is_cpu,
     keeps_dtype,
+    layouts_change_nothing,
     leaves_inputs_alone,
     value_is_that_of,
     vmap_is_a_loop,
@@ -35,6 +37,7 @@ NAMES = {
     "empty": "what takes arrays of size zero has gradients there",
     "layouts": "memory layouts change nothing",
 }
+SETTINGS = "_hypothesis_internal_use_settings"  # where hypothesis keeps the settings of a test
 OFFERS = ("fwd", "rev", "second", "vmap", "compiled")
 
 
@@ -42,7 +45,7 @@ def given_gradients(
     function: Callable[..., Any],
     *strategies: Strategy,
     reference: Callable[..., Any] | None = None,
-    order: int = 2,
+    order: int | None = None,
     kinks: Kinks = None,
     at_kinks: str = "raise",
     inputs: bool = True,
@@ -54,7 +57,7 @@ def given_gradients(
     gpu: bool = True,
     alone: bool = True,
     empty: bool = True,
-    layouts: bool = True,
+    layouts: bool | None = None,
     backend: str | Backend | None = None,
     offers: Sequence[str] = (),
     value_tolerance: float | None = None,
@@ -68,24 +71,30 @@ def given_gradients(
     `backend="torch"` or `"jax"` tests a function of that framework: also each argument `alone`, `empty` arrays and `layouts`, and
     what it must offer by `offers`. The body takes the arguments last, after fixtures, as arrays of the framework.
 
+    `pytest --gradients=quick` draws less, `full` more. Then an `order` that you do not pass is 1 or 3; otherwise it is 2.
+
     Raises AssertionError that names the property, RangeError if there is nothing to check.
     """
     made = None if backend is None else backend_named(backend)
     is_compiled = (made is None or made.compiles or "compiled" in offers) if compiled is None else compiled
+    laid_out = made is not None if layouts is None else layouts
     switches = {"inputs": inputs, "values": values and reference is not None, "gradients": gradients, "alone": alone, "dtypes": dtypes,
-                "empty": empty, "layouts": layouts, "vmap": vmap, "compiled": is_compiled, "gpu": gpu}  # fmt: skip
+                "empty": empty, "layouts": laid_out, "vmap": vmap, "compiled": is_compiled, "gpu": gpu}  # fmt: skip
     checks = {"values": value_is_that_of(reference or function, value_tolerance), **_checks(made, kinks)}
     switches = {name: yes for name, yes in switches.items() if name in checks or name == "gradients"}
     _refuse_misuse(strategies, switches, options, made, offers)
     of_grads = [what for what in offers if what not in checks]
 
     def grads_are_right(function: Callable[..., Any], args: Any) -> Any:
+        orders = findings.level().orders(order)
         return check_grads(
-            function, args, order, kinks=kinks, at_kinks=at_kinks, backend=made, offers=of_grads, **options
+            function, args, orders, kinks=kinks, at_kinks=at_kinks, backend=made, offers=of_grads, **options
         )
 
     checks["gradients"] = grads_are_right
     wanted = {name: checks[name] for name, yes in switches.items() if yes}
+    if made is None and layouts is None:
+        wanted["layouts"] = lambda *given: layouts_change_nothing(*given) if findings.level().layouts else None
     return lambda body: _property_test(function, strategies, wanted, body, made, offers)
 
 
@@ -98,6 +107,7 @@ def _checks(backend: Backend | None, kinks: Kinks) -> dict[str, Check]:
             "vmap": vmap_is_a_loop,
             "compiled": compiled_is_eager,
             "gpu": gpu_is_cpu,
+            "layouts": layouts_change_nothing,
         }
     of = Properties(backend, kinks)
     return {
@@ -251,10 +261,17 @@ class _Tally:
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
             self.checked = self.skipped = 0
+            vars(test).pop(SETTINGS, None)
             vars(test).update(
                 {name: value for name, value in vars(run).items() if name != "__wrapped__"}
             )  # @settings, @example, ...
-            if self.is_slow:
+            level = findings.level()
+            if level is not findings.USUAL:
+                settings = _settings_of(test)
+                setattr(
+                    test, SETTINGS, hypothesis.settings(settings, max_examples=level.examples(settings.max_examples))
+                )
+            if self.is_slow or level.order > findings.USUAL.order:
                 _lift_deadline(test)
             test(*args, **kwargs)
             if self.skipped and not self.checked:
@@ -268,8 +285,11 @@ class _Tally:
 
 def _lift_deadline(test: Any) -> None:
     """Take hypothesis's usual deadline from `test`: frameworks compile on their first calls. A deadline of the user's own stays."""
-    name = "_hypothesis_internal_use_settings"
-    settings = getattr(test, name, None) or hypothesis.settings()
+    settings = _settings_of(test)
     if settings.deadline == hypothesis.settings.get_profile("default").deadline:
         skipped = {*settings.suppress_health_check, hypothesis.HealthCheck.too_slow}
-        setattr(test, name, hypothesis.settings(settings, deadline=None, suppress_health_check=skipped))
+        setattr(test, SETTINGS, hypothesis.settings(settings, deadline=None, suppress_health_check=skipped))
+
+
+def _settings_of(test: Any) -> Any:
+    return getattr(test, SETTINGS, None) or hypothesis.settings()

@@ -13,7 +13,7 @@ from ..messages import describe
 from ..transforms.arguments import as_arguments
 from ..values import is_complex
 from .backends import Backend, NotOffered, backend_named
-from .comparison import assert_trees_close, assert_trees_equal
+from .comparison import assert_trees_close, assert_trees_equal, entry
 from .differences import (
     ROUNDING,
     Line,
@@ -29,7 +29,8 @@ from .differences import (
     replace,
 )
 from .engines import Engine, Foreign, Frameworks, Native, named
-from .entries import Mismatch, wrong_entries
+from .entries import Mismatch, worst_entry, wrong_entries
+from .findings import Note, note
 from .kinks import Kinks, declared, detected, located, suspected
 
 WORDS = {"fwd": "forward mode", "rev": "reverse mode"}
@@ -99,8 +100,9 @@ def check_grads(
     args = as_arguments("check_grads", "arguments", args)
     _of("offers", [*offers, "rev"], (*WORDS, "second"))
     ruler = Ruler(method, step, tolerance)
+    noted = note(function, named(function))
     if backend is None:
-        return check_grads_of(function, args, order, modes, ruler, seed, entrywise, kinks, at_kinks, Native())
+        return check_grads_of(function, args, order, modes, ruler, seed, entrywise, kinks, at_kinks, Native(), noted)
     with (chosen := backend_named(backend)).wide():
         foreign = Foreign(chosen, function, args)
         report = check_grads_of(
@@ -114,6 +116,7 @@ def check_grads(
             foreign.whole(kinks),
             at_kinks,
             Frameworks(chosen),
+            noted,
         )
     return demanded(report, offers, function)
 
@@ -129,6 +132,7 @@ def check_grads_of(
     kinks: Kinks,
     at_kinks: str,
     engine: Engine,
+    note: Note | None = None,
 ) -> GradientReport:
     """`check_grads` of a function that `engine` differentiates."""
     _of("modes", modes, WORDS)
@@ -146,7 +150,7 @@ def check_grads_of(
     value = _plain_value(function, args)
     if not numbers(value):
         raise DTypeError("check_grads: nothing in the output can be differentiated. Return floating arrays or numbers.")
-    checker = _Checker(tuple(modes), ruler, seed, entrywise, at_kinks == "skip", engine)
+    checker = _Checker(tuple(modes), ruler, seed, entrywise, at_kinks == "skip", engine, note)
     checker.check(function, args, value, order, (), ruler)
     if not checker.checks and checker.missing and not checker.kinks:
         raise AssertionError(f"the function offers no derivative: {'; '.join(checker.missing)}")
@@ -188,9 +192,16 @@ class _Checker:
     """The options of one `check_grads`, and its findings so far."""
 
     def __init__(
-        self, modes: tuple[str, ...], ruler: Ruler, seed: int, entrywise: bool, skip_kinks: bool, engine: Engine
+        self,
+        modes: tuple[str, ...],
+        ruler: Ruler,
+        seed: int,
+        entrywise: bool,
+        skip_kinks: bool,
+        engine: Engine,
+        note: Note | None,
     ) -> None:
-        self.engine = engine
+        self.engine, self.note = engine, note
         self.missing: list[str] = []
         self.modes, self.ruler, self.seed, self.entrywise, self.skip_kinks = modes, ruler, seed, entrywise, skip_kinks
         self.rng = np.random.default_rng(seed)
@@ -236,6 +247,7 @@ class _Checker:
                 return
             numeric = ruler.measure(line, narrow, refine=True)
         wrong = _wrong_mode(tangent, gradient, numeric, direction, cotangents)
+        self.noted(tangent, gradient, numeric, direction, cotangents, 1 + len(history))
         for mode in [wrong] if wrong else modes if self.entrywise else ():
             found = wrong_entries(mode, function, args, cotangents, narrow, ruler, self.engine)
             if wrong or found:
@@ -263,6 +275,18 @@ class _Checker:
             if reason and not any(line.endswith(f": {reason}") for line in self.missing):  # once, at the lowest order
                 self.missing.append(f"{WORDS[mode]}{_order(history)}: {reason}")
             return None
+
+    def noted(self, tangent: Any, gradient: Any, numeric: Numeric, direction: Any, cotangents: Any, order: int) -> None:
+        """Take down the errors of both modes, if the report of a run asks for them."""
+        if self.note is None:
+            return
+        if tangent is not None:
+            place, _, _, error = worst_entry(numbers(tangent), numeric.leaves)
+            self.note(error, numeric.tolerance, "forward", order, numeric.method, f"output{place}")
+        if gradient is not None:
+            expected, terms = inner(cotangents, numeric.leaves)
+            error = abs(inner(gradient, direction)[0] - expected) / (1 + terms)
+            self.note(error, numeric.tolerance, "reverse", order, numeric.method, f"seed {self.seed}")
 
     def random_like(self, tree: Any) -> Any:
         """`tree` with random numbers in its differentiable leaves."""
@@ -305,6 +329,10 @@ class _Checker:
     def fail(self, mode: str, found: list[Mismatch], numeric: Numeric, tangent: Any, history: tuple[str, ...]) -> None:
         """Raise an error that shows the wrong entries of the arguments or, without any, those of the output."""
         text = f"{WORDS[mode]}{_order(history)} is wrong beyond {numeric.tolerance:g} (direction of seed {self.seed}, {numeric.method})"
+        if found and self.note is not None:
+            worst, word = found[0], WORDS[mode].partition(" ")[0]
+            place = f"argument {worst.path}{entry(worst.index)}"
+            self.note(worst.error, numeric.tolerance, word, 1 + len(history), worst.method, place)
         if found:
             lines = [mismatch.text("jvp" if mode == "fwd" else "vjp") for mismatch in found]
             more = [f"and {len(lines) - MOST_LINES} more leaves"] if len(lines) > MOST_LINES else []

@@ -12,7 +12,9 @@ from ..messages import describe
 from .blocks import Apply, applied, dense, flat_list, rows_joined
 from .comparison import assert_trees_equal
 from .differences import MOST_ENTRIES, Leaves, Ruler, axes_of, copied, like, numbers, precision, replace
+from .engines import named
 from .entries import Mismatch, Worst, worst_entry
+from .findings import Note, note
 from .hints import hint
 from .kinks import Kinks, declared, detected, suspected
 
@@ -109,6 +111,7 @@ def check_gradient(
     given = _steady(df, x, "the derivative")
     is_number = len(numbers(value)) == 1 and numbers(value)[0].size == 1
     check = _PairChecker(x, Ruler(method, step, tolerance), directions, at_kinks == "skip", seed)
+    check.note = note(function, named(function))
     what = GRADIENT if is_number else JACOBIAN
     check.pair(f, applied(what, given, value, x), value, what)
     if (hess is not None or hessp is not None) and not is_number:
@@ -187,6 +190,7 @@ class _PairChecker:
         self.directions = DIRECTIONS if directions is None and self.size > MOST_ENTRIES else directions
         self.rows: list[PairRow] = []
         self.kinks: list[str] = []
+        self.note: Note | None = None
 
     def pair(self, function: Callable[..., Any], apply: Apply, value: Any, what: str) -> None:
         """Compare `apply`, the derivative as a map of directions, with differences of `function`."""
@@ -225,6 +229,12 @@ class _PairChecker:
             raise AssertionError(f"the {what} has shape {shapes[0]}, but must have shape {shapes[1]}.")
         return got, worst_entry(got, numeric.leaves)
 
+    def noted(self, worst: Worst, numeric: Any, what: str, where: str) -> None:
+        """Take down an error, if the report of a run asks for it."""
+        if self.note is not None:
+            order = 2 if what in (HESSIAN, PRODUCT) else 1
+            self.note(worst[-1], numeric.tolerance, what, order, numeric.method, where)
+
     def by_entries(self, function: Callable[..., Any], apply: Apply, narrow: str, what: str) -> None:
         found: dict[str, list[Mismatch]] = {}
         tally: dict[str, list[tuple[float, str]]] = {}
@@ -235,6 +245,7 @@ class _PairChecker:
             if numeric is None:
                 continue
             got, worst = self.compared(apply, numeric, direction, what)
+            self.noted(worst, numeric, what, _named(path, index))
             pairs.append((got, numeric.leaves))
             tally.setdefault(path, []).append((worst[-1], numeric.method))
             if not worst[-1] <= numeric.tolerance:
@@ -270,6 +281,7 @@ class _PairChecker:
             if numeric is None:
                 continue
             _, worst = self.compared(apply, numeric, direction, what)
+            self.noted(worst, numeric, what, f"seed {self.seed}")
             if not worst[-1] <= numeric.tolerance:
                 mismatch = self.bisected(function, apply, narrow, what, direction)
                 self.fail(what, {mismatch.path: [mismatch]}, {}, "")

@@ -12,6 +12,7 @@ from ..transforms import vjp, vmap
 from ..values import shape_of
 from .comparison import assert_trees_close, assert_trees_equal
 from .differences import ROUNDING, copied, like, precision, replace
+from .layouts import LAYOUTS, lay_out
 
 SPREAD = (0.0, 2.0**-7, 2.0**-5)  # the relative shrinking of each member of a batch
 
@@ -100,6 +101,21 @@ def gpu_is_cpu(function: Function, args: Args) -> None:
         expected = to_numpy(run(*to_numpy(args)))
         found = to_numpy(run(*to_device(args, "gpu")))
         assert_trees_close(found, expected, ROUNDING[precision(args, expected)], what, ("GPU", "CPU"))
+
+
+def layouts_change_nothing(function: Function, args: Args) -> None:
+    """Check that values and gradients do not depend on how NumPy's arrays lie in memory, nor on whether one may write into them."""
+    laid_out = {layout: _laid_out(args, layout) for layout in LAYOUTS}
+    for run, what in ((function, "values"), (_gradient(function), "gradients")):
+        expected = to_numpy(run(*laid_out["C"]))
+        for layout in LAYOUTS[1:]:
+            found = to_numpy(run(*laid_out[layout]))
+            allowed = ROUNDING[precision(args, expected)] / 10
+            assert_trees_close(found, expected, allowed, f"{what} of {layout} arguments", (layout, "C"))
+
+
+def _laid_out(args: Args, layout: str) -> Args:
+    return tuple(trees.map(lambda leaf: lay_out(leaf, layout) if isinstance(leaf, np.ndarray) else leaf, args))
 
 
 def _gradient(function: Function) -> Function:

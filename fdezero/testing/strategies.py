@@ -7,17 +7,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import MissingExtraError, RangeError
+from .layouts import LAYOUTS, lay_out
 
 try:
-    import hypothesis
+    import hypothesis.stateful
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
-    raise MissingExtraError("fdezero.testing's strategies need hypothesis: pip install 'fdezero[test]'") from error
+    raise MissingExtraError("fdezero.testing's strategies need hypothesis: pip install 'fdezero[testing]'") from error
 
 Strategy: TypeAlias = "st.SearchStrategy[Any]"
 GAP = 1 / 64  # between distinct entries; a power of two, so every floating type holds them exactly
-LAYOUTS = ("C", "F", "reversed", "strided", "readonly")
 INDEX_KINDS = ("slice", "integer", "array", "mask", "newaxis", "ellipsis")
 
 
@@ -69,7 +69,7 @@ def arrays(
         return hnp.arrays(kind, chosen[1], elements=elements, unique=bool(gap), fill=st.nothing() if gap else None)
 
     made = st.tuples(dtypes, shapes).flatmap(drawn)
-    return made if names == ("C",) else st.builds(lay_out, made, st.sampled_from(names))
+    return made if names == ("C",) else st.builds(_noted, made, st.sampled_from(names))
 
 
 def _shapes() -> Strategy:
@@ -110,18 +110,9 @@ def _grid(dtype: np.dtype, low: float, high: float, gap: float, size: int) -> St
     return st.builds(complex, real, real) if dtype.kind == "c" else real
 
 
-def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
-    """The same values in another memory layout; hypothesis notes the layout, which the repr of an example does not show."""
-    if layout == "F":
-        made = array.copy(order="F")
-    elif layout == "reversed":
-        made = np.flip(np.flip(array).copy())
-    elif layout == "strided" and array.ndim:
-        made = np.zeros([2 * n for n in array.shape], array.dtype)[(slice(None, None, 2),) * array.ndim]
-        made[...] = array
-    else:
-        made = array.copy()
-        made.flags.writeable = layout != "readonly"
+def _noted(array: np.ndarray, layout: str) -> np.ndarray:
+    """`array` in a layout, which hypothesis notes: the repr of an example does not show it."""
+    made = lay_out(array, layout)
     if layout != "C" and hypothesis.currently_in_test_context():
         hypothesis.note(f"laid out as {layout}: {array!r}")
     return made

@@ -273,7 +273,7 @@ for name in fd.testing.__all__:
     try:
         getattr(fd.testing, name)
     except fd.errors.MissingExtraError as error:
-        print(name, "fdezero[test]" in str(error))
+        print(name, "fdezero[testing]" in str(error))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     eager = {"Check", "GradientReport", "PairReport", "PairRow", "assert_trees_close", "assert_trees_equal", "check_gradient", "check_grads"}
