@@ -81,6 +81,7 @@ class _InFolder(stateful.RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="fdezero-machine-"))
 
     def teardown(self) -> None:
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -103,15 +104,18 @@ class TreeMachine(_InFolder):
         self.known: list[tuple[Any, Any]] = []  # each tree with a copy that nobody else holds
 
     def hold(self, tree: Any) -> Any:
+        """Keep a tree, and a copy by which a later change shows."""
         self.known.append((tree, copied(tree)))
         return tree
 
     @stateful.rule(target=held, tree=st.runner().flatmap(lambda machine: machine.trees))
     def make(self, tree: Any) -> Any:
+        """A new tree."""
         return self.hold(tree)
 
     @stateful.rule(tree=held)
     def flatten(self, tree: Any) -> None:
+        """A tree that is taken apart and put together is the same."""
         leaves, treedef = trees.flatten(tree)
         assert trees.flatten(tree)[1] == treedef, "flatten gave another structure on a second call"
         hash(treedef)
@@ -120,6 +124,7 @@ class TreeMachine(_InFolder):
 
     @stateful.rule(tree=held)
     def keys(self, tree: Any) -> None:
+        """The same by keys, as files have them."""
         tree = {"tree": tree}  # a single leaf does not have a key
         flat = trees.flatten_to_dict(tree)
         assert list(flat) == trees.paths(tree)
@@ -127,11 +132,13 @@ class TreeMachine(_InFolder):
 
     @stateful.rule(target=held, tree=held, seed=SEEDS)
     def map(self, tree: Any, seed: int) -> Any:
+        """A tree with other numbers."""
         _same(trees.map(lambda leaf: leaf, tree), tree, "trees that were mapped")
         return self.hold(_other(tree, seed))
 
     @stateful.rule(target=held, tree=held, seed=SEEDS, place=PLACES)
     def update(self, tree: Any, seed: int, place: int) -> Any:
+        """A tree with another leaf at one path, and all other leaves as they were."""
         whole = {"tree": tree}
         flat = trees.flatten_to_dict(whole)
         if not flat:
@@ -147,6 +154,7 @@ class TreeMachine(_InFolder):
 
     @stateful.rule(tree=held, seed=SEEDS, place=PLACES)
     def replace(self, tree: Any, seed: int, place: int) -> None:
+        """Each field of a module, replaced alone."""
         modules = list(_modules(tree))
         if not modules:
             return
@@ -160,6 +168,7 @@ class TreeMachine(_InFolder):
 
     @stateful.rule(tree=held, seed=SEEDS, place=PLACES)
     def file(self, tree: Any, seed: int, place: int) -> None:
+        """A file gives back what was saved, with the structure of another tree and as a flat dict."""
         tree, formats = {"tree": tree}, _usable(self.formats, tree)
         if not formats or not trees.leaves(tree):
             return
@@ -171,6 +180,7 @@ class TreeMachine(_InFolder):
 
     @stateful.invariant()
     def no_tree_has_changed(self) -> None:
+        """No rule has changed a tree that it was given."""
         for tree, copy in self.known:
             _same(tree, copy, "trees that were held")
 
@@ -207,6 +217,7 @@ class CheckpointMachine(_InFolder):
         place=PLACES,
     )
     def begin(self, state: Any, keep: int | None, mode: str | None, in_flight: int, place: int) -> None:
+        """A run in an empty folder."""
         self.state, self.step, self.runs = {"state": state}, 0, 0
         formats = _usable(self.formats, state) or [".npz"]
         best = {"best": "score", "mode": mode} if mode else {}
@@ -233,6 +244,7 @@ class CheckpointMachine(_InFolder):
 
     @stateful.rule(seed=SEEDS, ahead=st.integers(1, 3), score=st.none() | st.floats(-2, 2) | st.just(math.nan))
     def save(self, seed: int, ahead: int, score: float | None) -> None:
+        """A few steps of the run, and its checkpoint."""
         self.state, self.step = _other(self.state, seed), self.step + ahead
         assert self.checkpoints.save(self.state, self.step, None if score is None else {"score": score})
         before = [one for one in self.saved if one.step == self.step]
@@ -246,6 +258,7 @@ class CheckpointMachine(_InFolder):
     @stateful.precondition(lambda machine: machine.saved)
     @stateful.rule(seed=SEEDS, which=st.sampled_from(["last", "best", "step"]), place=PLACES)
     def restore(self, seed: int, which: str, place: int) -> None:
+        """Restore, and go on from there if it is the last."""
         if which == "best" and self.mode is None:
             return
         if which == "last":
@@ -258,6 +271,7 @@ class CheckpointMachine(_InFolder):
     @stateful.precondition(lambda machine: machine.saved)
     @stateful.rule(seed=SEEDS, what=st.sampled_from(["nothing", "a file", "the list"]), part=st.floats(0, 0.99))
     def start_again(self, seed: int, what: str, part: float) -> None:
+        """A new process, after an accident to the folder."""
         self.checkpoints.close()
         if what == "a file":
             path = self.checkpoints.folder / f"step-{self.saved[-1].step}{self.options['suffix']}"
@@ -302,6 +316,7 @@ class CheckpointMachine(_InFolder):
 
     @stateful.invariant()
     def folder_and_list_agree(self) -> None:
+        """The folder holds what the list says, and both are what the model expects."""
         steps = [one.step for one in self.checkpoints.all()]
         assert steps == [one.step for one in self.saved], f"steps {steps} are listed"
         if steps:
@@ -313,6 +328,7 @@ class CheckpointMachine(_InFolder):
             assert (best and best.step) == (known and known.step), f"{best} counts as the best"
 
     def teardown(self) -> None:
+        """End the writing, then remove the folder."""
         if hasattr(self, "checkpoints"):
             self.checkpoints.close()
         super().teardown()

@@ -1,8 +1,11 @@
 """`pytest --gradients`: what is drawn and checked, the report, several processes, and nothing at all without the option."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -199,3 +202,33 @@ def test_pytest_loads_the_plugin_and_nothing_else() -> None:
     code = "import pytest, sys; before = set(sys.modules); import fdezero.testing.plugin; print(*sorted(set(sys.modules) - before))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["fdezero", "fdezero.testing", "fdezero.testing.plugin"]
+
+
+def test_the_extra_is_enough() -> None:
+    """With the packages of the extra `testing`, and the standard library, and nothing else."""
+    code = """
+import sys
+allowed = {*sys.stdlib_module_names, "fdezero", "numpy", "attr", "attrs", "optree", "typing_extensions", "hypothesis", "sortedcontainers", "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "_hypothesis_globals"}
+class Others:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Others())
+import hypothesis, numpy as np
+import fdezero.testing as t, fdezero.testing.plugin
+few = hypothesis.settings(max_examples=2, stateful_step_count=3, database=None, deadline=None)
+few(t.gradient_test(lambda p, A: np.tanh(A @ p["x"]), t.pytrees(t.arrays(shape=(2,))).map(lambda x: {"x": np.ones(2), "rest": x}), t.positive_definite(2)))()
+few(t.gradient_test(lambda pair: pair[0](pair[1]), t.layers(["Linear"])))()
+t.check_gradient(lambda x: np.sum(x**2), lambda x: 2 * x, [1.0, 2.0], hess=lambda x: 2 * np.eye(2))
+for machine in (t.TreeMachine, t.CheckpointMachine):
+    hypothesis.stateful.run_state_machine_as_test(machine, settings=few)
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"scipy", "matplotlib", "cupy", "torch", "jax", "safetensors"}))
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+def test_the_extra_has_what_the_strategies_and_the_plugin_import() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [re.split(r"\W", name)[0] for name in project["optional-dependencies"]["testing"]] == ["hypothesis", "pytest"]
+    assert project["entry-points"]["pytest11"] == {"fdezero": plugin.__name__}

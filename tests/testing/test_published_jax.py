@@ -11,7 +11,7 @@ import pytest
 
 from fdezero.testing import arrays, check_grads, given_gradients, gradient_test
 
-from .page import run_the_page
+from .page import run_the_pages
 
 jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
@@ -114,4 +114,4 @@ def test_the_body_gets_arrays_of_jax_in_double_precision() -> None:
 
 
 def test_the_page_shows_what_its_program_prints() -> None:
-    run_the_page("JAX")
+    run_the_pages("JAX")

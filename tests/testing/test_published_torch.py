@@ -12,7 +12,7 @@ import pytest
 from fdezero.errors import KinkError
 from fdezero.testing import arrays, check_grads, given_gradients, gradient_test
 
-from .page import run_the_page
+from .page import run_the_pages
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -205,4 +205,4 @@ def test_the_body_gets_tensors() -> None:
 
 
 def test_the_page_shows_what_its_program_prints() -> None:
-    run_the_page("PyTorch")
+    run_the_pages("PyTorch")
