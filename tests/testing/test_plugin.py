@@ -211,7 +211,7 @@ import sys
 allowed = {*sys.stdlib_module_names, "fdezero", "numpy", "attr", "attrs", "optree", "typing_extensions", "hypothesis", "sortedcontainers", "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "_hypothesis_globals"}
 class Others:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in allowed:
+        if name.partition(".")[0] not in allowed and not name.startswith("_sysconfigdata"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Others())
 import hypothesis, numpy as np
