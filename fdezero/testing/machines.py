@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,9 +66,17 @@ def _same(found: Any, expected: Any, what: str) -> None:
     assert kinds[0] == kinds[1], f"{what} have leaves of other types: {kinds[0]}, expected {kinds[1]}"
 
 
+def _has_safetensors() -> bool:
+    try:
+        import_module("safetensors")
+    except ImportError:
+        return False
+    return True
+
+
 def _usable(formats: Sequence[str], tree: Any) -> list[str]:
     """The formats that are installed and keep the dtypes of `tree`."""
-    there = [suffix for suffix in formats if suffix == ".npz" or find_spec("safetensors")]
+    there = [suffix for suffix in formats if suffix == ".npz" or _has_safetensors()]
     dtypes = [getattr(leaf, "dtype", None) or np.asarray(leaf).dtype for leaf in trees.leaves(tree)]
     return [suffix for suffix in there if all(format_of(suffix).keeps(dtype) for dtype in dtypes)]
 

@@ -208,7 +208,7 @@ def test_the_extra_is_enough() -> None:
     """With the packages of the extra `testing`, and the standard library, and nothing else."""
     code = """
 import sys
-allowed = {*sys.stdlib_module_names, "fdezero", "numpy", "attr", "attrs", "optree", "typing_extensions", "hypothesis", "sortedcontainers", "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "_hypothesis_globals"}
+allowed = {*sys.stdlib_module_names, "fdezero", "numpy", "attr", "attrs", "optree", "typing_extensions", "hypothesis", "sortedcontainers", "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "_hypothesis_globals"}
 class Others:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] not in allowed and not name.startswith("_sysconfigdata"):
