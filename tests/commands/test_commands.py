@@ -22,6 +22,7 @@ from fdezero.io.formats import format_of
 from ..io import test_io_hostile, test_safetensors
 from ..io.test_io import ARRAYS
 from ..io.test_safetensors import entry, stored
+from ..profiles import NIGHTLY
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = nn.MLP.init(fd.random.key(0), (4, 3, 2))
@@ -241,7 +242,9 @@ HOSTILE = {f"{name}.npz": make for name, (make, _) in test_io_hostile.HOSTILE.it
 def test_no_command_trips_over_a_hostile_file(run: Run, kind: str) -> None:
     path = f"x{Path(kind).suffix}"
     Path(path).write_bytes(HOSTILE[kind]())
-    for arguments in (["ls", path], ["ls", "--fast", "--depth", "1", path], ["verify", path], ["cat", path, "*"], ["diff", path, path], ["convert", path, "y.npz"]):
+    calls = ["ls", path], ["ls", "--fast", "--depth", "1", path], ["verify", path], ["cat", path, "*"], ["diff", path, path], ["convert", path, "y.npz"]
+    first = [*HOSTILE].index(kind) % 3  # by default two commands for each file, because all of them have the same readers
+    for arguments in calls if NIGHTLY else calls[first::3]:
         status, out, err = run(*arguments)
         assert status in (1, 2), (arguments, out)
         assert err.count("\n") <= 1
