@@ -3,7 +3,7 @@
 import pytest
 
 from ..io.test_io_saving import posix
-from ..profiles import NIGHTLY
+from ..profiles import NIGHTLY, nightly
 from .ranks import launch
 
 SECONDS = 30.0  # far less than the limit of a collective, and than the 60 s for which ranks sleep; a busy machine needs some for a start
@@ -49,6 +49,7 @@ def test_a_fault_on_one_rank_ends_all(fault: str, size: int, status: int, words:
     assert "the end" not in run.stdout or fault == "more steps" or "another" in fault
 
 
+@nightly
 def test_a_run_without_a_fault_ends_well() -> None:
     """Also where a rank starts later than by the limit of a collective."""
     run = launch(2, "-m", "tests.distributed.faulty", "late start")
