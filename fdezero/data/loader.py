@@ -11,7 +11,7 @@ import numpy as np
 from .. import random
 from .. import tree as trees
 from ..devices import CPU, backend_named, parse_device, to_device, to_numpy
-from ..errors import DTypeError, RangeError, ShapeError, StructureError
+from ..errors import DTypeError, RangeError, ShapeError
 from ..messages import describe
 from ..random.source import check_key
 from .batches import Batches, Here, Moved, Results, Threads
@@ -65,8 +65,9 @@ class DataLoader:
 
     def __new__(cls, *args: Any, **settings: Any) -> "DataLoader":
         if len(args) > 2:
-            raise StructureError(
-                "DataLoader takes one data set and the batch size. Put the arrays into a tuple: DataLoader((x, t), 100, key=key)."
+            raise TypeError(
+                "DataLoader takes the data set and the batch size by position, and all else by name. Put several arrays into a tuple: "
+                "DataLoader((x, t), 100, key=key)."
             )
         return super().__new__(cls)
 

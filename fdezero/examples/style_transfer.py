@@ -29,10 +29,15 @@ def photograph(name: str | Path, options: argparse.Namespace) -> np.ndarray:
         return np.stack([pattern, 1 - pattern, 0.5 + 0 * pattern])[None].astype(np.float32)
     try:
         from PIL import Image
-        from sklearn.datasets import load_sample_image
+
+        if isinstance(name, Path):
+            picture: Any = Image.open(name)
+        else:
+            from sklearn.datasets import load_sample_image
+
+            picture = Image.fromarray(load_sample_image(name))
     except ImportError:
         raise MissingExtraError("the photographs need scikit-learn and Pillow: pip install 'fdezero[images]'") from None
-    picture = Image.open(name) if isinstance(name, Path) else Image.fromarray(load_sample_image(name))
     height = max(8, round(options.size * picture.height / picture.width))
     pixels = np.asarray(picture.convert("RGB").resize((options.size, height)), np.float32) / 255
     return pixels.transpose(2, 0, 1)[None]
