@@ -1,4 +1,4 @@
-"""What a page is told beyond its text: its language, a description for search engines, whether there is a file to edit."""
+"""Each page gets its language, a description for search engines, and a link for edits if a file stands behind it."""
 
 import html
 from typing import Any

@@ -31,7 +31,7 @@ class Made(Module):
 def _how_to_call(function: Any, cls: type, *args: Any, **kwargs: Any) -> str:
     """What to write in place of a call of `init` or `lazy` that does not fit."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     named = [f"{p.name}=..." for p in parameters if p.default is not p.empty]
     text = f"Write {_name(cls)}.{function.__name__}({', '.join([*needed, *named])})."
     if needed[:1] == ["key"] and args and not hasattr(args[0], "dtype"):

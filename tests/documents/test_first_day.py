@@ -102,6 +102,7 @@ SEEN: Mistakes = {  # each with words of the message
     "nn.MLP(sizes)": (lambda _: nn.MLP((784, 10)), r"write nn\.MLP\.init\(key, \(784, 10\)\)"),
     "MLP.init(sizes)": (lambda _: nn.MLP.init((784, 10)), r"Write nn\.MLP\.init\(key, sizes, .*key comes first: fd\.random\.key\(0\)"),
     "Linear.init(784, 10)": (lambda _: nn.Linear.init(784, 10), r"Write nn\.Linear\.init\(key, in_size, out_size, .*key comes first"),
+    "a recurrent layer without its key": (lambda _: nn.LSTM.init(5, 4), r"Write nn\.LSTM\.init\(key, in_size, hidden_size, num_layers=.*key comes first"),
     "sizes one by one": (lambda _: nn.MLP.init(KEY, 784, 20, 10), r"sizes are one tuple: \(784, 10\)"),
     "sizes in an array": (lambda _: nn.MLP.init(KEY, np.array([784, 10])), r"such as \(784, 10\); got int64\[2\]"),
     "in_features=": (lambda _: nn.Linear.init(KEY, in_features=784, out_features=10), r"'in_features'\. Write nn\.Linear\.init\(key, in_size"),
