@@ -61,9 +61,6 @@ def damage(path: Path, key: str) -> None:
     path.write_bytes(data)
 
 
-# --- the list of commands --------------------------------------------------------------------------------------------
-
-
 def test_alone_it_lists_every_command(run: Run) -> None:
     status, out, err = run()
     assert (status, err) == (0, "")
@@ -242,9 +239,8 @@ HOSTILE = {f"{name}.npz": make for name, (make, _) in test_io_hostile.HOSTILE.it
 def test_no_command_trips_over_a_hostile_file(run: Run, kind: str) -> None:
     path = f"x{Path(kind).suffix}"
     Path(path).write_bytes(HOSTILE[kind]())
-    calls = ["ls", path], ["ls", "--fast", "--depth", "1", path], ["verify", path], ["cat", path, "*"], ["diff", path, path], ["convert", path, "y.npz"]
-    first = [*HOSTILE].index(kind) % 3  # by default two commands for each file, because all of them have the same readers
-    for arguments in calls if NIGHTLY else calls[first::3]:
+    kept = slice(None) if NIGHTLY else slice([*HOSTILE].index(kind) % 3, None, 3)  # by default two for each file: they have the same readers
+    for arguments in (["ls", path], ["ls", "--fast", "--depth", "1", path], ["verify", path], ["cat", path, "*"], ["diff", path, path], ["convert", path, "y.npz"])[kept]:
         status, out, err = run(*arguments)
         assert status in (1, 2), (arguments, out)
         assert err.count("\n") <= 1
